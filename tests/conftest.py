@@ -1,0 +1,83 @@
+"""What every test has: no keys of the user's, no Prefect of the user's, and an empty folder to work in."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# No test asserts on a stopwatch, and the gate draws the same examples each time: a new find there would blame a change
+# that has nothing to do with it.
+settings.register_profile(
+    "house", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
+)
+settings.load_profile("house")
+
+for name in [n for n in os.environ if n.startswith(("FI_", "FIEVAL_STORE", "PREFECT_"))]:
+    del os.environ[name]  # before anything imports Prefect, which reads its settings once
+
+
+@pytest.fixture(scope="session")
+def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A Prefect home of this session's own, for every process the tests start."""
+    home = tmp_path_factory.mktemp("prefect-home")
+    os.environ["PREFECT_HOME"] = str(home)
+    yield home
+    del os.environ["PREFECT_HOME"]
+
+
+@pytest.fixture(scope="session")
+def prefect_api(prefect_home: Path) -> Iterator[str]:
+    """One Prefect server for the session: the one that the command starts, kept running."""
+    from fieval_tasks.prefect_server import OwnServer
+
+    with OwnServer() as server:
+        server.wait_until_ready()
+        os.environ["PREFECT_API_URL"] = server.api_url
+        yield server.api_url
+        _send_what_is_queued()
+        del os.environ["PREFECT_API_URL"]
+
+
+def _send_what_is_queued() -> None:
+    if "prefect" in sys.modules:
+        from flows.laptop import send_what_is_queued
+
+        send_what_is_queued()
+
+
+@pytest.fixture(scope="session")
+def evaluator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evaluator]:
+    """The embedded evaluator as a server of its own, whose evaluations take a moment."""
+    database = tmp_path_factory.mktemp("evaluator") / "jobs.db"
+    keys = {"FI_API_KEY": "test-api-key-7c1e", "FI_SECRET_KEY": "test-secret-key-93bd"}
+    command = [sys.executable, "-m", "fieval_tasks.local", "--port", "0", "--database", str(database), "--delay", "0.3"]
+    process = subprocess.Popen(command, env=os.environ | keys, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    url = process.stdout.readline().split()[-1]
+    yield Evaluator(keys | {"FI_BASE_URL": url}, database)
+    process.terminate()
+    process.communicate(timeout=10)
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """A running evaluation server."""
+
+    environment: dict[str, str]
+    """What points a command at it."""
+    database: Path
+
+    def submissions(self, marker: str) -> list[str]:
+        """The inputs of every submission it ever took that contain `marker`."""
+        with closing(sqlite3.connect(self.database)) as connection:
+            rows = connection.execute("SELECT inputs FROM evaluations WHERE instr(inputs, ?)", (marker,))
+            return [inputs for (inputs,) in rows]
