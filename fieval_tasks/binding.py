@@ -1,0 +1,298 @@
+"""Which column of the dataset fills which key of each check's template."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any, Literal
+
+from fieval_tasks.errors import PlanError
+from fieval_tasks.plan import DEFAULT_JUDGE, Check, EvaluationPlan, mapping_for
+from fieval_tasks.templates import Catalogue, Template, nearest
+
+_ANSWERS = (
+    *("output", "response", "completion", "prediction", "generated", "generation", "hypothesis", "candidate"),
+    *("model_output", "llm_output", "actual_output", "generated_output", "output_text", "attributes.output.value"),
+    *("model_response", "llm_response", "assistant_response", "bot_response", "chatgpt_response", "gpt_response"),
+    *("generated_response", "response_text", "generated_text", "generated_answer", "model_answer", "llm_answer"),
+    *("predicted_answer", "predicted", "pred", "assistant", "reply", "answer"),
+)
+"""What a model wrote. `answer` stands last: beside a `response` or `prediction` it is mostly the right answer."""
+_QUESTIONS = (
+    *("input", "question", "query", "user_input", "user_query", "user_question", "user_message", "user_prompt"),
+    *("input_text", "input_query", "inputs", "prompt", "instruction", "request", "attributes.input.value"),
+)
+"""What the model was asked."""
+_CONTEXTS = (
+    *("context", "contexts", "retrieved_contexts", "retrieved_context", "retrieval_context", "retrieved_documents"),
+    *("retrieved_docs", "source_documents", "documents", "document", "docs", "doc", "passages", "passage"),
+    *("retrieved_chunks", "chunks", "knowledge", "evidence", "reference_contexts"),
+)
+"""What the model was given to answer from."""
+_TRUTHS = (
+    *("expected", "expected_output", "expected_answer", "expected_response", "ground_truth", "ground_truths"),
+    *("reference", "reference_answer", "reference_output", "reference_response", "gold", "gold_answer", "gold_label"),
+    *("golden_answer", "correct_answer", "right_answer", "target", "ideal", "best_answer"),
+)
+"""What the model should have written."""
+_TALKS = ("conversation", "conversations", "messages", "dialogue", "dialog", "chat", "chat_history", "transcript")
+_ORDERS = ("system_prompt", "system_message", "system_instruction", "system_instructions", "system")
+ALIASES: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("output", "response", "hypothesis", "generated_value"), _ANSWERS),
+    "input": _QUESTIONS,
+    "prompt": ("instruction", "instructions", "user_prompt", *_QUESTIONS),
+    "context": _CONTEXTS,
+    **dict.fromkeys(("expected", "expected_response", "expected_text", "expected_value", "reference"), _TRUTHS),
+    "conversation": _TALKS,
+    "system_prompt": _ORDERS,
+    "agent_prompt": ("prompt", *_ORDERS),
+}
+"""Template key -> names of columns that mean the same, the likelier first. Answers, questions, contexts and truths
+share no name, so none of them is ever taken for another."""
+_LABELS = ("label", "labels", "true_label")
+_CLASSIFIERS = frozenset(
+    (
+        *("accuracy", "balanced_accuracy", "cohen_kappa", "f1_score", "f_beta_score"),
+        *("log_loss", "matthews_correlation", "precision_score", "recall_score"),
+    )
+)
+"""Templates for which the truth may be a label."""
+_NO_ALIASES = frozenset(
+    (
+        *("hit_rate", "mean_average_precision", "mrr", "ndcg_at_k", "precision_at_k", "recall_at_k"),
+        *("non_llm_context_precision", "non_llm_context_recall", "fleiss_kappa"),
+        *("image_properties", "latency_check", "psnr", "ssim"),
+    )
+)
+"""Templates whose keys are rankings, ratings, pictures or times, whatever they are called."""
+_SHOWN = 20
+"""Columns that a message lists."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """The column that fills a key."""
+
+    column: str
+    how: Literal["named", "same name", "alias"]
+    """Named in the mapping, or found."""
+
+
+@dataclass(frozen=True)
+class Binding:
+    """A check, ready to be put to every row."""
+
+    check: str
+    """Its name in the run."""
+    template: Template
+    model: str | None
+    params: Mapping[str, Any]
+    sources: Mapping[str, Source]
+    """Template key -> column. Every required key is here; an optional one may be missing."""
+
+
+def bind(
+    plan: EvaluationPlan, columns: Sequence[str], catalogue: Catalogue, *, default_model: str | None = DEFAULT_JUDGE
+) -> tuple[Binding, ...]:
+    """Each check with its columns: by the mapping first, then by name, then by alias.
+
+    Names are compared without case, blanks, dashes and underscores. Raises one PlanError with every problem.
+    """
+    dataset = _shown_name(plan)
+    pairs = [(check, template) for check in plan.checks if (template := catalogue.get(check.template))]
+    bindings = tuple(_binding(plan, check, template, columns, default_model) for check, template in pairs)
+    problems = (
+        *_unknown_templates(plan, catalogue),
+        *_repeated_checks(bindings),
+        *_wrong_keys(plan, [template for _, template in pairs], catalogue),
+        *_missing_columns(plan, columns, dataset),
+        *_unfilled_keys(plan, bindings, columns, dataset),
+        *_wrong_models(bindings),
+        *_wrong_params(bindings),
+    )
+    if problems:
+        raise PlanError(*dict.fromkeys(problems))
+    return bindings
+
+
+def _binding(
+    plan: EvaluationPlan, check: Check, template: Template, columns: Sequence[str], default_model: str | None
+) -> Binding:
+    model = _model(check, template, default_model)
+    repeated = sum(c.template == check.template for c in plan.checks) > 1
+    return Binding(
+        check=f"{template.name}:{model}" if repeated and model else template.name,
+        template=template,
+        model=model,
+        params=check.params,
+        sources=_sources(template, mapping_for(template.name, plan.mapping), columns),
+    )
+
+
+def _model(check: Check, template: Template, default: str | None) -> str | None:
+    if not template.needs_model and not template.models:
+        return None
+    return check.model or default
+
+
+# Finding columns
+
+
+def _sources(template: Template, mapping: Mapping[str, str], columns: Sequence[str]) -> dict[str, Source]:
+    folded: dict[str, str] = {}
+    for column in columns:
+        folded.setdefault(_fold(column), column)
+    found = {key: Source(mapping[key], "named") for key in template.keys if key in mapping}
+    for key in template.keys:
+        twin = key if key in columns else folded.get(_fold(key))
+        if key not in found and twin is not None:
+            found[key] = Source(twin, "same name")
+    for key in template.keys:
+        if key not in found:
+            candidates = _candidates(template, key, folded, {source.column for source in found.values()})
+            if candidates:
+                found[key] = Source(candidates[0], "alias")
+    return {key: found[key] for key in template.keys if key in found}
+
+
+def _candidates(template: Template, key: str, folded: Mapping[str, str], taken: Iterable[str]) -> list[str]:
+    """Columns that may fill a key by alias, the likelier first; none where it would be a guess."""
+    columns = [folded[name] for name in map(_fold, _aliases(template, key)) if name in folded]
+    free = [column for column in columns if column not in taken]
+    return [] if key == "text" and len(free) > 1 else free
+
+
+def _aliases(template: Template, key: str) -> tuple[str, ...]:
+    if template.name in _NO_ALIASES:
+        return ()
+    if key == "text":  # of an image or a voice it is not the answer
+        return _ANSWERS if set(template.keys) <= {"text", "expected_text"} else ()
+    names = ALIASES.get(key, ())
+    return (*names, *_LABELS) if names is _TRUTHS and template.name in _CLASSIFIERS else names
+
+
+def _fold(name: str) -> str:
+    return re.sub(r"[\s_-]", "", name).casefold()
+
+
+# Finding problems
+
+
+def _unknown_templates(plan: EvaluationPlan, catalogue: Catalogue) -> Iterator[str]:
+    if not plan.checks:
+        yield "no check is asked for; add --template NAME, such as --template groundedness"
+    for check in plan.checks:
+        if catalogue.get(check.template) is None:
+            yield (
+                f"template {check.template!r} is not in {catalogue.source}"
+                f"{_meant(catalogue.nearest(check.template)) or '; check its name'}"
+            )
+
+
+def _repeated_checks(bindings: Sequence[Binding]) -> Iterator[str]:
+    names = [binding.check for binding in bindings]
+    for name in dict.fromkeys(names):
+        if names.count(name) > 1:
+            yield f"check {name!r} is asked for {names.count(name)} times; name it once, or give each another model"
+
+
+def _wrong_keys(plan: EvaluationPlan, templates: Sequence[Template], catalogue: Catalogue) -> Iterator[str]:
+    asked = dict.fromkeys(check.template for check in plan.checks)
+    all_known = len(asked) == len({template.name for template in templates})
+    for target in plan.mapping:
+        scoped = [template for template in templates if target.startswith(f"{template.name}.")]
+        prefix = target.rpartition(".")[0]
+        if scoped:
+            yield from _wrong_key(target, target.removeprefix(f"{scoped[0].name}."), scoped)
+        elif not prefix and templates:  # a template that is not known may have any key of the catalogue
+            yield from _wrong_key(target, target, templates if all_known else [*catalogue.templates.values()])
+        elif prefix and not any(target.startswith(f"{name}.") for name in asked):
+            hint = _meant(nearest(prefix, asked)) or f"; the checks use {_listed(asked)}"
+            yield f"mapping {target!r}: no check uses a template {prefix!r}{hint}"
+
+
+def _wrong_key(target: str, key: str, templates: Sequence[Template]) -> Iterator[str]:
+    keys = list(dict.fromkeys(k for template in templates for k in template.keys))
+    if key not in keys:
+        names = dict.fromkeys(template.name for template in templates)
+        whose = _listed(names) if len(names) <= _SHOWN else "any template"
+        yield f"mapping {target!r}: {key!r} is not a key of {whose} (keys: {_listed(keys)}){_meant(nearest(key, keys))}"
+
+
+def _missing_columns(plan: EvaluationPlan, columns: Sequence[str], dataset: str) -> Iterator[str]:
+    named = [f"--map {target}={column}" for target, column in plan.mapping.items()]
+    wanted = [*zip(plan.mapping.values(), named, strict=True)]
+    if plan.id_column is not None:
+        wanted.append((plan.id_column, f"--id {plan.id_column}"))
+    for column, option in wanted:
+        if column not in columns:
+            yield (
+                f"{option}: column {column!r} is not in {dataset} (it has: {_listed(columns)})"
+                f"{_meant(_like(column, columns))}"
+            )
+
+
+def _unfilled_keys(
+    plan: EvaluationPlan, bindings: Sequence[Binding], columns: Sequence[str], dataset: str
+) -> Iterator[str]:
+    needy: dict[str, list[Binding]] = {}
+    for binding in bindings:
+        if not binding.template.keys:
+            yield f"template {binding.template.name!r} takes no inputs, so there is nothing to put rows to; leave it out"
+        for key in binding.template.required:
+            if key not in binding.sources:
+                needy.setdefault(key, []).append(binding)
+    for key, without in needy.items():
+        names = _listed(dict.fromkeys(binding.template.name for binding in without))
+        verb = "needs" if len({binding.template.name for binding in without}) == 1 else "need"
+        near = _like(key, columns)
+        yield (
+            f"{names} {verb} {key!r}, and no column of {dataset} clearly fills it (it has: {_listed(columns)});"
+            f" say which: --map {key}={near[0] if near else 'COLUMN'}"
+        )
+
+
+def _wrong_models(bindings: Sequence[Binding]) -> Iterator[str]:
+    for binding in bindings:
+        name, models = binding.template.name, binding.template.models
+        if models and binding.model not in models:
+            told = f"does not take model {binding.model!r}" if binding.model else "needs a model"
+            yield f"template {name!r} {told} (it takes: {_listed(models)}); write --template {name}:{models[0]}"
+
+
+def _wrong_params(bindings: Sequence[Binding]) -> Iterator[str]:
+    for binding in bindings:
+        name, known = binding.template.name, binding.template.parameters
+        for missing in binding.template.missing_parameters(binding.params):
+            yield f"template {name!r} needs parameter {missing!r}; add --param {missing}=VALUE"
+        for given in binding.params:
+            if known and given not in known:
+                yield (
+                    f"template {name!r} has no parameter {given!r} (it has: {_listed(known)})"
+                    f"{_meant(nearest(given, known))}; set one with --param KEY=VALUE"
+                )
+
+
+def _like(name: str, columns: Sequence[str]) -> list[str]:
+    """Columns spelled like a name, or of its kind."""
+    kinds = [names for names in (_ANSWERS, _QUESTIONS, _CONTEXTS, _TRUTHS, _TALKS, _ORDERS) if name in names]
+    kin = {_fold(other) for names in kinds or ([_ANSWERS] if name == "text" else []) for other in names}
+    return nearest(name, columns) or [column for column in columns if _fold(column) in kin][:3]
+
+
+def _shown_name(plan: EvaluationPlan) -> str:
+    if plan.dataset is None:
+        return "the sample"
+    return "standard input" if plan.dataset == "-" else PurePath(plan.dataset.partition("?")[0]).name
+
+
+def _meant(names: Sequence[str]) -> str:
+    return f"; did you mean {' or '.join(map(repr, names))}?" if names else ""
+
+
+def _listed(names: Iterable[str]) -> str:
+    every = list(names)
+    more = f" and {len(every) - _SHOWN} more" if len(every) > _SHOWN else ""
+    return ", ".join(every[:_SHOWN]) + more

@@ -1,0 +1,179 @@
+"""Everything this project raises on purpose.
+
+FievalError
+├── PlanError                what was asked for is wrong; nothing was sent
+├── StoreError               the ledger can't be opened, read or written
+├── ApiError                 what the evaluation API answered, or failed to answer
+│   ├── Unreachable          no connection: the request was certainly not accepted
+│   ├── Lost                 sent, and no answer came: a POST may have been accepted
+│   ├── Throttled            429, or 503 with Retry-After: everyone waits
+│   ├── ServerFault          500 and other 5xx
+│   │   └── GatewayFault     502 and 504: a POST may have been accepted behind the gateway
+│   ├── Refused              400: these inputs will never be accepted
+│   │   └── NotFound         400 "Evaluation not found."
+│   ├── KeysRefused          401, 403
+│   ├── NoCredit             402, or a row that failed with insufficient_credits
+│   └── NotTheProtocol       HTML, truncated JSON, or a shape the API does not have
+└── RunStopped               the run ended before its items did, and can be resumed
+    └── Interrupted          by Ctrl-C, SIGTERM or a cancel
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What the command's exit status means."""
+
+    OK = 0
+    GATE_FAILED = 1
+    BAD_INPUT = 2
+    INCOMPLETE = 3
+    STOPPED = 4
+    INTERRUPTED = 130
+
+
+class FievalError(Exception):
+    """A failure with a sentence for the user: what happened, to what, and the next step."""
+
+    exit_code = ExitCode.STOPPED
+    retryable = False
+    """The same call may succeed later, and repeating it can't buy anything twice."""
+
+
+class PlanError(FievalError):
+    """The plan or its dataset is wrong. Carries every problem found, not only the first."""
+
+    exit_code = ExitCode.BAD_INPUT
+
+    def __init__(self, *problems: str) -> None:
+        self.problems: tuple[str, ...] = problems
+        super().__init__("\n".join(problems))
+
+
+class StoreError(FievalError):
+    """The ledger can't be used. Nothing is sent that could not be recorded."""
+
+    exit_code = ExitCode.STOPPED
+
+
+class ApiError(FievalError):
+    """One call to the evaluation API did not bring the answer that was asked for."""
+
+    kind = "api_error"
+    """A stable word for files and tables."""
+    ambiguous = False
+    """On a POST: the server may have accepted the request all the same."""
+    stops_run = False
+    """No other item would fare better: the run ends and its ledger is kept."""
+
+    def __init__(self, message: str, *, status: int | None = None, request_id: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+        self.request_id = request_id
+
+
+class Unreachable(ApiError):
+    """No connection could be made, so nothing was accepted."""
+
+    kind = "unreachable"
+    retryable = True
+
+
+class Lost(ApiError):
+    """The request went out and no answer came back."""
+
+    kind = "lost_reply"
+    ambiguous = True
+
+
+class Throttled(ApiError):
+    """The server asks everybody to slow down."""
+
+    kind = "throttled"
+    retryable = True
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after: float | None = None,
+        status: int | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(message, status=status, request_id=request_id)
+        self.retry_after = retry_after
+        """Seconds the server asked for; None where it named none."""
+
+
+class ServerFault(ApiError):
+    """A 5xx answer. On a POST the platform hides bad inputs and quota behind it, so it is not simply repeated."""
+
+    kind = "server_fault"
+
+
+class GatewayFault(ServerFault):
+    """Something between here and the server gave up waiting."""
+
+    kind = "gateway_fault"
+    ambiguous = True
+
+
+class Refused(ApiError):
+    """A validation error: permanent for these inputs."""
+
+    kind = "refused"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        fields: Mapping[str, Sequence[str]] | None = None,
+        status: int | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(message, status=status, request_id=request_id)
+        self.fields = dict(fields or {})
+        """Field name -> the server's complaints about it."""
+
+
+class NotFound(Refused):
+    """The server knows no evaluation of that id (or it belongs to another organisation or workspace)."""
+
+    kind = "not_found"
+
+
+class KeysRefused(ApiError):
+    """The server does not accept these keys."""
+
+    kind = "keys_refused"
+    stops_run = True
+
+
+class NoCredit(ApiError):
+    """The account has no credit left."""
+
+    kind = "insufficient_credits"
+    stops_run = True
+
+
+class NotTheProtocol(ApiError):
+    """The answer is not one this API gives. After a POST it may still have been accepted."""
+
+    kind = "not_the_protocol"
+    ambiguous = True
+
+
+class RunStopped(FievalError):
+    """The run ended early. What is known is in the ledger; the message names the command that resumes."""
+
+    exit_code = ExitCode.STOPPED
+
+
+class Interrupted(RunStopped):
+    """Somebody asked the run to stop."""
+
+    exit_code = ExitCode.INTERRUPTED

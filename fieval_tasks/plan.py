@@ -1,0 +1,176 @@
+"""What the user asks for. Pydantic, so that the same words make the Prefect UI's form."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from enum import Enum
+from fractions import Fraction
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from fieval_tasks.errors import PlanError
+
+DEFAULT_JUDGE = "turing_flash"
+"""The platform's quickest judge model; used where a judge template is given none."""
+RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+
+
+class Mode(str, Enum):
+    """How verdicts are fetched."""
+
+    AUTO = "auto"
+    """Whichever of async and sync spends fewer requests under the limits that bind."""
+    ASYNC = "async"
+    """Submit, then ask until the verdict is there."""
+    SYNC = "sync"
+    """Each request waits for its verdict."""
+    SUBMIT = "submit"
+    """Submit and end; `python -m flows.collect RUN` fetches the verdicts later."""
+
+
+class Check(BaseModel):
+    """One template, with one model and its parameters, that every row is put to."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    template: str = Field(title="Template", description="Name of an evaluation template, such as groundedness")
+    model: str | None = Field(default=None, title="Judge model", description="Such as turing_flash or turing_small")
+    params: dict[str, Any] = Field(default_factory=dict, title="Parameters", description="Sent as config.params")
+
+    @classmethod
+    def parse(cls, text: str) -> Check:
+        """`groundedness:turing_small` -> Check. A name alone leaves the model open."""
+        template, _, model = (part.strip() for part in text.partition(":"))
+        if not template:
+            raise PlanError(f"--template {text!r}: expected NAME or NAME:MODEL")
+        return cls(template=template, model=model or None)
+
+
+class EvaluationPlan(BaseModel):
+    """Everything that decides what a run does. Holds no rows, ids or secrets."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
+
+    dataset: str | None = Field(
+        default=None,
+        title="Dataset",
+        description="CSV, TSV, JSON, JSONL or Parquet file; - reads JSONL from standard input; empty: the sample",
+    )
+    checks: tuple[Check, ...] = Field(default=(), title="Checks", description="Templates that each row is put to")
+    mapping: dict[str, str] = Field(
+        default_factory=dict,
+        title="Column mapping",
+        description="[TEMPLATE.]KEY -> column of the dataset; keys not named here are matched by name, then by alias",
+    )
+    id_column: str | None = Field(default=None, title="Id column", description="Empty: ids are made from the content")
+    connection: str | None = Field(
+        default=None, title="Connection", description="local, env, or empty: env where the keys are set, else local"
+    )
+    base_url: str | None = Field(default=None, title="Base URL", description="Empty: FI_BASE_URL, else the cloud")
+    mode: Mode = Field(default=Mode.ASYNC, title="Mode")
+    limit: int | None = Field(default=None, ge=1, title="Limit", description="Only the first N rows")
+    sample: int | None = Field(default=None, ge=1, title="Sample", description="N rows drawn at random")
+    seed: int = Field(default=0, title="Seed", description="Of the random sample")
+    concurrency: int = Field(default=32, ge=1, le=1000, title="Concurrency", description="Requests in flight at most")
+    rate: str | None = Field(default=None, title="Rate", description="Requests at most, such as 20/s or 600/min")
+    chunk_size: int | None = Field(default=None, ge=1, title="Chunk size", description="Items per submit task")
+    item_timeout: Annotated[float, Field(gt=0)] = Field(
+        default=600.0, title="Item timeout", description="Seconds to wait for one verdict"
+    )
+    timeout: float | None = Field(default=None, gt=0, title="Timeout", description="Seconds for the whole run")
+    allow_failures: str | None = Field(
+        default=None, title="Allowed failures", description="Items without a verdict that are still fine: N or P%"
+    )
+    run: str | None = Field(default=None, title="Run name", description="Empty: a readable one is made")
+    resume: str | None = Field(default=None, title="Resume", description="A run to carry on, or last")
+    retry_failed: bool = Field(default=False, title="Retry failed", description="With resume: also the failed items")
+    output: str | None = Field(default=None, title="Output folder", description="Empty: fieval-runs/RUN")
+    store: str | None = Field(default=None, title="Store", description="Ledger URL; empty: fieval-runs/ledger.db")
+
+    @field_validator("run")
+    @classmethod
+    def _run_is_a_plain_name(cls, value: str | None) -> str | None:
+        if value is not None and not RUN_NAME.fullmatch(value):
+            raise ValueError("a run name is letters, digits, dots, dashes and underscores, 80 at most")
+        if value == "last":
+            raise ValueError("a run can't be named last: that stands for the newest one")
+        return value
+
+    @field_validator("rate")
+    @classmethod
+    def _rate_reads(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_rate(value)
+        return value
+
+    @field_validator("allow_failures")
+    @classmethod
+    def _allowance_reads(cls, value: str | None) -> str | None:
+        if value is not None:
+            allowed_failures(value, total=100)
+        return value
+
+    @field_validator("store")
+    @classmethod
+    def _store_is_no_secret(cls, value: str | None) -> str | None:
+        if value is not None and "://" in value and _has_password(value):
+            raise ValueError("a store URL with a password would show in Prefect: set it as FIEVAL_STORE_URL instead")
+        return value
+
+    @model_validator(mode="after")
+    def _options_agree(self) -> EvaluationPlan:
+        if self.retry_failed and not self.resume:
+            raise ValueError("retry_failed needs resume: name the run whose failed items are to be tried again")
+        return self
+
+
+def _has_password(url: str) -> bool:
+    parts = urlsplit(url)
+    return bool(parts.password) or "password" in parts.query
+
+
+def mapping_for(template: str, mapping: Mapping[str, str]) -> dict[str, str]:
+    """The part of a mapping that concerns one template: plain keys, then the keys said for it alone."""
+    prefix = f"{template}."
+    shared = {k: c for k, c in mapping.items() if "." not in k}
+    return shared | {k.removeprefix(prefix): c for k, c in mapping.items() if k.startswith(prefix)}
+
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|min|h)?")
+_SECONDS = {"ms": 0.001, "s": 1.0, None: 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+
+
+def parse_duration(text: str) -> float:
+    """`90`, `90s`, `10m`, `2h` -> seconds. Raises ValueError."""
+    match = _DURATION.fullmatch(text.strip().lower())
+    if not match or float(match[1]) <= 0:
+        raise ValueError(f"{text!r} is not a duration: write 90s, 10m or 2h")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*(s|sec|second|m|min|minute|h|hour)")
+_PER = {"s": 1.0, "sec": 1.0, "second": 1.0, "m": 60.0, "min": 60.0, "minute": 60.0, "h": 3600.0, "hour": 3600.0}
+
+
+def parse_rate(text: str) -> float:
+    """`20/s`, `600/min` -> requests a second. Raises ValueError."""
+    match = _RATE.fullmatch(text.strip().lower())
+    if not match or float(match[1]) <= 0:
+        raise ValueError(f"{text!r} is not a rate: write 20/s or 600/min")
+    return float(match[1]) / _PER[match[2]]
+
+
+_ALLOWANCE = re.compile(r"(\d+)|(\d+(?:\.\d+)?)\s*%")
+
+
+def allowed_failures(text: str | None, *, total: int) -> int:
+    """`5` or `2%` -> how many of `total` items may lack a verdict. Raises ValueError."""
+    if text is None:
+        return 0
+    match = _ALLOWANCE.fullmatch(text.strip())
+    if not match or (match[2] and float(match[2]) > 100):
+        raise ValueError(f"{text!r} is not an allowance: write a count such as 5, or a share such as 2%")
+    return int(match[1]) if match[1] else int(total * Fraction(match[2]) / 100)

@@ -1,0 +1,88 @@
+"""The evaluation templates: what each needs and what it answers."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Template:
+    """One template of the platform's catalogue."""
+
+    name: str
+    required: tuple[str, ...]
+    """Keys that the inputs must have, without the optional ones."""
+    optional: tuple[str, ...]
+    output: str
+    """"Pass/Fail", "score", "numeric", "choices" or "reason"."""
+    needs_model: bool
+    """A judge model decides; False for templates that are plain code."""
+    models: tuple[str, ...] = ()
+    """The only models it takes; empty: any."""
+    parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Name -> schema of each config parameter, where the catalogue tells."""
+    description: str = ""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return self.required + self.optional
+
+    def missing_parameters(self, given: Iterable[str]) -> tuple[str, ...]:
+        """Parameters that the template can't do without and the check does not set."""
+        present = set(given)
+        return tuple(n for n, schema in self.parameters.items() if schema.get("required") and n not in present)
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Every template that a connection offers."""
+
+    templates: Mapping[str, Template]
+    source: str
+    """Where it came from, in words for the user."""
+    is_bundled: bool = False
+    """The platform's own list could not be reached; this copy may be out of date."""
+
+    def get(self, name: str) -> Template | None:
+        return self.templates.get(name)
+
+    def nearest(self, name: str) -> list[str]:
+        """Up to three names that the user may have meant."""
+        return nearest(name, self.templates)
+
+
+def nearest(name: str, known: Iterable[str]) -> list[str]:
+    """Up to three of `known` that look like `name`, whatever the case."""
+    by_folded = {k.casefold(): k for k in known}
+    return [by_folded[k] for k in difflib.get_close_matches(name.casefold(), by_folded, n=3, cutoff=0.5)]
+
+
+@cache
+def bundled_catalogue() -> Catalogue:
+    """The copy that ships with this package: the platform's 156 system templates as of August 2026."""
+    text = resources.files("fieval_tasks").joinpath("data/templates.json").read_text(encoding="utf-8")
+    entries = json.loads(text)
+    return Catalogue(
+        templates={e["name"]: _from_bundle(e) for e in entries},
+        source="the copy bundled with this package",
+        is_bundled=True,
+    )
+
+
+def _from_bundle(entry: Mapping[str, Any]) -> Template:
+    optional = tuple(entry.get("optional") or ())
+    return Template(
+        name=entry["name"],
+        required=tuple(k for k in entry["required"] if k not in optional),
+        optional=optional,
+        output=entry["output"],
+        needs_model=entry["needs_model"],
+        models=tuple(entry.get("models") or ()),
+        parameters=entry.get("parameters") or {},
+    )

@@ -1,0 +1,123 @@
+"""A cell's value as the text that the API accepts, or why it has none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from uuid import UUID
+
+BLANK = frozenset({"{}", "[]", "null"})
+"""What the API takes for no input, beside blank text."""
+LARGEST_TEXT = 30 * 2**20
+"""Characters; the largest value seen to be accepted."""
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+
+
+@dataclass(frozen=True)
+class Flaw:
+    """Why a value can't be sent."""
+
+    kind: str
+    """blank, nul, surrogate, not_finite, not_text or too_large."""
+    why: str
+    """To be said of the value: "is blank"."""
+
+
+class _Flawed(Exception):
+    def __init__(self, kind: str, why: str) -> None:
+        self.flaw = Flaw(kind, why)
+
+
+def text_of(value: object) -> str | Flaw:
+    """Text as it is, anything else as JSON text: a list never stays a list, which the API would take for a batch."""
+    if type(value) is not str:
+        try:
+            plain = _plain(value)
+        except _Flawed as error:
+            return error.flaw
+        except RecursionError:
+            return Flaw("not_text", "is nested too deeply")
+        value = plain if isinstance(plain, str) else _encode(plain)
+    return _flaw(value) or value
+
+
+def _flaw(text: str) -> Flaw | None:
+    if not text or text.isspace():
+        return Flaw("blank", "is blank")
+    if len(text) < 16 and text.strip() in BLANK:
+        return Flaw("blank", f"is {text.strip()}, which counts as blank")
+    if "\0" in text:
+        return Flaw("nul", f"has a NUL character at position {text.index(chr(0)) + 1}")
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            return Flaw("surrogate", f"has half a surrogate pair at position {error.start + 1}")
+    if len(text) > LARGEST_TEXT:
+        return Flaw("too_large", f"is {len(text):,} characters long, over {LARGEST_TEXT:,}")
+    return None
+
+
+def _plain(value: object) -> object:
+    """As JSON's own types. Not-a-number and its kin are null; infinity and unreadable bytes are flaws."""
+    if value is None or isinstance(value, (bool, int)):
+        return value
+    if isinstance(value, str):
+        return _whole(value)
+    if isinstance(value, float):
+        return _number(value)
+    if isinstance(value, Mapping):
+        return {_whole(str(key)): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(inner) for inner in value]
+    return _foreign(value)
+
+
+def _whole(text: str) -> str:
+    if "\0" in text:  # inside JSON text it would hide as \u0000
+        raise _Flawed("nul", f"has a NUL character at position {text.index(chr(0)) + 1}")
+    return str(text)
+
+
+def _number(value: float) -> float | None:
+    if value != value:
+        return None
+    if value in (float("inf"), float("-inf")):
+        raise _Flawed("not_finite", f"is {value}, which JSON has no number for")
+    return value
+
+
+def _foreign(value: object) -> object:
+    """Values of Parquet, NumPy and pandas. None of them is imported for it."""
+    if type(value).__name__ in ("NaTType", "NAType"):
+        return None
+    if isinstance(value, (datetime, date, time)):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return _decimal(value)
+    if isinstance(value, (timedelta, UUID)):
+        return str(value)
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return _decoded(bytes(value))
+    unwrapped = getattr(value, "tolist", None)  # NumPy's scalars and arrays
+    if unwrapped is None:
+        raise _Flawed("not_text", f"is a {type(value).__name__}, which has no text")
+    return _plain(unwrapped())
+
+
+def _decimal(value: Decimal) -> str | None:
+    if value.is_nan():
+        return None
+    if value.is_infinite():
+        raise _Flawed("not_finite", f"is {value}, which JSON has no number for")
+    return str(value)
+
+
+def _decoded(value: bytes) -> str:
+    try:
+        return _whole(value.decode())
+    except UnicodeDecodeError as error:
+        raise _Flawed("not_text", f"is bytes that are not UTF-8 (at offset {error.start})") from error

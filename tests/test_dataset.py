@@ -1,0 +1,444 @@
+"""Reading: every format, and every bad day a file can have."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fieval_tasks import records
+from fieval_tasks.dataset import Dataset, Row, read_dataset
+from fieval_tasks.errors import PlanError
+
+Write = Callable[[str, "str | bytes"], str]
+TABLE = [{"question": "Why?", "answer": "Because, “so”."}, {"question": "Two\nlines", "answer": 'a "quote"'}]
+CSV = 'question,answer\nWhy?,"Because, “so”."\n"Two\nlines","a ""quote"""\n'
+JSONL = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in TABLE)
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def write(name: str, content: str | bytes) -> str:
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return str(path)
+
+    return write
+
+
+def parquet(path: Path, columns: dict[str, list[object]]) -> str:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table(columns), path)
+    return str(path)
+
+
+def values(dataset: Dataset) -> list[dict[str, object]]:
+    return [dict(row.values) for row in dataset.rows()]
+
+
+def problem_of(location: str) -> str:
+    with pytest.raises(PlanError) as error:
+        read_dataset(location)
+    (problem,) = error.value.problems
+    return problem
+
+
+# Formats
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", CSV),
+        ("a.CSV", CSV),
+        ("a.csv", CSV.replace(",", ";").replace("e; “", "e, “")),
+        ("a.tsv", CSV.replace("n,a", "n\ta").replace("?,", "?\t").replace('s","', 's"\t"')),
+        ("a.jsonl", JSONL),
+        ("a.ndjson", JSONL.replace("\n", "\n\n \n")),
+        ("a.json", json.dumps(TABLE)),
+        ("a.json", json.dumps({"data": TABLE, "version": 1})),
+        ("a.json", json.dumps({"rows": TABLE}, indent=2)),
+        ("a.json", JSONL),
+        ("a.csv.gz", gzip.compress(CSV.encode())),
+        ("a.jsonl.gz", gzip.compress(JSONL.encode())),
+        ("unzipped-on-the-way.csv.gz", CSV),
+        ("gzipped-all-the-same.csv", gzip.compress(CSV.encode())),
+    ],
+)
+def test_the_same_rows_come_out_of_every_format(write: Write, name: str, content: str | bytes) -> None:
+    location = write(name, content)
+    with read_dataset(location) as dataset:
+        assert values(dataset) == TABLE
+        assert [row.number for row in dataset.rows()] == [1, 2]
+        assert (dataset.name, dataset.columns, dataset.size) == (name, ("question", "answer"), 2)
+        assert dataset.fingerprint == hashlib.sha256(Path(location).read_bytes()).hexdigest()
+
+
+def test_parquet_keeps_its_types_and_leaves_out_the_index_of_pandas(tmp_path: Path) -> None:
+    import pandas as pd
+
+    when = datetime(2026, 8, 1, 12, 30)
+    frame = pd.DataFrame(
+        {
+            "answer": ["a", None],
+            "docs": [["x", "y"], []],
+            "price": [Decimal("1.10"), Decimal("2.00")],
+            "at": [when] * 2,
+        },
+        index=[7, 9],
+    )
+    frame.to_parquet(tmp_path / "a.parquet")
+    dataset = read_dataset(str(tmp_path / "a.parquet"))
+    assert dataset.columns == ("answer", "docs", "price", "at")
+    assert values(dataset)[0] == {"answer": "a", "docs": ["x", "y"], "price": Decimal("1.10"), "at": when}
+    assert values(dataset)[1]["answer"] is None
+
+
+def test_columns_of_jsonl_are_those_of_all_rows_in_first_seen_order(write: Write) -> None:
+    dataset = read_dataset(write("a.jsonl", '{"b": 1}\n{"a": 1, "b": 2}\n{"c": null}\n'))
+    assert dataset.columns == ("b", "a", "c")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize(("name", "content"), [("a.csv", CSV), ("a.jsonl", JSONL)])
+def test_any_line_end_and_any_unicode_encoding_reads_alike(
+    write: Write, name: str, content: str, encoding: str, end: str
+) -> None:
+    dataset = read_dataset(write(name, content.replace("\n", end).encode(encoding)))
+    assert dataset.columns == ("question", "answer")
+    assert [{k: str(v).replace(end, "\n") for k, v in row.items()} for row in values(dataset)] == TABLE
+
+
+def test_csv_cells_are_never_taken_for_numbers(write: Write) -> None:
+    dataset = read_dataset(write("a.csv", "a,b,c\n007,1e5, NaN \n"))
+    assert values(dataset) == [{"a": "007", "b": "1e5", "c": " NaN "}]
+
+
+def test_a_cell_of_five_megabytes_is_read_whole(write: Write) -> None:
+    cell = "word " * 2**20
+    assert values(read_dataset(write("a.csv", f"a,b\n1,{cell}\n"))) == [{"a": "1", "b": cell}]
+    assert values(read_dataset(write("a.jsonl", json.dumps({"b": cell})))) == [{"b": cell}]
+
+
+def test_blank_lines_are_no_rows(write: Write) -> None:
+    dataset = read_dataset(write("a.csv", "\n\na,b\n\n1,2\n\n\n3,4\n\n"))
+    assert values(dataset) == [{"a": "1", "b": "2"}, {"a": "3", "b": "4"}]
+
+
+def test_a_blank_cell_in_the_only_column_is_a_row(write: Write) -> None:
+    assert values(read_dataset(write("a.csv", 'a\n1\n""\n2\n'))) == [{"a": "1"}, {"a": ""}, {"a": "2"}]
+
+
+def test_a_column_without_a_name_is_called_by_its_place(write: Write) -> None:
+    dataset = read_dataset(write("a.csv", ", answer\n0,yes\n"))  # as pandas writes its index
+    assert dataset.columns == ("column 1", "answer")
+
+
+def test_a_nul_stays_where_it_is_on_every_python(write: Write) -> None:
+    dataset = read_dataset(write("a.csv", 'a,b\nx,"1\0\n2"\ny,z\n'))
+    assert values(dataset) == [{"a": "x", "b": "1\0\n2"}, {"a": "y", "b": "z"}]
+
+
+def test_rows_can_be_read_again_and_in_step(write: Write) -> None:
+    dataset = read_dataset(write("a.csv", CSV))
+    both = list(zip(dataset.rows(), dataset.rows(), strict=True))
+    assert all(left == right for left, right in both)
+    assert len(both) == 2
+
+
+@given(st.lists(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0")), min_size=2, max_size=2)))
+def test_what_the_csv_module_writes_comes_back(
+    tmp_path_factory: pytest.TempPathFactory, cells: list[list[str]]
+) -> None:
+    path = tmp_path_factory.mktemp("csv") / "a.csv"
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream).writerows([["left", "right"], *cells])
+    if cells:
+        assert values(read_dataset(str(path))) == [{"left": left, "right": right} for left, right in cells]
+
+
+@given(st.lists(st.dictionaries(st.text(), st.none() | st.booleans() | st.integers() | st.text()), min_size=1))
+def test_json_lines_and_a_json_array_hold_the_same(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, object]]
+) -> None:
+    folder = tmp_path_factory.mktemp("json")
+    (folder / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (folder / "a.json").write_text(json.dumps(rows))
+    if any(rows):
+        assert values(read_dataset(str(folder / "a.jsonl"))) == values(read_dataset(str(folder / "a.json"))) == rows
+
+
+# Where it comes from
+
+
+def test_standard_input_is_jsonl_and_its_copy_goes_with_the_dataset(tmp_path: Path) -> None:
+    with read_dataset("-", stdin=io.BytesIO(JSONL.encode()), spool=tmp_path / "spool") as dataset:
+        assert values(dataset) == values(dataset) == TABLE
+        assert dataset.name == "<stdin>"
+        assert dataset.fingerprint == hashlib.sha256(JSONL.encode()).hexdigest()
+        assert len(os.listdir(tmp_path / "spool")) == 1
+    assert os.listdir(tmp_path / "spool") == []
+
+
+def test_a_refused_standard_input_leaves_no_copy(tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match="standard input is read as JSONL"):
+        read_dataset("-", stdin=io.BytesIO(CSV.encode()), spool=tmp_path)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_is_copied_because_it_can_be_read_only_once(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=(JSONL,))
+    writer.start()
+    with read_dataset(str(pipe), spool=tmp_path) as dataset:
+        writer.join()
+        assert values(dataset) == values(dataset) == TABLE
+
+
+def test_a_url_is_fetched_once_by_fsspec(tmp_path: Path) -> None:
+    import fsspec
+
+    with fsspec.open("memory://bucket/answers.csv", "wb") as stream:
+        stream.write(CSV.encode())
+    with read_dataset("memory://bucket/answers.csv", spool=tmp_path) as dataset:
+        assert dataset.name == "answers.csv"
+        assert values(dataset) == TABLE
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_url_that_fails_is_named_without_its_signature(tmp_path: Path) -> None:
+    problem = problem_of("memory://user:pass@bucket/nope.csv?sig=secret")
+    assert problem.startswith("nope.csv can't be fetched from memory: ")
+    assert "secret" not in problem
+    assert "pass" not in problem
+
+
+def test_a_path_costs_no_slow_import(write: Write) -> None:
+    code = (
+        "import sys; from fieval_tasks.dataset import read_dataset; list(read_dataset(sys.argv[1]).rows());"
+        "print(*{'pandas', 'pyarrow', 'numpy', 'fsspec', 'prefect', 'pydantic'} & sys.modules.keys())"
+    )
+    done = subprocess.run([sys.executable, "-c", code, write("a.csv", CSV)], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+# Files that can't be used
+
+
+def test_a_missing_file_is_named_with_its_neighbours(write: Write, tmp_path: Path) -> None:
+    write("answers.csv", CSV)
+    assert problem_of(str(tmp_path / "answer.csv")).endswith(f"did you mean {tmp_path / 'answers.csv'}?")
+    assert "has: answers.csv" in problem_of(str(tmp_path / "zzz"))
+    assert "nor does its folder" in problem_of(str(tmp_path / "nowhere" / "answers.csv"))
+
+
+def test_a_path_that_no_file_can_have_is_a_plan_error() -> None:
+    assert "can't be opened" in problem_of("a\0b.csv")
+    assert "can't be opened" in problem_of("x" * 5000 + ".csv")
+
+
+def test_a_folder_is_refused_with_the_datasets_in_it(write: Write, tmp_path: Path) -> None:
+    write("b.jsonl", JSONL)
+    write("readme.txt", "")
+    assert problem_of(str(tmp_path)) == f"{tmp_path} is a folder ({tmp_path} has: b.jsonl); name one file"
+
+
+@pytest.mark.parametrize("name", ["a.xlsx", "a", "a.txt", "a.gz", "a.parquet.gz"])
+def test_an_extension_that_tells_no_format_is_refused(write: Write, name: str) -> None:
+    assert problem_of(write(name, CSV)).startswith(f"{name} ")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read anything")
+def test_a_file_one_may_not_read_is_a_plan_error(write: Write) -> None:
+    location = write("a.csv", CSV)
+    os.chmod(location, 0)
+    assert "Permission denied" in problem_of(location)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl", "a.csv.gz"])
+@pytest.mark.parametrize("content", ["", "\ufeff", "\n\n \n"])
+def test_an_empty_file_is_refused(write: Write, name: str, content: str) -> None:
+    problem = problem_of(write(name, content))
+    assert "is empty" in problem or "no rows" in problem
+
+
+def test_an_empty_array_or_table_is_refused(write: Write, tmp_path: Path) -> None:
+    assert "is empty" in problem_of(write("a.json", "[]"))
+    assert "is empty" in problem_of(write("a.json", '{"rows": []}'))
+    assert "(answer) and no rows" in problem_of(parquet(tmp_path / "a.parquet", {"answer": []}))
+
+
+def test_a_header_alone_is_refused(write: Write) -> None:
+    assert problem_of(write("a.csv", "question,answer\n")) == "a.csv has a header (question, answer) and no rows"
+
+
+def test_two_columns_of_one_name_are_refused_with_their_places(write: Write, tmp_path: Path) -> None:
+    with pytest.raises(PlanError) as error:
+        read_dataset(write("a.csv", "a,b,a,b, a\n1,2,3,4,5\n"))
+    assert error.value.problems == (
+        "a.csv: 'a' is the name of columns 1, 3 and 5; give each its own name",
+        "a.csv: 'b' is the name of columns 2 and 4; give each its own name",
+    )
+
+
+def test_two_parquet_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"]), tmp_path / "a.parquet")
+    assert "columns 1 and 2" in problem_of(str(tmp_path / "a.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "offset", "line"),
+    [
+        ("a.csv", b"a,b\nfine,caf\xe9\n", 12, 2),
+        ("a.csv", b"a,b\rfine,caf\xe9\r", 12, 2),
+        ("a.csv", b"a,b\n" + b"x,y\n" * 9000 + b"caf\xe9,1\n", 36007, 9002),
+        ("a.jsonl", b'{"a": "caf\xe9"}\n', 10, 1),
+        ("a.json", b'[\n{"a": "caf\xe9"}]\n', 12, 2),
+        ("a.csv.gz", gzip.compress(b"a,b\nfine,caf\xe9\n"), 12, 2),
+    ],
+)
+def test_a_byte_that_is_not_utf8_is_named_by_offset_and_line(
+    write: Write, name: str, content: bytes, offset: int, line: int
+) -> None:
+    problem = problem_of(write(name, content))
+    assert problem.startswith(f"{name} is not UTF-8: byte 0xE9 at offset {offset} (line {line}); save it as UTF-8")
+
+
+def test_half_a_utf16_character_is_named(write: Write) -> None:
+    assert "is not whole UTF-16 text" in problem_of(write("a.csv", CSV.encode("utf-16")[:-1]))
+
+
+def test_a_damaged_gzip_is_named(write: Write) -> None:
+    assert "damaged gzip" in problem_of(write("a.csv.gz", gzip.compress(CSV.encode() * 99)[:-20]))
+
+
+@pytest.mark.parametrize("content", [b"PAR1....", b"PK\x03\x04....", b"%PDF-1.7"])
+def test_a_binary_file_by_the_name_of_a_text_one_is_named(write: Write, content: bytes) -> None:
+    assert "not CSV" in problem_of(write("a.csv", content))
+
+
+def test_a_damaged_parquet_is_named(write: Write, tmp_path: Path) -> None:
+    assert "is not a Parquet file" in problem_of(write("a.parquet", CSV))
+    whole = Path(parquet(tmp_path / "b.parquet", {"a": ["x" * 1000]})).read_bytes()
+    assert "Parquet" in problem_of(write("b.parquet", whole[:-30]))
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ('{"question": ["a"], "answer": ["b"]}', "an object with the keys question, answer"),
+        ('"text"', "a string"),
+        ("3", "a number"),
+        ("null", "null"),
+        ("true", "a boolean"),
+        ("{}", "an object"),
+    ],
+)
+def test_json_that_is_no_array_is_named_with_what_to_write(write: Write, content: str, told: str) -> None:
+    problem = problem_of(write("a.json", content))
+    assert problem.startswith(f"a.json holds {told}, not an array of objects; write [{{...}}")
+
+
+def test_broken_json_is_named_by_line_and_column(write: Write) -> None:
+    assert "a.json is not JSON: line 2, column 7: " in problem_of(write("a.json", '[{"a": 1},\n{"b": }]'))
+
+
+def test_deep_json_is_refused_not_a_crash(write: Write) -> None:
+    assert "is not JSON that can be read" in problem_of(write("a.json", "[" * 200_000))
+
+
+def test_a_quote_never_closed_is_named_by_its_line(write: Write) -> None:
+    problem = problem_of(write("a.csv", 'a,b\n1,2\n3,"open\n5,6\n7,8\n'))
+    assert "opened in the record at line 3 that is never closed" in problem
+
+
+def test_a_cell_beyond_all_bounds_is_named_by_its_line(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = csv.field_size_limit(1000)
+    monkeypatch.setattr(records, "LARGEST_CELL", 1000)
+    try:
+        assert "can't be read from line 3 on" in problem_of(write("a.csv", "a,b\n1,2\n3," + "x" * 2000 + "\n"))
+    finally:
+        csv.field_size_limit(before)
+
+
+def test_jsonl_without_one_good_row_is_refused_as_a_whole(write: Write) -> None:
+    problem = problem_of(write("a.jsonl", CSV))
+    assert problem.startswith("none of the 4 rows of a.jsonl can be used (line 1 is not JSON")
+
+
+def test_a_file_that_changes_in_use_is_not_read_on(write: Write) -> None:
+    location = write("a.csv", CSV)
+    dataset = read_dataset(location)
+    write("a.csv", CSV + "more,rows\n")
+    with pytest.raises(PlanError, match="changed or went away"):
+        dataset.rows()
+    os.unlink(location)
+    with pytest.raises(PlanError, match="changed or went away"):
+        dataset.rows()
+
+
+# Rows that can't be used: each is one problem, and the others are read
+
+
+def test_rows_with_too_few_or_too_many_fields_are_problems(write: Write) -> None:
+    dataset = read_dataset(write("a.csv", 'a,b\n"1\n1",2\n3\n4,5,6\n7,8,,\n9,10\n'))
+    assert dataset.size == 5
+    assert [row.problem for row in dataset.rows()] == [
+        None,
+        "line 4 has 1 fields where the header has 2",
+        "line 5 has 3 fields where the header has 2",
+        None,
+        None,
+    ]
+
+
+def test_lines_that_are_not_json_objects_are_problems(write: Write) -> None:
+    lines = ['{"a": 1}', "{'a': 1}", "[1]", "null", '"x"', '{"a": 2}', '{"a": "cut sho']
+    rows = list(read_dataset(write("a.jsonl", "\n".join(lines))).rows())
+    assert [row.number for row in rows] == [1, 2, 3, 4, 5, 6, 7]
+    assert [row.values for row in rows if row.problem is None] == [{"a": 1}, {"a": 2}]
+    problems = [row.problem for row in rows if row.problem]
+    assert problems[0].startswith("line 2 is not JSON (column 2: ")
+    assert problems[1:4] == [
+        "line 3 is an array, not an object",
+        "line 4 is null, not an object",
+        "line 5 is a string, not an object",
+    ]
+    assert problems[4].endswith("the file ends here: was it cut short?")
+
+
+def test_a_line_nested_beyond_reason_is_a_problem(write: Write) -> None:
+    first, second = read_dataset(write("a.jsonl", '{"a": 1}\n{"a": ' + "[" * 200_000 + "\n")).rows()
+    assert first.problem is None
+    assert second.problem is not None
+
+
+def test_elements_that_are_not_objects_are_problems(write: Write) -> None:
+    dataset = read_dataset(write("a.json", '[{"a": 1}, [2], {"a": 3}]'))
+    assert [row.problem for row in dataset.rows()] == [None, "element 2 is an array, not an object", None]
+
+
+def test_a_row_is_its_number_its_values_and_its_problem() -> None:
+    assert Row(1) == Row(number=1, values={}, problem=None)

@@ -1,0 +1,261 @@
+"""What the user asks for: read with forgiveness, refused in a sentence, and the same after any journey through JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from fieval_tasks.errors import PlanError
+from fieval_tasks.plan import (
+    Check,
+    EvaluationPlan,
+    Mode,
+    allowed_failures,
+    mapping_for,
+    parse_duration,
+    parse_rate,
+)
+
+words = st.text(st.characters(codec="utf-8"), max_size=8)
+names = st.text("abcxyz_", min_size=1, max_size=8)
+
+
+# Durations, rates, allowances
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90", 90),
+        ("90s", 90),
+        ("10m", 600),
+        ("10min", 600),
+        ("2h", 7200),
+        ("1.5h", 5400),
+        (" 5M ", 300),
+        ("250ms", 0.25),
+    ],
+)
+def test_a_duration_is_seconds_unless_it_names_its_unit(text: str, seconds: float) -> None:
+    assert parse_duration(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    ("text", "per_second"),
+    [("20/s", 20), ("600/min", 10), ("90/m", 1.5), ("3600/hour", 1), (" 2.5 / Second ", 2.5), ("36/h", 0.01)],
+)
+def test_a_rate_is_requests_a_second(text: str, per_second: float) -> None:
+    assert parse_rate(text) == pytest.approx(per_second)
+
+
+@pytest.mark.parametrize(
+    ("text", "total", "allowed"),
+    [
+        (None, 50, 0),
+        ("0", 50, 0),
+        ("5", 50, 5),
+        ("5", 0, 5),
+        ("0%", 50, 0),
+        ("2%", 49, 0),
+        ("2%", 50, 1),
+        (" 2.5 % ", 1000, 25),
+        ("0.57%", 10_000, 57),
+        ("100%", 7, 7),
+    ],
+)
+def test_an_allowance_is_a_count_or_the_whole_items_of_a_share(text: str | None, total: int, allowed: int) -> None:
+    assert allowed_failures(text, total=total) == allowed
+
+
+@given(st.integers(0, 10_000), st.integers(0, 10**7))
+def test_a_share_allows_exactly_as_many_as_it_holds(hundredths: int, total: int) -> None:
+    allowed = allowed_failures(f"{hundredths // 100}.{hundredths % 100:02}%", total=total)
+    assert 0 <= allowed <= total
+    assert allowed <= Fraction(hundredths * total, 10_000) < allowed + 1
+
+
+@pytest.mark.parametrize(
+    "text", ["", "soon", "0", "0s", "-5s", "5 minutes", "1d", "1h30m", "1e3", "nan", "inf", "s", "½h"]
+)
+def test_what_is_no_duration_is_refused_in_a_sentence(text: str) -> None:
+    refused(parse_duration, text, "is not a duration: write 90s, 10m or 2h")
+
+
+@pytest.mark.parametrize("text", ["", "fast", "20", "0/s", "-1/s", "20/day", "20 s", "s/20", "20/s/s", "inf/s"])
+def test_what_is_no_rate_is_refused_in_a_sentence(text: str) -> None:
+    refused(parse_rate, text, "is not a rate: write 20/s or 600/min")
+
+
+@pytest.mark.parametrize("text", ["", "some", "-1", "1.5", "101%", "100.01%", "%", "-2%", "5%%", "nan%"])
+def test_what_is_no_allowance_is_refused_in_a_sentence(text: str) -> None:
+    refused(lambda t: allowed_failures(t, total=100), text, "is not an allowance: write a count such as 5, or a share")
+
+
+def refused(parse: Callable[[str], float], text: str, why: str) -> None:
+    with pytest.raises(ValueError, match="is not a") as error:
+        parse(text)
+    assert str(error.value).startswith(f"{text!r} {why}")
+
+
+@given(st.floats(0.01, 1e9).map(lambda n: f"{n:f}"), st.sampled_from(["", "s", "m", "h", "ms"]))
+def test_every_duration_is_positive_and_finite(number: str, unit: str) -> None:
+    assert 0 < parse_duration(number + unit) < math.inf
+
+
+# Checks and mappings
+
+
+@pytest.mark.parametrize(
+    ("text", "template", "model"),
+    [
+        ("groundedness", "groundedness", None),
+        ("groundedness:turing_small", "groundedness", "turing_small"),
+        ("groundedness:", "groundedness", None),
+        (" tone : turing_flash ", "tone", "turing_flash"),
+        ("ASR/STT_accuracy", "ASR/STT_accuracy", None),
+        ("tone:vendor:model", "tone", "vendor:model"),
+    ],
+)
+def test_a_check_is_a_template_and_perhaps_a_model(text: str, template: str, model: str | None) -> None:
+    assert Check.parse(text) == Check(template=template, model=model)
+
+
+@pytest.mark.parametrize("text", ["", "  ", ":turing_flash", " : "])
+def test_a_check_without_a_template_is_refused(text: str) -> None:
+    with pytest.raises(PlanError) as error:
+        Check.parse(text)
+    assert error.value.problems == (f"--template {text!r}: expected NAME or NAME:MODEL",)
+
+
+def test_a_key_named_for_a_template_comes_before_one_named_for_all() -> None:
+    mapping = {"tone.output": "raw", "output": "answer", "context": "docs", "toneless.context": "other"}
+    assert mapping_for("tone", mapping) == {"output": "raw", "context": "docs"}
+    assert mapping_for("groundedness", mapping) == {"output": "answer", "context": "docs"}
+    assert mapping_for("toneless", mapping) == {"output": "answer", "context": "other"}
+
+
+@given(st.dictionaries(st.one_of(names, st.tuples(names, names).map(".".join)), names), names)
+def test_a_template_sees_what_is_named_for_it_and_what_is_named_for_all_and_nothing_else(
+    mapping: dict[str, str], template: str
+) -> None:
+    seen = mapping_for(template, mapping)
+    assert all(seen[key] == mapping.get(f"{template}.{key}", mapping.get(key)) for key in seen)
+    of_others = {key for key in mapping if "." in key and not key.startswith(f"{template}.")}
+    assert set(seen) == {key.removeprefix(f"{template}.") for key in mapping if key not in of_others}
+
+
+# The plan
+
+
+@pytest.mark.parametrize("name", ["a", "run-2026.08_01", "7", "x" * 80])
+def test_a_run_name_is_plain(name: str) -> None:
+    assert EvaluationPlan(run=name).run == name
+
+
+@pytest.mark.parametrize("name", ["", "-a", ".hidden", "a/b", "../a", "a b", "é", "x" * 81, "a\n", "last"])
+def test_a_run_name_that_is_no_plain_name_or_stands_for_another_run_is_refused(name: str) -> None:
+    assert "run" in problem(run=name)
+
+
+def problem(**fields: Any) -> str:
+    with pytest.raises(ValidationError) as error:
+        EvaluationPlan(**fields)
+    (only,) = error.value.errors()
+    return str(only["msg"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"rate": "fast"}, "'fast' is not a rate"),
+        ({"allow_failures": "many"}, "'many' is not an allowance"),
+        ({"retry_failed": True}, "retry_failed needs resume"),
+        ({"limit": 0}, "greater than or equal to 1"),
+        ({"concurrency": 0}, "greater than or equal to 1"),
+        ({"item_timeout": 0}, "greater than 0"),
+        ({"item_timeout": math.inf}, "finite"),
+        ({"timeout": math.nan}, "finite"),
+        ({"mode": "later"}, "'async', 'sync' or 'submit'"),
+        ({"datset": "a.csv"}, "not permitted"),
+        ({"checks": [{"template": "tone", "moddel": "x"}]}, "not permitted"),
+    ],
+)
+def test_a_plan_that_can_not_be_meant_is_refused(fields: dict[str, Any], why: str) -> None:
+    assert why in problem(**fields)
+
+
+checks = st.builds(
+    Check,
+    template=names,
+    model=st.none() | names,
+    params=st.dictionaries(
+        words, st.recursive(st.none() | st.booleans() | st.integers() | words, lambda x: st.lists(x, max_size=3))
+    ),
+)
+seconds = st.floats(0.001, 1e9)
+plans = st.builds(
+    EvaluationPlan,
+    dataset=st.none() | words,
+    checks=st.lists(checks, max_size=3).map(tuple),
+    mapping=st.dictionaries(words, words, max_size=3),
+    id_column=st.none() | words,
+    mode=st.sampled_from(Mode),
+    limit=st.none() | st.integers(1),
+    seed=st.integers(),
+    concurrency=st.integers(1, 1000),
+    rate=st.none() | st.sampled_from(["20/s", "600/min"]),
+    item_timeout=seconds,
+    timeout=st.none() | seconds,
+    allow_failures=st.none() | st.sampled_from(["5", "2.5%"]),
+    run=st.none() | names.filter(lambda n: n[0] != "_"),
+    resume=st.just("last"),
+    retry_failed=st.booleans(),
+)
+
+
+@given(plans)
+def test_a_plan_is_the_same_after_a_journey_through_json(plan: EvaluationPlan) -> None:
+    assert EvaluationPlan.model_validate_json(plan.model_dump_json()) == plan
+    assert EvaluationPlan.model_validate(json.loads(json.dumps(plan.model_dump(mode="json")))) == plan
+
+
+def test_a_plan_can_not_be_changed_after_it_was_checked() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        EvaluationPlan().run = "another"
+
+
+def fields_of_the_form() -> dict[str, Any]:
+    schema = EvaluationPlan.model_json_schema()
+    return {**schema["properties"], **schema["$defs"]["Check"]["properties"]}
+
+
+def test_every_field_of_the_form_has_a_title() -> None:
+    assert [name for name, field in fields_of_the_form().items() if not {"title", "$ref"} & set(field)] == []
+
+
+def test_nothing_in_the_form_is_a_secret() -> None:
+    form = json.dumps(fields_of_the_form()).lower()
+    assert [word for word in ("secret", "password", "api_key", "api key", "token", "credential") if word in form] == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql://user:s3cret@host/db", "postgres://host/db?user=u&password=s3cret", "x://h/?sslpassword=s3cret"],
+)
+def test_a_store_with_its_password_is_refused_and_the_message_does_not_repeat_it(url: str) -> None:
+    with pytest.raises(ValidationError, match="FIEVAL_STORE_URL") as error:
+        EvaluationPlan(store=url)
+    assert "s3cret" not in str(error.value)
+
+
+@pytest.mark.parametrize("store", [None, "ledger.db", "sqlite:///a.db", "postgresql://user@host/db", "odd:name@x.db"])
+def test_a_store_without_a_password_is_fine(store: str | None) -> None:
+    assert EvaluationPlan(store=store).store == store
