@@ -1,0 +1,161 @@
+"""`python -m fieval_tasks.local`: the embedded evaluator as a server on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import logging
+import os
+import secrets
+import signal
+import socket
+import sqlite3
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType
+from typing import Final, NoReturn
+
+from fieval_tasks.local import NOTICE, create_app
+
+_USAGE_ERROR: Final = 2
+_INTERRUPTED: Final = 130
+
+
+class _Usage(Exception):
+    """The server cannot start; the text says why, and what to do."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until interrupted. Returns the exit code: 0 after SIGTERM, 130 after Ctrl-C, 2 when it cannot start."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING)
+    # The server ends in good order on SIGTERM, and then raises it again: this makes the second one quiet.
+    signal.signal(signal.SIGTERM, _end)
+    try:
+        _check_host(options.host, allow_remote=options.allow_remote)
+        keys = None if options.generate_keys else _keys_in_environment()
+        with _listen(options.host, options.port) as listener:
+            _serve(listener, options, keys or _fresh_keys())
+    except _Usage as problem:
+        print(f"fieval_tasks.local: {problem}", file=sys.stderr)
+        return _USAGE_ERROR
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m fieval_tasks.local", description=NOTICE)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=_port, default=8300, help="0 picks a free one (default: %(default)s)")
+    parser.add_argument("--database", type=Path, metavar="FILE", help="SQLite file that outlives the server")
+    parser.add_argument("--workers", type=_at_least_one, default=2, metavar="N", help="threads that score (default: 2)")
+    parser.add_argument("--delay", type=_seconds, default=0.0, metavar="S", help="extra seconds per evaluation")
+    parser.add_argument("--allow-remote", action="store_true", help="let --host be reachable from other machines")
+    parser.add_argument("--generate-keys", action="store_true", help="make a fresh pair of keys, and print them")
+    return parser
+
+
+def _port(text: str) -> int:
+    if not (text.isdecimal() and int(text) < 2**16):
+        raise argparse.ArgumentTypeError(f"{text} is not a port from 0 to 65535")
+    return int(text)
+
+
+def _at_least_one(text: str) -> int:
+    if not (text.isdecimal() and int(text) >= 1):
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds")
+    return number
+
+
+def _check_host(host: str, *, allow_remote: bool) -> None:
+    try:
+        is_loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        is_loopback = False
+    if not is_loopback and not allow_remote:
+        raise _Usage(f"{host} is not a loopback address; add --allow-remote to be reachable from other machines")
+
+
+def _keys_in_environment() -> tuple[str, str]:
+    keys = [os.environ.get(name, "").strip() for name in ("FI_API_KEY", "FI_SECRET_KEY")]
+    if not all(keys):
+        raise _Usage("set FI_API_KEY and FI_SECRET_KEY to the keys clients will send, or add --generate-keys")
+    return keys[0], keys[1]
+
+
+def _fresh_keys() -> tuple[str, str]:
+    keys = secrets.token_hex(16), secrets.token_hex(16)
+    print(f"export FI_API_KEY={keys[0]}\nexport FI_SECRET_KEY={keys[1]}", flush=True)
+    return keys
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with ExitStack() as undo:
+            listener = undo.enter_context(socket.socket(family, kind, protocol))
+            # Lets a restart follow at once; a port that another server holds is still refused.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(1024)
+            undo.pop_all()
+    except OSError as error:
+        raise _Usage(f"cannot listen on {host} port {port} ({error}); choose another --port") from error
+    return listener
+
+
+def _serve(listener: socket.socket, options: argparse.Namespace, keys: tuple[str, str]) -> None:
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        """Says where it is once it can be reached, and nothing when it ends."""
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            print(f"local evaluator ready at {_base_url(listener)}", flush=True)
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            # Calls that the end cuts off are no errors to report.
+            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+            await super().shutdown(sockets)
+
+    try:
+        app = create_app(
+            api_key=keys[0],
+            secret_key=keys[1],
+            database=options.database,
+            workers=options.workers,
+            delay=options.delay,
+        )
+    except (sqlite3.Error, ValueError) as error:
+        raise _Usage(f"cannot use --database {options.database}: {error}") from error
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, lifespan="on", ws="none", timeout_graceful_shutdown=1
+    )
+    Server(config).run(sockets=[listener])
+
+
+def _base_url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,399 @@
+"""Our types <-> the API's JSON, in the spelling of new servers and old ones. Nothing else knows how it spells."""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from email.utils import parsedate_to_datetime
+from time import time
+from typing import Any, TypeGuard
+
+from fieval_tasks.errors import (
+    ApiError,
+    GatewayFault,
+    KeysRefused,
+    NoCredit,
+    NotFound,
+    NotTheProtocol,
+    PlanError,
+    Refused,
+    ServerFault,
+    Throttled,
+)
+from fieval_tasks.items import Failed, Pending, Scored, Value, Verdict
+from fieval_tasks.templates import Catalogue, Template
+
+EVALUATIONS = "/sdk/api/v1/new-eval/"
+TEMPLATES = "/sdk/api/v1/get-evals/"
+LONGEST_LITERAL = 65_536
+"""Characters of a Python literal that are worth parsing; longer text stays text."""
+
+JSON = Any
+
+
+# -- what we send ------------------------------------------------------------------------------------------------
+
+
+def submission(
+    template: str,
+    inputs: Sequence[Mapping[str, str]],
+    *,
+    model: str | None = None,
+    params: Mapping[str, Any] | None = None,
+    is_async: bool,
+) -> bytes:
+    """The body of a POST for one item, or for several of the same check packed as lists."""
+    body: dict[str, Any] = {"eval_name": template, "inputs": _packed(inputs), "is_async": is_async}
+    if model is not None:
+        body["model"] = model
+    if params:
+        body["config"] = {"params": dict(params)}
+    return json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
+
+
+def _packed(inputs: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    if len(inputs) == 1:
+        return dict(inputs[0])
+    if any(one.keys() != inputs[0].keys() for one in inputs):
+        raise PlanError("items with different keys can't share one request: send them apart")
+    return {key: [one[key] for one in inputs] for key in inputs[0]}
+
+
+# -- what comes back -----------------------------------------------------------------------------------------------
+
+
+def eval_ids(reply: JSON, *, expected: int) -> list[str]:
+    """The eval_ids of a submission, in input order."""
+    found = [_eval_id(e) for e in _evaluations(reply, expected=expected)]
+    named = [i for i in found if i is not None]
+    if len(named) < len(found):
+        raise NotTheProtocol("the server took a submission and named no eval_id for it")
+    return named
+
+
+def verdicts(reply: JSON, *, expected: int) -> list[tuple[str | None, Verdict]]:
+    """(eval_id, verdict) of each item of a synchronous call, in input order."""
+    return [(_eval_id(e), _sync_verdict(e)) for e in _evaluations(reply, expected=expected)]
+
+
+def state(reply: JSON) -> Pending | Verdict:
+    """What a GET says of one evaluation."""
+    result = _result(reply)
+    status = _pick(result, "eval_status", "evalStatus")
+    if status in ("pending", "processing"):
+        return Pending()
+    row = result.get("result")
+    if status not in ("completed", "failed") or not isinstance(row, dict):
+        raise NotTheProtocol(f"an evaluation's state is {_shown(status)}, which this API does not have")
+    return _row_verdict(status, row)
+
+
+def catalogue(reply: JSON, *, source: str) -> Catalogue:
+    """Every template that get-evals lists."""
+    entries = reply.get("result") if isinstance(reply, dict) else None
+    if not isinstance(entries, list):
+        raise NotTheProtocol("get-evals did not answer with a list of templates")
+    templates = [_template(e) for e in entries if isinstance(e, dict) and isinstance(e.get("name"), str)]
+    if not templates:
+        raise NotTheProtocol("get-evals listed no template")
+    return Catalogue(templates={t.name: t for t in templates}, source=source)
+
+
+def error(status: int, headers: Mapping[str, str], body: bytes, *, now: float | None = None) -> ApiError:
+    """The typed error of an answer that is not 200."""
+    reply = _parsed_or_none(body)
+    told = _said(reply) or f"HTTP {status} with a body that is not the API's"
+    request_id = headers.get("x-request-id")
+    if status == 429 or (status == 503 and "retry-after" in headers):
+        wait = _retry_after(headers.get("retry-after"), reply, now=time() if now is None else now)
+        return Throttled(told, retry_after=wait, status=status, request_id=request_id)
+    if status in (401, 403):
+        return KeysRefused(told, status=status, request_id=request_id)
+    if status == 402:
+        return NoCredit(told, status=status, request_id=request_id)
+    if status in (502, 504):
+        return GatewayFault(told, status=status, request_id=request_id)
+    if status >= 500:
+        return ServerFault(told, status=status, request_id=request_id)
+    if 400 <= status < 500 and isinstance(reply, dict):
+        kind = NotFound if told == "Evaluation not found." else Refused
+        return kind(told, fields=_fields(reply), status=status, request_id=request_id)
+    return NotTheProtocol(_hint(status, headers) or told, status=status, request_id=request_id)
+
+
+def parsed(body: bytes) -> JSON:
+    """JSON of a 200 body, or NotTheProtocol."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        start = body[:60].decode("utf-8", "replace").strip()
+        raise NotTheProtocol(f"the server answered 200 with something that is not JSON: {start!r}") from error
+
+
+# -- values --------------------------------------------------------------------------------------------------------
+
+
+def decode_value(value: Any, output_type: str | None) -> Scored | Failed:
+    """A verdict from its value: typed as POST gives it, or text as GET gives it. Reason and runtime come later."""
+    if output_type == "Pass/Fail":
+        return _pass_fail(value)
+    if output_type in ("score", "numeric"):
+        return _number(value)
+    if output_type == "choices":
+        return _choices(value)
+    return _other(_literal(value) if isinstance(value, str) and output_type is None else value)
+
+
+def _pass_fail(value: Any) -> Scored | Failed:
+    word = value.strip().lower() if isinstance(value, str) else ""
+    if word in ("passed", "pass"):
+        return _scored("Passed", score=1.0, passed=True)
+    if word in ("failed", "fail"):
+        return _scored("Failed", score=0.0, passed=False)
+    return _unreadable(value, "Passed or Failed")
+
+
+def _number(value: Any) -> Scored | Failed:
+    number = _finite(value)
+    if number is None:
+        return _unreadable(value, "a finite number")
+    return _scored(number, score=_in_range(number))
+
+
+def _choices(value: Any) -> Scored | Failed:
+    value = _literal(value) if isinstance(value, str) else value
+    if isinstance(value, dict):
+        return _scored_choice(value)
+    return _scored(_plain(value)) if isinstance(value, (list, str)) else _unreadable(value, "a choice")
+
+
+def _scored_choice(value: Mapping[str, Any]) -> Scored | Failed:
+    """Of one choice and its score, or of several choices and their common score."""
+    score = _in_range(_finite(value.get("score")))
+    if isinstance(value.get("choices"), list):
+        return _scored(_plain(value["choices"]), score=score)
+    return _unreadable(value, "a choice") if value.get("choice") is None else _scored(_plain(value), score=score)
+
+
+def _other(value: Any) -> Scored | Failed:
+    return _unreadable(value, "a value") if value is None else _scored(_plain(value))
+
+
+def _plain(value: Any) -> Value:
+    """Any JSON or Python literal, as flat as a verdict's value is."""
+    if isinstance(value, list):
+        return [_text(v) for v in value]
+    if isinstance(value, dict):
+        return {_text(k): _number_or_text(v) for k, v in value.items()}
+    return _number_or_text(value)
+
+
+def _number_or_text(value: Any) -> str | float:
+    number = None if isinstance(value, str) else _finite(value)
+    return _text(value) if number is None else number
+
+
+def _literal(text: str) -> Any:
+    """GET writes lists and dicts as Python literals: read those, leave any other text alone."""
+    if text[:1] not in ("[", "{") or len(text) > LONGEST_LITERAL:
+        return text
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Python, on a stray backslash in somebody's text
+            value = ast.literal_eval(text)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return text
+    return value if isinstance(value, (list, dict)) else text
+
+
+def _finite(value: Any) -> float | None:
+    """A number, or text of one; None for anything else, NaN and infinity."""
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _in_range(number: float | None) -> float | None:
+    return number if number is not None and 0.0 <= number <= 1.0 else None
+
+
+def _text(value: Any) -> str:
+    """Any JSON as text that every file and database can hold: no NUL, no half of a surrogate pair."""
+    text = value if isinstance(value, str) else _shown(value)
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
+
+
+def _scored(value: Value, *, score: float | None = None, passed: bool | None = None) -> Scored:
+    return Scored(value=value, score=score, passed=passed, reason=None, runtime_ms=None)
+
+
+def _unreadable(value: Any, wanted: str) -> Failed:
+    return Failed("evaluate", "unreadable_value", f"the judge answered {_shown(value)} where {wanted} was expected")
+
+
+# -- rows ----------------------------------------------------------------------------------------------------------
+
+
+def _sync_verdict(evaluation: Mapping[str, Any]) -> Verdict:
+    kind = _pick(evaluation, "output_type", "outputType")
+    return _told(evaluation.get("output"), kind, evaluation.get("reason"), evaluation.get("runtime"))
+
+
+def _row_verdict(status: str, row: Mapping[str, Any]) -> Verdict:
+    value, message = row.get("value"), _pick(row, "error_message", "errorMessage")
+    if status == "failed" and (value is None or message):
+        return _evaluation_error(_text(message or "the evaluation failed and the server gave no reason"))
+    return _told(value, _pick(row, "output_type", "outputType"), row.get("reason"), row.get("runtime"))
+
+
+def _told(value: Any, output_type: str | None, reason: Any, runtime: Any) -> Verdict:
+    if reason is None and runtime is None:
+        return Failed("evaluate", "hollow", "the row is completed with neither reason nor runtime: no judge ran")
+    verdict = decode_value(value, output_type)
+    if isinstance(verdict, Failed):
+        return verdict
+    return Scored(
+        value=verdict.value,
+        score=verdict.score,
+        passed=verdict.passed,
+        reason=None if reason is None else _text(reason),
+        runtime_ms=_finite(runtime),
+    )
+
+
+def _evaluation_error(message: str) -> Failed:
+    for kind in ("rate_limited", "insufficient_credits"):
+        if kind in message:
+            return Failed("evaluate", kind, message)
+    return Failed("evaluate", "evaluation_error", message)
+
+
+def _template(entry: Mapping[str, Any]) -> Template:
+    config = entry.get("config")
+    config = config if isinstance(config, dict) else {}
+    optional = _names(_pick(config, "optional_keys", "optionalKeys"))
+    schema = _pick(config, "function_params_schema", "functionParamsSchema")
+    return Template(
+        name=entry["name"],
+        required=tuple(k for k in _names(_pick(config, "required_keys", "requiredKeys")) if k not in optional),
+        optional=optional,
+        output=_text(config.get("output") or ""),
+        needs_model=_pick(config, "eval_type_id", "evalTypeId") != "CustomCodeEval",
+        models=_names(config.get("models")),
+        parameters={k: v for k, v in schema.items() if isinstance(v, dict)} if isinstance(schema, dict) else {},
+        description=_text(entry.get("description") or ""),
+    )
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    return tuple(name for name in value if isinstance(name, str)) if isinstance(value, list) else ()
+
+
+# -- envelopes -----------------------------------------------------------------------------------------------------
+
+
+def _evaluations(reply: JSON, *, expected: int) -> list[Mapping[str, Any]]:
+    groups = reply.get("result") if isinstance(reply, dict) else None
+    if not _are_objects(groups) or not all(_are_objects(g.get("evaluations")) for g in groups):
+        raise NotTheProtocol(f"a submission was answered by {_shown(reply)}")
+    found: list[Mapping[str, Any]] = [e for g in groups for e in g["evaluations"]]
+    if len(found) != expected:
+        raise NotTheProtocol(f"{expected} items were sent in one request and the answer has {len(found)}")
+    return found
+
+
+def _are_objects(value: JSON) -> TypeGuard[list[dict[str, Any]]]:
+    return isinstance(value, list) and all(isinstance(v, dict) for v in value)
+
+
+def _result(reply: JSON) -> Mapping[str, Any]:
+    result = reply.get("result") if isinstance(reply, dict) else None
+    if not isinstance(result, dict):
+        raise NotTheProtocol(f"a question for an evaluation was answered by {_shown(reply)}")
+    return result
+
+
+def _pick(mapping: Mapping[str, Any], new: str, old: str) -> Any:
+    """A field by its present name, or by the camelCase name of servers before April 2026."""
+    return mapping[new] if new in mapping else mapping.get(old)
+
+
+def _eval_id(evaluation: Mapping[str, Any]) -> str | None:
+    eval_id = _pick(evaluation, "eval_id", "evalId")
+    return eval_id if isinstance(eval_id, str) and eval_id else None
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # nested too deeply, or a number of more digits than Python will write
+        text = f"an endless {type(value).__name__}"
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _parsed_or_none(body: bytes) -> JSON:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _said(reply: JSON) -> str | None:
+    """The most telling sentence of an error envelope, new or old."""
+    if not isinstance(reply, dict):
+        return None
+    fields = _fields(reply)
+    if fields:
+        return "; ".join(f"{name}: {' '.join(said)}" if name != "non_field_errors" else " ".join(said)
+                         for name, said in fields.items())  # fmt: skip
+    for key in ("detail", "message", "error", "result"):
+        said = reply.get(key)
+        if isinstance(said, dict):
+            said = said.get("message")
+        if isinstance(said, str) and said:
+            return _text(said)
+    return None
+
+
+def _fields(reply: Mapping[str, Any]) -> dict[str, list[str]]:
+    errors = reply.get("errors")
+    if not isinstance(errors, dict):
+        return {}
+    return {_text(k): [_text(x) for x in v] if isinstance(v, list) else [_text(v)] for k, v in errors.items()}
+
+
+def _retry_after(header: str | None, reply: JSON, *, now: float) -> float | None:
+    """Seconds to wait: the header as a number or an HTTP date, else `retry_after` in the body."""
+    if header is not None:
+        seconds = _seconds(header) if _seconds(header) is not None else _until(header, now=now)
+        if seconds is not None:
+            return seconds
+    told = reply.get("result") if isinstance(reply, dict) else None
+    return _seconds(told.get("retry_after")) if isinstance(told, dict) else None
+
+
+def _seconds(value: Any) -> float | None:
+    seconds = _finite(value)
+    return seconds if seconds is not None and seconds >= 0 else None
+
+
+def _until(http_date: str, *, now: float) -> float | None:
+    try:
+        return max(0.0, parsedate_to_datetime(http_date).timestamp() - now)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _hint(status: int, headers: Mapping[str, str]) -> str | None:
+    if 300 <= status < 400:
+        return f"the server redirects to {headers.get('location', 'nowhere')!r} (HTTP {status}): check the base URL"
+    if status == 404:
+        return "HTTP 404: no evaluation API at this address: check the base URL"
+    return None

@@ -1,0 +1,202 @@
+"""Submitted evaluations: they are kept, they are finished, and they tie up nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+import time
+import weakref
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from fieval_tasks.local import create_app
+from fieval_tasks.local.workers import LINGER, Workers
+from tests.local.local_evaluator import KEYS, NEW_EVAL, in_process, serving, settled
+
+
+async def test_jobs_survive_a_killed_process(tmp_path: Path) -> None:
+    database = str(tmp_path / "evaluations.db")
+    with serving("--database", database, "--delay", "2") as server:
+        async with httpx.AsyncClient(base_url=server.base_url, headers=KEYS) as client:
+            ids = [eval_id for n in range(20) for eval_id in await _submit(client, [f"[{n}]", "{a", ""])]
+        server.kill()
+    with serving("--database", database) as server:
+        async with httpx.AsyncClient(base_url=server.base_url, headers=KEYS) as client:
+            states = [await settled(client, eval_id) for eval_id in ids]
+    assert [state["result"]["value"] for state in states] == ["Passed", "Failed", None] * 20
+
+
+async def test_a_settled_row_reads_the_same_after_a_restart(tmp_path: Path) -> None:
+    database = tmp_path / "evaluations.db"
+    async with in_process(database=database) as client:
+        (eval_id,) = await _submit(client, "[1]")
+        before = await settled(client, eval_id)
+    async with in_process(database=database) as client:
+        assert await settled(client, eval_id) == before
+
+
+def test_several_processes_may_open_one_new_database(tmp_path: Path) -> None:
+    with ExitStack() as running:
+        servers = [running.enter_context(serving("--database", str(tmp_path / "shared.db"))) for _ in range(3)]
+        ids = [asyncio.run(_submit_to(server.base_url)) for server in servers]
+        states = [asyncio.run(_settled_at(servers[0].base_url, eval_id)) for eval_id in ids]
+    assert [state["eval_status"] for state in states] == ["completed"] * 3
+
+
+async def test_packed_verdicts_are_single_verdicts(client: httpx.AsyncClient) -> None:
+    texts = ["[1]", "{a", '{"b": 2}', "x" * 1000]
+    packed = [(await settled(client, eval_id))["result"] for eval_id in await _submit(client, texts)]
+    single = [(await settled(client, (await _submit(client, text))[0]))["result"] for text in texts]
+    assert [(row["value"], row["reason"]) for row in packed] == [(row["value"], row["reason"]) for row in single]
+
+
+async def test_one_bad_item_fails_alone_when_async_and_all_when_sync(client: httpx.AsyncClient) -> None:
+    texts = ["[1]", "", "[2]"]
+    states = [await settled(client, eval_id) for eval_id in await _submit(client, texts)]
+    assert [state["eval_status"] for state in states] == ["completed", "failed", "completed"]
+    reply = await client.post(NEW_EVAL, json={"eval_name": "is_json", "inputs": {"text": texts}})
+    assert reply.status_code == 500
+
+
+async def test_an_unscorable_item_is_a_400_when_sync_and_a_message_when_async(client: httpx.AsyncClient) -> None:
+    body = {"eval_name": "regex", "inputs": {"text": "a" * 40 + "!"}, "config": {"params": {"pattern": "(a|aa)+$"}}}
+    reply = await client.post(NEW_EVAL, json={**body, "config": {"params": {"pattern": "a" * 1001}}})
+    assert (reply.status_code, reply.json()["code"]) == (400, "invalid")
+    reply = await client.post(NEW_EVAL, json={**body, "config": {"params": {"pattern": "a" * 1001}}, "is_async": True})
+    state = await settled(client, reply.json()["result"][0]["evaluations"][0]["eval_id"])
+    assert state["result"]["value"] is None
+    assert "too large" in state["result"]["error_message"]
+
+
+async def test_a_sync_call_is_not_queued_behind_submissions() -> None:
+    async with in_process(workers=1) as client:
+        text = "Paris is the capital of France. " * 200
+        body = {
+            "eval_name": "context_adherence",
+            "inputs": {"output": [text] * 3, "context": [text] * 3},
+            "is_async": True,
+        }
+        ids = [entry["eval_id"] for _ in range(20) for entry in await _post(client, body)]
+        await _post(client, {"eval_name": "is_json", "inputs": {"text": "[1]"}})
+        reply = await client.get(NEW_EVAL, params={"eval_id": ids[-1]})
+        assert reply.json()["result"]["eval_status"] in ("pending", "processing")
+
+
+async def test_a_delay_holds_back_sync_and_async_alike() -> None:
+    async with in_process(delay=0.2) as client:
+        started = time.monotonic()
+        await _post(client, {"eval_name": "is_json", "inputs": {"text": "[1]"}})
+        assert time.monotonic() - started >= 0.2
+
+
+def test_one_app_serves_one_event_loop_after_another() -> None:
+    app = create_app(api_key="k", secret_key="s")
+
+    async def submit_and_settle() -> str:
+        headers = {"X-Api-Key": "k", "X-Secret-Key": "s"}
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://evaluator", headers=headers) as client:
+            await _post(client, {"eval_name": "is_json", "inputs": {"text": "[1]"}})
+            state = await settled(client, (await _submit(client, "[1]"))[0])
+            return str(state["eval_status"])
+
+    assert [asyncio.run(submit_and_settle()) for _ in range(3)] == ["completed"] * 3
+    asyncio.run(app.state.evaluator.aclose())
+
+
+async def test_closing_twice_is_closing_once_and_leaves_rows_pending(tmp_path: Path) -> None:
+    database = tmp_path / "evaluations.db"
+    app = create_app(api_key=KEYS["X-Api-Key"], secret_key=KEYS["X-Secret-Key"], database=database, delay=30)
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://evaluator", headers=KEYS) as client:
+        (eval_id,) = await _submit(client, "[1]")
+        await app.state.evaluator.aclose()
+        await app.state.evaluator.aclose()
+    async with in_process(database=database) as client:
+        assert (await settled(client, eval_id))["eval_status"] == "completed"
+
+
+def test_an_app_nobody_closed_is_collected_once_idle() -> None:
+    async def use() -> weakref.ref[Any]:
+        app = create_app(api_key=KEYS["X-Api-Key"], secret_key=KEYS["X-Secret-Key"])
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://evaluator", headers=KEYS) as client:
+            await settled(client, (await _submit(client, "[1]"))[0])
+        return weakref.ref(app.state.evaluator)
+
+    evaluator = asyncio.run(use())
+    for thread in [thread for thread in threading.enumerate() if thread.name == "local-evaluator"]:
+        thread.join(5 * LINGER)
+    gc.collect()
+    assert evaluator() is None
+
+
+@pytest.mark.parametrize("options", [{"workers": 0}, {"delay": -1.0}, {"api_key": " "}])
+def test_options_that_make_no_sense_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        create_app(**{"api_key": "k", "secret_key": "s", **options})
+
+
+def test_work_that_breaks_does_not_end_its_thread(caplog: pytest.LogCaptureFixture) -> None:
+    handled: list[str] = []
+
+    def handle(ids: Any) -> None:
+        handled.extend(ids)
+        if ids == ["bad"]:
+            raise RuntimeError("broken on purpose")
+
+    workers = Workers(1, handle)
+    for name in ("bad", "good"):
+        workers.schedule([name], due=0.0)
+        workers.call(lambda: None).result(5)
+    while len(handled) < 2:
+        time.sleep(0.001)
+    workers.close(timeout=5)
+    assert handled == ["bad", "good"]
+    assert "broken on purpose" in caplog.text
+
+
+def test_calls_that_never_began_are_told_of_the_close() -> None:
+    begun, ended = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        begun.set()
+        ended.wait(5)
+
+    workers = Workers(1, lambda ids: None)
+    first = workers.call(hold)
+    begun.wait(5)
+    second = workers.call(lambda: None)
+    workers.close(timeout=0)
+    ended.set()
+    first.result(5)
+    with pytest.raises(RuntimeError, match="closed"):
+        second.result(5)
+    with pytest.raises(RuntimeError, match="closed"):
+        workers.schedule(["late"], due=0.0)
+
+
+async def _submit_to(base_url: str) -> str:
+    async with httpx.AsyncClient(base_url=base_url, headers=KEYS) as client:
+        return (await _submit(client, "[1]"))[0]
+
+
+async def _settled_at(base_url: str, eval_id: str) -> dict[str, Any]:
+    async with httpx.AsyncClient(base_url=base_url, headers=KEYS) as client:
+        return await settled(client, eval_id)
+
+
+async def _post(client: httpx.AsyncClient, body: dict[str, Any]) -> list[dict[str, Any]]:
+    reply = await client.post(NEW_EVAL, json=body)
+    entries: list[dict[str, Any]] = reply.json()["result"][0]["evaluations"]
+    return entries
+
+
+async def _submit(client: httpx.AsyncClient, texts: str | list[str]) -> list[str]:
+    entries = await _post(client, {"eval_name": "is_json", "inputs": {"text": texts}, "is_async": True})
+    return [entry["eval_id"] for entry in entries]
