@@ -1,0 +1,74 @@
+"""Group commits: changes that arrive while one commit runs go into the next one together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+from fieval_tasks.store import Change, Counted
+
+
+class Book(Protocol):
+    """Where changes are committed."""
+
+    def apply(self, run_id: str, changes: Sequence[Change]) -> None: ...
+
+
+class Recorder:
+    """Writes one run's changes to the ledger from an event loop, without blocking it."""
+
+    def __init__(self, book: Book, run_id: str) -> None:
+        self._book = book
+        self._run_id = run_id
+        self._waiting: list[tuple[Sequence[Change], asyncio.Future[None]]] = []
+        self._tally: Counter[str] = Counter()
+        self._draining: asyncio.Task[None] | None = None
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
+
+    async def record(self, *changes: Change) -> None:
+        """Returns when the changes are committed. Raises StoreError where they could not be."""
+        written = asyncio.get_running_loop().create_future()
+        self._waiting.append((changes, written))
+        if self._draining is None or self._draining.done():
+            self._draining = asyncio.create_task(self._drain())
+        await asyncio.shield(written)
+
+    def count(self, name: str, n: int = 1) -> None:
+        """Add to one of the run's request counters; written with the next commit."""
+        self._tally[name] += n
+
+    async def aclose(self) -> None:
+        """Commit what is left."""
+        try:
+            await self.record()
+        finally:
+            self._thread.shutdown(wait=True)
+
+    async def _drain(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            counted, self._tally = self._tally, Counter()
+            changes = [change for group, _ in batch for change in group]
+            try:
+                if counted:
+                    changes.append(Counted(**counted))
+                await loop.run_in_executor(self._thread, self._book.apply, self._run_id, changes)
+            except Exception as error:  # handed to everyone whose change it was; nobody's is dropped unseen
+                self._tally += counted
+                _answer(batch, error)
+            else:
+                _answer(batch, None)
+
+
+def _answer(batch: Sequence[tuple[Sequence[Change], asyncio.Future[None]]], error: Exception | None) -> None:
+    for _, written in batch:
+        if written.done():
+            continue
+        if error is None:
+            written.set_result(None)
+        else:
+            written.set_exception(error)
