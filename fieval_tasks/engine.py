@@ -1,0 +1,311 @@
+"""One asyncio engine per run and process: one connection pool, one pace, one agenda of open tickets.
+
+Prefect's tasks are threads; they hand their coroutines to the engine's loop, which runs in a thread of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import CancelledError, wait
+from math import inf
+from time import monotonic
+from typing import Any, TypeVar
+
+from fieval_tasks.client import EvalClient
+from fieval_tasks.errors import FievalError, Interrupted, RunStopped
+from fieval_tasks.items import Failed, Item, State, Ticket, Verdict
+from fieval_tasks.pace import Pace
+from fieval_tasks.plan import Mode
+from fieval_tasks.polling import Agenda, Poller
+from fieval_tasks.progress import Progress
+from fieval_tasks.quota import AT_FIRST, Quota
+from fieval_tasks.recording import Recorder
+from fieval_tasks.settlement import Settlement
+from fieval_tasks.store import Decided, Ledger, Run, utc_now
+from fieval_tasks.submission import Submission, Submitter, Told, evaluating, packs, submitting
+
+T = TypeVar("T")
+
+LAST_MOMENT = 0.8
+"""Seconds that requests under way get when the run is stopped: a reply that is lost may be paid for twice."""
+SUBMITTERS = 4
+"""Chunks that are submitted at the same time."""
+ROUND = 0.25
+"""Seconds between two looks at the progress."""
+
+
+class Engine:
+    """Works on one run until each of its items has a verdict, is left pending, or the run is stopped."""
+
+    def __init__(
+        self,
+        run: Run,
+        ledger: Ledger,
+        connect: Callable[[], EvalClient],
+        *,
+        mode: Mode,
+        concurrency: int = 32,
+        rate: float | None = None,
+        item_timeout: float = 600.0,
+        timeout: float | None = None,
+        may_have_tiers: bool = True,
+    ) -> None:
+        self.run = run
+        self.ledger = ledger
+        self._mode = mode
+        self._connect = connect
+        self._concurrency = concurrency
+        self._rate = rate
+        self._item_timeout = item_timeout
+        self._deadline = None if timeout is None else monotonic() + timeout
+        self._counts = ledger.counts(run.run_id)
+        self._found_open = ledger.open_tickets(run.run_id)
+        self._repeats = ledger.repeats(run.run_id)
+        self._quotas: dict[str | None, Quota] = {}
+        self._first_quota = AT_FIRST if may_have_tiers else inf
+        self._expected_chunks = 0
+        self._resending = 0
+        self._stopped: FievalError | None = None
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="fieval-engine", daemon=True)
+        self._work: set[asyncio.Task[Any]] = set()
+        self._ending: set[asyncio.Task[None]] = set()
+
+    # -- from any thread -----------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Engine:
+        self._thread.start()
+        self._call(self._open())
+        _engines[self.run.run_id] = self
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _engines.pop(self.run.run_id, None)
+        try:
+            self._call(self._close())
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+
+    def expect(self, chunks: int) -> None:
+        """So many chunks will be submitted, each reported by `chunk_done`."""
+        self._expected_chunks += chunks
+
+    def chunk_done(self) -> None:
+        """A chunk's task has ended, well or badly."""
+        self._loop.call_soon_threadsafe(self._chunk_ended)  # counted by one thread: several tasks may end at once
+
+    def submit_chunk(self, chunk: int) -> int:
+        """Send what a chunk has left; how many items that was. Raises RunStopped, StoreError or Unreachable."""
+        items = self.ledger.unsent(self.run, chunk)
+        self._until_done(self._submitter.send_all(self._requests(items)))
+        return len(items)
+
+    def _requests(self, items: Sequence[Item]) -> list[tuple[Item, ...]]:
+        """Packed, except where a bad neighbour would have others evaluated, and paid, before the request fails."""
+        return [(item,) for item in items] if self._mode is Mode.SYNC else packs(items)
+
+    def settle(self, show: Callable[[Progress], None]) -> int:
+        """Ask for every open ticket until all are settled; how many are left pending."""
+        self._until_done(self._poll(), show)
+        return self._poller.given_up
+
+    def stop(self, reason: FievalError) -> None:
+        """End all work soon; whoever waits for it gets `reason`. The first reason stands."""
+        if self._stopped is None:
+            self._stopped = reason
+            self._loop.call_soon_threadsafe(self._wind_down)
+
+    @property
+    def progress(self) -> Progress:
+        counts = self._counts
+        return Progress(
+            total=sum(counts.values()),
+            scored=counts[State.SCORED],
+            failed=counts[State.FAILED],
+            waiting=counts[State.SUBMITTED],
+        )
+
+    def _until_done(self, work: Coroutine[Any, Any, T], show: Callable[[Progress], None] | None = None) -> T:
+        future = asyncio.run_coroutine_threadsafe(self._owned(work), self._loop)
+        while not wait([future], timeout=ROUND).done:
+            if self._deadline is not None and monotonic() > self._deadline:
+                self.stop(RunStopped("the time given by --timeout is over"))
+            if show is not None:
+                show(self.progress)
+        try:
+            return future.result()
+        except CancelledError:
+            raise self._reason from None
+
+    @property
+    def _reason(self) -> FievalError:
+        return self._stopped or Interrupted("the run was interrupted")
+
+    def _call(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    # -- on the loop ---------------------------------------------------------------------------------------------
+
+    async def _open(self) -> None:
+        self._client = self._connect()
+        self._recorder = Recorder(self.ledger, self.run.run_id)
+        self._pace = Pace(concurrency=self._concurrency, rate=self._rate)
+        post = evaluating(self._client) if self._mode is Mode.SYNC else submitting(self._client)
+        self._submitter = Submitter(
+            post,
+            self._recorder,
+            self._pace,
+            params=self._params,
+            quota_of=self._quota_of,
+            on_tickets=self._ticketed,
+            on_verdicts=self._decide,
+            on_stop=self.stop,
+        )
+        self._settlement = Settlement(
+            self._client,
+            self._recorder,
+            self._pace,
+            quota_of=self._quota_of,
+            decide=self._decide_ticketed,
+            send_again=self._send_again,
+        )
+        agenda = Agenda(give_up_after=self._item_timeout)
+        self._poller = Poller(agenda, self._settlement.ask, more_to_come=self._more_to_come)
+
+    def _quota_of(self, check: str) -> Quota:
+        """One for each judge model: that is what the platform counts by."""
+        model = self.run.check(check).model
+        if model not in self._quotas:
+            self._quotas[model] = Quota(at_first=self._first_quota)
+        return self._quotas[model]
+
+    async def _close(self) -> None:
+        if self._work:
+            await asyncio.wait(self._work, timeout=LAST_MOMENT)
+        self._cancel_work()
+        await asyncio.gather(*self._work, *self._ending, return_exceptions=True)
+        await self._recorder.aclose()
+        await self._client.aclose()
+
+    def _wind_down(self) -> None:
+        """Nothing new starts; what is on its way may still bring its answer, for a moment."""
+        self._pace.stop()
+        for quota in self._quotas.values():
+            quota.stop()
+        ending = asyncio.ensure_future(self._end_soon())
+        self._ending.add(ending)
+        ending.add_done_callback(self._ending.discard)
+
+    async def _end_soon(self) -> None:
+        deadline = self._loop.time() + LAST_MOMENT
+        while self._pace.in_flight and self._loop.time() < deadline:
+            await asyncio.sleep(0.02)
+        self._cancel_work()
+
+    def _cancel_work(self) -> None:
+        for task in self._work:
+            task.cancel()
+
+    async def _owned(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run it so that `stop` ends it, and so that a failure that no item survives ends everything else."""
+        if self._stopped is not None:
+            work.close()
+            raise self._stopped
+        task = asyncio.ensure_future(work)
+        self._work.add(task)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            raise self._reason from None
+        except FievalError as error:
+            if not error.retryable:
+                self.stop(error)
+            raise
+        finally:
+            self._work.discard(task)
+
+    def _params(self, item: Item) -> dict[str, Any]:
+        return dict(self.run.check(item.check).params)
+
+    def _ticketed(self, items: Sequence[Item], tickets: Sequence[Ticket], submission: Submission) -> None:
+        for n, (item, ticket) in enumerate(zip(items, tickets, strict=True)):
+            self._count(State.SUBMITTED)
+            if self._mode is not Mode.SUBMIT:
+                self._settlement.sent(item, submission.began_at)
+                self._poller.add(ticket.seq, ticket.eval_id, item.check, scout=submission.is_sentinel and n == 0)
+
+    async def _decide_ticketed(self, told: Sequence[Told]) -> None:
+        await self._decide(told, leaving=State.SUBMITTED)
+
+    async def _decide(self, told: Sequence[Told], *, leaving: State = State.READY) -> None:
+        """Record verdicts, each for its item and for those that repeat it."""
+        now = utc_now()
+        shared = [(seq, e, verdict) for first, e, verdict in told for seq in self._repeats.get(first, ())]
+        await self._recorder.record(*(Decided(seq, verdict, now, e) for seq, e, verdict in (*told, *shared)))
+        for _, _, verdict in told:
+            self._count(_state(verdict), leaving=leaving)
+        for _, _, verdict in shared:
+            self._count(_state(verdict))
+
+    def _count(self, state: State, *, leaving: State = State.READY) -> None:
+        self._counts[leaving] -= 1
+        self._counts[state] += 1
+
+    def _chunk_ended(self) -> None:
+        self._expected_chunks -= 1
+        self._poller.wake()
+
+    def _more_to_come(self) -> bool:
+        return self._expected_chunks > 0 or self._resending > 0
+
+    async def _poll(self) -> None:
+        now = utc_now()
+        for ticket in self._found_open:
+            age = (now - ticket.submitted_at).total_seconds()
+            self._poller.add(ticket.seq, ticket.eval_id, ticket.check, age=max(age, 0.001))
+        self._found_open = []
+        await self._poller.run()
+
+    def _send_again(self, seq: int) -> None:
+        """The server took this item and did not judge it."""
+        self._count(State.READY, leaving=State.SUBMITTED)
+        self._recorder.count("retries")
+        self._resending += 1
+        again = asyncio.ensure_future(self._sent_alone(seq))
+        self._work.add(again)
+        again.add_done_callback(self._sent_again)
+
+    async def _sent_alone(self, seq: int) -> None:
+        item = await asyncio.to_thread(self.ledger.item, self.run, seq)
+        await self._submitter.send((item,))
+
+    def _sent_again(self, task: asyncio.Task[None]) -> None:
+        self._resending -= 1
+        self._work.discard(task)
+        self._poller.wake()
+        if not task.cancelled() and isinstance(error := task.exception(), FievalError):
+            self.stop(RunStopped(str(error)) if error.retryable else error)
+
+
+def _state(verdict: Verdict) -> State:
+    return State.FAILED if isinstance(verdict, Failed) else State.SCORED
+
+
+_engines: dict[str, Engine] = {}
+
+
+def current(run_id: str) -> Engine | None:
+    """The engine that works on this run in this process."""
+    return _engines.get(run_id)
+
+
+def stop_all(reason: FievalError) -> bool:
+    """Stop every run that this process works on. False where there is none."""
+    engines = list(_engines.values())
+    for engine in engines:
+        engine.stop(reason)
+    return bool(engines)

@@ -1,0 +1,543 @@
+"""Which eval_id to ask about, and when (pure); below it, the loop that asks.
+
+A question costs a request whether or not it brings a verdict, and no call asks about many. A verdict seen late costs
+nothing while others are still open: only the end of the run is waited for. Hence three rules.
+
+1. *Wait until it is ripe.* `Waits` learns how long a check's evaluations (template and model) take in this run. A ticket
+   last seen pending at age a is due at the age t where P(T <= t | T > a) = RIPE, which costs about 1/RIPE questions per
+   evaluation. Plans are lazy: when one falls due it is made again with what is known by then, and only what is still
+   ripe is asked (looking is free); each verdict renews the next two plans, so good news spreads as fast as replies come.
+2. *Pay for impatience.* Ripeness is unknown at first, and wrong when the server pauses or changes. So each check has a
+   purse that gains share/elapsed a second and pays for asking the likeliest ticket early. The price is the waste to be
+   expected, 1 - P(done); a verdict gives it back. Such a purse makes a ladder: whatever the server does, it wastes about
+   share * ln(t2/t1) questions from t1 to t2. With n tickets so far and k of them open, the share is LADDER + sqrt(n)/4
+   and, once anything is known, k/CURIOSITY more.
+3. *Be prompt at the end.* Once nothing more comes, n / (sqrt(n) + 2k) stands in the ladder's place: next to nothing
+   while many are open and about sqrt(n) for the last few. So the end costs some sqrt(n) questions, and the last verdict
+   is seen within some 1/sqrt(n) of the run's length.
+
+Besides, one ticket in 32 (at most three a second) is a *scout*, asked at FIRST_GUESS and then at medians: what a
+platform's hidden limit refuses is settled at once, and evaluations that have become faster are noticed.
+
+`python -m tests.polling_simulation` shows what this reaches, server by server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from bisect import bisect_right
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from itertools import accumulate
+from math import ceil, exp, expm1, inf, log, log1p, sqrt
+from time import monotonic
+
+FIRST_GUESS = 0.4
+"""Seconds until the first question while nothing is known of how long evaluations take; a scout's first question."""
+SHORTEST_GAP = 0.2
+"""Seconds between two questions about one ticket, at least."""
+RIPE = 0.9
+"""Probability of a verdict at which a ticket is asked about."""
+HALF_RIPE = 0.5
+"""The same for a scout."""
+SLACK = 0.05
+"""An estimate that has fallen by less than this since the plan was made does not change the plan."""
+LADDER = 3.0
+"""The purse's share before the end, in a small run: a question whenever it is a third older, while all is pending."""
+CURIOSITY = 50.0
+"""With many open, one question for so many of them is a small price for noticing how the server changes."""
+LAST_FEW = 8.0
+"""At the end the share is at least this, divided by the tickets still open: it matters in runs of a few items."""
+AT_ONCE = 200
+"""Questions under way."""
+
+
+class Answer(Enum):
+    """What a question brought."""
+
+    DECIDED = "decided"
+    """The ticket has its verdict."""
+    PENDING = "pending"
+    DROPPED = "dropped"
+    """The ticket is closed and was not judged (refused, unknown to the server): says nothing about how long it takes."""
+    UNHEARD = "unheard"
+    """The question itself failed: says nothing about the ticket."""
+
+
+@dataclass(eq=False)
+class OpenTicket:
+    """A ticket that has no verdict yet. Ordered by `due`."""
+
+    __slots__ = ("asked_at", "check", "due", "eval_id", "pending_at", "price", "scout", "seq", "since")
+
+    seq: int
+    eval_id: str
+    check: str
+    since: float
+    """When it was submitted, by the loop's clock."""
+    due: float
+    """When its plan is looked at, by the loop's clock."""
+    scout: bool
+    asked_at: float
+    """When it was last asked about, by the loop's clock; -inf before."""
+    pending_at: float
+    """The age at which it was last seen pending."""
+    price: float
+    """What the purse paid for the question under way."""
+
+    def __lt__(self, other: OpenTicket) -> bool:
+        return self.due < other.due
+
+
+class Agenda:
+    """The open tickets of a run, and which of them to ask about now. Time is passed in."""
+
+    def __init__(self, *, give_up_after: float, scouts: float = 1 / 32, scouts_per_second: float = 3.0) -> None:
+        self._give_up_after = give_up_after
+        self._scout_every = round(1 / scouts) if scouts else 0
+        self._scout_gap = 1 / scouts_per_second
+        self._lanes: dict[str, _Lane] = {}
+        self._free_at = -inf
+        self._closing = False
+
+    def __len__(self) -> int:
+        """Those that no question is under way about."""
+        return sum(len(lane.waiting) for lane in self._lanes.values())
+
+    def add(self, seq: int, eval_id: str, check: str, *, now: float, age: float = 0.0, scout: bool = False) -> None:
+        """A ticket that was given `age` seconds ago. Those found open on resuming are looked at at once, in turn.
+
+        `scout` makes it one, whatever the share of scouts: its submitter wants to know soon.
+        """
+        lane = self._lanes.get(check)
+        if lane is None:
+            lane = self._lanes[check] = _Lane(now, self._give_up_after)
+        ticket = OpenTicket(seq, eval_id, check, now - age, now, False, -inf, 0.0, 0.0)
+        if age:
+            self._free_at = max(now, self._free_at + SPREAD)
+            lane.look(ticket, at=self._free_at, now=now)
+        else:
+            ticket.scout = scout or self._is_scout(lane, now)
+            lane.plan(ticket, now)
+        lane.add(ticket)
+
+    def take(self, now: float, *, closing: bool) -> OpenTicket | None:
+        """Take out a ticket to ask about now, None where none is worth it. `closing`: no more will be added."""
+        lanes = [lane for lane in self._lanes.values() if lane.waiting]
+        for lane in sorted(lanes, key=_Lane.first_due) if len(lanes) > 1 else lanes:
+            if ticket := lane.take_ripe(now):
+                return ticket
+        if closing != self._closing:
+            self._closing = closing
+            for lane in lanes:
+                lane.look_soon(now)
+        for lane in lanes:
+            if ticket := lane.take_likely(now, closing=closing):
+                return ticket
+        return None
+
+    def next_at(self) -> float | None:
+        """When to `take` again, unless something happens before. Later than the last `take` that gave None."""
+        return min((min(lane.first_due(), lane.look_at) for lane in self._lanes.values() if lane.waiting), default=None)
+
+    def answered(self, ticket: OpenTicket, answer: Answer, *, now: float) -> bool:
+        """Learn from an answer. False where the ticket has waited too long: it is given up, not put back."""
+        lane = self._lanes[ticket.check]
+        lane.learn(ticket, answer, now)
+        if answer in (Answer.DECIDED, Answer.DROPPED):
+            lane.close(ticket, now)
+            return True
+        return lane.put_back(ticket, answer, now)
+
+    def _is_scout(self, lane: _Lane, now: float) -> bool:
+        if not self._scout_every or lane.added % self._scout_every or now < lane.scouted_at + self._scout_gap:
+            return False
+        lane.scouted_at = now
+        return True
+
+
+SPREAD = 0.001
+"""Seconds between the looks at two tickets that were found open."""
+CANDIDATES = 16
+"""Tickets among which the likeliest is sought: those with the earliest plans."""
+BROUGHT_UP_TO_DATE = 2
+"""Plans that are made again at each verdict. More than one, so that news spreads exponentially."""
+LOOK_AGAIN = 5.0
+"""Seconds for which a plan is good at least; and half the ticket's age."""
+PUT_OFF = 0.25
+"""Put off by this part of its age: a ticket of which nothing can be said."""
+
+
+class _Lane:
+    """The open tickets of one check, with what is known of them and the purse that pays for impatience."""
+
+    def __init__(self, now: float, give_up_after: float) -> None:
+        self.waiting: list[OpenTicket] = []
+        """A heap."""
+        self.added = 0
+        self.scouted_at = -inf
+        self.look_at = now + FIRST_GUESS
+        """When to see next whether the purse pays for a question."""
+        self._waits = Waits()
+        self._open = 0
+        self._began = now
+        self._give_up_after = give_up_after
+        self._purse = 1.0
+        self._filled_at = now
+
+    def first_due(self) -> float:
+        return self.waiting[0].due
+
+    def look_soon(self, now: float) -> None:
+        self.look_at = max(now, self._began + FIRST_GUESS)
+
+    def add(self, ticket: OpenTicket) -> None:
+        self.added += 1
+        self._open += 1
+        heapq.heappush(self.waiting, ticket)
+
+    # -- when a ticket is asked about ----------------------------------------------------------------------------
+
+    def plan(self, ticket: OpenTicket, now: float, *, earliest: float = -inf) -> None:
+        """Set when it is looked at next: when it is ripe, and at its deadline at the latest."""
+        again = now + max(LOOK_AGAIN, (now - ticket.since) / 2)
+        due = max(min(self._ripe_at(ticket, now), again), ticket.asked_at + SHORTEST_GAP, earliest, now)
+        deadline = self._deadline(ticket)
+        ticket.due = due if due <= deadline - SHORTEST_GAP else deadline
+
+    def look(self, ticket: OpenTicket, *, at: float, now: float) -> None:
+        """Look at it then, and before its deadline where that is still to come."""
+        deadline = self._deadline(ticket)
+        ticket.due = min(at, deadline) if deadline > now else at
+
+    def _deadline(self, ticket: OpenTicket) -> float:
+        return ticket.since + self._give_up_after
+
+    def _ripe_at(self, ticket: OpenTicket, now: float) -> float:
+        if _to_scout(ticket):
+            return ticket.since + FIRST_GUESS
+        if not self._waits.known:
+            return ticket.since + max((1 + PUT_OFF) * (now - ticket.since), 2 * FIRST_GUESS)
+        return ticket.since + self._waits.age(_wanted(ticket), ticket.pending_at)
+
+    def take_ripe(self, now: float) -> OpenTicket | None:
+        """The first ticket that is due and still worth its question; the plans of the others are made again."""
+        while self.waiting and self.waiting[0].due <= now:
+            ticket = self.waiting[0]
+            if self._is_ripe(ticket, now):
+                heapq.heappop(self.waiting)
+                ticket.asked_at = now
+                return ticket
+            self.plan(ticket, now, earliest=now + SLACK * (now - ticket.since + FIRST_GUESS))
+            heapq.heapreplace(self.waiting, ticket)
+        return None
+
+    def _is_ripe(self, ticket: OpenTicket, now: float) -> bool:
+        deadline = self._deadline(ticket)
+        if now > deadline - SHORTEST_GAP:  # the last question is kept for the deadline
+            return now >= deadline
+        if _to_scout(ticket):
+            return True
+        found_open = ticket.since < self._began
+        if not (self._waits.known or found_open):
+            return False
+        return self._chance(ticket, now) >= _wanted(ticket) - SLACK
+
+    def _chance(self, ticket: OpenTicket, now: float) -> float:
+        return self._waits.chance(now - ticket.since, ticket.pending_at)
+
+    # -- impatience ----------------------------------------------------------------------------------------------
+
+    def take_likely(self, now: float, *, closing: bool) -> OpenTicket | None:
+        """The ticket likeliest to be done, where the purse holds its price: the probability that it is not."""
+        if now < self.look_at or not self.waiting:
+            return None
+        income = self._fill(now, closing=closing)
+        if self._purse < CHEAPEST:
+            self.look_at = now + max(SOON, (CHEAPEST - self._purse) / income)
+            return None
+        ticket = self._likeliest(now)
+        if ticket is None:
+            self.look_at = now + SHORTEST_GAP
+            return None
+        price = 1.0 - self._chance(ticket, now) if self._waits.known else 1.0
+        if price > self._purse:
+            self.look_at = now + max(SOON, (price - self._purse) / income)
+            heapq.heappush(self.waiting, ticket)
+            return None
+        self._purse -= price
+        ticket.price = price
+        ticket.asked_at = now
+        return ticket
+
+    def _fill(self, now: float, *, closing: bool) -> float:
+        """Put into the purse what has come in since the last time; what comes in a second."""
+        income = self._share(closing=closing) / max(now - self._began, FIRST_GUESS)
+        self._purse = min(self._purse + income * (now - self._filled_at), 1.0 + income * SHORTEST_GAP)
+        self._filled_at = now
+        return income
+
+    def _share(self, *, closing: bool) -> float:
+        n, k = self.added, self._open
+        share = LADDER + sqrt(n) / 4
+        if closing and self._waits.known:
+            share = n / (sqrt(n) + 2 * k)
+        if closing:
+            share = max(share, LAST_FEW / k)
+        return share + k / CURIOSITY if self._waits.known else share
+
+    def _likeliest(self, now: float) -> OpenTicket | None:
+        """Taken out of the heap. None where each was asked, or is to be asked for the last time, within the gap."""
+        first = [heapq.heappop(self.waiting) for _ in range(min(CANDIDATES, len(self.waiting)))]
+        may_be_asked = [t for t in first if self._gap_is_kept(t, now)]
+        likeliest = max(may_be_asked, key=lambda ticket: self._chance(ticket, now), default=None)
+        for ticket in first:
+            if ticket is not likeliest:
+                heapq.heappush(self.waiting, ticket)
+        return likeliest
+
+    def _gap_is_kept(self, ticket: OpenTicket, now: float) -> bool:
+        return ticket.asked_at + SHORTEST_GAP <= now <= self._deadline(ticket) - SHORTEST_GAP
+
+    # -- answers -------------------------------------------------------------------------------------------------
+
+    def learn(self, ticket: OpenTicket, answer: Answer, now: float) -> None:
+        asked_at = ticket.asked_at - ticket.since
+        if answer is Answer.DECIDED:
+            self._waits.decided(ticket.pending_at, now - ticket.since)
+        elif answer is Answer.PENDING:
+            self._waits.pending(ticket.pending_at, asked_at)
+            ticket.pending_at = asked_at
+
+    def close(self, ticket: OpenTicket, now: float) -> None:
+        """Without this ticket: its price is paid back, and the next plans are made with what is known now."""
+        self._open -= 1
+        self._purse += ticket.price
+        self.look_soon(now)
+        for _ in range(BROUGHT_UP_TO_DATE):
+            if self.waiting and self.waiting[0].due > now:
+                self.plan(self.waiting[0], now)
+                heapq.heapreplace(self.waiting, self.waiting[0])
+
+    def put_back(self, ticket: OpenTicket, answer: Answer, now: float) -> bool:
+        """False where its time is over."""
+        if now >= self._deadline(ticket):
+            self._open -= 1
+            return False
+        ticket.price = 0.0
+        pause = PUT_OFF * (now - ticket.since) if answer is Answer.UNHEARD else 0.0
+        self.plan(ticket, now, earliest=now + pause)
+        heapq.heappush(self.waiting, ticket)
+        return True
+
+
+CHEAPEST = 1 - RIPE
+"""What costs less is ripe, and taken without payment."""
+SOON = 0.001
+"""Seconds: the purse is not looked at again before."""
+
+
+def _to_scout(ticket: OpenTicket) -> bool:
+    return ticket.scout and ticket.asked_at == -inf
+
+
+def _wanted(ticket: OpenTicket) -> float:
+    return HALF_RIPE if ticket.scout else RIPE
+
+
+MEMORY = 100.0
+"""Tickets seen in a step of age: the estimate there is a mean over about so many, the latest counting most."""
+PRIOR_WEIGHT = 0.5
+"""Tickets that the first guess counts for, in each step."""
+FINE = 0.1
+"""Seconds below which steps of age are even; above, they are proportional to the age."""
+STEP = log(1.05)
+STEPS = ceil(log1p(30 * 86_400 / FINE) / STEP)
+FIRST_RATE = STEP * log(2) / log(1.5)
+"""Hazard of a step while nothing is known: P(T > t) = (FIRST_GUESS/t)^1.7, so half are done at 1.5 times the age."""
+NEARLY_NONE = 1e-9
+
+
+class Waits:
+    """How long evaluations of one check take in this run, learned from "pending at this age" and "done by that one".
+
+    A question shows no duration, only an interval that holds it: (age when last seen pending, age when seen done].
+    To take its end for the duration would make each estimate later than the last. So we estimate hazards: the rate at
+    which what is still pending becomes done, in each of STEPS steps of age. A pending answer has been at risk in every
+    step of its interval, with no event. A verdict is one event, spread over the interval as the present estimate has it
+    (a step of EM), with the time at risk that goes with it. Each step's rate is a mean of its last MEMORY tickets, so
+    that it follows a server that changes. With H the sum of rates up to an age, P(T > t | T > a) = exp(H(a) - H(t)).
+    """
+
+    def __init__(self) -> None:
+        guess = _place(FIRST_GUESS)
+        self._rate = [FIRST_RATE if step + 1 > guess else 0.0 for step in range(STEPS)]
+        self._seen = [PRIOR_WEIGHT] * STEPS
+        self._sums: list[float] | None = None
+        self.known = False
+        """Whether there was any verdict."""
+
+    def chance(self, age: float, pending_at: float) -> float:
+        """P(T <= age | T > pending_at)."""
+        return -expm1(self._hazard(pending_at) - self._hazard(age))
+
+    def age(self, chance: float, pending_at: float) -> float:
+        """The age at which P(T <= age | T > pending_at) is `chance`; inf beyond what can be estimated."""
+        wanted = self._hazard(pending_at) - log1p(-chance)
+        sums = self._cumulated()
+        if wanted >= sums[-1]:
+            return inf
+        step = bisect_right(sums, wanted) - 1
+        return _age(step + (wanted - sums[step]) / self._rate[step])
+
+    def pending(self, after: float, at: float) -> None:
+        """Known to be pending at one age, it was still so at the other."""
+        for step, part in _steps(_place(after), _place(at)):
+            self._update(step, 0.0, part)
+        self._sums = None
+
+    def decided(self, after: float, by: float) -> None:
+        """It took longer than `after` and at most `by`."""
+        self.known = True
+        start, end = _place(after), _place(by)
+        if start == end:
+            return
+        left_at_end = exp(self._hazard(after) - self._hazard(by))
+        done = 1.0 - left_at_end
+        left = 1.0
+        for step, part in _steps(start, end):
+            if done > NEARLY_NONE:
+                still_left = left * exp(-self._rate[step] * part)
+                event, at_risk = (left - still_left) / done, part * ((left + still_left) / 2 - left_at_end) / done
+                left = still_left
+            else:  # as good as impossible so far: anywhere in the interval
+                event, at_risk = part / (end - start), part / 2
+            self._update(step, event, at_risk)
+        self._sums = None
+
+    def _update(self, step: int, event: float, at_risk: float) -> None:
+        at_risk = max(at_risk, 0.0)  # a difference of nearly equal numbers
+        seen = self._seen[step] = min(self._seen[step] + at_risk, MEMORY)
+        self._rate[step] += (event - at_risk * self._rate[step]) / seen
+
+    def _hazard(self, age: float) -> float:
+        place = _place(age)
+        step = int(place)
+        return self._cumulated()[step] + (place - step) * self._rate[step]
+
+    def _cumulated(self) -> list[float]:
+        if self._sums is None:
+            self._sums = list(accumulate(self._rate, initial=0.0))
+        return self._sums
+
+
+def _place(age: float) -> float:
+    """Where an age lies on the scale of steps."""
+    return min(log1p(age / FINE) / STEP, STEPS - 0.5)
+
+
+def _age(place: float) -> float:
+    return FINE * expm1(place * STEP)
+
+
+def _steps(start: float, end: float) -> Iterator[tuple[int, float]]:
+    """The steps between two places, each with the part of it that lies between them."""
+    first, last = int(start), int(end)
+    if first == last:
+        yield first, end - start
+        return
+    yield first, first + 1 - start
+    for step in range(first + 1, last):
+        yield step, 1.0
+    yield last, end - last
+
+
+class Poller:
+    """Asks about each ticket when the agenda says so.
+
+    `ask` gets seq, eval_id, check and age, and tells what the question brought; a bool means whether it is settled.
+    """
+
+    def __init__(
+        self,
+        agenda: Agenda,
+        ask: Callable[[int, str, str, float], Awaitable[Answer | bool]],
+        *,
+        more_to_come: Callable[[], bool],
+        clock: Callable[[], float] = monotonic,
+        at_once: int = AT_ONCE,
+    ) -> None:
+        self._agenda = agenda
+        self._ask = ask
+        self._more_to_come = more_to_come
+        self._clock = clock
+        self._at_once = at_once
+        self._asking: set[asyncio.Task[None]] = set()
+        self._failure: BaseException | None = None
+        self._news = asyncio.Event()
+        self.given_up = 0
+        """Tickets that are still pending after their time."""
+
+    @property
+    def open(self) -> int:
+        return len(self._agenda) + len(self._asking)
+
+    def add(self, seq: int, eval_id: str, check: str, *, age: float = 0.0, scout: bool = False) -> None:
+        self._agenda.add(seq, eval_id, check, now=self._clock(), age=age, scout=scout)
+        self._news.set()
+
+    def wake(self) -> None:
+        """Look again whether more is to come."""
+        self._news.set()
+
+    async def run(self) -> None:
+        """Ends when no ticket is left and none will come. Raises what `ask` raised."""
+        try:
+            while self.open or self._more_to_come():
+                self._start_asking()
+                await self._something_happens()
+                if self._failure is not None:
+                    raise self._failure
+        finally:
+            for task in self._asking:
+                task.cancel()
+            await asyncio.gather(*self._asking, return_exceptions=True)
+
+    def _start_asking(self) -> None:
+        while len(self._asking) < self._at_once:
+            ticket = self._agenda.take(self._clock(), closing=not self._more_to_come())
+            if ticket is None:
+                return
+            task = asyncio.create_task(self._settle(ticket))
+            self._asking.add(task)
+            task.add_done_callback(self._asked)
+
+    async def _settle(self, ticket: OpenTicket) -> None:
+        answer = await self._ask(ticket.seq, ticket.eval_id, ticket.check, ticket.asked_at - ticket.since)
+        if isinstance(answer, bool):
+            answer = Answer.DECIDED if answer else Answer.PENDING
+        if not self._agenda.answered(ticket, answer, now=self._clock()):
+            self.given_up += 1
+
+    def _asked(self, task: asyncio.Task[None]) -> None:
+        self._asking.discard(task)
+        if task.cancelled():
+            self._failure = self._failure or asyncio.CancelledError()
+        elif error := task.exception():
+            self._failure = self._failure or error
+        self._news.set()
+
+    async def _something_happens(self) -> None:
+        """Until a ticket is due and may be asked about, one comes, or a question is answered."""
+        self._news.clear()
+        at = self._agenda.next_at() if len(self._asking) < self._at_once else None
+        timer = None
+        if at is not None:
+            timer = asyncio.get_running_loop().call_later(max(0.0, at - self._clock()), self._news.set)
+        try:
+            await self._news.wait()
+        finally:
+            if timer is not None:
+                timer.cancel()

@@ -1,0 +1,396 @@
+"""The engine, against a platform that misbehaves on purpose: accounts must agree whatever it does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from math import inf
+from pathlib import Path
+
+import httpx
+import pytest
+
+from fieval_tasks.engine import Engine
+from fieval_tasks.errors import Interrupted, RunStopped, Unreachable
+from fieval_tasks.intake import sharing
+from fieval_tasks.items import Item, Result, State
+from fieval_tasks.plan import Mode
+from fieval_tasks.store import CheckRecord, Ledger, Run, utc_now
+from fieval_tasks.submission import packs
+from tests.platform import TEMPLATE, Platform, Trouble, ok, refusal
+
+CHECK = CheckRecord(TEMPLATE, TEMPLATE, "turing_flash", {}, "Pass/Fail", {"output": "answer"})
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with Ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as opened:
+        yield opened
+
+
+@pytest.fixture(autouse=True)
+def _no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fieval_tasks.submission.backoff", lambda attempt: 0.001)
+    monkeypatch.setattr("fieval_tasks.pace.backoff", lambda attempt, first: 0.001)
+    monkeypatch.setattr("fieval_tasks.polling.SHORTEST_GAP", 0.001)
+    monkeypatch.setattr("fieval_tasks.polling.FIRST_GUESS", 0.001)
+
+
+def a_run(ledger: Ledger, answers: list[str], *, mode: Mode = Mode.ASYNC, chunk_size: int = 10) -> Run:
+    run = Run("r", utc_now(), "d", "f", mode.value, "test", (CHECK,), {}, ())
+    rows = (
+        (Item(i, f"id-{i}", i + 1, TEMPLATE, TEMPLATE, None, {"output": a}, f"{i}"), None)
+        for i, a in enumerate(answers)
+    )
+    return ledger.create(run, rows, chunk_size=chunk_size)
+
+
+def work(
+    ledger: Ledger, run: Run, platform: Platform, *, mode: Mode | None = None, **limits: float
+) -> tuple[dict[str, Result], Run]:
+    """Submit and settle everything, as a flow does; the results by answer, and the run's own account."""
+    chunks = ledger.unsent_chunks(run.run_id)
+    mode = mode or Mode(run.mode)
+    engine = Engine(run, ledger, platform.client, mode=mode, concurrency=8, **limits)  # type: ignore[arg-type]
+    with engine, ThreadPoolExecutor(4) as threads:
+        engine.expect(len(chunks))
+        submissions = [threads.submit(submit, engine, chunk) for chunk in chunks]
+        if mode is Mode.ASYNC:
+            engine.settle(lambda progress: None)
+        for submission in submissions:
+            submission.result()
+    return results(ledger, run), ledger.run(run.run_id)
+
+
+def submit(engine: Engine, chunk: int) -> None:
+    try:
+        engine.submit_chunk(chunk)
+    finally:
+        engine.chunk_done()
+
+
+def results(ledger: Ledger, run: Run) -> dict[str, Result]:
+    found = list(ledger.results(run, with_inputs=True))
+    by_answer = {r.inputs["output"]: r for r in found if r.inputs}
+    assert len(by_answer) == len(found)
+    return by_answer
+
+
+def once_per_answer(trouble: Callable[[httpx.Request, Platform], object], *, method: str = "POST") -> Trouble:
+    """Trouble with the first request about each item, and none afterwards."""
+    met: set[str] = set()
+
+    def first_time(request: httpx.Request, platform: Platform) -> httpx.Response | Exception | None:
+        about = request.content.decode() or str(request.url)
+        if request.method != method or "get-evals" in about or about in met:
+            return None
+        met.add(about)
+        answer = trouble(request, platform)
+        assert answer is None or isinstance(answer, (httpx.Response, Exception))
+        return answer
+
+    return first_time
+
+
+ANSWERS = [f"answer {i}" for i in range(25)] + ["a bad answer"]
+PACKED = (10, 10, 6)
+"""Items in each request of a run on ANSWERS: chunks of ten, and a template with a single key."""
+
+
+@pytest.mark.parametrize("mode", [Mode.ASYNC, Mode.SYNC])
+def test_every_item_gets_its_own_verdict(ledger: Ledger, mode: Mode) -> None:
+    platform = Platform(takes=0.05)
+    found, run = work(ledger, a_run(ledger, ANSWERS, mode=mode), platform)
+    assert {a: r.value for a, r in found.items()} == {a: "Failed" if "bad" in a else "Passed" for a in ANSWERS}
+    assert platform.taken == dict.fromkeys(ANSWERS, 1)
+    assert (run.submits, run.polls) == (platform.posts, platform.polls)
+    assert run.possible_duplicates == run.throttled == 0
+
+
+def test_submit_mode_keeps_tickets_and_asks_nothing_until_collected(ledger: Ledger) -> None:
+    platform = Platform()
+    run = a_run(ledger, ANSWERS, mode=Mode.SUBMIT)
+    found, _ = work(ledger, run, platform)
+    assert platform.polls == 0
+    assert {r.status for r in found.values()} == {"pending"}
+    assert all(r.eval_id in platform.rows for r in found.values())
+    found, _ = work(ledger, run, platform, mode=Mode.ASYNC)
+    assert {r.status for r in found.values()} == {"scored"}
+    assert platform.taken == dict.fromkeys(ANSWERS, 1)
+
+
+def test_a_throttled_request_costs_no_attempt_and_is_sent_until_taken(ledger: Ledger) -> None:
+    platform = Platform(trouble=once_per_answer(lambda *_: refusal("slow down", status=429, retry_after="0")))
+    found, run = work(ledger, a_run(ledger, ANSWERS), platform)
+    assert {r.status for r in found.values()} == {"scored"}
+    assert {r.attempts for r in found.values()} == {1}
+    assert run.throttled == len(PACKED)
+    assert platform.taken == dict.fromkeys(ANSWERS, 1)
+
+
+def test_a_lost_reply_is_sent_once_more_and_counted_as_a_possible_duplicate(ledger: Ledger) -> None:
+    def taken_and_lost(request: httpx.Request, platform: Platform) -> Exception:
+        platform.accept(json.loads(request.content))
+        return httpx.ReadTimeout("no answer")
+
+    platform = Platform(trouble=once_per_answer(taken_and_lost))
+    found, run = work(ledger, a_run(ledger, ANSWERS), platform)
+    assert {r.status for r in found.values()} == {"scored"}
+    assert {r.attempts for r in found.values()} == {2}
+    assert platform.taken == dict.fromkeys(ANSWERS, 2)
+    assert run.possible_duplicates == len(ANSWERS)
+
+
+def test_an_item_whose_reply_is_lost_twice_stays_pending_and_is_not_sent_a_third_time(ledger: Ledger) -> None:
+    def always_lost(request: httpx.Request, platform: Platform) -> Exception | None:
+        return httpx.ReadTimeout("no answer") if request.method == "POST" else None
+
+    platform = Platform(trouble=always_lost)
+    found, run = work(ledger, a_run(ledger, ["x"]), platform)
+    assert found["x"].status == "pending"
+    assert platform.posts == 2
+    assert ledger.counts(run.run_id)[State.AMBIGUOUS] == 1
+
+
+def test_a_connection_that_never_came_about_is_no_attempt_and_no_duplicate(ledger: Ledger) -> None:
+    platform = Platform(trouble=once_per_answer(lambda *_: httpx.ConnectError("refused")))
+    found, run = work(ledger, a_run(ledger, ANSWERS), platform)
+    assert {(r.status, r.attempts) for r in found.values()} == {("scored", 1)}
+    assert run.possible_duplicates == 0
+
+
+def test_a_server_that_stays_away_ends_the_chunk_with_an_error_that_may_be_retried(ledger: Ledger) -> None:
+    platform = Platform(trouble=lambda request, _: httpx.ConnectError("refused"))
+    run = a_run(ledger, ["x", "y"])
+    with pytest.raises(Unreachable) as raised:
+        work(ledger, run, platform, mode=Mode.SUBMIT)
+    assert raised.value.retryable
+    assert ledger.counts(run.run_id)[State.READY] == 2
+
+
+@pytest.mark.parametrize("mode", [Mode.ASYNC, Mode.SYNC])
+def test_a_server_fault_is_tried_once_more_and_then_fails_that_item_only(ledger: Ledger, mode: Mode) -> None:
+    def on_seven(request: httpx.Request, _: Platform) -> httpx.Response | None:
+        return refusal("Unable to run", status=500) if b"answer 7" in request.content else None
+
+    found, _ = work(ledger, a_run(ledger, ANSWERS, mode=mode), Platform(trouble=on_seven))
+    seven = found.pop("answer 7")
+    assert (seven.status, seven.stage) == ("failed", "submit")
+    assert seven.attempts == (2 if mode is Mode.SYNC else 3)  # alone twice; before that, with its neighbours
+    assert seven.error is not None
+    assert seven.error["kind"] == "server_fault"
+    assert {r.status for r in found.values()} == {"scored"}
+
+
+def test_items_travel_together_as_far_as_the_api_allows(ledger: Ledger) -> None:
+    platform = Platform()
+    _, run = work(ledger, a_run(ledger, ANSWERS), platform)
+    assert (run.submits, platform.posts) == (len(PACKED), len(PACKED))
+    items = [Item(i, "i", i, "c", "c", None, {"output": "a", "context": "b"}, "f") for i in range(7)]
+    assert [len(pack) for pack in packs(items)] == [3, 3, 1]
+
+
+def test_items_of_other_checks_or_with_other_keys_never_share_a_request() -> None:
+    inputs: list[dict[str, str]] = [{"output": "a"}, {"output": "a", "context": "b"}]
+    items = [Item(i, "i", i, check, check, None, inputs[i % 2], "f") for i, check in enumerate("aabb" * 3)]
+    for pack in packs(items):
+        assert len({(item.check, tuple(item.inputs)) for item in pack}) == 1
+    assert sorted(item.seq for pack in packs(items) for item in pack) == list(range(12))
+
+
+def test_a_refused_neighbour_costs_nobody_else(ledger: Ledger) -> None:
+    def refuses_seven(request: httpx.Request, _: Platform) -> httpx.Response | None:
+        return refusal("Validation failed") if b"answer 7" in request.content else None
+
+    found, _ = work(ledger, a_run(ledger, ANSWERS), Platform(trouble=refuses_seven))
+    assert found.pop("answer 7").status == "failed"
+    assert {r.status for r in found.values()} == {"scored"}
+
+
+@pytest.mark.parametrize("mode", [Mode.ASYNC, Mode.SYNC])
+def test_an_item_that_repeats_another_is_not_sent_and_shares_its_verdict(ledger: Ledger, mode: Mode) -> None:
+    run = Run("r", utc_now(), "d", "f", mode.value, "test", (CHECK,), {}, ())
+    items = [
+        Item(i, f"id-{i}", i, TEMPLATE, TEMPLATE, None, {"output": a}, f"{a:0<64}") for i, a in enumerate("0102010")
+    ]
+    platform = Platform()
+    run = ledger.create(run, sharing((item, None) for item in items), chunk_size=3)
+    assert ledger.count_unsent(run.run_id) == 3
+    with Engine(run, ledger, platform.client, mode=mode) as engine:
+        for chunk in ledger.unsent_chunks(run.run_id):
+            engine.submit_chunk(chunk)
+        if mode is Mode.ASYNC:
+            engine.settle(lambda progress: None)
+        assert engine.progress.settled == 7
+    assert platform.taken == {"0": 1, "1": 1, "2": 1}
+    told = [(r.status, r.value, r.attempts, r.eval_id) for r in ledger.results(run)]
+    assert [status for status, *_ in told] == ["scored"] * 7
+    assert len({eval_id for *_, eval_id in told}) == 3
+    assert [attempts for _, _, attempts, _ in told] == [1, 1, 0, 1, 0, 0, 0]
+
+
+def test_a_refused_item_fails_at_once(ledger: Ledger) -> None:
+    platform = Platform(trouble=lambda r, _: refusal("Validation failed") if r.method == "POST" else None)
+    found, _ = work(ledger, a_run(ledger, ["x"]), platform)
+    assert (found["x"].status, found["x"].stage, platform.posts) == ("failed", "submit", 1)
+
+
+@pytest.mark.parametrize("method", ["POST", "GET"])
+def test_refused_keys_stop_the_run_and_lose_nothing(ledger: Ledger, method: str) -> None:
+    allowed = count()
+
+    def after_a_while(request: httpx.Request, _: Platform) -> httpx.Response | None:
+        refused = request.method == method and next(allowed) >= 2
+        return refusal("Invalid API key or secret key", status=401) if refused else None
+
+    platform = Platform(trouble=after_a_while)
+    run = a_run(ledger, ANSWERS)
+    with pytest.raises(RunStopped, match="Invalid API key"):
+        work(ledger, run, platform)
+    counts = ledger.counts(run.run_id)
+    assert sum(counts.values()) == len(ANSWERS)
+    assert counts[State.SUBMITTED] + counts[State.SCORED] == sum(platform.taken.values())
+    assert counts[State.FAILED] == 0
+
+
+def test_a_row_refused_by_the_hidden_limit_is_sent_again(ledger: Ledger) -> None:
+    def limited(request: httpx.Request, platform: Platform) -> httpx.Response | None:
+        eval_id = request.url.params["eval_id"]
+        if platform.taken[platform.rows[eval_id]["output"]] > 1:
+            return None
+        message = "API call not allowed: rate_limited"
+        return platform.done(eval_id, status="failed", value=None, reason=None, runtime=None, error_message=message)
+
+    platform = Platform(trouble=once_per_answer(limited, method="GET"))
+    found, run = work(ledger, a_run(ledger, ANSWERS[:2]), platform)
+    assert {(r.status, r.attempts) for r in found.values()} == {("scored", 2)}
+    assert run.throttled == 2
+
+
+def test_no_credit_stops_the_run_and_leaves_its_items_to_be_sent_again(ledger: Ledger) -> None:
+    def broke(request: httpx.Request, platform: Platform) -> httpx.Response | None:
+        if request.method == "POST":
+            return None
+        message = "API call not allowed: insufficient_credits"
+        eval_id = request.url.params["eval_id"]
+        return platform.done(eval_id, status="failed", value=None, error_message=message)
+
+    run = a_run(ledger, ANSWERS)
+    platform = Platform(trouble=broke)
+    with pytest.raises(RunStopped, match="credit"):
+        work(ledger, run, platform)
+    assert ledger.counts(run.run_id)[State.FAILED] == 0
+    platform.trouble = None
+    found, _ = work(ledger, run, platform)
+    assert {r.status for r in found.values()} == {"scored"}
+
+
+def test_a_failed_row_with_a_value_is_a_verdict_and_a_hollow_one_is_not(ledger: Ledger) -> None:
+    def odd(request: httpx.Request, platform: Platform) -> httpx.Response | None:
+        if request.method == "POST":
+            return None
+        eval_id = request.url.params["eval_id"]
+        if platform.rows[eval_id]["output"] == "hollow":
+            return platform.done(eval_id, reason=None, runtime=None)
+        return platform.done(eval_id, status="failed", value="Failed", error_message=None)
+
+    found, _ = work(ledger, a_run(ledger, ["hollow", "judged"]), Platform(trouble=odd))
+    assert (found["judged"].status, found["judged"].passed) == ("scored", False)
+    assert (found["hollow"].status, found["hollow"].passed) == ("failed", None)
+    assert found["hollow"].error is not None
+    assert found["hollow"].error["kind"] == "hollow"
+
+
+def test_polls_that_fail_are_asked_again(ledger: Ledger) -> None:
+    answers = iter(
+        [httpx.ReadTimeout("lost"), refusal("gateway", status=502), ok("not a dict"), refusal("x", status=503)]
+    )
+    platform = Platform(trouble=lambda r, _: next(answers, None) if r.method == "GET" else None)
+    found, run = work(ledger, a_run(ledger, ["x"]), platform)
+    assert (found["x"].status, run.retries) == ("scored", 4)
+
+
+def test_a_fresh_ticket_may_be_unknown_for_a_while_and_an_old_one_is_lost(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unknown = iter([refusal("Evaluation not found.")] * 3)
+    platform = Platform(trouble=lambda r, _: next(unknown, None) if r.method == "GET" else None)
+    found, _ = work(ledger, a_run(ledger, ["x"]), platform)
+    assert found["x"].status == "scored"
+
+
+def test_a_ticket_the_server_never_knows_fails_as_lost_after_the_grace(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fieval_tasks.settlement.GRACE_FOR_UNKNOWN", 0.05)
+    platform = Platform(trouble=lambda r, _: refusal("Evaluation not found.") if r.method == "GET" else None)
+    found, _ = work(ledger, a_run(ledger, ["x"]), platform)
+    assert (found["x"].status, found["x"].stage) == ("failed", "wait")
+    assert found["x"].error is not None
+    assert found["x"].error["kind"] == "lost"
+
+
+def test_an_evaluation_that_never_ends_is_left_pending_at_its_time_limit(ledger: Ledger) -> None:
+    run = a_run(ledger, ["slow"])
+    found, _ = work(ledger, run, Platform(takes=inf), item_timeout=0.2)
+    assert found["slow"].status == "pending"
+    assert ledger.counts(run.run_id)[State.SUBMITTED] == 1
+
+
+def test_the_runs_time_limit_stops_it(ledger: Ledger) -> None:
+    run = a_run(ledger, ["slow"])
+    with pytest.raises(RunStopped, match="--timeout"):
+        work(ledger, run, Platform(takes=inf), timeout=0.3)
+
+
+def test_answers_that_are_not_the_apis_stop_the_run_before_much_is_sent(ledger: Ledger) -> None:
+    html = httpx.Response(200, html="<h1>Welcome</h1>")
+    platform = Platform(trouble=lambda r, _: html if r.method == "POST" else None)
+    with pytest.raises(RunStopped, match="not the evaluation API"):
+        work(ledger, a_run(ledger, ANSWERS), platform, mode=Mode.SUBMIT)
+    assert platform.posts <= 4 * 8
+
+
+def test_a_stopped_run_ends_with_its_reason_and_resumes_with_what_is_left(ledger: Ledger) -> None:
+    run = a_run(ledger, ANSWERS)
+    platform = Platform(takes=inf)
+    engine = Engine(run, ledger, platform.client, mode=Mode.ASYNC, concurrency=2)
+    with engine:
+        engine.submit_chunk(0)
+        engine.stop(Interrupted("enough"))
+        with pytest.raises(Interrupted, match="enough"):
+            engine.settle(lambda progress: None)
+        with pytest.raises(Interrupted, match="enough"):
+            engine.submit_chunk(1)
+    assert sum(platform.taken.values()) == 10
+    platform.takes = 0.0
+    found, _ = work(ledger, run, platform)
+    assert {r.status for r in found.values()} == {"scored"}
+    assert platform.taken == dict.fromkeys(ANSWERS, 1)
+
+
+def test_items_that_were_being_sent_at_a_crash_count_as_possible_duplicates(ledger: Ledger) -> None:
+    from fieval_tasks.store import Sending
+
+    run = a_run(ledger, ["x", "y"])
+    ledger.apply(run.run_id, [Sending((0,))])
+    assert ledger.left_in_flight(run.run_id) == 1
+    found, _ = work(ledger, run, Platform())
+    assert {r.status for r in found.values()} == {"scored"}
+
+
+def test_a_ledger_that_cannot_be_written_stops_the_run(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fieval_tasks.errors import StoreError
+
+    run = a_run(ledger, ANSWERS)
+    platform = Platform()
+
+    def full(run_id: str, changes: object) -> None:
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(ledger, "apply", full)
+    with pytest.raises(StoreError, match="full"):
+        work(ledger, run, platform, mode=Mode.SUBMIT)
+    assert platform.posts == 0
