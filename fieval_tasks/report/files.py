@@ -1,0 +1,180 @@
+"""A run's files on disk. Each appears whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from importlib import import_module
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+from uuid import uuid4
+
+from fieval_tasks.items import Result
+from fieval_tasks.report.html import html
+from fieval_tasks.report.junit import write_junit
+from fieval_tasks.report.markdown import markdown
+from fieval_tasks.report.record import FIELDS, record, utc, value_text
+from fieval_tasks.report.summary import Report
+
+BATCH = 5_000
+"""Results held at once while writing."""
+
+
+def write_results(results: Iterable[Result], folder: Path) -> int:
+    """Write results.jsonl, results.csv and results.parquet in one pass; returns how many results there were.
+
+    In the CSV and Parquet files `error` is JSON text, and `value` is text as the judge gave it, or JSON text where it
+    is a number, a list or a choice with its score. CSV text that a spreadsheet would run as a formula gets a leading
+    apostrophe.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    written = 0
+    with ExitStack() as files:
+        writers = (
+            _Jsonl(files.enter_context(_replacing(folder / "results.jsonl"))),
+            _Csv(files.enter_context(_replacing(folder / "results.csv"))),
+            files.enter_context(_parquet(folder / "results.parquet")),
+        )
+        for batch in _batches(results):
+            lines = [record(result) for result in batch]
+            flat = [_flat(result, line) for result, line in zip(batch, lines, strict=True)]
+            writers[0].write(lines)
+            writers[1].write(flat)
+            writers[2].write(batch, flat)
+            written += len(batch)
+    return written
+
+
+def write_report(report: Report, results: Callable[[], Iterable[Result]], folder: Path) -> dict[str, Path]:
+    """Write summary.json, report.md, report.html and junit.xml; returns name -> path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = {
+        "summary.json": json.dumps(report.summary.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n",
+        "report.md": markdown(report),
+        "report.html": html(report),
+    }
+    for name, text in texts.items():
+        with _replacing(folder / name) as file:
+            file.write(text)
+    with _replacing(folder / "junit.xml") as file:
+        write_junit(report, results(), file)
+    return {name: folder / name for name in (*texts, "junit.xml")}
+
+
+def _batches(results: Iterable[Result]) -> Iterator[list[Result]]:
+    iterator = iter(results)
+    while batch := list(islice(iterator, BATCH)):
+        yield batch
+
+
+@contextmanager
+def _fresh(path: Path) -> Iterator[Path]:
+    """A place to write what becomes `path` once it is whole."""
+    part = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[IO[str]]:
+    # backslashreplace: half an emoji can't be UTF-8, and in JSON its backslash form is the very escape for it
+    with _fresh(path) as part, part.open("w", encoding="utf-8", newline="", errors="backslashreplace") as file:
+        yield file
+
+
+class _Jsonl:
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+        self._encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+
+    def write(self, lines: list[dict[str, Any]]) -> None:
+        self._file.writelines(_on_one_line(self._encode(line)) + "\n" for line in lines)
+
+
+def _on_one_line(text: str) -> str:
+    """Escape what JSON allows inside a string and some readers take for the end of a line."""
+    return text.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029").replace("\x85", "\\u0085")
+
+
+_PLAIN_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_STARTS_FORMULA = re.compile(r"[\t\r\n]|[\s\ufeff\x00]*[=+\-@\uff1d\uff0b\uff0d\uff20]")  # the last four: full width
+
+
+def inert(text: str) -> str:
+    """The text as a CSV cell that no spreadsheet runs: a leading apostrophe where it would start a formula."""
+    if _STARTS_FORMULA.match(text) and not _PLAIN_NUMBER.fullmatch(text):
+        text = "'" + text
+    return text.replace("\x00", "\ufffd")
+
+
+class _Csv:
+    def __init__(self, file: IO[str]) -> None:
+        self._rows = csv.writer(file)
+        self._rows.writerow(FIELDS)
+
+    def write(self, flat: list[dict[str, Any]]) -> None:
+        self._rows.writerows([_cell(line[name]) for name in FIELDS] for line in flat)
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return inert(value) if isinstance(value, str) else value
+
+
+def _flat(result: Result, line: dict[str, Any]) -> dict[str, Any]:
+    """The record without nested values."""
+    error = line["error"]
+    return line | {
+        "value": value_text(result.value),
+        "error": None if error is None else json.dumps(error, ensure_ascii=False),
+    }
+
+
+def parquet_schema() -> Any:
+    """The columns of results.parquet, the same for every run."""
+    pa = import_module("pyarrow")
+    kinds = {
+        "row": pa.int64(),
+        "score": pa.float64(),
+        "passed": pa.bool_(),
+        "runtime_ms": pa.float64(),
+        "attempts": pa.int64(),
+        "submitted_at": pa.timestamp("us", tz="UTC"),
+        "finished_at": pa.timestamp("us", tz="UTC"),
+    }
+    return pa.schema([(name, kinds.get(name, pa.string())) for name in FIELDS])
+
+
+class _Parquet:
+    def __init__(self, writer: Any, schema: Any) -> None:
+        self._writer = writer
+        self._schema = schema
+
+    def write(self, batch: list[Result], flat: list[dict[str, Any]]) -> None:
+        pa = import_module("pyarrow")
+        columns = {name: [_sound(line[name]) for line in flat] for name in FIELDS}
+        columns["submitted_at"] = [result.submitted_at and utc(result.submitted_at) for result in batch]
+        columns["finished_at"] = [result.finished_at and utc(result.finished_at) for result in batch]
+        self._writer.write_batch(pa.record_batch(columns, schema=self._schema))
+
+
+@contextmanager
+def _parquet(path: Path) -> Iterator[_Parquet]:
+    pq = import_module("pyarrow.parquet")
+    schema = parquet_schema()
+    with _fresh(path) as part, pq.ParquetWriter(part, schema) as writer:
+        yield _Parquet(writer, schema)
+
+
+def _sound(value: Any) -> Any:
+    """Text that can be UTF-8: a lone surrogate becomes a question mark."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) and not value.isascii() else value

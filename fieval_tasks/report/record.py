@@ -1,0 +1,71 @@
+"""A result as plain fields: what each line and column of the results files holds."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import datetime, timezone
+from typing import Any
+
+from fieval_tasks.items import Result, Value
+
+FIELDS = (
+    "item_id",
+    "row",
+    "check",
+    "template",
+    "model",
+    "status",
+    "value",
+    "score",
+    "passed",
+    "reason",
+    "runtime_ms",
+    "eval_id",
+    "stage",
+    "error",
+    "attempts",
+    "submitted_at",
+    "finished_at",
+)
+
+
+def record(result: Result) -> dict[str, Any]:
+    """The fields of results.jsonl in their order, ready for strict JSON: a number that isn't finite becomes null."""
+    fields = {name: getattr(result, name) for name in FIELDS}
+    fields["value"] = finite(result.value)
+    fields["score"] = finite(result.score)
+    fields["runtime_ms"] = finite(result.runtime_ms)
+    fields["error"] = dict(result.error) if result.error is not None else None
+    fields["submitted_at"] = iso(result.submitted_at)
+    fields["finished_at"] = iso(result.finished_at)
+    return fields
+
+
+def finite(value: Any) -> Any:
+    """The value without NaN and infinities, however deep: JSON and spreadsheets have no word for them."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, list):
+        return [finite(part) for part in value]
+    if isinstance(value, dict):
+        return {key: finite(part) for key, part in value.items()}
+    return value
+
+
+def utc(moment: datetime) -> datetime:
+    """The moment in UTC; one without a zone is taken to be UTC already."""
+    return moment.replace(tzinfo=timezone.utc) if moment.tzinfo is None else moment.astimezone(timezone.utc)
+
+
+def iso(moment: datetime | None) -> str | None:
+    """ISO 8601 in UTC with its offset, always to the microsecond, so that the text sorts as the times do."""
+    return None if moment is None else utc(moment).isoformat(timespec="microseconds")
+
+
+def value_text(value: Value) -> str | None:
+    """A verdict's value as one text: text as it is, numbers and choices as JSON."""
+    clean = finite(value)
+    if clean is None or isinstance(clean, str):
+        return clean
+    return json.dumps(clean, ensure_ascii=False, allow_nan=False)

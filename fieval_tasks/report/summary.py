@@ -1,0 +1,310 @@
+"""What a run comes to: everything that the reports say, counted in one pass over the results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from fieval_tasks.items import Result
+from fieval_tasks.report.record import finite, iso
+from fieval_tasks.report.tally import Tally
+from fieval_tasks.statistics import Interval, unmeasured_bounds, wilson_interval
+
+
+@dataclass(frozen=True)
+class Requests:
+    """What the run asked of the API."""
+
+    submits: int = 0
+    polls: int = 0
+    retries: int = 0
+    throttled: int = 0
+    possible_duplicates: int = 0
+    """Items sent again after a lost reply: they may have been evaluated, and paid, twice."""
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What is known about a run before its results are counted."""
+
+    run_id: str
+    flow_run_id: str | None
+    dataset: str
+    mode: str
+    connection: str
+    started_at: datetime
+    finished_at: datetime | None = None
+    wall_seconds: float | None = None
+    exit_code: int | None = None
+    requests: Requests = Requests()
+    reused: int = 0
+    """Items whose verdict was taken from an earlier run."""
+    checks: Mapping[str, tuple[str, str | None, str]] = field(default_factory=dict)
+    """Check -> its template, model and the template's output type ("Pass/Fail", "score", "choices", …)."""
+    notices: tuple[str, ...] = ()
+    """What a reader must know before believing a number."""
+    mapping: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Check -> template key -> column."""
+    resume_command: str | None = None
+    command: str | None = None
+    planned: int | None = None
+    """Items that the dataset and the checks make: the results must come to as many. None: not known."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many items there are of each status."""
+
+    total: int = 0
+    scored: int = 0
+    failed: int = 0
+    pending: int = 0
+    skipped: int = 0
+
+    @property
+    def adds_up(self) -> bool:
+        return self.total == self.scored + self.failed + self.pending + self.skipped
+
+
+@dataclass(frozen=True)
+class CheckCounts(Counts):
+    """The counts of one check."""
+
+    not_passed: int = 0
+    """Verdicts that are Failed, among the scored."""
+
+
+@dataclass(frozen=True)
+class Items(Counts):
+    """The counts of the whole run."""
+
+    reused: int = 0
+
+
+@dataclass(frozen=True)
+class CheckSummary:
+    """One check's figures, as in summary.json."""
+
+    template: str
+    model: str | None
+    n: int
+    """All the items of the check, whatever became of them."""
+    scored: int
+    passed: int | None
+    """None where the template does not answer Pass/Fail."""
+    pass_rate: float | None
+    """Of the items with a Pass/Fail verdict."""
+    pass_rate_interval: Interval | None
+    """Wilson, 95 %."""
+    mean: float | None
+    """Of the items with a score."""
+    bounds: Interval | None
+    """Where the mean over all n lies, whatever the items without a score would have got."""
+
+
+@dataclass(frozen=True)
+class GateOutcome:
+    """What a gate said."""
+
+    gate: str
+    verdict: str
+    value: float | None = None
+    bounds: Interval | None = None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """summary.json."""
+
+    run_id: str
+    flow_run_id: str | None
+    dataset: str
+    mode: str
+    connection: str
+    started_at: datetime
+    finished_at: datetime | None
+    wall_seconds: float | None
+    exit_code: int | None
+    items: Items
+    checks: Mapping[str, CheckSummary]
+    requests: Requests
+    gates: tuple[GateOutcome, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The object of summary.json, in plain values that strict JSON takes."""
+        plain = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        plain |= {
+            "started_at": iso(self.started_at),
+            "finished_at": iso(self.finished_at),
+            "items": asdict(self.items),
+            "checks": {name: _with_lists(asdict(check)) for name, check in self.checks.items()},
+            "requests": asdict(self.requests),
+            "gates": [_with_lists(asdict(gate)) for gate in self.gates],
+        }
+        return {name: finite(value) for name, value in plain.items()}
+
+
+@dataclass(frozen=True)
+class FailureGroup:
+    """Items of one check that failed at one stage for one kind of reason."""
+
+    check: str
+    stage: str
+    kind: str
+    count: int
+    example: str
+    """The first message of the kind."""
+    rows: tuple[int, ...]
+    """The first rows it happened to."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """The summary, and what a person wants to look at next."""
+
+    summary: Summary
+    facts: RunFacts
+    counts: Mapping[str, CheckCounts]
+    """Check -> its items by status."""
+    failures: tuple[FailureGroup, ...]
+    """The most frequent first."""
+    worst: tuple[Result, ...]
+    """Check by check: failed verdicts, or the lowest scores first. None with a full score."""
+    histograms: Mapping[str, tuple[int, ...]]
+    """Check -> items with a score in each tenth of 0..1. Only checks that have scores."""
+    choices: Mapping[str, tuple[tuple[str, int], ...]]
+    """Check -> choice and how often, the most frequent first. Only templates that choose."""
+    pending_rows: Mapping[str, tuple[int, ...]]
+    """Check -> the first rows that wait for a verdict."""
+    findings: tuple[str, ...] = ()
+    """What the counting itself found wrong."""
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        return self.facts.notices + self.findings
+
+    @property
+    def adds_up(self) -> bool:
+        """Every item is accounted for once: in all, and in each check."""
+        return not _mistakes(self.facts, self.summary, self.counts)
+
+    def worst_of(self, check: str) -> tuple[Result, ...]:
+        return tuple(result for result in self.worst if result.check == check)
+
+    def with_outcome(self, exit_code: int, gates: Iterable[GateOutcome] = ()) -> Report:
+        """The report, once it is decided how the run ends."""
+        summary = replace(self.summary, exit_code=exit_code, gates=tuple(gates))
+        return replace(self, summary=summary, facts=replace(self.facts, exit_code=exit_code))
+
+
+def summarise(facts: RunFacts, results: Iterable[Result], *, worst: int = 20) -> Report:
+    """Count the results in one pass. Memory grows with the checks and `worst`, not with the results.
+
+    Accounts that don't add up are said in the report's notices; they never stop it.
+    """
+    tallies = {name: Tally(*check, worst=worst) for name, check in facts.checks.items()}
+    for result in results:
+        tally = tallies.get(result.check)
+        if tally is None:
+            tally = tallies[result.check] = Tally(result.template, result.model, "", worst=worst)
+        tally.add(result)
+    counts = {name: _counts(tally) for name, tally in tallies.items()}
+    summary = _summary(facts, tallies, counts)
+    return Report(
+        summary=summary,
+        facts=facts,
+        counts=counts,
+        failures=_failures(tallies),
+        worst=tuple(result for tally in tallies.values() for result in tally.worst),
+        histograms={name: tuple(tally.bins) for name, tally in tallies.items() if tally.measured},
+        choices={name: tuple(tally.choices.most_common()) for name, tally in tallies.items() if tally.choices},
+        pending_rows={name: tuple(tally.pending_rows) for name, tally in tallies.items() if tally.pending_rows},
+        findings=(*_mistakes(facts, summary, counts), *_odd_scores(tallies)),
+    )
+
+
+def _counts(tally: Tally) -> CheckCounts:
+    status = tally.status
+    return CheckCounts(
+        total=tally.n,
+        scored=status["scored"],
+        failed=status["failed"],
+        pending=status["pending"],
+        skipped=status["skipped"],
+        not_passed=tally.judged - tally.passed,
+    )
+
+
+def _summary(facts: RunFacts, tallies: Mapping[str, Tally], counts: Mapping[str, Counts]) -> Summary:
+    totals = {
+        name: sum(getattr(count, name) for count in counts.values())
+        for name in ("total", "scored", "failed", "pending", "skipped")
+    }
+    return Summary(
+        run_id=facts.run_id,
+        flow_run_id=facts.flow_run_id,
+        dataset=facts.dataset,
+        mode=facts.mode,
+        connection=facts.connection,
+        started_at=facts.started_at,
+        finished_at=facts.finished_at,
+        wall_seconds=facts.wall_seconds,
+        exit_code=facts.exit_code,
+        items=Items(**totals, reused=facts.reused),
+        checks={name: _check_summary(tally) for name, tally in tallies.items()},
+        requests=facts.requests,
+    )
+
+
+def _check_summary(tally: Tally) -> CheckSummary:
+    judges = tally.judged > 0 or tally.output == "Pass/Fail"
+    gives_scores = tally.measured > 0 or tally.output in ("Pass/Fail", "score")
+    unmeasured = tally.n - tally.measured
+    return CheckSummary(
+        template=tally.template,
+        model=tally.model,
+        n=tally.n,
+        scored=tally.status["scored"],
+        passed=tally.passed if judges else None,
+        pass_rate=tally.passed / tally.judged if tally.judged else None,
+        pass_rate_interval=wilson_interval(tally.passed, tally.judged),
+        mean=tally.total_of_scores / tally.measured if tally.measured else None,
+        bounds=unmeasured_bounds(tally.total_of_scores, tally.measured, unmeasured) if gives_scores else None,
+    )
+
+
+def _failures(tallies: Mapping[str, Tally]) -> tuple[FailureGroup, ...]:
+    groups = [
+        FailureGroup(check, stage, kind, failure.count, failure.example, tuple(failure.rows))
+        for check, tally in tallies.items()
+        for (stage, kind), failure in tally.failures.items()
+    ]
+    return tuple(sorted(groups, key=lambda group: -group.count))
+
+
+def _mistakes(facts: RunFacts, summary: Summary, counts: Mapping[str, Counts]) -> tuple[str, ...]:
+    items = summary.items
+    found = []
+    if not items.adds_up:
+        found.append(
+            f"{items.total} items, but {items.scored} scored + {items.failed} failed + {items.pending} pending "
+            f"+ {items.skipped} skipped"
+        )
+    found += [f"{name} has items without a status" for name, count in counts.items() if not count.adds_up]
+    if facts.planned is not None and facts.planned != items.total:
+        found.append(f"{facts.planned} items were planned and {items.total} are in the results")
+    return tuple(f"this run's accounts do not add up: {mistake}" for mistake in found)
+
+
+def _odd_scores(tallies: Mapping[str, Tally]) -> tuple[str, ...]:
+    return tuple(
+        f"{name}: {tally.odd_scores} scores are not a number from 0 to 1"
+        for name, tally in tallies.items()
+        if tally.odd_scores
+    )
+
+
+def _with_lists(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}

@@ -1,0 +1,127 @@
+"""One check counted as its results stream past, in memory that doesn't grow with them."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+
+from fieval_tasks.items import Result, Status, Value
+
+BINS = 10
+CHOICES_KEPT = 50
+"""Different choices counted by name; what comes later counts as the rest."""
+FIRST_ROWS = 5
+REST = "(other)"
+
+
+@dataclass
+class Failure:
+    """Items of a check that failed at one stage for one kind of reason."""
+
+    count: int = 0
+    example: str = ""
+    rows: list[int] = field(default_factory=list)
+
+    def add(self, row: int, message: str) -> None:
+        self.count += 1
+        self.example = self.example or message
+        if len(self.rows) < FIRST_ROWS:
+            self.rows.append(row)
+
+
+class Tally:
+    """The running account of one check."""
+
+    def __init__(self, template: str, model: str | None, output: str, *, worst: int) -> None:
+        self.template, self.model, self.output = template, model, output
+        self.status: Counter[Status] = Counter()
+        self.n = 0
+        self.measured = 0
+        """Items with a number for a score."""
+        self.judged = 0
+        """Items with a Pass/Fail verdict."""
+        self.passed = 0
+        self.bins = [0] * BINS
+        self.choices: Counter[str] = Counter()
+        self.failures: dict[tuple[str, str], Failure] = {}
+        self.pending_rows: list[int] = []
+        self.odd_scores = 0
+        """Scores that were not a number from 0 to 1."""
+        self._worst_kept = worst
+        self._worst: list[tuple[float, int, Result]] = []
+        self._sum = 0.0
+        self._lost = 0.0
+
+    def add(self, result: Result) -> None:
+        self.n += 1
+        self.status[result.status] += 1
+        if result.status == "scored":
+            self._add_verdict(result)
+        elif result.status == "failed":
+            self._add_failure(result)
+        elif result.status == "pending" and len(self.pending_rows) < FIRST_ROWS:
+            self.pending_rows.append(result.row)
+
+    @property
+    def total_of_scores(self) -> float:
+        return self._sum + self._lost
+
+    @property
+    def worst(self) -> list[Result]:
+        """The lowest scores first; among equals, the first rows first."""
+        return [result for _, _, result in sorted(self._worst, reverse=True)]
+
+    def _add_verdict(self, result: Result) -> None:
+        if result.passed is not None:
+            self.judged += 1
+            self.passed += result.passed
+        if self.output == "choices":
+            self._add_choices(result.value)
+        if result.score is not None:
+            self._add_score(result.score, result)
+
+    def _add_score(self, score: float, result: Result) -> None:
+        if not 0.0 <= score <= 1.0:
+            self.odd_scores += 1
+        if not math.isfinite(score):
+            return
+        self.measured += 1
+        self._add_to_sum(score)
+        self.bins[min(max(int(score * BINS), 0), BINS - 1)] += 1
+        if score < 1.0:
+            self._keep_if_worse(score, result)
+
+    def _add_to_sum(self, score: float) -> None:
+        """Neumaier's compensated sum: a mean over a million items is as exact as one over ten."""
+        total = self._sum + score
+        large, small = (self._sum, score) if abs(self._sum) >= abs(score) else (score, self._sum)
+        self._lost += (large - total) + small
+        self._sum = total
+
+    def _keep_if_worse(self, score: float, result: Result) -> None:
+        entry = (-score, -self.n, result)
+        if len(self._worst) < self._worst_kept:
+            heapq.heappush(self._worst, entry)
+        elif self._worst and entry[:2] > self._worst[0][:2]:
+            heapq.heapreplace(self._worst, entry)
+
+    def _add_choices(self, value: Value) -> None:
+        for choice in choices_in(value):
+            known = choice in self.choices or len(self.choices) < CHOICES_KEPT
+            self.choices[choice if known else REST] += 1
+
+    def _add_failure(self, result: Result) -> None:
+        error = result.error or {}
+        key = (result.stage or "unknown", error.get("kind", "unknown"))
+        self.failures.setdefault(key, Failure()).add(result.row, error.get("message", ""))
+
+
+def choices_in(value: Value) -> list[str]:
+    """The choices that a verdict names: one, several, or one with its score."""
+    if isinstance(value, dict):
+        return [str(value["choice"])] if "choice" in value else []
+    if isinstance(value, list):
+        return [str(choice) for choice in value]
+    return [] if value is None else [str(value)]

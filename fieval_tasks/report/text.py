@@ -1,0 +1,89 @@
+"""Words and numbers made fit to show: no control characters, no lies by rounding."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from datetime import datetime
+
+from fieval_tasks.report.record import utc
+from fieval_tasks.statistics import Interval
+
+NONE = "\u2013"
+"""Stands where there is no number."""
+
+_INVISIBLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # terminal escapes and other controls; not tab and newline
+    "\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"  # characters that reorder or hide text
+    "\ud800-\udfff\ufffe\uffff\U000e0000-\U000e007f]"  # lone surrogates, non-characters, tags
+)
+
+
+def clean(text: str) -> str:
+    """The text with its lines, and a visible mark for each character that would steer a terminal or hide something."""
+    return _INVISIBLE.sub("\ufffd", text.replace("\r\n", "\n"))
+
+
+def one_line(text: str, limit: int) -> str:
+    """The text cleaned, on one line, of at most `limit` characters."""
+    return clip(clean(" ".join(text[: 8 * limit].split())), limit)
+
+
+def clip(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
+
+
+def width(text: str) -> int:
+    """Columns that a terminal gives the text."""
+    return sum(_columns(character) for character in text)
+
+
+def fit(text: str, columns: int) -> str:
+    """The text cut to as many terminal columns, and filled up to them."""
+    if width(text) > columns:
+        while width(text) > columns - 1:
+            text = text[:-1]
+        text += "…"
+    return text + " " * (columns - width(text))
+
+
+def _columns(character: str) -> int:
+    if unicodedata.combining(character) or unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def share(value: float | None) -> str:
+    """A rate or score to three places. One that isn't quite 0 or 1 never reads as if it were."""
+    if value is None:
+        return NONE
+    if 0 < value < 0.0005:
+        return "<0.001"
+    if 0.9995 <= value < 1:
+        return ">0.999"
+    return f"{value:.3f}"
+
+
+def between(bounds: Interval, word: str = "and") -> str:
+    """`0.716 and 0.767`: rounded outwards to three places, so that the sentence stays true."""
+    low, high = (math.floor(round(bounds[0] * 1000, 6)) / 1000, math.ceil(round(bounds[1] * 1000, 6)) / 1000)
+    return f"{low:.3f} {word} {high:.3f}"
+
+
+def count(number: int, singular: str, plural: str | None = None) -> str:
+    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
+
+
+def duration(seconds: float | None) -> str:
+    if seconds is None or not math.isfinite(seconds):
+        return NONE
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def moment(when: datetime | None) -> str:
+    return NONE if when is None else f"{utc(when):%Y-%m-%d %H:%M:%S} UTC"

@@ -1,0 +1,91 @@
+"""The report's sentences: what happened, and what can be believed."""
+
+from __future__ import annotations
+
+from fieval_tasks.errors import ExitCode
+from fieval_tasks.report.summary import CheckSummary, Report
+from fieval_tasks.report.text import between, count, share
+
+_HEADLINES = {
+    ExitCode.OK: "Finished",
+    ExitCode.GATE_FAILED: "A gate failed",
+    ExitCode.BAD_INPUT: "Bad input: nothing was sent",
+    ExitCode.STOPPED: "Stopped before the end",
+    ExitCode.INTERRUPTED: "Interrupted",
+}
+
+
+def headline(report: Report) -> str:
+    """How the run ended, in a few words."""
+    code, items = report.summary.exit_code, report.summary.items
+    if code == ExitCode.OK and items.pending:
+        return "Submitted, verdicts still to come"
+    if code in _HEADLINES:
+        return _HEADLINES[ExitCode(code)]
+    if code == ExitCode.INCOMPLETE:
+        return "Finished, with verdicts missing" if items.scored < items.total else "Finished, with a gate undecided"
+    return "Waiting for verdicts" if items.pending else "Finished"
+
+
+def standing(report: Report) -> str:
+    """How many items stand where: `60 items: 57 scored, 2 failed, 1 pending`."""
+    items = report.summary.items
+    parts = [f"{items.scored:,} scored"]
+    parts += [f"{getattr(items, name):,} {name}" for name in ("failed", "pending", "skipped") if getattr(items, name)]
+    reused = f" ({items.reused:,} taken over from an earlier run)" if items.reused else ""
+    return f"{count(items.total, 'item')}: {', '.join(parts)}{reused}"
+
+
+def requests(report: Report) -> str:
+    """The account of what was asked of the API."""
+    asked = report.summary.requests
+    return ", ".join(
+        (
+            count(asked.submits, "submit"),
+            count(asked.polls, "poll"),
+            count(asked.retries, "retry", "retries"),
+            f"{asked.throttled:,} throttled",
+            count(asked.possible_duplicates, "possible duplicate"),
+        )
+    )
+
+
+def belief(check: CheckSummary) -> str:
+    """What one check's figures say about its items, what they leave open, and what they say of other answers."""
+    return " ".join(part for part in (known(check), _beyond(check)) if part)
+
+
+def known(check: CheckSummary) -> str:
+    """What one check's figures say about its own items, and what they leave open."""
+    if check.n == 0:
+        return "No items were put to this check."
+    if check.scored == 0:
+        return f"None of the {count(check.n, 'item')} has a verdict, so nothing can be said about them."
+    return " ".join(part for part in (_found(check), _open(check)) if part)
+
+
+def _found(check: CheckSummary) -> str:
+    got = f"All {check.n:,} items have" if check.scored == check.n else f"{check.scored:,} of {check.n:,} items have"
+    got = "The one item has" if check.scored == check.n == 1 else got
+    if check.pass_rate is not None:
+        return f"{got} a verdict and {check.passed:,} of them pass, a rate of {share(check.pass_rate)}."
+    if check.mean is not None:
+        return f"{got} a verdict; the mean score is {share(check.mean)}."
+    return f"{got} a verdict; this template gives no score."
+
+
+def _open(check: CheckSummary) -> str:
+    missing = check.n - check.scored
+    none = f"{missing:,} {'has' if missing == 1 else 'have'} no verdict" if missing else "Some verdicts carry no score"
+    if check.bounds is None:
+        return f"{none}." if missing else ""
+    if check.bounds[0] == check.bounds[1]:
+        return ""
+    what = "pass rate" if check.pass_rate is not None else "mean"
+    return f"{none}, so the true {what} of all {check.n:,} lies between {between(check.bounds)}."
+
+
+def _beyond(check: CheckSummary) -> str:
+    if check.pass_rate_interval is None:
+        return ""
+    return f"For more answers like these, expect a rate between {between(check.pass_rate_interval)} (95 % interval)."

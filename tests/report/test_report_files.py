@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import csv
+import json
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from xml.etree import ElementTree
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from report_examples import HOSTILE, RUNS, facts, failed, hostile, hostile_facts, judged, scored, small
+
+from fieval_tasks.items import Result
+from fieval_tasks.report.files import inert, parquet_schema, write_report, write_results
+from fieval_tasks.report.record import FIELDS
+from fieval_tasks.report.summary import summarise
+
+PLAIN_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+NAMES = {"results.jsonl", "results.csv", "results.parquet"}
+
+
+def strict(text: str) -> dict[str, Any]:
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    return dict(json.loads(text, parse_constant=refuse))
+
+
+def jsonl(folder: Path) -> list[dict[str, Any]]:
+    return [strict(line) for line in (folder / "results.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def cells(folder: Path) -> list[dict[str, str]]:
+    with (folder / "results.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def decoded(line: dict[str, Any]) -> Result:
+    times = {name: line[name] and datetime.fromisoformat(line[name]) for name in ("submitted_at", "finished_at")}
+    return Result(**line | times)
+
+
+@settings(max_examples=40)
+@given(RUNS)
+def test_a_line_of_jsonl_reads_back_as_the_result_it_was(run: list[Result]) -> None:
+    with TemporaryDirectory() as folder:
+        assert write_results(run, Path(folder)) == len(run)
+        lines = jsonl(Path(folder))
+    assert [decoded(line) for line in lines] == [replace(result, inputs=None) for result in run]
+    assert all(tuple(line) == FIELDS for line in lines)
+
+
+@settings(max_examples=40)
+@given(RUNS)
+def test_all_three_files_hold_every_result(run: list[Result]) -> None:
+    with TemporaryDirectory() as folder:
+        write_results(run, Path(folder))
+        assert len(jsonl(Path(folder))) == len(cells(Path(folder))) == len(run)
+        table = pq.read_table(Path(folder) / "results.parquet")
+    assert table.num_rows == len(run)
+    assert table.schema.equals(parquet_schema())
+    assert table["score"].to_pylist() == [result.score for result in run]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_no_cell_starts_a_formula(text: str) -> None:
+    cell = inert(text)
+    assert cell[:1] not in "=+-@\t\r\n\x00"
+    assert not cell.strip().startswith(("=", "+", "-", "@", "\uff1d"))
+    assert "\x00" not in cell
+
+
+@pytest.mark.parametrize("number", ["-1", "+2.5", "-.5", "-1e-7", "0.3", "12"])
+def test_a_plain_number_stays_a_number(number: str) -> None:
+    assert inert(number) == number
+
+
+@pytest.mark.parametrize("text", ["a=b", "it's", "", "2-1"])
+def test_harmless_text_stays_as_it_is(text: str) -> None:
+    assert inert(text) == text
+
+
+def test_hostile_rows_are_inert_in_the_csv(tmp_path: Path) -> None:
+    write_results(hostile(), tmp_path)
+    rows = cells(tmp_path)
+    assert len(rows) == 2 * len(HOSTILE)
+    for cell in (cell for row in rows for cell in row.values()):
+        assert cell[:1] not in tuple("=+-@\t\r") or PLAIN_NUMBER.fullmatch(cell)
+
+
+def test_csv_and_parquet_hold_nested_fields_as_json(tmp_path: Path) -> None:
+    choice = replace(judged(1, True), value={"choice": "always", "score": 1.0}, passed=None)
+    write_results([choice, replace(choice, value=["joy", "love"]), failed(2)], tmp_path)
+    values = ['{"choice": "always", "score": 1.0}', '["joy", "love"]', None]
+    errors = [None, None, '{"kind": "refused", "message": "output: may not be blank"}']
+    table = pq.read_table(tmp_path / "results.parquet")
+    assert table["value"].to_pylist() == values
+    assert table["error"].to_pylist() == errors
+    assert [row["value"] for row in cells(tmp_path)] == [value or "" for value in values]
+    assert [row["passed"] for row in cells(tmp_path)] == ["", "", ""]
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf])
+def test_no_file_ever_holds_a_number_that_is_none(tmp_path: Path, odd: float) -> None:
+    run = [
+        replace(scored(1, odd), runtime_ms=odd),
+        replace(scored(2, 0.5), value={"choice": "x", "score": odd}),
+    ]
+    write_results(run, tmp_path)
+    write_report(summarise(facts(wall_seconds=odd), run), lambda: run, tmp_path)
+    assert [line["score"] for line in jsonl(tmp_path)] == [None, 0.5]
+    assert strict((tmp_path / "summary.json").read_text())["wall_seconds"] is None
+    assert pq.read_table(tmp_path / "results.parquet")["score"].to_pylist() == [None, 0.5]
+    for name in ("results.csv", "results.jsonl", "summary.json", "junit.xml", "report.html", "report.md"):
+        assert not re.search(r"\b(nan|inf|infinity)\b", (tmp_path / name).read_text(), re.IGNORECASE), name
+
+
+def test_times_are_written_in_utc_with_their_offset(tmp_path: Path) -> None:
+    paris = datetime(2026, 1, 1, 12, 0, tzinfo=timezone(timedelta(hours=1)))
+    write_results([replace(judged(1, True), submitted_at=paris, finished_at=datetime(2026, 1, 1, 12, 0))], tmp_path)
+    (line,) = jsonl(tmp_path)
+    assert line["submitted_at"] == "2026-01-01T11:00:00.000000+00:00"
+    assert line["finished_at"] == "2026-01-01T12:00:00.000000+00:00"
+
+
+def test_a_run_cut_off_leaves_the_files_that_were_there(tmp_path: Path) -> None:
+    write_results(small(), tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def cut_off() -> Iterator[Result]:
+        yield from small() * 1000
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_results(cut_off(), tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert set(before) == NAMES
+
+
+def test_an_empty_run_still_has_all_its_files(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "folder"
+    assert write_results([], folder) == 0
+    paths = write_report(summarise(facts(), []), lambda: [], folder)
+    assert set(paths) == {"summary.json", "report.md", "report.html", "junit.xml"}
+    assert {path.name for path in folder.iterdir()} == NAMES | set(paths)
+    assert pq.read_table(folder / "results.parquet").num_rows == 0
+
+
+def junit(folder: Path, run: list[Result], **changes: Any) -> ElementTree.Element:
+    report = summarise(hostile_facts() if changes.get("poisoned") else facts(), run)
+    return ElementTree.parse(write_report(report, lambda: iter(run), folder)["junit.xml"]).getroot()
+
+
+def test_junit_has_a_suite_per_check_and_a_case_per_item(tmp_path: Path) -> None:
+    root = junit(tmp_path, small())
+    suites = {suite.get("name"): suite for suite in root}
+    assert list(suites) == ["groundedness", "fluency", "tone"]
+    first = suites["groundedness"]
+    assert [first.get(name) for name in ("tests", "failures", "errors", "skipped")] == ["4", "1", "1", "0"]
+    assert [[outcome.tag for outcome in case] for case in first] == [
+        ["system-out"],
+        ["failure"],
+        ["system-out"],
+        ["error"],
+    ]
+    assert first[3][0].get("type") == "refused"
+    assert [case[0].tag for case in suites["fluency"]] == ["system-out"] * 3 + ["skipped"]
+    assert suites["tone"][3][0].tag == "skipped"
+
+
+@settings(max_examples=30)
+@given(RUNS)
+def test_junit_counts_what_it_contains(run: list[Result]) -> None:
+    with TemporaryDirectory() as folder:
+        root = junit(Path(folder), run)
+    for node in (root, *root):
+        for tag, name in (("testcase", "tests"), ("failure", "failures"), ("error", "errors"), ("skipped", "skipped")):
+            assert len(list(node.iter(tag))) == int(node.get(name, "-1"))
+
+
+def test_junit_survives_hostile_text(tmp_path: Path) -> None:
+    root = junit(tmp_path, hostile(), poisoned=True)
+    assert {node.tag for node in root.iter()} == {
+        "testsuites",
+        "testsuite",
+        "testcase",
+        "system-out",
+        "failure",
+        "error",
+    }
+    assert len(list(root.iter("testcase"))) == 2 * len(HOSTILE)

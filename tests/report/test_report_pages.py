@@ -1,0 +1,239 @@
+"""The pages people read: HTML, Markdown and the terminal's table."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given, settings
+from report_examples import RUNS, facts, failed, hostile, hostile_facts, item, judged, scored, small
+
+from fieval_tasks.items import Result
+from fieval_tasks.report.drawing import interval_bar
+from fieval_tasks.report.html import html
+from fieval_tasks.report.markdown import inert, markdown
+from fieval_tasks.report.summary import CheckSummary, GateOutcome, Report, summarise
+from fieval_tasks.report.table import table
+from fieval_tasks.report.text import between, clean, duration, fit, one_line, share, width
+
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+VOID = {"meta"}
+TAGS = (
+    "html head meta title style body main header section article footer h1 h2 h3 p b small span code pre ul li div svg "
+    "rect line table thead tbody tr th td details summary dl dt dd"
+)
+ATTRIBUTES = (
+    "lang charset http-equiv content name class role scope data-head aria-label viewbox preserveaspectratio "
+    "x y x1 x2 y1 y2 width height rx"
+)
+
+
+class Page(HTMLParser):
+    """Reads a page as a browser would, and fails on what a report has no business with."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.text: list[str] = []
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+        self.feed(source)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.text.append(data)
+
+    def __contains__(self, words: str) -> bool:
+        return words in " ".join("".join(self.text).split())
+
+
+def page(report: Report) -> Page:
+    read = Page(html(report))
+    assert read.tags <= set(TAGS.split()), read.tags - set(TAGS.split())
+    assert read.attributes <= set(ATTRIBUTES.split()), read.attributes - set(ATTRIBUTES.split())
+    return read
+
+
+@settings(max_examples=40)
+@given(RUNS)
+def test_any_run_makes_a_page_of_known_tags_that_all_close(run: list[Result]) -> None:
+    page(summarise(facts(), run))
+
+
+def test_hostile_text_is_only_text() -> None:
+    report = summarise(hostile_facts(), hostile())
+    read = page(report)
+    assert "<script>alert(1)</script>" in read
+    assert "<script" not in html(report)
+    assert not CONTROL.search(html(report))
+
+
+def test_the_page_forbids_scripts_and_asks_nobody_for_anything() -> None:
+    source = html(summarise(facts(), small()))
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', source)
+    assert policy
+    assert policy[1].startswith("default-src 'none'; style-src 'sha256-")
+    assert "unsafe-inline" not in policy[1]
+    assert not re.search(r"https?:|url\(|@import|\bsrc=|\bhref=", source)
+
+
+def test_the_page_says_what_there_is_to_know() -> None:
+    gate = GateOutcome("fluency.mean >= 0.5", "UNDECIDED", 0.58, (0.43, 0.69))
+    read = page(summarise(facts(command="python -m flows.evaluate answers.csv"), small()).with_outcome(3, [gate]))
+    for words in (
+        "Finished, with verdicts missing",
+        "local heuristics, not the platform's judges",
+        "lies between 0.500 and 0.750",
+        "output: may not be blank",
+        "python -m flows.evaluate --resume amber-otter",
+        "python -m flows.evaluate answers.csv",
+        "9 submits, 20 polls, 1 retry",
+        "output ← answer",
+        "UNDECIDED",
+        "An answer.",
+    ):
+        assert words in read, words
+
+
+@pytest.mark.parametrize(
+    "run",
+    [[], [failed(1)], [item(1)], [judged(1, True)], [scored(1, 0.0)], [item(1, "tone", status="scored", value=None)]],
+)
+def test_thin_runs_have_pages_too(run: list[Result]) -> None:
+    report = summarise(facts(), run)
+    page(report)
+    assert markdown(report)
+    assert table(report)
+
+
+def test_long_texts_are_folded_and_cut() -> None:
+    read = html(summarise(facts(), [judged(1, False, inputs={"output": "word " * 5000})]))
+    assert len(read) < 20_000
+    assert "<details><summary>word word" in read
+
+
+def test_a_small_run_has_its_table() -> None:
+    run = [result for result in small() if result.check == "groundedness"]
+    checks = {"groundedness": ("groundedness", "turing_flash", "Pass/Fail")}
+    lines = table(summarise(facts(checks=checks), run)).splitlines()
+    assert lines[0] == "check         model         n  scored  failed  pending  pass rate [95 %]"
+    assert lines[1] == "groundedness  turing_flash  4       3       1        0  0.667 [0.21, 0.94]"
+    assert lines[-2:] == [
+        "4 items: 3 scored, 1 failed",
+        "requests: 9 submits, 20 polls, 1 retry, 0 throttled, 0 possible duplicates",
+    ]
+    assert "so the true pass rate of all 4 lies" in " ".join(lines[2:-2])
+
+
+@settings(max_examples=40)
+@given(RUNS)
+def test_the_table_never_steers_the_terminal_or_leaves_its_width(run: list[Result]) -> None:
+    drawn = table(summarise(facts(), run))
+    assert not CONTROL.search(drawn.replace("\n", ""))
+    assert all(width(line) <= 80 for line in drawn.splitlines())
+
+
+def test_a_hostile_check_does_not_break_the_table() -> None:
+    report = summarise(hostile_facts(), hostile())
+    drawn = table(report)
+    assert not CONTROL.search(drawn.replace("\n", ""))
+    assert all(width(line) <= 80 for line in drawn.splitlines())
+
+
+def test_wide_names_are_cut_to_fit_and_numbers_are_not() -> None:
+    name = "検査" * 20
+    checks = {name: (name, "a-model-with-a-very-long-name", "Pass/Fail")}
+    run = [judged(row, True, check=name) for row in range(1234)]
+    drawn = table(summarise(facts(checks=checks), run)).splitlines()
+    assert width(drawn[1]) <= 80
+    assert "1234    1234" in drawn[1]
+
+
+def test_what_does_not_add_up_is_said_in_the_terminal() -> None:
+    assert "do not add up" in table(summarise(facts(planned=99), small()))
+
+
+def parsed(source: str) -> list[str]:
+    """The kinds of everything that a Markdown reader sees."""
+    reader = (
+        pytest.importorskip("markdown_it").MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+    )
+    tokens = reader.parse(source)
+    return [token.type for token in tokens] + [child.type for token in tokens for child in token.children or ()]
+
+
+def test_hostile_text_is_inert_in_markdown() -> None:
+    report = summarise(hostile_facts(), hostile())
+    kinds = parsed(markdown(report))
+    foreign = {"link_open", "image", "html_block", "code_inline", "em_open", "s_open", "code_block", "hr"}
+    assert not foreign & set(kinds)
+    assert kinds.count("heading_open") == 5
+    assert kinds.count("fence") == 1
+    assert not CONTROL.search(markdown(report))
+
+
+@settings(max_examples=40)
+@given(RUNS)
+def test_every_row_of_a_markdown_table_has_as_many_cells_as_its_head(run: list[Result]) -> None:
+    tables = [block for block in markdown(summarise(facts(), run)).split("\n\n") if block.startswith("|")]
+    for block in tables:
+        assert len({line.count("|") for line in block.splitlines()}) == 1
+
+
+@pytest.mark.parametrize("text", ["https://example.org/x", "www.example.org", "[a](b)", "a|b", "a\nb", "@everyone"])
+def test_markdown_text_makes_no_link_and_no_cell(text: str) -> None:
+    assert not re.search(r"https?://|www\.|(?<!\\)\[|\||\n|@", inert(text))
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(None, "\u2013"), (0.0, "0.000"), (1.0, "1.000"), (0.99999, ">0.999"), (0.00001, "<0.001"), (0.7543, "0.754")],
+)
+def test_a_share_never_rounds_to_all_or_nothing(value: float | None, shown: str) -> None:
+    assert share(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("bounds", "shown"),
+    [((43 / 60, 46 / 60), "0.716 and 0.767"), ((0.9, 1.0), "0.900 and 1.000"), ((0.7, 0.7), "0.700 and 0.700")],
+)
+def test_bounds_are_rounded_outwards(bounds: tuple[float, float], shown: str) -> None:
+    assert between(bounds) == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(None, "\u2013"), (0.25, "0.2 s"), (133, "2 min 13 s"), (7265, "2 h 1 min"), (float("nan"), "\u2013")],
+)
+def test_durations_read_as_people_say_them(seconds: float | None, shown: str) -> None:
+    assert duration(seconds) == shown
+
+
+def test_text_is_cut_by_what_it_takes_on_the_screen() -> None:
+    assert fit("日本語", 5) == "日本…"
+    assert fit("e\u0301", 3) == "e\u0301  "
+    assert one_line("a\n b\t\x1b[0m", 40) == "a b \ufffd[0m"
+    assert clean("a\r\nb") == "a\nb"
+
+
+def test_an_interval_bar_stays_on_its_line() -> None:
+    check = CheckSummary("t", None, 4, 3, 3, 1.0, (0.4385, 1.0), 1.0, (0.75, 1.0))
+    drawn = interval_bar(check)
+    assert 'x="43.85"' in drawn
+    assert 'x1="99.60"' in drawn

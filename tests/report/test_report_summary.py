@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import json
+import tracemalloc
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from report_examples import RUNS, facts, failed, item, judged, scored, small
+
+from fieval_tasks.items import Result
+from fieval_tasks.report.summary import GateOutcome, summarise
+from fieval_tasks.report.tally import CHOICES_KEPT
+from fieval_tasks.report.words import belief, headline, standing
+
+GOLDEN = {
+    "run_id": "amber-otter",
+    "flow_run_id": None,
+    "dataset": "answers.csv",
+    "mode": "async",
+    "connection": "local",
+    "started_at": "2026-11-20T17:00:00.000000+00:00",
+    "finished_at": "2026-11-20T17:02:13.000000+00:00",
+    "wall_seconds": 133.0,
+    "exit_code": 3,
+    "items": {"total": 12, "scored": 9, "failed": 1, "pending": 1, "skipped": 1, "reused": 0},
+    "checks": {
+        "groundedness": {
+            "template": "groundedness",
+            "model": "turing_flash",
+            "n": 4,
+            "scored": 3,
+            "passed": 2,
+            "pass_rate": pytest.approx(2 / 3),
+            "pass_rate_interval": [pytest.approx(0.20765, abs=1e-5), pytest.approx(0.93851, abs=1e-5)],
+            "mean": pytest.approx(2 / 3),
+            "bounds": [0.5, 0.75],
+        },
+        "fluency": {
+            "template": "fluency",
+            "model": None,
+            "n": 4,
+            "scored": 3,
+            "passed": None,
+            "pass_rate": None,
+            "pass_rate_interval": None,
+            "mean": pytest.approx(1.75 / 3),
+            "bounds": [0.4375, 0.6875],
+        },
+        "tone": {
+            "template": "tone",
+            "model": "turing_small",
+            "n": 4,
+            "scored": 3,
+            "passed": None,
+            "pass_rate": None,
+            "pass_rate_interval": None,
+            "mean": None,
+            "bounds": None,
+        },
+    },
+    "requests": {"submits": 9, "polls": 20, "retries": 1, "throttled": 0, "possible_duplicates": 0},
+    "gates": [],
+}
+
+
+def test_the_small_run_comes_to_its_golden_summary() -> None:
+    report = summarise(facts(), small())
+    assert report.summary.to_json() == GOLDEN
+    assert list(report.summary.to_json()) == list(GOLDEN)
+
+
+def test_what_a_person_looks_at_next_is_there() -> None:
+    report = summarise(facts(), small())
+    assert [(r.check, r.row) for r in report.worst] == [("groundedness", 2), ("fluency", 3), ("fluency", 1)]
+    assert report.histograms["fluency"] == (0, 0, 1, 0, 0, 1, 0, 0, 0, 1)
+    assert report.choices == {"tone": (("neutral", 2), ("joy", 1), ("love", 1))}
+    assert [(g.check, g.stage, g.kind, g.count, g.rows) for g in report.failures] == [
+        ("groundedness", "submit", "refused", 1, (4,))
+    ]
+    assert report.pending_rows == {"fluency": (4,)}
+
+
+@given(RUNS)
+def test_every_item_is_counted_once(run: list[Result]) -> None:
+    report = summarise(facts(planned=len(run)), run)
+    items = report.summary.items
+    assert items.total == len(run) == items.scored + items.failed + items.pending + items.skipped
+    assert items.total == sum(check.n for check in report.summary.checks.values())
+    assert items.failed == sum(group.count for group in report.failures)
+    assert report.adds_up
+    assert not report.findings
+
+
+@given(RUNS)
+def test_bounds_hold_the_mean_whatever_the_missing_scores_are(run: list[Result]) -> None:
+    for name, check in summarise(facts(), run).summary.checks.items():
+        known = [r.score for r in run if r.check == name and r.score is not None]
+        if check.bounds is None:
+            continue
+        for guess in (0.0, 0.37, 1.0):
+            mean = (sum(known) + guess * (check.n - len(known))) / check.n
+            assert check.bounds[0] - 1e-9 <= mean <= check.bounds[1] + 1e-9
+
+
+@given(RUNS)
+def test_summary_is_strict_json(run: list[Result]) -> None:
+    text = json.dumps(summarise(facts(), run).summary.to_json(), allow_nan=False)
+    assert json.loads(text)["items"]["total"] == len(run)
+
+
+@given(RUNS)
+def test_a_result_with_a_full_score_is_never_among_the_worst(run: list[Result]) -> None:
+    worst = summarise(facts(), run, worst=3).worst
+    assert all(result.score is not None and result.score < 1 for result in worst)
+
+
+@pytest.mark.parametrize("kept", [0, 1, 3])
+def test_keeps_the_lowest_scores_first_and_the_first_rows_among_equals(kept: int) -> None:
+    run = [scored(row, score) for row, score in enumerate([0.9, 0.2, 0.5, 0.2, 0.1, 1.0], start=1)]
+    assert [r.row for r in summarise(facts(), run, worst=kept).worst] == [5, 2, 4][:kept]
+
+
+def test_an_error_never_raises_the_lower_bound() -> None:
+    good = [judged(row, True) for row in range(9)]
+    whole = summarise(facts(), good).summary.checks["groundedness"]
+    holed = summarise(facts(), [*good, failed(9)]).summary.checks["groundedness"]
+    assert whole.bounds == (1.0, 1.0)
+    assert holed.pass_rate == 1.0
+    assert holed.bounds == (0.9, 1.0)
+
+
+def test_nothing_scored_leaves_everything_open() -> None:
+    check = summarise(facts(), [failed(1), failed(2)]).summary.checks["groundedness"]
+    assert (check.passed, check.pass_rate, check.mean, check.bounds) == (0, None, None, (0.0, 1.0))
+
+
+def test_accounts_that_do_not_add_up_are_said_and_not_raised() -> None:
+    report = summarise(facts(planned=13), small())
+    assert not report.adds_up
+    assert report.notices[-1] == ("this run's accounts do not add up: 13 items were planned and 12 are in the results")
+
+
+def test_an_item_of_no_known_status_does_not_add_up() -> None:
+    lost = replace(item(1), status="lost")  # type: ignore[arg-type]
+    report = summarise(facts(), [lost])
+    assert not report.adds_up
+    assert any("do not add up" in notice for notice in report.notices)
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), -float("inf"), 1.5, -0.1])
+def test_an_odd_score_is_said_and_never_becomes_nan(odd: float) -> None:
+    report = summarise(facts(), [scored(1, 0.5), scored(2, odd)])
+    assert "fluency: 1 scores are not a number from 0 to 1" in report.notices
+    json.dumps(report.summary.to_json(), allow_nan=False)
+
+
+def test_a_check_that_no_item_belongs_to_is_still_listed() -> None:
+    check = summarise(facts(), []).summary.checks["fluency"]
+    assert (check.n, check.mean, check.bounds) == (0, None, None)
+    assert belief(check) == "No items were put to this check."
+
+
+def test_the_mean_of_many_small_scores_is_exact() -> None:
+    report = summarise(facts(), (scored(row, 0.1) for row in range(10_000)))
+    assert report.summary.checks["fluency"].mean == 0.1
+
+
+def test_choices_beyond_the_limit_are_counted_together() -> None:
+    run = [item(row, "tone", status="scored", value=f"free text {row}") for row in range(CHOICES_KEPT + 30)]
+    choices = dict(summarise(facts(), run).choices["tone"])
+    assert choices["(other)"] == 30
+    assert len(choices) == CHOICES_KEPT + 1
+
+
+def test_memory_does_not_grow_with_the_results() -> None:
+    def peak(n: int) -> int:
+        tracemalloc.start()
+        summarise(facts(), (judged(row, row % 2 == 0) for row in range(n)))
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    assert peak(8_000) < 1.5 * peak(800)
+
+
+def test_says_what_can_be_believed() -> None:
+    run = [*(judged(row, row < 43) for row in range(57)), *(failed(row) for row in range(57, 60))]
+    said = belief(summarise(facts(), run).summary.checks["groundedness"])
+    assert said.startswith("57 of 60 items have a verdict and 43 of them pass, a rate of 0.754. 3 have no verdict, ")
+    assert "so the true pass rate of all 60 lies between 0.716 and 0.767." in said
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "run", "words"),
+    [
+        (0, [judged(1, True)], "Finished"),
+        (0, [item(1)], "Submitted, verdicts still to come"),
+        (1, [judged(1, False)], "A gate failed"),
+        (3, [failed(1)], "Finished, with verdicts missing"),
+        (3, [judged(1, True)], "Finished, with a gate undecided"),
+        (4, [item(1)], "Stopped before the end"),
+        (130, [item(1)], "Interrupted"),
+        (None, [item(1)], "Waiting for verdicts"),
+    ],
+)
+def test_the_headline_tells_how_it_ended(exit_code: int | None, run: list[Result], words: str) -> None:
+    assert headline(summarise(facts(exit_code=exit_code), run)) == words
+
+
+def test_standing_names_only_what_there_is() -> None:
+    assert (
+        standing(summarise(facts(reused=1), [judged(1, True)])) == "1 item: 1 scored (1 taken over from an earlier run)"
+    )
+
+
+def test_the_outcome_comes_last() -> None:
+    gate = GateOutcome("fluency.mean >= 0.5", "UNDECIDED", 0.58, (0.43, 0.69))
+    report = summarise(facts(exit_code=None), small()).with_outcome(3, [gate])
+    written = report.summary.to_json()
+    assert written["exit_code"] == report.facts.exit_code == 3
+    assert written["gates"] == [
+        {"gate": "fluency.mean >= 0.5", "verdict": "UNDECIDED", "value": 0.58, "bounds": [0.43, 0.69]}
+    ]
