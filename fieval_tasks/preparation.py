@@ -1,0 +1,219 @@
+"""From a plan to a run in the ledger. Everything that can be wrong is found here, before anything is sent."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from importlib import resources
+from pathlib import Path
+
+from fieval_tasks.binding import Binding, bind
+from fieval_tasks.connections import Connection, connection
+from fieval_tasks.dataset import Dataset, read_dataset
+from fieval_tasks.engine import Engine
+from fieval_tasks.errors import ApiError, Lost, PlanError, RunStopped, ServerFault, Throttled
+from fieval_tasks.intake import items, sharing
+from fieval_tasks.lanes import Load, choose, judging_time
+from fieval_tasks.plan import Check, EvaluationPlan, Mode, parse_rate
+from fieval_tasks.store import CheckRecord, Counted, Ledger, Run, store_url, utc_now
+from fieval_tasks.submission import longest_pack
+from fieval_tasks.templates import Catalogue, bundled_catalogue
+
+SAMPLE_CHECKS = (Check(template="groundedness"), Check(template="completeness"))
+SETTLED = ("dataset", "checks", "mapping", "id_column", "limit", "sample", "seed", "chunk_size")
+"""What can't change once a run has begun."""
+MOST_CHUNKS = 150
+"""Task runs that Prefect records reliably in one flow run."""
+SMALLEST_CHUNK = 20
+LARGEST_CHUNK = 500
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that is in the ledger, with all that is needed to work on it."""
+
+    run: Run
+    plan: EvaluationPlan
+    ledger: Ledger
+    connection: Connection
+
+    def engine(self, mode: Mode | None = None) -> Engine:
+        plan = self.plan
+        return Engine(
+            self.run,
+            self.ledger,
+            self.connection.open,
+            mode=mode or plan.mode,
+            concurrency=plan.concurrency,
+            rate=None if plan.rate is None else parse_rate(plan.rate),
+            item_timeout=plan.item_timeout,
+            timeout=plan.timeout,
+            may_have_tiers=self.connection.may_have_tiers,
+        )
+
+    @property
+    def folder(self) -> Path:
+        """Where the run's files go."""
+        return Path(self.plan.output) if self.plan.output else Path("fieval-runs") / self.run.run_id
+
+    @property
+    def resume_command(self) -> str:
+        store = f" --store {self.ledger.name}" if self.plan.store else ""
+        return f"python -m flows.evaluate --resume {self.run.run_id}{store}"
+
+    @property
+    def collect_command(self) -> str:
+        store = f" --store {self.ledger.name}" if self.plan.store else ""
+        return f"python -m flows.collect {self.run.run_id}{store}"
+
+    def described(self) -> list[str]:
+        """What is about to happen, for the user, before anything is sent."""
+        run = self.run
+        lines = [f"run {run.run_id}: {run.total:,} items from {run.dataset}, on {self.connection.label}"]
+        for check in run.checks:
+            judge = f" by {check.model}" if check.model else ""
+            columns = ", ".join(f"{key} <- {column}" for key, column in check.sources.items())
+            lines.append(f"  {check.name}{judge}: {columns}")
+        return lines + [f"  note: {notice}" for notice in run.notices]
+
+
+@contextmanager
+def prepared(plan: EvaluationPlan) -> Iterator[Prepared]:
+    """Open the plan's run, new or resumed. Raises PlanError, with every problem, or RunStopped."""
+    ledger = Ledger(store_url(plan.store))
+    try:
+        yield _resumed(plan, ledger) if plan.resume else _new(plan, ledger)
+    finally:
+        ledger.close()
+
+
+def runs_with_open_tickets(store: str | None) -> list[str]:
+    """The runs that wait for verdicts, oldest first."""
+    with Ledger(store_url(store)) as ledger:
+        return [run.run_id for run in ledger.unfinished() if ledger.open_tickets(run.run_id)]
+
+
+def _resumed(plan: EvaluationPlan, ledger: Ledger) -> Prepared:
+    """A run of the ledger, under its own plan and what this call says differently."""
+    run = ledger.run(plan.resume or "last")
+    said = plan.model_dump(include=plan.model_fields_set)
+    said = {name: value for name, value in said.items() if value != type(plan).model_fields[name].get_default()}
+    begun = EvaluationPlan.model_validate(dict(run.plan))
+    if said.get("mode") == Mode.AUTO.value:
+        del said["mode"]  # it was decided when the run began
+    whole = EvaluationPlan.model_validate({**run.plan, **said, "resume": run.run_id})
+    if changed := [name for name in SETTLED if getattr(whole, name) != getattr(begun, name)]:
+        raise PlanError(
+            f"run {run.run_id} was begun with another {' and '.join(changed)}: leave that out, or start anew"
+        )
+    if interrupted := ledger.left_in_flight(run.run_id):
+        ledger.apply(run.run_id, [Counted(possible_duplicates=interrupted)])
+    if plan.retry_failed:
+        ledger.reopen_failed(run.run_id)
+    return Prepared(run, whole, ledger, connection(whole, connections=whole.concurrency))
+
+
+def _new(plan: EvaluationPlan, ledger: Ledger) -> Prepared:
+    if plan.dataset is not None and not plan.checks:
+        raise PlanError("no template is named: add --template NAME, such as --template groundedness")
+    whole = plan if plan.checks or plan.dataset else plan.model_copy(update={"checks": SAMPLE_CHECKS})
+    way = connection(whole, connections=whole.concurrency)
+    with _dataset(whole.dataset) as dataset:
+        catalogue, notices = templates_of(way)
+        bindings = bind(whole, dataset.columns, catalogue)
+        count = min(whole.limit or dataset.size, whole.sample or dataset.size, dataset.size)
+        whole, why = _in_a_lane(whole, bindings, count)
+        run = Run(
+            run_id=whole.run or _fresh_name(ledger, whole.dataset),
+            created_at=utc_now(),
+            dataset=dataset.name if whole.dataset is not None else "the bundled sample",
+            dataset_fingerprint=dataset.fingerprint,
+            mode=whole.mode.value,
+            connection=way.label,
+            checks=tuple(_recorded(b) for b in bindings),
+            plan=whole.model_dump(mode="json", exclude={"store", "resume", "retry_failed"}),
+            notices=(*way.notices, *notices, *why, *_unfilled(bindings)),
+        )
+        rows = items(
+            dataset, bindings, id_column=whole.id_column, limit=whole.limit, sample=whole.sample, seed=whole.seed
+        )
+        written = ledger.create(run, sharing(rows), chunk_size=whole.chunk_size or chunk_size(count * len(bindings)))
+    return Prepared(written, whole, ledger, way)
+
+
+@contextmanager
+def _dataset(location: str | None) -> Iterator[Dataset]:
+    sample = resources.files("fieval_tasks").joinpath("data/sample.jsonl")
+    with resources.as_file(sample) as bundled, read_dataset(location or str(bundled)) as dataset:
+        yield dataset
+
+
+def chunk_size(total: int) -> int:
+    """Items in each submit task: enough tasks to share the work, never more than Prefect records reliably."""
+    comfortable = min(LARGEST_CHUNK, max(SMALLEST_CHUNK, math.ceil(total / 16)))
+    return max(comfortable, math.ceil(total / MOST_CHUNKS))
+
+
+def templates_of(way: Connection) -> tuple[Catalogue, tuple[str, ...]]:
+    """What the server offers; the bundled copy, with a notice, where the server is there and its list is not."""
+
+    async def ask() -> Catalogue:
+        async with way.open() as client:
+            return await client.templates()
+
+    try:
+        with ThreadPoolExecutor(1) as aside:  # a caller's thread may have a running loop of its own
+            return aside.submit(asyncio.run, ask()).result(), ()
+    except (ServerFault, Throttled, Lost) as error:
+        notice = f"the server's list of templates can't be had ({error}): checked against the bundled copy"
+        return bundled_catalogue(), (notice,)
+    except ApiError as error:
+        raise RunStopped(str(error)) from error
+
+
+def _in_a_lane(plan: EvaluationPlan, bindings: Sequence[Binding], rows: int) -> tuple[EvaluationPlan, tuple[str, ...]]:
+    """The plan with its mode decided, and why."""
+    if plan.mode is not Mode.AUTO:
+        return plan, ()
+    loads = [Load(rows, longest_pack(b.sources), judging_time(b.model)) for b in bindings]
+    lane = choose(loads, concurrency=plan.concurrency, rate=None if plan.rate is None else parse_rate(plan.rate))
+    return plan.model_copy(update={"mode": lane.mode}), (f"mode: {lane.reason}",)
+
+
+def _unfilled(bindings: Sequence[Binding]) -> Iterator[str]:
+    """The server takes a request without an optional key, and some of its judges then fail on it."""
+    for binding in bindings:
+        empty = [key for key in binding.template.optional if key not in binding.sources]
+        if empty:
+            keys = " and ".join(empty)
+            yield f"{binding.check}: nothing fills {keys}, which is optional; if its judge fails, --map {empty[0]}=COLUMN"
+
+
+def _recorded(binding: Binding) -> CheckRecord:
+    return CheckRecord(
+        name=binding.check,
+        template=binding.template.name,
+        model=binding.model,
+        params=dict(binding.params),
+        output=binding.template.output,
+        sources={key: source.column for key, source in binding.sources.items()},
+    )
+
+
+def name_stem(dataset: str | None) -> str:
+    """What a run on this dataset is called, before its time is added."""
+    if dataset is None:
+        return "sample"
+    stem = "stdin" if dataset == "-" else Path(dataset).name.split(".")[0]
+    return "".join(c if c.isalnum() and c.isascii() else "-" for c in stem).strip("-")[:40] or "run"
+
+
+def _fresh_name(ledger: Ledger, dataset: str | None) -> str:
+    name = f"{name_stem(dataset)}-{datetime.now():%Y%m%d-%H%M%S}"
+    taken = ledger.names(name)
+    return next(n for n in (name, *(f"{name}-{i}" for i in range(2, 10_000))) if n not in taken)

@@ -1,0 +1,24 @@
+"""How far a run is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Counts of one run's items."""
+
+    total: int
+    scored: int
+    failed: int
+    waiting: int
+    """Submitted, and no verdict yet."""
+
+    @property
+    def settled(self) -> int:
+        return self.scored + self.failed
+
+    @property
+    def fraction(self) -> float:
+        return self.settled / self.total if self.total else 1.0

@@ -1,0 +1,52 @@
+"""Fetch the verdicts of runs that were only submitted, or were cut off: the flow, and `python -m flows.collect`."""
+
+from __future__ import annotations
+
+if __name__ == "__main__":  # first of all: the command starts a Prefect server, where one is needed, before the import
+    import sys
+
+    from flows.command import collect_command
+
+    sys.exit(collect_command())
+
+from time import monotonic
+
+from prefect import State, flow
+from prefect.runtime import flow_run
+from prefect.states import Completed, Failed
+
+from fieval_tasks.conclusion import conclude
+from fieval_tasks.errors import FievalError, Interrupted
+from fieval_tasks.plan import EvaluationPlan, Mode
+from fieval_tasks.preparation import Prepared, prepared, runs_with_open_tickets
+from flows.evaluate import cancelled, published
+from flows.poll import poll_evaluations
+
+
+@flow(name="collect", persist_result=False)
+def collect(run: str | None = None, store: str | None = None) -> State[None]:
+    """Ask for the open tickets of one run, or of all that have some; amend their reports."""
+    states = [collect_run(name, store) for name in ([run] if run else runs_with_open_tickets(store))]
+    told = "; ".join(str(state.message) for state in states) or "no run has open tickets"
+    return Completed(message=told) if all(state.is_completed() for state in states) else Failed(message=told)
+
+
+def collect_run(name: str, store: str | None) -> State[None]:
+    """Wait for one run's tickets. Nothing new is submitted."""
+    began = monotonic()
+    with prepared(EvaluationPlan(resume=name, store=store)) as run:
+        run.ledger.started(run.run.run_id, flow_run_id=flow_run.id)
+        stopped = wait_for_tickets(run)
+        if isinstance(stopped, Interrupted):
+            return cancelled(run, seconds=monotonic() - began)
+        return published(run, conclude(run, stopped, seconds=monotonic() - began))
+
+
+def wait_for_tickets(run: Prepared) -> FievalError | None:
+    """Poll until the run's open tickets are settled; what stopped it, if anything did."""
+    with run.engine(Mode.ASYNC) as engine:
+        try:
+            poll_evaluations(engine.run.run_id)
+        except FievalError as error:
+            return error
+    return None

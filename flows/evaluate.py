@@ -1,0 +1,104 @@
+"""Put every row of a dataset to the checks of a plan: the flow, and `python -m flows.evaluate`."""
+
+from __future__ import annotations
+
+if __name__ == "__main__":  # first of all: the command starts a Prefect server, where one is needed, before the import
+    import sys
+
+    from flows.command import evaluate_command
+
+    sys.exit(evaluate_command())
+
+from time import monotonic
+
+from prefect import State, flow, get_run_logger, unmapped
+from prefect.futures import PrefectFutureList, wait
+from prefect.runtime import flow_run
+from prefect.states import Cancelled, Completed, Failed
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from fieval_tasks.conclusion import Outcome, conclude
+from fieval_tasks.display import display
+from fieval_tasks.engine import SUBMITTERS, Engine
+from fieval_tasks.errors import ExitCode, FievalError, Interrupted
+from fieval_tasks.plan import EvaluationPlan, Mode
+from fieval_tasks.preparation import Prepared, name_stem, prepared
+from fieval_tasks.report.artifacts import publish
+from fieval_tasks.tasks import submit
+from flows.poll import poll_evaluations
+
+
+def run_name() -> str:
+    """The flow run's name in the UI: the run's own, where it has one by now."""
+    plan: EvaluationPlan = flow_run.parameters["plan"]
+    return plan.resume or plan.run or name_stem(plan.dataset)
+
+
+@flow(
+    name="evaluate",
+    flow_run_name=run_name,
+    task_runner=ThreadPoolTaskRunner(max_workers=SUBMITTERS),  # type: ignore[arg-type]
+    persist_result=False,
+)
+def evaluate(plan: EvaluationPlan) -> State[None]:
+    """Evaluate a dataset: submit its chunks, wait for the verdicts meanwhile, and publish the report."""
+    with prepared(plan) as run:
+        for line in run.described():
+            get_run_logger().info(line)
+        return work_on(run)
+
+
+def work_on(run: Prepared) -> State[None]:
+    """Take a prepared run as far as it goes, and publish what it came to."""
+    began = monotonic()
+    run.ledger.started(run.run.run_id, flow_run_id=flow_run.id)
+    stopped = submit_and_wait(run)
+    if isinstance(stopped, Interrupted):
+        return cancelled(run, seconds=monotonic() - began)
+    return published(run, conclude(run, stopped, seconds=monotonic() - began))
+
+
+def submit_and_wait(run: Prepared) -> FievalError | None:
+    """Submit every chunk while the polling subflow waits for the verdicts; what stopped the run, if anything did."""
+    with run.engine() as engine:
+        submissions = start_submitting(engine)
+        try:
+            if run.plan.mode is Mode.ASYNC:
+                poll_evaluations(engine.run.run_id)
+            finish(submissions, engine)
+        except FievalError as error:
+            engine.stop(error)  # chunks that have not begun end with the task runner, unsent
+            return error
+    return None
+
+
+def start_submitting(engine: Engine) -> PrefectFutureList[int]:
+    """One mapped task for each chunk that has something left to send."""
+    chunks = engine.ledger.unsent_chunks(engine.run.run_id)
+    engine.expect(len(chunks))
+    submissions = submit.map(chunks, run_id=unmapped(engine.run.run_id))
+    for submission in submissions:
+        submission.add_done_callback(lambda _: engine.chunk_done())
+    return submissions
+
+
+def finish(submissions: PrefectFutureList[int], engine: Engine) -> None:
+    """Wait for every chunk. Raises the error of the first that failed for good."""
+    while wait(submissions, timeout=0.25).not_done:
+        display.get().show(engine.progress)
+    for submission in submissions:
+        submission.result()
+
+
+def published(run: Prepared, outcome: Outcome) -> State[None]:
+    """Show the outcome to everyone. The flow's state says what the verdicts say, not only that the code ran."""
+    publish(outcome.report, run.folder)
+    display.get().conclude(outcome)
+    get_run_logger().info(outcome.sentence)
+    return Completed(message=outcome.sentence) if outcome.is_good else Failed(message=outcome.sentence)
+
+
+def cancelled(run: Prepared, *, seconds: float) -> State[None]:
+    """Somebody asked for an end soon: nothing is drawn up, for the ledger has it all."""
+    run.ledger.finished(run.run.run_id, exit_code=ExitCode.INTERRUPTED, seconds=seconds, complete=False)
+    return Cancelled(message=f"interrupted; to carry on: {run.resume_command}")

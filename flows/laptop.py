@@ -1,0 +1,32 @@
+"""A flow run from a terminal: what Prefect does at its start and end, made to fit a short-lived process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from prefect.events.worker import EventsWorker
+from prefect.logging.handlers import APILogWorker
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+LIMIT = 10.0
+"""Seconds for each queue to empty."""
+
+
+@contextmanager
+def on_laptop() -> Iterator[None]:
+    """Around a flow call: no heartbeats, and all that Prefect has queued is sent before the server may go away.
+
+    Each flow waits up to a second, at its end, for the thread that sends its heartbeats; they tell a server that a
+    run has died, and a server of ours dies with it. Logs, and events, which carry the task runs' states, are sent by
+    threads that do not hurry: unsent ones would be lost, with a minute of connection errors at exit.
+    """
+    with temporary_settings(updates={PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        yield
+    send_what_is_queued()
+
+
+def send_what_is_queued() -> None:
+    """Send Prefect's logs and events, within LIMIT each."""
+    APILogWorker.drain_all(timeout=LIMIT)
+    EventsWorker.drain_all(timeout=LIMIT)

@@ -1,0 +1,50 @@
+"""The polling subflow: waits on the eval_ids of a run while its later chunks are still being submitted."""
+
+from __future__ import annotations
+
+from time import monotonic
+
+from prefect import flow, get_run_logger
+
+from fieval_tasks.display import display
+from fieval_tasks.engine import Engine, current
+from fieval_tasks.errors import RunStopped
+from fieval_tasks.progress import Progress
+from fieval_tasks.report.artifacts import progress_started, progress_updated
+
+ARTIFACT_EVERY = 5.0
+"""Seconds between two updates of the progress that the Prefect UI shows."""
+
+
+@flow(name="poll-evaluations", flow_run_name="poll-{run_id}", persist_result=False, validate_parameters=False)
+def poll_evaluations(run_id: str) -> int:
+    """Ask for each open ticket until it has its verdict; how many are left pending at their time limit."""
+    engine = current(run_id)
+    if engine is None:
+        raise RunStopped(f"run {run_id} is not worked on in this process: use python -m flows.collect {run_id}")
+    shown = Shown(engine)
+    left = engine.settle(shown.update)
+    shown.finish()
+    if left:
+        get_run_logger().warning("%d evaluations are still pending after their time", left)
+    return left
+
+
+class Shown:
+    """A run's progress, in the terminal and as a live artifact."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._display = display.get()
+        self._artifact = progress_started(engine.progress.total)
+        self._next_update = monotonic() + ARTIFACT_EVERY
+
+    def update(self, progress: Progress) -> None:
+        self._display.show(progress)
+        if monotonic() >= self._next_update:
+            progress_updated(self._artifact, progress.fraction)
+            self._next_update = monotonic() + ARTIFACT_EVERY
+
+    def finish(self) -> None:
+        self._display.show(self._engine.progress)
+        progress_updated(self._artifact, self._engine.progress.fraction)

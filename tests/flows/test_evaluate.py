@@ -1,0 +1,194 @@
+"""The flows, whole, against a real Prefect server and the embedded evaluator."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from fieval_tasks.report.record import FIELDS
+
+SUMMARY_FIELDS = [
+    *("run_id", "flow_run_id", "dataset", "mode", "connection", "started_at", "finished_at", "wall_seconds"),
+    *("exit_code", "items", "checks", "requests", "gates"),
+]
+ROWS = [
+    {"q": "What is the capital of France?", "a": "The capital of France is Paris.", "docs": "Paris is the capital."},
+    {"q": "How long is the warranty?", "a": "The warranty lasts two years.", "docs": "The warranty lasts two years."},
+    {"q": "Is there parking?", "a": "Yes, and a helipad.", "docs": "There is parking behind the shop."},
+]
+
+
+def dataset(folder: Path, rows: list[dict[str, Any]], name: str = "answers.jsonl") -> str:
+    (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return name
+
+
+def plan_of(**fields: Any) -> Any:
+    from fieval_tasks.plan import Check, EvaluationPlan
+
+    fields.setdefault("checks", (Check(template="groundedness"), Check(template="completeness")))
+    fields.setdefault("mapping", {"output": "a", "input": "q"})
+    fields.setdefault("connection", "local")
+    return EvaluationPlan(**fields)
+
+
+def evaluated(plan: Any) -> Any:
+    from flows.evaluate import evaluate
+
+    return evaluate(plan, return_state=True)
+
+
+def lines(run: str) -> list[dict[str, Any]]:
+    text = Path("fieval-runs", run, "results.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def summary(run: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(Path("fieval-runs", run, "summary.json").read_text(encoding="utf-8"))
+    return found
+
+
+def told(run: str) -> dict[tuple[str, str], Any]:
+    return {(line["item_id"], line["check"]): (line["status"], line["value"], line["reason"]) for line in lines(run)}
+
+
+def test_the_sample_is_evaluated_and_every_task_run_is_recorded(workplace: Path) -> None:
+    from fieval_tasks.plan import EvaluationPlan
+
+    state = evaluated(EvaluationPlan(run="sample"))
+    assert state.is_completed()
+    assert summary("sample")["items"] == {
+        "total": 120, "scored": 120, "failed": 0, "pending": 0, "skipped": 0, "reused": 0,
+    }  # fmt: skip
+    recorded = task_runs(UUID(summary("sample")["flow_run_id"]))
+    assert sorted(recorded) == sorted([*(f"submit-{i}" for i in range(6)), "poll-evaluations-0"])
+    assert set(recorded.values()) == {"COMPLETED"}
+
+
+def task_runs(flow_run_id: UUID) -> dict[str, str]:
+    """Name -> state type of what the server has recorded, once it has recorded all that was sent to it."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+    from prefect.events.worker import EventsWorker
+
+    EventsWorker.instance().wait_until_empty()
+    of_run = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id]))
+    with get_client(sync_client=True) as client:
+        for _ in range(100):
+            found = {t.name: t.state_type.value for t in client.read_task_runs(flow_run_filter=of_run) if t.state_type}
+            if len(found) == 7 and set(found.values()) == {"COMPLETED"}:
+                break
+            from time import sleep
+
+            sleep(0.1)
+    return found
+
+
+def test_the_run_has_its_artifacts_and_its_polling_subflow(workplace: Path) -> None:
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+
+    state = evaluated(plan_of(dataset=dataset(workplace, ROWS), run="seen"))
+    assert state.is_completed()
+    run_id = UUID(summary("seen")["flow_run_id"])
+    with get_client(sync_client=True) as client:
+        mine = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run_id]))
+        keys = {a.key for a in client.read_artifacts(artifact_filter=mine)}
+        names = {r.name: r.state_type.value for r in client.read_flow_runs() if r.state_type}
+    assert keys == {f"fieval-seen-{what}" for what in ("summary", "worst-rows", "report", "files")}
+    assert (names["seen"], names["poll-seen"]) == ("COMPLETED", "COMPLETED")
+
+
+def test_the_files_have_the_documented_fields(workplace: Path) -> None:
+    evaluated(plan_of(dataset=dataset(workplace, ROWS), run="files"))
+    folder = Path("fieval-runs/files")
+    assert {p.name for p in folder.iterdir()} == {
+        "results.jsonl", "results.csv", "results.parquet", "summary.json", "report.html", "report.md", "junit.xml",
+    }  # fmt: skip
+    assert [list(line) for line in lines("files")] == [list(FIELDS)] * 6
+    with (folder / "results.csv").open(encoding="utf-8", newline="") as file:
+        assert next(csv.reader(file)) == list(FIELDS)
+    assert list(summary("files")) == SUMMARY_FIELDS
+    assert "local heuristics" in (folder / "report.html").read_text(encoding="utf-8")
+    assert "local heuristics" in (folder / "report.md").read_text(encoding="utf-8")
+
+
+def test_every_mode_gives_the_same_verdicts(workplace: Path) -> None:
+    from flows.collect import collect
+
+    rows = dataset(workplace, ROWS)
+    for mode in ("async", "sync", "submit"):
+        assert evaluated(plan_of(dataset=rows, run=mode, mode=mode)).is_completed()
+    assert {status for status, _, _ in told("submit").values()} == {"pending"}
+    assert collect("submit", return_state=True).is_completed()
+    assert told("async") == told("sync") == told("submit")
+    assert summary("sync")["requests"]["polls"] == 0
+
+
+def test_auto_chooses_a_lane_says_why_and_keeps_to_it(workplace: Path) -> None:
+    from fieval_tasks.plan import EvaluationPlan
+
+    assert evaluated(plan_of(dataset=dataset(workplace, ROWS), run="auto", mode="auto")).is_completed()
+    assert (summary("auto")["mode"], summary("auto")["requests"]["polls"]) == ("sync", 0)
+    assert "fewer requests" in Path("fieval-runs/auto/report.md").read_text(encoding="utf-8")
+    assert evaluated(EvaluationPlan(resume="auto", mode="auto")).is_completed()
+
+
+def test_bad_rows_are_failed_items_and_the_rest_goes_on(workplace: Path) -> None:
+    rows = [*ROWS, {"q": "x", "a": "", "docs": "d"}, {"q": "x", "a": None, "docs": "d"}, {"q": "a\0b", "a": "y"}]
+    state = evaluated(plan_of(dataset=dataset(workplace, rows), run="bad"))
+    assert state.is_failed()
+    assert "scored" in (state.message or "")
+    counted = summary("bad")
+    assert counted["exit_code"] == 3
+    items = counted["items"]
+    assert items["total"] == items["scored"] + items["failed"] + items["pending"] + items["skipped"] == 12
+    failed = [line for line in lines("bad") if line["status"] == "failed"]
+    assert {line["stage"] for line in failed} == {"validate"}
+    assert {line["attempts"] for line in failed} == {0}
+    assert counted["requests"]["submits"] == 2  # three good rows, packed, for each check
+
+
+def test_failures_within_the_allowance_are_fine(workplace: Path) -> None:
+    rows = dataset(workplace, [*ROWS, {"q": "x", "a": "", "docs": "d"}])
+    assert evaluated(plan_of(dataset=rows, run="few", allow_failures="25%")).is_completed()
+    assert summary("few")["exit_code"] == 0
+
+
+def test_a_wrong_plan_fails_the_flow_with_every_problem_and_sends_nothing(workplace: Path) -> None:
+    from fieval_tasks.plan import Check
+
+    plan = plan_of(dataset=dataset(workplace, ROWS), checks=(Check(template="groundednes"),), mapping={"out": "b"})
+    state = evaluated(plan)
+    assert state.is_failed()
+    assert "groundedness" in str(state.message)
+    assert not Path("fieval-runs/local.db").exists() or not any(Path("fieval-runs").glob("*/results.jsonl"))
+
+
+def test_a_finished_run_resumed_sends_nothing_more(workplace: Path) -> None:
+    from fieval_tasks.plan import EvaluationPlan
+
+    evaluated(plan_of(dataset=dataset(workplace, ROWS), run="done"))
+    before = told("done"), summary("done")["requests"]
+    assert evaluated(EvaluationPlan(resume="done")).is_completed()
+    assert (told("done"), summary("done")["requests"]) == before
+
+
+def test_a_plan_from_the_ui_arrives_as_json(workplace: Path) -> None:
+    from flows.evaluate import evaluate
+
+    as_json = plan_of(dataset=dataset(workplace, ROWS), run="form").model_dump(mode="json")
+    state = evaluate(as_json, return_state=True)
+    assert state.is_completed()
+
+
+def test_polling_a_run_that_is_not_worked_on_here_is_an_error(workplace: Path) -> None:
+    from flows.poll import poll_evaluations
+
+    with pytest.raises(Exception, match=r"flows\.collect"):
+        poll_evaluations("elsewhere")

@@ -1,0 +1,304 @@
+"""The command, as a user types it: what it prints, how it exits, what it leaves behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fieval_tasks.errors import PlanError
+from fieval_tasks.plan import Check, EvaluationPlan, Mode
+from flows.command import evaluate_command, evaluate_parser, plan_of
+from tests.conftest import Evaluator
+
+GOOD = '{"question": "What is it?", "answer": "It is a lamp.", "docs": "It is a lamp."}\n'
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def typed(*arguments: str) -> EvaluationPlan:
+    return plan_of(evaluate_parser().parse_args(arguments))
+
+
+def run(*arguments: str, stdin: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", "-m", *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, input=stdin, env=os.environ | environment, timeout=120, check=False
+    )
+
+
+def summary(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(Path("fieval-runs", name, "summary.json").read_text(encoding="utf-8"))
+    return found
+
+
+def lines(name: str) -> list[dict[str, Any]]:
+    text = Path("fieval-runs", name, "results.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+# -- arguments -----------------------------------------------------------------------------------------------------
+
+
+def test_arguments_make_the_plan_they_say() -> None:
+    plan = typed(
+        *("a.csv", "--template", "groundedness:turing_small", "--template", "contains", "--param", "keyword=x"),
+        *("--map", "output=answer", "--id", "key", "--mode", "sync", "--item-timeout", "10m", "--rate", "600/min"),
+    )
+    assert plan.checks == (
+        Check(template="groundedness", model="turing_small", params={"keyword": "x"}),
+        Check(template="contains", params={"keyword": "x"}),
+    )
+    assert (plan.mapping, plan.id_column, plan.mode, plan.item_timeout) == (
+        {"output": "answer"}, "key", Mode.SYNC, 600.0,
+    )  # fmt: skip
+
+
+def test_only_what_was_said_is_in_the_plan() -> None:
+    assert typed().model_fields_set == set()
+    assert typed("--resume", "r", "--rate", "5/s").model_fields_set == {"resume", "rate"}
+
+
+def test_parameters_are_json_where_they_can_be_and_may_name_their_template() -> None:
+    plan = typed(
+        "d", "--template", "a", "--template", "b", "--param", "a.k=3", "--param", 'w=["x"]', "--param", "t=no!"
+    )
+    assert [c.params for c in plan.checks] == [{"k": 3, "w": ["x"], "t": "no!"}, {"w": ["x"], "t": "no!"}]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--map", "output"], "--map 'output': expected KEY=COLUMN"),
+        (["--limit", "0"], "--limit: Input should be greater than or equal to 1"),
+        (["--rate", "fast"], "'fast' is not a rate"),
+        (["--retry-failed"], "needs resume"),
+        (["--run", "../up"], "--run: a run name is letters"),
+        (["--param", "k=v"], "needs a --template"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments: list[str], said: str) -> None:
+    with pytest.raises(PlanError) as raised:
+        typed(*arguments)
+    assert any(said in problem for problem in raised.value.problems)
+
+
+# -- bad input, before anything is sent ----------------------------------------------------------------------------
+
+BAD_FILES: dict[str, tuple[str, bytes, list[str], list[str]]] = {
+    "a missing column": (
+        "d.csv", b"question,reply\nq,a\n", ["--map", "output=answer"], ["'answer' is not in d.csv", "question, reply"],
+    ),
+    "a wrong key": ("d.csv", b"question,answer\nq,a\n", ["--map", "outputt=answer"], ["outputt", "output"]),
+    "an empty file": ("d.csv", b"", [], ["d.csv is empty"]),
+    "a header alone": ("d.csv", b"question,answer\n", [], ["d.csv"]),
+    "duplicate ids": (
+        "d.csv", b"id,question,answer\n1,q,a\n2,q,a\n1,q,b\n", ["--id", "id"], ["'1' in rows 1, 3"],
+    ),
+    "no such id column": ("d.csv", b"question,answer\nq,a\n", ["--id", "key"], ["key", "question, answer"]),
+    "not utf-8": ("d.csv", b"question,answer\nq,caf\xe9\n", [], ["d.csv", "UTF-8"]),
+    "not json": ("d.jsonl", b"hello\nworld\n", [], ["d.jsonl"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("bad", BAD_FILES)
+def test_a_bad_file_is_explained_and_nothing_is_sent(bad: str, capfd: pytest.CaptureFixture[str]) -> None:
+    name, content, arguments, said = BAD_FILES[bad]
+    Path(name).write_bytes(content)
+    code = evaluate_command([name, "--template", "completeness", "--connection", "local", "--dry-run", *arguments])
+    told = capfd.readouterr().err
+    assert code == 2
+    assert told.startswith("error: ")
+    assert "Traceback" not in told
+    for words in said:
+        assert words in told
+
+
+ODD_FILES: dict[str, tuple[str, bytes, str]] = {
+    "a BOM": ("d.csv", b"\xef\xbb\xbfquestion,answer\nq,a\n", "0 items would fail"),
+    "CRLF": ("d.csv", b"question,answer\r\nq,a\r\nq,b\r\n", "0 items would fail"),
+    "a 5 MB cell": ("d.csv", b"question,answer\nq," + b"a" * 5_000_000 + b"\n", "0 items would fail"),
+    "mixed types": ("d.jsonl", b'{"question":1,"answer":[1]}\n{"question":true,"answer":{"a":1}}\n', "0 items would"),
+    "NaN": ("d.jsonl", b'{"question":"q","answer":NaN}\n{"question":"q","answer":"a"}\n', "1 items would fail"),
+    "a blank answer": ("d.csv", b'question,answer\nq,\nq," "\nq,a\n', "2 items would fail"),
+}
+
+
+@pytest.mark.parametrize("odd", ODD_FILES)
+def test_an_odd_file_is_taken_as_it_is(odd: str, capfd: pytest.CaptureFixture[str]) -> None:
+    name, content, said = ODD_FILES[odd]
+    Path(name).write_bytes(content)
+    code = evaluate_command([name, "--template", "completeness", "--connection", "local", "--dry-run"])
+    assert (code, said in capfd.readouterr().err) == (0, True)
+
+
+def test_every_problem_is_named_at_once(capfd: pytest.CaptureFixture[str]) -> None:
+    Path("d.csv").write_text("question,answer\nq,a\n")
+    arguments = ["--template", "completness", "--template", "groundedness", "--map", "context=dox", "--dry-run"]
+    assert evaluate_command(["d.csv", "--connection", "local", *arguments]) == 2
+    told = capfd.readouterr().err
+    assert "completeness" in told
+    assert "'dox' is not in d.csv" in told
+
+
+def test_a_dry_run_leaves_nothing_in_the_ledger(capfd: pytest.CaptureFixture[str]) -> None:
+    assert evaluate_command(["--dry-run", "--run", "x"]) == 0
+    assert evaluate_command(["--dry-run", "--run", "x"]) == 0
+    assert "nothing was sent" in capfd.readouterr().err
+
+
+def test_with_keys_set_a_dataset_goes_to_their_server_and_the_sample_stays_local(
+    evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in evaluator.environment.items():
+        monkeypatch.setenv(name, value)
+    Path("d.jsonl").write_text(GOOD)
+    assert evaluate_command(["--dry-run"]) == 0
+    assert "on local" in capfd.readouterr().err
+    assert evaluate_command(["d.jsonl", "--template", "completeness", "--dry-run"]) == 0
+    assert f"on {evaluator.environment['FI_BASE_URL']}" in capfd.readouterr().err
+
+
+def test_a_base_url_without_keys_is_an_error_and_never_the_local_evaluator(capfd: pytest.CaptureFixture[str]) -> None:
+    Path("d.jsonl").write_text(GOOD)
+    code = evaluate_command(["d.jsonl", "--template", "completeness", "--base-url", "http://127.0.0.1:9", "--dry-run"])
+    assert (code, "FI_API_KEY and FI_SECRET_KEY not set" in capfd.readouterr().err) == (2, True)
+
+
+# -- whole runs ----------------------------------------------------------------------------------------------------
+
+
+def test_wrong_keys_stop_at_once_with_one_sentence(evaluator: Evaluator, prefect_api: str) -> None:
+    Path("d.jsonl").write_text(GOOD)
+    wrong = evaluator.environment | {"FI_SECRET_KEY": "not-this-one"}
+    done = run("flows.evaluate", "d.jsonl", "--template", "completeness", **wrong)
+    assert done.returncode == 4
+    assert done.stderr.startswith("error: ")
+    assert "refused the keys" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "not-this-one" not in done.stderr
+
+
+def test_an_unreachable_server_stops_at_once_with_one_sentence(prefect_api: str) -> None:
+    Path("d.jsonl").write_text(GOOD)
+    keys = {"FI_API_KEY": "k", "FI_SECRET_KEY": "s", "FI_BASE_URL": "http://127.0.0.1:9"}
+    done = run("flows.evaluate", "d.jsonl", "--template", "completeness", **keys)
+    assert (done.returncode, done.stderr.count("\n")) == (4, 1)
+    assert "can't connect to http://127.0.0.1:9" in done.stderr
+
+
+def test_a_prefect_api_that_is_set_and_does_not_answer_is_an_error() -> None:
+    done = run("flows.evaluate", PREFECT_API_URL="http://127.0.0.1:9/api")
+    assert done.returncode == 4
+    assert "nothing was sent" in done.stderr
+    assert not Path("fieval-runs").exists()
+
+
+def test_with_no_prefect_at_all_the_command_brings_its_own_and_ends_clean(prefect_home: Path) -> None:
+    done = run("flows.evaluate", "--run", "mine", PREFECT_API_URL="")
+    assert done.returncode == 0
+    assert "report: " in done.stdout
+    assert "Traceback" not in done.stderr
+    assert "Error" not in done.stderr
+    assert summary("mine")["items"]["scored"] == 120
+
+
+def test_standard_input_is_a_dataset(prefect_api: str) -> None:
+    arguments = ("-", "--template", "completeness", "--connection", "local", "--run", "piped")
+    assert run("flows.evaluate", *arguments, stdin=GOOD).returncode == 0
+    assert summary("piped")["dataset"] == "<stdin>"
+
+
+def many(marker: str, n: int) -> None:
+    rows = ({"id": str(i), "question": f"What is {marker} {i}?", "answer": f"It is {marker} {i}."} for i in range(n))
+    Path("many.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+COMPLETENESS = ("many.jsonl", "--template", "completeness", "--id", "id")
+
+
+def test_the_socket_server_gives_the_verdicts_of_the_embedded_one(evaluator: Evaluator, prefect_api: str) -> None:
+    many("same", 40)
+    assert run("flows.evaluate", *COMPLETENESS, "--run", "near", "--connection", "local").returncode == 0
+    assert run("flows.evaluate", *COMPLETENESS, "--run", "far", **evaluator.environment).returncode == 0
+    near, far = ({x["item_id"]: (x["value"], x["reason"]) for x in lines(name)} for name in ("near", "far"))
+    assert near == far
+
+
+def test_a_run_killed_in_the_middle_and_resumed_sends_nothing_twice_that_had_a_ticket(
+    evaluator: Evaluator, prefect_api: str
+) -> None:
+    many("killed", 300)
+    environment = os.environ | evaluator.environment
+    command = [sys.executable, "-m", "flows.evaluate", *COMPLETENESS, "--run", "killed", "--rate", "60/s"]
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    wait_until(lambda: len(evaluator.submissions("What is killed")) >= 60)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = run("flows.evaluate", "--resume", "killed", "--rate", "1000/s", **evaluator.environment)
+    assert done.returncode == 0, done.stderr
+    told = lines("killed")
+    assert Counter(x["status"] for x in told) == {"scored": 300}
+    assert len({x["item_id"] for x in told}) == 300
+    taken = Counter(evaluator.submissions("What is killed"))
+    in_flight = summary("killed")["requests"]["possible_duplicates"]
+    assert len(taken) == 300
+    assert sum(taken.values()) - 300 <= in_flight <= 32
+
+
+def test_ctrl_c_ends_within_two_seconds_and_names_the_command_that_resumes(
+    evaluator: Evaluator, prefect_api: str
+) -> None:
+    many("stopped", 300)
+    environment = os.environ | evaluator.environment
+    command = [sys.executable, "-m", "flows.evaluate", *COMPLETENESS, "--run", "stopped", "--rate", "60/s"]
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    wait_until(lambda: len(evaluator.submissions("What is stopped")) >= 30)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert "python -m flows.evaluate --resume stopped" in told
+    assert "Traceback" not in told
+    assert run("flows.evaluate", "--resume", "stopped", "--rate", "1000/s", **evaluator.environment).returncode == 0
+    assert len(evaluator.submissions("What is stopped")) - 300 <= summary("stopped")["requests"]["possible_duplicates"]
+
+
+def wait_until(happened: Any, *, limit: float = 60.0) -> None:
+    deadline = time.monotonic() + limit
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def test_what_was_only_submitted_is_collected_later(evaluator: Evaluator, prefect_api: str) -> None:
+    many("later", 30)
+    submitted = run("flows.evaluate", *COMPLETENESS, "--run", "later", "--mode", "submit", **evaluator.environment)
+    assert submitted.returncode == 0
+    assert "python -m flows.collect later" in submitted.stdout + submitted.stderr
+    assert summary("later")["items"]["pending"] == 30
+    collected = run("flows.collect", "later", **evaluator.environment)
+    assert collected.returncode == 0
+    assert summary("later")["items"]["scored"] == 30
+    assert len(evaluator.submissions("What is later")) == 30
+
+
+def test_keys_are_in_no_file_and_no_output(evaluator: Evaluator, prefect_api: str, prefect_home: Path) -> None:
+    many("secret", 5)
+    done = run("flows.evaluate", *COMPLETENESS, "--run", "secret", **evaluator.environment)
+    places = [p for root in (Path(), prefect_home) for p in root.rglob("*") if p.is_file()]
+    assert len(places) > 8
+    for name in ("FI_API_KEY", "FI_SECRET_KEY"):
+        key = evaluator.environment[name]
+        assert key not in done.stdout + done.stderr
+        assert [p for p in places if key.encode() in p.read_bytes()] == []
