@@ -1,0 +1,1 @@
+"""How close to the server's own limit a run is: `python -m benchmarks --help`."""

@@ -1,0 +1,305 @@
+"""The benchmarks: which runs each makes, and which of their figures have a target."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import monotonic
+from typing import Any
+
+from benchmarks.judge import Limit
+from benchmarks.measures import Measure, Table
+from benchmarks.running import DidNotEnd, Run, Setting, environment, run_cookbook, run_ours
+
+FIRST_SECONDS = 2
+"""In which a client may still be finding out what a server allows."""
+LIMITED_PATIENCE = 300.0
+"""Seconds for a run that takes about one minute where the limit is used well."""
+STARTUP_PATIENCE = 180.0
+GROWTH_ALLOWED = 10.0
+"""Megabytes that ten times the items may cost besides their open ids."""
+OPEN_ID = 1 / 1024
+"""Megabytes that an open id may take."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user chose."""
+
+    items: int | None = None
+    sdk_items: int | None = None
+    ours: Sequence[str] = ()
+    """Passed on to benchmarks.ours."""
+    evaluation: str | None = None
+    """Evaluation times, instead of the benchmark's own."""
+    seed: int = 0
+    keep: Callable[[str, Run], None] = lambda benchmark, run: None
+    """Told of every run."""
+    say: Callable[[str], None] = lambda text: None
+
+    def setting(self, items: int, **server: Any) -> Setting:
+        if self.evaluation is not None:
+            server["evaluation"] = self.evaluation
+        return Setting(items, seed=self.seed, **server)
+
+
+def speed(options: Options) -> Iterator[Table]:
+    """Time, polls and requests of 1,000 and 10,000 items."""
+    for items in [options.items] if options.items else (1_000, 10_000):
+        run = _ours("speed", options.setting(items), options)
+        yield Table(f"speed: {_described(run)}", [*_time(run), *_requests(run), _cpu(run), *_truth(run)])
+    run = _ours("speed", options.setting(options.items or 1_000), options, "--prefect")
+    yield Table(f"speed: {_described(run)}", [*_time(run), *_requests(run), *_truth(run)])
+
+
+def cookbook(options: Options) -> Iterator[Table]:
+    """Ours beside the official SDK with 8 and 16 threads."""
+    items = options.items or 10_000
+    ours = _ours("cookbook", options.setting(items), options)
+    for threads in (8, 16):
+        setting = options.setting(options.sdk_items or items)
+        options.say(f"cookbook: the SDK, {threads} threads, {setting.items:,} items")
+        theirs = run_cookbook(setting, threads=threads)
+        options.keep("cookbook", theirs)
+        yield _compared(ours, theirs)
+
+
+def _compared(ours: Run, theirs: Run) -> Table:
+    seconds = (ours.seconds / ours.setting.items, theirs.seconds / theirs.setting.items)
+    notes = []
+    if ours.setting.items != theirs.setting.items:
+        notes = [
+            f"NOT the same number of items: ours {ours.setting.items:,}, theirs {theirs.setting.items:,}; "
+            "compared are seconds and CPU per item"
+        ]
+    return Table(
+        f"cookbook: ours, {ours.setting.items:,} items, beside {_described(theirs)}",
+        [
+            Measure("times faster", seconds[1] / seconds[0], at_least=8),
+            Measure("times faster at best: theirs / longest evaluation", theirs.seconds / _longest(ours)),
+            Measure("our CPU / theirs, per item", ours.cpu_per_item / theirs.cpu_per_item, at_most=0.5),
+            Measure("ours: seconds", ours.seconds, unit="s"),
+            Measure("theirs: seconds", theirs.seconds, unit="s"),
+            Measure("ours: CPU per item", ours.cpu_per_item, unit="ms"),
+            Measure("theirs: CPU per item", theirs.cpu_per_item, unit="ms"),
+            Measure("ours: polls per evaluation", ours.polls_per_item, at_most=1.4),
+            Measure("theirs: polls per evaluation", theirs.polls_per_item),
+            Measure("ours: last verdict / last evaluation ready", ours.seconds / ours.seconds_at_least, at_most=1.10),
+            Measure("theirs: last verdict / last evaluation ready", theirs.seconds / theirs.seconds_at_least),
+            Measure("ours: wrong or missing verdicts", ours.client["wrong"], at_most=0),
+            Measure("theirs: wrong or missing verdicts", theirs.client["wrong"]),
+        ],
+        notes,
+    )
+
+
+def _longest(run: Run) -> float:
+    return float(run.server["longest_evaluation"])
+
+
+def rate(options: Options) -> Iterator[Table]:
+    """A server that answers 429 past 100 requests a second."""
+    limit = "100/s"
+    run = _ours("rate", options.setting(options.items or 3_000, rate=limit, patience=LIMITED_PATIENCE), options)
+    allowed, refused = _series(run, "requests"), _series(run, "refused_requests")
+    submitting = int(run.server["last_accepted"] - run.server["first_post"])
+    used = allowed[FIRST_SECONDS:submitting]
+    late, late_refused = sum(allowed[FIRST_SECONDS:]), sum(refused[FIRST_SECONDS:])
+    per_second = Limit.parse(limit).per_second
+    yield Table(
+        f"rate {limit}: {_described(run)}",
+        [
+            Measure(
+                "of the rate used while items were left to send",
+                sum(used) / (per_second * max(1, len(used))),
+                at_least=0.92,
+                unit="%",
+            ),
+            Measure(
+                f"of requests refused after {FIRST_SECONDS} s",
+                late_refused / max(1, late + late_refused),
+                at_most=0.02,
+                unit="%",
+            ),
+            Measure("refused in the first seconds", sum(refused[:FIRST_SECONDS])),
+            Measure("of the rate used from first to last verdict", sum(allowed) / (per_second * run.seconds), unit="%"),
+            Measure("seconds until the last item was sent", submitting, unit="s"),
+            *_time(run, target=None),
+            *_requests(run, target=None),
+            *_truth(run),
+        ],
+    )
+
+
+def tier(options: Options) -> Iterator[Table]:
+    """A server whose rows fail past a limit that it does not tell: 50 a second, and 600 a minute."""
+    for limit, items in (("50/s", 3_000), ("600/min", 1_800)):
+        try:
+            run = _ours("tier", options.setting(options.items or items, tier=limit, patience=LIMITED_PATIENCE), options)
+        except DidNotEnd as error:
+            yield Table(f"tier {limit}: ours, {options.items or items:,} items", [_ENDED_BADLY], [str(error)])
+        else:
+            yield _tier_table(run, Limit.parse(limit))
+
+
+_ENDED_BADLY = Measure("runs that did not end", 1, at_most=0)
+
+
+def _tier_table(run: Run, limit: Limit) -> Table:
+    span = max(limit.window, run.server["last_accepted"] - run.server["first_post"])
+    runs, refused = run.server["items"], run.server["refused_runs"]
+    best = max(limit.least_seconds(run.setting.items), 1e-9)
+    return Table(
+        f"tier {run.setting.tier}: {_described(run)}",
+        [
+            Measure("items without the right verdict", run.client["wrong"], at_most=0),
+            Measure("of the tier's rate used", runs / (span * limit.per_second), at_least=0.85, unit="%"),
+            Measure("of runs refused", refused / max(1, runs + refused), at_most=0.10, unit="%"),
+            Measure("last run allowed / the earliest it could have been", span / best),
+            *_time(run, target=None),
+            *_requests(run, target=None),
+            Measure("evaluated more than once", run.server["duplicates"], at_most=0),
+        ],
+    )
+
+
+def memory(options: Options) -> Iterator[Table]:
+    """Peak memory of 10,000 and of 100,000 items of 1 KB."""
+    most = options.items or 100_000
+    small, large = (
+        _ours("memory", options.setting(n, size=1024, reply=0.005, evaluation="constant:1"), options)
+        for n in (most // 10, most)
+    )
+    open_ids = large.server["most_open"] - small.server["most_open"]
+    allowed = GROWTH_ALLOWED + OPEN_ID * max(0, open_ids)
+    yield Table(
+        f"memory: {_described(large)}",
+        [
+            Measure(f"peak at {large.setting.items:,} items", large.client["peak"], at_most=350, unit="MB"),
+            Measure(f"peak at {small.setting.items:,} items", small.client["peak"], unit="MB"),
+            Measure("growth", large.client["peak"] - small.client["peak"], at_most=allowed, unit="MB"),
+            Measure("more open ids", open_ids),
+            Measure(f"seconds of {large.setting.items:,} items", large.seconds, unit="s"),
+            *_requests(large),
+            _cpu(large),
+            *_truth(large),
+        ],
+        [f"growth may be {GROWTH_ALLOWED:.0f} MB, and 1 KB for each more open id"],
+    )
+
+
+def cpu(options: Options) -> Iterator[Table]:
+    """CPU of 3,000 items: the plan's, and the work's."""
+    run = _ours("cpu", options.setting(options.items or 3_000), options)
+    requests = run.server["posts"] + run.server["polls"]
+    before = 1000 * run.client["preparation_cpu"] / run.setting.items
+    yield Table(
+        f"cpu: {_described(run)}",
+        [
+            _cpu(run),
+            Measure("before that, reading and planning: per item", before, unit="ms"),
+            Measure("CPU per request", 1000 * run.client["cpu"] / requests, unit="ms"),
+            Measure("the server's own CPU per request", 1000 * run.server["cpu"] / requests, unit="ms"),
+            *_requests(run),
+            *_truth(run),
+        ],
+    )
+
+
+def startup(options: Options) -> Iterator[Table]:
+    """50 items on the embedded evaluator, by the real command, with no Prefect server running."""
+    with TemporaryDirectory(prefix="benchmark-") as folder:
+        times = []
+        for which in ("first ever", "again"):
+            options.say(f"startup: {which}")
+            times.append(_seconds_to_report(Path(folder)))
+    yield Table(
+        "startup: 25 rows of the sample, two checks, from the command to its end",
+        [
+            Measure("again, everything in place", times[1], at_most=15, unit="s"),
+            Measure("the first time ever (makes Prefect's database)", times[0], unit="s"),
+        ],
+    )
+
+
+def _seconds_to_report(folder: Path) -> float:
+    before = set(folder.glob("fieval-runs/*/report.html"))
+    command = [sys.executable, "-m", "flows.evaluate", "--limit", "25"]
+    began = monotonic()
+    ended = subprocess.run(
+        command,
+        cwd=folder,
+        env=environment(None, folder),
+        capture_output=True,
+        text=True,
+        timeout=STARTUP_PATIENCE,
+        check=False,
+    )
+    seconds = monotonic() - began
+    if ended.returncode != 0 or not set(folder.glob("fieval-runs/*/report.html")) - before:
+        raise DidNotEnd(f"{' '.join(command[1:])} ended with {ended.returncode}: {ended.stderr[-500:]}")
+    return seconds
+
+
+BENCHMARKS: Mapping[str, Callable[[Options], Iterator[Table]]] = {
+    "speed": speed,
+    "cookbook": cookbook,
+    "rate": rate,
+    "tier": tier,
+    "memory": memory,
+    "cpu": cpu,
+    "startup": startup,
+}
+
+
+# -- what most of them say -----------------------------------------------------------------------------------------
+
+
+def _ours(benchmark: str, setting: Setting, options: Options, *more: str) -> Run:
+    options.say(f"{benchmark}: ours, {setting.items:,} items {' '.join(more)}".rstrip())
+    run = run_ours(setting, *options.ours, *more)
+    options.keep(benchmark, run)
+    return run
+
+
+def _described(run: Run) -> str:
+    chosen = run.setting
+    return f"{run.who}, {chosen.items:,} items, replies {1000 * chosen.reply:.0f} ms, evaluations {chosen.evaluation}"
+
+
+def _time(run: Run, *, target: float | None = 1.10) -> list[Measure]:
+    """A command goes on after its last verdict, so that of it counts when the verdict left the server."""
+    is_engine = run.who == "ours"
+    seconds = run.seconds if is_engine else run.seconds_told
+    return [
+        Measure("last verdict / last evaluation ready", seconds / run.seconds_at_least, at_most=target),
+        Measure("last verdict / longest evaluation", seconds / run.server["longest_evaluation"]),
+        Measure("seconds to the last verdict", seconds, unit="s"),
+    ]
+
+
+def _requests(run: Run, *, target: float | None = 1.4) -> list[Measure]:
+    return [
+        Measure("polls per evaluation", run.polls_per_item, at_most=target),
+        Measure("submissions per item", run.posts_per_item),
+    ]
+
+
+def _cpu(run: Run) -> Measure:
+    return Measure("CPU per item: submit, poll, ledger", run.cpu_per_item, at_most=2.0, unit="ms")
+
+
+def _truth(run: Run) -> list[Measure]:
+    return [
+        Measure("wrong or missing verdicts", run.client["wrong"], at_most=0),
+        Measure("evaluated more than once", run.server["duplicates"], at_most=0),
+    ]
+
+
+def _series(run: Run, kind: str) -> list[int]:
+    """Events in each second since the first POST."""
+    return list(run.server.get(f"{kind}_by_second", ()))

@@ -1,0 +1,98 @@
+"""One run of ours, in a process of its own, which prints as its last line what the run took.
+
+Without Prefect it is what `evaluate_dataframe` does, from a file; with it, the command `python -m flows.evaluate`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import runpy
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from benchmarks import dataset
+from benchmarks.usage import Usage
+
+
+def run_engine(options: argparse.Namespace) -> dict[str, Any]:
+    """The engine alone. `cpu` and `ended` are of the work between the plan being ready and the last commit."""
+    from fieval_tasks.dataframe import _work_on  # whatever that becomes, it is what users get
+    from fieval_tasks.plan import Check, EvaluationPlan, Mode
+    from fieval_tasks.preparation import prepared
+
+    plan = EvaluationPlan(
+        dataset=options.dataset,
+        checks=(Check(template=dataset.TEMPLATE),),
+        connection="env",
+        mode=Mode(options.mode),
+        store=options.store,
+        **({} if options.concurrency is None else {"concurrency": options.concurrency}),
+    )
+    began = Usage.now()
+    with prepared(plan) as run:
+        ready = Usage.now()
+        _work_on(run)
+        ended = Usage.now()
+        told = ({"row": r.row, "value": r.value} for r in run.ledger.results(run.run))
+        return {
+            "preparation_cpu": ready.cpu - began.cpu,
+            "preparation_seconds": ready.at - began.at,
+            "cpu": ended.cpu - ready.cpu,
+            "ended": ended.at,
+            "peak": ended.peak,
+            "wrong": wrong(told, options.items, options.size),
+        }
+
+
+def run_command(options: argparse.Namespace) -> dict[str, Any]:
+    """The whole command. `cpu` is all that this process used: imports, preparation and report included."""
+    output = Path("output")
+    sys.argv = ["flows.evaluate", options.dataset, "--template", dataset.TEMPLATE, "--connection", "env"]
+    sys.argv += ["--mode", options.mode, "--store", options.store, "--output", str(output)]
+    sys.argv += [] if options.concurrency is None else ["--concurrency", str(options.concurrency)]
+    code: object = 0
+    try:
+        runpy.run_module("flows.evaluate", run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        code = end.code
+    ended = Usage.now()
+    if code not in (0, 3):
+        raise SystemExit(f"python -m flows.evaluate ended with {code}")
+    with (output / "results.jsonl").open(encoding="utf-8") as lines:
+        mistakes = wrong((json.loads(line) for line in lines), options.items, options.size)
+    return {"cpu": ended.cpu, "ended": ended.at, "peak": ended.peak, "wrong": mistakes}
+
+
+def wrong(told: Iterable[dict[str, Any]], items: int, size: int) -> int:
+    """Items without a verdict, with another's, or with more than one."""
+    right = list(dataset.right_verdicts(items, size))
+    good = bytearray(items)
+    mistakes = 0
+    for one in told:
+        place = one["row"] - 1
+        if one["value"] == right[place] and not good[place]:
+            good[place] = 1
+        elif one["value"] is not None:
+            mistakes += 1
+    return max(mistakes, items - sum(good))
+
+
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.ours", description=__doc__)
+    add = parser.add_argument
+    add("dataset", help="as benchmarks.dataset wrote it; the server is FI_BASE_URL")
+    add("--items", type=int, required=True)
+    add("--size", type=int, required=True, help="as it was written with, to know the right verdicts")
+    add("--mode", choices=("async", "sync"), default="async")
+    add("--store", default="ledger.db")
+    add("--concurrency", type=int)
+    add("--prefect", action="store_true", help="the whole command, not only the engine")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    chosen = parsed()
+    print(json.dumps(run_command(chosen) if chosen.prefect else run_engine(chosen)))
