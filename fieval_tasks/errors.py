@@ -14,6 +14,7 @@ FievalError
 │   ├── KeysRefused          401, 403
 │   ├── NoCredit             402, or a row that failed with insufficient_credits
 │   └── NotTheProtocol       HTML, truncated JSON, or a shape the API does not have
+│       └── Drift            a shape the API may have, but not the one this run has seen so far
 └── RunStopped               the run ended before its items did, and can be resumed
     └── Interrupted          by Ctrl-C, SIGTERM or a cancel
 """
@@ -165,6 +166,12 @@ class NotTheProtocol(ApiError):
 
     kind = "not_the_protocol"
     ambiguous = True
+
+
+class Drift(NotTheProtocol):
+    """The server answered in another way than it did before in this run: reported, never guessed at."""
+
+    kind = "drift"
 
 
 class RunStopped(FievalError):

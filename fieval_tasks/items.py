@@ -65,6 +65,10 @@ class Item:
     """Of template, model, config and inputs: equal for items the judge can't tell apart."""
     same_as: int | None = None
     """The item (its seq) that this one repeats: only that one is sent, and both share its verdict."""
+    lost: int = 0
+    """POSTs that carried it and whose reply was lost: each may have been accepted, and paid."""
+    redone: int = 0
+    """Times it was sent again after the server had taken it and not judged it."""
 
 
 @dataclass(frozen=True)
