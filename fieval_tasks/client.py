@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Mapping, Sequence
+import sys
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 from urllib.request import getproxies, proxy_bypass
 
@@ -15,12 +18,26 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 
 from fieval_tasks import wire
-from fieval_tasks.errors import ApiError, KeysRefused, Lost, NotTheProtocol, PlanError, Unreachable
+from fieval_tasks.dialect import Canary, Dialect
+from fieval_tasks.errors import ApiError, Drift, KeysRefused, Lost, NotTheProtocol, PlanError, Unreachable
 from fieval_tasks.items import Pending, Verdict
 from fieval_tasks.templates import Catalogue
 
+if sys.version_info >= (3, 11):
+    from asyncio import timeout as time_limit
+else:
+    from async_timeout import timeout as time_limit  # aiohttp's own, there
+
+T = TypeVar("T")
+
 CLOUD = "https://api.futureagi.com"
 KEY_VARIABLES = ("FI_API_KEY", "FI_SECRET_KEY")
+LONGEST_REPLY = 64 * 2**20
+"""Bytes, unpacked. The catalogue has 428 KB, and a result echoes its inputs: one of 30 MiB was seen."""
+LONGEST_ERROR = 2**20
+"""Bytes that are read of an answer that is not 200: its status says most of it."""
+LONGEST_MESSAGE = 3_000
+"""Characters of an error, whose cause may quote what the server sent."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +88,20 @@ class EvalClient:
         timeout: float = 120.0,
         connections: int = 100,
     ) -> None:
+        """`timeout`: seconds from a call to the last byte of its reply."""
         self.base_url = credentials.base_url.rstrip("/")
         self._transport = transport or _aiohttp_transport(self.base_url, connections)
-        ours = {"Accept": "application/json", "User-Agent": "fieval", "Host": _host(self.base_url)}
+        ours = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate", "User-Agent": "fieval"}
+        ours["Host"] = _host(self.base_url)
         self._asking = httpx.Headers(credentials.headers | ours)
         self._telling = httpx.Headers(credentials.headers | ours | {"Content-Type": "application/json"})
-        self._limits = {"timeout": httpx.Timeout(timeout, connect=15.0).as_dict()}
+        self._timeout = timeout
+        # A connection is had within half of the time, or Unreachable: so what then takes too long may have been sent.
+        unsent = timeout / 2
+        self._limits = {"timeout": httpx.Timeout(None, connect=min(15.0, unsent), pool=unsent).as_dict()}
+        self._canary = Canary()
+        # Shorter ones would be found in any sentence.
+        self._keys = [key.encode() for key in (credentials.api_key, credentials.secret_key) if len(key) >= 8]
 
     async def __aenter__(self) -> EvalClient:
         return self
@@ -89,10 +114,15 @@ class EvalClient:
     async def aclose(self) -> None:
         await self._transport.aclose()
 
+    @property
+    def dialect(self) -> Dialect:
+        """How the server has spoken to this client so far: a reply that differs from it raises Drift."""
+        return self._canary.dialect
+
     async def templates(self) -> Catalogue:
         """The templates that these keys may use."""
-        reply = await self._call("GET", wire.TEMPLATES)
-        return wire.catalogue(reply, source=f"get-evals of {self.base_url}")
+        source = f"get-evals of {self.base_url}"
+        return await self._call("GET", wire.TEMPLATES, lambda reply: wire.catalogue(reply, source=source))
 
     async def evaluate(
         self,
@@ -120,7 +150,8 @@ class EvalClient:
 
     async def get_result(self, eval_id: str) -> Pending | Verdict:
         """How the evaluation stands: Pending, or its verdict."""
-        return wire.state(await self._call("GET", f"{wire.EVALUATIONS}?eval_id={quote(eval_id, safe='')}"))
+        path = f"{wire.EVALUATIONS}?eval_id={quote(eval_id, safe='')}"
+        return await self._call("GET", path, lambda reply: wire.state(reply, eval_id=eval_id, canary=self._canary))
 
     async def submit_pack(
         self,
@@ -132,7 +163,7 @@ class EvalClient:
     ) -> list[str]:
         """Submit items of one check in one request; their eval_ids, in order."""
         body = wire.submission(template, inputs, model=model, params=params, is_async=True)
-        return wire.eval_ids(await self._call("POST", wire.EVALUATIONS, body=body), expected=len(inputs))
+        return await self._submission(wire.eval_ids, body, expected=len(inputs))
 
     async def evaluate_pack(
         self,
@@ -144,43 +175,126 @@ class EvalClient:
     ) -> list[tuple[str | None, Verdict]]:
         """Evaluate items of one check in one synchronous request; (eval_id, verdict) of each, in order."""
         body = wire.submission(template, inputs, model=model, params=params, is_async=False)
-        return wire.verdicts(await self._call("POST", wire.EVALUATIONS, body=body), expected=len(inputs))
+        return await self._submission(wire.verdicts, body, expected=len(inputs))
 
-    async def _call(self, method: str, path: str, *, body: bytes | None = None) -> Any:
-        """The parsed body of a 200.
+    async def _submission(self, decode: Callable[..., list[T]], body: bytes, *, expected: int) -> list[T]:
+        def decoded(reply: Any) -> list[T]:
+            return decode(reply, expected=expected, canary=self._canary)
+
+        return await self._call("POST", wire.EVALUATIONS, decoded, body=body)
+
+    async def _call(self, method: str, path: str, decode: Callable[[Any], T], *, body: bytes | None = None) -> T:
+        """What the JSON of a 200 decodes to."""
+        try:
+            response, received = await self._exchange(method, path, body)
+            told = self._without_keys(_unpacked(response, received))
+            if response.status_code != 200:
+                raise wire.error(response.status_code, response.headers, told)
+            try:
+                return decode(wire.parsed(told))
+            except NotTheProtocol as error:
+                raise _traced(error, wire.request_id_of(response.headers)) from error
+        except ApiError as error:
+            self._explain(error)
+            raise
+
+    async def _exchange(self, method: str, path: str, body: bytes | None) -> tuple[httpx.Response, bytes]:
+        """A response and its body as it came, which is read no further than a reply may be long.
 
         The transport is called without httpx's client around it: no redirect is followed with the keys in hand, no
         cookie kept, no netrc read, and it costs half as much.
         """
         headers = self._asking if body is None else self._telling
         try:
-            request = httpx.Request(
-                method, self.base_url + path, headers=headers, content=body, extensions=self._limits
-            )
-            response = await self._transport.handle_async_request(request)
-            try:
-                content = await _content(response)
-            finally:
-                await response.aclose()
+            url = self.base_url + path
+            request = httpx.Request(method, url, headers=headers, content=body, extensions=self._limits)
+            async with time_limit(self._timeout):  # for the whole of it: a server may drip a byte a second for ever
+                response = await self._transport.handle_async_request(request)
+                try:
+                    return response, await _received(response)
+                finally:
+                    await response.aclose()
+        except asyncio.TimeoutError as error:
+            within = f"within {self._timeout:g} s"
+            raise Lost(f"{self.base_url} took the request and no whole reply came back {within}") from error
         except (httpx.HTTPError, aiohttp.ClientError, ValueError) as error:  # ValueError: a header beyond reading
             raise transport_error(error, self.base_url) from error
-        if response.status_code != 200:
-            raise self._explained(wire.error(response.status_code, response.headers, content))
-        return wire.parsed(content)
 
-    def _explained(self, error: ApiError) -> ApiError:
+    def _without_keys(self, told: bytes) -> bytes:
+        """A server may say back what it was sent, and its words go into messages, reports and the ledger."""
+        for key in self._keys:
+            if key in told:
+                told = told.replace(key, b"[key]")
+        return told
+
+    def _explain(self, error: ApiError) -> None:
+        """Add the next step, and take out keys: headers, and lines that are no HTTP, can say them back too."""
+        told = error.message
         if isinstance(error, KeysRefused):
-            error.message = f"{self.base_url} refused the keys ({error.message}): check {' and '.join(KEY_VARIABLES)}"
-            error.args = (error.message,)
-        return error
+            told = f"{self.base_url} refused the keys ({told}): check {' and '.join(KEY_VARIABLES)}"
+        error.message = self._without_keys(told.encode("utf-8", "replace")).decode()[:LONGEST_MESSAGE]
+        error.args = (error.message,)
+        error.request_id = error.request_id and self._without_keys(error.request_id.encode()).decode()
+        if any(key.decode() in str(cause) for cause in _causes(error) for key in self._keys):
+            error.__cause__ = error.__context__ = None  # it would show in a traceback
 
 
-async def _content(response: httpx.Response) -> bytes:
-    """The body. httpx's decoders are only asked where there is something to decode."""
-    if "content-encoding" in response.headers:
-        return await response.aread()
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause = error.__cause__ or error.__context__
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def _traced(error: NotTheProtocol, request_id: str | None) -> NotTheProtocol:
+    """The same error, with the id of the request that was answered so."""
+    told = error.message if request_id is None else f"{error.message} (request id {request_id})"
+    if isinstance(error, Drift):
+        told += ": perhaps it is being upgraded, and a run that starts later will do"
+    return type(error)(told, status=200, request_id=request_id)
+
+
+async def _received(response: httpx.Response) -> bytes:
     assert isinstance(response.stream, httpx.AsyncByteStream)
-    return b"".join([part async for part in response.stream])
+    most, length = _most(response), 0
+    parts: list[bytes] = []
+    async for part in response.stream:
+        parts.append(part)
+        length += len(part)
+        if length > most:
+            break
+    return b"".join(parts)
+
+
+def _most(response: httpx.Response) -> int:
+    return LONGEST_REPLY if response.status_code == 200 else LONGEST_ERROR
+
+
+def _unpacked(response: httpx.Response, received: bytes) -> bytes:
+    """The body of a reply, however much is packed in it: whole, or NotTheProtocol. Of an error, its beginning."""
+    most = _most(response)
+    if "content-encoding" in response.headers:
+        received = _decompressed(received, response.headers["content-encoding"].strip().lower(), most)
+    if len(received) > most and response.status_code == 200:
+        raise NotTheProtocol(f"the server's reply is longer than {most >> 20} MiB, which no reply of this API is")
+    return received
+
+
+_WINDOWS = {"gzip": (31,), "x-gzip": (31,), "deflate": (15, -15)}
+"""zlib's window bits for each encoding. Some servers mean the bare stream by deflate."""
+
+
+def _decompressed(packed: bytes, encoding: str, most: int) -> bytes:
+    """At most one byte more than `most`: a few packed bytes may stand for gigabytes."""
+    if encoding == "identity":
+        return packed
+    told = f"the server's reply can't be decoded as {encoding[:40]!r}"
+    for window in _WINDOWS.get(encoding, ()):
+        try:
+            return zlib.decompressobj(window).decompress(packed, most + 1)
+        except zlib.error as error:
+            told = f"{told} ({error})"
+    raise NotTheProtocol(told)
 
 
 def transport_error(error: httpx.HTTPError | aiohttp.ClientError | ValueError, where: str) -> ApiError:
@@ -190,11 +304,14 @@ def transport_error(error: httpx.HTTPError | aiohttp.ClientError | ValueError, w
     httpx's is asked: calling a lost POST unsent would submit, and pay, twice.
     """
     told = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, httpx.DecodingError):
-        return NotTheProtocol(f"{where} sent a body that can't be decoded ({told})")
+    if isinstance(error.__cause__, aiohttp.ClientConnectorCertificateError):
+        return Unreachable(f"the certificate of {where} can't be trusted ({told}): {_TRUST}")
     if _never_sent(error):
         return Unreachable(f"can't connect to {where} ({told}): is the server running, and is the base URL right?")
     return Lost(f"{where} took the request and no reply came back ({told})")
+
+
+_TRUST = "where an authority of your own has signed it, name that authority's file in SSL_CERT_FILE"
 
 
 def _never_sent(error: BaseException) -> bool:
@@ -208,7 +325,11 @@ def _never_sent(error: BaseException) -> bool:
 def _aiohttp_transport(base_url: str, connections: int) -> httpx.AsyncBaseTransport:
     """httpx's interface over aiohttp's pool, whose cost does not grow with the requests in flight."""
     limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=4.0)
-    return AiohttpTransport(limits=limits, proxy=_proxy(httpx.URL(base_url)))
+    try:
+        return AiohttpTransport(limits=limits, proxy=_proxy(httpx.URL(base_url)))
+    except OSError as error:
+        named = os.environ.get("SSL_CERT_FILE")
+        raise PlanError(f"SSL_CERT_FILE names {named!r}, which can't be read as certificates ({error})") from error
 
 
 def _proxy(url: httpx.URL) -> httpx.Proxy | None:

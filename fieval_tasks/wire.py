@@ -5,12 +5,15 @@ from __future__ import annotations
 import ast
 import json
 import math
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from time import time
 from typing import Any, TypeGuard
+from urllib.parse import urlsplit
 
+from fieval_tasks.dialect import Canary
 from fieval_tasks.errors import (
     ApiError,
     GatewayFault,
@@ -30,6 +33,10 @@ EVALUATIONS = "/sdk/api/v1/new-eval/"
 TEMPLATES = "/sdk/api/v1/get-evals/"
 LONGEST_LITERAL = 65_536
 """Characters of a Python literal that are worth parsing; longer text stays text."""
+LONGEST_SENTENCE = 2_000
+"""Characters of what the server says of an error that are kept."""
+LONGEST_WAIT_TOLD = 86_400.0
+"""Seconds. A Retry-After beyond a day is a mistake (a date in epoch seconds, say), or worse: as good as none."""
 
 JSON = Any
 
@@ -65,30 +72,50 @@ def _packed(inputs: Sequence[Mapping[str, str]]) -> dict[str, Any]:
 # -- what comes back -----------------------------------------------------------------------------------------------
 
 
-def eval_ids(reply: JSON, *, expected: int) -> list[str]:
-    """The eval_ids of a submission, in input order."""
-    found = [_eval_id(e) for e in _evaluations(reply, expected=expected)]
-    named = [i for i in found if i is not None]
-    if len(named) < len(found):
+def eval_ids(reply: JSON, *, expected: int, canary: Canary | None = None) -> list[str]:
+    """The eval_ids of a submission, in input order. Raises Drift where it differs from what the canary has settled."""
+    evaluations = _evaluations(reply, expected=expected)
+    named = [i for e in evaluations if (i := _eval_id(e)) is not None]
+    if len(named) < len(evaluations):
         raise NotTheProtocol("the server took a submission and named no eval_id for it")
+    if canary is not None:
+        _hear_envelope(_SUBMISSION, reply, canary)
+        for evaluation in evaluations:
+            _hear_evaluation(_SUBMISSION, evaluation, canary)
+        canary.took(expected)
     return named
 
 
-def verdicts(reply: JSON, *, expected: int) -> list[tuple[str | None, Verdict]]:
-    """(eval_id, verdict) of each item of a synchronous call, in input order."""
-    return [(_eval_id(e), _sync_verdict(e)) for e in _evaluations(reply, expected=expected)]
+def verdicts(reply: JSON, *, expected: int, canary: Canary | None = None) -> list[tuple[str | None, Verdict]]:
+    """(eval_id, verdict) of each item of a synchronous call, in input order. Raises Drift as `eval_ids` does."""
+    evaluations = _evaluations(reply, expected=expected)
+    told = [(_eval_id(e), _sync_verdict(e)) for e in evaluations]
+    if canary is not None:
+        _hear_envelope(_SUBMISSION, reply, canary)
+        for evaluation, (_, verdict) in zip(evaluations, told, strict=True):
+            _hear_verdict(_SUBMISSION, evaluation, evaluation.get("output"), verdict, canary)
+        canary.took(expected)
+    return told
 
 
-def state(reply: JSON) -> Pending | Verdict:
-    """What a GET says of one evaluation."""
+def state(reply: JSON, *, eval_id: str | None = None, canary: Canary | None = None) -> Pending | Verdict:
+    """What a GET says of one evaluation: of this one, where its eval_id is given. Raises Drift as `eval_ids` does."""
     result = _result(reply)
     status = _pick(result, "eval_status", "evalStatus")
-    if status in ("pending", "processing"):
-        return Pending()
     row = result.get("result")
+    if status in ("pending", "processing"):
+        if canary is not None:
+            _hear_envelope(_STATE, reply, canary, casing=_casing(result))
+        return Pending()
     if status not in ("completed", "failed") or not isinstance(row, dict):
         raise NotTheProtocol(f"an evaluation's state is {_shown(status)}, which this API does not have")
-    return _row_verdict(status, row)
+    if eval_id is not None and _eval_id(row) not in (eval_id, None):
+        raise NotTheProtocol(f"the server was asked for {_shown(eval_id)} and answered for {_shown(_eval_id(row))}")
+    verdict = _row_verdict(status, row)
+    if canary is not None:
+        _hear_envelope(_STATE, reply, canary, casing=_casing(result))
+        _hear_verdict(_ROW, row, row.get("value"), verdict, canary)
+    return verdict
 
 
 def catalogue(reply: JSON, *, source: str) -> Catalogue:
@@ -102,11 +129,20 @@ def catalogue(reply: JSON, *, source: str) -> Catalogue:
     return Catalogue(templates={t.name: t for t in templates}, source=source)
 
 
+def longest_pack_told(error: Refused) -> int | None:
+    """How many items a request may carry, where that is what a packed one was refused for."""
+    told = _TOO_LONG.search(str(error))
+    return int(told[1]) if told else None
+
+
+_TOO_LONG = re.compile(r"Input lists cannot have more than ([1-9][0-9]{0,5}) items", re.IGNORECASE)
+
+
 def error(status: int, headers: Mapping[str, str], body: bytes, *, now: float | None = None) -> ApiError:
     """The typed error of an answer that is not 200."""
     reply = _parsed_or_none(body)
-    told = _said(reply) or f"HTTP {status} with a body that is not the API's"
-    request_id = headers.get("x-request-id")
+    told = _shortened(_said(reply) or "") or f"HTTP {status} with a body that is not the API's"
+    request_id = request_id_of(headers)
     if status == 429 or (status == 503 and "retry-after" in headers):
         wait = _retry_after(headers.get("retry-after"), reply, now=time() if now is None else now)
         return Throttled(told, retry_after=wait, status=status, request_id=request_id)
@@ -269,10 +305,24 @@ def _told(value: Any, output_type: str | None, reason: Any, runtime: Any) -> Ver
 
 
 def _evaluation_error(message: str) -> Failed:
-    for kind in ("rate_limited", "insufficient_credits"):
-        if kind in message:
-            return Failed("evaluate", kind, message)
-    return Failed("evaluate", "evaluation_error", message)
+    told = _shortened(message)
+    if len(told) <= _LONGEST_LIMIT:
+        for kind, words in _LIMITS.items():
+            if words.search(told):
+                return Failed("evaluate", kind, told)
+    return Failed("evaluate", "evaluation_error", told)
+
+
+_LONGEST_LIMIT = 200
+"""Characters. The platform tells of its limits in short; a longer text may only be quoting an item's own words."""
+_LIMITS = {
+    "rate_limited": re.compile(r"\brate_limited\b", re.IGNORECASE),
+    "insufficient_credits": re.compile(
+        r"\binsufficient[ _]credits?\b|\blimit reached for \w*credits?\b|\bout of credits?\b", re.IGNORECASE
+    ),
+}
+"""As "API call not allowed: rate_limited", and as "Free tier limit reached for ai_credits". A judge's own provider that
+has enough (RateLimitError, insufficient_quota) is not among them: the platform ran the evaluation, and it failed."""
 
 
 def _template(entry: Mapping[str, Any]) -> Template:
@@ -294,6 +344,58 @@ def _template(entry: Mapping[str, Any]) -> Template:
 
 def _names(value: Any) -> tuple[str, ...]:
     return tuple(name for name in value if isinstance(name, str)) if isinstance(value, list) else ()
+
+
+# -- what the canary hears -----------------------------------------------------------------------------------------
+
+_SUBMISSION, _STATE, _ROW = "a submission", "a state", "a row"
+_SNAKE = frozenset(("eval_status", "eval_id", "output_type", "input_data", "error_message"))
+_CAMEL = frozenset(("evalStatus", "evalId", "outputType", "inputData", "errorMessage"))
+_JSON_TYPES = {
+    str: "text", int: "a number", float: "a number", bool: "true or false", list: "a list", dict: "an object",
+}  # fmt: skip
+_OF_ONE_JSON_TYPE = frozenset(("Pass/Fail", "score", "numeric", "reason"))
+"""Output types that a POST gives in one JSON type; a choice is text, a list or an object, as the template has it."""
+_LONGEST_NAME = 200
+
+
+def _hear_envelope(part: str, reply: Mapping[str, Any], canary: Canary, *, casing: str | None = None) -> None:
+    canary.envelope(part, "status true" if reply.get("status") is True else "no status true", casing=casing)
+
+
+def _hear_evaluation(part: str, evaluation: Mapping[str, Any], canary: Canary) -> None:
+    canary.evaluation(
+        part, casing=_casing(evaluation), template=_name(evaluation.get("name")), output_type=_output_type(evaluation)
+    )
+
+
+def _hear_verdict(part: str, evaluation: Mapping[str, Any], value: Any, verdict: Verdict, canary: Canary) -> None:
+    """As an evaluation, with the JSON type of a value that was read, or was there to be read."""
+    output_type = _output_type(evaluation)
+    is_told = value is not None and (isinstance(verdict, Scored) or verdict.kind == "unreadable_value")
+    is_of_one_type = part is _ROW or output_type in _OF_ONE_JSON_TYPE
+    canary.evaluation(
+        part,
+        casing=_casing(evaluation),
+        template=_name(evaluation.get("name")),
+        output_type=output_type,
+        value_type=_JSON_TYPES[type(value)] if is_told and is_of_one_type else None,
+        readable=isinstance(verdict, Scored),
+    )
+
+
+def _casing(fields: Mapping[str, Any]) -> str | None:
+    if _CAMEL.isdisjoint(fields):
+        return None if _SNAKE.isdisjoint(fields) else "snake_case"
+    return "camelCase" if _SNAKE.isdisjoint(fields) else "both spellings at once"
+
+
+def _output_type(evaluation: Mapping[str, Any]) -> str | None:
+    return _name(_pick(evaluation, "output_type", "outputType"))
+
+
+def _name(value: Any) -> str | None:
+    return value[:_LONGEST_NAME] if isinstance(value, str) else None
 
 
 # -- envelopes -----------------------------------------------------------------------------------------------------
@@ -338,6 +440,10 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST_SENTENCE else f"{text[: LONGEST_SENTENCE - 3]}..."
+
+
 def _parsed_or_none(body: bytes) -> JSON:
     try:
         return json.loads(body)
@@ -372,7 +478,8 @@ def _fields(reply: Mapping[str, Any]) -> dict[str, list[str]]:
 def _retry_after(header: str | None, reply: JSON, *, now: float) -> float | None:
     """Seconds to wait: the header as a number or an HTTP date, else `retry_after` in the body."""
     if header is not None:
-        seconds = _seconds(header) if _seconds(header) is not None else _until(header, now=now)
+        seconds = _seconds(header)
+        seconds = _seconds(_until(header, now=now)) if seconds is None else seconds
         if seconds is not None:
             return seconds
     told = reply.get("result") if isinstance(reply, dict) else None
@@ -381,7 +488,7 @@ def _retry_after(header: str | None, reply: JSON, *, now: float) -> float | None
 
 def _seconds(value: Any) -> float | None:
     seconds = _finite(value)
-    return seconds if seconds is not None and seconds >= 0 else None
+    return seconds if seconds is not None and 0 <= seconds <= LONGEST_WAIT_TOLD else None
 
 
 def _until(http_date: str, *, now: float) -> float | None:
@@ -393,7 +500,25 @@ def _until(http_date: str, *, now: float) -> float | None:
 
 def _hint(status: int, headers: Mapping[str, str]) -> str | None:
     if 300 <= status < 400:
-        return f"the server redirects to {headers.get('location', 'nowhere')!r} (HTTP {status}): check the base URL"
+        return f"the server redirects to {_place(headers.get('location'))} (HTTP {status}): check the base URL"
     if status == 404:
         return "HTTP 404: no evaluation API at this address: check the base URL"
     return None
+
+
+def _place(location: str | None) -> str:
+    """Where a redirect leads: scheme and host only, for its path and query may carry secrets."""
+    try:
+        parts = urlsplit(location or "")
+        host = parts.netloc.rpartition("@")[2]
+    except ValueError:
+        return "an address that can't be read"
+    if host:
+        return _shown(f"{parts.scheme}://{host}" if parts.scheme else host)
+    return "another path of its own" if parts.path and not parts.scheme else "no address"
+
+
+def request_id_of(headers: Mapping[str, str]) -> str | None:
+    """By which the server's own log can be searched."""
+    told = headers.get("x-request-id")
+    return "".join(letter for letter in told[:100] if letter.isprintable()) or None if told else None

@@ -179,10 +179,49 @@ def test_a_failed_row_with_a_zero_score_is_a_verdict() -> None:
             "insufficient_credits",
             "API call not allowed: insufficient_credits",
         ),
+        (
+            "USAGE LIMIT exceeded (check_usage denies) [billing-stub][GET async]",
+            "insufficient_credits",
+            "Free tier limit reached for ai_credits",
+        ),
     ],
 )
 def test_a_failed_row_with_a_message_is_an_error_of_its_kind(case: str, kind: str, message: str) -> None:
     assert judged(case) == Failed("evaluate", kind, message)
+
+
+def failed_with(message: Any) -> Verdict:
+    row = reply("GET failed (empty input)")
+    row["result"]["result"]["error_message"] = message
+    verdict = wire.state(row)
+    assert isinstance(verdict, Failed)
+    return verdict
+
+
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [
+        ("API call not allowed: RATE_LIMITED", "rate_limited"),
+        ("rate_limited", "rate_limited"),
+        ("Insufficient_Credits (organization 7)", "insufficient_credits"),
+        ("Insufficient credits", "insufficient_credits"),
+        ("Monthly limit reached for AI_credits.", "insufficient_credits"),
+        ("You are out of credits", "insufficient_credits"),
+        ("Free tier limit reached for seats", "evaluation_error"),
+        ("LLM call failed (gpt-4o-mini): RateLimitError: insufficient_quota", "evaluation_error"),
+        ("not_rate_limited", "evaluation_error"),
+        (f"can't read the answer {'x' * 200!r}: rate_limited", "evaluation_error"),
+    ],
+)
+def test_a_limit_is_told_by_its_words_in_any_case_and_not_by_a_text_that_quotes_them(message: str, kind: str) -> None:
+    assert failed_with(message) == Failed("evaluate", kind, message)
+
+
+def test_an_endless_message_is_kept_by_its_beginning() -> None:
+    kept = failed_with("a" * 10**6)
+    assert isinstance(kept, Failed)
+    assert kept.message == "a" * (wire.LONGEST_SENTENCE - 3) + "..."
+    assert str(wire.error(400, {}, json.dumps({"detail": "a" * 10**6}).encode())) == kept.message
 
 
 def test_a_failed_row_with_neither_value_nor_message_says_so() -> None:
@@ -492,6 +531,29 @@ def test_a_page_of_html_is_told_by_its_status_alone(status: int, kind: type[ApiE
     assert "Sorry" not in str(error)
 
 
+@pytest.mark.parametrize(
+    ("complaint", "longest"),
+    [
+        ("Input lists cannot have more than 3 items, but found length 4.", 3),
+        ("input lists cannot have more than 25 items, but found length 30.", 25),
+        ("Input lists cannot have more than 0 items, but found length 4.", None),
+        (f"Input lists cannot have more than {'9' * 30} items", None),
+        ("Input lists must have equal length.", None),
+        ("Missing required keys: expected", None),
+    ],
+)
+def test_a_refusal_tells_how_long_a_pack_may_be(complaint: str, longest: int | None) -> None:
+    error = wire.error(400, {}, json.dumps({"detail": "no", "errors": {"inputs": [complaint]}}).encode())
+    assert isinstance(error, Refused)
+    assert wire.longest_pack_told(error) == longest
+
+
+def test_the_recorded_refusal_of_a_pack_tells_its_limit() -> None:
+    error = error_of("batch sync n=4 two lists")
+    assert isinstance(error, Refused)
+    assert wire.longest_pack_told(error) == 3
+
+
 def test_the_servers_request_id_is_kept() -> None:
     assert wire.error(500, {"x-request-id": "abc"}, b"").request_id == "abc"
 
@@ -510,8 +572,14 @@ NOW = 1_790_000_000.0
         (None, {"result": {"retry_after": "12"}}, 12.0),
         ("soon", {"result": {"retry_after": 3}}, 3.0),
         ("5", {"result": {"retry_after": 3}}, 5.0),
+        ("86400", {}, 86_400.0),
         ("-5", {}, None),
         ("inf", {}, None),
+        ("86401", {}, None),
+        ("1e9", {}, None),
+        (str(int(NOW) + 60), {}, None),
+        (formatdate(NOW + 10**6, usegmt=True), {}, None),
+        ("1e9", {"result": {"retry_after": 3}}, 3.0),
         ("nan", {}, None),
         ("1 Jan 2000 00:00:00 +99999999999999999999", {}, None),
         (None, {"result": {"retry_after": 10**400}}, None),
@@ -700,7 +768,7 @@ def test_any_bytes_given_to_error_are_an_api_error(status: int, retry_after: str
     assert error.status == status
     str(error).encode()
     if isinstance(error, Throttled):
-        assert error.retry_after is None or 0 <= error.retry_after < math.inf
+        assert error.retry_after is None or 0 <= error.retry_after <= wire.LONGEST_WAIT_TOLD
     if isinstance(error, Refused):
         assert all(isinstance(said, str) for complaints in error.fields.values() for said in complaints)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import struct
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -35,14 +36,19 @@ class Received:
 class RawServer:
     """Listens on a free loopback port. The n-th request meets the n-th manner, later ones the last."""
 
-    def __init__(self, *manners: Manner) -> None:
+    def __init__(self, *manners: Manner, tls: ssl.SSLContext | None = None, reads_bodies: bool = True) -> None:
         self._manners = manners
+        self._tls = tls
+        self._reads_bodies = reads_bodies
         self._talks: set[asyncio.Task[None]] = set()
         self.received: list[Received] = []
+        self.was_cut_off = asyncio.Event()
+        """A client closed the line before it was told everything."""
 
     async def __aenter__(self) -> RawServer:
-        self._server = await asyncio.start_server(self._talk, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        self._server = await asyncio.start_server(self._talk, "127.0.0.1", 0, ssl=self._tls)
+        port = self._server.sockets[0].getsockname()[1]
+        self.url = f"http{'s' if self._tls else ''}://127.0.0.1:{port}"
         return self
 
     async def __aexit__(
@@ -62,24 +68,27 @@ class RawServer:
         assert talk is not None
         self._talks.add(talk)
         try:
-            while not writer.is_closing() and (request := await _read(reader)):
+            while not writer.is_closing() and (request := await _read(reader, body=self._reads_bodies)):
                 self.received.append(request)
                 await self._manners[min(len(self.received), len(self._manners)) - 1](writer)
-        except (ConnectionError, asyncio.CancelledError):  # the client left, or the test is over
+        except (ConnectionError, asyncio.CancelledError) as left:  # the client left, or the test is over
+            if isinstance(left, ConnectionError):
+                self.was_cut_off.set()
             writer.transport.abort()
         finally:
             writer.close()
             self._talks.discard(talk)
 
 
-async def _read(reader: asyncio.StreamReader) -> Received | None:
+async def _read(reader: asyncio.StreamReader, *, body: bool) -> Received | None:
     try:
         head = await reader.readuntil(b"\r\n\r\n")
     except asyncio.IncompleteReadError:
         return None
     line, *lines = head.decode("latin-1").rstrip().split("\r\n")
     headers = [(name.lower(), value) for name, _, value in (text.partition(": ") for text in lines)]
-    return Received(line, headers, await reader.readexactly(int(dict(headers).get("content-length", "0"))))
+    length = int(dict(headers).get("content-length", "0")) if body else 0
+    return Received(line, headers, await reader.readexactly(length))
 
 
 # -- manners -------------------------------------------------------------------------------------------------------
@@ -106,6 +115,29 @@ def says_and_hangs_up(text: bytes) -> Manner:
     async def manner(writer: asyncio.StreamWriter) -> None:
         await says(text)(writer)
         writer.close()
+
+    return manner
+
+
+def says_without_end(beginning: bytes, piece: bytes) -> Manner:
+    """As fast as the client reads, until it leaves."""
+
+    async def manner(writer: asyncio.StreamWriter) -> None:
+        writer.write(beginning)
+        while True:
+            await says(piece)(writer)
+
+    return manner
+
+
+def drips(beginning: bytes, piece: bytes, *, every: float = 0.02) -> Manner:
+    """A piece at a time, each soon enough after the last, until the client leaves."""
+
+    async def manner(writer: asyncio.StreamWriter) -> None:
+        writer.write(beginning)
+        while True:
+            await says(piece)(writer)
+            await asyncio.sleep(every)
 
     return manner
 

@@ -10,6 +10,7 @@ import socket
 import traceback
 import zlib
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -28,7 +29,7 @@ from fieval_tasks.errors import (
     Throttled,
     Unreachable,
 )
-from fieval_tasks.items import Pending
+from fieval_tasks.items import Failed, Pending
 from tests.contract.raw_server import (
     API_KEY,
     SECRET_KEY,
@@ -142,7 +143,7 @@ async def test_a_request_that_went_out_and_got_no_reply_is_lost_never_unsent(
 
 
 async def test_a_server_that_never_answers_is_lost_at_the_timeout() -> None:
-    error = await failure(is_silent, timeout=0.1)
+    error = await failure(is_silent, timeout=1.0)
     assert type(error) is Lost
 
 
@@ -173,15 +174,45 @@ async def test_json_cut_short_by_a_closed_connection_is_not_the_protocol() -> No
     assert type(error) is NotTheProtocol
 
 
-@pytest.mark.parametrize("status", [301, 302, 307, 308])
-async def test_a_redirect_names_the_base_url_and_the_keys_stay_here(status: int) -> None:
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("call", CALLS)
+async def test_a_redirect_names_the_base_url_and_the_keys_stay_here(
+    status: int, call: Callable[[EvalClient], Awaitable[object]]
+) -> None:
     async with RawServer(answers(200, TAKEN)) as elsewhere:
-        error = await failure(answers(status, location=f"{elsewhere.url}/sdk/api/v1/new-eval/"))
+        manner = answers(status, location=f"{elsewhere.url}/sdk/api/v1/new-eval/")
+        async with RawServer(manner) as server, server.client() as client:
+            with pytest.raises(ApiError) as told:
+                await call(client)
+        error = told.value
         assert elsewhere.received == []
+        assert len(server.received) == 1
     assert type(error) is NotTheProtocol
     assert error.status == status
     assert "check the base URL" in str(error)
     assert elsewhere.url in str(error)
+
+
+@pytest.mark.parametrize(
+    ("location", "place"),
+    [
+        ("https://login.test/in?next=/&token=hunter2#hunter2", "'https://login.test'"),
+        ("http://somebody:hunter2@login.test:8443/hunter2", "'http://login.test:8443'"),
+        ("//login.test/hunter2", "'login.test'"),
+        ("/sdk/api/v1/new-eval/?token=hunter2", "another path of its own"),
+        ("javascript:hunter2", "no address"),
+        ("", "no address"),
+        ("http://[hunter2", "an address that can't be read"),
+        ("http://" + "a" * 5_000 + "/", "'http://aaa"),
+        ("http://\x1bc\u202e.test/", "'http://"),
+    ],
+)
+async def test_of_where_a_redirect_leads_only_the_host_is_told_in_print(location: str, place: str) -> None:
+    error = await failure(answers(302, location=location))
+    assert f"the server redirects to {place}" in str(error)
+    assert "hunter2" not in str(error)
+    assert len(str(error)) < 200
+    assert str(error).isprintable()
 
 
 async def test_a_page_not_found_names_the_base_url() -> None:
@@ -385,6 +416,34 @@ async def test_a_successful_call_logs_no_key(caplog: pytest.LogCaptureFixture) -
     async with RawServer(answers(200, TAKEN)) as server, server.client() as client:
         await submit(client)
         assert_secret(caplog.text, repr(client), str(client))
+
+
+async def says_back(writer: asyncio.StreamWriter, *, status: bytes, keys_in: str) -> None:
+    """As a debugging page or a proxy's trace does: what came with the request comes with the answer."""
+    keys = f"X-Api-Key: {API_KEY} X-Secret-Key: {SECRET_KEY}"
+    told = json.dumps({"detail": keys, "errors": {keys: [keys]}} if keys_in == "body" else {"detail": "no"}).encode()
+    head = f"x-request-id: {keys}\r\nlocation: http://{API_KEY}/\r\n" if keys_in == "headers" else ""
+    lines = f"{keys}\r\n\x00" if keys_in == "lines that are no headers" else ""
+    reply = b"HTTP/1.1 %s So\r\nContent-Length: %d\r\n%s\r\n" % (status, len(told), (lines + head).encode())
+    await says_and_hangs_up(reply + told)(writer)
+
+
+@pytest.mark.parametrize("status", [b"200", b"302", b"400", b"401", b"429", b"500"])
+@pytest.mark.parametrize("keys_in", ["body", "headers", "lines that are no headers"])
+async def test_keys_that_the_server_says_back_are_not_passed_on(
+    status: bytes, keys_in: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    error = await failure(partial(says_back, status=status, keys_in=keys_in))
+    shown = "".join(traceback.format_exception(error))
+    assert_secret(str(error), repr(error), shown, caplog.text, *map(str, vars(error).values()))
+
+
+async def test_keys_that_a_verdict_says_back_are_not_passed_on() -> None:
+    row = {"eval_id": "e-1", "value": None, "error_message": f"bad header {SECRET_KEY}"}
+    body = json.dumps({"status": True, "result": {"eval_status": "failed", "result": row}}).encode()
+    async with RawServer(answers(200, body)) as server, server.client() as client:
+        assert await get_result(client) == Failed("evaluate", "evaluation_error", "bad header [key]")
 
 
 def test_credentials_do_not_show_their_keys() -> None:

@@ -1,0 +1,171 @@
+"""What a reply may cost: so many bytes, so much memory, so much time, and no more."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import tracemalloc
+import zlib
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from fieval_tasks import client as client_module
+from fieval_tasks.client import LONGEST_ERROR, LONGEST_REPLY, EvalClient
+from fieval_tasks.errors import Lost, NotTheProtocol, Refused, ServerFault
+from fieval_tasks.items import Pending
+from tests.contract.raw_server import Manner, RawServer, answers, drips, is_silent, says_without_end
+from tests.contract.test_client_faults import CALLS, PENDING, TAKEN, failure, get_result, submit
+
+MIB = 2**20
+OK = b"HTTP/1.1 200 OK\r\n"
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.fixture
+def short_replies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Limits that a test reaches in no time."""
+    monkeypatch.setattr(client_module, "LONGEST_REPLY", 1 * MIB)
+    monkeypatch.setattr(client_module, "LONGEST_ERROR", MIB // 4)
+
+
+# -- bytes ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_limits_leave_room_for_what_was_seen() -> None:
+    assert LONGEST_REPLY > 2 * 30 * MIB, "a row that echoes inputs of 30 MiB was seen"
+    assert LONGEST_ERROR > 428_000
+
+
+ENDLESS = {
+    "in chunks": says_without_end(CHUNKED, b"10000\r\n" + b" " * 65_536 + b"\r\n"),
+    "of a length that it names": says_without_end(OK + b"Content-Length: 999999999999\r\n\r\n", b" " * 65_536),
+    "until it hangs up": says_without_end(b"HTTP/1.0 200 OK\r\n\r\n", b"[" * 65_536),
+}
+
+
+@pytest.mark.usefixtures("short_replies")
+@pytest.mark.parametrize("manner", [pytest.param(m, id=name) for name, m in ENDLESS.items()])
+@pytest.mark.parametrize("call", CALLS)
+async def test_a_reply_without_end_is_not_the_protocol_and_its_line_is_cut(
+    manner: Manner, call: Callable[[EvalClient], Awaitable[object]]
+) -> None:
+    async with RawServer(manner) as server, server.client() as client:
+        with pytest.raises(NotTheProtocol, match="longer than 1 MiB") as told:
+            await call(client)
+        await asyncio.wait_for(server.was_cut_off.wait(), timeout=20)
+    assert told.value.ambiguous
+
+
+@pytest.mark.usefixtures("short_replies")
+@pytest.mark.parametrize(("spare", "is_read"), [(0, True), (1, False)])
+async def test_a_reply_may_be_as_long_as_the_limit(spare: int, is_read: bool) -> None:
+    body = PENDING + b" " * (MIB - len(PENDING) + spare)
+    for reply in (answers(200, body), answers(200, gzip.compress(body), content_encoding="gzip")):
+        async with RawServer(reply) as server, server.client() as client:
+            if is_read:
+                assert await get_result(client) == Pending()
+            else:
+                with pytest.raises(NotTheProtocol, match="longer than 1 MiB"):
+                    await get_result(client)
+
+
+def bomb(size: int) -> bytes:
+    """So many spaces, packed a thousandfold."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    parts = [packer.compress(b" " * MIB) for _ in range(size // MIB)]
+    return b"".join([*parts, packer.flush()])
+
+
+@pytest.mark.usefixtures("short_replies")
+@pytest.mark.parametrize("status", [200, 400, 500])
+async def test_a_gzip_bomb_is_unpacked_no_further_than_the_limit(status: int) -> None:
+    manner = answers(status, bomb(256 * MIB), content_encoding="gzip")
+    tracemalloc.start()
+    try:
+        error = await failure(manner)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert type(error) is (ServerFault if status == 500 else NotTheProtocol)
+    assert most < 16 * MIB
+
+
+@pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip", "compress", "\x7f", "a" * 5_000])
+async def test_an_encoding_that_nobody_asked_for_is_not_the_protocol(encoding: str) -> None:
+    async with RawServer(answers(200, PENDING, content_encoding=encoding)) as server, server.client() as client:
+        with pytest.raises(NotTheProtocol, match="can't be decoded") as told:
+            await get_result(client)
+    assert server.received[0].header("accept-encoding") == "gzip, deflate"
+    assert len(str(told.value)) < 200
+    assert str(told.value).isprintable()
+
+
+@pytest.mark.parametrize("window", [15, -15])
+async def test_deflate_is_read_as_its_standard_and_as_some_servers_have_it(window: int) -> None:
+    packer = zlib.compressobj(9, zlib.DEFLATED, window)
+    body = packer.compress(PENDING) + packer.flush()
+    async with RawServer(answers(200, body, content_encoding="deflate")) as server, server.client() as client:
+        assert await get_result(client) == Pending()
+
+
+@pytest.mark.usefixtures("short_replies")
+async def test_of_a_long_error_the_status_still_counts() -> None:
+    page = b"<html>" + b"x" * 2 * MIB
+    assert type(await failure(answers(500, page))) is ServerFault
+    refusal = b'{"detail": "no", "padding": "' + b"x" * 1_000 + b'"}'
+    assert type(await failure(answers(400, refusal))) is Refused
+
+
+ENDLESS_HEADS = {
+    "headers": says_without_end(OK, b"X-A: b\r\n" * 1_000),
+    "one header": says_without_end(OK + b"X-A: ", b"a" * 10_000),
+    "trailers": says_without_end(CHUNKED + b"0\r\n", b"X-A: b\r\n" * 1_000),
+}
+
+
+@pytest.mark.parametrize("manner", [pytest.param(m, id=name) for name, m in ENDLESS_HEADS.items()])
+async def test_headers_without_end_are_lost_in_a_short_sentence(manner: Manner) -> None:
+    error = await failure(manner)
+    assert type(error) is Lost
+    assert len(str(error)) <= 3_000
+
+
+# -- time ----------------------------------------------------------------------------------------------------------
+
+DRIPS = {
+    "its status": drips(b"HTTP/1.1 200 O", b"K"),
+    "a header": drips(OK + b"X-A: ", b"a"),
+    "its body": drips(OK + b"Content-Length: 99999\r\n\r\n", b" "),
+    "chunks": drips(CHUNKED, b"1\r\n \r\n"),
+    "promises": drips(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "an error": drips(b"HTTP/1.1 500 So\r\nContent-Length: 99999\r\n\r\n", b" "),
+    "nothing": is_silent,
+}
+
+
+async def test_a_server_that_drips_is_lost_at_the_timeout_however_often_it_drips() -> None:
+    calls = asyncio.gather(*(failure(manner, timeout=1.0) for manner in DRIPS.values()))
+    for what, error in zip(DRIPS, await asyncio.wait_for(calls, timeout=60), strict=True):
+        assert type(error) is Lost, what
+        assert "no whole reply came back within 1 s" in str(error), what
+
+
+@pytest.mark.filterwarnings("ignore:Sending a large body directly:ResourceWarning")  # aiohttp's advice, from 1 MB on
+async def test_a_server_that_reads_no_body_holds_nobody_whether_it_answers_or_not() -> None:
+    big = {"text": "x" * 16 * MIB}
+    deaf = RawServer(answers(200, TAKEN), is_silent, reads_bodies=False)
+    async with deaf as server, server.client(timeout=2.0) as client:
+        assert await client.submit("t", big) == "e-1"
+        with pytest.raises(Lost):
+            await client.submit("t", big)
+
+
+async def test_a_call_that_is_cancelled_stays_cancelled() -> None:
+    async with RawServer(is_silent) as server, server.client() as client:
+        call = asyncio.ensure_future(submit(client))
+        while not server.received:
+            await asyncio.sleep(0)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
