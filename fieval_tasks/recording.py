@@ -4,25 +4,45 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
 from typing import Protocol
 
-from fieval_tasks.store import Change, Counted
+from fieval_tasks.errors import StoreError
+from fieval_tasks.store import Change, Counted, Stamp, StoreAway, owner_name, pauses
+
+PATIENCE = 30.0
+"""Seconds for which a ledger that is away is tried again, while whoever records waits."""
 
 
 class Book(Protocol):
-    """Where changes are committed."""
+    """Where changes are committed: those of one stamp once, however often they are handed over."""
 
-    def apply(self, run_id: str, changes: Sequence[Change]) -> None: ...
+    def apply(self, run_id: str, changes: Sequence[Change], stamp: Stamp | None = None) -> None: ...
 
 
 class Recorder:
     """Writes one run's changes to the ledger from an event loop, without blocking it."""
 
-    def __init__(self, book: Book, run_id: str) -> None:
+    def __init__(
+        self,
+        book: Book,
+        run_id: str,
+        *,
+        owner: str | None = None,
+        patience: float = PATIENCE,
+        clock: Callable[[], float] = monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """`owner` claims the run's chunks: once another has taken one over, nothing more is written for this one."""
         self._book = book
         self._run_id = run_id
+        self._owner = owner or owner_name()
+        self._patience = patience
+        self._clock = clock
+        self._sleep = sleep
+        self._commits = 0
         self._waiting: list[tuple[Sequence[Change], asyncio.Future[None]]] = []
         self._tally: Counter[str] = Counter()
         self._draining: asyncio.Task[None] | None = None
@@ -48,7 +68,6 @@ class Recorder:
             self._thread.shutdown(wait=True)
 
     async def _drain(self) -> None:
-        loop = asyncio.get_running_loop()
         while self._waiting:
             batch, self._waiting = self._waiting, []
             counted, self._tally = self._tally, Counter()
@@ -56,12 +75,26 @@ class Recorder:
             try:
                 if counted:
                     changes.append(Counted(**counted))
-                await loop.run_in_executor(self._thread, self._book.apply, self._run_id, changes)
+                await self._commit(changes)
             except Exception as error:  # handed to everyone whose change it was; nobody's is dropped unseen
                 self._tally += counted
                 _answer(batch, error)
             else:
                 _answer(batch, None)
+
+    async def _commit(self, changes: Sequence[Change]) -> None:
+        self._commits += 1
+        stamp = Stamp(self._owner, self._commits)
+        loop = asyncio.get_running_loop()
+        waits = pauses(self._patience, self._clock)
+        while True:
+            try:
+                return await loop.run_in_executor(self._thread, self._book.apply, self._run_id, changes, stamp)
+            except StoreAway as error:
+                pause = next(waits, None)
+                if pause is None:
+                    raise StoreError(f"{error} (tried for {self._patience:.0f} s)") from error
+            await self._sleep(pause)
 
 
 def _answer(batch: Sequence[tuple[Sequence[Change], asyncio.Future[None]]], error: Exception | None) -> None:

@@ -17,22 +17,24 @@ from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar
 
-import psycopg
 import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from fieval_tasks import store
+from fieval_tasks import database, schema, store
 from fieval_tasks.errors import PlanError, StoreError
 from fieval_tasks.items import Failed, Item, Result, Scored, State, Ticket
 from fieval_tasks.store import (
+    Asked,
     Change,
     CheckRecord,
+    Conclusion,
     Counted,
     Decided,
     Ledger,
+    Noted,
     NotTaken,
     OpenTicket,
     ReplyLost,
@@ -99,8 +101,8 @@ def results(ledger: Ledger, run: Run, *, with_inputs: bool = False) -> list[Resu
 def states(ledger: Ledger, run: Run) -> dict[int, State]:
     """Each item's state, as another program would read it."""
     engine = sa.create_engine(ledger.url)
-    query = sa.select(store.items.c.seq, store.items.c.state).where(store.items.c.run_id == run.run_id)
-    query = query.order_by(store.items.c.seq)
+    query = sa.select(schema.items.c.seq, schema.items.c.state).where(schema.items.c.run_id == run.run_id)
+    query = query.order_by(schema.items.c.seq)
     with engine.connect() as connection:
         found = {seq: State(state) for seq, state in connection.execute(query)}
     engine.dispose()
@@ -227,7 +229,9 @@ def test_a_verdict_comes_back_as_it_was_decided(
     run = begun(ledger)
     ledger.apply(run.run_id, [Sending((0,)), ticket(0, "eval", submitted_at), Decided(0, verdict, decided_at)])
     (result,) = results(ledger, run)
-    assert result == expected(0, Entry(State.SENDING, 1, "eval", submitted_at, decided_at, verdict))
+    assert result == expected(
+        0, Entry(State.SENDING, 1, eval_id="eval", submitted_at=submitted_at, finished_at=decided_at, verdict=verdict)
+    )
     assert result.submitted_at is not None
     assert result.submitted_at.utcoffset() == timedelta(0)
 
@@ -395,6 +399,18 @@ def test_counts_of_requests_add_up(ledger: Ledger) -> None:
     assert counted == (1, 7, 3, 1, 4)
 
 
+def test_conclusions_come_back_in_the_order_in_which_they_were_added_and_go_with_their_run(ledger: Ledger) -> None:
+    run, other = begun(ledger), begun(ledger)
+    standing = {"scored": 3, "checks": {"tone": {"mean": 0.5, "said": "a\0\ud83d"}}}
+    ledger.add_conclusion(run.run_id, NOON, 3, standing)
+    ledger.add_conclusion(run.run_id, NOON - timedelta(hours=1), None, {})
+    told = [Conclusion(NOON, 3, standing), Conclusion(NOON - timedelta(hours=1), None, {})]
+    assert ledger.conclusions(run.run_id) == told
+    assert ledger.conclusions(other.run_id) == []
+    ledger.forget(run.run_id)
+    assert ledger.conclusions(run.run_id) == []
+
+
 # Against a plain dict
 
 
@@ -404,10 +420,18 @@ class Entry:
 
     state: State = State.READY
     attempts: int = 0
+    lost: int = 0
+    redone: int = 0
+    polls: int = 0
+    sent_at: datetime | None = None
     eval_id: str | None = None
     submitted_at: datetime | None = None
     finished_at: datetime | None = None
     verdict: Scored | Failed | None = None
+
+    @property
+    def told_to_the_sender(self) -> dict[str, Any]:
+        return {"lost": self.lost, "redone": self.redone, "ambiguous": self.state is State.AMBIGUOUS}
 
 
 def expected(seq: int, entry: Entry) -> Result:
@@ -433,15 +457,18 @@ def expected(seq: int, entry: Entry) -> Result:
 
 SIZE = 7
 seqs = st.integers(0, SIZE - 1)
+few = st.integers(0, 3)
 several = st.lists(seqs, min_size=1, max_size=4, unique=True).map(tuple)
 changes: st.SearchStrategy[Change] = st.one_of(
-    st.builds(Sending, several),
+    st.builds(Sending, several, moments),
     st.builds(NotTaken, several, counts_as_attempt=st.booleans()),
     st.builds(ReplyLost, several),
     st.builds(Submitted, st.lists(st.builds(Ticket, seqs, st.uuids().map(str)), max_size=3).map(tuple), moments),
-    st.builds(Decided, seqs, st.one_of(scored, failed), moments, st.none() | st.just("told late")),
-    st.builds(Requeued, seqs),
-    st.builds(Counted, *[st.integers(0, 3)] * 5),
+    st.builds(Decided, seqs, st.one_of(scored, failed), moments, st.none() | st.just("told late"), few),
+    st.builds(Requeued, seqs, st.booleans()),
+    st.builds(Asked, seqs, few),
+    st.builds(Noted, several, st.sampled_from(["drift", "lost_reply"]), any_text, moments),
+    st.builds(Counted, *[few] * 5),
 )
 
 
@@ -461,6 +488,18 @@ class Account(RuleBasedStateMachine):
             for seq in range(SIZE)
         }
         self.counted = Counted()
+        self.noted: list[tuple[int, datetime, str, str]] = []
+        self.reader = sa.create_engine(self.ledger.url)
+
+    def teardown(self) -> None:
+        self.reader.dispose()
+
+    def read(self, *columns: sa.Column[Any]) -> list[tuple[Any, ...]]:
+        """What another program would read of the run, in the order of the table's key."""
+        table = columns[0].table
+        query = sa.select(*columns).where(table.c.run_id == self.run.run_id).order_by(*table.primary_key)
+        with self.reader.connect() as connection:
+            return [tuple(row) for row in connection.execute(query)]
 
     @rule(together=st.lists(changes, min_size=1, max_size=8))
     def apply(self, together: list[Change]) -> None:
@@ -473,7 +512,7 @@ class Account(RuleBasedStateMachine):
         sending = [e for e in self.entries.values() if e.state is State.SENDING]
         assert self.ledger.left_in_flight(self.run.run_id) == len(sending)
         for entry in sending:
-            entry.state = State.AMBIGUOUS
+            entry.state, entry.lost = State.AMBIGUOUS, entry.lost + 1
 
     @rule()
     def retry_failed(self) -> None:
@@ -482,7 +521,10 @@ class Account(RuleBasedStateMachine):
         ]
         assert self.ledger.reopen_failed(self.run.run_id) == len(reopened)
         for seq in reopened:
-            self.entries[seq] = Entry(attempts=self.entries[seq].attempts)
+            known = self.entries[seq]
+            self.entries[seq] = Entry(
+                attempts=known.attempts, lost=known.lost, polls=known.polls, sent_at=known.sent_at
+            )
 
     def note(self, change: Change) -> None:
         if isinstance(change, Counted):
@@ -497,16 +539,22 @@ class Account(RuleBasedStateMachine):
             for entry in self.those((change.seq,), {*UNSENT, State.SUBMITTED}):
                 entry.state = State.SCORED if isinstance(change.verdict, Scored) else State.FAILED
                 entry.verdict, entry.finished_at = change.verdict, change.at
-                entry.eval_id = change.eval_id or entry.eval_id
+                entry.eval_id, entry.polls = change.eval_id or entry.eval_id, entry.polls + change.polls
         elif isinstance(change, Requeued):
             for entry in self.those((change.seq,), {State.SUBMITTED}):
                 entry.state, entry.eval_id, entry.submitted_at = State.READY, None, None
+                entry.redone += change.counts
+        elif isinstance(change, Asked):
+            self.entries[change.seq].polls += change.polls
+        elif isinstance(change, Noted):
+            self.noted += [(seq, change.at, change.event, written_out(change.detail)) for seq in change.seqs]
         elif isinstance(change, Sending):
             for entry in self.those(change.seqs, UNSENT):
-                entry.state, entry.attempts = State.SENDING, entry.attempts + 1
+                entry.state, entry.attempts, entry.sent_at = State.SENDING, entry.attempts + 1, change.at
         else:
             for entry in self.those(change.seqs, {State.SENDING}):
                 entry.state = State.AMBIGUOUS if isinstance(change, ReplyLost) else State.READY
+                entry.lost += isinstance(change, ReplyLost)
                 entry.attempts -= isinstance(change, NotTaken) and not change.counts_as_attempt
 
     def those(self, named: Sequence[int], among: set[State]) -> list[Entry]:
@@ -530,7 +578,8 @@ class Account(RuleBasedStateMachine):
         assert self.ledger.count_unsent(self.run.run_id) == len(unsent)
         assert self.ledger.unsent_chunks(self.run.run_id) == sorted({seq // 3 for seq in unsent})
         listed = [self.ledger.unsent(self.run, chunk) for chunk in range(SIZE // 3 + 1)]
-        assert listed == [[an_item(s) for s in unsent if s // 3 == chunk] for chunk in range(SIZE // 3 + 1)]
+        whole = [an_item(s, **self.entries[s].told_to_the_sender) for s in unsent]
+        assert listed == [[item for item in whole if item.seq // 3 == chunk] for chunk in range(SIZE // 3 + 1)]
 
     @invariant()
     def what_repeats_another_agrees(self) -> None:
@@ -549,12 +598,33 @@ class Account(RuleBasedStateMachine):
         }
         still_open = any(not e.state.is_final for e in self.entries.values())
         assert (self.run.run_id in {run.run_id for run in self.ledger.unfinished()}) == still_open
+        unfinished = {seq // 3 for seq, e in self.entries.items() if not e.state.is_final}
+        assert self.ledger.unfinished_chunks(self.run.run_id) == sorted(unfinished)
+        in_first = {t.seq: t for t in self.ledger.open_tickets(self.run.run_id, chunks=[0])}
+        assert in_first == {seq: ticket for seq, ticket in open_tickets.items() if seq < 3}
+
+    @invariant()
+    def what_each_item_went_through_agrees(self) -> None:
+        table, run_id = schema.items.c, self.run.run_id
+        assert self.read(table.seq, table.lost, table.redone, table.polls, table.sent_at) == [
+            (seq, e.lost, e.redone, e.polls, e.sent_at) for seq, e in self.entries.items()
+        ]
+        assert self.ledger.redone(run_id) == {seq: e.redone for seq, e in self.entries.items() if e.redone}
+
+    @invariant()
+    def what_was_noted_agrees(self) -> None:
+        table = schema.events.c
+        assert self.read(table.seq, table.at, table.event, table.detail) == self.noted
+
+
+def written_out(text: str) -> str:
+    """As every database takes it."""
+    return text.replace("\0", r"\x00").encode("utf-8", "backslashreplace").decode()
 
 
 def test_the_ledger_agrees_with_a_plain_dict_whatever_happens(ledger: Ledger) -> None:
     account = type("AccountOfThisLedger", (Account,), {"ledger": ledger})
-    few = settings(max_examples=25, stateful_step_count=15)
-    run_state_machine_as_test(account, settings=few)
+    run_state_machine_as_test(account, settings=settings(max_examples=25, stateful_step_count=15))
 
 
 def test_only_a_verdict_ends_an_item() -> None:
@@ -662,7 +732,7 @@ def test_processes_that_make_the_schema_at_once_do_no_harm(url: str, tmp_path: P
             for process in processes:
                 assert process.stdout is not None
                 assert process.stdout.readline() == "opened\n"
-            assert schema_versions(same) == [store.SCHEMA_VERSION]
+            assert schema_versions(same) == [schema.SCHEMA_VERSION]
             if not is_file:
                 drop_everything(url)
     finally:
@@ -680,7 +750,7 @@ def test_threads_that_make_the_schema_at_once_do_no_harm(url: str) -> None:
 
     with ThreadPoolExecutor(6) as threads:
         list(threads.map(open_and_create, range(6)))
-    assert schema_versions(url) == [store.SCHEMA_VERSION]
+    assert schema_versions(url) == [schema.SCHEMA_VERSION]
     with Ledger(url) as opened:
         assert len(opened.names("by-")) == 6
 
@@ -715,10 +785,10 @@ def test_a_killed_process_loses_nothing_that_was_committed(ledger: Ledger) -> No
 
 
 def test_a_connection_that_was_cut_is_made_anew(postgres_server: str) -> None:
-    with Ledger(store_url(postgres.fresh_database(postgres_server))) as ledger:
+    database_url = postgres.fresh_database(postgres_server)
+    with Ledger(store_url(database_url)) as ledger:
         run = begun(ledger)
-        with psycopg.connect(postgres_server, autocommit=True) as other:
-            other.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+        postgres.cut_connections(database_url)
         ledger.apply(run.run_id, [Decided(0, PASSED, NOON)])
         assert results(ledger, run)[0].status == "scored"
 
@@ -726,14 +796,14 @@ def test_a_connection_that_was_cut_is_made_anew(postgres_server: str) -> None:
 def schema_versions(url: str) -> list[int]:
     engine = sa.create_engine(url)
     with engine.connect() as connection:
-        found = list(connection.scalars(sa.select(store.schema.c.version)))
+        found = list(connection.scalars(sa.select(schema.schema.c.version)))
     engine.dispose()
     return found
 
 
 def drop_everything(url: str) -> None:
     engine = sa.create_engine(url)
-    store.metadata.drop_all(engine)
+    schema.metadata.drop_all(engine)
     engine.dispose()
 
 
@@ -753,7 +823,7 @@ def test_another_schema_version_is_refused_and_left_alone(url: str) -> None:
     Ledger(url).close()
     engine = sa.create_engine(url)
     with engine.begin() as connection:
-        connection.execute(sa.update(store.schema).values(version=99))
+        connection.execute(sa.update(schema.schema).values(version=99))
     engine.dispose()
     assert "has schema version 99, and this program writes 1" in sentence(StoreError, url)
     assert schema_versions(url) == [99]
@@ -791,13 +861,13 @@ def test_the_folder_of_a_new_ledger_is_made(tmp_path: Path) -> None:
 def test_a_database_that_another_holds_is_waited_for_and_then_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "PATIENCE", 0.05)
+    monkeypatch.setattr(database, "PATIENCE", 0.05)
     url = store_url(str(tmp_path / "ledger.db"))
     with Ledger(url) as ledger:
         run = begun(ledger)
         other = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(StoreError, match=r"can't be used: database is locked$"):
+        with pytest.raises(StoreError, match=r"can't be used: database is locked; another program holds it"):
             ledger.apply(run.run_id, [Decided(0, PASSED, NOON)])
         assert "database is locked" in sentence(StoreError, url)
         assert results(ledger, run)[0].status == "pending"

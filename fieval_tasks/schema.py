@@ -1,0 +1,149 @@
+"""The ledger's tables, on every database. Times are UTC, and text is what every database takes."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+import sqlalchemy as sa
+
+SCHEMA_VERSION = 1
+
+
+def utc_now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+class Text(sa.TypeDecorator[str]):
+    """Text that every database takes: what UTF-8 or PostgreSQL can't hold is written out, as in Python."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, _: sa.Dialect) -> str | None:
+        if value is None or (value.isascii() and "\0" not in value):
+            return value
+        return value.replace("\0", r"\x00").encode("utf-8", "backslashreplace").decode()
+
+
+class Moment(sa.TypeDecorator[datetime]):
+    """A time in UTC, also where the database forgets the zone or prefers its own."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, _: sa.Dialect) -> datetime | None:
+        return value if value is None or value.tzinfo is timezone.utc else value.astimezone(timezone.utc)
+
+    def process_result_value(self, value: datetime | None, _: sa.Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.astimezone(timezone.utc) if value.tzinfo else value.replace(tzinfo=timezone.utc)
+
+
+def _of_run() -> sa.ForeignKey:
+    return sa.ForeignKey("fieval_runs.run_id", ondelete="CASCADE")
+
+
+metadata = sa.MetaData()
+
+schema = sa.Table("fieval_schema", metadata, sa.Column("version", sa.Integer, nullable=False))
+
+runs = sa.Table(
+    "fieval_runs",
+    metadata,
+    sa.Column("run_id", sa.String(80), primary_key=True),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("dataset", Text, nullable=False),
+    sa.Column("dataset_fingerprint", sa.String(64), nullable=False),
+    sa.Column("mode", sa.String(10), nullable=False),
+    sa.Column("connection", Text, nullable=False),
+    sa.Column("checks", sa.JSON, nullable=False),
+    sa.Column("plan", sa.JSON, nullable=False),
+    sa.Column("notices", sa.JSON, nullable=False),
+    sa.Column("total", sa.Integer, nullable=False),
+    sa.Column("flow_run_id", sa.String(40)),
+    sa.Column("started_at", Moment),
+    sa.Column("finished_at", Moment),
+    sa.Column("wall_seconds", sa.Float, nullable=False, default=0.0),
+    sa.Column("exit_code", sa.Integer),
+    sa.Column("submits", sa.Integer, nullable=False, default=0),
+    sa.Column("polls", sa.Integer, nullable=False, default=0),
+    sa.Column("retries", sa.Integer, nullable=False, default=0),
+    sa.Column("throttled", sa.Integer, nullable=False, default=0),
+    sa.Column("possible_duplicates", sa.Integer, nullable=False, default=0),
+)
+
+items = sa.Table(
+    "fieval_items",
+    metadata,
+    sa.Column("run_id", sa.String(80), _of_run(), primary_key=True),
+    sa.Column("seq", sa.Integer, primary_key=True),
+    sa.Column("chunk", sa.Integer, nullable=False),
+    sa.Column("state", sa.String(10), nullable=False),
+    sa.Column("item_id", Text, nullable=False),
+    sa.Column("row", sa.Integer, nullable=False),
+    sa.Column("check_name", Text, nullable=False),
+    sa.Column("fingerprint", sa.String(64), nullable=False),
+    sa.Column("inputs", sa.Text, nullable=False),
+    sa.Column("same_as", sa.Integer),
+    sa.Column("attempts", sa.Integer, nullable=False, default=0),
+    sa.Column("lost", sa.Integer, nullable=False, default=0),
+    sa.Column("redone", sa.Integer, nullable=False, default=0),
+    sa.Column("polls", sa.Integer, nullable=False, default=0),
+    sa.Column("sent_at", Moment),
+    sa.Column("eval_id", Text),
+    sa.Column("submitted_at", Moment),
+    sa.Column("finished_at", Moment),
+    sa.Column("value", sa.Text),
+    sa.Column("score", sa.Float),
+    sa.Column("passed", sa.Boolean),
+    sa.Column("reason", Text),
+    sa.Column("runtime_ms", sa.Float),
+    sa.Column("stage", sa.String(10)),
+    sa.Column("error_kind", sa.String(40)),
+    sa.Column("error_message", Text),
+    sa.Index("fieval_items_by_state", "run_id", "state"),
+    sa.Index("fieval_items_by_chunk", "run_id", "chunk"),
+)
+
+_numbered = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
+events = sa.Table(
+    "fieval_events",
+    metadata,
+    sa.Column("run_id", sa.String(80), _of_run(), nullable=False),
+    sa.Column("n", _numbered, primary_key=True, autoincrement=True),
+    sa.Column("seq", sa.Integer, nullable=False),
+    sa.Column("at", Moment, nullable=False),
+    sa.Column("event", sa.String(30), nullable=False),
+    sa.Column("detail", Text, nullable=False),
+    sa.Index("fieval_events_by_item", "run_id", "seq"),
+)
+
+conclusions = sa.Table(
+    "fieval_conclusions",
+    metadata,
+    sa.Column("run_id", sa.String(80), _of_run(), nullable=False, index=True),
+    sa.Column("n", _numbered, primary_key=True, autoincrement=True),
+    sa.Column("at", Moment, nullable=False),
+    sa.Column("exit_code", sa.Integer),
+    sa.Column("standing", sa.JSON, nullable=False),
+)
+
+claims = sa.Table(
+    "fieval_claims",
+    metadata,
+    sa.Column("run_id", sa.String(80), _of_run(), primary_key=True),
+    sa.Column("chunk", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("owner", sa.String(200), nullable=False),
+    sa.Column("until", Moment, nullable=False),
+)
+
+writers = sa.Table(
+    "fieval_writers",
+    metadata,
+    sa.Column("run_id", sa.String(80), _of_run(), primary_key=True),
+    sa.Column("owner", sa.String(200), primary_key=True),
+    sa.Column("commits", sa.Integer, nullable=False),
+    sa.Column("deposed_by", sa.String(200)),
+)
