@@ -9,6 +9,7 @@ from pathlib import PurePath
 from typing import Any, Literal
 
 from fieval_tasks.errors import PlanError
+from fieval_tasks.gates import Gate
 from fieval_tasks.plan import DEFAULT_JUDGE, Check, EvaluationPlan, mapping_for
 from fieval_tasks.templates import Catalogue, Template, nearest
 
@@ -111,6 +112,7 @@ def bind(
         *_unfilled_keys(plan, bindings, columns, dataset),
         *_wrong_models(bindings),
         *_wrong_params(bindings),
+        *gate_problems(plan.gates, {binding.check: binding.template.output for binding in bindings}),
     )
     if problems:
         raise PlanError(*dict.fromkeys(problems))
@@ -273,6 +275,18 @@ def _wrong_params(bindings: Sequence[Binding]) -> Iterator[str]:
                     f"template {name!r} has no parameter {given!r} (it has: {_listed(known)})"
                     f"{_meant(nearest(given, known))}; set one with --param KEY=VALUE"
                 )
+
+
+def gate_problems(gates: Iterable[str], outputs: Mapping[str, str]) -> Iterator[str]:
+    """What keeps a gate from ever being judged. `outputs`: check -> its template's output type."""
+    for text in gates:
+        gate = Gate.parse(text)
+        if gate.check is None:
+            continue
+        if gate.check not in outputs:
+            yield f"gate {text!r}: there is no check {gate.check!r} (checks: {_listed(outputs)}){_meant(nearest(gate.check, outputs))}"
+        elif gate.metric == "pass_rate" and outputs[gate.check] != "Pass/Fail":
+            yield f"gate {text!r}: {gate.check} does not answer Pass/Fail, so it has no pass rate; gate {gate.check}.mean"
 
 
 def _like(name: str, columns: Sequence[str]) -> list[str]:

@@ -65,14 +65,23 @@ def _checks(templates: str | Check | Sequence[str | Check], model: str | None) -
 
 
 def _work_on(run: Prepared) -> None:
-    chunks = run.ledger.unsent_chunks(run.run.run_id)
-    with run.engine() as engine, ThreadPoolExecutor(SUBMITTERS) as threads:
+    with run.engine() as engine:
+        _work_once(engine, run.plan.mode)
+        while engine.wait_for_others(_unseen):
+            _work_once(engine, run.plan.mode)
+
+
+def _work_once(engine: Engine, mode: Mode) -> None:
+    chunks = engine.to_submit()
+    with ThreadPoolExecutor(SUBMITTERS) as threads:
         engine.expect(len(chunks))
         submissions = [threads.submit(_submit, engine, chunk) for chunk in chunks]
-        if run.plan.mode is Mode.ASYNC:
+        if mode is Mode.ASYNC:
             engine.settle(_unseen)
         for submission in submissions:
             submission.result()
+    if mode is Mode.SYNC and engine.awaits_verdicts:
+        engine.settle(_unseen)
 
 
 def _submit(engine: Engine, chunk: int) -> None:

@@ -7,24 +7,27 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import CancelledError, wait
 from math import inf
 from time import monotonic
 from typing import Any, TypeVar
 
+from fieval_tasks.breaker import Breaker
 from fieval_tasks.client import EvalClient
 from fieval_tasks.errors import FievalError, Interrupted, RunStopped
 from fieval_tasks.items import Failed, Item, State, Ticket, Verdict
 from fieval_tasks.pace import Pace
 from fieval_tasks.plan import Mode
+from fieval_tasks.policy import Ambiguous
+from fieval_tasks.policy import Orphans as OrphanPolicy
 from fieval_tasks.polling import Agenda, Poller
 from fieval_tasks.progress import Progress
 from fieval_tasks.quota import AT_FIRST, Quota
 from fieval_tasks.recording import Recorder
 from fieval_tasks.settlement import Settlement
-from fieval_tasks.store import Decided, Ledger, Run, utc_now
-from fieval_tasks.submission import Submission, Submitter, Told, evaluating, packs, submitting
+from fieval_tasks.store import Claim, Decided, Ledger, OpenTicket, Run, owner_name, utc_now
+from fieval_tasks.submission import Lane, Post, Submission, Submitter, Told, evaluating, packs, submitting
 
 T = TypeVar("T")
 
@@ -34,6 +37,10 @@ SUBMITTERS = 4
 """Chunks that are submitted at the same time."""
 ROUND = 0.25
 """Seconds between two looks at the progress."""
+LEASE = 60.0
+"""Seconds after which a process that is not heard of loses its chunks to another one."""
+LOOK_FOR_OTHERS = 1.0
+"""Seconds between two looks at what other processes do."""
 
 
 class Engine:
@@ -51,7 +58,11 @@ class Engine:
         item_timeout: float = 600.0,
         timeout: float | None = None,
         may_have_tiers: bool = True,
+        ambiguous: Ambiguous = "resubmit",
+        orphans: OrphanPolicy = "wait",
+        owner: str | None = None,
     ) -> None:
+        """`owner`: who holds the chunks it works on, against other processes; this process by default."""
         self.run = run
         self.ledger = ledger
         self._mode = mode
@@ -60,9 +71,16 @@ class Engine:
         self._rate = rate
         self._item_timeout = item_timeout
         self._deadline = None if timeout is None else monotonic() + timeout
+        self._ambiguous: Ambiguous = ambiguous
+        self._orphan_policy: OrphanPolicy = orphans
+        self._owner = owner or owner_name()
+        self._claimed: set[int] = set()
+        self._adopted: list[int] | None = None
+        self._found_open: list[OpenTicket] = []
         self._counts = ledger.counts(run.run_id)
-        self._found_open = ledger.open_tickets(run.run_id)
         self._repeats = ledger.repeats(run.run_id)
+        self._notices: list[str] = []
+        self._lanes: dict[str, Lane] = {}
         self._quotas: dict[str | None, Quota] = {}
         self._first_quota = AT_FIRST if may_have_tiers else inf
         self._expected_chunks = 0
@@ -77,6 +95,8 @@ class Engine:
 
     def __enter__(self) -> Engine:
         self._thread.start()
+        if self._mode is not Mode.SUBMIT:
+            self._look_into(self._claim(self.ledger.open_chunks(self.run.run_id)))
         self._call(self._open())
         _engines[self.run.run_id] = self
         return self
@@ -98,20 +118,56 @@ class Engine:
         """A chunk's task has ended, well or badly."""
         self._loop.call_soon_threadsafe(self._chunk_ended)  # counted by one thread: several tasks may end at once
 
+    def to_submit(self) -> list[int]:
+        """The chunks that have something left to send and are for this process to try."""
+        unsent = self.ledger.unsent_chunks(self.run.run_id)
+        return unsent if self._adopted is None else [chunk for chunk in unsent if chunk in self._adopted]
+
     def submit_chunk(self, chunk: int) -> int:
         """Send what a chunk has left; how many items that was. Raises RunStopped, StoreError or Unreachable."""
-        items = self.ledger.unsent(self.run, chunk)
-        self._until_done(self._submitter.send_all(self._requests(items)))
-        return len(items)
+        if not self._claim([chunk]):
+            return 0  # another process works on it
+        return self._until_done(self._send(self.ledger.unsent(self.run, chunk)))
 
-    def _requests(self, items: Sequence[Item]) -> list[tuple[Item, ...]]:
-        """Packed, except where a bad neighbour would have others evaluated, and paid, before the request fails."""
-        return [(item,) for item in items] if self._mode is Mode.SYNC else packs(items)
+    def _claim(self, chunks: Sequence[int]) -> list[int]:
+        ours = self.ledger.claim(self.run.run_id, chunks, self._owner, lease=LEASE)
+        self._claimed.update(ours)
+        return ours
+
+    def _look_into(self, chunks: Sequence[int]) -> None:
+        """Note their tickets from before this process, before any of its own are among them."""
+        if chunks:
+            self._found_open += self.ledger.open_tickets(self.run.run_id, chunks)
+
+    def wait_for_others(self, show: Callable[[Progress], None]) -> bool:
+        """Wait while other processes work on the run. True: one of them is gone, and what it left is ours to finish."""
+        while others := self._others():
+            if gone := [claim.chunk for claim in others if not claim.is_live]:
+                return self._adopt(gone)
+            self._counts = self.ledger.counts(self.run.run_id)
+            self._until_done(asyncio.sleep(LOOK_FOR_OTHERS), show)
+        return False
+
+    def _others(self) -> list[Claim]:
+        unfinished = set(self.ledger.unfinished_chunks(self.run.run_id))
+        claims = self.ledger.claimed_by_others(self.run.run_id, self._owner)
+        return [claim for claim in claims if claim.chunk in unfinished]
+
+    def _adopt(self, chunks: Sequence[int]) -> bool:
+        self._adopted = self._claim(chunks)
+        self._look_into(self._adopted)
+        self._counts = self.ledger.counts(self.run.run_id)
+        return True
 
     def settle(self, show: Callable[[Progress], None]) -> int:
         """Ask for every open ticket until all are settled; how many are left pending."""
         self._until_done(self._poll(), show)
         return self._poller.given_up
+
+    @property
+    def awaits_verdicts(self) -> bool:
+        """There are tickets to ask about."""
+        return self._poller.open > 0 or bool(self._found_open)
 
     def stop(self, reason: FievalError) -> None:
         """End all work soon; whoever waits for it gets `reason`. The first reason stands."""
@@ -152,29 +208,47 @@ class Engine:
 
     async def _open(self) -> None:
         self._client = self._connect()
-        self._recorder = Recorder(self.ledger, self.run.run_id)
+        self._recorder = Recorder(self.ledger, self.run.run_id, owner=self._owner)
         self._pace = Pace(concurrency=self._concurrency, rate=self._rate)
-        post = evaluating(self._client) if self._mode is Mode.SYNC else submitting(self._client)
         self._submitter = Submitter(
-            post,
+            self._lane_of,
             self._recorder,
             self._pace,
             params=self._params,
-            quota_of=self._quota_of,
             on_tickets=self._ticketed,
             on_verdicts=self._decide,
             on_stop=self.stop,
+            ambiguous=self._ambiguous,
         )
         self._settlement = Settlement(
             self._client,
             self._recorder,
             self._pace,
-            quota_of=self._quota_of,
+            lane_of=self._lane_of,
             decide=self._decide_ticketed,
             send_again=self._send_again,
+            redone=self.ledger.redone(self.run.run_id),
+            orphans=self._orphan_policy,
         )
         agenda = Agenda(give_up_after=self._item_timeout)
         self._poller = Poller(agenda, self._settlement.ask, more_to_come=self._more_to_come)
+        self._renewing = asyncio.ensure_future(self._renew())
+
+    def _lane_of(self, check: str) -> Lane:
+        if check not in self._lanes:
+            quota, breaker = self._quota_of(check), self._breaker(check)
+            self._lanes[check] = Lane(check, self._posts(), quota, breaker)
+        return self._lanes[check]
+
+    def _posts(self) -> list[Post]:
+        ask_for_tickets = submitting(self._client)
+        return [evaluating(self._client), ask_for_tickets] if self._mode is Mode.SYNC else [ask_for_tickets]
+
+    def _breaker(self, check: str) -> Breaker:
+        def stopped(why: str) -> None:
+            self._notices.append(f"{check} was stopped: {why}; what it had not sent by then stays unsent")
+
+        return Breaker(stopped, awaits_verdicts=self._mode is not Mode.SUBMIT)
 
     def _quota_of(self, check: str) -> Quota:
         """One for each judge model: that is what the platform counts by."""
@@ -187,9 +261,39 @@ class Engine:
         if self._work:
             await asyncio.wait(self._work, timeout=LAST_MOMENT)
         self._cancel_work()
-        await asyncio.gather(*self._work, *self._ending, return_exceptions=True)
-        await self._recorder.aclose()
-        await self._client.aclose()
+        self._renewing.cancel()
+        await asyncio.gather(*self._work, *self._ending, self._renewing, return_exceptions=True)
+        try:
+            await self._recorder.aclose()
+            await asyncio.to_thread(self._leave)
+        finally:
+            await self._client.aclose()
+
+    def _leave(self) -> None:
+        for notice in [*self._notices, *self._orphans_left()]:
+            self.ledger.add_notice(self.run.run_id, notice)
+        self.ledger.release(self.run.run_id, self._owner)
+
+    def _orphans_left(self) -> Iterator[str]:
+        if n := len(self._settlement.orphans):
+            yield (
+                f"{n:,} evaluations were pending far longer than any other while later ones finished: the server may "
+                f"have forgotten them; python -m flows.collect asks again, --orphans resubmit submits them once more"
+            )
+
+    async def _renew(self) -> None:
+        """Keep hold of the chunks, while this process lives."""
+        while True:
+            await asyncio.sleep(LEASE / 3)
+            held = len(self._claimed)
+            try:
+                kept = await asyncio.to_thread(self.ledger.renew, self.run.run_id, self._owner, lease=LEASE)
+            except FievalError as error:
+                return self.stop(error)
+            if kept < held:
+                return self.stop(
+                    RunStopped("this process was not heard of for too long: another one took over its work")
+                )
 
     def _wind_down(self) -> None:
         """Nothing new starts; what is on its way may still bring its answer, for a moment."""
@@ -238,14 +342,26 @@ class Engine:
                 self._settlement.sent(item, submission.began_at)
                 self._poller.add(ticket.seq, ticket.eval_id, item.check, scout=submission.is_sentinel and n == 0)
 
-    async def _decide_ticketed(self, told: Sequence[Told]) -> None:
-        await self._decide(told, leaving=State.SUBMITTED)
+    async def _send(self, items: Sequence[Item]) -> int:
+        ready = await self._submitter.to_be_sent(items)
+        await self._submitter.send_all(self._requests(ready))
+        return len(ready)
 
-    async def _decide(self, told: Sequence[Told], *, leaving: State = State.READY) -> None:
+    def _requests(self, items: Sequence[Item]) -> list[tuple[Item, ...]]:
+        """Packed, except where a bad neighbour would have others evaluated, and paid, before the request fails."""
+        return [(item,) for item in items] if self._mode is Mode.SYNC else packs(items)
+
+    async def _decide_ticketed(self, told: Sequence[Told], questions: int) -> None:
+        await self._decide(told, leaving=State.SUBMITTED, questions=questions)
+
+    async def _decide(self, told: Sequence[Told], *, leaving: State = State.READY, questions: int = 0) -> None:
         """Record verdicts, each for its item and for those that repeat it."""
         now = utc_now()
         shared = [(seq, e, verdict) for first, e, verdict in told for seq in self._repeats.get(first, ())]
-        await self._recorder.record(*(Decided(seq, verdict, now, e) for seq, e, verdict in (*told, *shared)))
+        await self._recorder.record(
+            *(Decided(seq, verdict, now, e, polls=questions) for seq, e, verdict in told),
+            *(Decided(seq, verdict, now, e) for seq, e, verdict in shared),
+        )
         for _, _, verdict in told:
             self._count(_state(verdict), leaving=leaving)
         for _, _, verdict in shared:
@@ -264,10 +380,10 @@ class Engine:
 
     async def _poll(self) -> None:
         now = utc_now()
-        for ticket in self._found_open:
+        found, self._found_open = self._found_open, []
+        for ticket in found:
             age = (now - ticket.submitted_at).total_seconds()
             self._poller.add(ticket.seq, ticket.eval_id, ticket.check, age=max(age, 0.001))
-        self._found_open = []
         await self._poller.run()
 
     def _send_again(self, seq: int) -> None:

@@ -76,6 +76,13 @@ class ApiError(FievalError):
         self.status = status
         self.request_id = request_id
 
+    @property
+    def explained(self) -> str:
+        """For an item's biography: the message, with what identifies the request at the server."""
+        known = [f"HTTP {self.status}" if self.status else "", f"request {self.request_id}" if self.request_id else ""]
+        told = ", ".join(filter(None, known))
+        return f"{self} ({told})" if told else str(self)
+
 
 class Unreachable(ApiError):
     """No connection could be made, so nothing was accepted."""

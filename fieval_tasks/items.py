@@ -67,6 +67,8 @@ class Item:
     """The item (its seq) that this one repeats: only that one is sent, and both share its verdict."""
     lost: int = 0
     """POSTs that carried it and whose reply was lost: each may have been accepted, and paid."""
+    ambiguous: bool = False
+    """The reply to its last submission was lost: it may have been accepted."""
     redone: int = 0
     """Times it was sent again after the server had taken it and not judged it."""
 

@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from fieval_tasks.errors import PlanError
+from fieval_tasks.gates import Gate
+from fieval_tasks.policy import Ambiguous, Orphans
 
 DEFAULT_JUDGE = "turing_flash"
 """The platform's quickest judge model; used where a judge template is given none."""
@@ -84,6 +86,21 @@ class EvaluationPlan(BaseModel):
     allow_failures: str | None = Field(
         default=None, title="Allowed failures", description="Items without a verdict that are still fine: N or P%"
     )
+    gates: tuple[str, ...] = Field(
+        default=(),
+        title="Gates",
+        description="What must hold for the run to be good, such as groundedness.pass_rate >= 0.95",
+    )
+    ambiguous: Ambiguous | None = Field(
+        default=None,
+        title="Where a reply to a submission is lost",
+        description="resubmit, also if empty: once more, perhaps paid twice; fail; ask: leave it pending",
+    )
+    orphans: Orphans | None = Field(
+        default=None,
+        title="Where the server seems to have forgotten an evaluation",
+        description="wait, also if empty: up to the item timeout; resubmit: once more, perhaps paid twice",
+    )
     run: str | None = Field(default=None, title="Run name", description="Empty: a readable one is made")
     resume: str | None = Field(default=None, title="Resume", description="A run to carry on, or last")
     retry_failed: bool = Field(default=False, title="Retry failed", description="With resume: also the failed items")
@@ -111,6 +128,13 @@ class EvaluationPlan(BaseModel):
     def _allowance_reads(cls, value: str | None) -> str | None:
         if value is not None:
             allowed_failures(value, total=100)
+        return value
+
+    @field_validator("gates")
+    @classmethod
+    def _gates_read(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            Gate.parse(text)
         return value
 
     @field_validator("store")

@@ -12,7 +12,7 @@ from datetime import datetime
 from importlib import resources
 from pathlib import Path
 
-from fieval_tasks.binding import Binding, bind
+from fieval_tasks.binding import Binding, bind, gate_problems
 from fieval_tasks.connections import Connection, connection
 from fieval_tasks.dataset import Dataset, read_dataset
 from fieval_tasks.engine import Engine
@@ -20,7 +20,7 @@ from fieval_tasks.errors import ApiError, Lost, PlanError, RunStopped, ServerFau
 from fieval_tasks.intake import items, sharing
 from fieval_tasks.lanes import Load, choose, judging_time
 from fieval_tasks.plan import Check, EvaluationPlan, Mode, parse_rate
-from fieval_tasks.store import CheckRecord, Counted, Ledger, Run, store_url, utc_now
+from fieval_tasks.store import CheckRecord, Ledger, Run, owner_name, store_url, utc_now
 from fieval_tasks.submission import longest_pack
 from fieval_tasks.templates import Catalogue, bundled_catalogue
 
@@ -54,7 +54,14 @@ class Prepared:
             item_timeout=plan.item_timeout,
             timeout=plan.timeout,
             may_have_tiers=self.connection.may_have_tiers,
+            ambiguous=plan.ambiguous or "resubmit",
+            orphans=plan.orphans or "wait",
         )
+
+    def worked_on_by_others(self) -> str | None:
+        """The process that works on this run now, if another one does."""
+        claims = self.ledger.claimed_by_others(self.run.run_id, owner_name())
+        return next((claim.owner for claim in claims if claim.is_live), None)
 
     @property
     def folder(self) -> Path:
@@ -111,8 +118,8 @@ def _resumed(plan: EvaluationPlan, ledger: Ledger) -> Prepared:
         raise PlanError(
             f"run {run.run_id} was begun with another {' and '.join(changed)}: leave that out, or start anew"
         )
-    if interrupted := ledger.left_in_flight(run.run_id):
-        ledger.apply(run.run_id, [Counted(possible_duplicates=interrupted)])
+    if unfit := [*gate_problems(whole.gates, {check.name: check.output for check in run.checks})]:
+        raise PlanError(*unfit)
     if plan.retry_failed:
         ledger.reopen_failed(run.run_id)
     return Prepared(run, whole, ledger, connection(whole, connections=whole.concurrency))

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import monotonic
 
+from fieval_tasks import policy
 from fieval_tasks.client import EvalClient
-from fieval_tasks.errors import ApiError, NotFound, Refused, RunStopped, Throttled
+from fieval_tasks.errors import ApiError, NotFound, NotTheProtocol, RunStopped, Throttled
 from fieval_tasks.items import Failed, Item, Pending, Verdict
+from fieval_tasks.orphans import Orphans
 from fieval_tasks.pace import Pace, Turn
+from fieval_tasks.policy import SILENCE, STRANGE_REPLIES, Remedy
 from fieval_tasks.polling import Answer
-from fieval_tasks.quota import Quota
 from fieval_tasks.recording import Recorder
-from fieval_tasks.store import Requeued
-from fieval_tasks.submission import Told
-
-GRACE_FOR_UNKNOWN = 30.0
-"""Seconds for which a fresh ticket may be unknown to the server."""
-SILENCE = 120.0
-"""Seconds of failing questions, with no answer in between, after which the server counts as gone."""
+from fieval_tasks.store import Asked, Change, Noted, Requeued, utc_now
+from fieval_tasks.submission import Lane, Told
 
 
 class Settlement:
@@ -30,47 +28,65 @@ class Settlement:
         recorder: Recorder,
         pace: Pace,
         *,
-        quota_of: Callable[[str], Quota],
-        decide: Callable[[Sequence[Told]], Awaitable[None]],
+        lane_of: Callable[[str], Lane],
+        decide: Callable[[Sequence[Told], int], Awaitable[None]],
         send_again: Callable[[int], None],
+        redone: Mapping[int, int],
+        orphans: policy.Orphans = "wait",
     ) -> None:
+        """`decide` gets verdicts and how many questions they took; `redone`: item -> times it was resubmitted so far."""
         self._client = client
         self._recorder = recorder
         self._pace = pace
-        self._quota_of = quota_of
+        self._lane_of = lane_of
         self._decide = decide
         self._send_again = send_again
+        self._redone = Counter(redone)
+        self._orphan_policy = orphans
+        self._orphans: defaultdict[str, Orphans] = defaultdict(Orphans)
+        self.orphans: set[int] = set()
+        """Items whose evaluation the server seems to have forgotten."""
         self._last_answer = monotonic()
+        self._strange_in_a_row = 0
         self._sent_at: dict[int, float] = {}
+        self._questions: Counter[int] = Counter()
 
     def sent(self, item: Item, at: float) -> None:
         """The item's submission began then, by the pace's clock."""
         self._sent_at[item.seq] = at
 
     async def ask(self, seq: int, eval_id: str, check: str, age: float) -> Answer:
-        """One question for one ticket. Raises RunStopped."""
+        """Ask for a ticket of that age in seconds; what it brought. Raises RunStopped."""
         async with self._pace.turn("poll") as turn:
             self._recorder.count("polls")
+            self._questions[seq] += 1
             try:
                 answer = await self._client.get_result(eval_id)
             except ApiError as error:
                 return await self._not_told(seq, eval_id, age, error, turn)
         turn.accepted()
-        self._last_answer = monotonic()
+        self._last_answer, self._strange_in_a_row = monotonic(), 0
         self._tell_quota(seq, check, answer)
         if isinstance(answer, Pending):
-            return Answer.PENDING
+            return await self._pending(seq, eval_id, check, age)
+        self.orphans.discard(seq)
+        if isinstance(answer, Failed):
+            return await self._not_judged(seq, eval_id, check, age, answer)
+        return await self._judged(seq, eval_id, check, age, answer)
+
+    async def _judged(self, seq: int, eval_id: str, check: str, age: float, verdict: Verdict) -> Answer:
+        now = monotonic()
         self._sent_at.pop(seq, None)
-        if isinstance(answer, Failed) and answer.kind in ("rate_limited", "insufficient_credits"):
-            return await self._not_judged(seq, answer)
-        await self._decide([(seq, eval_id, answer)])
+        self._orphans[check].settled(now - age, now)
+        self._lane_of(check).breaker.heard((verdict,))
+        await self._decide([(seq, eval_id, verdict)], self._questions.pop(seq))
         return Answer.DECIDED
 
     def _tell_quota(self, seq: int, check: str, answer: Pending | Verdict) -> None:
         sent_at = self._sent_at.get(seq)
         if sent_at is None:  # found open on resuming: sent by a process before this one
             return
-        quota = self._quota_of(check)
+        quota = self._lane_of(check).quota
         if isinstance(answer, Pending):
             quota.in_work(sent_at)
         elif isinstance(answer, Failed) and answer.kind == "rate_limited":
@@ -78,29 +94,71 @@ class Settlement:
         else:
             quota.granted(sent_at)
 
+    async def _pending(self, seq: int, eval_id: str, check: str, age: float) -> Answer:
+        now = monotonic()
+        if seq in self.orphans or not self._orphans[check].has(now - age, now):
+            return Answer.PENDING
+        self.orphans.add(seq)
+        chosen = policy.on_orphan(self._orphan_policy, redone=self._redone[seq])
+        note = Noted((seq,), "orphan", f"{eval_id} is pending after {age:.0f} s, and later ones are done", utc_now())
+        if chosen is not Remedy.RESUBMIT:
+            await self._recorder.record(note)
+            return Answer.PENDING
+        self._recorder.count("possible_duplicates")
+        self.orphans.discard(seq)
+        self._lane_of(check).breaker.put_back()
+        return await self._sent_again(seq, note, counts=True)
+
     async def _not_told(self, seq: int, eval_id: str, age: float, error: ApiError, turn: Turn) -> Answer:
-        if error.stops_run:
+        chosen = policy.on_asking(error, age=age)
+        if chosen is Remedy.STOP:
             raise RunStopped(str(error)) from error
         if isinstance(error, Throttled):
             self._recorder.count("throttled")
             turn.throttled(error.retry_after)
             return Answer.UNHEARD
-        if isinstance(error, Refused) and not (isinstance(error, NotFound) and age < GRACE_FOR_UNKNOWN):
+        if chosen is Remedy.FAIL:
             kind = "lost" if isinstance(error, NotFound) else error.kind
-            await self._decide([(seq, eval_id, Failed("wait", kind, str(error)))])
+            failed = Failed("wait", kind, str(error))
+            await self._decide([(seq, eval_id, failed)], self._questions.pop(seq))
             return Answer.DROPPED
         self._recorder.count("retries")
         if error.ambiguous:
             turn.faltered()
-        if monotonic() - self._last_answer > SILENCE:
-            raise RunStopped(f"no answer for {SILENCE:.0f} s: {error}") from error
+        await self._recorder.record(Noted((seq,), error.kind, error.explained, utc_now()))
+        self._stop_if_hopeless(error)
         return Answer.UNHEARD
 
-    async def _not_judged(self, seq: int, answer: Failed) -> Answer:
-        """The platform's own limits show in the row: the item goes back to the queue, or the run stops."""
-        await self._recorder.record(Requeued(seq))
-        if answer.kind == "insufficient_credits":
+    def _stop_if_hopeless(self, error: ApiError) -> None:
+        self._strange_in_a_row = self._strange_in_a_row + 1 if isinstance(error, NotTheProtocol) else 0
+        if self._strange_in_a_row >= STRANGE_REPLIES:
+            raise RunStopped(f"{STRANGE_REPLIES} answers in a row are not the evaluation API's: {error}") from error
+        if monotonic() - self._last_answer > SILENCE:
+            raise RunStopped(f"no answer for {SILENCE:.0f} s: {error}") from error
+
+    async def _not_judged(self, seq: int, eval_id: str, check: str, age: float, answer: Failed) -> Answer:
+        """The evaluation failed: for a limit that hides, for want of credit, or by itself."""
+        breaker = self._lane_of(check).breaker
+        chosen = policy.on_judgement(answer.kind, answer.message, redone=self._redone[seq])
+        if chosen is Remedy.FAIL or (chosen is Remedy.RESUBMIT and breaker.stopped is not None):
+            return await self._judged(seq, eval_id, check, age, answer)
+        note = Noted((seq,), answer.kind, f"{eval_id}: {answer.message}", utc_now())
+        if chosen is Remedy.STOP:
+            await self._recorder.record(note, *self._put_back(seq))
             raise RunStopped(f"no credit left ({answer.message}): top up the account, then resume")
-        self._recorder.count("throttled")
+        if chosen is Remedy.REQUEUE:
+            self._recorder.count("throttled")
+            breaker.put_back()
+            return await self._sent_again(seq, note, counts=False)
+        breaker.heard((answer,))
+        return await self._sent_again(seq, note, counts=True)
+
+    async def _sent_again(self, seq: int, note: Noted, *, counts: bool) -> Answer:
+        await self._recorder.record(note, *self._put_back(seq, counts=counts))
+        self._redone[seq] += counts
         self._send_again(seq)
         return Answer.DROPPED
+
+    def _put_back(self, seq: int, *, counts: bool = False) -> tuple[Change, ...]:
+        self._sent_at.pop(seq, None)
+        return Asked(seq, self._questions.pop(seq)), Requeued(seq, counts=counts)

@@ -3,63 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any, TypeAlias
 
+from fieval_tasks import policy, wire
+from fieval_tasks.breaker import Breaker
 from fieval_tasks.client import EvalClient
-from fieval_tasks.errors import (
-    ApiError,
-    FievalError,
-    NotTheProtocol,
-    RunStopped,
-    ServerFault,
-    Throttled,
-    Unreachable,
-)
+from fieval_tasks.errors import ApiError, FievalError, NotTheProtocol, Refused, RunStopped, ServerFault, Throttled
 from fieval_tasks.items import Failed, Item, Ticket, Verdict
 from fieval_tasks.pace import Pace, Turn, backoff
+from fieval_tasks.policy import STRANGE_REPLIES, Ambiguous, Remedy
 from fieval_tasks.quota import Admission, Quota
 from fieval_tasks.recording import Recorder
-from fieval_tasks.store import NotTaken, ReplyLost, Sending, Submitted, utc_now
+from fieval_tasks.store import Noted, NotTaken, ReplyLost, Sending, Submitted, utc_now
 
-UNREACHABLE_TRIES = 5
-"""Attempts to connect again, within some ten seconds, before a chunk is given up; its task tries again later."""
-STRANGE_REPLIES = 5
-"""Answers in a row that this API can't have given, before the run stops."""
-
-
-class Remedy(Enum):
-    """What a failed POST is answered with."""
-
-    CONNECT_AGAIN = "connect again, after a while"
-    WAIT_AND_SEND = "wait as long as the server asks, and send again"
-    SEND_AGAIN = "send again, once"
-    SEND_AGAIN_AS_DUPLICATE = "send again, once, and count a possible duplicate"
-    LEAVE_PENDING = "leave the items pending: they may have been accepted"
-    UNPACK = "send the items one by one: a bad neighbour must cost nobody else"
-    FAIL = "the items fail"
-    GIVE_UP_FOR_NOW = "leave the items unsent: their chunk may be tried again later"
-    STOP = "stop the run"
-
-
-def remedy(error: ApiError, *, faults: int, packed: bool = False) -> Remedy:
-    """The one table for a POST that brought no ticket. `faults` counts this request's earlier faults."""
-    if error.stops_run:
-        return Remedy.STOP
-    if isinstance(error, Unreachable):
-        return Remedy.CONNECT_AGAIN if faults < UNREACHABLE_TRIES else Remedy.GIVE_UP_FOR_NOW
-    if isinstance(error, Throttled):
-        return Remedy.WAIT_AND_SEND
-    if error.ambiguous:
-        return Remedy.SEND_AGAIN_AS_DUPLICATE if faults == 0 else Remedy.LEAVE_PENDING
-    if packed:
-        return Remedy.UNPACK
-    if isinstance(error, ServerFault):
-        return Remedy.SEND_AGAIN if faults == 0 else Remedy.FAIL
-    return Remedy.FAIL
-
+TURN_ASYNC_AT = 3
+"""Server faults in a row that a synchronous lane meets with before it turns to submitting."""
 
 Told: TypeAlias = "tuple[int, str | None, Verdict]"
 """An item's place in the run, its eval_id where it has one, and its verdict."""
@@ -82,6 +43,8 @@ class Submission:
     is_sentinel: bool
     """To be asked about early: it would show a limit that hides."""
 
+
+_LOST = Failed("submit", "lost_reply", "the reply to its submission was lost, and --ambiguous fail was chosen")
 
 Post: TypeAlias = Callable[[Sequence[Item], "dict[str, Any]"], Awaitable[Given]]
 
@@ -114,7 +77,7 @@ LONGEST_PACK_OF_KEYS = 3
 """The API's own limit where an item has two keys or more."""
 
 
-def packs(items: Sequence[Item]) -> list[tuple[Item, ...]]:
+def packs(items: Sequence[Item], *, longest: int = LONGEST_PACK) -> list[tuple[Item, ...]]:
     """The items as requests: neighbours of one check, with the same keys, as many together as the API takes."""
     alike: dict[tuple[str, tuple[str, ...]], list[Item]] = {}
     for item in items:
@@ -122,7 +85,7 @@ def packs(items: Sequence[Item]) -> list[tuple[Item, ...]]:
     return [
         tuple(group[start : start + size])
         for (_, keys), group in alike.items()
-        for size in [longest_pack(keys)]
+        for size in [min(longest, longest_pack(keys))]
         for start in range(0, len(group), size)
     ]
 
@@ -132,29 +95,58 @@ def longest_pack(keys: Collection[str]) -> int:
     return LONGEST_PACK if len(keys) == 1 else LONGEST_PACK_OF_KEYS
 
 
+class Lane:
+    """One check's way to the server."""
+
+    def __init__(self, check: str, posts: Sequence[Post], quota: Quota, breaker: Breaker) -> None:
+        """`posts`: how to send, and how instead where that keeps failing."""
+        self.check = check
+        self.quota = quota
+        self.breaker = breaker
+        self.longest_pack = LONGEST_PACK
+        """As far as the server was not heard to say otherwise."""
+        self._posts = posts
+        self._faults_in_a_row = 0
+
+    def post(self, *, instead: bool) -> Post:
+        turned = instead or self._faults_in_a_row >= TURN_ASYNC_AT
+        return self._posts[-1 if turned else 0]
+
+    @property
+    def can_turn(self) -> bool:
+        """There is another way to send, which tells more where something fails."""
+        return len(self._posts) > 1
+
+    def answered(self, *, well: bool) -> None:
+        if self._faults_in_a_row < TURN_ASYNC_AT:
+            self._faults_in_a_row = 0 if well else self._faults_in_a_row + 1
+
+
 class Submitter:
     """Sends items at the run's pace and hands on what each is given."""
 
     def __init__(
         self,
-        post: Post,
+        lane_of: Callable[[str], Lane],
         recorder: Recorder,
         pace: Pace,
         *,
         params: Callable[[Item], dict[str, Any]],
-        quota_of: Callable[[str], Quota],
         on_tickets: Callable[[Sequence[Item], Sequence[Ticket], Submission], None],
         on_verdicts: Callable[[Sequence[Told]], Awaitable[None]],
         on_stop: Callable[[FievalError], None],
+        ambiguous: Ambiguous = "resubmit",
     ) -> None:
-        self._post = post
+        self._lane_of = lane_of
         self._recorder = recorder
         self._pace = pace
         self._params = params
-        self._quota_of = quota_of
         self._on_tickets = on_tickets
         self._on_verdicts = on_verdicts
         self._on_stop = on_stop
+        self._ambiguous = ambiguous
+        self._perhaps_taken: set[int] = set()
+        self._left: set[int] = set()
         self._strange_in_a_row = 0
 
     async def send_all(self, requests: Iterable[tuple[Item, ...]]) -> None:
@@ -172,64 +164,88 @@ class Submitter:
                 self._on_stop(error)
             raise
 
+    async def to_be_sent(self, items: Sequence[Item]) -> list[Item]:
+        """Those of a chunk's unsent items that may be sent; the ambiguous are dealt with as the user wants it."""
+        found = [item for item in items if item.seq not in self._left]
+        lost = [item for item in found if item.ambiguous and item.seq not in self._perhaps_taken]
+        if self._ambiguous == "fail":
+            await self._on_verdicts([(item.seq, None, _LOST) for item in lost])
+        if self._ambiguous != "resubmit":
+            return [item for item in found if not item.ambiguous]
+        self._perhaps_taken.update(item.seq for item in lost)
+        return found
+
     async def send(self, items: tuple[Item, ...]) -> None:
-        """Send these items in one request, until they are taken, fail, or are left pending."""
-        faults = 0
+        """Send these items, in one request if may be, until each is taken, fails, or is left. A stopped lane leaves all."""
+        lane = self._lane_of(items[0].check)
         while items:
-            tried, error = await self._try(items)
-            items, rest = tried, items[len(tried) :]
-            if error is None:
-                items = rest
-                continue
-            if rest:
-                return await self.send_all((tried, rest))
-            chosen = remedy(error, faults=faults, packed=len(items) > 1)
-            if chosen is Remedy.GIVE_UP_FOR_NOW:
-                raise error
-            if chosen is Remedy.STOP:
-                raise RunStopped(str(error)) from error
-            if chosen is Remedy.LEAVE_PENDING:
+            leave, taken = await lane.breaker.admit(len(items)), 0
+            going = items[: leave.items(len(items))]
+            if not going:
                 return
-            if chosen is Remedy.UNPACK:
-                return await self.send_all((item,) for item in items)
-            if chosen is Remedy.FAIL:
-                failed = Failed("submit", error.kind, str(error))
-                return await self._on_verdicts([(item.seq, None, failed) for item in items])
-            await self._before_next_try(chosen, items, faults)
-            faults += chosen is not Remedy.WAIT_AND_SEND
+            try:
+                taken = await self._sent(going, lane)
+            finally:
+                lane.breaker.returned(leave, len(items), taken=taken)
+            items = items[len(going) :]
 
-    async def _try(self, items: tuple[Item, ...]) -> tuple[tuple[Item, ...], ApiError | None]:
+    async def _sent(self, items: tuple[Item, ...], lane: Lane) -> int:
+        """How many of them the server took, after all that the policy allows was done for each."""
+        taken, tries = 0, Tries()
+        while items and lane.breaker.stopped is None:
+            tried, error = await self._try(items[: lane.longest_pack], lane, tries)
+            over = len(tried) if error is None else await self._after(error, tried, lane, tries)
+            if over is not None:
+                taken += over
+                items, tries = items[len(tried) :], Tries()
+        return taken
+
+    async def _try(self, items: tuple[Item, ...], lane: Lane, tries: Tries) -> tuple[tuple[Item, ...], ApiError | None]:
         """The items that went into the request, and what went wrong with it."""
-        with await self._quota_of(items[0].check).admit(len(items)) as admission:
+        with await lane.quota.admit(len(items)) as admission:
             tried = items[:1] if admission.trial else items  # it may well be refused: one is enough
-            return tried, await self._request(tried, admission)
+            return tried, await self._request(tried, lane, tries, admission)
 
-    async def _request(self, items: tuple[Item, ...], admission: Admission) -> ApiError | None:
+    async def _request(
+        self, items: tuple[Item, ...], lane: Lane, tries: Tries, admission: Admission
+    ) -> ApiError | None:
         seqs = tuple(item.seq for item in items)
         async with self._pace.turn("submit") as turn:
-            await self._recorder.record(Sending(seqs))
-            self._recorder.count("submits")
+            self._count_submission(seqs)
+            await self._recorder.record(Sending(seqs, utc_now()))
             try:
-                given = await self._post(items, self._params(items[0]))
+                given = await lane.post(instead=tries.instead)(items, self._params(items[0]))
             except ApiError as error:
                 await self._not_given(seqs, error, turn)
                 return error
         turn.accepted()
+        lane.answered(well=True)
         admission.sent(turn.started_at, len(items))
         self._strange_in_a_row = 0
-        await self._hand_on(items, given, Submission(turn.started_at, admission.sentinel))
+        await self._hand_on(items, given, lane, Submission(turn.started_at, admission.sentinel))
         return None
 
-    async def _hand_on(self, items: Sequence[Item], given: Given, submission: Submission) -> None:
+    def _count_submission(self, seqs: tuple[int, ...]) -> None:
+        self._recorder.count("submits")
+        if again := self._perhaps_taken.intersection(seqs):
+            self._recorder.count("possible_duplicates", len(again))
+            self._perhaps_taken -= again
+
+    async def _hand_on(self, items: Sequence[Item], given: Given, lane: Lane, submission: Submission) -> None:
         if given.tickets:
             await self._recorder.record(Submitted(given.tickets, utc_now()))
             self._on_tickets(items, given.tickets, submission)
         if given.verdicts:
+            lane.quota.granted(submission.began_at, len(given.verdicts))
+            lane.breaker.heard(verdict for _, _, verdict in given.verdicts)
             await self._on_verdicts(given.verdicts)
 
     async def _not_given(self, seqs: tuple[int, ...], error: ApiError, turn: Turn) -> None:
         untaken = NotTaken(seqs, counts_as_attempt=not error.retryable)
-        await self._recorder.record(ReplyLost(seqs) if error.ambiguous else untaken)
+        change = ReplyLost(seqs) if error.ambiguous else untaken
+        await self._recorder.record(change, Noted(seqs, error.kind, error.explained, utc_now()))
+        if error.ambiguous:
+            self._perhaps_taken.update(seqs)
         if isinstance(error, Throttled):
             self._recorder.count("throttled")
             turn.throttled(error.retry_after)
@@ -240,9 +256,66 @@ class Submitter:
             if self._strange_in_a_row >= STRANGE_REPLIES:
                 raise RunStopped(f"{STRANGE_REPLIES} answers in a row are not the evaluation API's: {error}") from error
 
-    async def _before_next_try(self, chosen: Remedy, items: Sequence[Item], faults: int) -> None:
+    async def _after(self, error: ApiError, items: tuple[Item, ...], lane: Lane, tries: Tries) -> int | None:
+        """Do as the policy says. None: they may be sent again now; else it is over, and so many were taken."""
+        packed = len(items) > 1
+        chosen = policy.on_submitting(error, faults=tries.of(error), packed=packed, ambiguous=self._ambiguous)
+        if chosen is Remedy.GIVE_UP_FOR_NOW:
+            raise error
+        if chosen is Remedy.STOP:
+            raise RunStopped(str(error)) from error
+        if chosen is Remedy.LEAVE_PENDING:
+            self._left.update(item.seq for item in items)
+            return 0
+        if chosen is Remedy.UNPACK:
+            return await self._unpacked(error, items, lane)
+        if chosen is Remedy.FAIL:
+            return await self._failed(error, items, lane, tries)
+        await self._before_next_try(chosen, tries.of(error))
+        tries.add(error)
+        return None
+
+    async def _unpacked(self, error: ApiError, items: tuple[Item, ...], lane: Lane) -> int:
+        """A bad neighbour must cost nobody else; a pack that was merely too long is made shorter."""
+        longest = wire.longest_pack_told(error) if isinstance(error, Refused) else None
+        if longest is not None and longest < len(items):
+            lane.longest_pack = longest
+            return await self._sent(items, lane)
+        return sum(await asyncio.gather(*(self._sent((item,), lane) for item in items)))
+
+    async def _failed(self, error: ApiError, items: tuple[Item, ...], lane: Lane, tries: Tries) -> int | None:
+        if isinstance(error, ServerFault):
+            lane.answered(well=False)
+            if lane.can_turn and not tries.instead:
+                tries.instead = True  # a fault tells nothing; a row that fails tells why
+                return None
+        lane.breaker.refused(str(error))
+        failed = Failed("submit", error.kind, str(error))
+        await self._on_verdicts([(item.seq, None, failed) for item in items])
+        return 0
+
+    async def _before_next_try(self, chosen: Remedy, faults: int) -> None:
         self._recorder.count("retries")
-        if chosen is Remedy.SEND_AGAIN_AS_DUPLICATE:
-            self._recorder.count("possible_duplicates", len(items))
         if chosen is not Remedy.WAIT_AND_SEND:  # a throttled request waits in its turn, with everyone
             await asyncio.sleep(backoff(faults))
+
+
+class Tries:
+    """What one request has met with so far."""
+
+    def __init__(self) -> None:
+        self._met: Counter[policy.Signal] = Counter()
+        self.instead = False
+        """It is to go the lane's other way."""
+
+    def of(self, error: ApiError) -> int:
+        """How often it met with the like of this before."""
+        return self._met[_sign(error)]
+
+    def add(self, error: ApiError) -> None:
+        self._met[_sign(error)] += 1
+
+
+def _sign(error: ApiError) -> policy.Signal:
+    """All that leave it open whether the request was accepted count as one: only so often may it be sent again."""
+    return policy.Signal.LOST if error.ambiguous else policy.signal(error)

@@ -35,6 +35,8 @@ def collect_run(name: str, store: str | None) -> State[None]:
     """Wait for one run's tickets. Nothing new is submitted."""
     began = monotonic()
     with prepared(EvaluationPlan(resume=name, store=store)) as run:
+        if busy := run.worked_on_by_others():
+            return Completed(message=f"run {run.run.run_id} is left alone: {busy} is working on it")
         run.ledger.started(run.run.run_id, flow_run_id=flow_run.id)
         stopped = wait_for_tickets(run)
         if isinstance(stopped, Interrupted):

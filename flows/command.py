@@ -119,13 +119,15 @@ def _run_collect(run: str | None, store: str | None, wait_for_api: Callable[[], 
 
 def _shown(resume_command: str, run: Callable[[], State[Any]]) -> int:
     """Run with the display and the signals of a terminal; then say what it came to."""
-    with _interruptible(resume_command), shown() as screen:
+    with _interruptible(resume_command) as signalled, shown() as screen:
         token = display.set(screen)
         try:
             state = run()
         finally:
             display.reset(token)
     if state.is_cancelled():
+        if not signalled.is_set():
+            _say(str(state.message))  # cancelled in Prefect
         return ExitCode.INTERRUPTED
     if not screen.outcomes:
         _say(str(state.message))
@@ -139,14 +141,16 @@ def _shown(resume_command: str, run: Callable[[], State[Any]]) -> int:
 
 
 @contextmanager
-def _interruptible(resume_command: str) -> Iterator[None]:
-    """Ctrl-C stops the run in order, and within PATIENCE in any case."""
+def _interruptible(resume_command: str) -> Iterator[threading.Event]:
+    """Ctrl-C stops the run in order, and within PATIENCE in any case. Yields what is set when it comes."""
+    signalled = threading.Event()
     signals = (signal.SIGINT, signal.SIGTERM)
     before = {number: signal.getsignal(number) for number in signals}
 
     def stop(_: int, __: FrameType | None) -> None:
         for number in signals:
             signal.signal(number, signal.SIG_IGN)
+        signalled.set()
         _say(f"\ninterrupted; to carry on: {resume_command}")
         watchdog = threading.Timer(PATIENCE, os._exit, [int(ExitCode.INTERRUPTED)])
         watchdog.daemon = True
@@ -157,7 +161,7 @@ def _interruptible(resume_command: str) -> Iterator[None]:
     for number in signals:
         signal.signal(number, stop)
     try:
-        yield
+        yield signalled
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -230,7 +234,10 @@ def evaluate_parser() -> argparse.ArgumentParser:
     add("--chunk-size", type=int, metavar="N", help="items per submit task")
     add("--item-timeout", type=_duration, metavar="10m", help="how long to wait for one verdict (default 10m)")
     add("--timeout", type=_duration, metavar="2h", help="how long the run may take")
+    add("--gate", action="append", dest="gates", metavar="GATE", help='such as "groundedness.pass_rate >= 0.95"')
     add("--allow-failures", metavar="N|P%%", help="items without a verdict that are still fine")
+    add("--ambiguous", choices=["resubmit", "fail", "ask"], help="a submission whose reply was lost (default resubmit)")
+    add("--orphans", choices=["wait", "resubmit"], help="evaluations that seem forgotten (default wait)")
     add("--run", metavar="NAME", help="the run's name")
     add("--resume", metavar="RUN|last", help="carry on a run that was cut off")
     add("--retry-failed", action="store_true", default=None, help="with --resume: also the items that failed")

@@ -25,6 +25,7 @@ from fieval_tasks.plan import EvaluationPlan, Mode
 from fieval_tasks.preparation import Prepared, name_stem, prepared
 from fieval_tasks.report.artifacts import publish
 from fieval_tasks.tasks import submit
+from flows.cancelling import CancelWatch
 from flows.poll import poll_evaluations
 
 
@@ -61,20 +62,29 @@ def work_on(run: Prepared) -> State[None]:
 def submit_and_wait(run: Prepared) -> FievalError | None:
     """Submit every chunk while the polling subflow waits for the verdicts; what stopped the run, if anything did."""
     with run.engine() as engine:
-        submissions = start_submitting(engine)
         try:
-            if run.plan.mode is Mode.ASYNC:
-                poll_evaluations(engine.run.run_id)
-            finish(submissions, engine)
+            work_once(engine, run.plan.mode)
+            while engine.wait_for_others(display.get().show):
+                work_once(engine, run.plan.mode)
         except FievalError as error:
             engine.stop(error)  # chunks that have not begun end with the task runner, unsent
             return error
     return None
 
 
+def work_once(engine: Engine, mode: Mode) -> None:
+    """Submit what is unsent and settle what is open, as far as this process may. Raises what stops the run."""
+    submissions = start_submitting(engine)
+    if mode is Mode.ASYNC:
+        poll_evaluations(engine.run.run_id)
+    finish(submissions, engine)
+    if mode is Mode.SYNC and engine.awaits_verdicts:  # a lane turned to submitting, for its calls failed
+        poll_evaluations(engine.run.run_id)
+
+
 def start_submitting(engine: Engine) -> PrefectFutureList[int]:
     """One mapped task for each chunk that has something left to send."""
-    chunks = engine.ledger.unsent_chunks(engine.run.run_id)
+    chunks = engine.to_submit()
     engine.expect(len(chunks))
     submissions = submit.map(chunks, run_id=unmapped(engine.run.run_id))
     for submission in submissions:
@@ -84,8 +94,10 @@ def start_submitting(engine: Engine) -> PrefectFutureList[int]:
 
 def finish(submissions: PrefectFutureList[int], engine: Engine) -> None:
     """Wait for every chunk. Raises the error of the first that failed for good."""
+    cancel = CancelWatch(engine)
     while wait(submissions, timeout=0.25).not_done:
         display.get().show(engine.progress)
+        cancel.look()
     for submission in submissions:
         submission.result()
 

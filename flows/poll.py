@@ -11,6 +11,7 @@ from fieval_tasks.engine import Engine, current
 from fieval_tasks.errors import RunStopped
 from fieval_tasks.progress import Progress
 from fieval_tasks.report.artifacts import progress_started, progress_updated
+from flows.cancelling import CancelWatch
 
 ARTIFACT_EVERY = 5.0
 """Seconds between two updates of the progress that the Prefect UI shows."""
@@ -37,10 +38,12 @@ class Shown:
         self._engine = engine
         self._display = display.get()
         self._artifact = progress_started(engine.progress.total)
+        self._cancel = CancelWatch(engine)
         self._next_update = monotonic() + ARTIFACT_EVERY
 
     def update(self, progress: Progress) -> None:
         self._display.show(progress)
+        self._cancel.look()
         if monotonic() >= self._next_update:
             progress_updated(self._artifact, progress.fraction)
             self._next_update = monotonic() + ARTIFACT_EVERY

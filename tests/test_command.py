@@ -12,6 +12,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from fieval_tasks.errors import PlanError
@@ -272,6 +273,25 @@ def test_ctrl_c_ends_within_two_seconds_and_names_the_command_that_resumes(
     assert "Traceback" not in told
     assert run("flows.evaluate", "--resume", "stopped", "--rate", "1000/s", **evaluator.environment).returncode == 0
     assert len(evaluator.submissions("What is stopped")) - 300 <= summary("stopped")["requests"]["possible_duplicates"]
+
+
+def test_a_cancel_from_prefect_stops_the_run_and_it_can_be_resumed(evaluator: Evaluator, prefect_api: str) -> None:
+    many("cancelled", 300)
+    environment = os.environ | evaluator.environment
+    command = [sys.executable, "-m", "flows.evaluate", *COMPLETENESS, "--run", "cancelled", "--rate", "20/s"]
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    wait_until(lambda: len(evaluator.submissions("What is cancelled")) >= 10)
+    wanted = {"flow_runs": {"name": {"any_": ["cancelled"]}}, "flows": {"name": {"any_": ["evaluate"]}}}
+    [flow_run] = httpx.post(f"{prefect_api}/flow_runs/filter", json=wanted).raise_for_status().json()
+    asked = {"state": {"type": "CANCELLING"}}
+    httpx.post(f"{prefect_api}/flow_runs/{flow_run['id']}/set_state", json=asked).raise_for_status()
+    _, told = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "python -m flows.evaluate --resume cancelled" in told
+    after = httpx.get(f"{prefect_api}/flow_runs/{flow_run['id']}").raise_for_status().json()
+    assert after["state"]["type"] == "CANCELLED"
+    assert run("flows.evaluate", "--resume", "cancelled", "--rate", "1000/s", **evaluator.environment).returncode == 0
+    assert summary("cancelled")["items"]["scored"] == 300
 
 
 def wait_until(happened: Any, *, limit: float = 60.0) -> None:

@@ -17,8 +17,9 @@ LAYERS = """
 flows.command
 flows.collect
 flows.evaluate
-flows.poll flows.laptop
-fieval_tasks.tasks fieval_tasks.dataframe
+flows.poll
+flows.laptop flows.cancelling
+fieval_tasks.tasks fieval_tasks.dataframe fieval_tasks.blocks
 fieval_tasks.display fieval_tasks.terminal
 fieval_tasks.conclusion
 fieval_tasks.preparation
@@ -27,17 +28,20 @@ fieval_tasks.report.files fieval_tasks.report.artifacts
 fieval_tasks.report.html fieval_tasks.report.junit fieval_tasks.report.markdown fieval_tasks.report.table
 fieval_tasks.report.drawing fieval_tasks.report.words
 fieval_tasks.report.summary
-fieval_tasks.report.css fieval_tasks.report.tally fieval_tasks.report.text
+fieval_tasks.report.amendments fieval_tasks.report.css fieval_tasks.report.tally fieval_tasks.report.text
 fieval_tasks.report.record
 fieval_tasks.settlement
-fieval_tasks.submission fieval_tasks.polling
+fieval_tasks.submission fieval_tasks.polling fieval_tasks.orphans
 fieval_tasks.connections
-fieval_tasks.client fieval_tasks.intake fieval_tasks.recording
+fieval_tasks.client fieval_tasks.intake fieval_tasks.recording fieval_tasks.breaker
 fieval_tasks.binding fieval_tasks.dataset fieval_tasks.quota fieval_tasks.store
+fieval_tasks.claims
+fieval_tasks.changes fieval_tasks.database
+fieval_tasks.schema
 fieval_tasks.pace fieval_tasks.prefect_server fieval_tasks.progress fieval_tasks.records fieval_tasks.statistics
 fieval_tasks.lanes fieval_tasks.values fieval_tasks.wire
 fieval_tasks.plan fieval_tasks.templates
-fieval_tasks.items
+fieval_tasks.dialect fieval_tasks.items fieval_tasks.policy fieval_tasks.gates
 fieval_tasks.errors
 """
 """From the top down. Modules of one line know nothing of each other; deployments/ stands above them all."""

@@ -14,7 +14,7 @@ from fieval_tasks.report.record import FIELDS
 
 SUMMARY_FIELDS = [
     *("run_id", "flow_run_id", "dataset", "mode", "connection", "started_at", "finished_at", "wall_seconds"),
-    *("exit_code", "items", "checks", "requests", "gates"),
+    *("exit_code", "items", "checks", "requests", "gates", "amendments"),
 ]
 ROWS = [
     {"q": "What is the capital of France?", "a": "The capital of France is Paris.", "docs": "Paris is the capital."},
@@ -151,7 +151,7 @@ def test_bad_rows_are_failed_items_and_the_rest_goes_on(workplace: Path) -> None
     failed = [line for line in lines("bad") if line["status"] == "failed"]
     assert {line["stage"] for line in failed} == {"validate"}
     assert {line["attempts"] for line in failed} == {0}
-    assert counted["requests"]["submits"] == 2  # three good rows, packed, for each check
+    assert counted["requests"]["submits"] == 4  # three good rows for each check: one goes ahead, two follow packed
 
 
 def test_failures_within_the_allowance_are_fine(workplace: Path) -> None:
