@@ -193,19 +193,17 @@ def _has_gone(owner: str) -> bool:
     _, boot, namespace, pid, start, _ = owner.split("/")
     if not start or (boot, namespace) != _whereabouts():
         return False
+    return not _exists(int(pid)) or _start(int(pid)) not in (start, None)
+
+
+def _exists(pid: int) -> bool:
     try:
-        os.kill(int(pid), 0)
+        os.kill(pid, 0)
     except ProcessLookupError:
+        return False
+    except PermissionError:  # it lives, under another account
         return True
-    except PermissionError:
-        return _is_another(int(pid), start)  # it lives, under another account
-    return _is_another(int(pid), start)
-
-
-def _is_another(pid: int, start: str) -> bool:
-    """Whether the number now belongs to a process that began later."""
-    found = _start(pid)
-    return found is not None and found != start
+    return True
 
 
 def _whereabouts() -> tuple[str, str]:

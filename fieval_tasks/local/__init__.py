@@ -7,6 +7,7 @@ LLM: see `METHODS` for how each template is scored. Importing this package loads
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -30,15 +31,17 @@ def create_app(
     database: Path | str | None = None,
     workers: int = 2,
     delay: float = 0.0,
+    names: Collection[str] | None = None,
 ) -> Starlette:
     """An ASGI app that answers the three calls of the evaluation API to whoever sends these two keys.
 
     `database` is a SQLite file in which submitted evaluations outlive the process (None: in memory). `delay` is the
-    extra seconds an evaluation takes before it is done. No lifespan events are needed: the workers start with the
-    first evaluation and stop when idle. `await app.state.evaluator.aclose()` releases everything, at any time, twice
-    if need be. Raises ValueError when a key is blank, `workers` is under 1, `delay` is negative or the file is another
-    program's, sqlite3.Error when it cannot be a database.
+    extra seconds an evaluation takes before it is done. With `names`, calls to any other host name than those,
+    `localhost` and IP addresses are refused, as a server should that a browser can reach. No lifespan events are
+    needed: the workers start with the first evaluation and stop when idle. `await app.state.evaluator.aclose()`
+    releases everything, at any time, twice if need be. Raises ValueError when a key is blank, `workers` is under 1,
+    `delay` is negative or the file is another program's, sqlite3.Error when it cannot be a database.
     """
     from fieval_tasks.local.application import build
 
-    return build(api_key=api_key, secret_key=secret_key, database=database, workers=workers, delay=delay)
+    return build(api_key=api_key, secret_key=secret_key, database=database, workers=workers, delay=delay, names=names)

@@ -34,7 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # The server ends in good order on SIGTERM, and then raises it again: this makes the second one quiet.
     signal.signal(signal.SIGTERM, _end)
     try:
-        _check_host(options.host, allow_remote=options.allow_remote)
+        if not _is_loopback(options.host):
+            _warn_or_refuse(options.host, allow_remote=options.allow_remote)
         keys = None if options.generate_keys else _keys_in_environment()
         with _listen(options.host, options.port) as listener:
             _serve(listener, options, keys or _fresh_keys())
@@ -54,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--workers", type=_at_least_one, default=2, metavar="N", help="threads that score (default: 2)")
     parser.add_argument("--delay", type=_seconds, default=0.0, metavar="S", help="extra seconds per evaluation")
     parser.add_argument("--allow-remote", action="store_true", help="let --host be reachable from other machines")
+    parser.add_argument("--name", action="append", default=[], help="a host name clients reach it by; may be repeated")
     parser.add_argument("--generate-keys", action="store_true", help="make a fresh pair of keys, and print them")
     return parser
 
@@ -80,13 +82,21 @@ def _seconds(text: str) -> float:
     return number
 
 
-def _check_host(host: str, *, allow_remote: bool) -> None:
+def _is_loopback(host: str) -> bool:
     try:
-        is_loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
-        is_loopback = False
-    if not is_loopback and not allow_remote:
+        return False
+
+
+def _warn_or_refuse(host: str, *, allow_remote: bool) -> None:
+    if not allow_remote:
         raise _Usage(f"{host} is not a loopback address; add --allow-remote to be reachable from other machines")
+    print(
+        f"warning: {host} can be reached from other machines, where the keys and the rows travel unencrypted, "
+        f"and whoever has the keys may use it",
+        file=sys.stderr,
+    )
 
 
 def _keys_in_environment() -> tuple[str, str]:
@@ -139,6 +149,7 @@ def _serve(listener: socket.socket, options: argparse.Namespace, keys: tuple[str
             database=options.database,
             workers=options.workers,
             delay=options.delay,
+            names=[options.host, *options.name],
         )
     except (sqlite3.Error, ValueError) as error:
         raise _Usage(f"cannot use --database {options.database}: {error}") from error

@@ -5,20 +5,22 @@ from __future__ import annotations
 import hmac
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fieval_tasks.local import intake, replies
 from fieval_tasks.local.catalogue import ENTRIES
 from fieval_tasks.local.evaluator import Evaluator
+from fieval_tasks.local.hosts import answers_to, host_name
 from fieval_tasks.local.refusals import (
     Refusal,
     api_error,
@@ -32,13 +34,21 @@ from fieval_tasks.local.verdicts import NoInput, Unscorable
 _log = logging.getLogger(__name__)
 
 ROOT: Final = "/sdk/api/v1"
-LARGEST_BODY: Final = 64 * 2**20
+LARGEST_BODY: Final = 16 * 2**20
 """Bytes of a request body beyond which the answer is 413."""
 
 Handler = Callable[[Request], Awaitable[Any]]
 
 
-def build(*, api_key: str, secret_key: str, database: Path | str | None, workers: int, delay: float) -> Starlette:
+def build(
+    *,
+    api_key: str,
+    secret_key: str,
+    database: Path | str | None,
+    workers: int,
+    delay: float,
+    names: Collection[str] | None,
+) -> Starlette:
     """See `fieval_tasks.local.create_app`."""
     if not api_key.strip() or not secret_key.strip():
         raise ValueError("the local evaluator needs an API key and a secret key that are not blank")
@@ -53,7 +63,8 @@ def build(*, api_key: str, secret_key: str, database: Path | str | None, workers
     }
     routes = [Route(path, endpoint) for path, endpoint in endpoints.items()]
     routes += [Route(path.rstrip("/"), _to_slash, methods=_METHODS) for path in endpoints]
-    app = Starlette(routes=routes, lifespan=_lifespan, exception_handlers={404: _not_found})
+    guards = [] if names is None else [Middleware(_OnlyKnownHosts, names=names)]
+    app = Starlette(routes=routes, middleware=guards, lifespan=_lifespan, exception_handlers={404: _not_found})
     app.router.redirect_slashes = False
     app.state.evaluator = evaluator
     return app
@@ -87,6 +98,21 @@ class _Calls:
         return replies.done(ENTRIES)
 
 
+class _OnlyKnownHosts:
+    """Refuses, ahead of all else, what is asked of a host that this server is not."""
+
+    def __init__(self, app: ASGIApp, names: Collection[str]) -> None:
+        self._app = app
+        self._names = names
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = self._app
+        if scope["type"] == "http" and not answers_to(host := Request(scope).headers.get("host", ""), self._names):
+            told = f"This server is not known as {host_name(host)[:80]!r}: ask its address, or start it with --name."
+            app = _refused(api_error(400, "unknown_host", told))
+        await app(scope, receive, send)
+
+
 class _Keys:
     """The one pair of keys that is let in."""
 
@@ -102,7 +128,7 @@ class _Keys:
         if not all(given):
             raise not_authenticated()
         # Both are compared in full, so that the time taken says nothing about either.
-        matches = [hmac.compare_digest(key.encode(), own) for key, own in zip(given, self._pair, strict=True)]
+        matches = [hmac.compare_digest(key.encode("latin-1"), own) for key, own in zip(given, self._pair, strict=True)]
         if not all(matches):
             raise authentication_failed("Invalid API key or secret key")
 

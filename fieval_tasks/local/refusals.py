@@ -4,7 +4,7 @@ Refusal                  any error envelope, raised from wherever the fault is f
 ├── bad_fields()         400, one list of complaints per field
 ├── invalid()            400, one sentence
 ├── not_authenticated(), authentication_failed()    401
-├── api_error()          404, 405, 406, 413, 415
+├── api_error()          400 (unknown host), 404, 405, 406, 413, 415
 └── server_error()       500, always the same sentence
 """
 

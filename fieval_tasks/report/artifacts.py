@@ -32,6 +32,8 @@ TABLE_LIMIT = 900_000
 """Bytes of a table artifact; a hosted server takes less than 5 MB, and the UI shows ten rows a page."""
 MARKDOWN_LIMIT = 900_000
 _CELL = 300
+_BLOCK = re.compile(r"^(?=[-+=]|\d+[.)])")
+"""Where a line would begin a list or a rule."""
 _SYNC: Any = {"_sync": True}  # Prefect's own switch: the plain call, even where an event loop runs
 
 
@@ -116,7 +118,12 @@ def _cells(result: Result, keys: list[str]) -> dict[str, str]:
         "reason": result.reason or "",
     }
     cells |= {f"input: {name}": inputs.get(name, "") for name in keys}
-    return {one_line(name, 80): one_line(text, _CELL) for name, text in cells.items()}
+    return {one_line(name, 80): _cell(text) for name, text in cells.items()}
+
+
+def _cell(text: str) -> str:
+    """The text for a cell, which the UI renders as Markdown: nothing in it may be a link, a picture or a heading."""
+    return _BLOCK.sub("&#8203;", inert(text, _CELL))
 
 
 def _summary(report: Report) -> str:

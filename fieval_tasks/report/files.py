@@ -20,6 +20,7 @@ from fieval_tasks.report.junit import write_junit
 from fieval_tasks.report.markdown import markdown
 from fieval_tasks.report.record import FIELDS, record, utc, value_text
 from fieval_tasks.report.summary import Report
+from fieval_tasks.report.text import INVISIBLE, clean, clip
 
 BATCH = 5_000
 """Results held at once while writing."""
@@ -29,8 +30,8 @@ def write_results(results: Iterable[Result], folder: Path) -> int:
     """Write results.jsonl, results.csv and results.parquet in one pass; returns how many results there were.
 
     In the CSV and Parquet files `error` is JSON text, and `value` is text as the judge gave it, or JSON text where it
-    is a number, a list or a choice with its score. CSV text that a spreadsheet would run as a formula gets a leading
-    apostrophe.
+    is a number, a list or a choice with its score. The CSV file is for spreadsheets: see `inert` for what it changes.
+    The other two hold every text as it was.
     """
     folder.mkdir(parents=True, exist_ok=True)
     written = 0
@@ -54,7 +55,7 @@ def write_report(report: Report, results: Callable[[], Iterable[Result]], folder
     """Write summary.json, report.md, report.html and junit.xml; returns name -> path."""
     folder.mkdir(parents=True, exist_ok=True)
     texts = {
-        "summary.json": json.dumps(report.summary.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n",
+        "summary.json": _json(report.summary.to_json(), pretty=True) + "\n",
         "report.md": markdown(report),
         "report.html": html(report),
     }
@@ -85,34 +86,51 @@ def _fresh(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[IO[str]]:
-    # backslashreplace: half an emoji can't be UTF-8, and in JSON its backslash form is the very escape for it
-    with _fresh(path) as part, part.open("w", encoding="utf-8", newline="", errors="backslashreplace") as file:
+    with _fresh(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         yield file
 
 
 class _Jsonl:
     def __init__(self, file: IO[str]) -> None:
         self._file = file
-        self._encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
     def write(self, lines: list[dict[str, Any]]) -> None:
-        self._file.writelines(_on_one_line(self._encode(line)) + "\n" for line in lines)
+        self._file.writelines(_json(line) + "\n" for line in lines)
 
 
-def _on_one_line(text: str) -> str:
-    """Escape what JSON allows inside a string and some readers take for the end of a line."""
-    return text.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029").replace("\x85", "\\u0085")
+_COMPACT = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+_PRETTY = json.JSONEncoder(ensure_ascii=False, allow_nan=False, indent=2)
 
 
+def _json(value: Any, *, pretty: bool = False) -> str:
+    """Strict JSON that can be shown in a terminal: what would steer it, or end a line, or can't be UTF-8, is escaped."""
+    text = (_PRETTY if pretty else _COMPACT).encode(value)
+    if text.isascii() and text.isprintable():
+        return text
+    return INVISIBLE.sub(lambda found: json.dumps(found[0])[1:-1], text)
+
+
+CELL_LIMIT = 32_000
+"""Characters of a CSV cell. Excel takes 32,767, and what is beyond them goes on in a cell of its own."""
 _PLAIN_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-_STARTS_FORMULA = re.compile(r"[\t\r\n]|[\s\ufeff\x00]*[=+\-@\uff1d\uff0b\uff0d\uff20]")  # the last four: full width
+_BLANKS, _SIGN = r"[^\S\t\n]*", r"[=+\-@\uff1d\uff0b\uff0d\uff20]"  # the last four are their full-width forms
+_STARTS_FORMULA = re.compile(rf"'*{_BLANKS}(?:[\t\n]|{_SIGN})")
+_CELL_BORDER = re.compile(r"[;\t\n]")
+_GOES_ON_AS_FORMULA = re.compile(rf"""(?<=[;\t\n])(?='*(?:"|[^\S\t\n])*{_SIGN}[^;\t\n]*[(|!])""")
 
 
 def inert(text: str) -> str:
-    """The text as a CSV cell that no spreadsheet runs: a leading apostrophe where it would start a formula."""
-    if _STARTS_FORMULA.match(text) and not _PLAIN_NUMBER.fullmatch(text):
-        text = "'" + text
-    return text.replace("\x00", "\ufffd")
+    """The text as a CSV cell that no spreadsheet runs and no terminal obeys; a plain number stays one.
+
+    An apostrophe goes before what would start a formula: at the start, and after a semicolon, tab or new line, where a
+    spreadsheet that splits lines there begins a cell. (There only before what calls something: a list's dashes stay.)
+    Texts with such an apostrophe of their own get one more, so that taking one away gives the text back. Control
+    characters become U+FFFD, and a text is cut to CELL_LIMIT.
+    """
+    shown = clip(clean(text[: CELL_LIMIT + 1]), CELL_LIMIT)
+    if _STARTS_FORMULA.match(shown) and not _PLAIN_NUMBER.fullmatch(shown):
+        shown = "'" + shown
+    return _GOES_ON_AS_FORMULA.sub("'", shown) if _CELL_BORDER.search(shown) else shown
 
 
 class _Csv:
@@ -135,7 +153,7 @@ def _flat(result: Result, line: dict[str, Any]) -> dict[str, Any]:
     error = line["error"]
     return line | {
         "value": value_text(result.value),
-        "error": None if error is None else json.dumps(error, ensure_ascii=False),
+        "error": None if error is None else _json(error),
     }
 
 

@@ -14,7 +14,7 @@ from fieval_tasks.report.drawing import histogram, interval_bar, share_bar
 from fieval_tasks.report.record import value_text
 from fieval_tasks.report.summary import CheckCounts, CheckSummary, FailureGroup, Report
 from fieval_tasks.report.text import NONE, between, clean, clip, count, duration, moment, one_line, share
-from fieval_tasks.report.words import belief, headline, requests, standing
+from fieval_tasks.report.words import amendment, belief, doubled, headline, requests, standing
 
 _SHORT = 180
 """Longer texts are folded away."""
@@ -33,9 +33,11 @@ def html(report: Report) -> str:
     sections = (
         _head(report),
         _gates(report),
+        _amended(report),
         _checks(report),
         _failures(report),
         _pending(report),
+        _doubled(report),
         _worst(report),
         _what_was_run(report),
     )
@@ -124,7 +126,7 @@ def _choices(choices: tuple[tuple[str, int], ...]) -> str:
 
 def _counts(counts: CheckCounts) -> str:
     moods = {"scored": "", "failed": "bad", "pending": "wait", "skipped": "soft"}
-    entries = [f"<li><b>{counts.total:,}</b> items</li>"]
+    entries = [f"<li><b>{counts.total:,}</b> {'item' if counts.total == 1 else 'items'}</li>"]
     for name, mood in moods.items():
         number = getattr(counts, name)
         if number or name == "scored":
@@ -167,6 +169,23 @@ def _pending(report: Report) -> str:
     carry_on = f"<p>To carry on where this run stopped:</p>{_command(resume)}" if resume else ""
     said = f"<p>{count(waiting, 'item still waits', 'items still wait')} for a verdict.</p>{carry_on}"
     return _section("Pending", said + _table(("Check", "#Items", "First rows"), places))
+
+
+def _doubled(report: Report) -> str:
+    told = doubled(report)
+    if not told:
+        return ""
+    items = ", ".join(f"<code>{_line(item, 80)}</code>" for item in report.lost)
+    more = "" if report.names_all_lost else ", …"
+    named = f'<p class="small">{items}{more}</p>' if items else ""
+    explain = report.facts.explain_command
+    see = f"<p>What is known of each item:</p>{_command(explain)}" if explain else ""
+    return _section("Possible duplicates", f"<p>{told}</p>{named}{see}")
+
+
+def _amended(report: Report) -> str:
+    rows = [(moment(change.at), _line(amendment(change), _LONG)) for change in report.summary.amendments]
+    return _section("Amendments", _table(("At", "What changed"), rows)) if rows else ""
 
 
 def _worst(report: Report) -> str:

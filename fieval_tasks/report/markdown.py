@@ -9,12 +9,14 @@ from fieval_tasks.items import Result
 from fieval_tasks.report.record import value_text
 from fieval_tasks.report.summary import Report
 from fieval_tasks.report.text import NONE, between, clean, count, duration, moment, one_line, share
-from fieval_tasks.report.words import belief, headline, requests, standing
+from fieval_tasks.report.words import amendment, belief, doubled, headline, requests, standing
 
 WORST_SHOWN = 5
 _CELL = 200
-_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;", "@": "&#64;", ":": "&#58;"}
-_SPECIAL = re.compile(r"[\\`*_\[\]~$^]|(?<=www)\.|[&<>|@]|:(?=//)", re.IGNORECASE)
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;", ":": "&#58;"}
+# GitHub looks for addresses, mentions and issues in what entities stand for, too: a space of no width ends them.
+_ENTITIES |= {"@": "&#64;&#8203;", "#": "&#35;&#8203;"}
+_SPECIAL = re.compile(r"[\\`*_\[\]~$^]|(?<=www)\.|[&<>|@#]|:(?=//)", re.IGNORECASE)
 
 
 def markdown(report: Report, *, worst: int = WORST_SHOWN) -> str:
@@ -23,10 +25,12 @@ def markdown(report: Report, *, worst: int = WORST_SHOWN) -> str:
         [f"# {headline(report)}: {inert(report.summary.run_id)}", f"**{standing(report)}.**"],
         [f"> **Note:** {inert(notice, 600)}" for notice in report.notices],
         _gates(report),
+        _amended(report),
         _checks(report),
         _failures(report),
         _worst(report, worst),
         _pending(report),
+        _doubled(report),
         _what_was_run(report),
     )
     return "\n\n".join(block for part in parts for block in part) + "\n"
@@ -104,6 +108,22 @@ def _pending(report: Report) -> list[str]:
         f"{waiting} for a verdict." + (" To carry on:" if resume else ""),
         *([_fenced(resume)] if resume else []),
     ]
+
+
+def _doubled(report: Report) -> list[str]:
+    told = doubled(report)
+    if not told:
+        return []
+    more = "" if report.names_all_lost else ", …"
+    named = [f"{', '.join(inert(item, 60) for item in report.lost)}{more}"] if report.lost else []
+    explain = report.facts.explain_command
+    see = ["What is known of each item:", _fenced(explain)] if explain else []
+    return ["## Possible duplicates", told, *named, *see]
+
+
+def _amended(report: Report) -> list[str]:
+    rows = [(moment(change.at), inert(amendment(change), 400)) for change in report.summary.amendments]
+    return _section("Amendments", ("at", "what changed"), rows)
 
 
 def _what_was_run(report: Report) -> list[str]:

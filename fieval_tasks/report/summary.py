@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from fieval_tasks.items import Result
+from fieval_tasks.report.amendments import Amendment, CheckStanding, Standing, amendments
 from fieval_tasks.report.record import finite, iso
-from fieval_tasks.report.tally import Tally
+from fieval_tasks.report.tally import LOST_SHOWN, Tally
 from fieval_tasks.statistics import Interval, unmeasured_bounds, wilson_interval
 
 
@@ -45,9 +46,13 @@ class RunFacts:
     """Check -> its template, model and the template's output type ("Pass/Fail", "score", "choices", …)."""
     notices: tuple[str, ...] = ()
     """What a reader must know before believing a number."""
+    news: tuple[str, ...] = ()
+    """Those of the notices that came up while this process worked on the run: the terminal has not shown them yet."""
     mapping: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Check -> template key -> column."""
     resume_command: str | None = None
+    explain_command: str | None = None
+    """Prints what is known of one item."""
     command: str | None = None
     planned: int | None = None
     """Items that the dataset and the checks make: the results must come to as many. None: not known."""
@@ -131,6 +136,18 @@ class Summary:
     checks: Mapping[str, CheckSummary]
     requests: Requests
     gates: tuple[GateOutcome, ...] = ()
+    amendments: tuple[Amendment, ...] = ()
+    """How each later report of the run differed from the one before it."""
+
+    @property
+    def standing(self) -> Standing:
+        """The figures that a later report is compared with."""
+        names = CheckStanding.__dataclass_fields__
+        checks = {
+            name: CheckStanding(**{figure: getattr(check, figure) for figure in names})
+            for name, check in self.checks.items()
+        }
+        return Standing(asdict(self.items), checks, asdict(self.requests))
 
     def to_json(self) -> dict[str, Any]:
         """The object of summary.json, in plain values that strict JSON takes."""
@@ -142,6 +159,7 @@ class Summary:
             "checks": {name: _with_lists(asdict(check)) for name, check in self.checks.items()},
             "requests": asdict(self.requests),
             "gates": [_with_lists(asdict(gate)) for gate in self.gates],
+            "amendments": [amendment.to_json() for amendment in self.amendments],
         }
         return {name: finite(value) for name, value in plain.items()}
 
@@ -178,6 +196,12 @@ class Report:
     """Check -> choice and how often, the most frequent first. Only templates that choose."""
     pending_rows: Mapping[str, tuple[int, ...]]
     """Check -> the first rows that wait for a verdict."""
+    lost: tuple[str, ...] = ()
+    """Ids of the first items of which the reply to a submission was lost."""
+    lost_count: int = 0
+    """How many such items there are."""
+    is_amended: bool = False
+    """This report, and not only an earlier one, says something else than the one before it."""
     findings: tuple[str, ...] = ()
     """What the counting itself found wrong."""
 
@@ -186,12 +210,22 @@ class Report:
         return self.facts.notices + self.findings
 
     @property
+    def names_all_lost(self) -> bool:
+        return len(self.lost) < LOST_SHOWN or self.lost_count == LOST_SHOWN
+
+    @property
     def adds_up(self) -> bool:
         """Every item is accounted for once: in all, and in each check."""
         return not _mistakes(self.facts, self.summary, self.counts)
 
     def worst_of(self, check: str) -> tuple[Result, ...]:
         return tuple(result for result in self.worst if result.check == check)
+
+    def amended(self, reports: Sequence[tuple[datetime, Standing]], at: datetime) -> Report:
+        """The report as the one that follows on these, written at `at`."""
+        found = amendments([*reports, (at, self.summary.standing)])
+        is_amended = bool(found) and found[-1].at == at
+        return replace(self, summary=replace(self.summary, amendments=found), is_amended=is_amended)
 
     def with_outcome(self, exit_code: int, gates: Iterable[GateOutcome] = ()) -> Report:
         """The report, once it is decided how the run ends."""
@@ -221,6 +255,8 @@ def summarise(facts: RunFacts, results: Iterable[Result], *, worst: int = 20) ->
         histograms={name: tuple(tally.bins) for name, tally in tallies.items() if tally.measured},
         choices={name: tuple(tally.choices.most_common()) for name, tally in tallies.items() if tally.choices},
         pending_rows={name: tuple(tally.pending_rows) for name, tally in tallies.items() if tally.pending_rows},
+        lost=tuple(dict.fromkeys(item for tally in tallies.values() for item in tally.lost))[:LOST_SHOWN],
+        lost_count=sum(tally.lost_count for tally in tallies.values()),
         findings=(*_mistakes(facts, summary, counts), *_odd_scores(tallies)),
     )
 

@@ -6,7 +6,7 @@ from textwrap import wrap
 
 from fieval_tasks.report.summary import CheckCounts, CheckSummary, Report
 from fieval_tasks.report.text import NONE, fit, one_line, share, width
-from fieval_tasks.report.words import known, requests, standing
+from fieval_tasks.report.words import amendment, doubled, gate_said, known, requests, standing
 
 COLUMNS = 80
 _GAP = "  "
@@ -15,12 +15,27 @@ _NAME_LIMIT = 60
 
 
 def table(report: Report) -> str:
-    """A line for each check, then what is left open, what does not add up, and the account of requests."""
-    checks = report.summary.checks
-    rows = [_row(name, check, report.counts[name]) for name, check in checks.items()]
-    left_open = [f"{one_line(name, 24)}: {known(check)}" for name, check in checks.items() if check.scored < check.n]
-    notes = [*left_open, *report.findings, standing(report), f"requests: {requests(report)}"]
-    return "\n".join((*_grid(rows), *_wrapped(notes))) + "\n"
+    """A line for each check, then what is left open, what is wrong or new, and the account of requests."""
+    rows = [_row(name, check, report.counts[name]) for name, check in report.summary.checks.items()]
+    gates = map(gate_said, report.summary.gates)
+    notes = [*_left_open(report), *gates, *report.findings, *_new(report)]
+    notes += [standing(report), f"requests: {requests(report)}"]
+    return "\n".join((*_grid(rows), *_wrapped([*notes, *_doubled(report)]))) + "\n"
+
+
+def _left_open(report: Report) -> list[str]:
+    checks = report.summary.checks.items()
+    return [f"{one_line(name, 24)}: {known(check)}" for name, check in checks if check.scored < check.n]
+
+
+def _new(report: Report) -> list[str]:
+    amended = [f"amended: {amendment(report.summary.amendments[-1])}"] if report.is_amended else []
+    return [*(f"note: {notice}" for notice in report.facts.news), *amended]
+
+
+def _doubled(report: Report) -> list[str]:
+    told, explain = doubled(report), report.facts.explain_command
+    return [f"{told} To see one of them: {explain}" if explain else told] if told else []
 
 
 def _row(name: str, check: CheckSummary, counts: CheckCounts) -> dict[str, str]:

@@ -13,6 +13,8 @@ BINS = 10
 CHOICES_KEPT = 50
 """Different choices counted by name; what comes later counts as the rest."""
 FIRST_ROWS = 5
+LOST_SHOWN = 20
+"""Items named of which a reply was lost."""
 REST = "(other)"
 
 
@@ -47,6 +49,9 @@ class Tally:
         self.choices: Counter[str] = Counter()
         self.failures: dict[tuple[str, str], Failure] = {}
         self.pending_rows: list[int] = []
+        self.lost: list[str] = []
+        self.lost_count = 0
+        """Items of which the reply to a submission was lost."""
         self.odd_scores = 0
         """Scores that were not a number from 0 to 1."""
         self._worst_kept = worst
@@ -57,6 +62,8 @@ class Tally:
     def add(self, result: Result) -> None:
         self.n += 1
         self.status[result.status] += 1
+        if result.lost:
+            self._add_lost(result.item_id)
         if result.status == "scored":
             self._add_verdict(result)
         elif result.status == "failed":
@@ -72,6 +79,11 @@ class Tally:
     def worst(self) -> list[Result]:
         """The lowest scores first; among equals, the first rows first."""
         return [result for _, _, result in sorted(self._worst, reverse=True)]
+
+    def _add_lost(self, item_id: str) -> None:
+        self.lost_count += 1
+        if len(self.lost) < LOST_SHOWN:
+            self.lost.append(item_id)
 
     def _add_verdict(self, result: Result) -> None:
         if result.passed is not None:

@@ -13,16 +13,19 @@ from fieval_tasks.statistics import Interval
 NONE = "\u2013"
 """Stands where there is no number."""
 
-_INVISIBLE = re.compile(
+INVISIBLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # terminal escapes and other controls; not tab and newline
-    "\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"  # characters that reorder or hide text
+    "\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"  # these reorder or hide text
     "\ud800-\udfff\ufffe\uffff\U000e0000-\U000e007f]"  # lone surrogates, non-characters, tags
 )
+"""Characters that would steer a terminal, reorder what is read, or be no text at all."""
 
 
 def clean(text: str) -> str:
     """The text with its lines, and a visible mark for each character that would steer a terminal or hide something."""
-    return _INVISIBLE.sub("\ufffd", text.replace("\r\n", "\n"))
+    if text.isascii() and text.isprintable():
+        return text  # as most are
+    return INVISIBLE.sub("\ufffd", text.replace("\r\n", "\n"))
 
 
 def one_line(text: str, limit: int) -> str:

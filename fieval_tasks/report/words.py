@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from fieval_tasks.errors import ExitCode
-from fieval_tasks.report.summary import CheckSummary, Report
+from fieval_tasks.report.amendments import Amendment, CheckStanding
+from fieval_tasks.report.summary import CheckSummary, GateOutcome, Report
 from fieval_tasks.report.text import between, count, share
 
 _HEADLINES = {
@@ -27,6 +28,15 @@ def headline(report: Report) -> str:
     return "Waiting for verdicts" if items.pending else "Finished"
 
 
+def gate_said(gate: GateOutcome) -> str:
+    """`gate FAIL: tone.pass_rate >= 0.9 (it is 0.57)`, or where the figure lies while verdicts are missing."""
+    if gate.bounds is None:
+        return f"gate {gate.verdict}: {gate.gate} (nothing was measured)"
+    low, high = gate.bounds
+    within = f"it is {low:.4g}" if low == high else f"it lies between {low:.4g} and {high:.4g}"
+    return f"gate {gate.verdict}: {gate.gate} ({within})"
+
+
 def standing(report: Report) -> str:
     """How many items stand where: `60 items: 57 scored, 2 failed, 1 pending`."""
     items = report.summary.items
@@ -48,6 +58,52 @@ def requests(report: Report) -> str:
             count(asked.possible_duplicates, "possible duplicate"),
         )
     )
+
+
+def doubled(report: Report) -> str:
+    """What may have been paid twice, or for nothing; empty where no reply was lost."""
+    twice = report.summary.requests.possible_duplicates
+    if twice:
+        sent = "its item was" if twice == 1 else "their items were"
+        return (
+            f"{count(twice, 'evaluation')} may have been made, and paid, twice: {sent} sent again, because no reply to "
+            f"the first submission had come (or no verdict, long after it)."
+        )
+    if report.lost_count:
+        return (
+            f"{count(report.lost_count, 'item')} may have been evaluated, and paid, for nothing: no reply to a "
+            f"submission came, and nothing was sent again."
+        )
+    return ""
+
+
+def amendment(change: Amendment) -> str:
+    """`groundedness: pass rate 0.912 -> 0.920, 12 more verdicts; pending 12 -> 0`."""
+    before, after = change.before, change.after
+    told = [
+        f"{name}: {_moved(before.checks.get(name, _NOTHING), figures)}"
+        for name, figures in after.checks.items()
+        if before.checks.get(name) != figures
+    ]
+    states = ("total", "failed", "pending", "skipped", "reused")
+    moved = [name for name in states if before.items.get(name, 0) != after.items.get(name, 0)]
+    told += [f"{name} {before.items.get(name, 0):,} -> {after.items.get(name, 0):,}" for name in moved]
+    return "; ".join(told)
+
+
+_NOTHING = CheckStanding(n=0, scored=0, passed=None, pass_rate=None, mean=None)
+
+
+def _moved(before: CheckStanding, after: CheckStanding) -> str:
+    what = "pass rate" if after.pass_rate is not None or before.pass_rate is not None else "mean"
+    rates = (x.pass_rate if what == "pass rate" else x.mean for x in (before, after))
+    old, new = ("none" if rate is None else share(rate) for rate in rates)
+    more = after.scored - before.scored
+    told = [f"{what} {old} -> {new}"] if old != new else []
+    if more:
+        word = "more verdict" if more > 0 else "fewer verdict"
+        told.append(count(abs(more), word))
+    return ", ".join(told) or f"{after.n:,} items"
 
 
 def belief(check: CheckSummary) -> str:

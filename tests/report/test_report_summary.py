@@ -61,6 +61,7 @@ GOLDEN = {
     },
     "requests": {"submits": 9, "polls": 20, "retries": 1, "throttled": 0, "possible_duplicates": 0},
     "gates": [],
+    "amendments": [],
 }
 
 

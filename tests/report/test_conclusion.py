@@ -1,0 +1,146 @@
+"""How a run ends, and ends again when more verdicts have come."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fieval_tasks.conclusion import Ended, Outcome, conclude
+from fieval_tasks.connections import Connection
+from fieval_tasks.errors import ExitCode, KeysRefused
+from fieval_tasks.items import Item, Scored, Ticket
+from fieval_tasks.plan import EvaluationPlan
+from fieval_tasks.preparation import Prepared
+from fieval_tasks.report.table import table
+from fieval_tasks.store import CheckRecord, Counted, Decided, Ledger, ReplyLost, Run, Sending, Submitted
+
+NOON = datetime(2026, 8, 1, 12, tzinfo=timezone.utc)
+CHECK = CheckRecord("tone", "tone", "turing_flash", {}, "Pass/Fail", {"output": "answer"})
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> Iterator[Prepared]:
+    """A run of three items, all submitted."""
+    with Ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as ledger:
+        plan = EvaluationPlan(output=str(tmp_path / "out"), store="ledger.db")
+        run = Run("mine", NOON, "a.csv", "f" * 64, "async", "local", (CHECK,), {}, ())
+        rows = [(Item(n, f"id-{n}", n + 1, "tone", "tone", None, {"output": "x"}, f"{n}"), None) for n in range(3)]
+        run = ledger.create(run, rows, chunk_size=3)
+        ledger.apply("mine", [Sending((0, 1, 2)), Submitted(tuple(Ticket(n, f"e-{n}") for n in range(3)), NOON)])
+        yield Prepared(run, plan, ledger, Connection("local", open=_nowhere))
+
+
+def _nowhere() -> Any:
+    raise AssertionError("a run that is concluded asks nobody")
+
+
+def concluded(prepared: Prepared) -> Outcome:
+    return conclude(prepared, Ended(), seconds=1.0)
+
+
+def decide(prepared: Prepared, *verdicts: bool, first: int = 0) -> None:
+    told = [Scored("Passed" if passed else "Failed", float(passed), passed, None, 1.0) for passed in verdicts]
+    prepared.ledger.apply("mine", [Decided(seq, verdict, NOON) for seq, verdict in enumerate(told, first)])
+
+
+def summary(prepared: Prepared) -> dict[str, Any]:
+    return dict(json.loads((prepared.folder / "summary.json").read_text()))
+
+
+def test_late_verdicts_amend_the_report_for_every_reader(prepared: Prepared) -> None:
+    decide(prepared, True)
+    assert "amended" not in table(concluded(prepared).report)
+    assert summary(prepared)["amendments"] == []
+    decide(prepared, False, True, first=1)
+    outcome = concluded(prepared)
+    assert "amended: tone: pass rate 1.000 -> 0.667, 2 more verdicts; pending 2 -> 0" in table(outcome.report)
+    assert [change["after"]["items"] for change in summary(prepared)["amendments"]] == [{"scored": 3, "pending": 0}]
+    for name in ("report.html", "report.md"):
+        assert "Amendments" in (prepared.folder / name).read_text()
+
+
+def test_a_conclusion_that_changes_nothing_shows_nothing(prepared: Prepared) -> None:
+    decide(prepared, True)
+    for polls in (1, 2):
+        prepared.ledger.apply("mine", [Counted(polls=polls)])
+        assert "amended" not in table(concluded(prepared).report)
+    assert summary(prepared)["amendments"] == []
+    assert len(prepared.ledger.conclusions("mine")) == 2
+
+
+def test_a_run_cut_off_before_any_report_has_no_amendment(prepared: Prepared) -> None:
+    decide(prepared, True)
+    prepared.ledger.finished("mine", exit_code=ExitCode.INTERRUPTED, seconds=1.0, complete=False)
+    decide(prepared, True, True, first=1)
+    concluded(prepared)
+    assert summary(prepared)["amendments"] == []
+
+
+def test_a_report_that_was_not_written_is_not_counted_as_one(prepared: Prepared) -> None:
+    prepared.folder.parent.joinpath("out").write_text("in the way of the folder")
+    with pytest.raises(OSError, match="out"):
+        concluded(prepared)
+    assert prepared.ledger.conclusions("mine") == []
+
+
+def test_what_came_up_on_the_way_is_told_by_the_report_of_that_time(prepared: Prepared) -> None:
+    notice = "tone was stopped: 10 refusals in a row"
+    outcome = conclude(prepared, Ended(notices=(notice,)), seconds=1.0)
+    assert f"note: {notice}" in table(outcome.report)
+    assert outcome.message.startswith(notice)
+    assert notice in (prepared.folder / "report.html").read_text()
+    assert notice not in table(concluded(prepared).report)
+    assert notice not in (prepared.folder / "report.html").read_text()
+
+
+def gated(prepared: Prepared, *gates: str) -> Outcome:
+    return concluded(replace(prepared, plan=prepared.plan.model_copy(update={"gates": gates})))
+
+
+def test_a_gate_that_the_missing_verdicts_decide_is_undecided(prepared: Prepared) -> None:
+    decide(prepared, True, False)
+    outcome = gated(prepared, "tone.pass_rate >= 0.5", "tone.failures <= 1")
+    assert [gate.verdict for gate in outcome.report.summary.gates] == ["UNDECIDED", "PASS"]
+    assert outcome.exit_code is ExitCode.INCOMPLETE
+    assert "gate UNDECIDED: tone.pass_rate >= 0.5 (it lies between 0.3333 and 0.6667)" in outcome.message
+    assert "gate PASS: tone.failures <= 1" in table(outcome.report)
+
+
+def test_a_gate_that_no_verdict_can_save_has_failed_before_they_come(prepared: Prepared) -> None:
+    decide(prepared, False, False)
+    outcome = gated(prepared, "tone.mean > 0.4")
+    assert outcome.exit_code is ExitCode.GATE_FAILED
+    assert "gate FAIL: tone.mean > 0.4" in outcome.message
+
+
+def test_a_gate_that_no_verdict_can_harm_has_passed_and_the_run_is_still_incomplete(prepared: Prepared) -> None:
+    decide(prepared, True, True)
+    outcome = gated(prepared, "tone.pass_rate >= 60%")
+    assert [gate.verdict for gate in outcome.report.summary.gates] == ["PASS"]
+    assert outcome.exit_code is ExitCode.INCOMPLETE
+
+
+def test_a_run_that_reaches_its_gates_is_good(prepared: Prepared) -> None:
+    decide(prepared, True, True, True)
+    outcome = gated(prepared, "tone.pass_rate >= 1", "failures == 0")
+    assert outcome.exit_code is ExitCode.OK
+    assert "gate" not in outcome.message
+
+
+def test_a_stop_is_told_without_what_would_steer_a_terminal(prepared: Prepared) -> None:
+    outcome = conclude(prepared, Ended(KeysRefused("no \x1b[2J keys \u202e")), seconds=1.0)
+    assert outcome.exit_code is ExitCode.STOPPED
+    assert outcome.sentence.startswith("no \ufffd[2J keys \ufffd\n")
+    assert "--resume mine" in outcome.sentence
+
+
+def test_possible_duplicates_name_the_command_that_explains_them(prepared: Prepared) -> None:
+    prepared.ledger.apply("mine", [Sending((0,)), ReplyLost((0,)), Counted(possible_duplicates=1)])
+    concluded(prepared)
+    assert "python -m flows.explain mine ITEM --store" in (prepared.folder / "report.md").read_text()

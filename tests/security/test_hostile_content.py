@@ -1,0 +1,301 @@
+"""Whatever rows, ids, names and answers hold, every output shows it and none obeys it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from xml.etree import ElementTree
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from pydantic import ValidationError
+
+from fieval_tasks.plan import EvaluationPlan
+from fieval_tasks.report.artifacts import key, worst_table
+from fieval_tasks.report.files import CELL_LIMIT, inert
+from fieval_tasks.report.markdown import markdown
+from fieval_tasks.report.record import FIELDS, record
+from fieval_tasks.report.table import table
+from fieval_tasks.report.text import clean
+from fieval_tasks.terminal import say
+from tests.security.hostile_runs import MARK, TEXTS, Written, report_of, results, written
+
+FILES = {
+    *("results.jsonl", "results.csv", "results.parquet", "summary.json"),
+    *("report.html", "report.md", "junit.xml"),
+}
+TO_READ = sorted(FILES - {"results.parquet"})
+STEERS = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff\ufeff]"
+)
+"""What no terminal, editor or log viewer is to be given. (A CSV file's own line ends are \\r\\n.)"""
+
+ANY_TEXT = st.lists(st.one_of(st.sampled_from(sorted(TEXTS.values(), key=len)[:40]), st.text(st.characters())))
+"""Several hostile texts and any others, run together."""
+
+
+@pytest.fixture(params=TEXTS.values(), ids=TEXTS.keys(), scope="module")
+def text(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def run(text: str, tmp_path_factory: pytest.TempPathFactory) -> Written:
+    return written(text, tmp_path_factory.mktemp("outside") / "inside" / "run")
+
+
+# -- all of them ---------------------------------------------------------------------------------------------------
+
+
+def test_no_name_in_the_data_becomes_a_path(run: Written) -> None:
+    outside = run.folder.parent.parent
+    assert {path.relative_to(run.folder).as_posix() for path in outside.rglob("*") if path.is_file()} == FILES
+
+
+@pytest.mark.parametrize("name", TO_READ)
+def test_no_file_steers_what_shows_it(run: Written, name: str) -> None:
+    assert not STEERS.search((run.folder / name).read_bytes().decode().replace("\r\n", "\n"))
+
+
+@settings(max_examples=25)
+@given(ANY_TEXT)
+def test_any_text_at_all_leaves_every_file_sound(parts: list[str]) -> None:
+    text = "".join([*parts, MARK])
+    with TemporaryDirectory() as folder:
+        run = written(text, Path(folder))
+        for name in TO_READ:
+            assert not STEERS.search((run.folder / name).read_bytes().decode().replace("\r\n", "\n")), name
+        assert_html_is_inert(run)
+        assert_junit_is_sound(run)
+        assert_json_is_faithful(run, text)
+        assert_csv_is_inert(run, text)
+        assert_markdown_is_inert(markdown(run.report))
+
+
+@pytest.mark.parametrize(
+    "name", ["..", "../x", "a/b", "a\\b", "/tmp/x", "", ".hidden", "a\0b", "a\nb", "a;b", "x" * 81]
+)
+def test_a_run_name_is_never_a_path(name: str) -> None:
+    with pytest.raises(ValidationError):
+        EvaluationPlan(run=name)
+
+
+# -- report.html ---------------------------------------------------------------------------------------------------
+
+
+def test_html_has_no_tag_attribute_or_address_from_data(run: Written) -> None:
+    assert_html_is_inert(run)
+
+
+class Page(HTMLParser):
+    """What of a page is text, and what is not."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self.rest: list[str] = []
+        self.feed(source)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.rest += [tag, *(f"{name}={value}" for name, value in attrs)]
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    def handle_comment(self, data: str) -> None:
+        self.rest.append(data)
+
+    def handle_decl(self, decl: str) -> None:
+        self.rest.append(decl)
+
+    def handle_pi(self, data: str) -> None:
+        self.rest.append(data)
+
+    def unknown_decl(self, data: str) -> None:
+        self.rest.append(data)
+
+
+def assert_html_is_inert(run: Written) -> None:
+    page = Page(run.text("report.html"))
+    assert MARK in "".join(page.words)
+    assert not [piece for piece in page.rest if MARK in piece]
+    assert not [
+        piece for piece in page.rest if re.match(r"(href|src|action|style|on\w+)=|script$|a$|img$|iframe$", piece)
+    ]
+
+
+# -- Markdown: the file and the artifacts --------------------------------------------------------------------------
+
+READER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+LINKED_AS_WRITTEN = re.compile(r"https?://|www\.", re.IGNORECASE)
+LINKED_AS_READ = re.compile(r"\w@[\w-]+\.\w|(?<!\w)@\w|#\d")
+"""What GitHub links in the text that comes out of the parser: mail addresses, mentions, issues."""
+
+
+def test_markdown_is_text_only(run: Written) -> None:
+    assert_markdown_is_inert(run.text("report.md"))
+
+
+def test_a_table_artifact_is_text_only_where_the_ui_renders_its_cells(text: str) -> None:
+    rows = worst_table(report_of(text))
+    assert rows
+    for cell in (cell for row in rows for cell in row.values()):
+        assert set(kinds(cell)) <= {"paragraph_open", "inline", "paragraph_close", "text", "text_special"}, cell
+        assert not STEERS.search(cell)
+
+
+def test_an_artifact_key_is_a_slug(text: str) -> None:
+    assert re.fullmatch(r"[a-z0-9-]+", key(text, "summary"))
+
+
+def assert_markdown_is_inert(source: str) -> None:
+    foreign = {"link_open", "image", "html_block", "code_inline", "em_open", "s_open", "code_block", "hr", "list_open"}
+    assert not foreign & set(kinds(source))
+    assert set(children(source, "html_inline")) <= {"<br>"}
+    assert not LINKED_AS_READ.search("\n".join(children(source, "text", "text_special")))
+    outside_fences = [token.content for token in READER.parse(source) if token.type == "inline"]
+    assert not LINKED_AS_WRITTEN.search("\n".join(outside_fences))
+    assert not [line for line in headings(source)[1:] if MARK in line]  # the first one names the run
+
+
+def kinds(source: str) -> list[str]:
+    tokens = READER.parse(source)
+    return [token.type for token in tokens] + [child.type for token in tokens for child in token.children or ()]
+
+
+def children(source: str, *kinds: str) -> list[str]:
+    """The contents of such pieces inside of lines."""
+    tokens = READER.parse(source)
+    return [child.content for token in tokens for child in token.children or () if child.type in kinds]
+
+
+def headings(source: str) -> list[str]:
+    tokens = READER.parse(source)
+    return [tokens[place + 1].content for place, token in enumerate(tokens) if token.type == "heading_open"]
+
+
+# -- junit.xml -----------------------------------------------------------------------------------------------------
+
+
+def test_junit_is_xml_of_known_elements(run: Written) -> None:
+    assert_junit_is_sound(run)
+
+
+def assert_junit_is_sound(run: Written) -> None:
+    root = ElementTree.fromstring(run.text("junit.xml"))
+    known = {"testsuites", "testsuite", "testcase", "system-out", "failure", "error", "skipped"}
+    assert {node.tag for node in root.iter()} <= known
+    assert len(list(root.iter("testcase"))) == 7
+    assert {name for node in root.iter() for name in node.keys()} <= {  # noqa: SIM118 - an Element is no dict
+        *("name", "classname", "time", "timestamp", "tests", "failures", "errors", "skipped", "type", "message"),
+    }
+
+
+# -- results.jsonl, summary.json, results.parquet: faithful --------------------------------------------------------
+
+
+def test_json_files_hold_the_text_itself(run: Written, text: str) -> None:
+    assert_json_is_faithful(run, text)
+
+
+def assert_json_is_faithful(run: Written, text: str) -> None:
+    lines = run.text("results.jsonl").splitlines()
+    assert [json.loads(line) for line in lines] == [record(result) for result in results(text)]
+    told = json.loads(run.text("summary.json"))
+    assert text in told["amendments"][0]["after"]["checks"]
+    assert [told[name] for name in ("run_id", "dataset", "connection", "flow_run_id")] == [text] * 4
+    assert [gate["gate"] for gate in told["gates"]] == [text]
+    assert next(iter(told["checks"])) == text
+
+
+def test_parquet_holds_the_text_itself(run: Written, text: str) -> None:
+    table = pq.read_table(run.folder / "results.parquet")
+    whole = text.encode("utf-8", "replace").decode()  # half an emoji can't be UTF-8
+    for name in ("item_id", "check", "template", "model", "eval_id"):
+        assert table[name][0].as_py() == whole
+    assert table["reason"][0].as_py() == whole
+
+
+# -- results.csv ---------------------------------------------------------------------------------------------------
+
+PLAIN_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+CELL_BORDERS = {"comma": ",", "semicolon": ";", "tab": "\t"}
+
+
+def test_csv_is_inert_and_readable(run: Written, text: str) -> None:
+    assert_csv_is_inert(run, text)
+
+
+def assert_csv_is_inert(run: Written, text: str) -> None:
+    with (run.folder / "results.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [tuple(row) for row in rows] == [FIELDS] * 7
+    assert {unquoted(row["item_id"]) for row in rows} == {shown(text)}
+    assert [row["score"] for row in rows] == ["0.0", "", "", "", "", "0.25", "0.5"]
+    for border in CELL_BORDERS.values():
+        for cell in cells(run.text("results.csv"), border):
+            assert len(cell) < 32_767 or border != ","
+            assert not runs_something(cell, at_start=border == ","), cell[:80]
+
+
+def cells(source: str, border: str) -> Iterator[str]:
+    """The file as a spreadsheet splits it that was told, or takes for granted, another border than the comma."""
+    if border == ",":
+        yield from (cell for row in csv.reader(io.StringIO(source, newline="")) for cell in row)
+    else:
+        yield from re.split(rf"[{border}\r\n]", source)
+
+
+def runs_something(cell: str, *, at_start: bool) -> bool:
+    """A spreadsheet takes the cell for a formula that calls something (or, in a cell of our own, for any formula)."""
+    found = re.match(r"[\s\"]*[=+\-@\uff1d\uff0b\uff0d\uff20]", cell)
+    return bool(found) and not PLAIN_NUMBER.fullmatch(cell) and (at_start or bool(re.search(r"[(|!]", cell)))
+
+
+def shown(text: str) -> str:
+    """What the CSV file promises to hold of a text."""
+    whole = clean(text)
+    return whole if len(whole) <= CELL_LIMIT else whole[: CELL_LIMIT - 1].rstrip() + "…"
+
+
+def unquoted(cell: str) -> str:
+    """A CSV text as it was before the apostrophes: how a program reads the file."""
+    sign = r"'*(?:\"|[^\S\t\n])*[=+\-@\uff1d\uff0b\uff0d\uff20]"
+    return re.sub(
+        rf"^'(?='*[^\S\t\n]*(?:[\t\n]|[=+\-@\uff1d\uff0b\uff0d\uff20]))|(?<=[;\t\n])'(?={sign}[^;\t\n]*[(|!])", "", cell
+    )
+
+
+@given(st.text(st.one_of(st.sampled_from("=+-@'\"; \t\n(|!\uff1d1."), st.characters()), max_size=20))
+def test_a_program_gets_a_csv_text_back(text: str) -> None:
+    assert unquoted(inert(text)) == clean(text)
+
+
+@pytest.mark.parametrize(
+    "kept", ["-1.5", "+2", "1e-7", "-.5", "It is good:\n- short\n- true; - and kind", "a=b", "x;y"]
+)
+def test_numbers_and_lists_stay_as_they_are(kept: str) -> None:
+    assert inert(kept) == kept
+
+
+# -- the terminal and the log --------------------------------------------------------------------------------------------------
+
+
+def test_the_table_in_the_terminal_steers_nothing(text: str) -> None:
+    drawn = table(report_of(text))
+    assert not STEERS.search(drawn)
+
+
+def test_what_is_said_in_the_terminal_steers_nothing(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    say(text)
+    assert not STEERS.search(capsys.readouterr().err)
