@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
-from fieval_tasks.errors import PlanError, StoreError
+from fieval_tasks.errors import PlanError, StoreAway, StoreError
 from fieval_tasks.schema import SCHEMA_VERSION, metadata, schema
 
 P = ParamSpec("P")
@@ -30,10 +30,6 @@ FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 4.0
 
 
-class StoreAway(StoreError):
-    """The ledger can't be used at this moment, for a reason that tends to pass."""
-
-
 def store_url(named: str | None = None) -> str:
     """The ledger's URL: as named, else FIEVAL_STORE_URL, else a file in the working folder. A path is fine too."""
     chosen = named or os.environ.get("FIEVAL_STORE_URL") or DEFAULT_STORE
@@ -42,7 +38,8 @@ def store_url(named: str | None = None) -> str:
     return chosen.replace("postgres://", "postgresql://", 1).replace("postgresql://", "postgresql+psycopg://", 1)
 
 
-def opened(url: str) -> Engine:
+def opened(url: str, *, must_exist: bool = False) -> Engine:
+    """The database, ready to be connected to. A file's folder is made, except where the file must exist already."""
     try:
         parsed = sa.make_url(url)
     except (SQLAlchemyError, ValueError) as error:
@@ -52,9 +49,11 @@ def opened(url: str) -> Engine:
     is_sqlite = parsed.get_backend_name() == "sqlite"
     if is_sqlite and parsed.database in (None, "", ":memory:"):
         raise PlanError("a store in memory ends with the program: name a file, or leave --store out")
+    if is_sqlite and must_exist and not Path(parsed.database or "").is_file():
+        raise PlanError(f"there is no ledger {parsed.database}: name the one that holds the run with --store")
     try:
         if not is_sqlite:
-            return sa.create_engine(parsed, pool_pre_ping=True)
+            return sa.create_engine(parsed, pool_pre_ping=True, connect_args=_timeouts(parsed))
         Path(parsed.database or "").parent.mkdir(parents=True, exist_ok=True)
         engine = sa.create_engine(parsed, connect_args={"timeout": PATIENCE})
     except (SQLAlchemyError, ImportError, OSError) as error:
@@ -62,6 +61,14 @@ def opened(url: str) -> Engine:
     sa.event.listen(engine, "connect", _sqlite_settings)
     sa.event.listen(engine, "begin", _begin_immediate)
     return engine
+
+
+def _timeouts(url: sa.URL) -> dict[str, int]:
+    """So that a network which swallows everything is noticed in time; what the URL says goes first."""
+    if url.get_backend_name() != "postgresql":
+        return {}
+    known = {"connect_timeout": 10, "tcp_user_timeout": 20_000, "keepalives_idle": 10, "keepalives_interval": 5}
+    return {name: value for name, value in known.items() if name not in url.query}
 
 
 def shown(url: sa.URL) -> str:

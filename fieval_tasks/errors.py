@@ -3,6 +3,7 @@
 FievalError
 ├── PlanError                what was asked for is wrong; nothing was sent
 ├── StoreError               the ledger can't be opened, read or written
+│   └── StoreAway            not at this moment, for a reason that tends to pass
 ├── ApiError                 what the evaluation API answered, or failed to answer
 │   ├── Unreachable          no connection: the request was certainly not accepted
 │   ├── Lost                 sent, and no answer came: a POST may have been accepted
@@ -58,6 +59,10 @@ class StoreError(FievalError):
     """The ledger can't be used. Nothing is sent that could not be recorded."""
 
     exit_code = ExitCode.STOPPED
+
+
+class StoreAway(StoreError):
+    """The ledger can't be used at this moment, for a reason that tends to pass."""
 
 
 class ApiError(FievalError):

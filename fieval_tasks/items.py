@@ -136,3 +136,5 @@ class Result:
     finished_at: datetime | None
     inputs: Mapping[str, str] | None = None
     """Only where the reader asked for them."""
+    lost: int = 0
+    """POSTs that carried it and whose reply was lost: each may have been accepted, and paid."""

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from difflib import get_close_matches
 from itertools import islice
 from typing import Any
 
@@ -34,10 +35,10 @@ from fieval_tasks.changes import (
     make,
 )
 from fieval_tasks.claims import Claim, Stamp, owner_name
-from fieval_tasks.database import StoreAway, explained, opened, pauses, prepare, shown, store_url, tried_again
-from fieval_tasks.errors import PlanError
+from fieval_tasks.database import explained, opened, pauses, prepare, shown, store_url, tried_again
+from fieval_tasks.errors import PlanError, StoreAway
 from fieval_tasks.items import Failed, Item, Result, State
-from fieval_tasks.schema import Moment, conclusions, items, runs, utc_now
+from fieval_tasks.schema import Moment, conclusions, events, items, runs, utc_now
 
 __all__ = [
     "Asked",
@@ -47,10 +48,12 @@ __all__ = [
     "Conclusion",
     "Counted",
     "Decided",
+    "Event",
     "Ledger",
     "NotTaken",
     "Noted",
     "OpenTicket",
+    "Past",
     "ReplyLost",
     "Requeued",
     "Run",
@@ -130,12 +133,36 @@ class Conclusion:
     """The report's figures at that time."""
 
 
+@dataclass(frozen=True)
+class Event:
+    """Something out of the ordinary that happened to an item."""
+
+    at: datetime
+    event: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Past:
+    """All that the ledger holds of one item."""
+
+    item: Item
+    state: State
+    result: Result
+    """With its inputs."""
+    sent_at: datetime | None
+    """When the last POST that carried it went out."""
+    polls: int
+    events: tuple[Event, ...]
+    """In the order in which they were recorded."""
+
+
 class Ledger:
     """An open ledger. Thread-safe; close it when done."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, must_exist: bool = False) -> None:
         self.url = url
-        self._engine = opened(url)
+        self._engine = opened(url, must_exist=must_exist)
         self._writer = self._engine.execution_options(writes=True)
         self.name = shown(self._engine.url)
         try:
@@ -184,9 +211,8 @@ class Ledger:
             row = connection.execute(query).mappings().first()
             if row is not None:
                 return _run(row)
-            recent = connection.scalars(sa.select(runs.c.run_id).order_by(runs.c.created_at.desc()).limit(5)).all()
-        known = f"the latest are {', '.join(recent)}" if recent else "it has no runs yet"
-        raise PlanError(f"no run {run_id!r} in {self.name} ({known})")
+            known = connection.scalars(sa.select(runs.c.run_id).order_by(runs.c.created_at.desc())).all()
+        raise PlanError(f"no run {run_id!r} in {self.name} ({_named(run_id, known)})")
 
     @tried_again
     def names(self, prefix: str) -> set[str]:
@@ -235,14 +261,6 @@ class Ledger:
                 "wall_seconds": runs.c.wall_seconds + seconds,
             },
         )
-
-    @tried_again
-    def add_notice(self, run_id: str, notice: str) -> None:
-        """Something that every report of the run must say, once."""
-        with self._begin() as connection:
-            told = connection.scalar(sa.select(runs.c.notices).where(runs.c.run_id == run_id).with_for_update())
-            if told is not None and notice not in told:
-                connection.execute(sa.update(runs).where(runs.c.run_id == run_id).values(notices=[*told, notice]))
 
     @tried_again
     def add_conclusion(self, run_id: str, at: datetime, exit_code: int | None, standing: Mapping[str, Any]) -> None:
@@ -354,13 +372,6 @@ class Ledger:
             return [OpenTicket(*row) for chunk, *row in found if wanted is None or chunk in wanted]
 
     @tried_again
-    def left_in_flight(self, run_id: str) -> int:
-        """After a crash: items whose POST had begun. They become ambiguous: their replies are lost."""
-        query = sa.update(items).where(items.c.run_id == run_id, items.c.state == State.SENDING.value)
-        with self._begin() as connection:
-            return connection.execute(query.values(state=State.AMBIGUOUS.value, lost=items.c.lost + 1)).rowcount
-
-    @tried_again
     def reopen_failed(self, run_id: str) -> int:
         """Make every failed item that could be sent ready again; the number of them."""
         query = sa.update(items).where(
@@ -380,6 +391,24 @@ class Ledger:
                 return
             yield from (_result(row, run, with_inputs) for row in page)
             last = page[-1]["seq"]
+
+    @tried_again
+    def pasts(self, run: Run, *, item_id: str | None = None, row: int | None = None) -> list[Past]:
+        """All that is known of the items of that id, or of that row of the dataset: one for each check."""
+        query = sa.select(items).where(items.c.run_id == run.run_id).order_by(items.c.seq)
+        if item_id is not None:
+            query = query.where(items.c.item_id == item_id)
+        if row is not None:
+            query = query.where(items.c.row == row)
+        with self._connect() as connection:
+            return [_past(connection, found, run) for found in connection.execute(query).mappings().all()]
+
+    @tried_again
+    def item_ids(self, run_id: str) -> list[str]:
+        """The ids of the run's items, each once."""
+        query = sa.select(items.c.item_id).where(items.c.run_id == run_id).distinct()
+        with self._connect() as connection:
+            return list(connection.scalars(query))
 
     @tried_again
     def _page(self, query: sa.Select[Any]) -> Sequence[sa.RowMapping]:
@@ -433,6 +462,15 @@ class Ledger:
 
 
 _TO_SEND = sa.and_(items.c.state.in_(UNSENT), items.c.same_as.is_(None))
+
+
+def _named(wanted: str, known: Sequence[str]) -> str:
+    """The runs that may have been meant."""
+    if not known:
+        return "it has no runs yet"
+    near = get_close_matches(wanted, known, n=3)
+    nearest = f"nearest is {', '.join(near)}; " if near else ""
+    return f"{nearest}the latest are {', '.join(known[:5])}"
 
 
 # -- rows <-> types ------------------------------------------------------------------------------------------------
@@ -508,4 +546,18 @@ def _result(row: sa.RowMapping, run: Run, with_inputs: bool) -> Result:
         submitted_at=row["submitted_at"],
         finished_at=row["finished_at"],
         inputs=json.loads(row["inputs"]) if with_inputs else None,
+        lost=row["lost"],
+    )
+
+
+def _past(connection: Connection, row: sa.RowMapping, run: Run) -> Past:
+    query = sa.select(events.c.at, events.c.event, events.c.detail)
+    query = query.where(events.c.run_id == run.run_id, events.c.seq == row["seq"]).order_by(events.c.n)
+    return Past(
+        item=_item(row, run),
+        state=State(row["state"]),
+        result=_result(row, run, True),
+        sent_at=row["sent_at"],
+        polls=row["polls"],
+        events=tuple(Event(*found) for found in connection.execute(query)),
     )

@@ -36,22 +36,68 @@ def binaries() -> Path | None:
     return found[-1].parent if found else None
 
 
+class Server:
+    """A server that can be stopped and started again; its data stays until it is removed."""
+
+    def __init__(self, programs: Path) -> None:
+        self._programs = programs
+        self._folder = Path(tempfile.mkdtemp(prefix="fieval-postgres-"))
+        self._port = _free_port()
+        self._process: subprocess.Popen[str] | None = None
+        self.url = f"postgresql://postgres@127.0.0.1:{self._port}/postgres"
+        if account := _account():
+            shutil.chown(self._folder, account, account)
+        _initialise(programs, self._folder)
+
+    def start(self) -> None:
+        """Returns when it takes connections."""
+        settings = [f"--{name}={value}" for name, value in SETTINGS.items()]
+        command = [str(self._programs / "postgres"), "-D", str(self._folder), "-p", str(self._port), *settings]
+        self._process = subprocess.Popen(command, user=_account(), cwd="/", stderr=subprocess.PIPE, text=True)
+        assert self._process.stderr is not None
+        said: list[str] = []
+        while not (said and "ready to accept connections" in said[-1]):
+            said.append(self._process.stderr.readline())
+            assert said[-1], "".join(said)
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """Every connection is cut; what was committed is there again after `start`."""
+        if self._process is not None:
+            os.kill(self._process.pid, how)
+            self._process.communicate()
+            self._process = None
+
+    def remove(self) -> None:
+        self.stop(signal.SIGQUIT)  # at once: nothing of it is kept
+        shutil.rmtree(self._folder)
+
+
 @contextmanager
-def serving() -> Iterator[str]:
-    """A running server; yields the URL of its first database. Skips the tests that need it where there is none."""
+def server() -> Iterator[Server]:
+    """A running server. Skips the tests that need it where there is none."""
     programs = binaries()
     if programs is None:
         pytest.skip(WHY_NOT)
-    folder = Path(tempfile.mkdtemp(prefix="fieval-postgres-"))
-    port = _free_port()
+    one = Server(programs)
     try:
-        if account := _account():
-            shutil.chown(folder, account, account)
-        _initialise(programs, folder)
-        with _started(programs, folder, port):
-            yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
+        one.start()
+        yield one
     finally:
-        shutil.rmtree(folder)
+        one.remove()
+
+
+@contextmanager
+def serving() -> Iterator[str]:
+    """The URL of the first database of a running server."""
+    with server() as one:
+        yield one.url
+
+
+def cut_connections(url: str) -> None:
+    """End every other connection to the database."""
+    others = "datname = current_database() AND pid <> pg_backend_pid()"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}".encode())
 
 
 def fresh_database(server: str) -> str:
@@ -67,22 +113,6 @@ def _initialise(programs: Path, folder: Path) -> None:
     command = [str(programs / "initdb"), "-D", str(folder), *options]
     made = subprocess.run(command, user=_account(), cwd="/", capture_output=True, text=True, check=False)
     assert made.returncode == 0, made.stderr
-
-
-@contextmanager
-def _started(programs: Path, folder: Path, port: int) -> Iterator[None]:
-    settings = [f"--{name}={value}" for name, value in SETTINGS.items()]
-    command = [str(programs / "postgres"), "-D", str(folder), "-p", str(port), *settings]
-    with subprocess.Popen(command, user=_account(), cwd="/", stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        try:
-            said: list[str] = []
-            while not (said and "ready to accept connections" in said[-1]):
-                said.append(process.stderr.readline())
-                assert said[-1], "".join(said)
-            yield
-        finally:
-            os.kill(process.pid, signal.SIGQUIT)  # at once: nothing of it is kept
 
 
 def _account() -> str | None:

@@ -3,19 +3,44 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fieval_tasks import database
 from fieval_tasks.errors import StoreError
+from fieval_tasks.items import Item, State
 from fieval_tasks.recording import Recorder
-from fieval_tasks.store import Change, Counted, Ledger, Requeued, store_url
+from fieval_tasks.store import (
+    Asked,
+    Change,
+    CheckRecord,
+    Counted,
+    Ledger,
+    Requeued,
+    Run,
+    Sending,
+    Stamp,
+    StoreAway,
+    store_url,
+    utc_now,
+)
+from tests import postgres
+
+
+def a_run() -> Run:
+    known: dict[str, Any] = {"dataset": "d", "dataset_fingerprint": "f", "mode": "async", "connection": "local"}
+    return Run("run", utc_now(), **known, checks=(), plan={}, notices=())
+
 
 DISK_FULL = StoreError("the store can't be used: disk is full")
 
@@ -23,21 +48,22 @@ DISK_FULL = StoreError("the store can't be used: disk is full")
 class Pages:
     """A book in memory. It can be held up, and told to fail its next commits."""
 
-    def __init__(self, *, failures: int = 0) -> None:
+    def __init__(self, *, failures: int = 0, error: StoreError = DISK_FULL) -> None:
         self.commits: list[list[Change]] = []
         self.failures = failures
+        self.error = error
         self.tries = 0
         self.open = threading.Event()
         self.open.set()
         self.reached = threading.Semaphore(0)
 
-    def apply(self, run_id: str, changes: Sequence[Change]) -> None:
+    def apply(self, run_id: str, changes: Sequence[Change], stamp: Stamp | None = None) -> None:
         assert run_id == "run"
         self.reached.release()
         assert self.open.wait(10)
         self.tries += 1
         if self.tries <= self.failures:
-            raise DISK_FULL
+            raise self.error
         self.commits.append(list(changes))
 
     @property
@@ -242,7 +268,8 @@ async def test_closing_ends_the_thread_also_where_the_rest_can_not_be_written() 
 
 async def test_a_ledger_that_can_not_be_written_is_told_to_whom_it_concerns(tmp_path: Path) -> None:
     with Ledger(store_url(str(tmp_path / "ledger.db"))) as ledger:
-        recorder = Recorder(ledger, "no such run")
+        run = ledger.create(a_run(), [], chunk_size=1)
+        recorder = Recorder(ledger, run.run_id)
         await recorder.record(Requeued(0))
         break_it: Callable[[], object] = (tmp_path / "ledger.db").unlink
         ledger.close()
@@ -252,3 +279,163 @@ async def test_a_ledger_that_can_not_be_written_is_told_to_whom_it_concerns(tmp_
             await recorder.record(Requeued(1))
         with pytest.raises(StoreError):
             await recorder.aclose()
+
+
+# A ledger that is away for a while
+
+AWAY = StoreAway("the store can't be used: it is away")
+
+
+class Clock:
+    """Time passes only while somebody sleeps; `at` each step something may happen."""
+
+    def __init__(self, at: Callable[[int], object] = lambda _: None) -> None:
+        self.now = 0.0
+        self.slept: list[float] = []
+        self._at = at
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self.slept.append(seconds)
+        self._at(len(self.slept))
+
+
+class Unsteady:
+    """A ledger whose connection is lost now and then: before a commit, or during it, when it is made and not told."""
+
+    def __init__(self, ledger: Ledger, days: Iterator[str]) -> None:
+        self._ledger = ledger
+        self._days = days
+
+    def apply(self, run_id: str, changes: Sequence[Change], stamp: Stamp | None = None) -> None:
+        day = next(self._days, "good")
+        if day == "lost before":
+            raise AWAY
+        self._ledger.apply(run_id, changes, stamp)
+        if day == "lost during":
+            raise AWAY
+
+
+def begun(ledger: Ledger, size: int, name: str = "run") -> Run:
+    check = CheckRecord("tone", "tone", None, {}, "choices", {"output": "answer"})
+    items = (Item(seq, f"id-{seq}", seq + 1, "tone", "tone", None, {}, f"{seq:064}") for seq in range(size))
+    return ledger.create(replace(a_run(), run_id=name, checks=(check,)), ((item, None) for item in items), chunk_size=3)
+
+
+names = count()
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.sampled_from(["good", "lost before", "lost during"]), max_size=30))
+def test_every_change_is_made_exactly_once_however_often_the_connection_is_lost(
+    tmp_path: Path, days: list[str]
+) -> None:
+    async def work(ledger: Ledger, run: Run) -> None:
+        clock = Clock()
+        never = float("inf")
+        recorder = Recorder(Unsteady(ledger, iter(days)), run.run_id, patience=never, clock=clock, sleep=clock.sleep)
+        for seq in range(6):
+            recorder.count("polls")
+            await asyncio.gather(recorder.record(Sending((seq,))), recorder.record(Asked(seq, 1)))
+        await recorder.aclose()
+
+    with Ledger(store_url(str(tmp_path / "ledger.db"))) as ledger:
+        run = begun(ledger, 6, f"run-{next(names)}")
+        asyncio.run(work(ledger, run))
+        assert [result.attempts for result in ledger.results(run)] == [1] * 6
+        assert ledger.run(run.run_id).polls == 6
+
+
+async def test_a_ledger_that_stays_away_is_tried_for_its_time_and_then_told_as_final() -> None:
+    clock, pages = Clock(), Pages(failures=1_000, error=AWAY)
+    recorder = Recorder(pages, "run", clock=clock, sleep=clock.sleep)
+    with pytest.raises(StoreError, match=r"it is away \(tried for 30 s\)") as told:
+        await recorder.record(Requeued(0))
+    assert not isinstance(told.value, StoreAway)
+    assert 25 < sum(clock.slept) <= 30
+    assert pages.tries == len(clock.slept) + 1
+    assert clock.slept == sorted(clock.slept)
+    pages.failures = 0
+    await recorder.aclose()
+
+
+async def test_a_failure_that_will_not_pass_is_told_at_once() -> None:
+    clock, pages = Clock(), Pages(failures=1)
+    recorder = Recorder(pages, "run", clock=clock, sleep=clock.sleep)
+    with pytest.raises(StoreError, match="disk is full"):
+        await recorder.record(Requeued(0))
+    assert clock.slept == []
+    await recorder.aclose()
+
+
+async def test_changes_that_come_while_the_ledger_is_away_are_written_after_those_that_wait() -> None:
+    later: list[asyncio.Future[None]] = []
+    pages = Pages(failures=3, error=AWAY)
+    clock = Clock(at=lambda n: later.extend(started([recorder.record(Requeued(n))])))
+    recorder = Recorder(pages, "run", clock=clock, sleep=clock.sleep)
+    await recorder.record(Requeued(0))
+    await asyncio.gather(*later)
+    assert pages.written == [0, 1, 2, 3]
+    await recorder.aclose()
+
+
+async def test_a_file_that_another_program_locks_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "PATIENCE", 0.02)  # SQLite's own, before we try again
+    with Ledger(store_url(str(tmp_path / "ledger.db"))) as ledger:
+        run = begun(ledger, 1)
+        with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            clock = Clock(at=lambda n: n == 2 and other.execute("ROLLBACK"))
+            recorder = Recorder(ledger, run.run_id, clock=clock, sleep=clock.sleep)
+            await recorder.record(Sending((0,)))
+            await recorder.aclose()
+        assert len(clock.slept) == 2
+        assert ledger.counts(run.run_id)[State.SENDING] == 1
+
+
+@pytest.fixture
+def postgres_server() -> Iterator[postgres.Server]:
+    with postgres.server() as server:
+        yield server
+
+
+async def test_connections_that_are_cut_again_and_again_lose_and_repeat_nothing(
+    postgres_server: postgres.Server,
+) -> None:
+    url = postgres.fresh_database(postgres_server.url)
+    with Ledger(store_url(url)) as ledger:
+        run = begun(ledger, 200)
+        recorder = Recorder(ledger, run.run_id)
+
+        def cut_often() -> None:
+            for _ in range(20):
+                postgres.cut_connections(url)
+
+        cutting = asyncio.ensure_future(asyncio.to_thread(cut_often))
+        for seq in range(200):
+            recorder.count("polls")
+            await recorder.record(Sending((seq,)))
+        await cutting
+        await recorder.aclose()
+        assert [result.attempts for result in ledger.results(run)] == [1] * 200
+        assert ledger.run(run.run_id).polls == 200
+
+
+async def test_a_server_that_is_started_again_meanwhile_is_waited_for_by_writes_and_reads(
+    postgres_server: postgres.Server,
+) -> None:
+    with Ledger(store_url(postgres.fresh_database(postgres_server.url))) as ledger:
+        run = begun(ledger, 3)
+        clock = Clock(at=lambda n: postgres_server.start() if n == 2 else None)
+        recorder = Recorder(ledger, run.run_id, clock=clock, sleep=clock.sleep)
+        postgres_server.stop()
+        await recorder.record(Sending((0, 1)))
+        await recorder.aclose()
+        assert len(clock.slept) == 2
+        postgres_server.stop()
+        reading = asyncio.ensure_future(asyncio.to_thread(ledger.counts, run.run_id))
+        await asyncio.to_thread(postgres_server.start)
+        assert (await reading)[State.SENDING] == 2

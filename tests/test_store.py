@@ -41,7 +41,9 @@ from fieval_tasks.store import (
     Requeued,
     Run,
     Sending,
+    StoreAway,
     Submitted,
+    owner_name,
     store_url,
 )
 from tests import postgres
@@ -361,16 +363,6 @@ def test_a_request_that_was_not_taken_is_no_attempt_unless_it_counts_as_one(ledg
     assert [r.attempts for r in ledger.results(run)] == [1, 2]
 
 
-def test_what_a_crash_left_in_flight_becomes_ambiguous_once(ledger: Ledger) -> None:
-    run, other = begun(ledger, 4), begun(ledger, 1)
-    ledger.apply(run.run_id, [Sending((0, 1, 2)), ticket(2)])
-    ledger.apply(other.run_id, [Sending((0,))])
-    assert ledger.left_in_flight(run.run_id) == 2
-    assert ledger.left_in_flight(run.run_id) == 0
-    assert list(states(ledger, run).values()) == [State.AMBIGUOUS, State.AMBIGUOUS, State.SUBMITTED, State.READY]
-    assert states(ledger, other) == {0: State.SENDING}
-
-
 def test_failed_items_are_ready_again_as_if_never_failed_and_invalid_ones_stay(ledger: Ledger) -> None:
     run = ledger.create(a_run(), rows(4, invalid=[1]), chunk_size=3)
     ledger.apply(run.run_id, [Sending((0, 2)), ticket(0), Decided(0, NO_ANSWER, NOON), Decided(3, PASSED, NOON)])
@@ -488,7 +480,7 @@ class Account(RuleBasedStateMachine):
             for seq in range(SIZE)
         }
         self.counted = Counted()
-        self.noted: list[tuple[int, datetime, str, str]] = []
+        self.noted: list[tuple[Any, ...]] = []
         self.reader = sa.create_engine(self.ledger.url)
 
     def teardown(self) -> None:
@@ -509,10 +501,15 @@ class Account(RuleBasedStateMachine):
 
     @rule()
     def crash(self) -> None:
-        sending = [e for e in self.entries.values() if e.state is State.SENDING]
-        assert self.ledger.left_in_flight(self.run.run_id) == len(sending)
-        for entry in sending:
-            entry.state, entry.lost = State.AMBIGUOUS, entry.lost + 1
+        sending = [seq for seq, entry in self.entries.items() if entry.state is State.SENDING]
+        another, chunks = owner_name(), sorted({seq // 3 for seq in range(SIZE)})
+        assert self.ledger.claim(self.run.run_id, chunks, another, lease=60) == chunks
+        self.ledger.release(self.run.run_id, another)
+        for seq in sending:
+            self.entries[seq].state, self.entries[seq].lost = State.AMBIGUOUS, self.entries[seq].lost + 1
+        found = self.noted_since(len(self.noted))
+        assert [(seq, event) for seq, _, event, _ in found] == [(seq, "found_in_flight") for seq in sending]
+        self.noted += found
 
     @rule()
     def retry_failed(self) -> None:
@@ -613,8 +610,11 @@ class Account(RuleBasedStateMachine):
 
     @invariant()
     def what_was_noted_agrees(self) -> None:
+        assert self.noted_since(0) == self.noted
+
+    def noted_since(self, n: int) -> list[tuple[Any, ...]]:
         table = schema.events.c
-        assert self.read(table.seq, table.at, table.event, table.detail) == self.noted
+        return self.read(table.seq, table.at, table.event, table.detail)[n:]
 
 
 def written_out(text: str) -> str:
@@ -642,7 +642,7 @@ def test_last_is_the_newest_run_and_an_unknown_one_is_told_with_the_latest(ledge
     for name, minutes in (("middle", 1), ("newest", 2), ("oldest", 0)):
         begun(ledger, name=name, created_at=NOON + timedelta(minutes=minutes))
     assert ledger.run("last").run_id == "newest"
-    with pytest.raises(PlanError, match=r"no run 'newes' .*the latest are newest, middle, oldest"):
+    with pytest.raises(PlanError, match=r"no run 'newes' .*nearest is newest; the latest are newest, middle, oldest"):
         ledger.run("newes")
 
 
@@ -875,6 +875,76 @@ def test_a_database_that_another_holds_is_waited_for_and_then_told(
         ledger.apply(run.run_id, [Decided(0, PASSED, NOON)])
         assert results(ledger, run)[0].status == "scored"
         other.close()
+
+
+def test_a_full_disk_is_told_with_the_next_step_and_what_was_recorded_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = store_url(str(tmp_path / "ledger.db"))
+    with Ledger(url) as ledger:
+        run = begun(ledger, 500)
+    set_up = database._sqlite_settings
+
+    def set_up_on_a_small_disk(connection: sqlite3.Connection, record: object) -> None:
+        set_up(connection, record)
+        connection.execute("PRAGMA max_page_count = 100")
+
+    long = [Decided(seq, replace(PASSED, reason="x" * 2_000), NOON) for seq in range(500)]
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "_sqlite_settings", set_up_on_a_small_disk)
+        with Ledger(url) as ledger:
+            written = written_until_it_fails(ledger, run, long, r"ledger\.db .*disk is full; make room .* resumed")
+    with Ledger(url) as ledger:
+        assert ledger.counts(run.run_id)[State.SCORED] == written > 0
+        ledger.apply(run.run_id, long)
+        assert ledger.counts(run.run_id)[State.SCORED] == 500
+
+
+def written_until_it_fails(ledger: Ledger, run: Run, changes: Sequence[Change], why: str) -> int:
+    """How many changes were committed, one by one, before the ledger could not be written any more."""
+    left = iter(changes)
+    with pytest.raises(StoreError, match=why) as told:
+        any(ledger.apply(run.run_id, [change]) for change in left)  # type: ignore[func-returns-value]
+    assert not isinstance(told.value, StoreAway)
+    return len(changes) - len(list(left)) - 1
+
+
+FILLS = """
+import resource, sys
+from fieval_tasks.errors import StoreError
+from fieval_tasks.items import Failed
+from fieval_tasks.store import Decided, Ledger, utc_now
+resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, resource.RLIM_INFINITY))
+done = 0
+with Ledger(sys.argv[1]) as ledger:
+    try:
+        for done in range(500):
+            ledger.apply("limited", [Decided(done, Failed("wait", "lost", "x" * 2_000), utc_now())])
+    except StoreError as error:
+        print(done, error)
+"""
+
+
+def test_a_limit_of_the_file_s_size_is_told_with_the_next_step_and_what_was_recorded_is_kept(tmp_path: Path) -> None:
+    with Ledger(store_url(str(tmp_path / "ledger.db"))) as ledger:
+        run = begun(ledger, 500, name="limited")
+        with program(FILLS, ledger.url) as process:
+            done, _, said = process.communicate(timeout=60)[0].partition(" ")
+        assert "ledger.db can't be used: disk I/O error; " in said
+        assert "then resume the run" in said
+        assert ledger.counts(run.run_id)[State.FAILED] == int(done) > 0
+
+
+def test_a_file_that_is_damaged_while_the_run_goes_on_is_told_with_the_next_step(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    with Ledger(store_url(str(path))) as ledger:
+        run = begun(ledger, 500)
+    path.write_bytes(path.read_bytes()[:4096] + b"\xff" * 4096 * 10)
+    with (
+        pytest.raises(StoreError, match=r"ledger\.db can't be used: .*(malformed|damaged).*--store"),
+        Ledger(store_url(str(path))) as ledger,
+    ):
+        list(ledger.results(run))
 
 
 @pytest.mark.parametrize("url", ["://", "postgresql://h:port/db", "sqlite://", "sqlite:///:memory:"])

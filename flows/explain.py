@@ -1,0 +1,46 @@
+"""`python -m flows.explain RUN ITEM`: an item's whole biography, read from the ledger."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from fieval_tasks.biography import as_json, as_text, biographies
+from fieval_tasks.errors import ExitCode, FievalError
+from fieval_tasks.store import Ledger, store_url
+
+
+def explain(run: str, item: str, store: str | None = None, *, as_data: bool = False) -> str:
+    """What became of the item, told for a terminal or as JSON. Raises PlanError where there is none of that name."""
+    with Ledger(store_url(store), must_exist=True) as ledger:
+        told = biographies(ledger, ledger.run(run), item)
+    return as_json(told) + "\n" if as_data else "\n".join(as_text(one) for one in told)
+
+
+def explain_command(arguments: Sequence[str] | None = None) -> int:
+    """`python -m flows.explain`; its exit code."""
+    options = explain_parser().parse_args(arguments)
+    try:
+        print(explain(options.run, options.item, options.store, as_data=options.json), end="")
+    except FievalError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return ExitCode.OK
+
+
+def explain_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.explain",
+        description="What became of an item: when it was sent, what came back, why it waited, what it cost.",
+    )
+    add = parser.add_argument
+    add("run", metavar="RUN", help="a run's name, or last")
+    add("item", metavar="ITEM", help="an item_id of results.jsonl, or row:17; every check of it is told")
+    add("--store", metavar="URL", help="the ledger (default FIEVAL_STORE_URL, else fieval-runs/ledger.db)")
+    add("--json", action="store_true", help="as a JSON array, nothing shortened")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(explain_command())
