@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from fieval_tasks.errors import ExitCode, FievalError
+from fieval_tasks.gates import Gate, GateVerdict
 from fieval_tasks.plan import Mode, allowed_failures
 from fieval_tasks.preparation import Prepared
+from fieval_tasks.report.amendments import Standing
 from fieval_tasks.report.files import write_report, write_results
-from fieval_tasks.report.summary import Items, Report, Requests, RunFacts, summarise
-from fieval_tasks.store import Ledger, Run
+from fieval_tasks.report.summary import GateOutcome, Items, Report, Requests, RunFacts, summarise
+from fieval_tasks.report.text import clean
+from fieval_tasks.report.words import gate_said
+from fieval_tasks.statistics import Interval
+from fieval_tasks.store import Ledger, Run, utc_now
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How the work on a run ended in this process."""
+
+    stopped: FievalError | None = None
+    """What stopped it before its end, if anything did."""
+    notices: tuple[str, ...] = ()
+    """What came up on the way and a reader must know."""
 
 
 @dataclass(frozen=True)
@@ -21,16 +37,22 @@ class Outcome:
     report: Report
     exit_code: ExitCode
     sentence: str
-    """For the log, the flow's final state and the last line in the terminal."""
+    """For the last line in the terminal."""
     folder: Path
     """Where the run's files are."""
+
+    @property
+    def message(self) -> str:
+        """For the log and the flow's final state: with all that came up on the way."""
+        gates = (gate_said(gate) for gate in self.report.summary.gates if gate.verdict != GateVerdict.PASS.value)
+        return "\n".join((*self.report.facts.news, *gates, self.sentence))
 
     @property
     def is_good(self) -> bool:
         return self.exit_code is ExitCode.OK
 
 
-def conclude(prepared: Prepared, stopped: FievalError | None, *, seconds: float) -> Outcome:
+def conclude(prepared: Prepared, ended: Ended, *, seconds: float) -> Outcome:
     """Write the run's files from the ledger and say how it went. `seconds` is what this process spent on it."""
     ledger, run_id = prepared.ledger, prepared.run.run_id
     counts = ledger.counts(run_id)
@@ -38,25 +60,47 @@ def conclude(prepared: Prepared, stopped: FievalError | None, *, seconds: float)
     ledger.finished(run_id, exit_code=None, seconds=seconds, complete=complete)
     run = ledger.run(run_id)
     write_results(ledger.results(run), prepared.folder)
-    report = summarise(_facts(prepared, run, complete), ledger.results(run, with_inputs=True))
-    exit_code = _exit_code(prepared, report.summary.items, stopped)
+    report = summarise(_facts(prepared, run, ended, complete), ledger.results(run, with_inputs=True))
+    gates = [judged(text, report) for text in prepared.plan.gates]
+    exit_code = _exit_code(prepared, report.summary.items, gates, ended.stopped)
     ledger.finished(run_id, exit_code=exit_code, seconds=0.0, complete=complete)
-    report = report.with_outcome(exit_code)
+    now = utc_now()
+    report = report.with_outcome(exit_code, gates).amended(_earlier_reports(ledger, run_id), now)
     write_report(report, lambda: ledger.results(run), prepared.folder)
-    return Outcome(
-        report,
-        exit_code,
-        _sentence(prepared, report.summary.items, ledger.count_unsent(run_id), stopped),
-        prepared.folder,
-    )
+    ledger.add_conclusion(run_id, now, exit_code, report.summary.standing.to_json())
+    sentence = _sentence(prepared, report.summary.items, ledger.count_unsent(run_id), ended.stopped)
+    return Outcome(report, exit_code, clean(sentence), prepared.folder)
 
 
-def _exit_code(prepared: Prepared, items: Items, stopped: FievalError | None) -> ExitCode:
+def judged(text: str, report: Report) -> GateOutcome:
+    """What a gate comes to over the best and the worst that the items without a verdict could still be."""
+    gate = Gate.parse(text)
+    if gate.metric == "failures":
+        items = report.summary.items if gate.check is None else report.counts[gate.check]
+        value: float | None = float(items.failed)
+        bounds: Interval | None = (items.failed, items.failed + items.pending + items.skipped)
+    else:
+        check = report.summary.checks[gate.check or ""]
+        value, bounds = (check.pass_rate if gate.metric == "pass_rate" else check.mean), check.bounds
+    verdict = GateVerdict.UNDECIDED if bounds is None else gate.verdict(*bounds)
+    return GateOutcome(text, verdict.value, value, bounds)
+
+
+def _earlier_reports(ledger: Ledger, run_id: str) -> list[tuple[datetime, Standing]]:
+    return [(report.at, Standing.from_json(report.standing)) for report in ledger.conclusions(run_id)]
+
+
+def _exit_code(prepared: Prepared, items: Items, gates: Sequence[GateOutcome], stopped: FievalError | None) -> ExitCode:
     if stopped is not None:
         return stopped.exit_code
-    missing = items.failed + (0 if prepared.plan.mode is Mode.SUBMIT else items.pending)
+    verdicts = {gate.verdict for gate in gates}
+    if GateVerdict.FAIL.value in verdicts:
+        return ExitCode.GATE_FAILED
+    only_submitted = prepared.plan.mode is Mode.SUBMIT
+    missing = items.failed + (0 if only_submitted else items.pending)
+    undecided = GateVerdict.UNDECIDED.value in verdicts and not (only_submitted and items.pending)
     allowed = allowed_failures(prepared.plan.allow_failures, total=items.total)
-    return ExitCode.OK if missing <= allowed else ExitCode.INCOMPLETE
+    return ExitCode.INCOMPLETE if undecided or missing > allowed else ExitCode.OK
 
 
 def _sentence(prepared: Prepared, items: Items, unsent: int, stopped: FievalError | None) -> str:
@@ -65,11 +109,16 @@ def _sentence(prepared: Prepared, items: Items, unsent: int, stopped: FievalErro
     counted += f", {items.pending:,} pending" if items.pending else ""
     if stopped is not None:
         return f"{stopped}\n{counted}; to carry on: {prepared.resume_command}"
-    if not items.pending:
-        return counted
-    if unsent:
-        return f"{counted}, {unsent:,} of them not sent; to send them: {prepared.resume_command}"
-    return f"{counted}; to fetch their verdicts: {prepared.collect_command}"
+    if unsent and items.pending:
+        counted += f", {unsent:,} of them not sent; to send them: {prepared.resume_command}"
+    elif items.pending:
+        counted += f"; to fetch their verdicts: {prepared.collect_command}"
+    return counted
+
+
+def _explain_command(prepared: Prepared) -> str:
+    store = f" --store {prepared.ledger.name}" if prepared.plan.store else ""
+    return f"python -m flows.explain {prepared.run.run_id} ITEM{store}"
 
 
 def _shared(ledger: Ledger, run: Run) -> Iterator[str]:
@@ -77,7 +126,7 @@ def _shared(ledger: Ledger, run: Run) -> Iterator[str]:
         yield f"{n:,} items repeat others of this run exactly: they were not sent, and share the others' verdicts"
 
 
-def _facts(prepared: Prepared, run: Run, complete: bool) -> RunFacts:
+def _facts(prepared: Prepared, run: Run, ended: Ended, complete: bool) -> RunFacts:
     return RunFacts(
         run_id=run.run_id,
         flow_run_id=run.flow_run_id,
@@ -95,8 +144,10 @@ def _facts(prepared: Prepared, run: Run, complete: bool) -> RunFacts:
             possible_duplicates=run.possible_duplicates,
         ),
         checks={c.name: (c.template, c.model, c.output) for c in run.checks},
-        notices=(*run.notices, *_shared(prepared.ledger, run)),
+        notices=(*run.notices, *_shared(prepared.ledger, run), *ended.notices),
+        news=ended.notices,
         mapping={c.name: dict(c.sources) for c in run.checks},
         resume_command=None if complete else prepared.resume_command,
+        explain_command=_explain_command(prepared),
         planned=run.total,
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import CancelledError, wait
 from math import inf
 from time import monotonic
@@ -79,7 +79,7 @@ class Engine:
         self._found_open: list[OpenTicket] = []
         self._counts = ledger.counts(run.run_id)
         self._repeats = ledger.repeats(run.run_id)
-        self._notices: list[str] = []
+        self._lanes_stopped: list[str] = []
         self._lanes: dict[str, Lane] = {}
         self._quotas: dict[str | None, Quota] = {}
         self._first_quota = AT_FIRST if may_have_tiers else inf
@@ -165,6 +165,16 @@ class Engine:
         return self._poller.given_up
 
     @property
+    def notices(self) -> tuple[str, ...]:
+        """What came up in this process and a reader must know."""
+        orphans = len(self._settlement.orphans)
+        forgotten = (
+            f"{orphans:,} of the items were pending far longer than others that were submitted later and are done: the "
+            f"server may have forgotten them; python -m flows.collect asks again, --orphans resubmit sends them once more"
+        )
+        return (*self._lanes_stopped, *([forgotten] if orphans else []))
+
+    @property
     def awaits_verdicts(self) -> bool:
         """There are tickets to ask about."""
         return self._poller.open > 0 or bool(self._found_open)
@@ -246,7 +256,7 @@ class Engine:
 
     def _breaker(self, check: str) -> Breaker:
         def stopped(why: str) -> None:
-            self._notices.append(f"{check} was stopped: {why}; what it had not sent by then stays unsent")
+            self._lanes_stopped.append(f"{check} was stopped: {why}; what it had not sent by then stays unsent")
 
         return Breaker(stopped, awaits_verdicts=self._mode is not Mode.SUBMIT)
 
@@ -265,21 +275,9 @@ class Engine:
         await asyncio.gather(*self._work, *self._ending, self._renewing, return_exceptions=True)
         try:
             await self._recorder.aclose()
-            await asyncio.to_thread(self._leave)
+            await asyncio.to_thread(self.ledger.release, self.run.run_id, self._owner)
         finally:
             await self._client.aclose()
-
-    def _leave(self) -> None:
-        for notice in [*self._notices, *self._orphans_left()]:
-            self.ledger.add_notice(self.run.run_id, notice)
-        self.ledger.release(self.run.run_id, self._owner)
-
-    def _orphans_left(self) -> Iterator[str]:
-        if n := len(self._settlement.orphans):
-            yield (
-                f"{n:,} evaluations were pending far longer than any other while later ones finished: the server may "
-                f"have forgotten them; python -m flows.collect asks again, --orphans resubmit submits them once more"
-            )
 
     async def _renew(self) -> None:
         """Keep hold of the chunks, while this process lives."""

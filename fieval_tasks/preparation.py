@@ -20,6 +20,7 @@ from fieval_tasks.errors import ApiError, Lost, PlanError, RunStopped, ServerFau
 from fieval_tasks.intake import items, sharing
 from fieval_tasks.lanes import Load, choose, judging_time
 from fieval_tasks.plan import Check, EvaluationPlan, Mode, parse_rate
+from fieval_tasks.report.text import clean
 from fieval_tasks.store import CheckRecord, Ledger, Run, owner_name, store_url, utc_now
 from fieval_tasks.submission import longest_pack
 from fieval_tasks.templates import Catalogue, bundled_catalogue
@@ -61,7 +62,7 @@ class Prepared:
     def worked_on_by_others(self) -> str | None:
         """The process that works on this run now, if another one does."""
         claims = self.ledger.claimed_by_others(self.run.run_id, owner_name())
-        return next((claim.owner for claim in claims if claim.is_live), None)
+        return next((claim.holder for claim in claims if claim.is_live), None)
 
     @property
     def folder(self) -> Path:
@@ -86,7 +87,7 @@ class Prepared:
             judge = f" by {check.model}" if check.model else ""
             columns = ", ".join(f"{key} <- {column}" for key, column in check.sources.items())
             lines.append(f"  {check.name}{judge}: {columns}")
-        return lines + [f"  note: {notice}" for notice in run.notices]
+        return [clean(line) for line in (*lines, *(f"  note: {notice}" for notice in run.notices))]
 
 
 @contextmanager

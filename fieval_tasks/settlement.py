@@ -143,11 +143,11 @@ class Settlement:
         if chosen is Remedy.FAIL or (chosen is Remedy.RESUBMIT and breaker.stopped is not None):
             return await self._judged(seq, eval_id, check, age, answer)
         note = Noted((seq,), answer.kind, f"{eval_id}: {answer.message}", utc_now())
-        if chosen is Remedy.STOP:
+        if chosen is Remedy.STOP and seq in self._sent_at:  # else it is news from before this process: try again
             await self._recorder.record(note, *self._put_back(seq))
             raise RunStopped(f"no credit left ({answer.message}): top up the account, then resume")
-        if chosen is Remedy.REQUEUE:
-            self._recorder.count("throttled")
+        if chosen in (Remedy.REQUEUE, Remedy.STOP):
+            self._recorder.count("throttled", chosen is Remedy.REQUEUE)
             breaker.put_back()
             return await self._sent_again(seq, note, counts=False)
         breaker.heard((answer,))

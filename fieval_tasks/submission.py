@@ -216,7 +216,7 @@ class Submitter:
             try:
                 given = await lane.post(instead=tries.instead)(items, self._params(items[0]))
             except ApiError as error:
-                await self._not_given(seqs, error, turn)
+                await self._not_given(seqs, error, lane, turn)
                 return error
         turn.accepted()
         lane.answered(well=True)
@@ -240,12 +240,14 @@ class Submitter:
             lane.breaker.heard(verdict for _, _, verdict in given.verdicts)
             await self._on_verdicts(given.verdicts)
 
-    async def _not_given(self, seqs: tuple[int, ...], error: ApiError, turn: Turn) -> None:
+    async def _not_given(self, seqs: tuple[int, ...], error: ApiError, lane: Lane, turn: Turn) -> None:
         untaken = NotTaken(seqs, counts_as_attempt=not error.retryable)
         change = ReplyLost(seqs) if error.ambiguous else untaken
         await self._recorder.record(change, Noted(seqs, error.kind, error.explained, utc_now()))
         if error.ambiguous:
             self._perhaps_taken.update(seqs)
+        if isinstance(error, ServerFault):
+            lane.answered(well=False)
         if isinstance(error, Throttled):
             self._recorder.count("throttled")
             turn.throttled(error.retry_after)
@@ -284,11 +286,9 @@ class Submitter:
         return sum(await asyncio.gather(*(self._sent((item,), lane) for item in items)))
 
     async def _failed(self, error: ApiError, items: tuple[Item, ...], lane: Lane, tries: Tries) -> int | None:
-        if isinstance(error, ServerFault):
-            lane.answered(well=False)
-            if lane.can_turn and not tries.instead:
-                tries.instead = True  # a fault tells nothing; a row that fails tells why
-                return None
+        if isinstance(error, ServerFault) and lane.can_turn and not tries.instead:
+            tries.instead = True  # a fault tells nothing; a row that fails tells why
+            return None
         lane.breaker.refused(str(error))
         failed = Failed("submit", error.kind, str(error))
         await self._on_verdicts([(item.seq, None, failed) for item in items])

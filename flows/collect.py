@@ -15,7 +15,7 @@ from prefect import State, flow
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
-from fieval_tasks.conclusion import conclude
+from fieval_tasks.conclusion import Ended, conclude
 from fieval_tasks.errors import FievalError, Interrupted
 from fieval_tasks.plan import EvaluationPlan, Mode
 from fieval_tasks.preparation import Prepared, prepared, runs_with_open_tickets
@@ -26,7 +26,10 @@ from flows.poll import poll_evaluations
 @flow(name="collect", persist_result=False)
 def collect(run: str | None = None, store: str | None = None) -> State[None]:
     """Ask for the open tickets of one run, or of all that have some; amend their reports."""
-    states = [collect_run(name, store) for name in ([run] if run else runs_with_open_tickets(store))]
+    try:
+        states = [collect_run(name, store) for name in ([run] if run else runs_with_open_tickets(store))]
+    except FievalError as error:
+        return Failed(message=str(error))
     told = "; ".join(str(state.message) for state in states) or "no run has open tickets"
     return Completed(message=told) if all(state.is_completed() for state in states) else Failed(message=told)
 
@@ -38,17 +41,17 @@ def collect_run(name: str, store: str | None) -> State[None]:
         if busy := run.worked_on_by_others():
             return Completed(message=f"run {run.run.run_id} is left alone: {busy} is working on it")
         run.ledger.started(run.run.run_id, flow_run_id=flow_run.id)
-        stopped = wait_for_tickets(run)
-        if isinstance(stopped, Interrupted):
+        ended = wait_for_tickets(run)
+        if isinstance(ended.stopped, Interrupted):
             return cancelled(run, seconds=monotonic() - began)
-        return published(run, conclude(run, stopped, seconds=monotonic() - began))
+        return published(run, conclude(run, ended, seconds=monotonic() - began))
 
 
-def wait_for_tickets(run: Prepared) -> FievalError | None:
-    """Poll until the run's open tickets are settled; what stopped it, if anything did."""
+def wait_for_tickets(run: Prepared) -> Ended:
+    """Poll until the run's open tickets are settled, or something stops it."""
     with run.engine(Mode.ASYNC) as engine:
         try:
             poll_evaluations(engine.run.run_id)
         except FievalError as error:
-            return error
-    return None
+            return Ended(error, engine.notices)
+        return Ended(notices=engine.notices)

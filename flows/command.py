@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,7 +22,7 @@ from fieval_tasks.plan import Check, EvaluationPlan, Mode, parse_duration
 from fieval_tasks.prefect_server import OwnServer, configured_api, is_healthy
 from fieval_tasks.preparation import Prepared, prepared
 from fieval_tasks.report.table import table
-from fieval_tasks.terminal import shown
+from fieval_tasks.terminal import say, shown
 
 if TYPE_CHECKING:
     from prefect import State
@@ -48,13 +47,13 @@ def _answered(work: Callable[[], int]) -> int:
         return work()
     except PlanError as error:
         for problem in error.problems:
-            _say(f"error: {problem}")
+            say(f"error: {problem}")
         return error.exit_code
     except FievalError as error:
-        _say(f"error: {error}")
+        say(f"error: {error}")
         return error.exit_code
     except KeyboardInterrupt:
-        _say("interrupted: nothing was sent")
+        say("interrupted: nothing was sent")
         return ExitCode.INTERRUPTED
 
 
@@ -87,13 +86,13 @@ def _dry_run(plan: EvaluationPlan) -> int:
         _describe(run)
         invalid = run.ledger.counts(run.run.run_id)[ItemState.FAILED]
         run.ledger.forget(run.run.run_id)
-    _say(f"dry run: {invalid:,} items would fail before sending; nothing was sent")
+    say(f"dry run: {invalid:,} items would fail before sending; nothing was sent")
     return ExitCode.OK
 
 
 def _describe(run: Prepared) -> None:
     for line in run.described():
-        _say(line)
+        say(line)
 
 
 # -- collect -------------------------------------------------------------------------------------------------------
@@ -127,16 +126,16 @@ def _shown(resume_command: str, run: Callable[[], State[Any]]) -> int:
             display.reset(token)
     if state.is_cancelled():
         if not signalled.is_set():
-            _say(str(state.message))  # cancelled in Prefect
+            say(str(state.message))  # cancelled in Prefect
         return ExitCode.INTERRUPTED
     if not screen.outcomes:
-        _say(str(state.message))
+        say(str(state.message))
         return ExitCode.OK if state.is_completed() else ExitCode.STOPPED
     for outcome in screen.outcomes:
         print(table(outcome.report), end="")
         print(f"report: {outcome.folder / 'report.html'}")
         if not outcome.is_good or outcome.report.summary.items.pending:
-            _say(outcome.sentence)
+            say(outcome.sentence)
     return max((outcome.exit_code for outcome in screen.outcomes), default=ExitCode.OK)
 
 
@@ -151,7 +150,7 @@ def _interruptible(resume_command: str) -> Iterator[threading.Event]:
         for number in signals:
             signal.signal(number, signal.SIG_IGN)
         signalled.set()
-        _say(f"\ninterrupted; to carry on: {resume_command}")
+        say(f"\ninterrupted; to carry on: {resume_command}")
         watchdog = threading.Timer(PATIENCE, os._exit, [int(ExitCode.INTERRUPTED)])
         watchdog.daemon = True
         watchdog.start()
@@ -195,10 +194,6 @@ def _require(url: str) -> None:
             f"the Prefect API at {url} does not answer, so nothing was sent: start it, or unset PREFECT_API_URL "
             f"(or the profile that sets it) to let the run start its own"
         )
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 # -- arguments -----------------------------------------------------------------------------------------------------

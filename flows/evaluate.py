@@ -17,7 +17,7 @@ from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from fieval_tasks.conclusion import Outcome, conclude
+from fieval_tasks.conclusion import Ended, Outcome, conclude
 from fieval_tasks.display import display
 from fieval_tasks.engine import SUBMITTERS, Engine
 from fieval_tasks.errors import ExitCode, FievalError, Interrupted
@@ -43,24 +43,27 @@ def run_name() -> str:
 )
 def evaluate(plan: EvaluationPlan) -> State[None]:
     """Evaluate a dataset: submit its chunks, wait for the verdicts meanwhile, and publish the report."""
-    with prepared(plan) as run:
-        for line in run.described():
-            get_run_logger().info(line)
-        return work_on(run)
+    try:
+        with prepared(plan) as run:
+            for line in run.described():
+                get_run_logger().info(line)
+            return work_on(run)
+    except FievalError as error:  # what kept the run from starting, or its ledger from being written
+        return Failed(message=str(error))
 
 
 def work_on(run: Prepared) -> State[None]:
     """Take a prepared run as far as it goes, and publish what it came to."""
     began = monotonic()
     run.ledger.started(run.run.run_id, flow_run_id=flow_run.id)
-    stopped = submit_and_wait(run)
-    if isinstance(stopped, Interrupted):
+    ended = submit_and_wait(run)
+    if isinstance(ended.stopped, Interrupted):
         return cancelled(run, seconds=monotonic() - began)
-    return published(run, conclude(run, stopped, seconds=monotonic() - began))
+    return published(run, conclude(run, ended, seconds=monotonic() - began))
 
 
-def submit_and_wait(run: Prepared) -> FievalError | None:
-    """Submit every chunk while the polling subflow waits for the verdicts; what stopped the run, if anything did."""
+def submit_and_wait(run: Prepared) -> Ended:
+    """Submit every chunk while the polling subflow waits for the verdicts, until all is done or something stops it."""
     with run.engine() as engine:
         try:
             work_once(engine, run.plan.mode)
@@ -68,8 +71,8 @@ def submit_and_wait(run: Prepared) -> FievalError | None:
                 work_once(engine, run.plan.mode)
         except FievalError as error:
             engine.stop(error)  # chunks that have not begun end with the task runner, unsent
-            return error
-    return None
+            return Ended(error, engine.notices)
+        return Ended(notices=engine.notices)
 
 
 def work_once(engine: Engine, mode: Mode) -> None:
@@ -77,9 +80,7 @@ def work_once(engine: Engine, mode: Mode) -> None:
     submissions = start_submitting(engine)
     if mode is Mode.ASYNC:
         poll_evaluations(engine.run.run_id)
-    finish(submissions, engine)
-    if mode is Mode.SYNC and engine.awaits_verdicts:  # a lane turned to submitting, for its calls failed
-        poll_evaluations(engine.run.run_id)
+    finish(submissions, engine, polls_later=mode is Mode.SYNC)
 
 
 def start_submitting(engine: Engine) -> PrefectFutureList[int]:
@@ -92,22 +93,29 @@ def start_submitting(engine: Engine) -> PrefectFutureList[int]:
     return submissions
 
 
-def finish(submissions: PrefectFutureList[int], engine: Engine) -> None:
-    """Wait for every chunk. Raises the error of the first that failed for good."""
+def finish(submissions: PrefectFutureList[int], engine: Engine, *, polls_later: bool) -> None:
+    """Wait for every chunk. Raises the error of the first that failed for good.
+
+    `polls_later`: synchronous calls bring their verdicts, but a lane whose calls keep failing turns to submitting.
+    """
     cancel = CancelWatch(engine)
     while wait(submissions, timeout=0.25).not_done:
         display.get().show(engine.progress)
         cancel.look()
+        if polls_later and engine.awaits_verdicts:
+            poll_evaluations(engine.run.run_id)
     for submission in submissions:
         submission.result()
+    if polls_later and engine.awaits_verdicts:
+        poll_evaluations(engine.run.run_id)
 
 
 def published(run: Prepared, outcome: Outcome) -> State[None]:
     """Show the outcome to everyone. The flow's state says what the verdicts say, not only that the code ran."""
     publish(outcome.report, run.folder)
     display.get().conclude(outcome)
-    get_run_logger().info(outcome.sentence)
-    return Completed(message=outcome.sentence) if outcome.is_good else Failed(message=outcome.sentence)
+    get_run_logger().info(outcome.message)
+    return Completed(message=outcome.message) if outcome.is_good else Failed(message=outcome.message)
 
 
 def cancelled(run: Prepared, *, seconds: float) -> State[None]:

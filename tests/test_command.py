@@ -311,14 +311,3 @@ def test_what_was_only_submitted_is_collected_later(evaluator: Evaluator, prefec
     assert collected.returncode == 0
     assert summary("later")["items"]["scored"] == 30
     assert len(evaluator.submissions("What is later")) == 30
-
-
-def test_keys_are_in_no_file_and_no_output(evaluator: Evaluator, prefect_api: str, prefect_home: Path) -> None:
-    many("secret", 5)
-    done = run("flows.evaluate", *COMPLETENESS, "--run", "secret", **evaluator.environment)
-    places = [p for root in (Path(), prefect_home) for p in root.rglob("*") if p.is_file()]
-    assert len(places) > 8
-    for name in ("FI_API_KEY", "FI_SECRET_KEY"):
-        key = evaluator.environment[name]
-        assert key not in done.stdout + done.stderr
-        assert [p for p in places if key.encode() in p.read_bytes()] == []

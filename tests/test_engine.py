@@ -60,7 +60,8 @@ def work(
         work_once(engine, mode)
         while engine.wait_for_others(lambda progress: None):
             work_once(engine, mode)
-    return results(ledger, run), ledger.run(run.run_id)
+        notices = engine.notices
+    return results(ledger, run), replace(ledger.run(run.run_id), notices=notices)
 
 
 def work_once(engine: Engine, mode: Mode) -> None:
@@ -534,28 +535,6 @@ def test_a_sync_call_that_keeps_failing_is_submitted_instead_where_the_reason_sh
     assert platform.taken == dict.fromkeys(ANSWERS, 1)
     synchronous_ones = platform.posts - len(ANSWERS)
     assert synchronous_ones <= 2 * 8 + 2  # what was under way before the lane turned
-
-
-@pytest.mark.parametrize(("chosen", "status", "duplicates"), [("wait", "pending", 0), ("resubmit", "scored", 1)])
-def test_an_evaluation_the_server_forgot_is_flagged_and_submitted_again_only_on_request(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, chosen: str, status: str, duplicates: int
-) -> None:
-    monkeypatch.setattr("fieval_tasks.orphans.AT_LEAST", 0.3)
-    monkeypatch.setattr("fieval_tasks.orphans.FAR_BEYOND", 1.0)
-
-    def forgets_seven(request: httpx.Request, platform: Platform) -> httpx.Response | None:
-        if request.method == "POST":
-            return None
-        output = platform.rows[request.url.params["eval_id"]]["output"]
-        forgotten = output == "answer 7" and platform.taken[output] == 1
-        return ok({"eval_status": "pending", "result": "Evaluation is being processed."}) if forgotten else None
-
-    platform = Platform(trouble=forgets_seven)
-    run = a_run(ledger, [f"answer {i}" for i in range(60)])
-    found, run = work(ledger, run, platform, item_timeout=2.0, orphans=chosen)
-    assert (found.pop("answer 7").status, run.possible_duplicates) == (status, duplicates)
-    assert [notice.partition(" pending")[0] for notice in run.notices] == ["1 evaluations were"] * (chosen == "wait")
-    assert {r.status for r in found.values()} == {"scored"}
 
 
 def test_two_processes_on_one_run_send_each_item_once_and_both_see_the_end(ledger: Ledger) -> None:

@@ -1,0 +1,134 @@
+"""What each answer about a ticket means, and what is done about it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from fieval_tasks.breaker import Breaker
+from fieval_tasks.errors import RunStopped
+from fieval_tasks.items import Item, State, Ticket
+from fieval_tasks.orphans import LATER_ONES
+from fieval_tasks.pace import Pace
+from fieval_tasks.polling import Answer
+from fieval_tasks.quota import Quota
+from fieval_tasks.recording import Recorder
+from fieval_tasks.settlement import Settlement
+from fieval_tasks.store import CheckRecord, Ledger, Run, Submitted, utc_now
+from fieval_tasks.submission import Lane, Told
+from tests.platform import TEMPLATE, Platform, ok
+
+CHECK = CheckRecord(TEMPLATE, TEMPLATE, "turing_flash", {}, "Pass/Fail", {"output": "answer"})
+PENDING = {"eval_status": "pending", "result": "Evaluation is being processed."}
+
+
+class Scene:
+    """A settlement with so many tickets at a platform, and what it asked its engine to do."""
+
+    def __init__(self, folder: Path, platform: Platform, **options: Any) -> None:
+        self.ledger = Ledger(f"sqlite:///{folder / 'ledger.db'}")
+        self.run = self.ledger.create(
+            Run("r", utc_now(), "d", "f", "async", "test", (CHECK,), {}, ()),
+            ((Item(i, f"{i}", i, TEMPLATE, TEMPLATE, None, {"output": f"{i}"}, f"{i}"), None) for i in range(40)),
+            chunk_size=40,
+        )
+        self.ids = [platform.accept({"inputs": {"output": f"{i}"}})[0] for i in range(40)]
+        self.ledger.apply("r", [Submitted(tuple(Ticket(i, one) for i, one in enumerate(self.ids)), utc_now())])
+        self.stopped: list[str] = []
+        self.told: list[Told] = []
+        self.questions: list[int] = []
+        self.again: list[int] = []
+        self.lane = Lane(TEMPLATE, [], Quota(), Breaker(self.stopped.append))
+        self.client = platform.client()
+        self.recorder = Recorder(self.ledger, "r")
+        self.settlement = Settlement(
+            self.client,
+            self.recorder,
+            Pace(concurrency=8),
+            lane_of=lambda check: self.lane,
+            decide=self._decide,
+            send_again=self.again.append,
+            redone={},
+            **options,
+        )
+
+    async def _decide(self, told: Sequence[Told], questions: int) -> None:
+        self.told += told
+        self.questions.append(questions)
+
+    async def ask(self, seq: int, *, age: float = 1.0) -> Answer:
+        return await self.settlement.ask(seq, self.ids[seq], TEMPLATE, age)
+
+    async def aclose(self) -> None:
+        await self.recorder.aclose()
+        await self.client.aclose()
+        self.ledger.close()
+
+
+@pytest.fixture
+async def scenes(tmp_path: Path) -> AsyncIterator[list[Scene]]:
+    opened: list[Scene] = []
+    yield opened
+    for scene in opened:
+        await scene.aclose()
+
+
+def forgets_the_first(request: httpx.Request, platform: Platform) -> httpx.Response | None:
+    row = platform.rows[request.url.params["eval_id"]]
+    return ok(PENDING) if row["output"] == "0" else None
+
+
+@pytest.mark.parametrize(("chosen", "answer"), [("wait", Answer.PENDING), ("resubmit", Answer.DROPPED)])
+async def test_an_evaluation_the_server_forgot_is_flagged_and_submitted_again_only_on_request(
+    tmp_path: Path, scenes: list[Scene], chosen: Any, answer: Answer
+) -> None:
+    scene = Scene(tmp_path, Platform(trouble=forgets_the_first), orphans=chosen)
+    scenes.append(scene)
+    assert await scene.ask(0, age=100.0) is Answer.PENDING
+    for seq in range(1, LATER_ONES + 1):
+        assert await scene.ask(seq) is Answer.DECIDED
+    assert scene.settlement.orphans == set()
+    assert await scene.ask(0, age=100.0) is answer
+    assert (scene.settlement.orphans, scene.again) == (({0}, []) if chosen == "wait" else (set(), [0]))
+    await scene.recorder.record()
+    assert scene.ledger.run("r").possible_duplicates == (chosen == "resubmit")
+    assert scene.ledger.redone("r") == ({} if chosen == "wait" else {0: 1})
+
+
+async def test_an_orphan_that_answers_after_all_is_none_any_more(tmp_path: Path, scenes: list[Scene]) -> None:
+    platform = Platform(trouble=forgets_the_first)
+    scenes.append(scene := Scene(tmp_path, platform))
+    for seq in range(1, LATER_ONES + 1):
+        await scene.ask(seq)
+    await scene.ask(0, age=100.0)
+    assert scene.settlement.orphans == {0}
+    platform.trouble = None
+    assert await scene.ask(0, age=101.0) is Answer.DECIDED
+    assert (scene.settlement.orphans, scene.questions[-1]) == (set(), 2)
+
+
+def without_credit(request: httpx.Request, platform: Platform) -> httpx.Response:
+    told = {"value": None, "reason": None, "runtime": None}
+    message = "API call not allowed: insufficient_credits"
+    return platform.done(request.url.params["eval_id"], status="failed", error_message=message, **told)
+
+
+async def test_credit_that_is_gone_stops_the_run_and_keeps_the_item(tmp_path: Path, scenes: list[Scene]) -> None:
+    scenes.append(scene := Scene(tmp_path, Platform(trouble=without_credit)))
+    scene.settlement.sent(Item(0, "0", 0, TEMPLATE, TEMPLATE, None, {}, "0"), at=0.0)
+    with pytest.raises(RunStopped, match="insufficient_credits"):
+        await scene.ask(0)
+    assert scene.ledger.counts("r")[State.READY] == 1
+
+
+async def test_credit_that_was_gone_before_this_process_began_is_tried_again(
+    tmp_path: Path, scenes: list[Scene]
+) -> None:
+    scenes.append(scene := Scene(tmp_path, Platform(trouble=without_credit)))
+    assert await scene.ask(0) is Answer.DROPPED
+    assert (scene.again, scene.told) == ([0], [])
+    assert scene.ledger.counts("r")[State.READY] == 1
