@@ -26,6 +26,7 @@ from fieval_tasks.preparation import Prepared, name_stem, prepared
 from fieval_tasks.report.artifacts import publish
 from fieval_tasks.tasks import submit
 from flows.cancelling import CancelWatch
+from flows.events import announce, announce_cancelled
 from flows.poll import poll_evaluations
 
 
@@ -113,6 +114,7 @@ def finish(submissions: PrefectFutureList[int], engine: Engine, *, polls_later: 
 def published(run: Prepared, outcome: Outcome) -> State[None]:
     """Show the outcome to everyone. The flow's state says what the verdicts say, not only that the code ran."""
     publish(outcome.report, run.folder)
+    announce(outcome)
     display.get().conclude(outcome)
     get_run_logger().info(outcome.message)
     return Completed(message=outcome.message) if outcome.is_good else Failed(message=outcome.message)
@@ -121,4 +123,5 @@ def published(run: Prepared, outcome: Outcome) -> State[None]:
 def cancelled(run: Prepared, *, seconds: float) -> State[None]:
     """Somebody asked for an end soon: nothing is drawn up, for the ledger has it all."""
     run.ledger.finished(run.run.run_id, exit_code=ExitCode.INTERRUPTED, seconds=seconds, complete=False)
+    announce_cancelled(run.run.run_id)
     return Cancelled(message=f"interrupted; to carry on: {run.resume_command}")

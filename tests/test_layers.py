@@ -16,9 +16,9 @@ LOCAL = "fieval_tasks.local"
 LAYERS = """
 flows.command
 flows.collect
-flows.evaluate
+flows.evaluate flows.explain
 flows.poll
-flows.laptop flows.cancelling
+flows.laptop flows.cancelling flows.events
 fieval_tasks.tasks fieval_tasks.dataframe fieval_tasks.blocks
 fieval_tasks.display fieval_tasks.terminal
 fieval_tasks.conclusion
@@ -28,7 +28,8 @@ fieval_tasks.report.files fieval_tasks.report.artifacts
 fieval_tasks.report.html fieval_tasks.report.junit fieval_tasks.report.markdown fieval_tasks.report.table
 fieval_tasks.report.drawing fieval_tasks.report.words
 fieval_tasks.report.summary
-fieval_tasks.report.amendments fieval_tasks.report.css fieval_tasks.report.tally fieval_tasks.report.text
+fieval_tasks.report.amendments fieval_tasks.biography
+fieval_tasks.report.css fieval_tasks.report.tally fieval_tasks.report.text
 fieval_tasks.report.record
 fieval_tasks.settlement
 fieval_tasks.submission fieval_tasks.polling fieval_tasks.orphans
@@ -39,7 +40,7 @@ fieval_tasks.claims
 fieval_tasks.changes fieval_tasks.database
 fieval_tasks.schema
 fieval_tasks.pace fieval_tasks.prefect_server fieval_tasks.progress fieval_tasks.records fieval_tasks.statistics
-fieval_tasks.lanes fieval_tasks.values fieval_tasks.wire
+fieval_tasks.lanes fieval_tasks.limits fieval_tasks.values fieval_tasks.wire
 fieval_tasks.plan fieval_tasks.templates
 fieval_tasks.dialect fieval_tasks.items fieval_tasks.policy fieval_tasks.gates
 fieval_tasks.errors
