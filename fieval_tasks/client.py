@@ -59,7 +59,7 @@ class Credentials:
         return cls(
             api_key=_header_text("FI_API_KEY"),
             secret_key=_header_text("FI_SECRET_KEY"),
-            base_url=_checked_url(base_url or os.environ.get("FI_BASE_URL") or CLOUD),
+            base_url=checked_url(base_url or os.environ.get("FI_BASE_URL") or CLOUD),
             workspace_id=_header_text("FI_WORKSPACE_ID") or None,
             organization_id=_header_text("FI_ORGANIZATION_ID") or None,
         )
@@ -349,7 +349,7 @@ def _header_text(variable: str) -> str:
     return text
 
 
-def _checked_url(text: str) -> str:
+def checked_url(text: str) -> str:
     url = text.strip().rstrip("/")
     if "@" in url:  # said first, for the other sentences show the address
         raise PlanError("the base URL carries a user name or password: give keys in FI_API_KEY and FI_SECRET_KEY only")

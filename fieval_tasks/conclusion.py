@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fieval_tasks.errors import ExitCode, FievalError
 from fieval_tasks.gates import Gate, GateVerdict
-from fieval_tasks.plan import Mode, allowed_failures
+from fieval_tasks.plan import allowed_failures
 from fieval_tasks.preparation import Prepared
 from fieval_tasks.report.amendments import Standing
 from fieval_tasks.report.files import write_report, write_results
@@ -28,6 +28,8 @@ class Ended:
     """What stopped it before its end, if anything did."""
     notices: tuple[str, ...] = ()
     """What came up on the way and a reader must know."""
+    waited: bool = True
+    """Verdicts were waited for."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def conclude(prepared: Prepared, ended: Ended, *, seconds: float) -> Outcome:
     write_results(ledger.results(run), prepared.folder)
     report = summarise(_facts(prepared, run, ended, complete), ledger.results(run, with_inputs=True))
     gates = [judged(text, report) for text in prepared.plan.gates]
-    exit_code = _exit_code(prepared, report.summary.items, gates, ended.stopped)
+    exit_code = _exit_code(prepared, report.summary.items, gates, ended)
     ledger.finished(run_id, exit_code=exit_code, seconds=0.0, complete=complete)
     now = utc_now()
     report = report.with_outcome(exit_code, gates).amended(_earlier_reports(ledger, run_id), now)
@@ -90,15 +92,14 @@ def _earlier_reports(ledger: Ledger, run_id: str) -> list[tuple[datetime, Standi
     return [(report.at, Standing.from_json(report.standing)) for report in ledger.conclusions(run_id)]
 
 
-def _exit_code(prepared: Prepared, items: Items, gates: Sequence[GateOutcome], stopped: FievalError | None) -> ExitCode:
-    if stopped is not None:
-        return stopped.exit_code
+def _exit_code(prepared: Prepared, items: Items, gates: Sequence[GateOutcome], ended: Ended) -> ExitCode:
+    if ended.stopped is not None:
+        return ended.stopped.exit_code
     verdicts = {gate.verdict for gate in gates}
     if GateVerdict.FAIL.value in verdicts:
         return ExitCode.GATE_FAILED
-    only_submitted = prepared.plan.mode is Mode.SUBMIT
-    missing = items.failed + (0 if only_submitted else items.pending)
-    undecided = GateVerdict.UNDECIDED.value in verdicts and not (only_submitted and items.pending)
+    missing = items.failed + (items.pending if ended.waited else 0)
+    undecided = GateVerdict.UNDECIDED.value in verdicts and (ended.waited or not items.pending)
     allowed = allowed_failures(prepared.plan.allow_failures, total=items.total)
     return ExitCode.INCOMPLETE if undecided or missing > allowed else ExitCode.OK
 

@@ -1,4 +1,4 @@
-"""Where a run's requests go: the embedded evaluator, or the platform with the keys of the environment."""
+"""Where a run's requests go: the embedded evaluator, or the platform with keys of the environment or of a block."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import secrets
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import httpx
@@ -14,6 +15,11 @@ from fieval_tasks.client import Credentials, EvalClient
 from fieval_tasks.errors import PlanError, StoreError
 from fieval_tasks.plan import EvaluationPlan
 
+LoadCredentials = Callable[[str], Credentials]
+"""The keys that are kept under a name. Raises PlanError where there are none."""
+
+LOADERS = "fieval.connections"
+"""The entry points that load kept keys. Prefect's blocks are one of them, so that nothing here imports Prefect."""
 LOCAL_JOBS = Path("fieval-runs/local.db")
 """Where the embedded evaluator keeps what was submitted to it, so that a killed run can be resumed."""
 
@@ -22,6 +28,8 @@ LOCAL_JOBS = Path("fieval-runs/local.db")
 class Connection:
     """A way to an evaluation server, opened as often as needed."""
 
+    name: str
+    """`local`, `env`, or the block's."""
     label: str
     """What the user is shown: `local`, or the server's address."""
     open: Callable[[], EvalClient]
@@ -31,15 +39,37 @@ class Connection:
     """Its judges may have limits that show only in failed rows."""
 
 
-def connection(plan: EvaluationPlan, *, connections: int = 100) -> Connection:
-    """The plan's connection. Raises PlanError where it can't be had."""
+def connection(
+    plan: EvaluationPlan, *, connections: int = 100, load_block: LoadCredentials | None = None
+) -> Connection:
+    """The plan's connection. Raises PlanError where it can't be had.
+
+    `load_block` gives the keys of a connection that is neither local nor env; None: this package's own, from Prefect.
+    """
     chosen = plan.connection or _default(plan)
     if chosen == "local":
         return _local(plan)
-    if chosen == "env":
-        credentials = Credentials.from_environment(base_url=plan.base_url)
-        return Connection(credentials.base_url, lambda: EvalClient(credentials, connections=connections))
-    raise PlanError(f"--connection {chosen!r} is not known: it is local or env")
+    credentials = _of_environment(plan) if chosen == "env" else _of_block(plan, chosen, load_block or _block_loader())
+    return Connection(chosen, credentials.base_url, lambda: EvalClient(credentials, connections=connections))
+
+
+def _of_environment(plan: EvaluationPlan) -> Credentials:
+    return Credentials.from_environment(base_url=plan.base_url)
+
+
+def _of_block(plan: EvaluationPlan, name: str, load: LoadCredentials) -> Credentials:
+    if plan.base_url:  # else whoever may edit a run's parameters could have the keys sent anywhere
+        raise PlanError(f"--base-url names a server and the block {name!r} has its own: leave one of them out")
+    return load(name)
+
+
+def _block_loader() -> LoadCredentials:
+    for loader in entry_points(group=LOADERS):
+        load: LoadCredentials = loader.load()
+        return load
+    raise PlanError(
+        "no loader of blocks is installed, so a connection is local or env: install this package again (pip install -e .)"
+    )
 
 
 def _default(plan: EvaluationPlan) -> str:
@@ -63,7 +93,7 @@ def _local(plan: EvaluationPlan) -> Connection:
             raise StoreError(f"the local evaluator can't use {LOCAL_JOBS} ({error}): move that file away") from error
         return EvalClient(Credentials(*keys, base_url="http://evaluator.local"), transport=InProcess(app))
 
-    return Connection("local", open_client, notices=(NOTICE,), may_have_tiers=False)
+    return Connection("local", "local", open_client, notices=(NOTICE,), may_have_tiers=False)
 
 
 class InProcess(httpx.ASGITransport):

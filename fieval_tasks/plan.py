@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from fieval_tasks.errors import PlanError
 from fieval_tasks.gates import Gate
@@ -17,6 +17,9 @@ from fieval_tasks.policy import Ambiguous, Orphans
 
 DEFAULT_JUDGE = "turing_flash"
 """The platform's quickest judge model; used where a judge template is given none."""
+SHARD_DEPLOYMENT = "evaluate-shard/shard"
+"""What the shards of a run are flow runs of, unless another deployment is named."""
+MOST_SHARDS = 100
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
 
@@ -69,7 +72,9 @@ class EvaluationPlan(BaseModel):
     )
     id_column: str | None = Field(default=None, title="Id column", description="Empty: ids are made from the content")
     connection: str | None = Field(
-        default=None, title="Connection", description="local, env, or empty: env where the keys are set, else local"
+        default=None,
+        title="Connection",
+        description="local, env, a block's name, or empty: env where the keys are set, else local",
     )
     base_url: str | None = Field(default=None, title="Base URL", description="Empty: FI_BASE_URL, else the cloud")
     mode: Mode = Field(default=Mode.ASYNC, title="Mode")
@@ -78,6 +83,12 @@ class EvaluationPlan(BaseModel):
     seed: int = Field(default=0, title="Seed", description="Of the random sample")
     concurrency: int = Field(default=32, ge=1, le=1000, title="Concurrency", description="Requests in flight at most")
     rate: str | None = Field(default=None, title="Rate", description="Requests at most, such as 20/s or 600/min")
+    shared_limit: str | None = Field(
+        default=None,
+        min_length=1,
+        title="Shared limit",
+        description="A Prefect global concurrency limit with slot decay: requests a second of all runs that name it",
+    )
     chunk_size: int | None = Field(default=None, ge=1, title="Chunk size", description="Items per submit task")
     item_timeout: Annotated[float, Field(gt=0)] = Field(
         default=600.0, title="Item timeout", description="Seconds to wait for one verdict"
@@ -106,6 +117,12 @@ class EvaluationPlan(BaseModel):
     retry_failed: bool = Field(default=False, title="Retry failed", description="With resume: also the failed items")
     output: str | None = Field(default=None, title="Output folder", description="Empty: fieval-runs/RUN")
     store: str | None = Field(default=None, title="Store", description="Ledger URL; empty: fieval-runs/ledger.db")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _empty_is_nothing(cls, value: Any, field: ValidationInfo) -> Any:
+        """A form sends an empty field as empty text."""
+        return cls.model_fields[field.field_name or ""].get_default() if value == "" else value
 
     @field_validator("run")
     @classmethod

@@ -9,16 +9,18 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from importlib import resources
+from functools import partial
+from importlib import import_module, resources
 from pathlib import Path
 
 from fieval_tasks.binding import Binding, bind, gate_problems
 from fieval_tasks.connections import Connection, connection
 from fieval_tasks.dataset import Dataset, read_dataset
-from fieval_tasks.engine import Engine
+from fieval_tasks.engine import Engine, Share
 from fieval_tasks.errors import ApiError, Lost, PlanError, RunStopped, ServerFault, Throttled
 from fieval_tasks.intake import items, sharing
 from fieval_tasks.lanes import Load, choose, judging_time
+from fieval_tasks.permits import Source
 from fieval_tasks.plan import Check, EvaluationPlan, Mode, parse_rate
 from fieval_tasks.report.text import clean
 from fieval_tasks.store import CheckRecord, Ledger, Run, owner_name, store_url, utc_now
@@ -43,20 +45,24 @@ class Prepared:
     ledger: Ledger
     connection: Connection
 
-    def engine(self, mode: Mode | None = None) -> Engine:
+    def engine(self, mode: Mode | None = None, *, share: Share | None = None) -> Engine:
+        """What works on the run. Of several with a `share` each, each has its part of the plan's rate."""
         plan = self.plan
+        rate = None if plan.rate is None else parse_rate(plan.rate) / (share.of if share else 1)
         return Engine(
             self.run,
             self.ledger,
             self.connection.open,
             mode=mode or plan.mode,
             concurrency=plan.concurrency,
-            rate=None if plan.rate is None else parse_rate(plan.rate),
+            rate=rate,
             item_timeout=plan.item_timeout,
             timeout=plan.timeout,
             may_have_tiers=self.connection.may_have_tiers,
             ambiguous=plan.ambiguous or "resubmit",
             orphans=plan.orphans or "wait",
+            share=share,
+            shared_limit=None if plan.shared_limit is None else partial(_shared_limit, plan.shared_limit),
         )
 
     def worked_on_by_others(self) -> str | None:
@@ -90,12 +96,25 @@ class Prepared:
         return [clean(line) for line in (*lines, *(f"  note: {notice}" for notice in run.notices))]
 
 
+def _shared_limit(name: str) -> Source:
+    """Prefect's limit of that name; found by name, for Prefect's rooms are above this one and few runs need it."""
+    opened: Source = import_module("flows.shared").shared_limit(name)
+    return opened
+
+
 @contextmanager
-def prepared(plan: EvaluationPlan) -> Iterator[Prepared]:
-    """Open the plan's run, new or resumed. Raises PlanError, with every problem, or RunStopped."""
+def prepared(plan: EvaluationPlan, *, flow_run_id: str | None = None, processes: int = 1) -> Iterator[Prepared]:
+    """Open the plan's run, new or resumed. Raises PlanError, with every problem, or RunStopped.
+
+    `processes`: how many will share a new run's chunks.
+
+    A flow run that is tried again (`flow_run_id`) carries on the run that it began: nothing is bought twice.
+    """
     ledger = Ledger(store_url(plan.store))
     try:
-        yield _resumed(plan, ledger) if plan.resume else _new(plan, ledger)
+        if flow_run_id and not plan.resume and (begun := ledger.begun_by(flow_run_id)):
+            plan = plan.model_copy(update={"resume": begun})
+        yield _resumed(plan, ledger) if plan.resume else _new(plan, ledger, processes)
     finally:
         ledger.close()
 
@@ -126,7 +145,7 @@ def _resumed(plan: EvaluationPlan, ledger: Ledger) -> Prepared:
     return Prepared(run, whole, ledger, connection(whole, connections=whole.concurrency))
 
 
-def _new(plan: EvaluationPlan, ledger: Ledger) -> Prepared:
+def _new(plan: EvaluationPlan, ledger: Ledger, processes: int) -> Prepared:
     if plan.dataset is not None and not plan.checks:
         raise PlanError("no template is named: add --template NAME, such as --template groundedness")
     whole = plan if plan.checks or plan.dataset else plan.model_copy(update={"checks": SAMPLE_CHECKS})
@@ -144,13 +163,16 @@ def _new(plan: EvaluationPlan, ledger: Ledger) -> Prepared:
             mode=whole.mode.value,
             connection=way.label,
             checks=tuple(_recorded(b) for b in bindings),
-            plan=whole.model_dump(mode="json", exclude={"store", "resume", "retry_failed"}),
+            plan=whole.model_copy(update={"connection": way.name}).model_dump(
+                mode="json", exclude={"store", "resume", "retry_failed"}
+            ),
             notices=(*way.notices, *notices, *why, *_unfilled(bindings)),
         )
         rows = items(
             dataset, bindings, id_column=whole.id_column, limit=whole.limit, sample=whole.sample, seed=whole.seed
         )
-        written = ledger.create(run, sharing(rows), chunk_size=whole.chunk_size or chunk_size(count * len(bindings)))
+        size = whole.chunk_size or chunk_size(count * len(bindings), processes)
+        written = ledger.create(run, sharing(rows), chunk_size=size)
     return Prepared(written, whole, ledger, way)
 
 
@@ -161,9 +183,9 @@ def _dataset(location: str | None) -> Iterator[Dataset]:
         yield dataset
 
 
-def chunk_size(total: int) -> int:
+def chunk_size(total: int, processes: int = 1) -> int:
     """Items in each submit task: enough tasks to share the work, never more than Prefect records reliably."""
-    comfortable = min(LARGEST_CHUNK, max(SMALLEST_CHUNK, math.ceil(total / 16)))
+    comfortable = min(LARGEST_CHUNK, max(SMALLEST_CHUNK, math.ceil(total / (16 * processes))))
     return max(comfortable, math.ceil(total / MOST_CHUNKS))
 
 

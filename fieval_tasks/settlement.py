@@ -55,9 +55,9 @@ class Settlement:
         """The item's submission began then, by the pace's clock."""
         self._sent_at[item.seq] = at
 
-    async def ask(self, seq: int, eval_id: str, check: str, age: float) -> Answer:
-        """Ask for a ticket of that age in seconds; what it brought. Raises RunStopped."""
-        async with self._pace.turn("poll") as turn:
+    async def ask(self, seq: int, eval_id: str, check: str, age: float, *, urgent: bool = False) -> Answer:
+        """Ask for a ticket of that age in seconds; what it brought. `urgent`: before others. Raises RunStopped."""
+        async with self._pace.turn("poll", urgent=urgent) as turn:
             self._recorder.count("polls")
             self._questions[seq] += 1
             try:

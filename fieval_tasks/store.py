@@ -215,6 +215,13 @@ class Ledger:
         raise PlanError(f"no run {run_id!r} in {self.name} ({_named(run_id, known)})")
 
     @tried_again
+    def begun_by(self, flow_run_id: str) -> str | None:
+        """The run that a Prefect flow run worked on last."""
+        query = sa.select(runs.c.run_id).where(runs.c.flow_run_id == flow_run_id).order_by(runs.c.created_at.desc())
+        with self._connect() as connection:
+            return connection.scalar(query.limit(1))
+
+    @tried_again
     def names(self, prefix: str) -> set[str]:
         """The runs whose name starts so."""
         with self._connect() as connection:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -148,6 +149,15 @@ class Submitter:
         self._perhaps_taken: set[int] = set()
         self._left: set[int] = set()
         self._strange_in_a_row = 0
+        self._may_send = asyncio.Event()
+        self._may_send.set()
+
+    def pause(self, paused: bool) -> None:
+        """Send nothing more until told otherwise; what is on its way comes in."""
+        if paused:
+            self._may_send.clear()
+        else:
+            self._may_send.set()
 
     async def send_all(self, requests: Iterable[tuple[Item, ...]]) -> None:
         """Make every request. Raises RunStopped or StoreError; what concerns one item only is that item's verdict."""
@@ -210,7 +220,7 @@ class Submitter:
         self, items: tuple[Item, ...], lane: Lane, tries: Tries, admission: Admission
     ) -> ApiError | None:
         seqs = tuple(item.seq for item in items)
-        async with self._pace.turn("submit") as turn:
+        async with self._turn() as turn:
             self._count_submission(seqs)
             await self._recorder.record(Sending(seqs, utc_now()))
             try:
@@ -224,6 +234,16 @@ class Submitter:
         self._strange_in_a_row = 0
         await self._hand_on(items, given, lane, Submission(turn.started_at, admission.sentinel))
         return None
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[Turn]:
+        """A turn in which nobody has told to pause."""
+        while True:
+            await self._may_send.wait()
+            async with self._pace.turn("submit") as turn:
+                if self._may_send.is_set():  # else it was paused while this one waited
+                    yield turn
+                    return
 
     def _count_submission(self, seqs: tuple[int, ...]) -> None:
         self._recorder.count("submits")
@@ -246,7 +266,7 @@ class Submitter:
         await self._recorder.record(change, Noted(seqs, error.kind, error.explained, utc_now()))
         if error.ambiguous:
             self._perhaps_taken.update(seqs)
-        if isinstance(error, ServerFault):
+        if _is_opaque(error):
             lane.answered(well=False)
         if isinstance(error, Throttled):
             self._recorder.count("throttled")
@@ -286,7 +306,7 @@ class Submitter:
         return sum(await asyncio.gather(*(self._sent((item,), lane) for item in items)))
 
     async def _failed(self, error: ApiError, items: tuple[Item, ...], lane: Lane, tries: Tries) -> int | None:
-        if isinstance(error, ServerFault) and lane.can_turn and not tries.instead:
+        if _is_opaque(error) and lane.can_turn and not tries.instead:
             tries.instead = True  # a fault tells nothing; a row that fails tells why
             return None
         lane.breaker.refused(str(error))
@@ -314,6 +334,11 @@ class Tries:
 
     def add(self, error: ApiError) -> None:
         self._met[_sign(error)] += 1
+
+
+def _is_opaque(error: ApiError) -> bool:
+    """The server did not take it, and does not say why."""
+    return isinstance(error, ServerFault) and not error.ambiguous
 
 
 def _sign(error: ApiError) -> policy.Signal:

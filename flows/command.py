@@ -18,7 +18,7 @@ from fieval_tasks.display import display
 from fieval_tasks.engine import stop_all
 from fieval_tasks.errors import ExitCode, FievalError, Interrupted, PlanError, RunStopped
 from fieval_tasks.items import State as ItemState
-from fieval_tasks.plan import Check, EvaluationPlan, Mode, parse_duration
+from fieval_tasks.plan import MOST_SHARDS, SHARD_DEPLOYMENT, Check, EvaluationPlan, Mode, parse_duration
 from fieval_tasks.prefect_server import OwnServer, configured_api, is_healthy
 from fieval_tasks.preparation import Prepared, prepared
 from fieval_tasks.report.table import table
@@ -34,6 +34,11 @@ PATIENCE = 1.7
 def evaluate_command(arguments: Sequence[str] | None = None) -> int:
     """`python -m flows.evaluate`; its exit code."""
     return _answered(lambda: _evaluate(evaluate_parser().parse_args(arguments)))
+
+
+def fan_out_command(arguments: Sequence[str] | None = None) -> int:
+    """`python -m flows.fan_out`; its exit code."""
+    return _answered(lambda: _fan_out(fan_out_parser().parse_args(arguments)))
 
 
 def collect_command(arguments: Sequence[str] | None = None) -> int:
@@ -62,14 +67,22 @@ def _answered(work: Callable[[], int]) -> int:
 
 def _evaluate(options: argparse.Namespace) -> int:
     plan = plan_of(options)
-    if options.dry_run:
+    if options.dry_run and not _names_a_block(plan):
         return _dry_run(plan)
     with _prefect_api() as wait_for_api:
+        if _names_a_block(plan):
+            wait_for_api()  # Prefect keeps it
+        if options.dry_run:
+            return _dry_run(plan)
         with prepared(plan) as run:
             _describe(run)
             begun = plan.model_copy(update={"resume": run.run.run_id})
             resume_command = run.resume_command
         return _shown(resume_command, lambda: _run_evaluate(begun, wait_for_api))
+
+
+def _names_a_block(plan: EvaluationPlan) -> bool:
+    return plan.connection not in (None, "local", "env")
 
 
 def _run_evaluate(plan: EvaluationPlan, wait_for_api: Callable[[], None]) -> State[Any]:
@@ -95,6 +108,33 @@ def _describe(run: Prepared) -> None:
         say(line)
 
 
+# -- fan out ---------------------------------------------------------------------------------------------------------
+
+
+def _fan_out(options: argparse.Namespace) -> int:
+    plan = plan_of(options)
+    if options.dry_run:
+        return _dry_run(plan)
+    if configured_api() is None:
+        raise PlanError(
+            "shards run on the work pool of a Prefect server, and none is set: start one with `prefect server start`, "
+            "set PREFECT_API_URL to it, and start workers with `prefect worker start --pool fieval`"
+        )
+    with _prefect_api(), prepared(plan, processes=options.shards) as run:
+        _describe(run)
+        begun = plan.model_copy(update={"resume": run.run.run_id})
+        again = run.resume_command
+    return _shown(again, lambda: _run_fan_out(begun, options))
+
+
+def _run_fan_out(plan: EvaluationPlan, options: argparse.Namespace) -> State[Any]:
+    from flows.fan_out import fan_out
+    from flows.laptop import on_laptop
+
+    with on_laptop():
+        return fan_out(plan, options.shards, options.deployment, return_state=True)
+
+
 # -- collect -------------------------------------------------------------------------------------------------------
 
 
@@ -111,6 +151,36 @@ def _run_collect(run: str | None, store: str | None, wait_for_api: Callable[[], 
     wait_for_api()
     with on_laptop():
         return collect(run, store, return_state=True)
+
+
+# -- control -------------------------------------------------------------------------------------------------------
+
+
+def control_command(arguments: Sequence[str] | None = None) -> int:
+    """`python -m flows.control`; its exit code."""
+    return _answered(lambda: _control(control_parser().parse_args(arguments)))
+
+
+def _control(options: argparse.Namespace) -> int:
+    url = configured_api()
+    if url is None:
+        raise PlanError(
+            "no Prefect API is set, so no run can be heard: set PREFECT_API_URL, or stop a run on a laptop by Ctrl-C "
+            "and carry on with --resume and another --rate"
+        )
+    _require(url)
+    from flows.control import steer
+
+    try:
+        wanted = steer(options.run, {name: getattr(options, name) for name in CONTROLS if hasattr(options, name)})
+    except ValidationError as error:
+        raise PlanError(*(_sentence(problem) for problem in error.errors())) from error
+    told = wanted.model_dump(exclude_defaults=True)
+    say(f"run {options.run}: {json.dumps(told) if told else 'as its plan says'}; it listens every few seconds")
+    return ExitCode.OK
+
+
+CONTROLS = ("paused", "rate", "concurrency")
 
 
 # -- a run in the terminal -----------------------------------------------------------------------------------------
@@ -214,7 +284,7 @@ def evaluate_parser() -> argparse.ArgumentParser:
     add("--map", action="append", metavar="[TEMPLATE.]KEY=COLUMN", help="the column that fills a template's key")
     add("--param", action="append", metavar="[TEMPLATE.]NAME=VALUE", help="a template's parameter; VALUE as JSON")
     add("--id", dest="id_column", metavar="COLUMN", help="column with each row's id")
-    add("--connection", help="local (embedded evaluator) or env (FI_API_KEY, FI_SECRET_KEY)")
+    add("--connection", help="local (embedded evaluator), env (FI_API_KEY, FI_SECRET_KEY) or a block's name")
     add("--base-url", metavar="URL", help="the platform's address (default FI_BASE_URL, else the cloud)")
     add(
         "--mode",
@@ -226,6 +296,7 @@ def evaluate_parser() -> argparse.ArgumentParser:
     add("--seed", type=int, metavar="S", help="of the random sample (default 0)")
     add("--concurrency", type=int, metavar="N", help="requests in flight at most (default 32)")
     add("--rate", metavar="N/s|N/min", help="requests a second or minute at most")
+    add("--shared-limit", metavar="NAME", help="a Prefect global concurrency limit that all runs with its key share")
     add("--chunk-size", type=int, metavar="N", help="items per submit task")
     add("--item-timeout", type=_duration, metavar="10m", help="how long to wait for one verdict (default 10m)")
     add("--timeout", type=_duration, metavar="2h", help="how long the run may take")
@@ -242,6 +313,26 @@ def evaluate_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def fan_out_parser() -> argparse.ArgumentParser:
+    parser = evaluate_parser()
+    parser.prog = "python -m flows.fan_out"
+    parser.description = "Evaluate a dataset in shards: flow runs on the work pool of your Prefect server."
+    parser.add_argument("--shards", type=_shards, default=3, metavar="N", help="how many flow runs (default 3)")
+    parser.add_argument(
+        "--deployment",
+        default=SHARD_DEPLOYMENT,
+        metavar="NAME",
+        help=f"of the flow evaluate-shard (default {SHARD_DEPLOYMENT})",
+    )
+    return parser
+
+
+def _shards(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_SHARDS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {MOST_SHARDS}")
+    return int(text)
+
+
 def collect_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m flows.collect",
@@ -249,6 +340,21 @@ def collect_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("run", nargs="?", metavar="RUN", help="a run's name, or last")
     parser.add_argument("--store", metavar="URL", help="the ledger (default FIEVAL_STORE_URL, else fieval-runs)")
+    return parser
+
+
+def control_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.control",
+        description="Steer a run that is at work, through the Prefect variable fieval_control.",
+        argument_default=argparse.SUPPRESS,
+    )
+    parser.add_argument("run", metavar="RUN", help="the run's name")
+    pausing = parser.add_mutually_exclusive_group()
+    pausing.add_argument("--pause", dest="paused", action="store_true", help="submit nothing more for now")
+    pausing.add_argument("--go", dest="paused", action="store_false", help="submit again")
+    parser.add_argument("--rate", metavar="N/s|N/min", help="requests a second or minute at most, from now on")
+    parser.add_argument("--concurrency", type=int, metavar="N", help="requests in flight at most, from now on")
     return parser
 
 

@@ -13,7 +13,7 @@ from time import monotonic
 
 from prefect import State, flow, get_run_logger, unmapped
 from prefect.futures import PrefectFutureList, wait
-from prefect.runtime import flow_run
+from prefect.runtime import deployment, flow_run
 from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
@@ -25,9 +25,9 @@ from fieval_tasks.plan import EvaluationPlan, Mode
 from fieval_tasks.preparation import Prepared, name_stem, prepared
 from fieval_tasks.report.artifacts import publish
 from fieval_tasks.tasks import submit
-from flows.cancelling import CancelWatch
 from flows.events import announce, announce_cancelled
 from flows.poll import poll_evaluations
+from flows.watching import Watch
 
 
 def run_name() -> str:
@@ -44,8 +44,12 @@ def run_name() -> str:
 )
 def evaluate(plan: EvaluationPlan) -> State[None]:
     """Evaluate a dataset: submit its chunks, wait for the verdicts meanwhile, and publish the report."""
+    if (
+        plan.base_url and deployment.id
+    ):  # else whoever may edit a deployment's parameters could have the keys sent anywhere
+        return Failed(message="a deployment takes no base_url: set FI_BASE_URL where its worker runs, or use a block")
     try:
-        with prepared(plan) as run:
+        with prepared(plan, flow_run_id=flow_run.id) as run:
             for line in run.described():
                 get_run_logger().info(line)
             return work_on(run)
@@ -73,7 +77,7 @@ def submit_and_wait(run: Prepared) -> Ended:
         except FievalError as error:
             engine.stop(error)  # chunks that have not begun end with the task runner, unsent
             return Ended(error, engine.notices)
-        return Ended(notices=engine.notices)
+        return Ended(notices=engine.notices, waited=run.plan.mode is not Mode.SUBMIT)
 
 
 def work_once(engine: Engine, mode: Mode) -> None:
@@ -99,10 +103,10 @@ def finish(submissions: PrefectFutureList[int], engine: Engine, *, polls_later: 
 
     `polls_later`: synchronous calls bring their verdicts, but a lane whose calls keep failing turns to submitting.
     """
-    cancel = CancelWatch(engine)
+    watch = Watch(engine)
     while wait(submissions, timeout=0.25).not_done:
         display.get().show(engine.progress)
-        cancel.look()
+        watch.look()
         if polls_later and engine.awaits_verdicts:
             poll_evaluations(engine.run.run_id)
     for submission in submissions:

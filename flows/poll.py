@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from time import monotonic
-
 from prefect import flow, get_run_logger
 
 from fieval_tasks.display import display
@@ -11,10 +9,7 @@ from fieval_tasks.engine import Engine, current
 from fieval_tasks.errors import RunStopped
 from fieval_tasks.progress import Progress
 from fieval_tasks.report.artifacts import progress_started, progress_updated
-from flows.cancelling import CancelWatch
-
-ARTIFACT_EVERY = 5.0
-"""Seconds between two updates of the progress that the Prefect UI shows."""
+from flows.watching import Rhythm, Watch
 
 
 @flow(name="poll-evaluations", flow_run_name="poll-{run_id}", persist_result=False, validate_parameters=False)
@@ -38,15 +33,14 @@ class Shown:
         self._engine = engine
         self._display = display.get()
         self._artifact = progress_started(engine.progress.total)
-        self._cancel = CancelWatch(engine)
-        self._next_update = monotonic() + ARTIFACT_EVERY
+        self._watch = Watch(engine)
+        self._rhythm = Rhythm()
 
     def update(self, progress: Progress) -> None:
         self._display.show(progress)
-        self._cancel.look()
-        if monotonic() >= self._next_update:
+        self._watch.look()
+        if self._rhythm.due():
             progress_updated(self._artifact, progress.fraction)
-            self._next_update = monotonic() + ARTIFACT_EVERY
 
     def finish(self) -> None:
         self._display.show(self._engine.progress)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -292,6 +293,32 @@ def test_a_cancel_from_prefect_stops_the_run_and_it_can_be_resumed(evaluator: Ev
     assert after["state"]["type"] == "CANCELLED"
     assert run("flows.evaluate", "--resume", "cancelled", "--rate", "1000/s", **evaluator.environment).returncode == 0
     assert summary("cancelled")["items"]["scored"] == 300
+
+
+def test_a_run_is_paused_and_quickened_while_it_is_at_work(evaluator: Evaluator, prefect_api: str) -> None:
+    many("steered", 300)
+    command = [sys.executable, "-m", "flows.evaluate", *COMPLETENESS, "--run", "steered", "--rate", "10/s"]
+    quiet = {"stderr": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+    process = subprocess.Popen(command, env=os.environ | evaluator.environment, **quiet)
+
+    def sent() -> int:
+        return len(evaluator.submissions("What is steered"))
+
+    wait_until(lambda: sent() >= 10)
+    assert run("flows.control", "steered", "--pause").returncode == 0
+    wait_until(lambda: is_still(sent))
+    assert sent() < 300
+    told = run("flows.control", "steered", "--go", "--rate", "1000/s")
+    assert (told.returncode, "1000/s" in told.stderr) == (0, True)
+    assert process.wait(timeout=60) == 0
+    assert (summary("steered")["items"]["scored"], sent()) == (300, 300)
+
+
+def is_still(count: Callable[[], int], *, seconds: float = 2.0) -> bool:
+    """It does not change for so long."""
+    before = count()
+    time.sleep(seconds)
+    return count() == before
 
 
 def wait_until(happened: Any, *, limit: float = 60.0) -> None:

@@ -15,10 +15,10 @@ LOCAL = "fieval_tasks.local"
 
 LAYERS = """
 flows.command
-flows.collect
-flows.evaluate flows.explain
+flows.collect flows.fan_out
+flows.evaluate flows.explain flows.control
 flows.poll
-flows.laptop flows.cancelling flows.events
+flows.laptop flows.shared flows.watching flows.events
 fieval_tasks.tasks fieval_tasks.dataframe fieval_tasks.blocks
 fieval_tasks.display fieval_tasks.terminal
 fieval_tasks.conclusion
@@ -35,12 +35,12 @@ fieval_tasks.settlement
 fieval_tasks.submission fieval_tasks.polling fieval_tasks.orphans
 fieval_tasks.connections
 fieval_tasks.client fieval_tasks.intake fieval_tasks.recording fieval_tasks.breaker
-fieval_tasks.binding fieval_tasks.dataset fieval_tasks.quota fieval_tasks.store
+fieval_tasks.binding fieval_tasks.dataset fieval_tasks.permits fieval_tasks.quota fieval_tasks.store
 fieval_tasks.claims
 fieval_tasks.changes fieval_tasks.database
 fieval_tasks.schema
 fieval_tasks.pace fieval_tasks.prefect_server fieval_tasks.progress fieval_tasks.records fieval_tasks.statistics
-fieval_tasks.lanes fieval_tasks.limits fieval_tasks.values fieval_tasks.wire
+fieval_tasks.control fieval_tasks.lanes fieval_tasks.limits fieval_tasks.values fieval_tasks.wire
 fieval_tasks.plan fieval_tasks.templates
 fieval_tasks.dialect fieval_tasks.items fieval_tasks.policy fieval_tasks.gates
 fieval_tasks.errors

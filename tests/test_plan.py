@@ -160,9 +160,14 @@ def test_a_run_name_is_plain(name: str) -> None:
     assert EvaluationPlan(run=name).run == name
 
 
-@pytest.mark.parametrize("name", ["", "-a", ".hidden", "a/b", "../a", "a b", "é", "x" * 81, "a\n", "last"])
+@pytest.mark.parametrize("name", ["-a", ".hidden", "a/b", "../a", "a b", "é", "x" * 81, "a\n", "last"])
 def test_a_run_name_that_is_no_plain_name_or_stands_for_another_run_is_refused(name: str) -> None:
     assert "run" in problem(run=name)
+
+
+def test_an_empty_field_of_a_form_says_nothing() -> None:
+    empty = dict.fromkeys(("dataset", "connection", "base_url", "rate", "run", "resume", "store", "ambiguous"), "")
+    assert EvaluationPlan(**empty) == EvaluationPlan()
 
 
 def problem(**fields: Any) -> str:

@@ -179,6 +179,26 @@ def test_a_finished_run_resumed_sends_nothing_more(workplace: Path) -> None:
     assert (told("done"), summary("done")["requests"]) == before
 
 
+def test_a_flow_run_that_is_tried_again_carries_on_its_own_run(workplace: Path) -> None:
+    from fieval_tasks.store import Ledger, store_url
+    from flows.evaluate import evaluate
+
+    again = evaluate.with_options(retries=1)
+    with pytest.MonkeyPatch.context() as patched:
+        broken = iter([OSError("the report's disk is away")])
+
+        def publish(*_: Any) -> None:
+            if error := next(broken, None):
+                raise error
+
+        patched.setattr("flows.evaluate.publish", publish)
+        state = again(plan_of(dataset=dataset(workplace, ROWS)), return_state=True)
+    assert state.is_completed()
+    with Ledger(store_url()) as ledger:
+        [name] = ledger.names("")
+        assert ledger.run(name).submits == 4
+
+
 def test_a_plan_from_the_ui_arrives_as_json(workplace: Path) -> None:
     from flows.evaluate import evaluate
 

@@ -33,7 +33,7 @@ def prepared(tmp_path: Path) -> Iterator[Prepared]:
         rows = [(Item(n, f"id-{n}", n + 1, "tone", "tone", None, {"output": "x"}, f"{n}"), None) for n in range(3)]
         run = ledger.create(run, rows, chunk_size=3)
         ledger.apply("mine", [Sending((0, 1, 2)), Submitted(tuple(Ticket(n, f"e-{n}") for n in range(3)), NOON)])
-        yield Prepared(run, plan, ledger, Connection("local", open=_nowhere))
+        yield Prepared(run, plan, ledger, Connection("local", "local", open=_nowhere))
 
 
 def _nowhere() -> Any:

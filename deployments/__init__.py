@@ -1,0 +1,1 @@
+"""When it happens: schedules, a work pool, automations."""

@@ -1,0 +1,66 @@
+"""`python -m deployments`: register everything on a Prefect API, or serve it from one process."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from fieval_tasks.errors import ExitCode, FievalError, PlanError
+from fieval_tasks.prefect_server import configured_api, is_healthy
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit code: 0, 2 for bad input, 4 where Prefect can't do it, 130 after Ctrl-C."""
+    options = _parser().parse_args(arguments)
+    try:
+        api_in_use()
+        _set_up(options) if options.command == "setup" else _serve(options)
+    except FievalError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    return ExitCode.OK
+
+
+def _set_up(options: argparse.Namespace) -> None:
+    from deployments.registration import register_all
+
+    for line in register_all(notify=options.notify, keys=options.save_keys, shared_limit=options.shared_limit):
+        print(line, flush=True)
+
+
+def _serve(options: argparse.Namespace) -> None:
+    from deployments.serving import serve_all
+
+    serve_all(limit=options.limit)
+
+
+def api_in_use() -> str:
+    """The Prefect API's address. Raises PlanError where none is set, or it does not answer."""
+    url = configured_api()
+    if url is None:
+        raise PlanError(
+            "no Prefect API is set: start one with `prefect server start` and set it with "
+            "`prefect config set PREFECT_API_URL=http://127.0.0.1:4200/api`"
+        )
+    if not is_healthy(url, timeout=10.0):
+        raise PlanError(f"the Prefect API at {url} does not answer: start it, or set another as PREFECT_API_URL")
+    return url
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m deployments", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    setup = commands.add_parser("setup", help="blocks, work pool, deployments and automations; again: what has changed")
+    setup.add_argument("--notify", metavar="TYPE/NAME", help="a saved notification block, such as slack-webhook/team")
+    setup.add_argument("--save-keys", metavar="NAME", help="save FI_API_KEY and FI_SECRET_KEY in a block of that name")
+    setup.add_argument("--shared-limit", metavar="NAME=N/s", help="a pace for all runs that name it: futureagi=200/s")
+    serving = commands.add_parser("serve", help="the same deployments from this process, without a work pool")
+    serving.add_argument("--limit", type=int, default=4, metavar="N", help="flow runs at the same time (default 4)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

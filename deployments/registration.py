@@ -1,0 +1,151 @@
+"""All that Prefect must know before the first nightly run. Doing it again brings it up to date."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import (
+    GlobalConcurrencyLimitCreate,
+    GlobalConcurrencyLimitUpdate,
+    WorkPoolCreate,
+)
+from prefect.events.actions import SendNotification
+from prefect.events.schemas.automations import Automation, AutomationCore
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+from prefect.workers.process import ProcessWorker
+
+from deployments.definitions import PREFECT_FILE, automations, deployments, pools
+from fieval_tasks.blocks import EvaluationJob, FutureAGICredentials
+from fieval_tasks.client import Credentials
+from fieval_tasks.errors import PlanError, RunStopped
+from fieval_tasks.plan import parse_rate
+
+
+def register_all(
+    *, notify: str | None = None, keys: str | None = None, shared_limit: str | None = None
+) -> Iterator[str]:
+    """Make or update everything, and tell what was done, a line each.
+
+    `notify` is a saved notification block, TYPE/NAME; `keys` names the block to save the environment's keys in;
+    `shared_limit` is a pace that all runs which name it share, NAME=N/s. Raises PlanError before anything is made.
+    """
+    with get_client(sync_client=True) as client:
+        block_id = None if notify is None else _notification_block(client, notify)
+        limit = None if shared_limit is None else _limit(shared_limit)
+        yield from _blocks(keys)
+        if limit is not None:
+            yield _shared_limit(client, limit)
+        yield from (_pool(client, name) for name in pools())
+        yield from _deployments()
+        yield from (_automation(client, said, block_id) for said in automations())
+
+
+def _notification_block(client: SyncPrefectClient, slug: str) -> UUID:
+    block_type, _, name = slug.partition("/")
+    if not block_type or not name:
+        raise PlanError(f"--notify {slug!r}: expected TYPE/NAME, such as slack-webhook/team")
+    try:
+        document = client.read_block_document_by_name(name, block_type, include_secrets=False)
+    except ObjectNotFound as error:
+        raise PlanError(
+            f"--notify {slug!r}: there is no such block: make it in the Prefect UI (Blocks), under one of its types for "
+            f"notifications, such as slack-webhook, ms-teams-webhook or custom-webhook"
+        ) from error
+    return document.id
+
+
+def _blocks(keys: str | None) -> Iterator[str]:
+    for block in (FutureAGICredentials, EvaluationJob):
+        block.register_type_and_schema(_sync=True)  # type: ignore[call-arg]  # Prefect's own switch
+        yield f"block type {block.get_block_type_slug()}: registered"
+    if keys is not None:
+        _credentials().save(keys, overwrite=True, _sync=True)  # type: ignore[call-arg]
+        yield f"block futureagi-credentials/{keys}: saved, with the keys of the environment"
+
+
+def _credentials() -> FutureAGICredentials:
+    found = Credentials.from_environment()
+    return FutureAGICredentials(
+        api_key=found.api_key,  # type: ignore[arg-type]  # pydantic hides it
+        secret_key=found.secret_key,  # type: ignore[arg-type]
+        base_url=found.base_url,
+        workspace_id=found.workspace_id or "",
+        organization_id=found.organization_id or "",
+    )
+
+
+def _limit(text: str) -> GlobalConcurrencyLimitCreate:
+    """`futureagi=200/s` -> a limit that lets two seconds' worth gather."""
+    name, _, pace = text.partition("=")
+    try:
+        rate = parse_rate(pace)
+        return GlobalConcurrencyLimitCreate(name=name, limit=max(1, round(2 * rate)), slot_decay_per_second=rate)
+    except ValueError as error:
+        raise PlanError(f"--shared-limit {text!r}: expected NAME=N/s or NAME=N/min, such as futureagi=200/s") from error
+
+
+def _shared_limit(client: SyncPrefectClient, limit: GlobalConcurrencyLimitCreate) -> str:
+    told = f"{limit.slot_decay_per_second:g} requests a second"
+    try:
+        client.create_global_concurrency_limit(limit)
+    except ObjectAlreadyExists:
+        pace = GlobalConcurrencyLimitUpdate(limit=limit.limit, slot_decay_per_second=limit.slot_decay_per_second)
+        client.update_global_concurrency_limit(limit.name, pace)
+        return f"shared limit {limit.name}: updated, {told}"
+    return f"shared limit {limit.name}: created, {told}"
+
+
+def _pool(client: SyncPrefectClient, name: str) -> str:
+    template = ProcessWorker.get_default_base_job_template()
+    try:
+        client.create_work_pool(WorkPoolCreate(name=name, type="process", base_job_template=template))
+    except ObjectAlreadyExists:
+        return f"work pool {name}: there already, left as it is"
+    return f"work pool {name}: created"
+
+
+def _deployments() -> Iterator[str]:
+    """By Prefect's own command, so that the file means here what it means there."""
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(PREFECT_FILE)]
+    here = {**os.environ, "PWD": os.getcwd()}  # which the file names as the folder to run in
+    done = subprocess.run(command, env=here, capture_output=True, text=True)
+    if done.returncode:
+        raise RunStopped(f"prefect deploy failed:\n{done.stdout}{done.stderr}".strip())
+    yield from (f"deployment {definition.flow}/{definition.name}: deployed" for definition in deployments())
+
+
+def _automation(client: SyncPrefectClient, said: Mapping[str, Any], block_id: UUID | None) -> str:
+    there = next(iter(client.read_automations_by_name(said["name"])), None)
+    block_id = block_id or _block_of(there)
+    if any(_notifies(action) for action in said["actions"]) and block_id is None:
+        return f"automation {said['name']}: left out, for it needs --notify TYPE/NAME, a saved notification block"
+    wanted = AutomationCore.model_validate({**said, "actions": [_with_block(a, block_id) for a in said["actions"]]})
+    if there is None:
+        client.create_automation(wanted)
+        return f"automation {said['name']}: created"
+    return _updated(client, there, wanted)
+
+
+def _block_of(there: Automation | None) -> UUID | None:
+    actions = there.actions if there else ()
+    return next((action.block_document_id for action in actions if isinstance(action, SendNotification)), None)
+
+
+def _updated(client: SyncPrefectClient, there: Automation, wanted: AutomationCore) -> str:
+    wanted = wanted.model_copy(update={"enabled": there.enabled})  # somebody may have switched it off
+    client.update_automation(there.id, wanted)
+    return f"automation {wanted.name}: updated{'' if there.enabled else ', and still switched off'}"
+
+
+def _with_block(action: Mapping[str, Any], block_id: UUID | None) -> dict[str, Any]:
+    return {**action, "block_document_id": block_id} if _notifies(action) else dict(action)
+
+
+def _notifies(action: Mapping[str, Any]) -> bool:
+    return bool(action["type"] == "send-notification")

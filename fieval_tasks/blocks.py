@@ -1,0 +1,281 @@
+"""Prefect blocks: the platform's keys, and an evaluation as a job to trigger now and wait for anywhere."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from time import monotonic
+from typing import Any, TypeVar
+
+import httpx
+from prefect._internal.compatibility.async_dispatch import async_dispatch  # as Prefect's own integrations do
+from prefect.blocks.abstract import CredentialsBlock, JobBlock, JobRun
+from prefect.client.orchestration import get_client
+from prefect.runtime import flow_run
+from pydantic import ConfigDict, Field, HttpUrl, SecretStr, ValidationError, field_validator
+
+from fieval_tasks.client import CLOUD, Credentials, EvalClient, checked_url
+from fieval_tasks.conclusion import Ended, conclude
+from fieval_tasks.engine import SUBMITTERS, current
+from fieval_tasks.errors import FievalError, Interrupted, PlanError, RunStopped
+from fieval_tasks.plan import EvaluationPlan, Mode
+from fieval_tasks.preparation import Prepared, prepared
+from fieval_tasks.progress import Progress
+
+T = TypeVar("T")
+
+_LOGO = HttpUrl("https://github.com/future-agi.png")
+_DOCUMENTATION = HttpUrl("https://docs.futureagi.com/docs/evaluation")
+
+
+class FutureAGICredentials(CredentialsBlock):
+    """Keys of the Future AGI platform and where they are for."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    _block_type_name = "Future AGI Credentials"
+    _block_type_slug = "futureagi-credentials"
+    _logo_url = _LOGO
+    _documentation_url = _DOCUMENTATION
+    _description = "Keys of the Future AGI platform, or of a server of your own, and where they are for."
+    _code_example = """\
+```python
+from fieval_tasks.blocks import FutureAGICredentials
+
+credentials = FutureAGICredentials.load("prod")
+async with credentials.get_client() as client:
+    verdict = await client.evaluate("toxicity", {"output": "You are great."}, model="turing_flash")
+```"""
+
+    api_key: SecretStr = Field(title="API key", description="FI_API_KEY, from the platform's settings")
+    secret_key: SecretStr = Field(title="Secret key", description="FI_SECRET_KEY, shown beside it")
+    base_url: str = Field(
+        default=CLOUD, title="Base URL", description="The cloud's; a self-hosted server is often http://localhost:8000"
+    )
+    workspace_id: str = Field(default="", title="Workspace id", description="Empty: the keys' own")
+    organization_id: str = Field(default="", title="Organisation id", description="Empty: the keys' own")
+
+    @field_validator("api_key", "secret_key")
+    @classmethod
+    def _key_fits_a_header(cls, value: SecretStr) -> SecretStr:
+        _fits_a_header(value.get_secret_value())
+        return value
+
+    @field_validator("workspace_id", "organization_id")
+    @classmethod
+    def _id_fits_a_header(cls, value: str) -> str:
+        return value and _fits_a_header(value)
+
+    @field_validator("base_url")
+    @classmethod
+    def _base_url_is_an_address(cls, value: str) -> str:
+        try:
+            return checked_url(value)
+        except PlanError as error:
+            raise ValueError(str(error)) from error
+
+    def credentials(self) -> Credentials:
+        """The keys, for a client of this package."""
+        return Credentials(
+            api_key=self.api_key.get_secret_value(),
+            secret_key=self.secret_key.get_secret_value(),
+            base_url=self.base_url,
+            workspace_id=self.workspace_id or None,
+            organization_id=self.organization_id or None,
+        )
+
+    def get_client(self, *, connections: int = 100) -> EvalClient:
+        """A client of the evaluation API, to be used as an async context manager."""
+        return EvalClient(self.credentials(), connections=connections)
+
+
+def _fits_a_header(text: str) -> str:
+    if not text or not all("!" <= letter <= "~" for letter in text):
+        raise ValueError(
+            "it is empty, or holds a space, a curly quote or the like, which no key or id has: copy it again"
+        )
+    return text
+
+
+def load_credentials(name: str) -> Credentials:
+    """The keys in the block of that name. Raises PlanError where there is none, and RunStopped without a Prefect API."""
+    known = _saved_credentials()
+    if name not in known:
+        has = f"there are: {', '.join(known)}" if known else "there is none yet"
+        raise PlanError(
+            f"--connection {name!r} is neither local nor env, nor a saved block of keys ({has}): make it in the Prefect "
+            f"UI (Blocks, Future AGI Credentials), or in Python with FutureAGICredentials(...).save({name!r})"
+        )
+    return _loaded(name).credentials()
+
+
+def _loaded(name: str) -> FutureAGICredentials:
+    try:
+        block = FutureAGICredentials.load(name, _sync=True)  # type: ignore[call-arg]  # Prefect's own switch
+    except RuntimeError as error:
+        if not isinstance(error.__cause__, ValidationError):
+            raise
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.__cause__.errors())
+        raise PlanError(f"the block of keys {name!r} can't be used: {wrong}") from None  # the UI's form takes anything
+    assert isinstance(block, FutureAGICredentials)
+    return block
+
+
+def _saved_credentials() -> list[str]:
+    slug = FutureAGICredentials.get_block_type_slug()
+    try:
+        with get_client(sync_client=True) as client:
+            found = client.read_block_documents_by_type(block_type_slug=slug, include_secrets=False)
+    except httpx.HTTPError as error:
+        raise RunStopped(f"the Prefect API, which keeps the block of keys, can't be asked ({error})") from error
+    return sorted(document.name for document in found if document.name)
+
+
+class EvaluationRun(JobRun[dict[str, Any]]):
+    """A run that was triggered. It knows only the run's name and its ledger, so that any process can wait for it."""
+
+    def __init__(self, run_id: str, *, store: str | None = None) -> None:
+        """`store`: the ledger's URL; None: FIEVAL_STORE_URL, else the one in the working folder."""
+        self.run_id = run_id
+        self.store = store
+        self._summary: dict[str, Any] | None = None
+
+    def __repr__(self) -> str:
+        return f"EvaluationRun({self.run_id!r}, store={self.store!r})"
+
+    async def await_for_completion(self) -> None:
+        """`wait_for_completion`, for async callers."""
+        await self.aside(self._wait)
+
+    @async_dispatch(await_for_completion)
+    def wait_for_completion(self) -> None:  # type: ignore[override]  # a Logger, by a slip of Prefect's
+        """Ask for the verdicts until each item has one or is past its time, and write the run's files.
+
+        Raises RunStopped where the run can't go on. A failed gate is no error here: the result says it.
+        """
+        self._wait()
+
+    async def afetch_result(self) -> dict[str, Any]:
+        """`fetch_result`, for async callers."""
+        return await self.aside(self._fetch)
+
+    @async_dispatch(afetch_result)
+    def fetch_result(self) -> dict[str, Any]:  # type: ignore[override]  # Prefect's is async only
+        """The summary, as in summary.json. Before the run was waited for, it is how things stand now."""
+        return self._fetch()
+
+    def submit(self) -> None:
+        """Send every item that was not sent yet. Raises RunStopped where that can't go on."""
+        with self._at_work() as run, run.engine(Mode.SUBMIT) as engine, ThreadPoolExecutor(SUBMITTERS) as threads:
+            sent = sum(threads.map(engine.submit_chunk, engine.to_submit()))
+            notices = engine.notices
+        for line in (*notices, f"{sent:,} items submitted"):
+            self.logger.info("run %s: %s", self.run_id, line)
+
+    def _wait(self) -> None:
+        began = monotonic()
+        with self._at_work() as run:
+            with run.engine(Mode.ASYNC) as engine:
+                engine.settle(_unseen)
+                while engine.wait_for_others(_unseen):
+                    engine.settle(_unseen)
+                ended = Ended(notices=engine.notices)
+            outcome = conclude(run, ended, seconds=monotonic() - began)
+        self._summary = outcome.report.summary.to_json()
+        self.logger.info("run %s: %s", self.run_id, outcome.message)
+
+    def _fetch(self) -> dict[str, Any]:
+        if self._summary is not None:
+            return self._summary
+        with prepared(self._plan) as run:
+            return conclude(run, Ended(), seconds=0.0).report.summary.to_json()
+
+    @contextmanager
+    def _at_work(self) -> Iterator[Prepared]:
+        with prepared(self._plan) as run:
+            run.ledger.started(self.run_id, flow_run_id=flow_run.id or run.run.flow_run_id)
+            try:
+                yield run
+            except FievalError as error:
+                raise RunStopped(f"{error}; to carry on: {run.resume_command}") from error
+
+    @property
+    def _plan(self) -> EvaluationPlan:
+        return EvaluationPlan(resume=self.run_id, store=self.store)
+
+    async def aside(self, work: Callable[[], T]) -> T:
+        """Work that blocks, in a thread of its own; where the caller is cancelled, it ends in order."""
+        try:
+            return await asyncio.to_thread(work)
+        except asyncio.CancelledError:
+            if (engine := current(self.run_id)) is not None:
+                engine.stop(Interrupted("cancelled"))
+            raise
+
+
+class EvaluationJob(JobBlock[dict[str, Any]]):
+    """An evaluation, kept in Prefect under a name: triggered in one place, waited for in any other."""
+
+    _block_type_name = "Future AGI Evaluation"
+    _block_type_slug = "futureagi-evaluation"
+    _logo_url = _LOGO
+    _documentation_url = _DOCUMENTATION
+    _description = "Submits a dataset to Future AGI evaluations; its run is waited for here or anywhere else."
+    _code_example = """\
+```python
+from fieval_tasks.blocks import EvaluationJob
+
+run = EvaluationJob.load("answers").trigger()  # everything is submitted
+run.wait_for_completion()
+summary = run.fetch_result()
+```"""
+
+    plan: EvaluationPlan = Field(
+        title="Plan", description="What is evaluated, and how. Its mode says nothing here: a job always submits first"
+    )
+    credentials: FutureAGICredentials | None = Field(
+        default=None, title="Credentials", description="A saved block of keys; empty: the plan's connection"
+    )
+
+    async def atrigger(self) -> EvaluationRun:
+        """`trigger`, for async callers."""
+        run = await asyncio.to_thread(self._begun)
+        await run.aside(run.submit)
+        return run
+
+    @async_dispatch(atrigger)
+    def trigger(self) -> EvaluationRun:  # type: ignore[override]  # Prefect's is async only
+        """Submit everything, and come back without waiting for a verdict.
+
+        Raises PlanError, with every problem, before anything is sent, and RunStopped where the run can't go on.
+        """
+        run = self._begun()
+        run.submit()
+        return run
+
+    def _begun(self) -> EvaluationRun:
+        with prepared(self._whole_plan) as run:
+            for line in run.described():
+                self.logger.info(line)
+            return EvaluationRun(run.run.run_id, store=self.plan.store)
+
+    @property
+    def _whole_plan(self) -> EvaluationPlan:
+        """The plan with its keys' name: whoever works on the run later has only the plan."""
+        plan = self.plan.model_copy(update={"mode": Mode.ASYNC})
+        if self.credentials is None:
+            return plan
+        name = self.credentials._block_document_name
+        if name is None:
+            raise PlanError("the credentials of this job are not saved: save them first, under a name to find them by")
+        if self.plan.connection not in (None, name):
+            raise PlanError(
+                f"the plan's connection is {self.plan.connection!r} and the credentials are {name!r}: keep one"
+            )
+        return plan.model_copy(update={"connection": name})
+
+
+def _unseen(_: Progress) -> None:
+    return

@@ -1,0 +1,299 @@
+"""One run as shards over a work pool: the flow, the flow of a shard, and `python -m flows.fan_out`."""
+
+from __future__ import annotations
+
+if __name__ == "__main__":
+    import sys
+
+    from flows.command import fan_out_command
+
+    sys.exit(fan_out_command())
+
+from collections.abc import Iterator
+from time import monotonic, sleep
+from types import TracebackType
+from typing import Annotated, Any
+from uuid import UUID
+
+from prefect import State, flow, get_run_logger
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound
+from prefect.futures import PrefectFuture
+from prefect.runtime import flow_run
+from prefect.states import Cancelled, Cancelling, Completed, Crashed, Failed
+from prefect.task_runners import ThreadPoolTaskRunner
+from pydantic import Field
+
+from fieval_tasks.conclusion import Ended, conclude
+from fieval_tasks.display import display
+from fieval_tasks.engine import SUBMITTERS, Engine, Share
+from fieval_tasks.errors import FievalError, Interrupted, PlanError, RunStopped
+from fieval_tasks.items import State as ItemState
+from fieval_tasks.plan import MOST_SHARDS, SHARD_DEPLOYMENT, EvaluationPlan, Mode
+from fieval_tasks.preparation import Prepared, prepared
+from fieval_tasks.progress import Progress
+from fieval_tasks.report.artifacts import progress_started, progress_updated
+from fieval_tasks.tasks import submit_rest
+from flows.evaluate import cancelled, finish, published, run_name, start_submitting
+from flows.poll import poll_evaluations
+from flows.shared import shared_limit
+from flows.watching import Rhythm
+
+BEGIN_WITHIN = 600.0
+"""Seconds in which a worker has to take up the first shard."""
+QUIET = 90.0
+"""Seconds without a live claim after which shards that still count as running are given up: longer than a lease."""
+LAST_WORDS = 30.0
+"""Seconds that shards get, once everything has its verdict, to say that they have ended."""
+LOOK = 1.0
+"""Seconds between two looks at the ledger."""
+
+
+# -- the whole run -----------------------------------------------------------------------------------------------------
+
+
+@flow(name="fan-out", flow_run_name=run_name, persist_result=False)
+def fan_out(
+    plan: EvaluationPlan,
+    shards: Annotated[
+        int, Field(ge=1, le=MOST_SHARDS, title="Shards", description="Flow runs that share the work")
+    ] = 3,
+    deployment: Annotated[str, Field(title="Deployment", description="Of the flow evaluate-shard")] = SHARD_DEPLOYMENT,
+) -> State[None]:
+    """Share a run out to flow runs on a work pool, follow them, and publish the one report."""
+    try:
+        if plan.shared_limit:
+            shared_limit(plan.shared_limit).close()  # what is wrong with it is said once, before anything starts
+        with prepared(plan, flow_run_id=flow_run.id, processes=shards) as run:
+            for line in run.described():
+                get_run_logger().info(line)
+            return shared_out(run, shards, deployment)
+    except FievalError as error:
+        return Failed(message=str(error))
+
+
+def shared_out(run: Prepared, shards: int, deployment: str) -> State[None]:
+    """Have a prepared run worked on by shards, and publish what it came to."""
+    began = monotonic()
+    run.ledger.started(run.run.run_id, flow_run_id=flow_run.id)
+    with Team(shard_plan(run), shards, deployment) as team:
+        ended = follow(run, team)
+    if isinstance(ended.stopped, Interrupted):
+        return cancelled(run, seconds=monotonic() - began)
+    return published(run, conclude(run, ended, seconds=monotonic() - began))
+
+
+def shard_plan(run: Prepared) -> dict[str, Any]:
+    """The plan by which a shard works on the run, as a flow parameter. A store with a password is not named in it:
+    the workers have it as FIEVAL_STORE_URL."""
+    store = None if "***" in run.ledger.name else run.ledger.name
+    update = {"resume": run.run.run_id, "store": store, "retry_failed": False, "output": None}
+    return run.plan.model_copy(update=update).model_dump(mode="json", exclude_defaults=True)
+
+
+def follow(run: Prepared, team: Team) -> Ended:
+    """Wait until the shards have done all they can; how it ended."""
+    shown = Shown(run)
+    try:
+        for _ in rounds(run, team):
+            shown.update()
+    except FievalError as error:
+        team.cancel()
+        return Ended(error, team.notices)
+    finally:
+        shown.update(last=True)
+    stopped = None if run.ledger.unfinished_chunks(run.run.run_id) == [] else team.stopped
+    return Ended(stopped, team.notices)
+
+
+def rounds(run: Prepared, team: Team) -> Iterator[None]:
+    """One for each look, until there is nothing more to wait for. Raises what stops the run."""
+    began = last_sign = monotonic()
+    while not team.has_ended:
+        yield
+        now = monotonic()
+        if run.plan.timeout is not None and now - began > run.plan.timeout:
+            raise RunStopped("the time given by --timeout is over")
+        if now - began > BEGIN_WITHIN and not team.has_begun:
+            raise RunStopped(
+                f"no worker took up a shard within {BEGIN_WITHIN:.0f} s: is one running for the work pool?"
+            )
+        if not team.has_begun or run.worked_on_by_others():
+            last_sign = now
+        is_done = not run.ledger.unfinished_chunks(run.run.run_id)
+        if now - last_sign > (LAST_WORDS if is_done else QUIET):
+            return
+        sleep(LOOK)
+        team.look(at_once=is_done)
+
+
+class Shown:
+    """How far the run is, in the terminal and as a live artifact."""
+
+    def __init__(self, run: Prepared) -> None:
+        self._run = run
+        self._artifact = progress_started(run.run.total, run_id=run.run.run_id)
+        self._rhythm = Rhythm()
+
+    def update(self, *, last: bool = False) -> None:
+        counts = self._run.ledger.counts(self._run.run.run_id)
+        progress = Progress(
+            total=sum(counts.values()),
+            scored=counts[ItemState.SCORED],
+            failed=counts[ItemState.FAILED],
+            waiting=counts[ItemState.SUBMITTED],
+        )
+        display.get().show(progress)
+        if last or self._rhythm.due():
+            progress_updated(self._artifact, progress.fraction)
+
+
+class Team:
+    """The flow runs that share a run: started with the block, and none left behind after it."""
+
+    def __init__(self, plan: dict[str, Any], shards: int, deployment: str) -> None:
+        self._plan = plan
+        self._shards = shards
+        self._deployment = deployment
+        self._states: dict[UUID, State[Any]] = {}
+        """Of each shard, when it was last looked at."""
+        self._own = UUID(str(flow_run.id))
+        self._rhythm = Rhythm()
+
+    def __enter__(self) -> Team:
+        try:
+            for number in range(1, self._shards + 1):
+                started = self._started(number)
+                self._states[started.id] = started.state
+        except ObjectNotFound as error:
+            raise PlanError(
+                f"there is no deployment {self._deployment!r} of the flow evaluate-shard: `python -m deployments setup` "
+                f"makes {SHARD_DEPLOYMENT}; --deployment names another"
+            ) from error
+        return self
+
+    def _started(self, number: int) -> Any:
+        return run_deployment(
+            self._deployment,
+            parameters={"plan": self._plan, "shard": number, "of": self._shards},
+            timeout=0,
+            idempotency_key=f"{self._own}-{flow_run.run_count}-{number}",
+        )
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            return self.cancel()
+        for shard, state in self._states.items():
+            if state.is_running():
+                self._set(shard, Crashed(message="nothing was heard of it any more; the other shards carried on"))
+            elif not state.is_final() and not state.is_cancelling():
+                self._set(shard, Cancelling(message="the run was over before a worker took it up"))
+
+    def cancel(self) -> None:
+        """Have the shards end soon; what they know is in the ledger."""
+        for shard, state in list(self._states.items()):
+            if not state.is_final():
+                self._states[shard] = self._set(shard, Cancelling(message="the run that it belongs to was stopped"))
+
+    def _set(self, shard: UUID, state: State[Any]) -> State[Any]:
+        with get_client(sync_client=True) as client:
+            client.set_flow_run_state(shard, state, force=state.is_crashed())
+        return state
+
+    def look(self, *, at_once: bool = False) -> None:
+        """Ask Prefect, now and then, how the shards are. Raises Interrupted once the run is to be cancelled."""
+        if not self._rhythm.due() and not at_once:
+            return
+        wanted = FlowRunFilter(id=FlowRunFilterId(any_=[self._own, *self._states]))
+        with get_client(sync_client=True) as client:
+            found = {run.id: run.state for run in client.read_flow_runs(flow_run_filter=wanted) if run.state}
+        own = found.pop(self._own)
+        self._states.update(found)
+        if own.is_cancelling() or own.is_cancelled():
+            raise Interrupted("cancelled in Prefect")
+
+    @property
+    def has_begun(self) -> bool:
+        return any(not state.is_scheduled() and not state.is_pending() for state in self._states.values())
+
+    @property
+    def has_ended(self) -> bool:
+        return all(state.is_final() for state in self._states.values())
+
+    @property
+    def stopped(self) -> FievalError | None:
+        """What kept the shards from finishing the run, if anything did."""
+        states = self._states.values()
+        told = next((str(state.message) for state in states if state.is_failed() and state.message), None)
+        if told is not None:
+            return RunStopped(told.splitlines()[0])
+        if any(state.is_cancelled() for state in states):
+            return Interrupted("a shard was cancelled")
+        return None if self.has_ended and not self._lost else RunStopped("its shards ended before it did")
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What a reader of the report must know: what came up in the shards, and which were lost."""
+        told = [line for state in self._states.values() for line in str(state.message or "").splitlines()[1:]]
+        lost = f"{self._lost} of {self._shards} shards ended before their time: the others carried on what they left"
+        return (*dict.fromkeys(told), *([lost] if self._lost else []))
+
+    @property
+    def _lost(self) -> int:
+        return sum(state.is_crashed() or state.is_running() for state in self._states.values())
+
+
+# -- a shard -----------------------------------------------------------------------------------------------------------
+
+
+@flow(
+    name="evaluate-shard",
+    flow_run_name="{plan.resume}-{shard}-of-{of}",
+    task_runner=ThreadPoolTaskRunner(max_workers=SUBMITTERS),  # type: ignore[arg-type]
+    persist_result=False,
+)
+def evaluate_shard(plan: EvaluationPlan, shard: int, of: int) -> State[None]:
+    """Work on a run that others work on too: first on its own part, then on what nobody does. It concludes nothing."""
+    try:
+        with prepared(plan) as run:
+            ended = work_together(run, Share(shard - 1, of))
+    except FievalError as error:
+        return Failed(message=str(error))
+    told = "\n".join((str(ended.stopped or "nothing is left to do"), *ended.notices))
+    if isinstance(ended.stopped, Interrupted):
+        return Cancelled(message=told)
+    return Failed(message=told) if ended.stopped else Completed(message=told)
+
+
+def work_together(run: Prepared, share: Share) -> Ended:
+    """Work on the run until nobody works on it any more, or something stops it."""
+    with run.engine(share=share) as engine:
+        try:
+            work_round(engine, run.plan.mode)
+            while engine.wait_for_others(display.get().show):
+                work_round(engine, run.plan.mode)
+        except FievalError as error:
+            engine.stop(error)
+            return Ended(error, engine.notices)
+        return Ended(notices=engine.notices)
+
+
+def work_round(engine: Engine, mode: Mode) -> None:
+    """Submit what is this shard's, then what nobody works on, and settle it all meanwhile. Raises what stops the run."""
+    submissions = start_submitting(engine)
+    submissions.append(start_helping(engine))
+    if mode is Mode.ASYNC:
+        poll_evaluations(engine.run.run_id)
+    finish(submissions, engine, polls_later=mode is Mode.SYNC)
+
+
+def start_helping(engine: Engine) -> PrefectFuture[int]:
+    """One task for all that others have not come to, or have left behind."""
+    engine.expect(1)
+    helping = submit_rest.submit(engine.run.run_id)
+    helping.add_done_callback(lambda _: engine.chunk_done())
+    return helping

@@ -1,0 +1,76 @@
+"""A run that is at work listens: to a cancel from the Prefect UI or CLI, and to the variable that steers it.
+
+Where no worker stands behind a run, nobody else would notice a cancel.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+from uuid import UUID
+
+from prefect import get_run_logger
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.runtime import flow_run
+
+from fieval_tasks.control import VARIABLE, Control, control_of
+from fieval_tasks.engine import Engine
+from fieval_tasks.errors import Interrupted, PlanError
+
+AT_FIRST = 5.0
+"""Seconds between two looks."""
+SHARE = 40
+"""In a long run, a look each time it is a fortieth older: so that calls to Prefect stay few."""
+
+
+class Rhythm:
+    """Now and then."""
+
+    def __init__(self) -> None:
+        self._began = monotonic()
+        self._next = self._began + AT_FIRST
+
+    def due(self) -> bool:
+        now = monotonic()
+        if now < self._next:
+            return False
+        self._next = now + max(AT_FIRST, (now - self._began) / SHARE)
+        return True
+
+
+class Watch:
+    """Stops an engine once its flow run is to be cancelled, and has it do as the variable says."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._flow_runs = [UUID(i) for i in (flow_run.id, flow_run.parent_flow_run_id) if i]
+        self._rhythm = Rhythm()
+        self._control = Control()
+        self._complaint: str | None = None
+
+    def look(self) -> None:
+        """Ask Prefect, now and then."""
+        if not self._rhythm.due():
+            return
+        with get_client(sync_client=True) as client:
+            if any(_is_cancelled(client, one) for one in self._flow_runs):
+                self._engine.stop(Interrupted("cancelled in Prefect"))
+            variable = client.read_variable_by_name(VARIABLE)
+        self._do_as_told(None if variable is None else variable.value)
+
+    def _do_as_told(self, variable: object) -> None:
+        try:
+            wanted = control_of(self._engine.run.run_id, variable)
+        except PlanError as error:  # somebody's slip of the pen must not end the run: it goes on as before
+            if str(error) != self._complaint:
+                get_run_logger().warning("%s; the run goes on as it was", error)
+            self._complaint = str(error)
+            return
+        if wanted != self._control:
+            get_run_logger().info("from now on: %s", wanted)
+            self._engine.control(wanted)
+            self._control = wanted
+
+
+def _is_cancelled(client: SyncPrefectClient, flow_run_id: UUID) -> bool:
+    state = client.read_flow_run(flow_run_id).state
+    return state is not None and (state.is_cancelling() or state.is_cancelled())

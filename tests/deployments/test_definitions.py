@@ -1,0 +1,79 @@
+"""prefect.yaml and the automations mean what they say, before any server sees them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from deployments.definitions import PREFECT_FILE, Definition, automations, deployments, pools
+
+ROOT = Path(__file__).parents[2]
+TAG = "fieval"
+
+
+def test_prefect_deploy_finds_the_file_where_it_looks() -> None:
+    assert (ROOT / "prefect.yaml").resolve() == PREFECT_FILE
+
+
+def test_a_nightly_run_and_a_collector_go_to_one_pool() -> None:
+    assert [f"{one.flow}/{one.name}" for one in deployments()] == ["evaluate/nightly", "collect/every-10-minutes"]
+    assert pools() == ["fieval"]
+
+
+@pytest.mark.parametrize("definition", deployments(), ids=lambda one: one.name)
+def test_the_entry_point_is_a_flow_that_takes_the_parameters(prefect_home: Path, definition: Definition) -> None:
+    from prefect.flows import Flow, load_flow_from_entrypoint
+
+    flow: Flow[..., Any] = load_flow_from_entrypoint(definition.entrypoint, use_placeholder_flow=False)
+    assert flow.name == definition.flow
+    flow.validate_parameters(dict(definition.parameters))
+
+
+@pytest.mark.parametrize("definition", deployments(), ids=lambda one: one.name)
+def test_serving_has_the_same_schedules_tags_and_limits(prefect_home: Path, definition: Definition) -> None:
+    from deployments.serving import served
+
+    deployment = served(definition)
+    assert (deployment.name, deployment.entrypoint) == (definition.name, definition.entrypoint)
+    assert set(deployment.tags) == set(definition.tags) >= {TAG}
+    assert deployment.concurrency_limit == definition.limit == 1
+    assert deployment.concurrency_options is not None
+    assert deployment.concurrency_options.collision_strategy.value == definition.collision
+    [schedule] = deployment.schedules or []
+    [said] = definition.schedules
+    assert str(said.get("cron") or said["interval"]) in str(schedule.schedule) or "0:10:00" in str(schedule.schedule)
+
+
+@pytest.mark.parametrize("said", automations(), ids=lambda said: str(said["name"]))
+def test_every_field_of_an_automation_is_one_that_prefect_knows(prefect_home: Path, said: dict[str, Any]) -> None:
+    from prefect.events.schemas.automations import AutomationCore
+
+    block = {"block_document_id": str(uuid4())}
+    actions = [action | (block if action["type"] == "send-notification" else {}) for action in said["actions"]]
+    automation = AutomationCore.model_validate(said | {"actions": actions})
+    assert set(said) <= set(AutomationCore.model_fields)
+    assert set(said["trigger"]) <= set(type(automation.trigger).model_fields)
+    for action, read in zip(said["actions"], automation.actions, strict=True):
+        assert set(action) <= set(type(read).model_fields)
+
+
+def test_notifications_listen_to_events_that_runs_emit(prefect_home: Path) -> None:
+    from flows.events import ENDED, GATES
+
+    listening = [said for said in automations() if said["actions"][0]["type"] == "send-notification"]
+    heard = {event for said in listening for event in said["trigger"]["expect"]}
+    assert heard == {"fieval.run.stopped", "fieval.gate.failed", "fieval.gate.undecided"}
+    assert heard <= {*ENDED.values(), *GATES.values()}
+    assert {said["trigger"]["match"]["prefect.resource.id"] for said in listening} == {"fieval.run.*"}
+
+
+def test_only_runs_of_ours_are_called_dead_and_never_between_two_of_prefects_own_heartbeats() -> None:
+    [zombies] = [said for said in automations() if said["trigger"]["posture"] == "Proactive"]
+    assert zombies["trigger"]["match_related"]["prefect.resource.id"] == f"prefect.tag.{TAG}"
+    assert zombies["trigger"]["within"] > 3 * 180
+    assert {"Completed", "Failed", "Cancelled", "Crashed"} <= {
+        event.rpartition(".")[2] for event in zombies["trigger"]["expect"]
+    }
