@@ -1,0 +1,81 @@
+"""A run with the engine alone, as a flow does it: no Prefect, no socket."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from fieval_tasks.engine import Engine
+from fieval_tasks.errors import FievalError
+from fieval_tasks.items import Item
+from fieval_tasks.plan import Mode
+from fieval_tasks.progress import Progress
+from fieval_tasks.store import CheckRecord, Ledger, Run, utc_now
+from tests.faults.platform import TEMPLATES, FaultyPlatform, FaultyTransport
+
+RUN_ID = "r"
+PATIENCE = 20.0
+"""Seconds in which any of these runs ends by itself."""
+
+
+def new_run(ledger: Ledger, template: str, items: int, *, mode: Mode, chunk_size: int = 7) -> Run:
+    """Every fifth answer is a bad one."""
+    check = CheckRecord(template, template, "turing_flash", {}, "Pass/Fail", {key: key for key in TEMPLATES[template]})
+    run = Run(RUN_ID, utc_now(), "d", "f", mode.value, "test", (check,), {}, ())
+    rows = (
+        (Item(n, f"id-{n}", n + 1, template, template, check.model, inputs(template, n), f"{n}"), None)
+        for n in range(items)
+    )
+    return ledger.create(run, rows, chunk_size=chunk_size)
+
+
+def inputs(template: str, n: int) -> dict[str, str]:
+    text = f"{'a bad' if n % 5 == 4 else 'an'} answer, number {n}"
+    return {key: text if key == "output" else f"the {key} of {text}" for key in TEMPLATES[template]}
+
+
+def work(ledger: Ledger, run: Run, platform: FaultyPlatform, **options: Any) -> FievalError | None:
+    """Submit and settle everything; what ended the run before that, if anything did, but never its time limit."""
+    stopped = _worked(ledger, run, platform, options)
+    assert "--timeout" not in str(stopped), "the run does not end by itself"
+    return stopped
+
+
+def _worked(ledger: Ledger, run: Run, platform: FaultyPlatform, options: dict[str, Any]) -> FievalError | None:
+    mode = Mode(run.mode)
+    connect = FaultyTransport(platform).client
+    with (
+        Engine(run, ledger, connect, mode=mode, concurrency=8, timeout=PATIENCE, **options) as engine,
+        ThreadPoolExecutor(4) as threads,
+    ):
+        try:
+            _submit_and_wait(engine, mode, threads)
+            while engine.wait_for_others(_unseen):
+                _submit_and_wait(engine, mode, threads)
+        except FievalError as error:
+            engine.stop(error)
+            return error
+    return None
+
+
+def _submit_and_wait(engine: Engine, mode: Mode, threads: ThreadPoolExecutor) -> None:
+    chunks = engine.to_submit()
+    engine.expect(len(chunks))
+    submissions = [threads.submit(_submit, engine, chunk) for chunk in chunks]
+    if mode is Mode.ASYNC:
+        engine.settle(_unseen)
+    for submission in submissions:
+        submission.result()
+    if mode is Mode.SYNC and engine.awaits_verdicts:  # the lane has turned
+        engine.settle(_unseen)
+
+
+def _submit(engine: Engine, chunk: int) -> None:
+    try:
+        engine.submit_chunk(chunk)
+    finally:
+        engine.chunk_done()
+
+
+def _unseen(progress: Progress) -> None:
+    """Nobody watches."""

@@ -1,0 +1,135 @@
+"""The real thing: the platform's process, and commands as a user starts them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+from fieval_tasks.store import Ledger, store_url
+from tests.faults.account import Account
+from tests.faults.driving import inputs
+from tests.faults.laws import Accounts
+from tests.faults.mix import Mix
+from tests.faults.platform import API_KEY, IN_CONTEXT, SECRET_KEY
+
+ROOT = Path(__file__).parents[2]
+
+
+class Server:
+    """The platform in a process of its own. Its account can be read while it runs, and after it."""
+
+    def __init__(self, database: Path, mix: Mix) -> None:
+        self._database = database
+        self._mix = mix
+        self._port = 0
+        self.start()
+        self.account = Account(database)
+
+    def start(self) -> None:
+        """Where it was before, with all that it knew."""
+        command = [sys.executable, "-m", "tests.faults.server", "--database", str(self._database)]
+        options = ["--port", str(self._port), "--mix", str(self._mix)]
+        self._process = subprocess.Popen([*command, *options], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        self.url = self._process.stdout.readline().strip()
+        self._port = int(self.url.rpartition(":")[2])
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.communicate(timeout=10)
+
+    def close(self) -> None:
+        self.kill()
+        self.account.close()
+
+    def become(self, mix: Mix) -> None:
+        """Another character from now on."""
+        self._mix = mix
+        with urlopen(Request(f"{self.url}/mix", data=str(mix).encode(), method="PUT"), timeout=10):
+            pass
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What points a command at it."""
+        return {"FI_BASE_URL": self.url, "FI_API_KEY": API_KEY, "FI_SECRET_KEY": SECRET_KEY}
+
+
+@contextmanager
+def serving(folder: Path, mix: Mix) -> Iterator[Server]:
+    server = Server(folder / "platform.db", mix)
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+class Command:
+    """`python -m flows.evaluate` in a folder, against a server."""
+
+    def __init__(self, folder: Path, server: Server, *arguments: str, name: str = "command") -> None:
+        self._said = folder / f"{name}.err"
+        command = [sys.executable, "-m", "flows.evaluate", *arguments]
+        with self._said.open("w") as said:
+            self._process = subprocess.Popen(
+                command, cwd=folder, env=os.environ | server.environment, stdout=said, stderr=said
+            )
+        self.began = time.time()
+
+    def ended(self, *, within: float) -> int:
+        """The exit code. A command that does not end by itself in time is killed, and fails the test."""
+        try:
+            return self._process.wait(timeout=within)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"the command did not end within {within} s:\n{self.said}") from None
+
+    @property
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+    @property
+    def said(self) -> str:
+        return self._said.read_text(errors="replace")
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait(timeout=10)
+
+    def terminate(self) -> None:
+        self._process.send_signal(signal.SIGTERM)
+
+
+def dataset(folder: Path, items: int, *, template: str = IN_CONTEXT) -> tuple[str, ...]:
+    """Write one, and the arguments that evaluate it as run `r`."""
+    rows = (json.dumps({"id": f"id-{n}"} | inputs(template, n)) for n in range(items))
+    (folder / "data.jsonl").write_text("".join(f"{row}\n" for row in rows))
+    return ("data.jsonl", "--template", template, "--id", "id", "--run", "r")
+
+
+RESUME = ("--resume", "r")
+
+
+def accounts(folder: Path, server: Server) -> Accounts:
+    with Ledger(store_url(str(folder / "fieval-runs" / "ledger.db"))) as ledger:
+        return Accounts.of(ledger, "r", server.account)
+
+
+def summary(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "fieval-runs" / "r" / "summary.json").read_text(encoding="utf-8"))
+    return found
+
+
+def wait_until(happened: Callable[[], bool], *, within: float = 60.0) -> None:
+    deadline = time.monotonic() + within
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)

@@ -1,0 +1,32 @@
+"""Credit that ends in the middle of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.faults.mix import Mix
+from tests.faults.running import RESUME, Command, accounts, dataset, serving
+
+
+def test_a_run_without_credit_stops_before_much_is_sent_in_vain_and_is_finished_later(
+    tmp_path: Path, prefect_api: str
+) -> None:
+    mix = Mix(reply=0.04, takes=(0.2, 1.0), credit=500)
+    with serving(tmp_path, mix) as server:
+        command = Command(tmp_path, server, *dataset(tmp_path, 1_000))
+        code = command.ended(within=60)
+        assert code == 4, command.said
+        assert "credit" in command.said
+        ended_at = server.account.first_without_credit()
+        assert ended_at is not None
+        posts, items = server.account.posts(since=ended_at), server.account.items_posted(since=ended_at)
+        print(f"after the credit had ended: {posts} submissions with {items} items")
+        assert accounts(tmp_path, server).disagreements() == []
+        assert posts <= 50
+
+        server.become(Mix(reply=0.04, takes=(0.2, 1.0)))
+        resumed = Command(tmp_path, server, *RESUME)
+        assert resumed.ended(within=60) == 0, resumed.said
+        found = accounts(tmp_path, server)
+        assert found.disagreements() == []
+        assert (found.statuses, found.duplicates) == ({"scored": 1_000}, 0)

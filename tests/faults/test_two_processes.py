@@ -1,0 +1,26 @@
+"""Two processes on one run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.faults.mix import Mix
+from tests.faults.running import RESUME, Command, accounts, dataset, serving, summary, wait_until
+from tests.faults.test_kills import SLOWLY, being_sent
+
+
+def test_two_processes_that_resume_one_run_at_once_send_nothing_twice(tmp_path: Path, prefect_api: str) -> None:
+    with serving(tmp_path, Mix(reply=0.04, takes=(0.5, 1.0))) as server:
+        begun = Command(tmp_path, server, *dataset(tmp_path, 600), *SLOWLY)
+        wait_until(lambda: server.account.items_accepted() >= 60)
+        begun.kill()
+        in_flight = being_sent(tmp_path)
+        both = [Command(tmp_path, server, *RESUME, *SLOWLY, name=name) for name in ("one", "other")]
+        codes = [command.ended(within=120) for command in both]
+        finished = Command(tmp_path, server, *RESUME)
+        assert finished.ended(within=60) == 0, finished.said
+        found = accounts(tmp_path, server)
+        assert found.disagreements(killed=True) == []
+        assert found.statuses == {"scored": 600}
+        assert found.duplicates <= in_flight == summary(tmp_path)["requests"]["possible_duplicates"]
+        assert set(codes) <= {0, 3}, "\n".join(command.said for command in both)
