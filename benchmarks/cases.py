@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
@@ -15,6 +15,8 @@ from benchmarks.judge import Limit
 from benchmarks.measures import Measure, Table
 from benchmarks.running import DidNotEnd, Run, Setting, environment, run_cookbook, run_ours
 
+COOKBOOK_EVALUATIONS = ("lognormal:3:0.5", "constant:3")
+TIMES_FASTER = 8
 FIRST_SECONDS = 2
 """In which a client may still be finding out what a server allows."""
 LIMITED_PATIENCE = 300.0
@@ -57,7 +59,12 @@ def speed(options: Options) -> Iterator[Table]:
 
 
 def cookbook(options: Options) -> Iterator[Table]:
-    """Ours beside the official SDK with 8 and 16 threads."""
+    """Ours beside the official SDK with 8 and 16 threads, on a server whose tail caps every client, and on one without."""
+    for evaluation in [options.evaluation] if options.evaluation else COOKBOOK_EVALUATIONS:
+        yield from _beside_the_sdk(replace(options, evaluation=evaluation))
+
+
+def _beside_the_sdk(options: Options) -> Iterator[Table]:
     items = options.items or 10_000
     ours = _ours("cookbook", options.setting(items), options)
     for threads in (8, 16):
@@ -70,17 +77,20 @@ def cookbook(options: Options) -> Iterator[Table]:
 
 def _compared(ours: Run, theirs: Run) -> Table:
     seconds = (ours.seconds / ours.setting.items, theirs.seconds / theirs.setting.items)
+    best = seconds[1] * ours.setting.items / _longest(ours)
     notes = []
     if ours.setting.items != theirs.setting.items:
-        notes = [
+        notes += [
             f"NOT the same number of items: ours {ours.setting.items:,}, theirs {theirs.setting.items:,}; "
             "compared are seconds and CPU per item"
         ]
+    if best < TIMES_FASTER:
+        notes += [f"no client can be {TIMES_FASTER} times faster here: one evaluation takes {_longest(ours):.1f} s"]
     return Table(
         f"cookbook: ours, {ours.setting.items:,} items, beside {_described(theirs)}",
         [
-            Measure("times faster", seconds[1] / seconds[0], at_least=8),
-            Measure("times faster at best: theirs / longest evaluation", theirs.seconds / _longest(ours)),
+            Measure("times faster", seconds[1] / seconds[0], at_least=TIMES_FASTER),
+            Measure("times faster at best: theirs / longest evaluation", best),
             Measure("our CPU / theirs, per item", ours.cpu_per_item / theirs.cpu_per_item, at_most=0.5),
             Measure("ours: seconds", ours.seconds, unit="s"),
             Measure("theirs: seconds", theirs.seconds, unit="s"),

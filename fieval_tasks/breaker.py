@@ -28,8 +28,9 @@ MISJUDGED_LATER = 50
 """Evaluations in a row that failed for the same reason, once one was judged: the lane stops."""
 UNJUDGED_AT_FIRST = 100
 """Items that may be out before one of them was judged."""
-PATIENCE = 10.0
-"""Seconds after the first ticket in which a judge may show itself; a slow one is no reason to wait longer."""
+PATIENCE = 1.5
+"""Seconds after the first ticket in which a judge may show itself. What is wrong with all items fails at once, as it runs;
+a judge that takes longer is at work."""
 
 
 class Leave(Enum):

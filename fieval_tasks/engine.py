@@ -9,15 +9,19 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import CancelledError, wait
+from dataclasses import dataclass
+from functools import partial
 from math import inf
 from time import monotonic
 from typing import Any, TypeVar
 
 from fieval_tasks.breaker import Breaker
 from fieval_tasks.client import EvalClient
+from fieval_tasks.control import Control
 from fieval_tasks.errors import FievalError, Interrupted, RunStopped
 from fieval_tasks.items import Failed, Item, State, Ticket, Verdict
 from fieval_tasks.pace import Pace
+from fieval_tasks.permits import Permits, SharedPace, Source
 from fieval_tasks.plan import Mode
 from fieval_tasks.policy import Ambiguous
 from fieval_tasks.policy import Orphans as OrphanPolicy
@@ -43,6 +47,18 @@ LOOK_FOR_OTHERS = 1.0
 """Seconds between two looks at what other processes do."""
 
 
+@dataclass(frozen=True)
+class Share:
+    """The part of a run with which one of several processes begins."""
+
+    number: int
+    """From 0."""
+    of: int
+
+    def of_these(self, chunks: Sequence[int]) -> list[int]:
+        return [chunk for chunk in chunks if chunk % self.of == self.number]
+
+
 class Engine:
     """Works on one run until each of its items has a verdict, is left pending, or the run is stopped."""
 
@@ -53,7 +69,7 @@ class Engine:
         connect: Callable[[], EvalClient],
         *,
         mode: Mode,
-        concurrency: int = 32,
+        concurrency: int = 64,
         rate: float | None = None,
         item_timeout: float = 600.0,
         timeout: float | None = None,
@@ -61,8 +77,14 @@ class Engine:
         ambiguous: Ambiguous = "resubmit",
         orphans: OrphanPolicy = "wait",
         owner: str | None = None,
+        share: Share | None = None,
+        shared_limit: Callable[[], Source] | None = None,
     ) -> None:
-        """`owner`: who holds the chunks it works on, against other processes; this process by default."""
+        """`owner`: who holds the chunks it works on, against other processes; this process by default.
+
+        `share`: begin with these chunks, then help with the others' (`submit_rest`). `shared_limit` opens the source of
+        permits that every request needs; None: no request needs any.
+        """
         self.run = run
         self.ledger = ledger
         self._mode = mode
@@ -74,7 +96,12 @@ class Engine:
         self._ambiguous: Ambiguous = ambiguous
         self._orphan_policy: OrphanPolicy = orphans
         self._owner = owner or owner_name()
+        self._share = share
+        self._open_limit = shared_limit
+        self._permits: Permits | None = None
         self._claimed: set[int] = set()
+        self._tried: set[int] = set()
+        self._helping_with: list[int] = []
         self._adopted: list[int] | None = None
         self._found_open: list[OpenTicket] = []
         self._counts = ledger.counts(run.run_id)
@@ -94,9 +121,11 @@ class Engine:
     # -- from any thread -----------------------------------------------------------------------------------------
 
     def __enter__(self) -> Engine:
+        source = None if self._open_limit is None else self._open_limit()
         self._thread.start()
+        self._permits = None if source is None else Permits(source)
         if self._mode is not Mode.SUBMIT:
-            self._look_into(self._claim(self.ledger.open_chunks(self.run.run_id)))
+            self._look_into(self._claim(self._own(self.ledger.open_chunks(self.run.run_id))))
         self._call(self._open())
         _engines[self.run.run_id] = self
         return self
@@ -121,7 +150,12 @@ class Engine:
     def to_submit(self) -> list[int]:
         """The chunks that have something left to send and are for this process to try."""
         unsent = self.ledger.unsent_chunks(self.run.run_id)
-        return unsent if self._adopted is None else [chunk for chunk in unsent if chunk in self._adopted]
+        ours = self._own(unsent) if self._adopted is None else [chunk for chunk in unsent if chunk in self._adopted]
+        self._tried.update(ours)
+        return ours
+
+    def _own(self, chunks: list[int]) -> list[int]:
+        return chunks if self._share is None else self._share.of_these(chunks)
 
     def submit_chunk(self, chunk: int) -> int:
         """Send what a chunk has left; how many items that was. Raises RunStopped, StoreError or Unreachable."""
@@ -132,6 +166,49 @@ class Engine:
     def _claim(self, chunks: Sequence[int]) -> list[int]:
         ours = self.ledger.claim(self.run.run_id, chunks, self._owner, lease=LEASE)
         self._claimed.update(ours)
+        self._tried.update(ours)
+        return ours
+
+    def submit_rest(self) -> int:
+        """Send what is left in chunks that nobody works on, one after the other; how many items that was.
+
+        Where that failed for an outage and is tried again, it goes on with the chunk that it was at.
+        """
+        sent = 0
+        while self._helping_with or (ours := self._take_one()):
+            self._helping_with = self._helping_with or ours
+            self._loop.call_soon_threadsafe(self._ask_for_found)
+            sent += sum(self._until_done(self._send(self.ledger.unsent(self.run, n))) for n in self._helping_with)
+            self._helping_with = []
+        return sent
+
+    def _take_one(self) -> list[int]:
+        """A free chunk that nobody else was quicker to take; the processes begin to look at different ones."""
+        free = self._free()
+        start = 0 if self._share is None else len(free) * self._share.number // self._share.of
+        attempts = (self._take([chunk]) for chunk in free[start:] + free[:start])
+        return next(filter(None, attempts), [])
+
+    def _free(self) -> list[int]:
+        """Unfinished chunks whose process is gone; of a run in shares, also those that no process has come to."""
+        unfinished = self._unfinished()
+        claims = {claim.chunk: claim for claim in self.ledger.claimed_by_others(self.run.run_id, self._owner)}
+        gone = [chunk for chunk in unfinished if chunk in claims and not claims[chunk].is_live]
+        if self._share is None:
+            return gone
+        return gone + [chunk for chunk in unfinished if chunk not in claims and chunk not in self._tried]
+
+    def _unfinished(self) -> list[int]:
+        """The chunks in which this process could still do something."""
+        if self._mode is Mode.SUBMIT:
+            return self.ledger.unsent_chunks(self.run.run_id)
+        return self.ledger.unfinished_chunks(self.run.run_id)
+
+    def _take(self, chunks: Sequence[int]) -> list[int]:
+        """Those of the chunks that are ours from now on, with what was submitted in them before."""
+        ours = self._claim(chunks) if chunks else []
+        if self._mode is not Mode.SUBMIT:
+            self._look_into(ours)
         return ours
 
     def _look_into(self, chunks: Sequence[int]) -> None:
@@ -140,29 +217,42 @@ class Engine:
             self._found_open += self.ledger.open_tickets(self.run.run_id, chunks)
 
     def wait_for_others(self, show: Callable[[Progress], None]) -> bool:
-        """Wait while other processes work on the run. True: one of them is gone, and what it left is ours to finish."""
-        while others := self._others():
-            if gone := [claim.chunk for claim in others if not claim.is_live]:
-                return self._adopt(gone)
+        """Wait while other processes work on the run. True: something that nobody works on is ours to finish.
+
+        What this process has done all it can for is let go first: two that wait for each other would wait for ever.
+        """
+        self._call(self._let_go())
+        while True:
+            self._adopted = self._take(self._free())
             self._counts = self.ledger.counts(self.run.run_id)
+            if self._adopted or not self._others():
+                return bool(self._adopted)
             self._until_done(asyncio.sleep(LOOK_FOR_OTHERS), show)
-        return False
 
     def _others(self) -> list[Claim]:
-        unfinished = set(self.ledger.unfinished_chunks(self.run.run_id))
+        unfinished = set(self._unfinished())
         claims = self.ledger.claimed_by_others(self.run.run_id, self._owner)
         return [claim for claim in claims if claim.chunk in unfinished]
-
-    def _adopt(self, chunks: Sequence[int]) -> bool:
-        self._adopted = self._claim(chunks)
-        self._look_into(self._adopted)
-        self._counts = self.ledger.counts(self.run.run_id)
-        return True
 
     def settle(self, show: Callable[[Progress], None]) -> int:
         """Ask for every open ticket until all are settled; how many are left pending."""
         self._until_done(self._poll(), show)
         return self._poller.given_up
+
+    def control(self, wanted: Control) -> None:
+        """Submit or pause, and keep to other bounds than the plan's, from now on."""
+        self._loop.call_soon_threadsafe(self._do_as_told, wanted)
+
+    def _do_as_told(self, wanted: Control) -> None:
+        self._submitter.pause(wanted.paused)
+        self._pace.bound(
+            concurrency=wanted.concurrency or self._concurrency,
+            rate=self._part_of(wanted.requests_a_second) or self._rate,
+        )
+
+    def _part_of(self, rate: float | None) -> float | None:
+        """This process's part of a rate that is the whole run's."""
+        return rate if rate is None or self._share is None else rate / self._share.of
 
     @property
     def notices(self) -> tuple[str, ...]:
@@ -172,7 +262,12 @@ class Engine:
             f"{orphans:,} of the items were pending far longer than others that were submitted later and are done: the "
             f"server may have forgotten them; python -m flows.collect asks again, --orphans resubmit sends them once more"
         )
-        return (*self._lanes_stopped, *([forgotten] if orphans else []))
+        return (*self._lanes_stopped, *([forgotten] if orphans else []), *self._without_permits())
+
+    def _without_permits(self) -> tuple[str, ...]:
+        away = self._permits.times_away if self._permits else 0
+        told = f"the shared limit could not be asked {away:,} times: what needed its permits waited"
+        return (told,) if away else ()
 
     @property
     def awaits_verdicts(self) -> bool:
@@ -219,7 +314,7 @@ class Engine:
     async def _open(self) -> None:
         self._client = self._connect()
         self._recorder = Recorder(self.ledger, self.run.run_id, owner=self._owner)
-        self._pace = Pace(concurrency=self._concurrency, rate=self._rate)
+        self._pace = self._paced()
         self._submitter = Submitter(
             self._lane_of,
             self._recorder,
@@ -241,8 +336,19 @@ class Engine:
             orphans=self._orphan_policy,
         )
         agenda = Agenda(give_up_after=self._item_timeout)
-        self._poller = Poller(agenda, self._settlement.ask, more_to_come=self._more_to_come)
+        self._poller = Poller(
+            agenda,
+            self._settlement.ask,
+            more_to_come=self._more_to_come,
+            ask_urgently=partial(self._settlement.ask, urgent=True),
+        )
+        self._claims_kept = asyncio.Lock()
         self._renewing = asyncio.ensure_future(self._renew())
+
+    def _paced(self) -> Pace:
+        if self._permits is None:
+            return Pace(concurrency=self._concurrency, rate=self._rate)
+        return SharedPace(self._permits, concurrency=self._concurrency, rate=self._rate)
 
     def _lane_of(self, check: str) -> Lane:
         if check not in self._lanes:
@@ -278,14 +384,22 @@ class Engine:
             await asyncio.to_thread(self.ledger.release, self.run.run_id, self._owner)
         finally:
             await self._client.aclose()
+            if self._permits is not None:
+                await self._permits.aclose()
+
+    async def _let_go(self) -> None:
+        async with self._claims_kept:
+            self._claimed.clear()
+            await asyncio.to_thread(self.ledger.release, self.run.run_id, self._owner)
 
     async def _renew(self) -> None:
         """Keep hold of the chunks, while this process lives."""
         while True:
             await asyncio.sleep(LEASE / 3)
-            held = len(self._claimed)
             try:
-                kept = await asyncio.to_thread(self.ledger.renew, self.run.run_id, self._owner, lease=LEASE)
+                async with self._claims_kept:
+                    held = len(self._claimed)
+                    kept = await asyncio.to_thread(self.ledger.renew, self.run.run_id, self._owner, lease=LEASE)
             except FievalError as error:
                 return self.stop(error)
             if kept < held:
@@ -377,12 +491,16 @@ class Engine:
         return self._expected_chunks > 0 or self._resending > 0
 
     async def _poll(self) -> None:
+        self._ask_for_found()
+        await self._poller.run()
+
+    def _ask_for_found(self) -> None:
+        """Ask, in their turn, for tickets from before this process."""
         now = utc_now()
         found, self._found_open = self._found_open, []
         for ticket in found:
             age = (now - ticket.submitted_at).total_seconds()
             self._poller.add(ticket.seq, ticket.eval_id, ticket.check, age=max(age, 0.001))
-        await self._poller.run()
 
     def _send_again(self, seq: int) -> None:
         """The server took this item and did not judge it."""

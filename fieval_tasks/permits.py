@@ -15,7 +15,7 @@ from math import inf
 from time import monotonic
 from typing import Protocol, TypeAlias
 
-from fieval_tasks.errors import FievalError, RunStopped
+from fieval_tasks.errors import RunStopped
 from fieval_tasks.limits import Kind
 from fieval_tasks.pace import Line, Pace, Turn, backoff
 
@@ -25,6 +25,8 @@ KEPT = 1.0
 """Seconds for which a permit is kept that was not used when it was due. By then it is as good as others', too."""
 THRIFTIEST = 5
 """Halvings of the blocks, and doublings of the time they are kept, where most permits are not used in time."""
+CATCH_UP = 2.0
+"""Times the limit's rate at which a process that is late spends what was due."""
 PATIENCE = 600.0
 """Seconds for which a source that can't be asked is asked again; then the run stops."""
 SPREAD = 0.2
@@ -87,7 +89,7 @@ class Permits:
         self._latest = -inf
         self._line = Line(self, clock)
         self._leasing: asyncio.Task[None] | None = None
-        self._failed: FievalError | None = None
+        self._failed: Exception | None = None
         self.times_away = 0
         """How often the source could not be asked."""
         self.seconds_away = 0.0
@@ -131,7 +133,7 @@ class Permits:
             self._lease_more()
         if not self._due:
             return inf
-        return max(self._due[0], self._latest + self._interval) - now
+        return max(self._due[0], self._latest + self._interval / CATCH_UP) - now
 
     def begin(self, now: float, n: int) -> None:
         self._due.popleft()
@@ -153,18 +155,18 @@ class Permits:
     # -- leasing -------------------------------------------------------------------------------------------------
 
     def _lease_more(self) -> None:
-        if self._leasing is None or self._leasing.done():
+        if self._leasing is None and self._failed is None:
             self._leasing = asyncio.ensure_future(self._lease_or_fail())
 
     async def _lease_or_fail(self) -> None:
         try:
             self._learn()
             self._add(await self._granted())
-        except FievalError as error:
+        except Exception as error:  # whatever it is, whoever waits must hear of it
             self._failed = error
-            self._line.stop()
-        else:
-            self._line.advance()
+            return self._line.stop()
+        self._leasing = None  # so that the next can be leased from within
+        self._line.advance()
 
     async def _granted(self) -> Leased:
         since, tries = self._clock(), 0
@@ -190,7 +192,7 @@ class Permits:
         if self._lapsed > self._leased / 2:
             self._thrift = min(THRIFTIEST, self._thrift + 1)
         elif self._lapsed == 0:
-            self._thrift = 0
+            self._thrift = max(0, self._thrift - 1)
         self._lapsed = 0
 
     def _add(self, leased: Leased) -> None:

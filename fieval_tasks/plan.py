@@ -81,7 +81,7 @@ class EvaluationPlan(BaseModel):
     limit: int | None = Field(default=None, ge=1, title="Limit", description="Only the first N rows")
     sample: int | None = Field(default=None, ge=1, title="Sample", description="N rows drawn at random")
     seed: int = Field(default=0, title="Seed", description="Of the random sample")
-    concurrency: int = Field(default=32, ge=1, le=1000, title="Concurrency", description="Requests in flight at most")
+    concurrency: int = Field(default=64, ge=1, le=1000, title="Concurrency", description="Requests in flight at most")
     rate: str | None = Field(default=None, title="Rate", description="Requests at most, such as 20/s or 600/min")
     shared_limit: str | None = Field(
         default=None,

@@ -16,8 +16,10 @@ nothing while others are still open: only the end of the run is waited for. Henc
    while many are open and about sqrt(n) for the last few. So the end costs some sqrt(n) questions, and the last verdict
    is seen within some 1/sqrt(n) of the run's length.
 
-Besides, one ticket in 32 (at most three a second) is a *scout*, asked at FIRST_GUESS and then at medians: what a
-platform's hidden limit refuses is settled at once, and evaluations that have become faster are noticed.
+Besides, one ticket in 32 (at most three a second) is a *scout*, asked at FIRST_GUESS and then at medians, so that
+evaluations that have become faster are noticed. And whoever submits may order a *sentinel*, asked first at SENTINEL_AGE
+and before all others: what a platform's hidden limit refuses has failed by then, and the sooner that is known the less
+is refused.
 
 `python -m tests.polling_simulation` shows what this reaches, server by server.
 """
@@ -27,15 +29,19 @@ from __future__ import annotations
 import asyncio
 import heapq
 from bisect import bisect_right
-from collections.abc import Awaitable, Callable, Iterator
+from collections import deque
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
 from itertools import accumulate
 from math import ceil, exp, expm1, inf, log, log1p, sqrt
 from time import monotonic
+from typing import TypeAlias
 
 FIRST_GUESS = 0.4
 """Seconds until the first question while nothing is known of how long evaluations take; a scout's first question."""
+SENTINEL_AGE = 0.15
+"""Seconds until a sentinel's first question: its evaluation has begun, or been refused, by then."""
 SHORTEST_GAP = 0.2
 """Seconds between two questions about one ticket, at least."""
 RIPE = 0.9
@@ -70,7 +76,7 @@ class Answer(Enum):
 class OpenTicket:
     """A ticket that has no verdict yet. Ordered by `due`."""
 
-    __slots__ = ("asked_at", "check", "due", "eval_id", "pending_at", "price", "scout", "seq", "since")
+    __slots__ = ("asked_at", "check", "due", "eval_id", "pending_at", "price", "scout", "seq", "since", "urgent")
 
     seq: int
     eval_id: str
@@ -86,6 +92,8 @@ class OpenTicket:
     """The age at which it was last seen pending."""
     price: float
     """What the purse paid for the question under way."""
+    urgent: bool
+    """The question under way is not to wait for others: a sentinel's first, or the last at the deadline."""
 
     def __lt__(self, other: OpenTicket) -> bool:
         return self.due < other.due
@@ -104,28 +112,31 @@ class Agenda:
 
     def __len__(self) -> int:
         """Those that no question is under way about."""
-        return sum(len(lane.waiting) for lane in self._lanes.values())
+        return sum(len(lane) for lane in self._lanes.values())
 
     def add(self, seq: int, eval_id: str, check: str, *, now: float, age: float = 0.0, scout: bool = False) -> None:
         """A ticket that was given `age` seconds ago. Those found open on resuming are looked at at once, in turn.
 
-        `scout` makes it one, whatever the share of scouts: its submitter wants to know soon.
+        `scout`: its submitter wants to know soon whether it was refused, so it is asked about at SENTINEL_AGE.
         """
         lane = self._lanes.get(check)
         if lane is None:
             lane = self._lanes[check] = _Lane(now, self._give_up_after)
-        ticket = OpenTicket(seq, eval_id, check, now - age, now, False, -inf, 0.0, 0.0)
+        ticket = OpenTicket(seq, eval_id, check, now - age, now, False, -inf, 0.0, 0.0, False)
         if age:
             self._free_at = max(now, self._free_at + SPREAD)
             lane.look(ticket, at=self._free_at, now=now)
         else:
-            ticket.scout = scout or self._is_scout(lane, now)
+            ticket.scout = self._is_scout(lane, now)
             lane.plan(ticket, now)
-        lane.add(ticket)
+        lane.add(ticket, early=scout and not age)
 
     def take(self, now: float, *, closing: bool) -> OpenTicket | None:
         """Take out a ticket to ask about now, None where none is worth it. `closing`: no more will be added."""
-        lanes = [lane for lane in self._lanes.values() if lane.waiting]
+        lanes = [lane for lane in self._lanes.values() if lane]
+        for lane in lanes:
+            if ticket := lane.take_early(now):
+                return ticket
         for lane in sorted(lanes, key=_Lane.first_due) if len(lanes) > 1 else lanes:
             if ticket := lane.take_ripe(now):
                 return ticket
@@ -140,7 +151,7 @@ class Agenda:
 
     def next_at(self) -> float | None:
         """When to `take` again, unless something happens before. Later than the last `take` that gave None."""
-        return min((min(lane.first_due(), lane.look_at) for lane in self._lanes.values() if lane.waiting), default=None)
+        return min((lane.next_at() for lane in self._lanes.values() if lane), default=None)
 
     def answered(self, ticket: OpenTicket, answer: Answer, *, now: float) -> bool:
         """Learn from an answer. False where the ticket has waited too long: it is given up, not put back."""
@@ -160,8 +171,8 @@ class Agenda:
 
 SPREAD = 0.001
 """Seconds between the looks at two tickets that were found open."""
-CANDIDATES = 16
-"""Tickets among which the likeliest is sought: those with the earliest plans."""
+CANDIDATES = 7
+"""Tickets among which the likeliest is sought: the top of the heap, so those with the earliest plans or nearly so."""
 BROUGHT_UP_TO_DATE = 2
 """Plans that are made again at each verdict. More than one, so that news spreads exponentially."""
 LOOK_AGAIN = 5.0
@@ -176,6 +187,8 @@ class _Lane:
     def __init__(self, now: float, give_up_after: float) -> None:
         self.waiting: list[OpenTicket] = []
         """A heap."""
+        self.early: deque[OpenTicket] = deque()
+        """Sentinels that were not asked about yet, in order."""
         self.added = 0
         self.scouted_at = -inf
         self.look_at = now + FIRST_GUESS
@@ -187,21 +200,35 @@ class _Lane:
         self._purse = 1.0
         self._filled_at = now
 
+    def __len__(self) -> int:
+        return len(self.waiting) + len(self.early)
+
     def first_due(self) -> float:
-        return self.waiting[0].due
+        return self.waiting[0].due if self.waiting else inf
+
+    def next_at(self) -> float:
+        early = self.early[0].due if self.early else inf
+        return min(early, self.waiting[0].due, self.look_at) if self.waiting else early
 
     def look_soon(self, now: float) -> None:
         self.look_at = max(now, self._began + FIRST_GUESS)
 
-    def add(self, ticket: OpenTicket) -> None:
+    def add(self, ticket: OpenTicket, *, early: bool) -> None:
         self.added += 1
         self._open += 1
-        heapq.heappush(self.waiting, ticket)
+        if early:
+            due, deadline = ticket.since + SENTINEL_AGE, self._deadline(ticket)
+            ticket.due = due if due <= deadline - SHORTEST_GAP else deadline
+            self.early.append(ticket)
+        else:
+            heapq.heappush(self.waiting, ticket)
 
     # -- when a ticket is asked about ----------------------------------------------------------------------------
 
     def plan(self, ticket: OpenTicket, now: float, *, earliest: float = -inf) -> None:
-        """Set when it is looked at next: when it is ripe, and at its deadline at the latest."""
+        """Set when it is looked at next: when it is ripe, and at its deadline at the latest. What is over keeps its turn."""
+        if ticket.due > now >= self._deadline(ticket):
+            return
         again = now + max(LOOK_AGAIN, (now - ticket.since) / 2)
         due = max(min(self._ripe_at(ticket, now), again), ticket.asked_at + SHORTEST_GAP, earliest, now)
         deadline = self._deadline(ticket)
@@ -222,13 +249,21 @@ class _Lane:
             return ticket.since + max((1 + PUT_OFF) * (now - ticket.since), 2 * FIRST_GUESS)
         return ticket.since + self._waits.age(_wanted(ticket), ticket.pending_at)
 
+    def take_early(self, now: float) -> OpenTicket | None:
+        """The first sentinel that is due."""
+        if not self.early or self.early[0].due > now:
+            return None
+        ticket = self.early.popleft()
+        ticket.asked_at, ticket.urgent = now, True
+        return ticket
+
     def take_ripe(self, now: float) -> OpenTicket | None:
         """The first ticket that is due and still worth its question; the plans of the others are made again."""
         while self.waiting and self.waiting[0].due <= now:
             ticket = self.waiting[0]
             if self._is_ripe(ticket, now):
                 heapq.heappop(self.waiting)
-                ticket.asked_at = now
+                ticket.asked_at, ticket.urgent = now, now >= self._deadline(ticket)
                 return ticket
             self.plan(ticket, now, earliest=now + SLACK * (now - ticket.since + FIRST_GUESS))
             heapq.heapreplace(self.waiting, ticket)
@@ -258,15 +293,15 @@ class _Lane:
         if self._purse < CHEAPEST:
             self.look_at = now + max(SOON, (CHEAPEST - self._purse) / income)
             return None
-        ticket = self._likeliest(now)
-        if ticket is None:
+        place = self._likeliest(now)
+        if place is None:
             self.look_at = now + SHORTEST_GAP
             return None
-        price = 1.0 - self._chance(ticket, now) if self._waits.known else 1.0
+        price = 1.0 - self._chance(self.waiting[place], now) if self._waits.known else 1.0
         if price > self._purse:
             self.look_at = now + max(SOON, (price - self._purse) / income)
-            heapq.heappush(self.waiting, ticket)
             return None
+        ticket = self._taken_out(place)
         self._purse -= price
         ticket.price = price
         ticket.asked_at = now
@@ -288,15 +323,23 @@ class _Lane:
             share = max(share, LAST_FEW / k)
         return share + k / CURIOSITY if self._waits.known else share
 
-    def _likeliest(self, now: float) -> OpenTicket | None:
-        """Taken out of the heap. None where each was asked, or is to be asked for the last time, within the gap."""
-        first = [heapq.heappop(self.waiting) for _ in range(min(CANDIDATES, len(self.waiting)))]
-        may_be_asked = [t for t in first if self._gap_is_kept(t, now)]
-        likeliest = max(may_be_asked, key=lambda ticket: self._chance(ticket, now), default=None)
-        for ticket in first:
-            if ticket is not likeliest:
-                heapq.heappush(self.waiting, ticket)
+    def _likeliest(self, now: float) -> int | None:
+        """Its place in the heap. None where each was asked, or is to be asked for the last time, within the gap."""
+        likeliest, highest = None, -1.0
+        for place, ticket in enumerate(self.waiting[:CANDIDATES]):
+            if self._gap_is_kept(ticket, now) and (chance := self._chance(ticket, now)) > highest:
+                likeliest, highest = place, chance
         return likeliest
+
+    def _taken_out(self, place: int) -> OpenTicket:
+        """Moved to the top, each above it a step down, and popped."""
+        ticket = self.waiting[place]
+        while place:
+            above = (place - 1) // 2
+            self.waiting[place] = self.waiting[above]
+            place = above
+        self.waiting[0] = ticket
+        return heapq.heappop(self.waiting)
 
     def _gap_is_kept(self, ticket: OpenTicket, now: float) -> bool:
         return ticket.asked_at + SHORTEST_GAP <= now <= self._deadline(ticket) - SHORTEST_GAP
@@ -323,10 +366,15 @@ class _Lane:
 
     def put_back(self, ticket: OpenTicket, answer: Answer, now: float) -> bool:
         """False where its time is over."""
-        if now >= self._deadline(ticket):
+        ticket.price, ticket.urgent = 0.0, False
+        over_for = now - self._deadline(ticket)
+        if over_for >= 0.0 and (answer is not Answer.UNHEARD or over_for >= LAST_WORD):
             self._open -= 1
             return False
-        ticket.price = 0.0
+        if over_for >= 0.0:
+            ticket.due = now + LAST_GAP
+            heapq.heappush(self.waiting, ticket)
+            return True
         pause = PUT_OFF * (now - ticket.since) if answer is Answer.UNHEARD else 0.0
         self.plan(ticket, now, earliest=now + pause)
         heapq.heappush(self.waiting, ticket)
@@ -337,6 +385,11 @@ CHEAPEST = 1 - RIPE
 """What costs less is ripe, and taken without payment."""
 SOON = 0.001
 """Seconds: the purse is not looked at again before."""
+
+
+LAST_WORD = 3.0
+"""Seconds past the deadline for which a last question that failed is asked again: the verdict may have been there."""
+LAST_GAP = 0.5
 
 
 def _to_scout(ticket: OpenTicket) -> bool:
@@ -353,7 +406,7 @@ PRIOR_WEIGHT = 0.5
 """Tickets that the first guess counts for, in each step."""
 FINE = 0.1
 """Seconds below which steps of age are even; above, they are proportional to the age."""
-STEP = log(1.05)
+STEP = log(1.08)
 STEPS = ceil(log1p(30 * 86_400 / FINE) / STEP)
 FIRST_RATE = STEP * log(2) / log(1.5)
 """Hazard of a step while nothing is known: P(T > t) = (FIRST_GUESS/t)^1.7, so half are done at 1.5 times the age."""
@@ -394,8 +447,10 @@ class Waits:
 
     def pending(self, after: float, at: float) -> None:
         """Known to be pending at one age, it was still so at the other."""
+        rate, seen = self._rate, self._seen
         for step, part in _steps(_place(after), _place(at)):
-            self._update(step, 0.0, part)
+            weight = seen[step] = min(seen[step] + part, MEMORY)
+            rate[step] -= part * rate[step] / weight
         self._sums = None
 
     def decided(self, after: float, by: float) -> None:
@@ -405,22 +460,36 @@ class Waits:
         if start == end:
             return
         left_at_end = exp(self._hazard(after) - self._hazard(by))
+        if 1.0 - left_at_end > NEARLY_NONE:
+            self._likely(start, end, left_at_end)
+        else:
+            self._unheard_of(start, end)
+        self._sums = None
+
+    def _likely(self, start: float, end: float, left_at_end: float) -> None:
+        """The event is spread as the estimate has it. Runs once a verdict over dozens of steps: written to be quick."""
+        rate, seen = self._rate, self._seen
         done = 1.0 - left_at_end
         left = 1.0
         for step, part in _steps(start, end):
-            if done > NEARLY_NONE:
-                still_left = left * exp(-self._rate[step] * part)
-                event, at_risk = (left - still_left) / done, part * ((left + still_left) / 2 - left_at_end) / done
-                left = still_left
-            else:  # as good as impossible so far: anywhere in the interval
-                event, at_risk = part / (end - start), part / 2
-            self._update(step, event, at_risk)
-        self._sums = None
+            hazard = rate[step]
+            still_left = left * exp(-hazard * part)
+            at_risk = part * ((left + still_left) / 2 - left_at_end) / done
+            if at_risk < 0.0:  # a difference of nearly equal numbers
+                at_risk = 0.0
+            weight = seen[step] + at_risk
+            if weight > MEMORY:
+                weight = MEMORY
+            seen[step] = weight
+            rate[step] = hazard + ((left - still_left) / done - at_risk * hazard) / weight
+            left = still_left
 
-    def _update(self, step: int, event: float, at_risk: float) -> None:
-        at_risk = max(at_risk, 0.0)  # a difference of nearly equal numbers
-        seen = self._seen[step] = min(self._seen[step] + at_risk, MEMORY)
-        self._rate[step] += (event - at_risk * self._rate[step]) / seen
+    def _unheard_of(self, start: float, end: float) -> None:
+        """As good as impossible so far: the event is anywhere in the interval."""
+        rate, seen = self._rate, self._seen
+        for step, part in _steps(start, end):
+            weight = seen[step] = min(seen[step] + part / 2, MEMORY)
+            rate[step] += (part / (end - start) - part / 2 * rate[step]) / weight
 
     def _hazard(self, age: float) -> float:
         place = _place(age)
@@ -442,35 +511,38 @@ def _age(place: float) -> float:
     return FINE * expm1(place * STEP)
 
 
-def _steps(start: float, end: float) -> Iterator[tuple[int, float]]:
+def _steps(start: float, end: float) -> list[tuple[int, float]]:
     """The steps between two places, each with the part of it that lies between them."""
     first, last = int(start), int(end)
     if first == last:
-        yield first, end - start
-        return
-    yield first, first + 1 - start
-    for step in range(first + 1, last):
-        yield step, 1.0
-    yield last, end - last
+        return [(first, end - start)]
+    whole = [(step, 1.0) for step in range(first + 1, last)]
+    return [(first, first + 1 - start), *whole, (last, end - last)]
+
+
+Ask: TypeAlias = "Callable[[int, str, str, float], Awaitable[Answer | bool]]"
 
 
 class Poller:
     """Asks about each ticket when the agenda says so.
 
     `ask` gets seq, eval_id, check and age, and tells what the question brought; a bool means whether it is settled.
+    `ask_urgently` does the same for questions that are not to wait behind others.
     """
 
     def __init__(
         self,
         agenda: Agenda,
-        ask: Callable[[int, str, str, float], Awaitable[Answer | bool]],
+        ask: Ask,
         *,
         more_to_come: Callable[[], bool],
+        ask_urgently: Ask | None = None,
         clock: Callable[[], float] = monotonic,
         at_once: int = AT_ONCE,
     ) -> None:
         self._agenda = agenda
         self._ask = ask
+        self._ask_urgently = ask_urgently or ask
         self._more_to_come = more_to_come
         self._clock = clock
         self._at_once = at_once
@@ -515,7 +587,8 @@ class Poller:
             task.add_done_callback(self._asked)
 
     async def _settle(self, ticket: OpenTicket) -> None:
-        answer = await self._ask(ticket.seq, ticket.eval_id, ticket.check, ticket.asked_at - ticket.since)
+        ask = self._ask_urgently if ticket.urgent else self._ask
+        answer = await ask(ticket.seq, ticket.eval_id, ticket.check, ticket.asked_at - ticket.since)
         if isinstance(answer, bool):
             answer = Answer.DECIDED if answer else Answer.PENDING
         if not self._agenda.answered(ticket, answer, now=self._clock()):

@@ -15,6 +15,9 @@ from fieval_tasks.store import Change, Counted, Stamp, StoreAway, owner_name, pa
 PATIENCE = 30.0
 """Seconds for which a ledger that is away is tried again, while whoever records waits."""
 
+GATHER = 0.02
+"""Seconds between two commits, in which changes gather."""
+
 
 class Book(Protocol):
     """Where changes are committed: those of one stamp once, however often they are handed over."""
@@ -32,6 +35,7 @@ class Recorder:
         *,
         owner: str | None = None,
         patience: float = PATIENCE,
+        gather: float = GATHER,
         clock: Callable[[], float] = monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -40,6 +44,7 @@ class Recorder:
         self._run_id = run_id
         self._owner = owner or owner_name()
         self._patience = patience
+        self._gather = gather
         self._clock = clock
         self._sleep = sleep
         self._commits = 0
@@ -81,6 +86,7 @@ class Recorder:
                 _answer(batch, error)
             else:
                 _answer(batch, None)
+            await asyncio.sleep(self._gather)  # a commit costs the same for one change and for a hundred
 
     async def _commit(self, changes: Sequence[Change]) -> None:
         self._commits += 1

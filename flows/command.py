@@ -294,7 +294,7 @@ def evaluate_parser() -> argparse.ArgumentParser:
     add("--limit", type=int, metavar="N", help="only the first N rows")
     add("--sample", type=int, metavar="N", help="N rows drawn at random")
     add("--seed", type=int, metavar="S", help="of the random sample (default 0)")
-    add("--concurrency", type=int, metavar="N", help="requests in flight at most (default 32)")
+    add("--concurrency", type=int, metavar="N", help="requests in flight at most (default 64)")
     add("--rate", metavar="N/s|N/min", help="requests a second or minute at most")
     add("--shared-limit", metavar="NAME", help="a Prefect global concurrency limit that all runs with its key share")
     add("--chunk-size", type=int, metavar="N", help="items per submit task")

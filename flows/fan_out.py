@@ -45,7 +45,7 @@ BEGIN_WITHIN = 600.0
 """Seconds in which a worker has to take up the first shard."""
 QUIET = 90.0
 """Seconds without a live claim after which shards that still count as running are given up: longer than a lease."""
-LAST_WORDS = 30.0
+LAST_WORDS = 10.0
 """Seconds that shards get, once everything has its verdict, to say that they have ended."""
 LOOK = 1.0
 """Seconds between two looks at the ledger."""

@@ -15,7 +15,7 @@ from prefect.exceptions import ObjectNotFound
 from fieval_tasks.errors import PlanError, RunStopped
 from fieval_tasks.permits import Answer, Away, Full, Leased
 
-BLOCK = 0.5
+BLOCK = 0.75
 """Seconds of the limit's rate that are leased at a time, for two calls of Prefect's API."""
 SMALLEST = 60
 """Permits that are leased at a time where the rate is low: 10,000 items must not cost thousands of calls."""
@@ -81,7 +81,7 @@ class SharedLimit:
             raise RunStopped(self._problem(error)) from error
         except httpx.HTTPError as error:
             return Away(f"the Prefect API can't be asked ({error})")
-        return Leased(n, rate, due_in=found.active_slots / rate - (monotonic() - read_at))
+        return Leased(n, rate, due_in=max(0.0, found.active_slots / rate - (monotonic() - read_at)))
 
     def _read(self) -> GlobalConcurrencyLimitResponse:
         try:
@@ -109,7 +109,7 @@ class SharedLimit:
     def _problem(self, error: _Unusable) -> str:
         name = shlex.quote(self.name)
         return (
-            f"the shared limit {self.name!r}: {error}; make it with `prefect gcl create {name} --limit 400 "
+            f"the shared limit {self.name!r}: {error}; make it with `prefect gcl create {name} --limit 600 "
             f"--slot-decay-per-second 200` for 200 requests a second, or change it with `prefect gcl update {name}`"
         )
 

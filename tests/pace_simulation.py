@@ -13,10 +13,15 @@ from functools import partial
 from itertools import count
 from math import inf, log
 
-from fieval_tasks.pace import FairQueue, Governor, Kind
+from fieval_tasks.limits import Governor, Kind
+from fieval_tasks.pace import FairQueue
+from fieval_tasks.polling import FIRST_GUESS, SENTINEL_AGE
 from fieval_tasks.quota import Allowance
 
 Event = Callable[[], None]
+
+ENDLESS = 20_000.0
+"""Seconds after which a simulated run is no longer waited for."""
 
 
 class Clock:
@@ -148,11 +153,38 @@ class Bucket(Limiter):
         return None
 
 
+class Chance(Limiter):
+    """Refuses one in so many, whatever the rate; the others are another limiter's."""
+
+    def __init__(self, share: float, beside: Limiter, seed: int) -> None:
+        self.share = share
+        self.beside = beside
+        self._random = random.Random(seed)
+
+    def refuses(self, now: float) -> float | None:
+        return 0.0 if self._random.random() < self.share else self.beside.refuses(now)
+
+
+class Credit(Limiter):
+    """So many in all; then no more."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def refuses(self, now: float) -> float | None:
+        self.left -= 1
+        return inf if self.left < 0 else None
+
+
 RetryAfter = Callable[[float], "float | None"]
 
 
 def one_second(_: float) -> float | None:
     return 1.0
+
+
+def at_once(_: float) -> float | None:
+    return 0.0
 
 
 def exactly(left: float) -> float | None:
@@ -265,7 +297,7 @@ def requests(
     for _ in range(items):
         queue.push("submit", ("submit", 0.0))
     clock.at(0.0, pump)
-    clock.run(until=20_000.0)
+    clock.run(until=ENDLESS)
     assert account.submitted == items
     return account
 
@@ -277,8 +309,11 @@ def requests(
 class Tier:
     granted: list[float] = field(default_factory=list)
     refused: list[float] = field(default_factory=list)
+    requests: list[float] = field(default_factory=list)
+    polls: int = 0
     last_submitted: float = 0.0
     done_at: float = 0.0
+    refusal_known_at: float = inf
 
 
 def evaluations(
@@ -291,14 +326,21 @@ def evaluations(
     limited: bool = True,
     reply: float = 0.04,
     judged: float = 3.0,
+    recorded: float = 0.02,
     starts_within: float = 0.1,
+    sentinel_age: float = SENTINEL_AGE,
     allowance: Allowance | None = None,
+    until: float = ENDLESS,
 ) -> Tier:
-    """Submissions are taken at up to `speed` items a second; the limit is met when an evaluation starts."""
+    """Submissions are taken at up to `speed` items a second; the limit is met when an evaluation starts.
+
+    A ticket is known when its reply has come and is `recorded`; its age counts from then.
+    """
     chance = random.Random(seed)
     random.seed(seed)
     clock, tier, allowance = Clock(), Tier(), allowance or Allowance()
     waiting = items
+    tickets, scouted_at = 0, -inf
     next_turn = 0.0
     look_at = inf
 
@@ -323,19 +365,20 @@ def evaluations(
         nonlocal next_turn, waiting
         began = clock.now
         allowance.begin(began, n)
-        early = allowance.sentinel(began, n)
+        tier.requests.append(began)
+        early = allowance.sentinel(n)
+        admitted = n
         if allowance.limits.trying and limited:
-            allowance.leave(n - 1)
             n = 1
         waiting -= n
         next_turn = max(next_turn, began) + n / speed
         for k in range(n):
             starts = began + reply / 2 + chance.uniform(0.0, starts_within)
             clock.at(starts, partial(start, began, early and k == 0))
-        clock.after(reply, lambda: taken(began, n))
+        clock.after(reply, lambda: taken(began, n, admitted))
 
-    def taken(began: float, n: int) -> None:
-        allowance.sent(began, n, admitted_at=began)
+    def taken(began: float, n: int, admitted: int) -> None:
+        allowance.sent(began, n, of=admitted, admitted_at=began)
         pump()
 
     def start(began: float, early: bool) -> None:
@@ -344,15 +387,27 @@ def evaluations(
         if not refused:
             tier.last_submitted = began
         ends = clock.now if refused else clock.now + chance.lognormvariate(log(judged), 0.5)
-        first = began + (0.4 if early else judged)
+        ticket = began + reply + recorded
+        first = ticket + (sentinel_age if early else FIRST_GUESS if is_scout(ticket) else judged)
         clock.at(first + reply, lambda: poll(began, ends, refused))
 
+    def is_scout(now: float) -> bool:
+        """One in 32, three a second at most."""
+        nonlocal tickets, scouted_at
+        tickets += 1
+        if tickets % 32 or now < scouted_at + 1 / 3:
+            return False
+        scouted_at = now
+        return True
+
     def poll(began: float, ends: float, refused: bool) -> None:
+        tier.polls += 1
         if clock.now - reply / 2 < ends:
             allowance.in_work(began, clock.now)
             age = clock.now - began
             clock.after(max(0.2, 0.35 * age), lambda: poll(began, ends, refused))
         elif refused:
+            tier.refusal_known_at = min(tier.refusal_known_at, clock.now)
             allowance.refused(began, clock.now, 1)
             clock.after(chance.uniform(0.5, 1.0), again)
         else:
@@ -366,6 +421,6 @@ def evaluations(
         pump()
 
     clock.at(0.0, pump)
-    clock.run(until=20_000.0)
-    assert len(tier.granted) == items
+    clock.run(until=until)
+    assert until < ENDLESS or len(tier.granted) == items
     return tier

@@ -14,17 +14,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fieval_tasks.pace import FairQueue, Governor, Limits, Metronome, Pace, Places, backoff
-from fieval_tasks.quota import AT_FIRST, Quota
+from fieval_tasks.limits import Governor, Limits, Metronome, Places, backoff
+from fieval_tasks.pace import FairQueue, Pace
+from fieval_tasks.quota import AT_FIRST, NO_NEWS, REQUESTS_AT_FIRST, SENTINEL_EVERY, Quota
 from tests.pace_simulation import (
     Bucket,
     Busy,
+    Chance,
     Clock,
+    Credit,
     Fixed,
     JumpingLoop,
     Limiter,
     RetryAfter,
     Sliding,
+    at_once,
     evaluations,
     exactly,
     one_second,
@@ -190,6 +194,41 @@ def test_a_refusal_of_unknown_age_costs_a_pause_and_teaches_nothing() -> None:
     assert (governor.limits.learned.refusals, governor.limits.learned.pauses) == (1, 1)
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("share", [0.05, 0.1])
+@pytest.mark.parametrize("retry_after", [one_second, at_once])
+def test_refusals_by_chance_cost_the_pauses_they_ask_for_and_little_more(
+    seed: int, share: float, retry_after: RetryAfter
+) -> None:
+    governor = Governor(concurrency=32)
+    limiter = Chance(share, Limiter(), seed)
+    account = requests(limiter, items=2000, seed=seed, retry_after=retry_after, governor=governor)
+    assert 4000 / (account.done_at - governor.limits.learned.paused) >= 25
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    share=st.floats(0.0, 0.25),
+    limiter=st.sampled_from([Limiter, lambda: Sliding(20, 1.0), lambda: Bucket(20, 5), lambda: Busy(3, 0.05)]),
+    retry_after=st.sampled_from([one_second, at_once, exactly, untold]),
+    seed=st.integers(0, 1000),
+)
+def test_whatever_is_refused_everything_is_sent_in_the_end(
+    share: float, limiter: Callable[[], Limiter], retry_after: RetryAfter, seed: int
+) -> None:
+    account = requests(Chance(share, limiter(), seed), items=60, seed=seed, retry_after=retry_after)
+    assert account.submitted == 60
+
+
+@pytest.mark.parametrize("seed", SEEDS[:2])
+def test_a_limit_is_found_although_others_are_refused_by_chance(seed: int) -> None:
+    governor = Governor(concurrency=32)
+    account = requests(Chance(0.02, Sliding(1000, 60.0), seed), items=2000, seed=seed, governor=governor)
+    found = [limit.count for limit in governor.limits.learned.limits if limit.window == 60.0]
+    assert found == [pytest.approx(1000, rel=0.05)]
+    assert account.refused_share(0.0) < 0.04
+
+
 # -- places ----------------------------------------------------------------------------------------------------------------
 
 
@@ -244,7 +283,7 @@ def test_places_stop_growing_within_a_doubling_of_where_the_server_queues() -> N
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("pack", [1, 10])
+@pytest.mark.parametrize("pack", [1, 3, 10])
 @pytest.mark.parametrize("speed", [300.0, 600.0])
 def test_a_hidden_limit_a_second(seed: int, speed: float, pack: int) -> None:
     tier = evaluations(Sliding(50, 1.0), items=3000, seed=seed, speed=speed, pack=pack)
@@ -255,18 +294,38 @@ def test_a_hidden_limit_a_second(seed: int, speed: float, pack: int) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("items", [1800, 2400])
-@pytest.mark.parametrize(("speed", "pack"), [(300.0, 1), (600.0, 1), (600.0, 10)])
+@pytest.mark.parametrize(("speed", "pack"), [(300.0, 1), (600.0, 3), (600.0, 10)])
 def test_a_hidden_limit_a_minute(seed: int, speed: float, pack: int, items: int) -> None:
     tier = evaluations(Sliding(600, 60.0), items=items, seed=seed, speed=speed, pack=pack)
     assert len(tier.refused) < 0.1 * items
     assert items / tier.last_submitted >= 0.85 * 10
 
 
-@pytest.mark.parametrize("speed", [300.0, 450.0, 600.0])
-def test_where_nothing_hides_submissions_are_hardly_slower(speed: float) -> None:
-    free = evaluations(Limiter(), items=10_000, seed=101, speed=speed, limited=False)
-    watched = evaluations(Limiter(), items=10_000, seed=101, speed=speed)
-    assert watched.last_submitted < 1.05 * free.last_submitted
+@pytest.mark.parametrize(("speed", "pack"), [(300.0, 1), (300.0, 3), (600.0, 3), (600.0, 10)])
+def test_where_nothing_hides_submissions_are_hardly_slower(speed: float, pack: int) -> None:
+    free = evaluations(Limiter(), items=10_000, seed=101, speed=speed, pack=pack, limited=False)
+    watched = evaluations(Limiter(), items=10_000, seed=101, speed=speed, pack=pack)
+    assert watched.last_submitted < 1.08 * free.last_submitted
+
+
+def test_a_server_slow_to_reply_makes_the_beginning_slower_and_no_more() -> None:
+    free = evaluations(Limiter(), items=3000, seed=101, speed=96.0, pack=3, reply=1.0, limited=False)
+    watched = evaluations(Limiter(), items=3000, seed=101, speed=96.0, pack=3, reply=1.0)
+    assert watched.last_submitted < free.last_submitted + 12.0, "32 requests at once, a second each"
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("credit", [3, 150, 500, 900])
+@pytest.mark.parametrize("speed", [300.0, 600.0, 1500.0])
+def test_where_credit_ends_few_more_submissions_are_made(seed: int, credit: int, speed: float) -> None:
+    tier = evaluations(Credit(credit), items=5000, seed=seed, speed=speed, pack=3, until=10.0)
+    assert tier.refused[0] < tier.refusal_known_at < tier.refused[0] + 1.0
+    assert sum(tier.refused[0] < at <= tier.refusal_known_at for at in tier.requests) <= 50
+
+
+def test_what_is_out_when_credit_ends_late_is_a_small_part_of_what_was_done() -> None:
+    tier = evaluations(Credit(9000), items=20_000, seed=101, speed=1500.0, pack=3, until=20.0)
+    assert sum(tier.refused[0] < at <= tier.refusal_known_at for at in tier.requests) <= 9000 / 3 / 6
 
 
 # -- on asyncio --------------------------------------------------------------------------------------------------------------
@@ -409,13 +468,29 @@ def test_one_who_was_let_in_at_the_very_moment_of_the_stop_does_not_start() -> N
     in_no_time(run)
 
 
-def test_submissions_and_polls_share_two_to_one_and_keep_their_order() -> None:
+def test_the_urgent_go_first_and_submissions_and_polls_share_two_to_one_in_their_order() -> None:
     queue: FairQueue[str] = FairQueue()
     for i in range(4):
         queue.push("submit", f"s{i}")
     for i in range(3):
         queue.push("poll", f"p{i}")
-    assert "".join(queue.pop() for _ in range(7)) == "s0s1p0s2s3p1p2"
+    queue.push("poll", "u0", urgent=True)
+    queue.push("poll", "u1", urgent=True)
+    assert "".join(queue.pop() for _ in range(9)) == "u0u1s0s1p0s2s3p1p2"
+    assert not queue
+
+
+def test_an_urgent_question_waits_for_one_place_only() -> None:
+    async def run(loop: asyncio.AbstractEventLoop) -> None:
+        pace = Pace(concurrency=1, clock=loop.time)
+        began: list[float] = []
+        others = [asyncio.ensure_future(one_turn(pace, began, 1.0)) for _ in range(50)]
+        await asyncio.sleep(0.5)
+        async with pace.turn("poll", urgent=True) as turn:
+            assert turn.started_at == pytest.approx(1.0)
+        await asyncio.gather(*others)
+
+    in_no_time(run)
 
 
 def test_a_thousand_waiters_cost_as_much_as_a_few() -> None:
@@ -489,23 +564,34 @@ def test_a_turn_costs_little_where_nobody_waits() -> None:
 # -- the quota on asyncio ------------------------------------------------------------------------------------------------------
 
 
-def test_a_quota_admits_so_many_unheard_of_and_more_as_time_tells() -> None:
+@pytest.mark.parametrize(("pack", "first"), [(1, REQUESTS_AT_FIRST), (10, -(-AT_FIRST // 10))])
+def test_a_quota_admits_so_many_unheard_of_and_more_as_time_tells(pack: int, first: int) -> None:
     async def run(loop: asyncio.AbstractEventLoop) -> None:
         quota = Quota(clock=loop.time)
         admitted: list[float] = []
 
         async def submit() -> None:
-            with await quota.admit() as admission:
+            with await quota.admit(pack) as admission:
                 admitted.append(loop.time())
                 admission.sent(loop.time())
 
-        tasks = [asyncio.ensure_future(submit()) for _ in range(2 * AT_FIRST)]
+        tasks = [asyncio.ensure_future(submit()) for _ in range(2 * first)]
         await asyncio.sleep(0.5)
-        assert len(admitted) == AT_FIRST
+        assert len(admitted) == first
         quota.in_work(admitted[9])
         await asyncio.gather(*tasks)
-        assert len(admitted) == 2 * AT_FIRST
-        assert max(admitted) <= 2.0
+        assert max(admitted) == 0.5
+
+    in_no_time(run)
+
+
+def test_without_any_news_the_next_are_admitted_after_a_while() -> None:
+    async def run(loop: asyncio.AbstractEventLoop) -> None:
+        quota = Quota(clock=loop.time)
+        for _ in range(2 * REQUESTS_AT_FIRST):
+            with await quota.admit() as admission:
+                admission.sent(loop.time())
+        assert loop.time() == pytest.approx(NO_NEWS)
 
     in_no_time(run)
 
@@ -513,9 +599,12 @@ def test_a_quota_admits_so_many_unheard_of_and_more_as_time_tells() -> None:
 def test_what_was_admitted_and_not_sent_is_given_back() -> None:
     async def run(loop: asyncio.AbstractEventLoop) -> None:
         quota = Quota(clock=loop.time)
-        for _ in range(3):
+        for _ in range(2 * REQUESTS_AT_FIRST):
             with await quota.admit(AT_FIRST):
                 pass
+        for _ in range(3):
+            with await quota.admit(AT_FIRST - 2) as admission:
+                admission.sent(0.0, 1)
         assert loop.time() == 0.0
         waiting = [asyncio.ensure_future(quota.admit(AT_FIRST)) for _ in range(3)]
         await asyncio.sleep(0.1)
@@ -523,6 +612,21 @@ def test_what_was_admitted_and_not_sent_is_given_back() -> None:
         quota.stop()
         await asyncio.wait(waiting)
         assert [task.cancelled() for task in waiting] == [False, True, True]
+
+    in_no_time(run)
+
+
+@pytest.mark.parametrize("pack", [1, 3, 10])
+def test_the_first_and_then_one_in_a_while_is_a_sentinel(pack: int) -> None:
+    async def run(loop: asyncio.AbstractEventLoop) -> None:
+        quota = Quota(clock=loop.time)
+        told = []
+        for _ in range(AT_FIRST // pack // 3):
+            with await quota.admit(pack) as admission:
+                told.append(admission.sentinel)
+        assert told[0]
+        gaps = [later - earlier for earlier, later in pairwise(n for n, early in enumerate(told) if early)]
+        assert set(gaps) == {-(-SENTINEL_EVERY // pack)}
 
     in_no_time(run)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 import selectors
 import tracemalloc
 from collections.abc import Awaitable, Callable
@@ -15,7 +16,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fieval_tasks.polling import FIRST_GUESS, SHORTEST_GAP, Agenda, Answer, OpenTicket, Poller, Waits
+from fieval_tasks.polling import (
+    FIRST_GUESS,
+    LAST_GAP,
+    LAST_WORD,
+    SENTINEL_AGE,
+    SHORTEST_GAP,
+    Agenda,
+    Answer,
+    OpenTicket,
+    Poller,
+    Waits,
+    _Lane,
+)
 from tests.polling_simulation import REPLY, SERVERS, Simulation, each, run, runs, typical
 
 LOGNORMAL = SERVERS["lognormal, median 3 s"]
@@ -164,13 +177,13 @@ def test_every_ticket_is_settled_or_given_up_at_its_deadline(
         deadline = submitted[seq] - ages[seq] + give_up_after
         assert questions[0] >= submitted[seq]
         assert all(later - earlier >= SHORTEST_GAP - 1e-9 for earlier, later in pairwise(questions))
-        if deadline <= submitted[seq]:  # found open after its time: one question
-            assert len(questions) == 1
+        if deadline <= submitted[seq]:  # found open after its time: one question that is heard
+            assert len(questions) == 1 or troubled
             assert questions[0] <= submitted[seq] + 0.001 * len(found)
         else:
-            assert questions[-1] <= deadline + 1e-9
+            assert questions[-1] <= deadline + (LAST_WORD + LAST_GAP) * troubled + 1e-9
         if seq in account.given_up and deadline > submitted[seq]:
-            asked_then = questions[-1] == pytest.approx(deadline)
+            asked_then = any(at == pytest.approx(deadline) for at in questions)
             assert asked_then or account.given_up[seq] >= deadline, "the last answer came after it"
 
 
@@ -255,14 +268,73 @@ def test_what_a_hidden_limit_refuses_says_nothing_about_how_long_evaluations_tak
     assert account.polls <= 1.3
 
 
-def test_a_scout_that_is_ordered_is_asked_early() -> None:
+def test_a_sentinel_is_asked_early_and_before_those_that_are_overdue() -> None:
     agenda = Agenda(give_up_after=600, scouts=0)
     for seq in range(100):
-        agenda.add(seq, "", "check", now=0.0, scout=seq == 50)
-    assert agenda.take(FIRST_GUESS / 2, closing=False) is None
-    ticket = agenda.take(FIRST_GUESS, closing=False)
+        agenda.add(seq, "", "found", now=0.0, age=60.0)
+    for seq in range(100, 200):
+        agenda.add(seq, "", "check", now=0.0, scout=seq == 150)
+    assert all(ticket.check == "found" for ticket in take_all(agenda, 0.9 * SENTINEL_AGE))
+    sentinel = agenda.take(SENTINEL_AGE, closing=False)
+    assert sentinel is not None
+    assert (sentinel.seq, sentinel.urgent) == (150, True)
+
+
+def test_a_sentinel_still_pending_is_an_ordinary_ticket_from_then_on() -> None:
+    agenda = Agenda(give_up_after=600, scouts=0)
+    agenda.add(0, "", "check", now=0.0, scout=True)
+    ticket = agenda.take(SENTINEL_AGE, closing=False)
     assert ticket is not None
-    assert ticket.seq == 50
+    assert len(agenda) == 0
+    assert agenda.answered(ticket, Answer.PENDING, now=SENTINEL_AGE + REPLY)
+    assert len(agenda) == 1
+    assert not ticket.urgent
+    assert agenda.take(SENTINEL_AGE + 2 * REPLY, closing=False) is None
+
+
+def test_a_last_question_that_failed_is_asked_again_for_a_moment() -> None:
+    agenda = Agenda(give_up_after=10, scouts=0)
+    agenda.add(0, "", "check", now=0.0)
+    ticket = agenda.take(10.0, closing=True)
+    assert ticket is not None
+    assert agenda.answered(ticket, Answer.UNHEARD, now=10.1)
+    assert agenda.take(10.1 + LAST_GAP / 2, closing=True) is None
+    assert agenda.take(10.2 + LAST_GAP, closing=True) is ticket
+    assert not agenda.answered(ticket, Answer.UNHEARD, now=10.0 + LAST_WORD), "but not for long"
+
+
+def test_a_verdict_of_another_does_not_hasten_a_question_after_the_deadline() -> None:
+    agenda = Agenda(give_up_after=10, scouts=0)
+    for seq in range(2):
+        agenda.add(seq, "", "check", now=0.0)
+    late, other = take_all(agenda, 10.0)
+    assert agenda.answered(late, Answer.UNHEARD, now=10.1)
+    assert agenda.answered(other, Answer.DECIDED, now=10.1)
+    assert agenda.take(10.1 + LAST_GAP / 2, closing=True) is None
+    assert agenda.take(10.1 + LAST_GAP, closing=True) is late
+
+
+def test_the_last_question_at_the_deadline_is_urgent() -> None:
+    agenda = Agenda(give_up_after=5, scouts=0)
+    agenda.add(0, "", "check", now=0.0)
+    ticket = agenda.take(5.0, closing=False)
+    assert ticket is not None
+    assert ticket.urgent
+
+
+@settings(max_examples=50)
+@given(dues=st.lists(st.integers(0, 50), min_size=1, max_size=60), place=st.integers(0, 14))
+def test_a_ticket_taken_out_of_the_heap_leaves_a_heap(dues: list[int], place: int) -> None:
+    lane = _Lane(0.0, 600)
+    for seq, due in enumerate(dues):
+        heapq.heappush(lane.waiting, OpenTicket(seq, "", "", 0.0, float(due), False, -inf, 0.0, 0.0, False))
+    place = min(place, len(dues) - 1)
+    wanted = lane.waiting[place]
+    assert lane._taken_out(place) is wanted
+    left = [heapq.heappop(lane.waiting).due for _ in range(len(dues) - 1)]
+    assert left == sorted(left)
+    dues.remove(int(wanted.due))
+    assert left == sorted(dues)
 
 
 def test_a_server_that_cannot_be_reached_is_asked_ever_less_often() -> None:
@@ -400,6 +472,29 @@ def test_the_loop_asks_a_last_time_at_the_deadline_and_gives_up() -> None:
         assert polling.given_up == 3
         assert asked[-3:] == [pytest.approx(20)] * 3
         assert time.now == pytest.approx(20 + REPLY)
+
+    in_virtual_time(work)
+
+
+def test_sentinels_are_asked_about_urgently() -> None:
+    async def work(time: VirtualTime) -> None:
+        server, urgent = Server(time, LOGNORMAL([0.0] * 100, Random(0))), []
+
+        async def ask_urgently(seq: int, eval_id: str, check: str, age: float) -> Answer | bool:
+            urgent.append((seq, age))
+            return await server.ask(seq, eval_id, check, age)
+
+        polling = Poller(
+            Agenda(give_up_after=600),
+            server.ask,
+            more_to_come=lambda: False,
+            ask_urgently=ask_urgently,
+            clock=lambda: time.now,
+        )
+        for seq in range(100):
+            polling.add(seq, "", "check", scout=seq % 50 == 0)
+        await polling.run()
+        assert urgent == [(0, pytest.approx(SENTINEL_AGE)), (50, pytest.approx(SENTINEL_AGE))]
 
     in_virtual_time(work)
 

@@ -1,0 +1,247 @@
+"""One run on three workers that share a limit: `python -m benchmarks.fan_out`. A worker is killed on the way.
+
+Everything is real and on this machine: a stock `prefect server start`, PostgreSQL, process workers, and
+benchmarks.server, which answers 429 past its rate.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from benchmarks import dataset
+from benchmarks.judge import Limit
+from benchmarks.measures import Measure, Table
+from benchmarks.ours import wrong
+from benchmarks.running import DidNotEnd, Setting, account_of, environment, served
+from fieval_tasks.prefect_server import is_healthy
+from tests import postgres
+from tests.postgres import _free_port as free_port
+
+POOL, LIMIT = "fan-out", "one-key"
+START = 120.0
+"""Seconds for the Prefect server to come up."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where it all happens."""
+
+    folder: Path
+    variables: Mapping[str, str]
+
+    def start(self, *command: str, log: str) -> subprocess.Popen[bytes]:
+        """In a session of its own, so that it can be killed with all its children."""
+        with (self.folder / log).open("wb") as file:
+            return subprocess.Popen(
+                [sys.executable, "-m", *command], cwd=self.folder, env=dict(self.variables), stdout=file,
+                stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+
+    def run(self, *command: str) -> None:
+        done = subprocess.run(
+            [sys.executable, "-m", *command], cwd=self.folder, env=dict(self.variables), capture_output=True, text=True
+        )
+        if done.returncode:
+            raise DidNotEnd(f"{' '.join(command)}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+
+
+@contextmanager
+def prefect_server(place: Place, port: int) -> Iterator[None]:
+    """A stock server whose log has a line for each call."""
+    with ended(place.start("prefect", "server", "start", "--port", str(port), "--no-ui", log="server.log")):
+        deadline = time.monotonic() + START
+        while not is_healthy(place.variables["PREFECT_API_URL"]):
+            if time.monotonic() > deadline:
+                raise DidNotEnd("the Prefect server did not come up")
+            time.sleep(0.5)
+        yield
+
+
+@contextmanager
+def ended(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    try:
+        yield process
+    finally:
+        kill(process, signal.SIGTERM)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            kill(process)
+            process.wait()
+
+
+def kill(process: subprocess.Popen[bytes], how: signal.Signals = signal.SIGKILL) -> None:
+    """With all that it started."""
+    family = [process.pid, *descendants(process.pid)]
+    for pid in family:
+        try:
+            os.kill(pid, how)
+        except ProcessLookupError:
+            continue
+
+
+def descendants(pid: int) -> list[int]:
+    try:
+        children = [int(c) for t in Path(f"/proc/{pid}/task").iterdir() for c in (t / "children").read_text().split()]
+    except OSError:
+        return []
+    return [one for child in children for one in (child, *descendants(child))]
+
+
+def set_up(place: Place, rate: int) -> None:
+    """What `prefect` and `python -m deployments setup` make: the limit, the pool, the deployment."""
+    place.run("prefect", "gcl", "create", LIMIT, "--limit", str(3 * rate), "--slot-decay-per-second", str(rate))
+    place.run("prefect", "work-pool", "create", POOL, "--type", "process")
+    made = (
+        "from prefect.deployments.runner import EntrypointType; from flows.fan_out import evaluate_shard;"
+        f"evaluate_shard.to_deployment('shard', work_pool_name={POOL!r}, "
+        "entrypoint_type=EntrypointType.MODULE_PATH).apply()"
+    )
+    done = subprocess.run([sys.executable, "-c", made], cwd=place.folder, env=dict(place.variables))
+    if done.returncode:
+        raise DidNotEnd("the deployment could not be made")
+
+
+def measured(options: argparse.Namespace) -> Table:
+    setting = Setting(options.items, rate=f"{options.limit}/s", patience=600.0)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="fan-out-"))) if not options.keep else options.keep
+        folder.mkdir(exist_ok=True)
+        address = stack.enter_context(served(setting))
+        store = stack.enter_context(postgres.serving()) if not options.sqlite else str(folder / "ledger.db")
+        port = free_port()
+        variables = environment(address, folder) | {
+            "FIEVAL_STORE_URL": store,
+            "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
+            "PREFECT_SERVER_LOGGING_LEVEL": "INFO",
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_CLI_PROMPT": "false",
+        }
+        place = Place(folder, variables)
+        stack.enter_context(prefect_server(place, port))
+        set_up(place, options.rate)
+        workers = [
+            stack.enter_context(ended(place.start(*_worker(n), log=f"worker-{n}.log"))) for n in range(options.workers)
+        ]
+        dataset.write(folder / "dataset.jsonl", setting.items, setting.size)
+        before = calls(folder / "server.log")
+        command = stack.enter_context(ended(place.start(*_command(options), log="command.log")))
+        killed = _killed(address, workers[0], options) if options.kill else 0.0
+        code = command.wait(setting.patience)
+        time.sleep(3)  # what Prefect's clients have queued
+        account = account_of(address)
+        return _table(options, setting, account, folder, calls(folder / "server.log") - before, code, killed)
+
+
+def _worker(n: int) -> Sequence[str]:
+    return ("prefect", "worker", "start", "--pool", POOL, "--type", "process", "--limit", "1", "--name", f"worker-{n}")
+
+
+def _command(options: argparse.Namespace) -> Sequence[str]:
+    shared = ("--shared-limit", LIMIT, "--shards", str(options.workers), "--output", "output")
+    return ("flows.fan_out", "dataset.jsonl", "--template", dataset.TEMPLATE, "--connection", "env", *shared)
+
+
+def _killed(address: str, worker: subprocess.Popen[bytes], options: argparse.Namespace) -> float:
+    """Kill a worker and its shard once a third of the verdicts are out; how many were."""
+    while (settled := account_of(address)["settled"]) < options.items / 3:
+        time.sleep(0.5)
+    kill(worker)
+    return float(settled)
+
+
+def calls(log: Path) -> Counter[str]:
+    """Calls that flow runs, and whoever follows them, made of Prefect's API; a worker's own look for work is none."""
+    found = re.findall(
+        r'"(GET|POST|PUT|PATCH|DELETE) /api/(\S*) HTTP', log.read_text(encoding="utf-8", errors="replace")
+    )
+    named = (f"{method} {_without_ids(path)}" for method, path in found)
+    return Counter(name for name in named if not re.search(r" (work_pools|work_queues|health|csrf)", name))
+
+
+def _without_ids(path: str) -> str:
+    return re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}", "ID", path.partition("?")[0])
+
+
+def _table(
+    options: argparse.Namespace,
+    setting: Setting,
+    account: Mapping[str, Any],
+    folder: Path,
+    made: Counter[str],
+    code: int,
+    killed: float,
+) -> Table:
+    summary = json.loads((folder / "output/summary.json").read_text(encoding="utf-8"))
+    with (folder / "output/results.jsonl").open(encoding="utf-8") as lines:
+        mistakes = wrong((json.loads(line) for line in lines), setting.items, setting.size)
+    allowed = account["requests_by_second"]
+    sending = max(1, int(account["last_accepted"] - account["first_post"]))
+    seconds = account["last_verdict"] - account["first_post"]
+    per_second = Limit.parse(f"{options.limit}/s").per_second
+    refused = account["refused_requests"]
+    task_runs = _task_runs(folder, summary)
+    return Table(
+        f"fan-out: {setting.items:,} items, {options.workers} workers, {options.limit}/s allowed, {options.rate}/s shared",
+        [
+            Measure("exit code", code, at_most=0),
+            Measure("items without the right verdict", mistakes, at_most=0),
+            Measure("reports", sum("artifacts" in name and name.startswith("POST") for name in made)),
+            Measure("verdicts out when a worker was killed", killed),
+            Measure("of the limit used while items were left to send", sum(allowed[:sending]) / per_second / sending, at_least=0.85, unit="%"),
+            Measure("of the limit used from the first submission to the last verdict", sum(allowed) / per_second / seconds, unit="%"),
+            Measure("most requests in a second", max(allowed)),
+            Measure("requests refused (429)", refused, at_most=0.005 * sum(allowed)),
+            Measure("seconds, first submission to last verdict", seconds, unit="s"),
+            Measure("requests", sum(allowed)),
+            Measure("evaluated more than once", account["duplicates"]),
+            Measure("possible duplicates told", summary["requests"]["possible_duplicates"], at_least=account["duplicates"]),
+            Measure("calls of Prefect's API", made.total(), at_most=500 * setting.items / 10_000 if setting.items >= 10_000 else None),
+            Measure("task runs", task_runs, at_most=200),
+        ],
+        [f"{n} x {name}" for name, n in made.most_common(14)] + ["requests by second: " + " ".join(map(str, allowed))],
+    )  # fmt: skip
+
+
+def _task_runs(folder: Path, summary: Mapping[str, Any]) -> int:
+    """As the server has recorded them, of all flow runs."""
+    import sqlite3
+    from contextlib import closing
+
+    with closing(sqlite3.connect(f"file:{folder / 'prefect/prefect.db'}?mode=ro", uri=True)) as database:
+        [count] = database.execute("SELECT count(*) FROM task_run").fetchone()
+    return int(count)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.fan_out", description=__doc__)
+    add = parser.add_argument
+    add("--items", type=int, default=10_000)
+    add("--workers", type=int, default=3)
+    add("--limit", type=int, default=200, help="requests a second that the server allows (default 200)")
+    add("--rate", type=int, default=190, help="a second, of the shared limit (default 190)")
+    add("--no-kill", dest="kill", action="store_false", help="let all workers live")
+    add("--sqlite", action="store_true", help="a file as the ledger, instead of PostgreSQL")
+    add("--keep", type=Path, metavar="FOLDER", help="work there, and leave everything")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    table = measured(parser.parse_args())
+    print(table)
+    return int(table.misses > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

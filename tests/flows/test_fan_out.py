@@ -1,0 +1,277 @@
+"""A run in shards on a work pool, and the limit that runs share, against a real Prefect server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from tests.conftest import Evaluator
+
+ITEMS = 200
+
+
+@pytest.fixture
+def limit(workplace: Path) -> str:
+    """A global concurrency limit with slot decay."""
+    return made(f"limit-{uuid4().hex[:8]}", limit=400, slot_decay_per_second=200.0)
+
+
+def made(name: str, **fields: Any) -> str:
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
+
+    with get_client(sync_client=True) as client:
+        client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, **fields))
+    return name
+
+
+def slots(name: str) -> int:
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        return client.read_global_concurrency_limit_by_name(name).active_slots
+
+
+# -- the shared limit --------------------------------------------------------------------------------------------------
+
+
+def test_a_limit_that_is_not_there_is_named_with_the_command_that_makes_it(workplace: Path) -> None:
+    from fieval_tasks.errors import PlanError
+    from flows.shared import shared_limit
+
+    with pytest.raises(PlanError, match=r"no such limit; make it with `prefect gcl create a-key --limit"):
+        shared_limit("a-key")
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [({"slot_decay_per_second": 0.0}, "no slot decay"), ({"slot_decay_per_second": 9.0, "active": False}, "disabled")],
+)
+def test_a_limit_that_would_not_hold_is_refused(workplace: Path, fields: dict[str, Any], problem: str) -> None:
+    from fieval_tasks.errors import PlanError
+    from flows.shared import shared_limit
+
+    with pytest.raises(PlanError, match=problem):
+        shared_limit(made(f"useless-{uuid4().hex[:8]}", limit=10, **fields))
+
+
+def test_a_run_with_a_limit_that_is_not_there_sends_nothing(workplace: Path, evaluator: Evaluator) -> None:
+    from fieval_tasks.plan import Check, EvaluationPlan
+    from fieval_tasks.store import Ledger, store_url
+    from flows.evaluate import evaluate
+
+    plan = EvaluationPlan(
+        dataset=dataset(workplace, 3), checks=(Check(template="groundedness"),), run="no-limit", shared_limit="nowhere"
+    )
+    state = evaluate(plan, return_state=True)
+    assert state.is_failed()
+    assert "prefect gcl create nowhere" in str(state.message)
+    with Ledger(store_url()) as ledger:
+        assert ledger.run("no-limit").submits == 0
+
+
+def test_a_block_is_leased_in_two_calls_and_can_be_given_back(limit: str) -> None:
+    from fieval_tasks.permits import Leased
+    from flows.shared import shared_limit
+
+    one = shared_limit(limit)
+    first, second = asyncio.run(two_leases(one))
+    assert isinstance(first, Leased)
+    assert isinstance(second, Leased)
+    assert (first.permits, first.rate) == (150, 200.0)
+    assert second.due_in > first.due_in, "the second block comes after the first"
+    before = slots(limit)
+    asyncio.run(one.give_back(140))
+    assert slots(limit) <= max(0, before - 140)
+    one.close()
+
+
+async def two_leases(one: Any) -> list[Any]:
+    return [await one.lease(1.0) for _ in range(2)]
+
+
+def test_a_full_limit_is_not_asked_so_that_it_can_empty(workplace: Path) -> None:
+    """Each refusal would have Prefect forget what had decayed."""
+    from prefect.client.orchestration import get_client
+
+    from fieval_tasks.permits import Full
+    from flows.shared import shared_limit
+
+    one = shared_limit(made(f"slow-{uuid4().hex[:8]}", limit=2, slot_decay_per_second=0.001))
+    asyncio.run(two_leases(one))
+    answer = asyncio.run(one.lease(1.0))
+    with get_client(sync_client=True) as client:
+        left = client.read_global_concurrency_limit_by_name(one.name)
+    assert isinstance(answer, Full)
+    assert 900 < answer.seconds <= 1000
+    assert left.active_slots == 2
+    one.close()
+
+
+def test_a_prefect_that_is_away_is_waited_for(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import httpx
+
+    from fieval_tasks.permits import Away
+    from flows.shared import shared_limit
+
+    one = shared_limit(limit)
+
+    def away(name: str) -> None:
+        raise httpx.ConnectError("connection refused")
+
+    monkeypatch.setattr(one._client, "read_global_concurrency_limit_by_name", away)
+    answer = asyncio.run(one.lease(1.0))
+    assert answer == Away("the Prefect API can't be asked (connection refused)")
+    one.close()
+
+
+def test_a_limit_that_is_removed_while_a_run_uses_it_stops_the_run(limit: str) -> None:
+    from prefect.client.orchestration import get_client
+
+    from fieval_tasks.errors import RunStopped
+    from flows.shared import shared_limit
+
+    one = shared_limit(limit)
+    with get_client(sync_client=True) as client:
+        client.delete_global_concurrency_limit_by_name(limit)
+    with pytest.raises(RunStopped, match="no such limit"):
+        asyncio.run(one.lease(1.0))
+    one.close()
+
+
+# -- the fan-out -------------------------------------------------------------------------------------------------------
+
+
+def dataset(folder: Path, rows: int) -> str:
+    lines = (
+        {"id": f"r{n}", "output": f"Paris is a city of shards, {n}.", "context": f"Paris, {n}."} for n in range(rows)
+    )
+    (folder / "answers.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return "answers.jsonl"
+
+
+@dataclass(frozen=True)
+class Pool:
+    deployment: str
+    worker: subprocess.Popen[bytes]
+
+
+@pytest.fixture
+def pool(workplace: Path, evaluator: Evaluator, prefect_api: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pool]:
+    """A deployment of evaluate-shard, and a worker with room for two of its runs."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import WorkPoolCreate
+    from prefect.deployments.runner import EntrypointType
+    from prefect.workers.process import ProcessWorker
+
+    from flows.fan_out import evaluate_shard
+
+    name = f"pool-{uuid4().hex[:8]}"
+    template = ProcessWorker.get_default_base_job_template()
+    with get_client(sync_client=True) as client:
+        client.create_work_pool(WorkPoolCreate(name=name, type="process", base_job_template=template))
+    made = evaluate_shard.to_deployment(name, work_pool_name=name, entrypoint_type=EntrypointType.MODULE_PATH)
+    made.apply()
+    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", name, "--type", "process", "--limit", "2"]
+    for variable, value in evaluator.environment.items():
+        monkeypatch.setenv(variable, value)
+    quick = {"PREFECT_API_URL": prefect_api, "PREFECT_WORKER_QUERY_SECONDS": "1"}
+    worker = subprocess.Popen(
+        command, env=os.environ | quick, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    yield Pool(f"evaluate-shard/{name}", worker)
+    worker.send_signal(signal.SIGTERM)
+    worker.wait(timeout=30)
+
+
+def test_a_run_in_shards_ends_with_one_report_though_one_is_killed(
+    pool: Pool, workplace: Path, evaluator: Evaluator
+) -> None:
+    from fieval_tasks.plan import Check, EvaluationPlan
+    from flows.fan_out import fan_out
+
+    plan = EvaluationPlan(
+        dataset=dataset(workplace, ITEMS), checks=(Check(template="groundedness"),), connection="env", run="shared-out",
+        rate="40/s", gates=("groundedness.failures <= 0",),
+    )  # fmt: skip
+    with ThreadPoolExecutor(1) as aside:
+        killed = aside.submit(kill_a_shard, pool.worker.pid)
+        state = fan_out(plan, 2, pool.deployment, return_state=True)
+    assert state.is_completed(), state.message
+    assert killed.result()
+    told = json.loads(Path("fieval-runs/shared-out/summary.json").read_text(encoding="utf-8"))
+    assert told["items"]["scored"] == ITEMS
+    assert "1 of 2 shards ended before their time" in Path("fieval-runs/shared-out/report.md").read_text(
+        encoding="utf-8"
+    )
+    sent = evaluator.submissions("a city of shards")
+    assert len(set(sent)) == ITEMS
+    assert len(sent) <= ITEMS + told["requests"]["possible_duplicates"]
+    assert reports("shared-out") == {UUID(told["flow_run_id"])}
+
+
+def kill_a_shard(worker: int) -> bool:
+    """Once a tenth of the verdicts are out: kill -9 for one of the processes that work on the run."""
+    from fieval_tasks.items import State
+    from fieval_tasks.store import Ledger, store_url
+
+    deadline = monotonic() + 60
+    while monotonic() < deadline:
+        sleep(0.1)
+        if not Path("fieval-runs/ledger.db").exists():
+            continue
+        with Ledger(store_url()) as ledger:
+            shards = children(worker)
+            if "shared-out" in ledger.names("shared") and ledger.counts("shared-out")[State.SCORED] >= ITEMS / 10:
+                os.kill(shards[0], signal.SIGKILL)
+                return True
+    return False
+
+
+def children(pid: int) -> list[int]:
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+
+
+def reports(run: str) -> set[UUID | None]:
+    """The flow runs that published one."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+
+    wanted = ArtifactFilter(key=ArtifactFilterKey(any_=[f"fieval-{run}-summary"]))
+    with get_client(sync_client=True) as client:
+        return {artifact.flow_run_id for artifact in client.read_artifacts(artifact_filter=wanted)}
+
+
+def test_without_the_deployment_the_run_says_what_makes_it(workplace: Path) -> None:
+    from fieval_tasks.plan import EvaluationPlan
+    from flows.fan_out import fan_out
+
+    state = fan_out(EvaluationPlan(run="nobody"), 2, "evaluate-shard/nowhere", return_state=True)
+    assert state.is_failed()
+    assert "python -m deployments setup" in str(state.message)
+
+
+def test_a_shard_is_told_where_the_ledger_is_and_no_secret(workplace: Path) -> None:
+    from fieval_tasks.plan import EvaluationPlan
+    from fieval_tasks.preparation import prepared
+    from flows.fan_out import shard_plan
+
+    with prepared(EvaluationPlan(run="told", shared_limit="one", output="here", limit=5)) as run:
+        assert shard_plan(run) == {
+            "resume": "told", "run": "told", "limit": 5, "shared_limit": "one", "checks": run.run.plan["checks"],
+            "store": f"sqlite:///{workplace / 'fieval-runs/ledger.db'}",
+        }  # fmt: skip

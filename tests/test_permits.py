@@ -1,0 +1,283 @@
+"""Permits from a limit that processes share, simulated: time jumps, and the limit decays as Prefect's does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from math import inf
+from typing import TypeVar
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fieval_tasks.errors import RunStopped
+from fieval_tasks.permits import Answer, Away, Full, Leased, Permits, SharedPace
+from tests.pace_simulation import JumpingLoop
+
+T = TypeVar("T")
+NOT_DUE_YET = 1_000.0
+
+
+def simulated(work: Callable[[JumpingLoop], Awaitable[T]]) -> T:
+    loop = JumpingLoop()
+    try:
+        return loop.run_until_complete(work(loop))  # type: ignore[arg-type]
+    finally:
+        loop.close()
+
+
+class Limit:
+    """Prefect's: slots that decay. Reading it and asking it are two calls, which take a moment."""
+
+    def __init__(self, loop: JumpingLoop, *, rate: float, limit: int, block: int, call: float = 0.02) -> None:
+        self.loop = loop
+        self.rate = rate
+        self.limit = limit
+        self.block = block
+        self.call = call
+        self.calls = 0
+        self.given_back = 0
+        self._slots = 0.0
+        self._at = 0.0
+
+    @property
+    def slots(self) -> float:
+        return max(0.0, self._slots - self.rate * (self.loop.time() - self._at))
+
+    async def lease(self, share: float) -> Answer:
+        n = max(1, round(share * self.block))
+        seen = await self._called()
+        if seen + n > self.limit:
+            return Full((seen + n - self.limit) / self.rate)
+        if await self._called() + n > self.limit:
+            return Full(n / self.rate)
+        self._slots, self._at = self.slots + n, self.loop.time()
+        return Leased(n, self.rate, due_in=seen / self.rate - self.call)
+
+    async def _called(self) -> float:
+        self.calls += 1
+        await asyncio.sleep(self.call)
+        return self.slots
+
+    async def give_back(self, permits: int) -> None:
+        self.given_back += permits
+
+    async def aclose(self) -> None:
+        return
+
+
+class Sometimes:
+    """A source that is away at first."""
+
+    def __init__(self, times: float, then: Answer | None = None) -> None:
+        self.left = times
+        self.then = then or Leased(10, 100.0, due_in=0.0)
+
+    async def lease(self, share: float) -> Answer:
+        self.left -= 1
+        return Away("it does not answer") if self.left >= 0 else self.then
+
+    async def give_back(self, permits: int) -> None:
+        return
+
+    async def aclose(self) -> None:
+        return
+
+
+async def used(permits: Permits, into: list[float], *, until: float, pause: float = 0.0) -> None:
+    """One request after the other, each with a pause after it."""
+    while (at := await permits.take()) < until:
+        into.append(at)
+        await asyncio.sleep(pause)
+
+
+def saturated(processes: int, *, rate: float, limit: int, block: int, seconds: float) -> tuple[list[float], Limit]:
+    """When requests went out, of processes that each have more to send than they may."""
+
+    async def work(loop: JumpingLoop) -> tuple[list[float], Limit]:
+        shared = Limit(loop, rate=rate, limit=limit, block=block)
+        went: list[float] = []
+        some = [Permits(shared, clock=loop.time) for _ in range(processes)]
+        await asyncio.gather(*(used(permits, went, until=seconds) for permits in some))
+        for permits in some:
+            await permits.aclose()
+        return sorted(went), shared
+
+    return simulated(work)
+
+
+def most_in_a_second(times: list[float]) -> int:
+    first = most = 0
+    for n, time in enumerate(times):
+        while times[first] <= time - 1.0:
+            first += 1
+        most = max(most, n - first + 1)
+    return most
+
+
+def test_three_processes_use_the_limit_and_do_not_exceed_it() -> None:
+    went, shared = saturated(3, rate=190, limit=380, block=95, seconds=60)
+    assert len(went) >= 0.95 * 190 * 60
+    assert most_in_a_second([t for t in went if t > 2]) <= 190 + 95  # two may read the same place in the queue
+    assert shared.calls <= 500 * len(went) / 10_000
+
+
+def test_one_process_keeps_an_even_beat() -> None:
+    went, _ = saturated(1, rate=100, limit=200, block=50, seconds=30)
+    assert most_in_a_second(went) <= 101
+    assert len(went) >= 0.97 * 100 * 30
+
+
+@settings(max_examples=25)
+@given(processes=st.integers(1, 5), rate=st.integers(1, 500), blocks=st.integers(2, 6), block=st.integers(1, 100))
+def test_the_limit_holds_whatever_its_shape(processes: int, rate: int, blocks: int, block: int) -> None:
+    went, _ = saturated(processes, rate=float(rate), limit=blocks * block, block=block, seconds=10)
+    assert most_in_a_second(went) <= rate + (processes + blocks) * block
+    assert len(went) <= 10 * rate + (processes + blocks) * block
+
+
+def test_low_demand_costs_few_calls() -> None:
+    async def work(loop: JumpingLoop) -> tuple[int, int]:
+        shared = Limit(loop, rate=200.0, limit=400, block=100)
+        permits, went = Permits(shared, clock=loop.time), list[float]()
+        await used(permits, went, until=600.0, pause=0.2)
+        return len(went), shared.calls
+
+    sent, calls = simulated(work)
+    assert sent > 2_500
+    assert calls < sent / 4
+
+
+def test_nothing_is_leased_before_it_is_wanted() -> None:
+    async def work(loop: JumpingLoop) -> int:
+        shared = Limit(loop, rate=10.0, limit=20, block=10)
+        permits = Permits(shared, clock=loop.time)
+        await asyncio.sleep(5)
+        await permits.aclose()
+        return shared.calls
+
+    assert simulated(work) == 0
+
+
+def test_what_is_not_due_yet_is_given_back_and_nothing_else() -> None:
+    async def work(loop: JumpingLoop) -> int:
+        shared = Limit(loop, rate=10.0, limit=20, block=10, call=0.0)
+        permits = Permits(shared, clock=loop.time)
+        await permits.take()  # at 0; the next are due at 0.1, 0.2 and so on
+        await asyncio.sleep(0.45)
+        await permits.aclose()
+        return shared.given_back
+
+    assert simulated(work) == 5
+
+
+def test_an_old_permit_lapses() -> None:
+    async def work(loop: JumpingLoop) -> float:
+        shared = Limit(loop, rate=100.0, limit=20, block=10, call=0.0)
+        permits = Permits(shared, clock=loop.time)
+        await permits.take()
+        await asyncio.sleep(60.0)
+        before = shared.calls
+        await permits.take()
+        return shared.calls - before
+
+    assert simulated(work) == 2
+
+
+def test_a_cancelled_request_leaves_its_permit_to_the_next() -> None:
+    async def work(loop: JumpingLoop) -> float:
+        permits = Permits(Limit(loop, rate=10.0, limit=20, block=10, call=0.0), clock=loop.time)
+        await permits.take()
+        first, second = (asyncio.ensure_future(permits.take()) for _ in range(2))
+        await asyncio.sleep(0.01)
+        first.cancel()
+        return await second
+
+    assert simulated(work) == pytest.approx(0.1)
+
+
+def test_while_the_source_is_away_nobody_goes_without_a_permit() -> None:
+    async def work(loop: JumpingLoop) -> tuple[float, int]:
+        permits = Permits(Sometimes(4), clock=loop.time)
+        return await permits.take(), permits.times_away
+
+    at, times = simulated(work)
+    assert times == 4
+    assert at >= 0.25 + 0.5 + 1.0 + 2.0
+
+
+def test_a_source_that_stays_away_ends_the_run_for_everyone() -> None:
+    async def work(loop: JumpingLoop) -> tuple[list[object], float]:
+        permits = Permits(Sometimes(inf), patience=60.0, clock=loop.time)
+        told = await asyncio.gather(*(permits.take() for _ in range(3)), return_exceptions=True)
+        return [*told, *await asyncio.gather(permits.take(), return_exceptions=True)], loop.time()
+
+    told, at = simulated(work)
+    assert [type(error) for error in told] == [RunStopped] * 4
+    assert "it does not answer" in str(told[0])
+    assert 60.0 < at < 60.0 + 61.0
+
+
+def test_permits_that_come_too_late_are_followed_by_others() -> None:
+    class Late(Sometimes):
+        async def lease(self, share: float) -> Answer:
+            self.left -= 1
+            return Leased(10, 100.0, due_in=-60.0) if self.left >= 0 else self.then
+
+    async def work(loop: JumpingLoop) -> float:
+        return await Permits(Late(2), clock=loop.time).take()
+
+    assert simulated(work) == 0.0
+
+
+def test_a_limit_that_is_gone_ends_the_run() -> None:
+    class Gone(Sometimes):
+        async def lease(self, share: float) -> Answer:
+            raise RunStopped("there is no such limit")
+
+    async def work(loop: JumpingLoop) -> None:
+        await Permits(Gone(0), clock=loop.time).take()
+
+    with pytest.raises(RunStopped, match="no such limit"):
+        simulated(work)
+
+
+def test_whoever_waits_is_cancelled_when_the_run_stops() -> None:
+    async def work(loop: JumpingLoop) -> tuple[bool, int]:
+        source = Sometimes(0, then=Leased(10, 1.0, due_in=NOT_DUE_YET))
+        pace = SharedPace(Permits(source, clock=loop.time), concurrency=2)
+        waiting = asyncio.ensure_future(entered(pace))
+        await asyncio.sleep(1)
+        assert pace.in_flight == 1
+        pace.stop()
+        await asyncio.wait([waiting])
+        return waiting.cancelled(), pace.in_flight
+
+    assert simulated(work) == (True, 0)
+
+
+async def entered(pace: SharedPace) -> float:
+    async with pace.turn("poll") as turn:
+        return turn.started_at
+
+
+def test_a_turn_begins_when_its_permit_is_due() -> None:
+    async def work(loop: JumpingLoop) -> list[float]:
+        permits = Permits(Limit(loop, rate=10.0, limit=20, block=10, call=0.0), clock=loop.time)
+        pace = SharedPace(permits, concurrency=4)
+        return await asyncio.gather(*(entered(pace) for _ in range(4)))
+
+    assert simulated(work) == pytest.approx([0.0, 0.1, 0.2, 0.3])
+
+
+def test_full_means_waiting_for_room() -> None:
+    class FullAtFirst(Sometimes):
+        async def lease(self, share: float) -> Answer:
+            self.left -= 1
+            return Full(5.0) if self.left >= 0 else self.then
+
+    async def work(loop: JumpingLoop) -> float:
+        return await Permits(FullAtFirst(2), clock=loop.time).take()
+
+    assert 10.0 <= simulated(work) <= 12.0
