@@ -102,10 +102,13 @@ class Governor:
         self.in_flight = 0
         self._places = Places(concurrency)
         self._replies: dict[Kind, ReplyTimes] = {"submit": ReplyTimes(), "poll": ReplyTimes()}
-        self._asked = Metronome()
-        if rate is not None:
-            self._asked.set(rate, burst=max(1.0, rate / 10))
+        self._asked = _beat(rate)
         self._latest_start = -inf
+
+    def bound(self, *, concurrency: int, rate: float | None) -> None:
+        """Other bounds of the user's, from now on."""
+        self._places.bind(concurrency)
+        self._asked = _beat(rate)
 
     @property
     def room(self) -> int:
@@ -169,6 +172,10 @@ class Places:
         self._doubling = True
         self._shrunk_at = -inf
 
+    def bind(self, bound: int) -> None:
+        self.bound = bound
+        self.limit = min(self.limit, float(bound))
+
     def accepted(self, in_flight: int, *, growing: bool) -> None:
         if growing and in_flight >= SATURATED * self.limit:
             more = 1.0 if self._doubling else max(1.0, 0.05 * self.limit) / self.limit
@@ -224,6 +231,14 @@ class Metronome:
     def begin(self, now: float, n: int = 1) -> None:
         self._latest = now
         self._due = max(self._due, now) + n * self._interval
+
+
+def _beat(rate: float | None) -> Metronome:
+    """So many a second, a tenth of them at once; none: as it comes."""
+    beat = Metronome()
+    if rate is not None:
+        beat.set(rate, burst=max(1.0, rate / 10))
+    return beat
 
 
 # -- how many in a window of time ----------------------------------------------------------------------------------------

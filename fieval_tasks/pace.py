@@ -50,6 +50,11 @@ class Pace:
         """The server failed or was silent under load (503, a timeout): fewer requests at once."""
         self._governor.faltered(started_at, self._clock())
 
+    def bound(self, *, concurrency: int, rate: float | None) -> None:
+        """Keep to other upper bounds from now on; what is under way comes in."""
+        self._governor.bound(concurrency=concurrency, rate=rate)
+        self._line.advance()
+
     def stop(self) -> None:
         """No request starts any more: whoever waits for its turn is cancelled now."""
         self._line.stop()

@@ -203,7 +203,11 @@ class Permits:
 
 
 class SharedPace(Pace):
-    """A pace whose requests need a permit as well, once it is their turn."""
+    """A pace whose requests need a permit as well, once it is their turn.
+
+    A refusal costs a pause, and nothing is learned from it: how many this process sent by then says nothing about a limit
+    that others use as well. That is the shared limit's to hold.
+    """
 
     def __init__(self, permits: Permits, *, concurrency: int, rate: float | None = None) -> None:
         super().__init__(concurrency=concurrency, rate=rate)
@@ -211,6 +215,10 @@ class SharedPace(Pace):
 
     def turn(self, kind: Kind = "submit", *, urgent: bool = False) -> Turn:
         return PermittedTurn(self._permits, self, self._line, kind, urgent=urgent)
+
+    def throttled(self, retry_after: float | None, started_at: float | None = None) -> None:
+        self._governor.limits.pause(self._clock(), retry_after)
+        self._line.advance()
 
     def stop(self) -> None:
         super().stop()

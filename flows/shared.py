@@ -17,6 +17,8 @@ from fieval_tasks.permits import Answer, Away, Full, Leased
 
 BLOCK = 0.75
 """Seconds of the limit's rate that are leased at a time, for two calls of Prefect's API."""
+SLOW = 0.2
+"""Seconds of a call after which its place in the queue is looked up again: Prefect's client repeats what fails."""
 SMALLEST = 60
 """Permits that are leased at a time where the rate is low: 10,000 items must not cost thousands of calls."""
 
@@ -71,17 +73,20 @@ class SharedLimit:
     def _lease(self, share: float) -> Answer:
         try:
             found = _usable(self._read())
-            read_at = monotonic()
             n, rate = max(1, round(share * block(found))), found.slot_decay_per_second
             if found.active_slots + n > found.limit:
                 return Full((found.active_slots + n - found.limit) / rate)
+            asked_at = monotonic()
             if not self._increment(n):
                 return Full(n / rate)  # somebody else was quicker, and has just taken as many
+            ahead = float(found.active_slots)
+            if monotonic() - asked_at > SLOW:
+                ahead = self._read().active_slots - n
         except _Unusable as error:
             raise RunStopped(self._problem(error)) from error
         except httpx.HTTPError as error:
             return Away(f"the Prefect API can't be asked ({error})")
-        return Leased(n, rate, due_in=max(0.0, found.active_slots / rate - (monotonic() - read_at)))
+        return Leased(n, rate, due_in=max(0.0, ahead / rate))
 
     def _read(self) -> GlobalConcurrencyLimitResponse:
         try:

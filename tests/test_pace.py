@@ -141,6 +141,28 @@ def test_without_a_limit_only_the_first_round_trips_differ_from_fixed_concurrenc
     assert not account.refused
 
 
+def test_bounds_that_change_hold_from_then_on() -> None:
+    governor = Governor(concurrency=64, rate=10.0)
+    for _ in range(5):
+        while governor.wait(0.0) <= 0.0:
+            governor.begin(0.0)
+    governor.bound(concurrency=2, rate=None)
+    assert governor.room <= 2
+    while governor.in_flight:
+        governor.leave()
+    started = 0
+    while governor.wait(0.0) <= 0.0:
+        governor.begin(0.0)
+        started += 1
+    assert started == 2
+    governor.leave()
+    governor.bound(concurrency=2, rate=5.0)
+    assert governor.wait(0.0) <= 0.0
+    governor.begin(0.0)
+    governor.leave()
+    assert governor.wait(0.0) == pytest.approx(1 / 5)
+
+
 def test_replies_that_were_under_way_count_as_one_event_however_late_they_come() -> None:
     governor = Governor(concurrency=200)
     governor._places.limit = 200.0
