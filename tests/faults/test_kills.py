@@ -14,7 +14,7 @@ from tests.faults.mix import Mix
 from tests.faults.running import RESUME, Command, Server, accounts, dataset, serving, summary, wait_until
 
 ITEMS = 1_000
-KILLS = int(os.environ.get("FIEVAL_KILLS", "6"))
+KILLS = int(os.environ.get("FIEVAL_KILLS", "4"))
 SLOWLY = ("--concurrency", "4")
 """So that every kill finds work under way."""
 

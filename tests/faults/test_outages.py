@@ -13,7 +13,7 @@ from tests.faults.running import RESUME, Command, accounts, dataset, serving, wa
 from tests.faults.test_kills import SLOWLY
 
 FINE = Mix(reply=0.04, takes=(0.2, 1.0))
-OUTAGE = float(os.environ.get("FIEVAL_OUTAGE", "12"))
+OUTAGE = float(os.environ.get("FIEVAL_OUTAGE", "8"))
 """Seconds. More than a chunk tries to connect for: its task has to try again."""
 
 
