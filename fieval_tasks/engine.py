@@ -121,9 +121,13 @@ class Engine:
     # -- from any thread -----------------------------------------------------------------------------------------
 
     def __enter__(self) -> Engine:
-        source = None if self._open_limit is None else self._open_limit()
+        if self._open_limit is not None:
+            try:
+                self._permits = Permits(self._open_limit())
+            except BaseException:
+                self._loop.close()
+                raise
         self._thread.start()
-        self._permits = None if source is None else Permits(source)
         if self._mode is not Mode.SUBMIT:
             self._look_into(self._claim(self._own(self.ledger.open_chunks(self.run.run_id))))
         self._call(self._open())

@@ -7,6 +7,7 @@ at the limit's rate, whoever leased how much and when.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections import deque
 from collections.abc import Callable
@@ -19,13 +20,17 @@ from fieval_tasks.errors import RunStopped
 from fieval_tasks.limits import Kind
 from fieval_tasks.pace import Line, Pace, Turn, backoff
 
+_log = logging.getLogger(__name__)
+
 AHEAD = 0.5
 """Seconds before the last permit is due at which more are leased."""
-KEPT = 1.0
-"""Seconds for which a permit is kept that was not used when it was due. By then it is as good as others', too."""
-THRIFTIEST = 5
-"""Halvings of the blocks, and doublings of the time they are kept, where most permits are not used in time."""
-CATCH_UP = 2.0
+KEPT = 0.25
+"""Seconds after which a permit that was not used is old: others may have used its time by now."""
+SLOWLY = 20.0
+"""Beats of the limit from one old permit to the next: few requests live on old ones, for each block costs calls."""
+FEW = 5
+"""More requests than these don't wait for old permits: those lapse, and a new block is leased."""
+CATCH_UP = 1.05
 """Times the limit's rate at which a process that is late spends what was due."""
 PATIENCE = 600.0
 """Seconds for which a source that can't be asked is asked again; then the run stops."""
@@ -35,13 +40,24 @@ SPREAD = 0.2
 
 @dataclass(frozen=True)
 class Leased:
-    """Permits, due one after the other at the limit's rate."""
+    """Permits, due one after the other at an even beat."""
 
     permits: int
     rate: float
-    """A second."""
+    """The limit's, a second."""
     due_in: float
     """Seconds until the first one is: what was leased before comes first."""
+    over: float
+    """Seconds that they are spread over."""
+
+    @classmethod
+    def between(cls, permits: int, rate: float, *, before: float, after: float, since: float) -> Leased:
+        """From the queue's length before and after they were leased, looked up `since` seconds apart.
+
+        Where others leased at the same moment nobody knows who came first: then each spreads its own over all of theirs.
+        """
+        start, end = max(0.0, before / rate - since), after / rate
+        return cls(permits, rate, due_in=start, over=max(end - start, permits / (CATCH_UP * rate)))
 
 
 @dataclass(frozen=True)
@@ -65,8 +81,8 @@ Answer: TypeAlias = "Leased | Full | Away"
 class Source(Protocol):
     """Where permits come from."""
 
-    async def lease(self, share: float) -> Answer:
-        """A share of its usual block of permits, if it can be had. Raises FievalError where it never can."""
+    async def lease(self) -> Answer:
+        """A block of permits, if it can be had. Raises FievalError where it never can."""
 
     async def give_back(self, permits: int) -> None:
         """These were leased, and are not due yet."""
@@ -82,9 +98,7 @@ class Permits:
         self._patience = patience
         self._clock = clock
         self._due: deque[float] = deque()
-        self._leased = 0
-        self._lapsed = 0
-        self._thrift = 0
+        self._wanted = 0
         self._interval = 0.0
         self._latest = -inf
         self._line = Line(self, clock)
@@ -92,18 +106,20 @@ class Permits:
         self._failed: Exception | None = None
         self.times_away = 0
         """How often the source could not be asked."""
-        self.seconds_away = 0.0
 
     async def take(self) -> float:
         """Wait until a request may go out; when that was. Raises the error after which there will be no permits."""
         if self._failed is not None:
             raise self._failed
+        self._wanted += 1
         try:
             return await self._line.enter()
         except asyncio.CancelledError:
             if self._failed is not None:
                 raise self._failed from None
             raise
+        finally:
+            self._wanted -= 1
 
     def stop(self) -> None:
         """Whoever waits is cancelled."""
@@ -128,8 +144,11 @@ class Permits:
     # -- the gate of its line ------------------------------------------------------------------------------------
 
     def wait(self, now: float) -> float:
-        self._let_lapse(now)
-        if not self._due or (self._thrift == 0 and self._lasting(now) < AHEAD):
+        while self._wanted > FEW and self._is_old(now):
+            self._due.popleft()
+        if self._is_old(now):
+            return self._latest + SLOWLY * self._interval - now
+        if not self._due or self._lasting(now) < AHEAD:
             self._lease_more()
         if not self._due:
             return inf
@@ -143,10 +162,8 @@ class Permits:
         """It was let in and cancelled before it knew."""
         self._due.appendleft(self._clock())
 
-    def _let_lapse(self, now: float) -> None:
-        while self._due and self._due[0] + KEPT * 2**self._thrift < now:
-            self._due.popleft()
-            self._lapsed += 1
+    def _is_old(self, now: float) -> bool:
+        return bool(self._due) and self._due[0] + KEPT < now
 
     def _lasting(self, now: float) -> float:
         """Seconds for which the permits will do."""
@@ -160,7 +177,6 @@ class Permits:
 
     async def _lease_or_fail(self) -> None:
         try:
-            self._learn()
             self._add(await self._granted())
         except Exception as error:  # whatever it is, whoever waits must hear of it
             self._failed = error
@@ -171,15 +187,16 @@ class Permits:
     async def _granted(self) -> Leased:
         since, tries = self._clock(), 0
         while True:
-            answer = await self._source.lease(0.5**self._thrift)
+            answer = await self._source.lease()
             if isinstance(answer, Leased):
-                self.seconds_away += self._clock() - since if tries else 0.0
                 return answer
             if isinstance(answer, Full):
                 since, tries = self._clock(), 0
                 await asyncio.sleep(answer.seconds * random.uniform(1.0, 1.0 + SPREAD))
                 continue
             self.times_away += 1
+            if tries == 0:
+                _log.warning("requests wait, for they can't have their permits: %s", answer.why)
             if self._clock() - since > self._patience:
                 raise RunStopped(
                     f"no permits of the shared limit could be had for {self._patience:.0f} s: {answer.why}"
@@ -187,19 +204,10 @@ class Permits:
             await asyncio.sleep(backoff(tries))
             tries += 1
 
-    def _learn(self) -> None:
-        """Few calls where few permits are wanted, and none of them hoarded: smaller blocks, that are kept longer."""
-        if self._lapsed > self._leased / 2:
-            self._thrift = min(THRIFTIEST, self._thrift + 1)
-        elif self._lapsed == 0:
-            self._thrift = max(0, self._thrift - 1)
-        self._lapsed = 0
-
     def _add(self, leased: Leased) -> None:
-        self._leased = leased.permits
         self._interval = 1.0 / leased.rate
         first = self._clock() + leased.due_in
-        self._due.extend(first + n * self._interval for n in range(leased.permits))
+        self._due.extend(first + n * leased.over / leased.permits for n in range(leased.permits))
 
 
 class SharedPace(Pace):

@@ -15,10 +15,8 @@ from prefect.exceptions import ObjectNotFound
 from fieval_tasks.errors import PlanError, RunStopped
 from fieval_tasks.permits import Answer, Away, Full, Leased
 
-BLOCK = 0.75
-"""Seconds of the limit's rate that are leased at a time, for two calls of Prefect's API."""
-SLOW = 0.2
-"""Seconds of a call after which its place in the queue is looked up again: Prefect's client repeats what fails."""
+BLOCK = 1.0
+"""Seconds of the limit's rate that are leased at a time, for three calls of Prefect's API."""
 SMALLEST = 60
 """Permits that are leased at a time where the rate is low: 10,000 items must not cost thousands of calls."""
 
@@ -38,7 +36,7 @@ class SharedLimit:
     """Leases slots of a global concurrency limit, each the permit for a request.
 
     Prefect's own `rate_limit` is not used, for its refusals are costly: each one forgets what had decayed since the last
-    change. So the limit is read first, and asked only where there is room; that also tells a block's place in the queue.
+    change. So the limit is read first, and asked only where there is room; read again, it tells a block's place in the queue.
     """
 
     def __init__(self, name: str) -> None:
@@ -63,30 +61,28 @@ class SharedLimit:
     async def aclose(self) -> None:
         await asyncio.to_thread(self.close)
 
-    async def lease(self, share: float) -> Answer:
-        return await asyncio.to_thread(self._lease, share)
+    async def lease(self) -> Answer:
+        return await asyncio.to_thread(self._lease)
 
     async def give_back(self, permits: int) -> None:
         """Prefect takes them out of the queue. Where it can't be asked they lapse by themselves, in their time."""
         await asyncio.to_thread(self._give_back, permits)
 
-    def _lease(self, share: float) -> Answer:
+    def _lease(self) -> Answer:
         try:
             found = _usable(self._read())
-            n, rate = max(1, round(share * block(found))), found.slot_decay_per_second
+            n, rate = block(found), found.slot_decay_per_second
             if found.active_slots + n > found.limit:
                 return Full((found.active_slots + n - found.limit) / rate)
-            asked_at = monotonic()
+            looked_at = monotonic()
             if not self._increment(n):
                 return Full(n / rate)  # somebody else was quicker, and has just taken as many
-            ahead = float(found.active_slots)
-            if monotonic() - asked_at > SLOW:
-                ahead = self._read().active_slots - n
+            after, since = self._read().active_slots, monotonic() - looked_at
         except _Unusable as error:
             raise RunStopped(self._problem(error)) from error
         except httpx.HTTPError as error:
             return Away(f"the Prefect API can't be asked ({error})")
-        return Leased(n, rate, due_in=max(0.0, ahead / rate))
+        return Leased.between(n, rate, before=found.active_slots, after=after, since=since)
 
     def _read(self) -> GlobalConcurrencyLimitResponse:
         try:
@@ -114,7 +110,7 @@ class SharedLimit:
     def _problem(self, error: _Unusable) -> str:
         name = shlex.quote(self.name)
         return (
-            f"the shared limit {self.name!r}: {error}; make it with `prefect gcl create {name} --limit 600 "
+            f"the shared limit {self.name!r}: {error}; make it with `prefect gcl create {name} --limit 800 "
             f"--slot-decay-per-second 200` for 200 requests a second, or change it with `prefect gcl update {name}`"
         )
 

@@ -12,12 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 # No test asserts on a stopwatch, and the gate draws the same examples each time: a new find there would blame a change
 # that has nothing to do with it.
 settings.register_profile(
-    "house", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
+    "house",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize="CI" in os.environ,
+    phases=set(Phase) - {Phase.explain},  # it can take longer than all the tests together
 )
 settings.load_profile("house")
 

@@ -45,15 +45,18 @@ class Limit:
     def slots(self) -> float:
         return max(0.0, self._slots - self.rate * (self.loop.time() - self._at))
 
-    async def lease(self, share: float) -> Answer:
-        n = max(1, round(share * self.block))
+    async def lease(self) -> Answer:
+        n = self.block
         seen = await self._called()
         if seen + n > self.limit:
             return Full((seen + n - self.limit) / self.rate)
+        looked_at = self.loop.time()
         if await self._called() + n > self.limit:
             return Full(n / self.rate)
         self._slots, self._at = self.slots + n, self.loop.time()
-        return Leased(n, self.rate, due_in=seen / self.rate - self.call)
+        after = await self._called()
+        since = self.loop.time() - looked_at
+        return Leased.between(n, self.rate, before=seen, after=after, since=since)
 
     async def _called(self) -> float:
         self.calls += 1
@@ -72,9 +75,9 @@ class Sometimes:
 
     def __init__(self, times: float, then: Answer | None = None) -> None:
         self.left = times
-        self.then = then or Leased(10, 100.0, due_in=0.0)
+        self.then = then or Leased(10, 100.0, due_in=0.0, over=0.1)
 
-    async def lease(self, share: float) -> Answer:
+    async def lease(self) -> Answer:
         self.left -= 1
         return Away("it does not answer") if self.left >= 0 else self.then
 
@@ -117,15 +120,15 @@ def most_in_a_second(times: list[float]) -> int:
 
 
 def test_three_processes_use_the_limit_and_do_not_exceed_it() -> None:
-    went, shared = saturated(3, rate=190, limit=380, block=95, seconds=60)
+    went, shared = saturated(3, rate=190, limit=570, block=190, seconds=60)
     assert len(went) >= 0.95 * 190 * 60
-    assert most_in_a_second([t for t in went if t > 2]) <= 190 + 95  # two may read the same place in the queue
+    assert most_in_a_second(went) <= 200
     assert shared.calls <= 500 * len(went) / 10_000
 
 
 def test_one_process_keeps_an_even_beat() -> None:
     went, _ = saturated(1, rate=100, limit=200, block=50, seconds=30)
-    assert most_in_a_second(went) <= 101
+    assert most_in_a_second(went) <= 102
     assert len(went) >= 0.97 * 100 * 30
 
 
@@ -146,7 +149,7 @@ def test_low_demand_costs_few_calls() -> None:
 
     sent, calls = simulated(work)
     assert sent > 2_500
-    assert calls < sent / 4
+    assert calls <= sent / 20
 
 
 def test_nothing_is_leased_before_it_is_wanted() -> None:
@@ -172,17 +175,15 @@ def test_what_is_not_due_yet_is_given_back_and_nothing_else() -> None:
     assert simulated(work) == 5
 
 
-def test_an_old_permit_lapses() -> None:
-    async def work(loop: JumpingLoop) -> float:
-        shared = Limit(loop, rate=100.0, limit=20, block=10, call=0.0)
-        permits = Permits(shared, clock=loop.time)
+def test_after_a_pause_many_requests_do_not_live_on_old_permits() -> None:
+    async def work(loop: JumpingLoop) -> list[float]:
+        permits = Permits(Limit(loop, rate=100.0, limit=200, block=100, call=0.0), clock=loop.time)
         await permits.take()
         await asyncio.sleep(60.0)
-        before = shared.calls
-        await permits.take()
-        return shared.calls - before
+        return sorted(await asyncio.gather(*(permits.take() for _ in range(50))))
 
-    assert simulated(work) == 2
+    went = simulated(work)
+    assert went[-1] - went[0] >= 0.48
 
 
 def test_a_cancelled_request_leaves_its_permit_to_the_next() -> None:
@@ -221,9 +222,9 @@ def test_a_source_that_stays_away_ends_the_run_for_everyone() -> None:
 
 def test_permits_that_come_too_late_are_followed_by_others() -> None:
     class Late(Sometimes):
-        async def lease(self, share: float) -> Answer:
+        async def lease(self) -> Answer:
             self.left -= 1
-            return Leased(10, 100.0, due_in=-60.0) if self.left >= 0 else self.then
+            return Leased(10, 100.0, due_in=-60.0, over=0.1) if self.left >= 0 else self.then
 
     async def work(loop: JumpingLoop) -> float:
         return await Permits(Late(2), clock=loop.time).take()
@@ -233,7 +234,7 @@ def test_permits_that_come_too_late_are_followed_by_others() -> None:
 
 def test_a_limit_that_is_gone_ends_the_run() -> None:
     class Gone(Sometimes):
-        async def lease(self, share: float) -> Answer:
+        async def lease(self) -> Answer:
             raise RunStopped("there is no such limit")
 
     async def work(loop: JumpingLoop) -> None:
@@ -245,7 +246,7 @@ def test_a_limit_that_is_gone_ends_the_run() -> None:
 
 def test_whoever_waits_is_cancelled_when_the_run_stops() -> None:
     async def work(loop: JumpingLoop) -> tuple[bool, int]:
-        source = Sometimes(0, then=Leased(10, 1.0, due_in=NOT_DUE_YET))
+        source = Sometimes(0, then=Leased(10, 1.0, due_in=NOT_DUE_YET, over=10.0))
         pace = SharedPace(Permits(source, clock=loop.time), concurrency=2)
         waiting = asyncio.ensure_future(entered(pace))
         await asyncio.sleep(1)
@@ -273,7 +274,7 @@ def test_a_turn_begins_when_its_permit_is_due() -> None:
 
 def test_full_means_waiting_for_room() -> None:
     class FullAtFirst(Sometimes):
-        async def lease(self, share: float) -> Answer:
+        async def lease(self) -> Answer:
             self.left -= 1
             return Full(5.0) if self.left >= 0 else self.then
 

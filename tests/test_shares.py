@@ -160,9 +160,9 @@ class Plenty:
         self.leased = 0
         self.is_closed = False
 
-    async def lease(self, share: float) -> Leased:
+    async def lease(self) -> Leased:
         self.leased += 50
-        return Leased(50, 10_000.0, due_in=0.0)
+        return Leased(50, 10_000.0, due_in=0.0, over=0.005)
 
     async def give_back(self, permits: int) -> None:
         return

@@ -444,6 +444,7 @@ def expected(seq: int, entry: Entry) -> Result:
         attempts=entry.attempts,
         submitted_at=entry.submitted_at,
         finished_at=entry.finished_at,
+        lost=entry.lost,
     )
 
 
