@@ -85,7 +85,7 @@ def _limit(text: str) -> GlobalConcurrencyLimitCreate:
     name, _, pace = text.partition("=")
     try:
         rate = parse_rate(pace)
-        return GlobalConcurrencyLimitCreate(name=name, limit=max(1, round(2 * rate)), slot_decay_per_second=rate)
+        return GlobalConcurrencyLimitCreate(name=name, limit=max(1, round(4 * rate)), slot_decay_per_second=rate)
     except ValueError as error:
         raise PlanError(f"--shared-limit {text!r}: expected NAME=N/s or NAME=N/min, such as futureagi=200/s") from error
 

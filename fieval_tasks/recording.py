@@ -69,6 +69,8 @@ class Recorder:
         """Commit what is left."""
         try:
             await self.record()
+            if self._draining is not None:
+                await self._draining
         finally:
             self._thread.shutdown(wait=True)
 

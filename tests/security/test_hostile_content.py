@@ -81,9 +81,7 @@ def test_any_text_at_all_leaves_every_file_sound(parts: list[str]) -> None:
         assert_markdown_is_inert(markdown(run.report))
 
 
-@pytest.mark.parametrize(
-    "name", ["..", "../x", "a/b", "a\\b", "/tmp/x", ".hidden", "a\0b", "a\nb", "a;b", "x" * 81]
-)
+@pytest.mark.parametrize("name", ["..", "../x", "a/b", "a\\b", "/tmp/x", ".hidden", "a\0b", "a\nb", "a;b", "x" * 81])
 def test_a_run_name_is_never_a_path(name: str) -> None:
     with pytest.raises(ValidationError):
         EvaluationPlan(run=name)
