@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fieval_tasks.errors import PlanError
-from fieval_tasks.plan import parse_rate
+from fieval_tasks.plan import Rate, parse_rate
 
 VARIABLE = "fieval_control"
 """The Prefect variable that holds it: a JSON object, run name -> settings."""
@@ -21,17 +21,10 @@ class Control(BaseModel):
 
     paused: bool = False
     """Submit nothing; what is on its way comes in, and verdicts are fetched."""
-    rate: str | None = None
+    rate: Rate | None = None
     """Requests at most, such as 20/s or 600/min."""
     concurrency: int | None = Field(default=None, ge=1, le=1000)
     """Requests in flight at most."""
-
-    @field_validator("rate")
-    @classmethod
-    def _rate_reads(cls, value: str | None) -> str | None:
-        if value is not None:
-            parse_rate(value)
-        return value
 
     @property
     def requests_a_second(self) -> float | None:

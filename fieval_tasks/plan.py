@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from fieval_tasks.errors import PlanError
 from fieval_tasks.gates import Gate
@@ -21,6 +21,15 @@ SHARD_DEPLOYMENT = "evaluate-shard/shard"
 """What the shards of a run are flow runs of, unless another deployment is named."""
 MOST_SHARDS = 100
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+
+
+def _readable(rate: str) -> str:
+    parse_rate(rate)
+    return rate
+
+
+Rate = Annotated[str, AfterValidator(_readable)]
+"""Text such as 20/s or 600/min: see `parse_rate`."""
 
 
 class Mode(str, Enum):
@@ -82,7 +91,7 @@ class EvaluationPlan(BaseModel):
     sample: int | None = Field(default=None, ge=1, title="Sample", description="N rows drawn at random")
     seed: int = Field(default=0, title="Seed", description="Of the random sample")
     concurrency: int = Field(default=64, ge=1, le=1000, title="Concurrency", description="Requests in flight at most")
-    rate: str | None = Field(default=None, title="Rate", description="Requests at most, such as 20/s or 600/min")
+    rate: Rate | None = Field(default=None, title="Rate", description="Requests at most, such as 20/s or 600/min")
     shared_limit: str | None = Field(
         default=None,
         min_length=1,
@@ -131,13 +140,6 @@ class EvaluationPlan(BaseModel):
             raise ValueError("a run name is letters, digits, dots, dashes and underscores, 80 at most")
         if value == "last":
             raise ValueError("a run can't be named last: that stands for the newest one")
-        return value
-
-    @field_validator("rate")
-    @classmethod
-    def _rate_reads(cls, value: str | None) -> str | None:
-        if value is not None:
-            parse_rate(value)
         return value
 
     @field_validator("allow_failures")
