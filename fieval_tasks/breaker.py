@@ -28,7 +28,7 @@ MISJUDGED_LATER = 50
 """Evaluations in a row that failed for the same reason, once one was judged: the lane stops."""
 UNJUDGED_AT_FIRST = 100
 """Items that may be out before one of them was judged."""
-PATIENCE = 1.5
+PATIENCE = 0.75
 """Seconds after the first ticket in which a judge may show itself. What is wrong with all items fails at once, as it runs;
 a judge that takes longer is at work."""
 

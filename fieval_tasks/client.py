@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from ssl import SSLContext
 from types import TracebackType
 from typing import Any, TypeVar
 from urllib.parse import quote
 from urllib.request import getproxies, proxy_bypass
 
-import aiohttp
 import httpx
-from httpx_aiohttp import AiohttpTransport
 
 from fieval_tasks import wire
 from fieval_tasks.dialect import Canary, Dialect
 from fieval_tasks.errors import ApiError, Drift, KeysRefused, Lost, NotTheProtocol, PlanError, Unreachable
 from fieval_tasks.items import Pending, Verdict
 from fieval_tasks.templates import Catalogue
+from fieval_tasks.transport import PooledTransport, Untrusted
 
 if sys.version_info >= (3, 11):
     from asyncio import timeout as time_limit
@@ -90,15 +91,14 @@ class EvalClient:
     ) -> None:
         """`timeout`: seconds from a call to the last byte of its reply."""
         self.base_url = credentials.base_url.rstrip("/")
-        self._transport = transport or _aiohttp_transport(self.base_url, connections)
+        self._url = httpx.URL(self.base_url)
+        self._transport = transport or _pooled(self._url, connections, timeout)
+        self._takes_targets = transport is None
         ours = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate", "User-Agent": "fieval"}
-        ours["Host"] = _host(self.base_url)
+        ours["Host"] = self._url.netloc.decode("ascii")
         self._asking = httpx.Headers(credentials.headers | ours)
         self._telling = httpx.Headers(credentials.headers | ours | {"Content-Type": "application/json"})
         self._timeout = timeout
-        # A connection is had within half of the time, or Unreachable: so what then takes too long may have been sent.
-        unsent = timeout / 2
-        self._limits = {"timeout": httpx.Timeout(None, connect=min(15.0, unsent), pool=unsent).as_dict()}
         self._canary = Canary()
         # Shorter ones would be found in any sentence.
         self._keys = [key.encode() for key in (credentials.api_key, credentials.secret_key) if len(key) >= 8]
@@ -204,10 +204,8 @@ class EvalClient:
         The transport is called without httpx's client around it: no redirect is followed with the keys in hand, no
         cookie kept, no netrc read, and it costs half as much.
         """
-        headers = self._asking if body is None else self._telling
+        request = self._request(method, path, body)
         try:
-            url = self.base_url + path
-            request = httpx.Request(method, url, headers=headers, content=body, extensions=self._limits)
             async with time_limit(self._timeout):  # for the whole of it: a server may drip a byte a second for ever
                 response = await self._transport.handle_async_request(request)
                 try:
@@ -217,8 +215,16 @@ class EvalClient:
         except asyncio.TimeoutError as error:
             within = f"within {self._timeout:g} s"
             raise Lost(f"{self.base_url} took the request and no whole reply came back {within}") from error
-        except (httpx.HTTPError, aiohttp.ClientError, ValueError) as error:  # ValueError: a header beyond reading
+        except httpx.HTTPError as error:
             raise transport_error(error, self.base_url) from error
+
+    def _request(self, method: str, path: str, body: bytes | None) -> httpx.Request:
+        """Where the transport allows, the path is no part of the address: to read one costs httpx as much as to send it."""
+        headers = self._asking if body is None else self._telling
+        if not self._takes_targets:
+            return httpx.Request(method, self.base_url + path, headers=headers, content=body)
+        target = self._url.raw_path.rstrip(b"/") + path.encode("ascii")
+        return httpx.Request(method, self._url, headers=headers, content=body, extensions={"target": target})
 
     def _without_keys(self, told: bytes) -> bytes:
         """A server may say back what it was sent, and its words go into messages, reports and the ledger."""
@@ -297,16 +303,15 @@ def _decompressed(packed: bytes, encoding: str, most: int) -> bytes:
     raise NotTheProtocol(told)
 
 
-def transport_error(error: httpx.HTTPError | aiohttp.ClientError | ValueError, where: str) -> ApiError:
+def transport_error(error: httpx.HTTPError, where: str) -> ApiError:
     """Lost where the request may have gone out, Unreachable where it certainly did not.
 
-    The aiohttp transport reports a server that hangs up as a *connect* timeout, so its own error behind
-    httpx's is asked: calling a lost POST unsent would submit, and pay, twice.
+    Calling a lost POST unsent would submit, and pay, twice.
     """
     told = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error.__cause__, aiohttp.ClientConnectorCertificateError):
+    if isinstance(error, Untrusted):
         return Unreachable(f"the certificate of {where} can't be trusted ({told}): {_TRUST}")
-    if _never_sent(error):
+    if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)):
         return Unreachable(f"can't connect to {where} ({told}): is the server running, and is the base URL right?")
     return Lost(f"{where} took the request and no reply came back ({told})")
 
@@ -314,32 +319,34 @@ def transport_error(error: httpx.HTTPError | aiohttp.ClientError | ValueError, w
 _TRUST = "where an authority of your own has signed it, name that authority's file in SSL_CERT_FILE"
 
 
-def _never_sent(error: BaseException) -> bool:
-    root = error.__cause__ if isinstance(error.__cause__, aiohttp.ClientError) else error
-    if isinstance(root, aiohttp.ClientError):
-        return isinstance(root, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL))
-    unsent = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
-    return isinstance(root, unsent)
+def _pooled(url: httpx.URL, connections: int, timeout: float) -> PooledTransport:
+    """A connection is had within half of the time, or Unreachable: so what then takes too long may have been sent."""
+    unsent = timeout / 2
+    return PooledTransport(
+        connections=connections, connect=min(15.0, unsent), wait=unsent, ssl=_certificates(url), proxy=_proxy(url)
+    )
 
 
-def _aiohttp_transport(base_url: str, connections: int) -> httpx.AsyncBaseTransport:
-    """httpx's interface over aiohttp's pool, whose cost does not grow with the requests in flight."""
-    limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=4.0)
+def _certificates(url: httpx.URL) -> SSLContext | bool:
+    if url.scheme != "https":
+        return True  # none are needed, and they take a while to load
     try:
-        return AiohttpTransport(limits=limits, proxy=_proxy(httpx.URL(base_url)))
+        return httpx.create_ssl_context()
     except OSError as error:
         named = os.environ.get("SSL_CERT_FILE")
         raise PlanError(f"SSL_CERT_FILE names {named!r}, which can't be read as certificates ({error})") from error
 
 
-def _proxy(url: httpx.URL) -> httpx.Proxy | None:
+def _proxy(url: httpx.URL) -> str | None:
     """The proxy that the environment names for this address."""
     named = getproxies().get(url.scheme)
-    return httpx.Proxy(named) if named and not proxy_bypass(url.host) else None
-
-
-def _host(base_url: str) -> str:
-    return httpx.URL(base_url).netloc.decode("ascii")
+    if not named or proxy_bypass(url.host):
+        return None
+    if not re.fullmatch(
+        r"https?://(\S+@)?(\[[0-9a-fA-F:]+\]|[^\s/@:\[\]]+)(:\d+)?/?", named
+    ):  # it may hold a password, so it is not shown
+        raise PlanError(f"{url.scheme}_proxy names no HTTP proxy that can be used: write it as http://host:3128")
+    return named
 
 
 def _header_text(variable: str) -> str:

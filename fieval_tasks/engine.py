@@ -69,7 +69,7 @@ class Engine:
         connect: Callable[[], EvalClient],
         *,
         mode: Mode,
-        concurrency: int = 64,
+        concurrency: int = 96,
         rate: float | None = None,
         item_timeout: float = 600.0,
         timeout: float | None = None,
@@ -477,6 +477,7 @@ class Engine:
         await self._recorder.record(
             *(Decided(seq, verdict, now, e, polls=questions) for seq, e, verdict in told),
             *(Decided(seq, verdict, now, e) for seq, e, verdict in shared),
+            at_leisure=leaving is State.SUBMITTED,  # a ticket can be asked about again
         )
         for _, _, verdict in told:
             self._count(_state(verdict), leaving=leaving)

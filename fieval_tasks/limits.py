@@ -52,6 +52,8 @@ SHORTEST_HOLD = 5.0
 """In times that news of a refusal takes."""
 LONGEST_HOLD = 16.0
 """In times of the first."""
+LEAST_BURST = 1.5
+"""With 1 a beat that is heard late, as timers are, would be lost."""
 STEP = 0.01
 """The first step upwards, as a share of the limit; each further one is twice as long."""
 CONTRADICTED = 0.7
@@ -550,7 +552,7 @@ class Limits:
             return self._beat.set(inf, burst=1.0)
         slowest = min(self._ceilings.values(), key=lambda c: c.rate)
         spare = (slowest.limit - slowest.level) / 2
-        self._beat.set(slowest.rate, burst=max(1.0, min(spare, slowest.rate / 10)))
+        self._beat.set(slowest.rate, burst=max(LEAST_BURST, min(spare, slowest.rate / 10)))
 
     def _grow(self, now: float) -> None:
         if not self._ceilings:

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from time import monotonic
 from typing import Protocol
 
@@ -17,6 +18,10 @@ PATIENCE = 30.0
 
 GATHER = 0.02
 """Seconds between two commits, in which changes gather."""
+AT_LEISURE = 0.1
+"""Seconds that a change without hurry waits for others to be committed with,"""
+ENOUGH = 16
+"""unless so many are waiting."""
 
 
 class Book(Protocol):
@@ -49,14 +54,20 @@ class Recorder:
         self._sleep = sleep
         self._commits = 0
         self._waiting: list[tuple[Sequence[Change], asyncio.Future[None]]] = []
+        self._hurry = asyncio.Event()
         self._tally: Counter[str] = Counter()
         self._draining: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
 
-    async def record(self, *changes: Change) -> None:
-        """Returns when the changes are committed. Raises StoreError where they could not be."""
+    async def record(self, *changes: Change, at_leisure: bool = False) -> None:
+        """Returns when the changes are committed. Raises StoreError where they could not be.
+
+        `at_leisure`: nobody waits for them, and what they tell could be asked for again, for nothing, if it were lost.
+        """
         written = asyncio.get_running_loop().create_future()
         self._waiting.append((changes, written))
+        if not at_leisure or len(self._waiting) >= ENOUGH:
+            self._hurry.set()
         if self._draining is None or self._draining.done():
             self._draining = asyncio.create_task(self._drain())
         await asyncio.shield(written)
@@ -76,6 +87,9 @@ class Recorder:
 
     async def _drain(self) -> None:
         while self._waiting:
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), AT_LEISURE)
+            self._hurry.clear()
             batch, self._waiting = self._waiting, []
             counted, self._tally = self._tally, Counter()
             changes = [change for group, _ in batch for change in group]

@@ -222,7 +222,7 @@ def requests(
     items: int,
     seed: int,
     retry_after: RetryAfter = one_second,
-    concurrency: int = 64,
+    concurrency: int = 96,
     rate: float | None = None,
     reply: float = 0.04,
     jitter: float = 0.1,

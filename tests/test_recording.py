@@ -17,9 +17,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fieval_tasks import database
+from fieval_tasks import recording as recording_module
 from fieval_tasks.errors import StoreError
 from fieval_tasks.items import Item, State
-from fieval_tasks.recording import Recorder
+from fieval_tasks.recording import ENOUGH, Recorder
 from fieval_tasks.store import (
     Asked,
     Change,
@@ -145,20 +146,49 @@ async def test_many_at_once_share_one_commit_and_keep_their_order() -> None:
     assert pages.written == list(range(500))
 
 
+async def test_what_is_at_leisure_is_committed_with_what_is_not() -> None:
+    pages = Pages()
+    async with recording(pages) as recorder:
+        patient = started([recorder.record(Requeued(seq), at_leisure=True) for seq in range(3)])
+        await all_begun()
+        assert pages.commits == []
+        await recorder.record(Requeued(3))
+        await asyncio.gather(*patient)
+        assert [len(commit) for commit in pages.commits] == [4]
+
+
+async def test_what_is_at_leisure_is_committed_though_nothing_else_comes() -> None:
+    pages = Pages()
+    async with recording(pages) as recorder:
+        await recorder.record(Requeued(0), at_leisure=True)
+        assert pages.written == [0]
+
+
+async def test_many_that_are_at_leisure_wait_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording_module, "AT_LEISURE", 3600.0)
+    pages = Pages()
+    async with recording(pages) as recorder:
+        await asyncio.gather(*(recorder.record(Requeued(seq), at_leisure=True) for seq in range(ENOUGH)))
+        assert pages.written == list(range(ENOUGH))
+
+
 @settings(max_examples=30)
-@given(st.lists(st.integers(1, 4), max_size=30), st.integers(0, 3))
+@given(st.lists(st.tuples(st.integers(1, 4), st.booleans()), max_size=30), st.integers(0, 3))
 def test_whatever_comes_together_each_change_is_committed_once_or_its_failure_is_told(
-    groups: list[int], failures: int
+    groups: list[tuple[int, bool]], failures: int
 ) -> None:
     async def work() -> None:
         pages, seqs = Pages(failures=failures), iter(range(1000))
-        changes = [[Requeued(next(seqs)) for _ in range(size)] for size in groups]
+        changes = [([Requeued(next(seqs)) for _ in range(size)], at_leisure) for size, at_leisure in groups]
         async with recording(pages) as recorder:
             told = []
             for at_once in (changes[: len(changes) // 2], changes[len(changes) // 2 :]):
-                told += await asyncio.gather(*(recorder.record(*c) for c in at_once), return_exceptions=True)
+                written = (recorder.record(*group, at_leisure=at_leisure) for group, at_leisure in at_once)
+                told += await asyncio.gather(*written, return_exceptions=True)
             pages.failures = 0
-        kept = [change.seq for group, error in zip(changes, told, strict=True) if error is None for change in group]
+        kept = [
+            change.seq for (group, _), error in zip(changes, told, strict=True) if error is None for change in group
+        ]
         assert pages.written == kept
         assert {error for error in told if error is not None} <= {DISK_FULL}
 

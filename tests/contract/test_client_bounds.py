@@ -151,7 +151,6 @@ async def test_a_server_that_drips_is_lost_at_the_timeout_however_often_it_drips
         assert "no whole reply came back within 1 s" in str(error), what
 
 
-@pytest.mark.filterwarnings("ignore:Sending a large body directly:ResourceWarning")  # aiohttp's advice, from 1 MB on
 async def test_a_server_that_reads_no_body_holds_nobody_whether_it_answers_or_not() -> None:
     big = {"text": "x" * 16 * MIB}
     deaf = RawServer(answers(200, TAKEN), is_silent, reads_bodies=False)

@@ -183,7 +183,6 @@ async def test_a_blank_value_is_a_server_fault_when_waited_for(client: EvalClien
 # -- odd sizes and letters -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.filterwarnings("ignore:Sending a large body directly:ResourceWarning")  # aiohttp's advice, from 1 MB on
 async def test_five_megabytes_are_judged(client: EvalClient, platform: Platform) -> None:
     if platform.name == "live":
         pytest.skip("the hosted platform's limit is not known")

@@ -9,6 +9,7 @@ import logging
 import socket
 import traceback
 import zlib
+from base64 import b64encode
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from fieval_tasks.errors import (
     Lost,
     NoCredit,
     NotTheProtocol,
+    PlanError,
     Refused,
     ServerFault,
     Throttled,
@@ -111,6 +113,11 @@ async def test_a_server_that_speaks_no_tls_is_unreachable(greeting: bytes) -> No
                 await submit(client)
 
 
+async def test_a_status_is_understood_whatever_its_reason_is_written_in() -> None:
+    manner = says_and_hangs_up(b"HTTP/1.1 500 \xe9chec\r\nContent-Length: 2\r\n\r\n{}")
+    assert isinstance(await failure(manner, call=submit), ServerFault)
+
+
 # -- sent, and no answer -------------------------------------------------------------------------------------------
 
 LOST: dict[str, Manner] = {
@@ -126,7 +133,6 @@ LOST: dict[str, Manner] = {
     "names an impossible length": says_and_hangs_up(b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n{}"),
     "names a chunk of no size": says_and_hangs_up(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}"),
     "sends endless headers": says_and_hangs_up(b"HTTP/1.1 200 OK\r\nX: " + b"a" * 100_000 + b"\r\n\r\n"),
-    "gives its reason in Latin-1": says_and_hangs_up(b"HTTP/1.1 500 \xe9chec\r\nContent-Length: 2\r\n\r\n{}"),
 }
 lost = pytest.mark.parametrize("manner", [pytest.param(m, id=name) for name, m in LOST.items()])
 
@@ -310,7 +316,6 @@ async def test_a_post_has_its_length_and_its_type_and_comes_whole() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.filterwarnings("ignore:Sending a large body directly:ResourceWarning")  # aiohttp's advice, from 1 MB on
 async def test_five_megabytes_have_a_length_too() -> None:
     async with RawServer(answers(200, TAKEN)) as server, server.client() as client:
         await client.submit("t", {"text": "x" * 5 * 2**20})
@@ -337,6 +342,27 @@ async def test_a_get_has_no_body_and_keeps_its_slash(
     assert (request.line, request.body) == (line, b"")
     for name in ("content-length", "content-type", "transfer-encoding"):
         assert request.header(name) is None
+
+
+async def test_a_proxy_of_the_environment_is_used_with_the_name_and_password_it_asks_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with RawServer(answers(200, PENDING)) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url.replace("://", "://who:knows@"))
+        async with EvalClient(Credentials(API_KEY, SECRET_KEY, base_url="http://platform.test/v")) as client:
+            assert await get_result(client) == Pending()
+    [request] = proxy.received
+    assert request.line == "GET http://platform.test/v/sdk/api/v1/new-eval/?eval_id=e-1 HTTP/1.1"
+    assert request.header("proxy-authorization") == "Basic " + b64encode(b"who:knows").decode()
+
+
+@pytest.mark.parametrize("named", ["somewhere:3128", "socks5://somewhere", "http://["])
+def test_a_proxy_that_can_not_be_read_is_told_before_anything_is_sent(
+    named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", named)
+    with pytest.raises(PlanError, match="http_proxy names no HTTP proxy"):
+        EvalClient(Credentials(API_KEY, SECRET_KEY, base_url="http://platform.test"))
 
 
 @pytest.mark.parametrize("path", ["", "/", "/behind/a/proxy", "/behind/a/proxy/"])

@@ -1,0 +1,104 @@
+"""httpx's transport interface over aiohttp's pool, for the few requests of this client.
+
+httpx's own pool costs more the more requests are under way. The general httpx-aiohttp would do, were it not for what httpx
+spends on reading each address letter by letter: here an address is read once, and each request names its target.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import AsyncIterator
+from ssl import SSLContext
+
+import aiohttp
+import httpx
+from yarl import URL
+
+AT_ONCE = 2**20
+"""Bytes of a body beyond which it is written in parts: a socket takes no more without holding up the loop."""
+
+
+class Untrusted(httpx.ConnectError):
+    """The server's certificate is signed by nobody known here."""
+
+
+class PooledTransport(httpx.AsyncBaseTransport):
+    """One pool of connections, opened by the first request, in whose event loop all others must be.
+
+    Raises httpx.ConnectError, or its kind Untrusted, where a request was certainly not sent, and httpx.ReadError where it
+    may have been. A request's `target` extension stands for its path and query.
+    """
+
+    def __init__(
+        self, *, connections: int, connect: float, wait: float, ssl: SSLContext | bool = True, proxy: str | None = None
+    ) -> None:
+        """`connect`: seconds until a connection is made; `wait`: until one is free, and made."""
+        self._connections = connections
+        self._timeout = aiohttp.ClientTimeout(total=None, connect=wait, sock_connect=connect)
+        self._ssl = ssl
+        self._proxy = proxy
+        self._session: aiohttp.ClientSession | None = None
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        session = self._session = self._session or self._opened()
+        try:
+            reply = await session.request(
+                request.method,
+                _address(request),
+                headers=[(name.decode("ascii"), value.decode("ascii")) for name, value in request.headers.raw],
+                data=_data(request.content),
+                allow_redirects=False,
+                proxy=self._proxy,
+            )
+        except aiohttp.ClientError as error:
+            raise _as_httpx(error) from error
+        return httpx.Response(reply.status, headers=reply.raw_headers, stream=_Body(reply), request=request)
+
+    async def aclose(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    def _opened(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=4.0, ssl=self._ssl),
+            timeout=self._timeout,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+        )
+
+
+def _address(request: httpx.Request) -> URL:
+    target = request.extensions.get("target")
+    if target is None:
+        return URL(str(request.url), encoded=True)
+    return URL(f"{request.url.scheme}://{request.url.netloc.decode('ascii')}{target.decode('ascii')}", encoded=True)
+
+
+def _data(content: bytes) -> bytes | io.BytesIO | None:
+    return io.BytesIO(content) if len(content) > AT_ONCE else content or None
+
+
+class _Body(httpx.AsyncByteStream):
+    """A reply's body as it comes."""
+
+    def __init__(self, reply: aiohttp.ClientResponse) -> None:
+        self._reply = reply
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for part in self._reply.content.iter_any():
+                yield part
+        except aiohttp.ClientError as error:
+            raise _as_httpx(error) from error
+
+    async def aclose(self) -> None:
+        self._reply.release()
+
+
+def _as_httpx(error: aiohttp.ClientError) -> httpx.TransportError:
+    told = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return Untrusted(told)
+    if isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)):
+        return httpx.ConnectError(told)
+    return httpx.ReadError(told)
