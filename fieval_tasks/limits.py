@@ -73,6 +73,8 @@ UNSUSPICIOUS = 0.005
 TOO_OFTEN = 3
 """Refusals with `Retry-After: 0` that are taken at their word: no window of time is full, so none is learned. Later ones
 are not about a long window, at least."""
+SKEW = 0.03
+"""Seconds, at most, by which requests that leave together reach the server apart."""
 PATIENCE = 1.5
 """Seconds after which a request counts as accepted: refusals come fast, judges need not."""
 
@@ -133,6 +135,11 @@ class Governor:
         self._asked.begin(now)
         self.limits.begin(now)
         self.limits.sent(now)
+
+    def left(self, began: float, now: float) -> None:
+        """What began then went out only now."""
+        self._latest_start = now
+        self.limits.left(began, now)
 
     def leave(self, n: int = 1) -> None:
         self.in_flight -= 1
@@ -298,6 +305,7 @@ class Limits:
         self._pressed = False
         """Someone had to wait for the beat."""
         self._closed_until = -inf
+        self._first_sent = inf
         self._unexplained = 0
         self._told_at_once = 0
         self._by_chance = False
@@ -339,10 +347,17 @@ class Limits:
 
     def sent(self, at: float, n: int = 1, *, decided_at: float | None = None) -> None:
         """It is on its way. One that was let in before a refusal was known belongs to that refusal, however late it left."""
+        self._first_sent = min(self._first_sent, at)
         for tally in self._tallies.values():
             tally.begun(at, n)
         if self._trouble is not None and decided_at is not None and decided_at <= self._trouble.known:
             self._trouble.known = max(self._trouble.known, at)
+
+    def left(self, began: float, now: float) -> None:
+        """It was counted when it began, and was on its way only now."""
+        for tally in self._tallies.values():
+            tally.withdrawn(began)
+        self.sent(now, decided_at=began)
 
     def accepted(self, began: float, now: float, n: int = 1) -> None:
         for tally in self._tallies.values():
@@ -374,7 +389,7 @@ class Limits:
         self.refusals += n
         self._share += n * (1.0 - self._share) / 100
         for tally in self._tallies.values():
-            tally.refused(began, n)
+            tally.withdrawn(began, n)
         trouble = self._trouble
         if trouble is not None and began <= trouble.known:
             trouble.also += n * (began > trouble.first)
@@ -536,14 +551,19 @@ class Limits:
         goes on taking some while it refuses others (a token bucket, or so many at once) can keep that up.
         """
         tally, first = self._tallies[window], trouble.first
-        counted = max(tally.open(first), tally.sure(first + window / 2), tally.sure(first + window))
-        return max(counted, self._went_on(trouble) * window)
+        late = min(SKEW, (trouble.noticed - first) / 2)
+        counted = max(tally.open(first, late=late), tally.sure(first + window / 2), tally.sure(first + window))
+        age = max(min(window, first - self._first_sent), window / Tally.GRAINS)
+        return max(counted, min(self._went_on(trouble) * window, counted * window / age))
 
     def _went_on(self, trouble: Trouble) -> float:
-        """Accepted a second of those that began after the first one refused, and before that was known."""
+        """Accepted a second of those that began after the first one refused, and before that was known.
+
+        Where more were accepted than refused, the server may just as well have forgotten a burst of a window ago.
+        """
         since = trouble.first + (trouble.noticed - trouble.first) / 4  # they may have met on the way
         accepted = self._tallies[WINDOWS[0]].sure_between(since, trouble.noticed)
-        return accepted / (trouble.noticed - since) if accepted >= 3 else 0.0
+        return accepted / (trouble.noticed - since) if 3 <= accepted < trouble.also else 0.0
 
     # -- the beat
 
@@ -661,7 +681,8 @@ class Tally:
             del self._open[old]
             self._sure.pop(old, None)
 
-    def refused(self, began: float, n: int = 1) -> None:
+    def withdrawn(self, began: float, n: int = 1) -> None:
+        """These were refused, or did not begin then after all."""
         grain = int(began / self._width)
         if grain in self._open:
             self._open[grain] -= n
@@ -671,8 +692,9 @@ class Tally:
         if grain in self._open:
             self._sure[grain] = self._sure.get(grain, 0) + n
 
-    def open(self, until: float) -> int:
-        return self._sum(self._open, until)
+    def open(self, until: float, *, late: float = 0.0) -> int:
+        """`late`: seconds after which the earliest may have reached the server."""
+        return self._sum(self._open, until, late)
 
     def sure(self, until: float) -> int:
         """Only those known to be accepted."""
@@ -682,9 +704,10 @@ class Tally:
         grains = range(int(since / self._width) + 1, int(until / self._width) + 1)
         return sum(self._sure.get(grain, 0) for grain in grains)
 
-    def _sum(self, counts: dict[int, int], until: float) -> int:
+    def _sum(self, counts: dict[int, int], until: float, late: float = 0.0) -> int:
         last = int(until / self._width)
-        return sum(counts.get(grain, 0) for grain in range(last - self.GRAINS + 1, last + 1))
+        first = last - self.GRAINS + 1 - int(late / self._width)
+        return sum(counts.get(grain, 0) for grain in range(first, last + 1))
 
     def look_back(self) -> None:
         """Learn the most from the latest three windows."""

@@ -36,6 +36,12 @@ class Pace:
         """Wait for a place and for the right moment; the place is free again on leaving. `urgent`: before all others."""
         return Turn(self, self._line, kind, urgent=urgent)
 
+    def left(self, began: float) -> float:
+        """A request goes out now, for all that it began earlier; what time it is."""
+        now = self._clock()
+        self._governor.left(began, now)
+        return now
+
     def accepted(self, started_at: float | None = None, kind: Kind = "submit") -> None:
         """The server took a request."""
         self._governor.accepted(started_at, self._clock(), kind)
@@ -94,6 +100,10 @@ class Turn(AbstractAsyncContextManager["Turn"]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._line.leave()
+
+    def leaves(self) -> None:
+        """The request goes out only now: the server's count of it is that much later, too."""
+        self.started_at = self._pace.left(self.started_at)
 
     def accepted(self) -> None:
         self._pace.accepted(self.started_at, self.kind)

@@ -80,9 +80,9 @@ class Recorder:
         """Commit what is left."""
         try:
             await self.record()
+        finally:
             if self._draining is not None:
                 await self._draining
-        finally:
             self._thread.shutdown(wait=True)
 
     async def _drain(self) -> None:

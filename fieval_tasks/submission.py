@@ -223,6 +223,7 @@ class Submitter:
         async with self._turn() as turn:
             self._count_submission(seqs)
             await self._recorder.record(Sending(seqs, utc_now()))
+            turn.leaves()
             try:
                 given = await lane.post(instead=tries.instead)(items, self._params(items[0]))
             except ApiError as error:

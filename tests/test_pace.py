@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fieval_tasks.limits import Governor, Limits, Metronome, Places, backoff
+from fieval_tasks.limits import FoundLimit, Governor, Limits, Metronome, Places, backoff
 from fieval_tasks.pace import FairQueue, Pace
 from fieval_tasks.quota import AT_FIRST, NO_NEWS, REQUESTS_AT_FIRST, SENTINEL_EVERY, Quota
 from tests.pace_simulation import (
@@ -182,6 +182,55 @@ def test_replies_that_were_under_way_count_as_one_event_however_late_they_come()
     (found,) = governor.limits.learned.limits
     assert (found.count, found.window) == (100, 1.0)
     assert governor.limits.rate == pytest.approx(97)
+
+
+def learned_from_a_refusal(limits: Limits, *, began: float, answered: float) -> tuple[FoundLimit, ...]:
+    """A request is refused, another one tried a second later is not."""
+    limits.begin(began)
+    limits.sent(began)
+    limits.refused(began, answered, retry_after=1.0)
+    limits.begin(answered + 1.0)
+    limits.sent(answered + 1.0)
+    limits.accepted(answered + 1.0, answered + 1.04)
+    return limits.learned.limits
+
+
+def test_a_burst_at_the_far_end_of_the_window_counts_for_it_reaches_the_server_later() -> None:
+    limits = Limits()
+    for at in [*[1.0] * 30, *[1.5 + n / 100 for n in range(50)]]:
+        limits.sent(at)
+        limits.accepted(at, at + 0.04)
+    [found] = learned_from_a_refusal(limits, began=2.01, answered=2.05)
+    assert found == FoundLimit(80, 1.0)
+
+
+def test_a_request_counts_from_when_it_left_not_from_when_its_turn_began() -> None:
+    governor = Governor(concurrency=64)
+    for _ in range(40):
+        governor.begin(0.9)
+        governor.left(0.9, 1.1)
+        governor.accepted(1.1, 1.14, "submit")
+    [found] = learned_from_a_refusal(governor.limits, began=2.0, answered=2.04)
+    assert found == FoundLimit(40, 1.0)
+
+
+def test_what_a_server_takes_beside_a_refusal_is_no_rate_unless_it_refuses_more() -> None:
+    limits = Limits()
+    for at in [1.0 + n / 100 for n in range(100)]:
+        limits.sent(at)
+        limits.accepted(at, at + 0.04)
+    limits.sent(2.1)
+    for n in range(20):
+        limits.sent(2.12 + n / 1000)
+    limits.refused(2.1, 2.15, retry_after=1.0)
+    for n in range(20):
+        limits.accepted(2.12 + n / 1000, 2.17)
+    limits.begin(3.2)
+    limits.sent(3.2)
+    limits.accepted(3.2, 3.24)
+    [found] = limits.learned.limits
+    assert found.window == 1.0
+    assert found.count <= 120, "and not the 500 a second that those twenty would be"
 
 
 def test_a_try_nobody_answers_does_not_hold_everyone_up() -> None:
