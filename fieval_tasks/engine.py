@@ -456,7 +456,9 @@ class Engine:
             self._count(State.SUBMITTED)
             if self._mode is not Mode.SUBMIT:
                 self._settlement.sent(item, submission.began_at)
-                self._poller.add(ticket.seq, ticket.eval_id, item.check, scout=submission.is_sentinel and n == 0)
+                is_sentinel = n == 0 and submission.is_sentinel
+                is_last = self._lane_of(item.check).quota.is_last_lap(self._counts[State.READY])
+                self._poller.add(ticket.seq, ticket.eval_id, item.check, scout=is_sentinel or is_last)
 
     async def _send(self, items: Sequence[Item]) -> int:
         ready = await self._submitter.to_be_sent(items)

@@ -66,6 +66,10 @@ class Quota:
         """Nothing is admitted any more: whoever waits is cancelled now."""
         self._line.stop()
 
+    def is_last_lap(self, left: int) -> bool:
+        """A limit is known, and so few are left to send that whatever it refuses of the latest holds up the end."""
+        return self._allowance.is_last_lap(left)
+
     @property
     def learned(self) -> Learned:
         return self._allowance.limits.learned
@@ -150,6 +154,9 @@ class Allowance:
             return False
         self._since_sentinel = 0
         return True
+
+    def is_last_lap(self, left: int) -> bool:
+        return self.limits.rate is not None and left <= self.limits.rate * NEWS_TAKES
 
     def in_work(self, sent_at: float, now: float) -> None:
         self._passed_until = max(self._passed_until, sent_at)

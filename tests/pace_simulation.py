@@ -372,9 +372,10 @@ def evaluations(
             n = 1
         waiting -= n
         next_turn = max(next_turn, began) + n / speed
+        last = allowance.is_last_lap(waiting)
         for k in range(n):
             starts = began + reply / 2 + chance.uniform(0.0, starts_within)
-            clock.at(starts, partial(start, began, early and k == 0))
+            clock.at(starts, partial(start, began, last or (early and k == 0)))
         clock.after(reply, lambda: taken(began, n, admitted))
 
     def taken(began: float, n: int, admitted: int) -> None:

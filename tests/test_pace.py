@@ -715,3 +715,10 @@ def test_after_a_refusal_it_is_tried_with_one_and_asked_about_early() -> None:
         assert (again.sentinel, again.trial) == (True, True)
 
     in_no_time(run)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_the_hidden_limit_refuses_of_the_last_does_not_hold_up_the_end(seed: int) -> None:
+    tier = evaluations(Sliding(50, 1.0), items=1000, seed=seed, pack=3)
+    gaps = [later - earlier for earlier, later in pairwise(tier.granted[-200:])]
+    assert max(gaps) < 1.5
