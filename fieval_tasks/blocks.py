@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from time import monotonic
 from typing import Any, TypeVar
+from uuid import UUID
 
 import httpx
 from prefect._internal.compatibility.async_dispatch import async_dispatch  # as Prefect's own integrations do
 from prefect.blocks.abstract import CredentialsBlock, JobBlock, JobRun
 from prefect.client.orchestration import get_client
+from prefect.exceptions import ObjectNotFound
 from prefect.runtime import flow_run
 from pydantic import ConfigDict, Field, HttpUrl, SecretStr, ValidationError, field_validator
 
 from fieval_tasks.client import CLOUD, Credentials, EvalClient, checked_url
-from fieval_tasks.conclusion import Ended, conclude
+from fieval_tasks.conclusion import Ended, conclude, report_of
 from fieval_tasks.engine import SUBMITTERS, current
 from fieval_tasks.errors import FievalError, Interrupted, PlanError, RunStopped
 from fieval_tasks.plan import EvaluationPlan, Mode
 from fieval_tasks.preparation import Prepared, prepared
 from fieval_tasks.progress import Progress
+from fieval_tasks.refusals import sentences
 
 T = TypeVar("T")
 
@@ -99,6 +102,56 @@ def _fits_a_header(text: str) -> str:
     return text
 
 
+def plan_with(credentials: object, plan: EvaluationPlan) -> EvaluationPlan:
+    """The plan with the name of its keys, which is all that whoever works on the run later has of them.
+
+    `credentials`: a saved block, a reference to one as Prefect's forms send it, or None. Raises PlanError.
+    """
+    if credentials is None:
+        return plan
+    name = _saved_name(credentials)
+    if plan.connection not in (None, name):
+        raise PlanError(
+            f"credentials: this is {name!r} and the plan's connection is {plan.connection!r}; keep one of them"
+        )
+    return plan.model_copy(update={"connection": name})
+
+
+def _saved_name(credentials: object) -> str:
+    if isinstance(credentials, Mapping) and [*credentials] == ["$ref"]:
+        return _referred_name(credentials["$ref"])
+    if not isinstance(credentials, FutureAGICredentials):
+        raise PlanError(
+            "credentials: this is no saved block of keys; name one as the plan's connection, or load it with "
+            "FutureAGICredentials.load('prod'). Keys that were given here in clear are in Prefect's database: replace them"
+        )
+    if credentials._block_document_name is None:
+        raise PlanError(
+            "credentials: they are not saved, so whoever carries the run on could not find them; save them first, as in "
+            "credentials.save('prod')"
+        )
+    return credentials._block_document_name
+
+
+def _referred_name(reference: Any) -> str:
+    """Of the block that a form's reference means. The keys in it stay where they are."""
+    document_id = reference.get("block_document_id") if isinstance(reference, Mapping) else reference
+    try:
+        with get_client(sync_client=True) as client:
+            found = client.read_block_document(UUID(str(document_id)), include_secrets=False)
+    except (ObjectNotFound, ValueError) as error:
+        raise PlanError("credentials: the block that was chosen is not there any more; choose another") from error
+    except httpx.HTTPError as error:
+        raise RunStopped(_UNREACHABLE.format(error)) from error
+    slug = found.block_type.slug if found.block_type else None
+    if slug != FutureAGICredentials.get_block_type_slug() or found.name is None:
+        raise PlanError(f"credentials: a block of type {slug} holds no keys of Future AGI; choose another")
+    return found.name
+
+
+_UNREACHABLE = "the Prefect API, which keeps the block of keys, can't be asked ({})"
+
+
 def load_credentials(name: str) -> Credentials:
     """The keys in the block of that name. Raises PlanError where there is none, and RunStopped without a Prefect API."""
     known = _saved_credentials()
@@ -117,10 +170,15 @@ def _loaded(name: str) -> FutureAGICredentials:
     except RuntimeError as error:
         if not isinstance(error.__cause__, ValidationError):
             raise
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.__cause__.errors())
-        raise PlanError(f"the block of keys {name!r} can't be used: {wrong}") from None  # the UI's form takes anything
+        raise PlanError(_unusable(name, error.__cause__)) from None
     assert isinstance(block, FutureAGICredentials)
     return block
+
+
+def _unusable(name: str, error: ValidationError) -> str:
+    """What is wrong with a saved block: the UI's form takes anything."""
+    wrong = "; ".join(sentences(error, FutureAGICredentials))
+    return f"the block of keys {name!r} can't be used: {wrong}; mend it in the Prefect UI (Blocks)"
 
 
 def _saved_credentials() -> list[str]:
@@ -129,7 +187,7 @@ def _saved_credentials() -> list[str]:
         with get_client(sync_client=True) as client:
             found = client.read_block_documents_by_type(block_type_slug=slug, include_secrets=False)
     except httpx.HTTPError as error:
-        raise RunStopped(f"the Prefect API, which keeps the block of keys, can't be asked ({error})") from error
+        raise RunStopped(_UNREACHABLE.format(error)) from error
     return sorted(document.name for document in found if document.name)
 
 
@@ -163,7 +221,7 @@ class EvaluationRun(JobRun[dict[str, Any]]):
 
     @async_dispatch(afetch_result)
     def fetch_result(self) -> dict[str, Any]:  # type: ignore[override]  # Prefect's is async only
-        """The summary, as in summary.json. Before the run was waited for, it is how things stand now."""
+        """The summary, as in summary.json. Before the run was waited for, it is how things stand now: nothing is written."""
         return self._fetch()
 
     def submit(self) -> None:
@@ -190,12 +248,12 @@ class EvaluationRun(JobRun[dict[str, Any]]):
         if self._summary is not None:
             return self._summary
         with prepared(self._plan) as run:
-            return conclude(run, Ended(), seconds=0.0).report.summary.to_json()
+            return report_of(run).summary.to_json()
 
     @contextmanager
     def _at_work(self) -> Iterator[Prepared]:
         with prepared(self._plan) as run:
-            run.ledger.started(self.run_id, flow_run_id=flow_run.id or run.run.flow_run_id)
+            run.ledger.started(run.run.run_id, flow_run_id=flow_run.id or run.run.flow_run_id)
             try:
                 yield run
             except FievalError as error:
@@ -263,18 +321,7 @@ summary = run.fetch_result()
 
     @property
     def _whole_plan(self) -> EvaluationPlan:
-        """The plan with its keys' name: whoever works on the run later has only the plan."""
-        plan = self.plan.model_copy(update={"mode": Mode.ASYNC})
-        if self.credentials is None:
-            return plan
-        name = self.credentials._block_document_name
-        if name is None:
-            raise PlanError("the credentials of this job are not saved: save them first, under a name to find them by")
-        if self.plan.connection not in (None, name):
-            raise PlanError(
-                f"the plan's connection is {self.plan.connection!r} and the credentials are {name!r}: keep one"
-            )
-        return plan.model_copy(update={"connection": name})
+        return plan_with(self.credentials, self.plan.model_copy(update={"mode": Mode.ASYNC}))
 
 
 def _unseen(_: Progress) -> None:

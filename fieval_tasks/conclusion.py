@@ -57,21 +57,39 @@ class Outcome:
 def conclude(prepared: Prepared, ended: Ended, *, seconds: float) -> Outcome:
     """Write the run's files from the ledger and say how it went. `seconds` is what this process spent on it."""
     ledger, run_id = prepared.ledger, prepared.run.run_id
-    counts = ledger.counts(run_id)
-    complete = all(n == 0 or state.is_final for state, n in counts.items())
+    complete = _is_complete(prepared)
     ledger.finished(run_id, exit_code=None, seconds=seconds, complete=complete)
     run = ledger.run(run_id)
     write_results(ledger.results(run), prepared.folder)
-    report = summarise(_facts(prepared, run, ended, complete), ledger.results(run, with_inputs=True))
-    gates = [judged(text, report) for text in prepared.plan.gates]
-    exit_code = _exit_code(prepared, report.summary.items, gates, ended)
-    ledger.finished(run_id, exit_code=exit_code, seconds=0.0, complete=complete)
     now = utc_now()
-    report = report.with_outcome(exit_code, gates).amended(_earlier_reports(ledger, run_id), now)
+    report, exit_code = _reported(prepared, run, ended, complete, now)
+    ledger.finished(run_id, exit_code=exit_code, seconds=0.0, complete=complete)
     write_report(report, lambda: ledger.results(run), prepared.folder)
     ledger.add_conclusion(run_id, now, exit_code, report.summary.standing.to_json())
     sentence = _sentence(prepared, report.summary.items, ledger.count_unsent(run_id), ended.stopped)
     return Outcome(report, exit_code, clean(sentence), prepared.folder)
+
+
+def report_of(prepared: Prepared) -> Report:
+    """How a run stands at this moment, read from the ledger. Nothing is written anywhere."""
+    run = prepared.ledger.run(prepared.run.run_id)
+    report, _ = _reported(prepared, run, Ended(), _is_complete(prepared), utc_now())
+    return report
+
+
+def _reported(prepared: Prepared, run: Run, ended: Ended, complete: bool, at: datetime) -> tuple[Report, ExitCode]:
+    """The report as it stands `at` this moment, and the exit code that it comes to."""
+    results = prepared.ledger.results(run, with_inputs=True)
+    report = summarise(_facts(prepared, run, ended, complete), results)
+    gates = [judged(text, report) for text in prepared.plan.gates]
+    exit_code = _exit_code(prepared, report.summary.items, gates, ended)
+    earlier = _earlier_reports(prepared.ledger, run.run_id)
+    return report.with_outcome(exit_code, gates).amended(earlier, at), exit_code
+
+
+def _is_complete(prepared: Prepared) -> bool:
+    counts = prepared.ledger.counts(prepared.run.run_id)
+    return all(n == 0 or state.is_final for state, n in counts.items())
 
 
 def judged(text: str, report: Report) -> GateOutcome:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fieval_tasks.errors import PlanError
 from fieval_tasks.plan import Rate, parse_rate
+from fieval_tasks.refusals import sentences
 
 VARIABLE = "fieval_control"
 """The Prefect variable that holds it: a JSON object, run name -> settings."""
@@ -40,5 +41,5 @@ def control_of(run_id: str, variable: Any) -> Control:
     try:
         return Control.model_validate(variable.get(run_id) or {})
     except ValidationError as error:
-        told = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise PlanError(f"the variable {VARIABLE} can't be read for run {run_id} ({told})") from error
+        told = "; ".join(sentences(error, Control))
+        raise PlanError(f"the variable {VARIABLE} can't be read for run {run_id} ({told})") from None

@@ -9,11 +9,22 @@ from fractions import Fraction
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from fieval_tasks.errors import PlanError
 from fieval_tasks.gates import Gate
 from fieval_tasks.policy import Ambiguous, Orphans
+from fieval_tasks.refusals import sentences
 
 DEFAULT_JUDGE = "turing_flash"
 """The platform's quickest judge model; used where a judge template is given none."""
@@ -83,14 +94,18 @@ class EvaluationPlan(BaseModel):
     connection: str | None = Field(
         default=None,
         title="Connection",
-        description="local, env, a block's name, or empty: env where the keys are set, else local",
+        description="local, env or the name of a block of keys; empty: env where the keys are set, else local",
     )
     base_url: str | None = Field(default=None, title="Base URL", description="Empty: FI_BASE_URL, else the cloud")
-    mode: Mode = Field(default=Mode.ASYNC, title="Mode")
+    mode: Mode = Field(
+        default=Mode.ASYNC,
+        title="Mode",
+        description="async: submit, then poll; sync: wait in each request; auto: the cheaper of both; submit: collect later",
+    )
     limit: int | None = Field(default=None, ge=1, title="Limit", description="Only the first N rows")
     sample: int | None = Field(default=None, ge=1, title="Sample", description="N rows drawn at random")
     seed: int = Field(default=0, title="Seed", description="Of the random sample")
-    concurrency: int = Field(default=64, ge=1, le=1000, title="Concurrency", description="Requests in flight at most")
+    concurrency: int = Field(default=96, ge=1, le=1000, title="Concurrency", description="Requests in flight at most")
     rate: Rate | None = Field(default=None, title="Rate", description="Requests at most, such as 20/s or 600/min")
     shared_limit: str | None = Field(
         default=None,
@@ -133,6 +148,23 @@ class EvaluationPlan(BaseModel):
         """A form sends an empty field as empty text."""
         return cls.model_fields[field.field_name or ""].get_default() if value == "" else value
 
+    @field_validator("dataset", mode="before")
+    @classmethod
+    def _rows_are_in_a_file(cls, value: Any) -> Any:
+        if isinstance(value, (list, tuple, dict)):
+            raise ValueError("rows do not travel in parameters, write them to a file and give its path or URL")
+        return value
+
+    @field_validator("dataset", "base_url")
+    @classmethod
+    def _url_is_no_secret(cls, value: str | None) -> str | None:
+        if value is not None and "://" in value and urlsplit(value).password:
+            raise ValueError(
+                "a URL with a password would show in Prefect, leave that out and give it by the environment of the "
+                "machine that reads it"
+            )
+        return value
+
     @field_validator("run")
     @classmethod
     def _run_is_a_plain_name(cls, value: str | None) -> str | None:
@@ -167,7 +199,17 @@ class EvaluationPlan(BaseModel):
     def _options_agree(self) -> EvaluationPlan:
         if self.retry_failed and not self.resume:
             raise ValueError("retry_failed needs resume: name the run whose failed items are to be tried again")
+        if self.run and self.resume not in (None, self.run):
+            raise ValueError("run names a new run and resume is one to carry on: leave one of them out")
         return self
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _refused_in_sentences(cls, given: Any, read: ModelWrapValidatorHandler[EvaluationPlan]) -> EvaluationPlan:
+        try:
+            return read(given)
+        except ValidationError as error:
+            raise PlanError(*sentences(error, cls)) from None  # pydantic's own text may repeat what was given
 
 
 def _has_password(url: str) -> bool:

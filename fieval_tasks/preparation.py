@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from importlib import import_module, resources
+from importlib import resources
+from importlib.metadata import entry_points
 from pathlib import Path
 
 from fieval_tasks.binding import Binding, bind, gate_problems
@@ -34,6 +35,8 @@ MOST_CHUNKS = 150
 """Task runs that Prefect records reliably in one flow run."""
 SMALLEST_CHUNK = 20
 LARGEST_CHUNK = 500
+LIMITS = "fieval.shared_limits"
+"""The entry points that open a limit which processes share. Prefect's is one, so that nothing here imports Prefect."""
 
 
 @dataclass(frozen=True)
@@ -97,9 +100,11 @@ class Prepared:
 
 
 def _shared_limit(name: str) -> Source:
-    """Prefect's limit of that name; found by name, for Prefect's rooms are above this one and few runs need it."""
-    opened: Source = import_module("flows.shared").shared_limit(name)
-    return opened
+    """The limit of that name, open. Raises PlanError where it can't be used."""
+    for opener in entry_points(group=LIMITS):
+        opened: Source = opener.load()(name)
+        return opened
+    raise PlanError(f"the shared limit {name!r} can't be opened: install this package again (pip install -e .)")
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Prefect's side of a run: thin tasks that name a chunk and let the engine do the work."""
+"""Prefect's side of a run: tasks for any flow, which know a run by its name, and thin ones for the parts of a run."""
 
 from __future__ import annotations
 
@@ -9,8 +9,58 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import TaskRun
 from prefect.tasks import Task, exponential_backoff
 
+from fieval_tasks import dataframe
+from fieval_tasks.blocks import EvaluationJob, EvaluationRun
+from fieval_tasks.conclusion import Ended, conclude, report_of
 from fieval_tasks.engine import Engine, current
 from fieval_tasks.errors import FievalError, RunStopped
+from fieval_tasks.plan import EvaluationPlan
+from fieval_tasks.preparation import prepared
+from fieval_tasks.report import artifacts
+
+# -- for any flow ----------------------------------------------------------------------------------------------------
+
+
+@task(name="submit-run", cache_policy=NO_CACHE, persist_result=False)
+def submit(plan: EvaluationPlan) -> str:
+    """Send everything that a plan says, and come back without waiting for a verdict; the run's name.
+
+    Raises PlanError, with every problem, before anything is sent, and RunStopped where it can't go on.
+    """
+    run: Any = EvaluationJob(plan=plan).trigger()  # in a plain task it is no coroutine
+    return str(run.run_id)
+
+
+@task(name="poll-run", task_run_name="poll-{run}", cache_policy=NO_CACHE, persist_result=False)
+def poll(run: str, store: str | None = None) -> int:
+    """Wait until each item has its verdict or is past its time, and write the run's files; how many are left pending.
+
+    `run` is any run of the ledger, whoever began it. `store`: the plan's. Raises RunStopped where it can't go on.
+    """
+    begun = EvaluationRun(run, store=store)
+    begun.wait_for_completion()
+    summary: Any = begun.fetch_result()
+    return int(summary["items"]["pending"])
+
+
+@task(name="publish-run", task_run_name="publish-{run}", cache_policy=NO_CACHE, persist_result=False)
+def publish(run: str, store: str | None = None) -> dict[str, Any]:
+    """Show how a run stands as artifacts of the flow run that calls this; the figures, as in summary.json."""
+    with prepared(EvaluationPlan(resume=run, store=store)) as found:
+        if not found.ledger.conclusions(found.run.run_id):
+            conclude(found, Ended(waited=False), seconds=0.0)  # the artifacts link its files
+        report = report_of(found)
+        artifacts.publish(report, found.folder)
+    return report.summary.to_json()
+
+
+evaluate_dataframe = task(name="evaluate-dataframe", cache_policy=NO_CACHE, persist_result=False)(
+    dataframe.evaluate_dataframe
+)
+"""`fieval_tasks.dataframe.evaluate_dataframe` as a task: the frame, with a verdict's columns for each check."""
+
+
+# -- parts of a run that this process works on -------------------------------------------------------------------------
 
 
 def may_be_retried(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
@@ -30,7 +80,7 @@ def may_be_retried(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> boo
     persist_result=False,
     log_prints=False,
 )
-def submit(chunk: int, run_id: str) -> int:
+def submit_chunk(chunk: int, run_id: str) -> int:
     """Send what a chunk of the run has left; how many items that was."""
     return _engine(run_id).submit_chunk(chunk)
 

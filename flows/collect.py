@@ -9,6 +9,7 @@ if __name__ == "__main__":  # first of all: the command starts a Prefect server,
 
     sys.exit(collect_command())
 
+from collections.abc import Iterator, Sequence
 from time import monotonic
 
 from prefect import State, flow
@@ -25,13 +26,34 @@ from flows.poll import poll_evaluations
 
 @flow(name="collect", persist_result=False)
 def collect(run: str | None = None, store: str | None = None) -> State[None]:
-    """Ask for the open tickets of one run, or of all that have some; amend their reports."""
+    """Ask for the open tickets of one run, or of all that have some; amend their reports.
+
+    Args:
+        run: A run's name, or last. None: every run that waits for verdicts.
+        store: The ledger's URL. None: FIEVAL_STORE_URL, else the one in the working folder.
+    """
     try:
-        states = [collect_run(name, store) for name in ([run] if run else runs_with_open_tickets(store))]
+        store = EvaluationPlan(store=store).store  # refused with a password in it
+        names = [run] if run else runs_with_open_tickets(store)
     except FievalError as error:
         return Failed(message=str(error))
+    states = [*collected(names, store)]
+    if states and states[-1].is_cancelled():
+        return states[-1]
     told = "; ".join(str(state.message) for state in states) or "no run has open tickets"
     return Completed(message=told) if all(state.is_completed() for state in states) else Failed(message=told)
+
+
+def collected(names: Sequence[str], store: str | None) -> Iterator[State[None]]:
+    """How each run went, until somebody asks for an end. What is wrong with one keeps no other from its verdicts."""
+    for name in names:
+        try:
+            state = collect_run(name, store)
+        except FievalError as error:
+            state = Failed(message=f"run {name}: {error}")
+        yield state
+        if state.is_cancelled():
+            return
 
 
 def collect_run(name: str, store: str | None) -> State[None]:

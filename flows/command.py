@@ -14,15 +14,25 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from fieval_tasks.control import Control
 from fieval_tasks.display import display
 from fieval_tasks.engine import stop_all
 from fieval_tasks.errors import ExitCode, FievalError, Interrupted, PlanError, RunStopped
 from fieval_tasks.items import State as ItemState
-from fieval_tasks.plan import MOST_SHARDS, SHARD_DEPLOYMENT, Check, EvaluationPlan, Mode, parse_duration
+from fieval_tasks.plan import EvaluationPlan
 from fieval_tasks.prefect_server import OwnServer, configured_api, is_healthy
 from fieval_tasks.preparation import Prepared, prepared
+from fieval_tasks.refusals import sentences, spelled
 from fieval_tasks.report.table import table
 from fieval_tasks.terminal import say, shown
+from flows.arguments import (
+    collect_parser,
+    control_parser,
+    evaluate_parser,
+    fan_out_parser,
+    option_name,
+    plan_of,
+)
 
 if TYPE_CHECKING:
     from prefect import State
@@ -67,30 +77,39 @@ def _answered(work: Callable[[], int]) -> int:
 
 def _evaluate(options: argparse.Namespace) -> int:
     plan = plan_of(options)
-    if options.dry_run and not _names_a_block(plan):
+    if options.dry_run and not _needs_prefect(plan):
         return _dry_run(plan)
     with _prefect_api() as wait_for_api:
-        if _names_a_block(plan):
-            wait_for_api()  # Prefect keeps it
+        if _needs_prefect(plan):
+            wait_for_api()
+            _require_limit(plan)
         if options.dry_run:
             return _dry_run(plan)
         with prepared(plan) as run:
+            _require_limit(run.plan)
             _describe(run)
             begun = plan.model_copy(update={"resume": run.run.run_id})
             resume_command = run.resume_command
         return _shown(resume_command, lambda: _run_evaluate(begun, wait_for_api))
 
 
-def _names_a_block(plan: EvaluationPlan) -> bool:
-    return plan.connection not in (None, "local", "env")
+def _needs_prefect(plan: EvaluationPlan) -> bool:
+    """Prefect keeps what the plan names, or what a run to be resumed may name."""
+    return bool(plan.connection not in (None, "local", "env") or plan.shared_limit or plan.resume)
+
+
+def _require_limit(plan: EvaluationPlan) -> None:
+    if plan.shared_limit:
+        from flows.shared import shared_limit
+
+        shared_limit(plan.shared_limit).close()
 
 
 def _run_evaluate(plan: EvaluationPlan, wait_for_api: Callable[[], None]) -> State[Any]:
     from flows.evaluate import evaluate
-    from flows.laptop import on_laptop
 
     wait_for_api()  # it starts while Prefect is imported
-    with on_laptop():
+    with _as_ours():
         return evaluate(plan, return_state=True)
 
 
@@ -120,18 +139,20 @@ def _fan_out(options: argparse.Namespace) -> int:
             "shards run on the work pool of a Prefect server, and none is set: start one with `prefect server start`, "
             "set PREFECT_API_URL to it, and start workers with `prefect worker start --pool fieval`"
         )
-    with _prefect_api(), prepared(plan, processes=options.shards) as run:
-        _describe(run)
-        begun = plan.model_copy(update={"resume": run.run.run_id})
-        again = run.resume_command
+    with _prefect_api():
+        _require_limit(plan)
+        with prepared(plan, processes=options.shards) as run:
+            _require_limit(run.plan)
+            _describe(run)
+            begun = plan.model_copy(update={"resume": run.run.run_id})
+            again = run.resume_command
     return _shown(again, lambda: _run_fan_out(begun, options))
 
 
 def _run_fan_out(plan: EvaluationPlan, options: argparse.Namespace) -> State[Any]:
     from flows.fan_out import fan_out
-    from flows.laptop import on_laptop
 
-    with on_laptop():
+    with _as_ours():
         return fan_out(plan, options.shards, options.deployment, return_state=True)
 
 
@@ -146,10 +167,9 @@ def _collect(options: argparse.Namespace) -> int:
 
 def _run_collect(run: str | None, store: str | None, wait_for_api: Callable[[], None]) -> State[Any]:
     from flows.collect import collect
-    from flows.laptop import on_laptop
 
     wait_for_api()
-    with on_laptop():
+    with _as_ours():
         return collect(run, store, return_state=True)
 
 
@@ -174,7 +194,7 @@ def _control(options: argparse.Namespace) -> int:
     try:
         wanted = steer(options.run, {name: getattr(options, name) for name in CONTROLS if hasattr(options, name)})
     except ValidationError as error:
-        raise PlanError(*(_sentence(problem) for problem in error.errors())) from error
+        raise PlanError(*(spelled(line, Control, option_name) for line in sentences(error, Control))) from None
     told = wanted.model_dump(exclude_defaults=True)
     say(f"run {options.run}: {json.dumps(told) if told else 'as its plan says'}; it listens every few seconds")
     return ExitCode.OK
@@ -198,15 +218,15 @@ def _shown(resume_command: str, run: Callable[[], State[Any]]) -> int:
         if not signalled.is_set():
             say(str(state.message))  # cancelled in Prefect
         return ExitCode.INTERRUPTED
-    if not screen.outcomes:
-        say(str(state.message))
-        return ExitCode.OK if state.is_completed() else ExitCode.STOPPED
     for outcome in screen.outcomes:
         print(table(outcome.report), end="")
         print(f"report: {outcome.folder / 'report.html'}")
         if not outcome.is_good or outcome.report.summary.items.pending:
             say(outcome.sentence)
-    return max((outcome.exit_code for outcome in screen.outcomes), default=ExitCode.OK)
+    if str(state.message) not in {outcome.message for outcome in screen.outcomes}:
+        say(str(state.message))  # nothing came of it, or it was about several runs
+    worst = max((outcome.exit_code for outcome in screen.outcomes), default=ExitCode.OK)
+    return worst or (ExitCode.OK if state.is_completed() else ExitCode.STOPPED)
 
 
 @contextmanager
@@ -237,6 +257,18 @@ def _interruptible(resume_command: str) -> Iterator[threading.Event]:
 
 
 @contextmanager
+def _as_ours() -> Iterator[None]:
+    """Around a flow call: as it fits a terminal, and with the tag that the deployments' runs have."""
+    from prefect import tags
+
+    from flows.laptop import on_laptop
+    from flows.poll import TAG
+
+    with on_laptop(), tags(TAG):
+        yield
+
+
+@contextmanager
 def _prefect_api() -> Iterator[Callable[[], None]]:
     """Prefect's API: the user's own, else a server of ours that is starting. Yields what waits until it answers."""
     for name, value in _QUIET.items():
@@ -264,150 +296,3 @@ def _require(url: str) -> None:
             f"the Prefect API at {url} does not answer, so nothing was sent: start it, or unset PREFECT_API_URL "
             f"(or the profile that sets it) to let the run start its own"
         )
-
-
-# -- arguments -----------------------------------------------------------------------------------------------------
-
-
-def evaluate_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m flows.evaluate",
-        description="Put every row of a dataset to Future AGI evaluations. Without a dataset: a bundled sample, "
-        "on the embedded local evaluator.",
-        epilog="exit codes: 0 every item has a verdict; 2 bad input, nothing sent; 3 some items have no verdict; "
-        "4 stopped (keys, credit, server); 130 interrupted",
-    )
-    add = parser.add_argument
-    add("dataset", nargs="?", help="CSV, TSV, JSON, JSONL or Parquet; - reads JSONL from standard input")
-    add("--template", action="append", metavar="NAME[:MODEL]", help="a template to evaluate with; may be repeated")
-    add("--model", help="judge model of the templates that name none (default turing_flash)")
-    add("--map", action="append", metavar="[TEMPLATE.]KEY=COLUMN", help="the column that fills a template's key")
-    add("--param", action="append", metavar="[TEMPLATE.]NAME=VALUE", help="a template's parameter; VALUE as JSON")
-    add("--id", dest="id_column", metavar="COLUMN", help="column with each row's id")
-    add("--connection", help="local (embedded evaluator), env (FI_API_KEY, FI_SECRET_KEY) or a block's name")
-    add("--base-url", metavar="URL", help="the platform's address (default FI_BASE_URL, else the cloud)")
-    add(
-        "--mode",
-        choices=[m.value for m in Mode],
-        help="async (default), sync, auto (the cheaper of both), or submit (collect later)",
-    )
-    add("--limit", type=int, metavar="N", help="only the first N rows")
-    add("--sample", type=int, metavar="N", help="N rows drawn at random")
-    add("--seed", type=int, metavar="S", help="of the random sample (default 0)")
-    add("--concurrency", type=int, metavar="N", help="requests in flight at most (default 64)")
-    add("--rate", metavar="N/s|N/min", help="requests a second or minute at most")
-    add("--shared-limit", metavar="NAME", help="a Prefect global concurrency limit that all runs with its key share")
-    add("--chunk-size", type=int, metavar="N", help="items per submit task")
-    add("--item-timeout", type=_duration, metavar="10m", help="how long to wait for one verdict (default 10m)")
-    add("--timeout", type=_duration, metavar="2h", help="how long the run may take")
-    add("--gate", action="append", dest="gates", metavar="GATE", help='such as "groundedness.pass_rate >= 0.95"')
-    add("--allow-failures", metavar="N|P%%", help="items without a verdict that are still fine")
-    add("--ambiguous", choices=["resubmit", "fail", "ask"], help="a submission whose reply was lost (default resubmit)")
-    add("--orphans", choices=["wait", "resubmit"], help="evaluations that seem forgotten (default wait)")
-    add("--run", metavar="NAME", help="the run's name")
-    add("--resume", metavar="RUN|last", help="carry on a run that was cut off")
-    add("--retry-failed", action="store_true", default=None, help="with --resume: also the items that failed")
-    add("--dry-run", action="store_true", help="check everything and send nothing")
-    add("--output", metavar="DIR", help="where the files go (default fieval-runs/RUN)")
-    add("--store", metavar="URL", help="the ledger (default FIEVAL_STORE_URL, else fieval-runs/ledger.db)")
-    return parser
-
-
-def fan_out_parser() -> argparse.ArgumentParser:
-    parser = evaluate_parser()
-    parser.prog = "python -m flows.fan_out"
-    parser.description = "Evaluate a dataset in shards: flow runs on the work pool of your Prefect server."
-    parser.add_argument("--shards", type=_shards, default=3, metavar="N", help="how many flow runs (default 3)")
-    parser.add_argument(
-        "--deployment",
-        default=SHARD_DEPLOYMENT,
-        metavar="NAME",
-        help=f"of the flow evaluate-shard (default {SHARD_DEPLOYMENT})",
-    )
-    return parser
-
-
-def _shards(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= MOST_SHARDS:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {MOST_SHARDS}")
-    return int(text)
-
-
-def collect_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m flows.collect",
-        description="Fetch the verdicts of a run that was only submitted, or was cut off; without one, of all.",
-    )
-    parser.add_argument("run", nargs="?", metavar="RUN", help="a run's name, or last")
-    parser.add_argument("--store", metavar="URL", help="the ledger (default FIEVAL_STORE_URL, else fieval-runs)")
-    return parser
-
-
-def control_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m flows.control",
-        description="Steer a run that is at work, through the Prefect variable fieval_control.",
-        argument_default=argparse.SUPPRESS,
-    )
-    parser.add_argument("run", metavar="RUN", help="the run's name")
-    pausing = parser.add_mutually_exclusive_group()
-    pausing.add_argument("--pause", dest="paused", action="store_true", help="submit nothing more for now")
-    pausing.add_argument("--go", dest="paused", action="store_false", help="submit again")
-    parser.add_argument("--rate", metavar="N/s|N/min", help="requests a second or minute at most, from now on")
-    parser.add_argument("--concurrency", type=int, metavar="N", help="requests in flight at most, from now on")
-    return parser
-
-
-def plan_of(options: argparse.Namespace) -> EvaluationPlan:
-    """The plan that the arguments make, holding only what was said. Raises PlanError with every problem."""
-    said = {name: getattr(options, name) for name in EvaluationPlan.model_fields if hasattr(options, name)}
-    said["checks"] = _checks(options)
-    said["mapping"] = dict(_pair("--map", text) for text in options.map or ())
-    try:
-        return EvaluationPlan(**{name: value for name, value in said.items() if value not in (None, (), {})})
-    except ValidationError as error:
-        raise PlanError(*(_sentence(problem) for problem in error.errors())) from error
-
-
-def _checks(options: argparse.Namespace) -> tuple[Check, ...]:
-    checks = [Check.parse(text) for text in options.template or ()]
-    params = [_pair("--param", text) for text in options.param or ()]
-    if params and not checks:
-        raise PlanError("--param needs a --template to set a parameter of")
-    return tuple(
-        check.model_copy(update={"model": check.model or options.model, "params": _params_of(check.template, params)})
-        for check in checks
-    )
-
-
-def _params_of(template: str, params: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    mine = {name.removeprefix(f"{template}."): text for name, text in params if name.startswith(f"{template}.")}
-    shared = {name: text for name, text in params if "." not in name}
-    return {name: _json_or_text(text) for name, text in (shared | mine).items()}
-
-
-def _json_or_text(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
-
-
-def _pair(option: str, text: str) -> tuple[str, str]:
-    name, separator, value = text.partition("=")
-    if not separator or not name.strip() or not value.strip():
-        raise PlanError(f"{option} {text!r}: expected {'KEY=COLUMN' if option == '--map' else 'NAME=VALUE'}")
-    return name.strip(), value.strip()
-
-
-def _duration(text: str) -> float:
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def _sentence(problem: Any) -> str:
-    where = ".".join(str(part) for part in problem["loc"])
-    option = f"--{where.replace('_', '-')}: " if where else ""
-    return option + str(problem["msg"]).removeprefix("Value error, ")

@@ -17,22 +17,28 @@ from prefect.runtime import deployment, flow_run
 from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from fieval_tasks.blocks import FutureAGICredentials
 from fieval_tasks.conclusion import Ended, Outcome, conclude
 from fieval_tasks.display import display
 from fieval_tasks.engine import SUBMITTERS, Engine
-from fieval_tasks.errors import ExitCode, FievalError, Interrupted
+from fieval_tasks.errors import ExitCode, FievalError, Interrupted, PlanError
 from fieval_tasks.plan import EvaluationPlan, Mode
 from fieval_tasks.preparation import Prepared, name_stem, prepared
 from fieval_tasks.report.artifacts import publish
-from fieval_tasks.tasks import submit
+from fieval_tasks.tasks import submit_chunk
 from flows.events import announce, announce_cancelled
+from flows.parameters import plan_given
 from flows.poll import poll_evaluations
+from flows.shared import shared_limit
 from flows.watching import Watch
 
 
 def run_name() -> str:
     """The flow run's name in the UI: the run's own, where it has one by now."""
-    plan: EvaluationPlan = flow_run.parameters["plan"]
+    try:
+        plan = plan_given(flow_run.parameters["plan"])
+    except PlanError:
+        return "refused"  # which the flow itself explains
     return plan.resume or plan.run or name_stem(plan.dataset)
 
 
@@ -41,20 +47,32 @@ def run_name() -> str:
     flow_run_name=run_name,
     task_runner=ThreadPoolTaskRunner(max_workers=SUBMITTERS),  # type: ignore[arg-type]
     persist_result=False,
+    validate_parameters=False,  # they are read here, and refused in a sentence
 )
-def evaluate(plan: EvaluationPlan) -> State[None]:
-    """Evaluate a dataset: submit its chunks, wait for the verdicts meanwhile, and publish the report."""
-    if (
-        plan.base_url and deployment.id
-    ):  # else whoever may edit a deployment's parameters could have the keys sent anywhere
-        return Failed(message="a deployment takes no base_url: set FI_BASE_URL where its worker runs, or use a block")
+def evaluate(plan: EvaluationPlan, credentials: FutureAGICredentials | None = None) -> State[None]:
+    """Evaluate a dataset: submit its chunks, wait for the verdicts meanwhile, and publish the report.
+
+    Args:
+        plan: What is evaluated, and how. Left as it is, it evaluates the bundled sample on the local evaluator.
+        credentials: A saved block of keys. None: by the plan's connection.
+    """
     try:
-        with prepared(plan, flow_run_id=flow_run.id) as run:
+        whole = plan_given(plan, credentials)
+        may_begin(whole)
+        with prepared(whole, flow_run_id=flow_run.id) as run:
             for line in run.described():
                 get_run_logger().info(line)
             return work_on(run)
     except FievalError as error:  # what kept the run from starting, or its ledger from being written
         return Failed(message=str(error))
+
+
+def may_begin(plan: EvaluationPlan) -> None:
+    """Raises PlanError for what only Prefect can tell."""
+    if plan.base_url and deployment.id:  # or whoever may edit its parameters could have the keys sent anywhere
+        raise PlanError("plan.base_url: a deployment takes none; set FI_BASE_URL for its worker, or use a block")
+    if plan.shared_limit:
+        shared_limit(plan.shared_limit).close()
 
 
 def work_on(run: Prepared) -> State[None]:
@@ -92,7 +110,7 @@ def start_submitting(engine: Engine) -> PrefectFutureList[int]:
     """One mapped task for each chunk that has something left to send."""
     chunks = engine.to_submit()
     engine.expect(len(chunks))
-    submissions = submit.map(chunks, run_id=unmapped(engine.run.run_id))
+    submissions = submit_chunk.map(chunks, run_id=unmapped(engine.run.run_id))
     for submission in submissions:
         submission.add_done_callback(lambda _: engine.chunk_done())
     return submissions

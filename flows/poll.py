@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prefect import flow, get_run_logger
+from prefect import flow, get_run_logger, tags
 
 from fieval_tasks.display import display
 from fieval_tasks.engine import Engine, current
@@ -11,10 +11,19 @@ from fieval_tasks.progress import Progress
 from fieval_tasks.report.artifacts import progress_started, progress_updated
 from flows.watching import Rhythm, Watch
 
+TAG = "fieval"
+"""Of every flow run of ours: the automation that finds dead ones goes by it."""
 
-@flow(name="poll-evaluations", flow_run_name="poll-{run_id}", persist_result=False, validate_parameters=False)
+
 def poll_evaluations(run_id: str) -> int:
     """Ask for each open ticket until it has its verdict; how many are left pending at their time limit."""
+    with tags(TAG):  # a subflow does not get its parent's
+        return polling(run_id)
+
+
+@flow(name="poll-evaluations", flow_run_name="poll-{run_id}", persist_result=False, validate_parameters=False)
+def polling(run_id: str) -> int:
+    """The subflow itself."""
     engine = current(run_id)
     if engine is None:
         raise RunStopped(f"run {run_id} is not worked on in this process: use python -m flows.collect {run_id}")

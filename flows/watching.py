@@ -6,10 +6,12 @@ Where no worker stands behind a run, nobody else would notice a cancel.
 from __future__ import annotations
 
 from time import monotonic
+from typing import Any
 from uuid import UUID
 
-from prefect import get_run_logger
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect import State, get_run_logger
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.runtime import flow_run
 
 from fieval_tasks.control import VARIABLE, Control, control_of
@@ -42,17 +44,19 @@ class Watch:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._flow_runs = [UUID(i) for i in (flow_run.id, flow_run.parent_flow_run_id) if i]
+        ours = [UUID(i) for i in (flow_run.id, flow_run.parent_flow_run_id) if i]
+        self._wanted = FlowRunFilter(id=FlowRunFilterId(any_=ours))
         self._rhythm = Rhythm()
         self._control = Control()
         self._complaint: str | None = None
 
     def look(self) -> None:
-        """Ask Prefect, now and then."""
+        """Ask Prefect, now and then, by two calls."""
         if not self._rhythm.due():
             return
         with get_client(sync_client=True) as client:
-            if any(_is_cancelled(client, one) for one in self._flow_runs):
+            states = [run.state for run in client.read_flow_runs(flow_run_filter=self._wanted)]
+            if any(state and is_cancelled(state) for state in states):
                 self._engine.stop(Interrupted("cancelled in Prefect"))
             variable = client.read_variable_by_name(VARIABLE)
         self._do_as_told(None if variable is None else variable.value)
@@ -71,6 +75,6 @@ class Watch:
             self._control = wanted
 
 
-def _is_cancelled(client: SyncPrefectClient, flow_run_id: UUID) -> bool:
-    state = client.read_flow_run(flow_run_id).state
-    return state is not None and (state.is_cancelling() or state.is_cancelled())
+def is_cancelled(state: State[Any]) -> bool:
+    """Somebody has asked for an end."""
+    return state.is_cancelling() or state.is_cancelled()

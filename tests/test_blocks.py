@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -224,10 +226,20 @@ def test_before_anyone_waits_the_result_is_pending(place: Path, evaluator: Evalu
     keys = credentials(**of(evaluator))
     keys.save("evaluator", overwrite=True)
     run = job(place, "nobody-waited", credentials=keys, mode="submit").trigger()
-    items = run.fetch_result()["items"]
-    assert (items["total"], items["pending"]) == (3, 3)
+    before = written(place)
+    for _ in range(2):
+        items = run.fetch_result()["items"]
+        assert (items["total"], items["pending"]) == (3, 3)
+    assert written(place) == before, "to look is to change nothing"
     type(run)(run.run_id).wait_for_completion()
     assert run.fetch_result()["items"]["scored"] == 3, "it was another that waited"
+
+
+def written(folder: Path) -> tuple[dict[str, bytes], list[str]]:
+    """Every file of a working folder, and all that the ledger in it says."""
+    files = {str(file): file.read_bytes() for file in folder.rglob("*") if file.is_file() and ".db" not in file.name}
+    with closing(sqlite3.connect(folder / "fieval-runs" / "ledger.db")) as ledger:
+        return files, [*ledger.iterdump()]
 
 
 async def test_async_callers_await_the_same_calls(place: Path) -> None:

@@ -18,7 +18,8 @@ import pytest
 
 from fieval_tasks.errors import PlanError
 from fieval_tasks.plan import Check, EvaluationPlan, Mode
-from flows.command import evaluate_command, evaluate_parser, plan_of
+from flows.arguments import evaluate_parser, option_name, plan_of
+from flows.command import evaluate_command
 from tests.conftest import Evaluator
 
 GOOD = '{"question": "What is it?", "answer": "It is a lamp.", "docs": "It is a lamp."}\n'
@@ -83,7 +84,10 @@ def test_parameters_are_json_where_they_can_be_and_may_name_their_template() -> 
     ("arguments", "said"),
     [
         (["--map", "output"], "--map 'output': expected KEY=COLUMN"),
-        (["--limit", "0"], "--limit: Input should be greater than or equal to 1"),
+        (["--limit", "0"], "--limit: 0 will not do, write 1 or more"),
+        (["--concurrency", "5000"], "--concurrency: 5000 will not do, write 1000 at most"),
+        (["--gate", "good"], "--gate: 'good' is not a gate: write CHECK.pass_rate >= 0.95"),
+        (["--run", "a", "--resume", "b"], "leave one of them out"),
         (["--rate", "fast"], "'fast' is not a rate"),
         (["--retry-failed"], "needs resume"),
         (["--run", "../up"], "--run: a run name is letters"),
@@ -94,6 +98,18 @@ def test_wrong_arguments_are_named(arguments: list[str], said: str) -> None:
     with pytest.raises(PlanError) as raised:
         typed(*arguments)
     assert any(said in problem for problem in raised.value.problems)
+
+
+def test_a_problem_is_told_of_what_was_typed_and_not_of_the_plans_field() -> None:
+    typeable = {name for action in evaluate_parser()._actions for name in action.option_strings} | {"DATASET"}
+    assert {option_name(field) for field in EvaluationPlan.model_fields} <= typeable
+    assert option_name("checks.0.template") == "--template"
+
+
+def test_a_run_that_is_carried_on_is_never_dry_for_that_would_take_it_out_of_the_ledger() -> None:
+    with pytest.raises(SystemExit) as ended:
+        typed("--resume", "r", "--dry-run")
+    assert ended.value.code == 2
 
 
 # -- bad input, before anything is sent ----------------------------------------------------------------------------
@@ -190,6 +206,13 @@ def test_wrong_keys_stop_at_once_with_one_sentence(evaluator: Evaluator, prefect
     assert "refused the keys" in done.stderr
     assert done.stderr.count("\n") == 1
     assert "not-this-one" not in done.stderr
+
+
+def test_a_shared_limit_that_is_not_there_is_bad_input_and_begins_no_run(prefect_api: str) -> None:
+    done = run("flows.evaluate", "--shared-limit", "nowhere")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "the shared limit 'nowhere': there is no such limit; make it with" in done.stderr
+    assert not list(Path("fieval-runs").glob("*/"))
 
 
 def test_an_unreachable_server_stops_at_once_with_one_sentence(prefect_api: str) -> None:

@@ -18,8 +18,9 @@ flows.command
 flows.collect flows.fan_out
 flows.evaluate flows.explain flows.control
 flows.poll
-flows.laptop flows.shared flows.watching flows.events
-fieval_tasks.tasks fieval_tasks.dataframe fieval_tasks.blocks
+flows.arguments flows.laptop flows.shared flows.watching flows.events flows.parameters
+fieval_tasks.tasks
+fieval_tasks.dataframe fieval_tasks.blocks
 fieval_tasks.display fieval_tasks.terminal
 fieval_tasks.conclusion
 fieval_tasks.preparation
@@ -40,9 +41,9 @@ fieval_tasks.claims
 fieval_tasks.changes fieval_tasks.database
 fieval_tasks.schema
 fieval_tasks.pace fieval_tasks.prefect_server fieval_tasks.progress fieval_tasks.records fieval_tasks.statistics
-fieval_tasks.control fieval_tasks.lanes fieval_tasks.limits fieval_tasks.values fieval_tasks.wire
+fieval_tasks.control fieval_tasks.lanes fieval_tasks.limits fieval_tasks.transport fieval_tasks.values fieval_tasks.wire
 fieval_tasks.plan fieval_tasks.templates
-fieval_tasks.dialect fieval_tasks.items fieval_tasks.policy fieval_tasks.gates
+fieval_tasks.dialect fieval_tasks.items fieval_tasks.policy fieval_tasks.gates fieval_tasks.refusals
 fieval_tasks.errors
 """
 """From the top down. Modules of one line know nothing of each other; deployments/ stands above them all."""

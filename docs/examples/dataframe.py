@@ -1,12 +1,11 @@
-"""Answers of your own application, evaluated inside of a task of your own flow."""
+"""Answers of your own application, evaluated in a flow of your own."""
 
 from __future__ import annotations
 
 import pandas as pd
 from prefect import flow, task
-from prefect.cache_policies import NO_CACHE
 
-from fieval_tasks.dataframe import evaluate_dataframe
+from fieval_tasks.tasks import evaluate_dataframe
 
 
 @task
@@ -21,15 +20,10 @@ def todays_answers() -> pd.DataFrame:
     )
 
 
-@task(cache_policy=NO_CACHE)  # a verdict is bought anew each time; the ledger, not Prefect's cache, keeps it
-def evaluated(answers: pd.DataFrame) -> pd.DataFrame:
-    return evaluate_dataframe(answers, ["groundedness", "completeness"], connection="local")
-
-
 @flow
 def check_todays_answers() -> list[str]:
     """The questions whose answers are not grounded, or could not be judged: an error is never a pass."""
-    answers = evaluated(todays_answers())
+    answers = evaluate_dataframe(todays_answers(), ["groundedness", "completeness"], connection="local")
     return [str(question) for question in answers.loc[answers["groundedness.passed"] != True, "question"]]  # noqa: E712
 
 

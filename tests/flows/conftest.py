@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from tests.conftest import Evaluator
 
 
 @pytest.fixture
@@ -16,3 +19,14 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefect_api: str)
 
     with temporary_settings(updates={PREFECT_API_URL: prefect_api, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
         yield tmp_path
+
+
+@pytest.fixture
+def block(workplace: Path, evaluator: Evaluator) -> Any:
+    """A saved block with the keys of the evaluation server."""
+    from fieval_tasks.blocks import FutureAGICredentials
+
+    names = {"api_key": "FI_API_KEY", "secret_key": "FI_SECRET_KEY", "base_url": "FI_BASE_URL"}
+    fields: dict[str, Any] = {field: evaluator.environment[name] for field, name in names.items()}
+    FutureAGICredentials(**fields).save("evaluator", overwrite=True)
+    return FutureAGICredentials.load("evaluator")

@@ -99,9 +99,12 @@ def test_the_run_has_its_artifacts_and_its_polling_subflow(workplace: Path) -> N
     with get_client(sync_client=True) as client:
         mine = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run_id]))
         keys = {a.key for a in client.read_artifacts(artifact_filter=mine)}
-        names = {r.name: r.state_type.value for r in client.read_flow_runs() if r.state_type}
+        runs = {r.name: r for r in client.read_flow_runs()}
     assert keys == {f"fieval-seen-{what}" for what in ("summary", "worst-rows", "report", "files")}
-    assert (names["seen"], names["poll-seen"]) == ("COMPLETED", "COMPLETED")
+    for name in ("seen", "poll-seen"):
+        assert runs[name].state_type is not None
+        assert runs[name].state_type.value == "COMPLETED"
+    assert runs["poll-seen"].tags == ["fieval"], "by which the automation would find it dead"
 
 
 def test_the_files_have_the_documented_fields(workplace: Path) -> None:

@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
-from pydantic import ValidationError
 
+from fieval_tasks.errors import PlanError
 from fieval_tasks.plan import EvaluationPlan
 from fieval_tasks.report.artifacts import key, worst_table
 from fieval_tasks.report.files import CELL_LIMIT, inert
@@ -83,7 +83,7 @@ def test_any_text_at_all_leaves_every_file_sound(parts: list[str]) -> None:
 
 @pytest.mark.parametrize("name", ["..", "../x", "a/b", "a\\b", "/tmp/x", ".hidden", "a\0b", "a\nb", "a;b", "x" * 81])
 def test_a_run_name_is_never_a_path(name: str) -> None:
-    with pytest.raises(ValidationError):
+    with pytest.raises(PlanError):
         EvaluationPlan(run=name)
 
 

@@ -1,0 +1,86 @@
+"""What pydantic refuses, in sentences: the field, what is wrong with it, and what to write instead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from difflib import get_close_matches
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+Place = Sequence[str | int]
+
+_WRITE = {
+    "missing": "it is needed",
+    "greater_than": "write a number above {gt}",
+    "greater_than_equal": "write {ge} or more",
+    "less_than": "write a number below {lt}",
+    "less_than_equal": "write {le} at most",
+    "finite_number": "write a finite number",
+    "enum": "write {expected}",
+    "literal_error": "write {expected}",
+    "int_type": "write a whole number",
+    "int_parsing": "write a whole number",
+    "int_from_float": "write a whole number",
+    "float_type": "write a number",
+    "float_parsing": "write a number",
+    "bool_type": "write true or false",
+    "bool_parsing": "write true or false",
+    "string_type": "write text",
+    "tuple_type": "write a list",
+    "list_type": "write a list",
+    "dict_type": "write an object, such as {{NAME: VALUE}}",
+    "model_type": "write an object of fields",
+    "model_attributes_type": "write an object of fields",
+}
+"""By pydantic's type of error. What was given is not repeated, for it may be anything, but for a number."""
+
+
+def sentences(error: ValidationError, model: type[BaseModel]) -> tuple[str, ...]:
+    """One for each problem, as `FIELD: …` where it has a place. `model` is what was being read."""
+    return tuple(_sentence(problem, model) for problem in error.errors(include_url=False))
+
+
+def spelled(sentence: str, model: type[BaseModel], spelling: Callable[[str], str]) -> str:
+    """A sentence of these, with its field called as the user knows it."""
+    place, colon, told = sentence.partition(": ")
+    return f"{spelling(place)}: {told}" if colon and place.split(".")[0] in model.model_fields else sentence
+
+
+def _sentence(problem: Any, model: type[BaseModel]) -> str:
+    place: Place = problem["loc"]
+    if problem["type"] == "extra_forbidden":
+        place, told = place[:-1], _unknown(str(place[-1]), place[:-1], model)
+    else:
+        told = _told(problem)
+    return f"{'.'.join(map(str, place))}: {told}" if place else told
+
+
+def _told(problem: Any) -> str:
+    if problem["type"] not in _WRITE:
+        return str(problem["msg"]).removeprefix("Value error, ")
+    wanted = _WRITE[problem["type"]].format(**problem.get("ctx", {}))
+    given = problem["input"]
+    return f"{given} will not do, {wanted}" if type(given) in (int, float) else wanted
+
+
+def _unknown(name: str, place: Place, model: type[BaseModel]) -> str:
+    known = [*_at(place, model).model_fields]
+    near = get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+    return f"there is no field {name[:40]!r}, {hint}"
+
+
+def _at(place: Place, model: type[BaseModel]) -> type[BaseModel]:
+    """The model of an object that stands somewhere inside of another."""
+    for part in place:
+        if part in model.model_fields:
+            model = next(_models(model.model_fields[str(part)].annotation), model)
+    return model
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models(inner)

@@ -1,0 +1,160 @@
+"""What may be typed, and the plan that it makes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from fieval_tasks.errors import PlanError
+from fieval_tasks.plan import MOST_SHARDS, SHARD_DEPLOYMENT, Check, EvaluationPlan, Mode, parse_duration
+from fieval_tasks.refusals import spelled
+
+TYPED = {"checks": "--template", "dataset": "DATASET", "gates": "--gate", "id_column": "--id", "mapping": "--map"}
+"""Fields of the plan that are not typed as an option of their name."""
+
+
+def evaluate_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.evaluate",
+        description="Put every row of a dataset to Future AGI evaluations. Without a dataset: a bundled sample, "
+        "on the embedded local evaluator.",
+        epilog="exit codes: 0 every item has a verdict; 1 a gate failed; 2 bad input, nothing sent; 3 some items have no verdict; "
+        "4 stopped (keys, credit, server); 130 interrupted",
+    )
+    add = parser.add_argument
+    add("dataset", nargs="?", help="CSV, TSV, JSON, JSONL or Parquet; - reads JSONL from standard input")
+    add("--template", action="append", metavar="NAME[:MODEL]", help="a template to evaluate with; may be repeated")
+    add("--model", help="judge model of the templates that name none (default turing_flash)")
+    add("--map", action="append", metavar="[TEMPLATE.]KEY=COLUMN", help="the column that fills a template's key")
+    add("--param", action="append", metavar="[TEMPLATE.]NAME=VALUE", help="a template's parameter; VALUE as JSON")
+    add("--id", dest="id_column", metavar="COLUMN", help="column with each row's id")
+    add("--connection", help="local (embedded evaluator), env (FI_API_KEY, FI_SECRET_KEY) or a block's name")
+    add("--base-url", metavar="URL", help="the platform's address (default FI_BASE_URL, else the cloud)")
+    add(
+        "--mode",
+        choices=[m.value for m in Mode],
+        help="async (default), sync, auto (the cheaper of both), or submit (collect later)",
+    )
+    add("--limit", type=int, metavar="N", help="only the first N rows")
+    add("--sample", type=int, metavar="N", help="N rows drawn at random")
+    add("--seed", type=int, metavar="S", help="of the random sample (default 0)")
+    add("--concurrency", type=int, metavar="N", help="requests in flight at most (default 96)")
+    add("--rate", metavar="N/s|N/min", help="requests a second or minute at most")
+    add("--shared-limit", metavar="NAME", help="a Prefect global concurrency limit that all runs with its key share")
+    add("--chunk-size", type=int, metavar="N", help="items per submit task")
+    add("--item-timeout", type=_duration, metavar="10m", help="how long to wait for one verdict (default 10m)")
+    add("--timeout", type=_duration, metavar="2h", help="how long the run may take")
+    add("--gate", action="append", dest="gates", metavar="GATE", help='such as "groundedness.pass_rate >= 0.95"')
+    add("--allow-failures", metavar="N|P%%", help="items without a verdict that are still fine")
+    add("--ambiguous", choices=["resubmit", "fail", "ask"], help="a submission whose reply was lost (default resubmit)")
+    add("--orphans", choices=["wait", "resubmit"], help="evaluations that seem forgotten (default wait)")
+    add("--run", metavar="NAME", help="the run's name")
+    anew_or_on = parser.add_mutually_exclusive_group()  # after a dry run, what it has put into the ledger is taken out
+    anew_or_on.add_argument("--resume", metavar="RUN|last", help="carry on a run that was cut off")
+    add("--retry-failed", action="store_true", default=None, help="with --resume: also the items that failed")
+    anew_or_on.add_argument("--dry-run", action="store_true", help="check everything and send nothing")
+    add("--output", metavar="DIR", help="where the files go (default fieval-runs/RUN)")
+    add("--store", metavar="URL", help="the ledger (default FIEVAL_STORE_URL, else fieval-runs/ledger.db)")
+    return parser
+
+
+def fan_out_parser() -> argparse.ArgumentParser:
+    parser = evaluate_parser()
+    parser.prog = "python -m flows.fan_out"
+    parser.description = "Evaluate a dataset in shards: flow runs on the work pool of your Prefect server."
+    parser.add_argument("--shards", type=_shards, default=3, metavar="N", help="how many flow runs (default 3)")
+    parser.add_argument(
+        "--deployment",
+        default=SHARD_DEPLOYMENT,
+        metavar="NAME",
+        help=f"of the flow evaluate-shard (default {SHARD_DEPLOYMENT})",
+    )
+    return parser
+
+
+def _shards(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_SHARDS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {MOST_SHARDS}")
+    return int(text)
+
+
+def collect_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.collect",
+        description="Fetch the verdicts of a run that was only submitted, or was cut off; without one, of all.",
+    )
+    parser.add_argument("run", nargs="?", metavar="RUN", help="a run's name, or last")
+    parser.add_argument("--store", metavar="URL", help="the ledger (default FIEVAL_STORE_URL, else fieval-runs)")
+    return parser
+
+
+def control_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.control",
+        description="Steer a run that is at work, through the Prefect variable fieval_control.",
+        argument_default=argparse.SUPPRESS,
+    )
+    parser.add_argument("run", metavar="RUN", help="the run's name")
+    pausing = parser.add_mutually_exclusive_group()
+    pausing.add_argument("--pause", dest="paused", action="store_true", help="submit nothing more for now")
+    pausing.add_argument("--go", dest="paused", action="store_false", help="submit again")
+    parser.add_argument("--rate", metavar="N/s|N/min", help="requests a second or minute at most, from now on")
+    parser.add_argument("--concurrency", type=int, metavar="N", help="requests in flight at most, from now on")
+    return parser
+
+
+def plan_of(options: argparse.Namespace) -> EvaluationPlan:
+    """The plan that the arguments make, holding only what was said. Raises PlanError with every problem."""
+    said = {name: getattr(options, name) for name in EvaluationPlan.model_fields if hasattr(options, name)}
+    said["checks"] = _checks(options)
+    said["mapping"] = dict(_pair("--map", text) for text in options.map or ())
+    try:
+        return EvaluationPlan(**{name: value for name, value in said.items() if value not in (None, (), {})})
+    except PlanError as error:
+        raise PlanError(*(spelled(problem, EvaluationPlan, option_name) for problem in error.problems)) from None
+
+
+def option_name(place: str) -> str:
+    """`id_column` -> `--id`, `checks.0.model` -> `--template`."""
+    field = place.split(".")[0]
+    return TYPED.get(field, f"--{field.replace('_', '-')}")
+
+
+def _checks(options: argparse.Namespace) -> tuple[Check, ...]:
+    checks = [Check.parse(text) for text in options.template or ()]
+    params = [_pair("--param", text) for text in options.param or ()]
+    if params and not checks:
+        raise PlanError("--param needs a --template to set a parameter of")
+    return tuple(
+        check.model_copy(update={"model": check.model or options.model, "params": _params_of(check.template, params)})
+        for check in checks
+    )
+
+
+def _params_of(template: str, params: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    mine = {name.removeprefix(f"{template}."): text for name, text in params if name.startswith(f"{template}.")}
+    shared = {name: text for name, text in params if "." not in name}
+    return {name: _json_or_text(text) for name, text in (shared | mine).items()}
+
+
+def _json_or_text(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _pair(option: str, text: str) -> tuple[str, str]:
+    name, separator, value = text.partition("=")
+    if not separator or not name.strip() or not value.strip():
+        raise PlanError(f"{option} {text!r}: expected {'KEY=COLUMN' if option == '--map' else 'NAME=VALUE'}")
+    return name.strip(), value.strip()
+
+
+def _duration(text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

@@ -1,0 +1,24 @@
+"""What a flow was given, read as the plan it means.
+
+Flows that use it set `validate_parameters=False`, for Prefect's own reading writes all that it was given into the log.
+"""
+
+from __future__ import annotations
+
+from fieval_tasks.blocks import plan_with
+from fieval_tasks.errors import PlanError
+from fieval_tasks.plan import EvaluationPlan
+from fieval_tasks.refusals import spelled
+
+
+def plan_given(plan: object, credentials: object = None) -> EvaluationPlan:
+    """The plan, from Python or from a form, with the name of the keys to use. Raises PlanError, naming parameters."""
+    return plan_with(credentials, plan if isinstance(plan, EvaluationPlan) else _read(plan))
+
+
+def _read(plan: object) -> EvaluationPlan:
+    try:
+        return EvaluationPlan.model_validate(plan)
+    except PlanError as error:
+        told = (spelled(problem, EvaluationPlan, lambda place: f"plan.{place}") for problem in error.problems)
+        raise PlanError(*(line if line.startswith("plan.") else f"plan: {line}" for line in told)) from None

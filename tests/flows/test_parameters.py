@@ -1,0 +1,159 @@
+"""The parameters of the flows: keys as a saved block that are stored nowhere else, and a sentence for what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fieval_tasks.errors import PlanError
+from fieval_tasks.plan import EvaluationPlan
+from tests.conftest import Evaluator
+from tests.flows.test_evaluate import ROWS, dataset, evaluated, plan_of, summary
+
+KEYS = {"api_key": "an-api-key-41b7e2", "secret_key": "a-secret-key-90cc3d"}
+
+
+def chosen_in_the_form(block: Any) -> dict[str, Any]:
+    """What Prefect's form sends for a block."""
+    return {"$ref": {"block_document_id": str(block._block_document_id)}}
+
+
+def from_a_deployment(**parameters: Any) -> Any:
+    """The final state of a flow run that was created from a deployment, as the UI does, and run as a worker does."""
+    from prefect.client.orchestration import get_client
+    from prefect.flow_engine import run_flow
+    from prefect.types.entrypoint import EntrypointType
+
+    from flows.evaluate import evaluate
+
+    deployment: Any = evaluate.to_deployment("by-hand", entrypoint_type=EntrypointType.MODULE_PATH)
+    deployment_id = deployment.apply()
+    with get_client(sync_client=True) as client:
+        created = client.create_flow_run_from_deployment(deployment_id, parameters=parameters)
+    return run_flow(evaluate, flow_run=created, return_type="state")
+
+
+def test_a_saved_block_is_the_connection_and_its_keys_are_stored_nowhere_else(
+    workplace: Path, block: Any, evaluator: Evaluator, prefect_home: Path
+) -> None:
+    from flows.evaluate import evaluate
+    from flows.laptop import send_what_is_queued
+
+    rows = dataset(workplace, ROWS)
+    assert evaluate(plan_of(dataset=rows, connection=None, run="in-python"), block, return_state=True).is_completed()
+    from_form = plan_of(dataset=rows, connection=None, run="in-the-form").model_dump(mode="json")
+    assert from_a_deployment(plan=from_form, credentials=chosen_in_the_form(block)).is_completed()
+    for run in ("in-python", "in-the-form"):
+        assert (summary(run)["connection"], summary(run)["items"]["scored"]) == (
+            evaluator.environment["FI_BASE_URL"],
+            6,
+        )
+        assert stored_plan(run)["connection"] == "evaluator", "by which a collector, or a resume, finds the keys"
+    send_what_is_queued()
+    files = {
+        path: path.read_bytes() for root in (workplace, prefect_home) for path in root.rglob("*") if path.is_file()
+    }
+    assert any(b"in-the-form" in content for path, content in files.items() if path.name.startswith("prefect.db"))
+    for key in (evaluator.environment["FI_API_KEY"], evaluator.environment["FI_SECRET_KEY"]):
+        assert [path for path, content in files.items() if key.encode() in content] == []
+
+
+def stored_plan(run: str) -> dict[str, Any]:
+    from fieval_tasks.store import Ledger, store_url
+
+    with Ledger(store_url()) as ledger:
+        return dict(ledger.run(run).plan)
+
+
+def test_keys_that_can_not_be_found_again_or_go_elsewhere_are_refused(workplace: Path, block: Any) -> None:
+    from fieval_tasks.blocks import FutureAGICredentials
+    from flows.evaluate import evaluate
+
+    unsaved: Any = FutureAGICredentials(**KEYS)  # type: ignore[arg-type]  # pydantic hides them
+    for keys, said in (
+        (unsaved, "credentials: they are not saved"),
+        (KEYS, "credentials: this is no saved block of keys"),
+        (block, "credentials: this is 'evaluator' and the plan's connection is 'local'; keep one of them"),
+    ):
+        state = evaluate(EvaluationPlan(connection="local"), keys, return_state=True)
+        assert (state.is_failed(), said in str(state.message)) == (True, True), state.message
+        assert not [key for key in KEYS.values() if key in str(state.message)]
+
+
+def test_a_block_that_is_gone_or_of_another_kind_is_told_apart(workplace: Path) -> None:
+    from prefect.blocks.system import Secret
+
+    from flows.parameters import plan_given
+
+    other: Any = Secret(value="x")
+    other.save("of-another-kind", overwrite=True)
+    with pytest.raises(PlanError, match=r"^credentials: a block of type secret holds no keys"):
+        plan_given(EvaluationPlan(), chosen_in_the_form(other))
+    Secret.delete("of-another-kind")
+    state = from_a_deployment(plan={}, credentials=chosen_in_the_form(other))
+    assert (state.is_failed(), state.message) == (
+        True, "credentials: the block that was chosen is not there any more; choose another",
+    )  # fmt: skip
+
+
+WRONG: list[tuple[Any, str]] = [
+    ({"limit": -1}, "plan.limit: -1 will not do, write 1 or more"),
+    ({"mode": "later"}, "plan.mode: write 'auto', 'async', 'sync' or 'submit'"),
+    ({"datset": "a.csv"}, "plan: there is no field 'datset', did you mean dataset?"),
+    ({"gates": ["nonsense"]}, "plan.gates: 'nonsense' is not a gate: write CHECK.pass_rate >= 0.95"),
+    ({"run": "a", "resume": "b"}, "plan: run names a new run and resume is one to carry on: leave one of them out"),
+    ({"dataset": [{"answer": "x"}]}, "plan.dataset: rows do not travel in parameters, write them to a file"),
+    (
+        {"checks": [{"template": "tone", "moddel": "x"}]},
+        "plan.checks.0: there is no field 'moddel', did you mean model?",
+    ),
+    ({"checks": [{}]}, "plan.checks.0.template: it is needed"),
+    ({"dataset": "https://me:pw-5e1@files.test/a.csv"}, "plan.dataset: a URL with a password would show in Prefect"),
+    ({"secret_key": "pw-5e1"}, "plan: there is no field 'secret_key', there are dataset, checks, mapping"),
+    ("a.csv", "plan: write an object of fields"),
+]
+
+
+@pytest.mark.parametrize(("plan", "said"), WRONG, ids=[said.partition(":")[0] for _, said in WRONG])
+def test_a_parameter_that_can_not_be_meant_is_named_with_what_to_write(
+    prefect_home: Path, plan: Any, said: str
+) -> None:
+    from flows.parameters import plan_given
+
+    with pytest.raises(PlanError) as raised:
+        plan_given(plan)
+    [problem] = raised.value.problems
+    assert problem.startswith(said)
+    assert "pw-5e1" not in problem
+
+
+def test_a_refused_flow_run_says_every_problem_in_its_state_and_repeats_no_parameter(
+    workplace: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    wrong: Any = {"limit": 0, "rate": "fast", "secret_key": "pw-77b3"}
+    state = evaluated(wrong)
+    assert state.is_failed()
+    assert str(state.message).splitlines()[:2] == [
+        "plan.limit: 0 will not do, write 1 or more",
+        "plan.rate: 'fast' is not a rate: write 20/s or 600/min",
+    ]
+    assert str(state.message).count("\n") == 2
+    told = capfd.readouterr()
+    assert "pw-77b3" not in told.out + told.err
+    assert not Path("fieval-runs").exists(), "nothing was begun"
+
+
+def test_the_form_has_help_for_each_parameter_and_a_select_of_blocks(prefect_home: Path) -> None:
+    from flows.evaluate import evaluate
+
+    form: Any = evaluate.parameters.model_dump()
+    plan, credentials = form["properties"]["plan"], form["properties"]["credentials"]
+    assert (plan["position"], credentials["position"]) == (0, 1)
+    assert plan["description"]
+    assert credentials["description"]
+    assert {"$ref": "#/definitions/FutureAGICredentials"} in credentials["anyOf"]
+    assert form["definitions"]["FutureAGICredentials"]["block_type_slug"] == "futureagi-credentials"
+    fields = form["definitions"]["EvaluationPlan"]["properties"] | form["definitions"]["Check"]["properties"]
+    assert [name for name, field in fields.items() if not field.get("description")] == []

@@ -1,0 +1,62 @@
+"""The tasks that stand alone, in a flow of a user's own."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fieval_tasks.errors import PlanError
+from tests.flows.test_evaluate import ROWS, dataset, lines, plan_of, summary
+
+GUIDE = Path(__file__).parents[2] / "docs" / "prefect.md"
+
+
+def test_the_flow_in_the_guide_runs_as_it_stands(workplace: Path) -> None:
+    [code] = [block for block in re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL) if "my_eval" in block]
+    Path("mine.py").write_text(code, encoding="utf-8")
+    Path("answers.csv").write_text("question,answer,docs\nWhat?,A lamp.,It is a lamp.\nWhere?,Far away.,Here.\n")
+    assert runpy.run_path("mine.py")["my_evaluation"]() == 0.5
+
+
+def test_a_run_is_shown_as_it_stands_before_and_after_its_verdicts_have_come(workplace: Path) -> None:
+    from prefect import flow
+
+    from fieval_tasks.tasks import poll, publish, submit
+
+    @flow
+    def mine() -> tuple[Any, Any, Any]:
+        run = submit(plan_of(dataset=dataset(workplace, ROWS), run="mine", gates=("failures == 0",)))
+        return publish(run), poll(run), publish(run)
+
+    before, left, after = mine()
+    assert (before["items"]["pending"], before["gates"][0]["verdict"]) == (6, "UNDECIDED")
+    assert left == 0
+    assert (after["items"]["scored"], after["gates"][0]["verdict"], after["exit_code"]) == (6, "PASS", 0)
+    shown, written = ({**figures, "finished_at": None} for figures in (after, summary("mine")))
+    assert shown == written
+    assert len(lines("mine")) == 6
+    assert {f"fieval-mine-{what}" for what in ("summary", "worst-rows", "report", "files")} <= artifacts()
+
+
+def artifacts() -> set[str | None]:
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        return {artifact.key for artifact in client.read_artifacts()}
+
+
+def test_a_wrong_plan_is_an_exception_before_anything_is_sent(workplace: Path) -> None:
+    from prefect import flow
+
+    from fieval_tasks.tasks import submit
+
+    @flow
+    def mine() -> str:
+        return submit(plan_of(dataset=dataset(workplace, ROWS), checks=[{"template": "groundednes"}]))
+
+    with pytest.raises(PlanError, match="groundedness"):
+        mine()
