@@ -14,6 +14,15 @@ AUTOMATIONS = Path(__file__).with_name("automations")
 
 
 @dataclass(frozen=True)
+class Limit:
+    """How many runs of a deployment there may be at the same time."""
+
+    runs: int
+    collision: str
+    """What becomes of one more: ENQUEUE or CANCEL_NEW."""
+
+
+@dataclass(frozen=True)
 class Definition:
     """One deployment of prefect.yaml."""
 
@@ -23,16 +32,13 @@ class Definition:
     tags: tuple[str, ...]
     schedules: tuple[Mapping[str, Any], ...]
     parameters: Mapping[str, Any]
-    limit: int
-    """Runs of it at the same time."""
-    collision: str
-    """What becomes of one more: ENQUEUE or CANCEL_NEW."""
+    limit: Limit | None
     pool: str
 
     @property
     def flow(self) -> str:
-        """The flow's name."""
-        return self.entrypoint.rpartition(".")[2]
+        """The flow's name: its function's, as Prefect writes it."""
+        return self.entrypoint.rpartition(".")[2].replace("_", "-")
 
 
 def deployments() -> list[Definition]:
@@ -59,7 +65,10 @@ def _definition(said: Mapping[str, Any]) -> Definition:
         tags=tuple(said["tags"]),
         schedules=tuple(said["schedules"]),
         parameters=said["parameters"],
-        limit=said["concurrency_limit"]["limit"],
-        collision=said["concurrency_limit"]["collision_strategy"],
+        limit=_limit(said["concurrency_limit"]) if "concurrency_limit" in said else None,
         pool=said["work_pool"]["name"],
     )
+
+
+def _limit(said: Mapping[str, Any]) -> Limit:
+    return Limit(said["limit"], said["collision_strategy"])

@@ -25,6 +25,7 @@ from fieval_tasks.blocks import EvaluationJob, FutureAGICredentials
 from fieval_tasks.client import Credentials
 from fieval_tasks.errors import PlanError, RunStopped
 from fieval_tasks.plan import parse_rate
+from flows.shared import GATHERED, comfortable
 
 
 def register_all(
@@ -81,11 +82,11 @@ def _credentials() -> FutureAGICredentials:
 
 
 def _limit(text: str) -> GlobalConcurrencyLimitCreate:
-    """`futureagi=200/s` -> a limit that lets two seconds' worth gather."""
+    """`futureagi=200/s` -> a limit that lets some blocks gather."""
     name, _, pace = text.partition("=")
     try:
         rate = parse_rate(pace)
-        return GlobalConcurrencyLimitCreate(name=name, limit=max(1, round(4 * rate)), slot_decay_per_second=rate)
+        return GlobalConcurrencyLimitCreate(name=name, limit=GATHERED * comfortable(rate), slot_decay_per_second=rate)
     except ValueError as error:
         raise PlanError(f"--shared-limit {text!r}: expected NAME=N/s or NAME=N/min, such as futureagi=200/s") from error
 

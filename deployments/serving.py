@@ -12,7 +12,7 @@ from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.schedules import Cron, Interval, Schedule
 from prefect.types.entrypoint import EntrypointType
 
-from deployments.definitions import Definition, deployments
+from deployments.definitions import Definition, Limit, deployments
 
 
 def serve_all(*, limit: int) -> None:
@@ -29,13 +29,15 @@ def served(definition: Definition) -> RunnerDeployment:
         tags=[*definition.tags],
         schedules=[_schedule(said) for said in definition.schedules],
         parameters=dict(definition.parameters),
-        concurrency_limit=ConcurrencyLimitConfig(
-            limit=definition.limit, collision_strategy=ConcurrencyLimitStrategy(definition.collision)
-        ),
+        concurrency_limit=None if definition.limit is None else _limit(definition.limit),
         entrypoint_type=EntrypointType.MODULE_PATH,
     )
     assert isinstance(deployment, RunnerDeployment)
     return deployment
+
+
+def _limit(limit: Limit) -> ConcurrencyLimitConfig:
+    return ConcurrencyLimitConfig(limit=limit.runs, collision_strategy=ConcurrencyLimitStrategy(limit.collision))
 
 
 def _schedule(said: Mapping[str, Any]) -> Schedule:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import CancelledError, wait
 from dataclasses import dataclass
@@ -103,7 +104,7 @@ class Engine:
         self._tried: set[int] = set()
         self._helping_with: list[int] = []
         self._adopted: list[int] | None = None
-        self._found_open: list[OpenTicket] = []
+        self._found_open: deque[OpenTicket] = deque()
         self._counts = ledger.counts(run.run_id)
         self._repeats = ledger.repeats(run.run_id)
         self._lanes_stopped: list[str] = []
@@ -163,8 +164,12 @@ class Engine:
 
     def submit_chunk(self, chunk: int) -> int:
         """Send what a chunk has left; how many items that was. Raises RunStopped, StoreError or Unreachable."""
+        is_new = chunk not in self._claimed
         if not self._claim([chunk]):
             return 0  # another process works on it
+        if is_new and self._mode is not Mode.SUBMIT:  # one that helped with it may have died since this run began
+            self._look_into([chunk])
+            self._loop.call_soon_threadsafe(self._ask_for_found)
         return self._until_done(self._send(self.ledger.unsent(self.run, chunk)))
 
     def _claim(self, chunks: Sequence[int]) -> list[int]:
@@ -218,7 +223,7 @@ class Engine:
     def _look_into(self, chunks: Sequence[int]) -> None:
         """Note their tickets from before this process, before any of its own are among them."""
         if chunks:
-            self._found_open += self.ledger.open_tickets(self.run.run_id, chunks)
+            self._found_open.extend(self.ledger.open_tickets(self.run.run_id, chunks))
 
     def wait_for_others(self, show: Callable[[Progress], None]) -> bool:
         """Wait while other processes work on the run. True: something that nobody works on is ours to finish.
@@ -504,8 +509,8 @@ class Engine:
     def _ask_for_found(self) -> None:
         """Ask, in their turn, for tickets from before this process."""
         now = utc_now()
-        found, self._found_open = self._found_open, []
-        for ticket in found:
+        while self._found_open:
+            ticket = self._found_open.popleft()
             age = (now - ticket.submitted_at).total_seconds()
             self._poller.add(ticket.seq, ticket.eval_id, ticket.check, age=max(age, 0.001))
 

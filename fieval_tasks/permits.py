@@ -24,10 +24,14 @@ _log = logging.getLogger(__name__)
 
 AHEAD = 0.5
 """Seconds before the last permit is due at which more are leased."""
-KEPT = 0.25
-"""Seconds after which a permit that was not used is old: others may have used its time by now."""
+KEPT = 0.05
+"""Seconds after which a permit that was not used is old: others may have used its time by now. So processes that halt make
+up for it by this much at most: a second holds 1.05 times what the limit gives in one. Or a beat, where that is longer: each
+process may be late with one request."""
 SLOWLY = 20.0
 """Beats of the limit from one old permit to the next: few requests live on old ones, for each block costs calls."""
+TOO_SLOWLY = 1.0
+"""Seconds: where so many beats take longer, nobody waits for old permits; blocks last long there."""
 FEW = 5
 """More requests than these don't wait for old permits: those lapse, and a new block is leased."""
 CATCH_UP = 1.05
@@ -81,8 +85,8 @@ Answer: TypeAlias = "Leased | Full | Away"
 class Source(Protocol):
     """Where permits come from."""
 
-    async def lease(self) -> Answer:
-        """A block of permits, if it can be had. Raises FievalError where it never can."""
+    async def lease(self, wanted: int) -> Answer:
+        """A block of permits, if it can be had, for so many that wait. Raises FievalError where it never can."""
 
     async def give_back(self, permits: int) -> None:
         """These were leased, and are not due yet."""
@@ -144,7 +148,7 @@ class Permits:
     # -- the gate of its line ------------------------------------------------------------------------------------
 
     def wait(self, now: float) -> float:
-        while self._wanted > FEW and self._is_old(now):
+        while self._is_old(now) and not self._can_live_on_old:
             self._due.popleft()
         if self._is_old(now):
             return self._latest + SLOWLY * self._interval - now
@@ -162,8 +166,12 @@ class Permits:
         """It was let in and cancelled before it knew."""
         self._due.appendleft(self._clock())
 
+    @property
+    def _can_live_on_old(self) -> bool:
+        return self._wanted <= FEW and SLOWLY * self._interval <= TOO_SLOWLY
+
     def _is_old(self, now: float) -> bool:
-        return bool(self._due) and self._due[0] + KEPT < now
+        return bool(self._due) and self._due[0] + max(KEPT, self._interval) < now
 
     def _lasting(self, now: float) -> float:
         """Seconds for which the permits will do."""
@@ -187,7 +195,7 @@ class Permits:
     async def _granted(self) -> Leased:
         since, tries = self._clock(), 0
         while True:
-            answer = await self._source.lease()
+            answer = await self._source.lease(self._wanted)
             if isinstance(answer, Leased):
                 return answer
             if isinstance(answer, Full):

@@ -20,7 +20,7 @@ from fieval_tasks.conclusion import Ended, conclude
 from fieval_tasks.errors import FievalError, Interrupted
 from fieval_tasks.plan import EvaluationPlan, Mode
 from fieval_tasks.preparation import Prepared, prepared, runs_with_open_tickets
-from flows.evaluate import cancelled, published
+from flows.evaluate import cancelled, may_begin, published
 from flows.poll import poll_evaluations
 
 
@@ -62,6 +62,8 @@ def collect_run(name: str, store: str | None) -> State[None]:
     with prepared(EvaluationPlan(resume=name, store=store)) as run:
         if busy := run.worked_on_by_others():
             return Completed(message=f"run {run.run.run_id} is left alone: {busy} is working on it")
+        if store:
+            may_begin(run.plan)  # what it says comes from a ledger that a parameter names
         run.ledger.started(run.run.run_id, flow_run_id=flow_run.id)
         ended = wait_for_tickets(run)
         if isinstance(ended.stopped, Interrupted):

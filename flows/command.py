@@ -139,6 +139,10 @@ def _fan_out(options: argparse.Namespace) -> int:
             "shards run on the work pool of a Prefect server, and none is set: start one with `prefect server start`, "
             "set PREFECT_API_URL to it, and start workers with `prefect worker start --pool fieval`"
         )
+    if plan.base_url:
+        raise PlanError(
+            "--base-url: shards take none; set FI_BASE_URL where their workers run, or name a block of keys"
+        )
     with _prefect_api():
         _require_limit(plan)
         with prepared(plan, processes=options.shards) as run:

@@ -60,6 +60,8 @@ def evaluate(plan: EvaluationPlan, credentials: FutureAGICredentials | None = No
         whole = plan_given(plan, credentials)
         may_begin(whole)
         with prepared(whole, flow_run_id=flow_run.id) as run:
+            if whole.resume and whole.store:
+                may_begin(run.plan)  # what it says comes from a ledger that a parameter names
             for line in run.described():
                 get_run_logger().info(line)
             return work_on(run)

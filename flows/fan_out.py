@@ -26,6 +26,7 @@ from prefect.states import Cancelled, Cancelling, Completed, Crashed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
+from fieval_tasks.blocks import FutureAGICredentials
 from fieval_tasks.conclusion import Ended, conclude
 from fieval_tasks.display import display
 from fieval_tasks.engine import SUBMITTERS, Engine, Share
@@ -37,6 +38,7 @@ from fieval_tasks.progress import Progress
 from fieval_tasks.report.artifacts import progress_started, progress_updated
 from fieval_tasks.tasks import submit_rest
 from flows.evaluate import cancelled, finish, published, run_name, start_submitting
+from flows.parameters import plan_given
 from flows.poll import poll_evaluations
 from flows.shared import shared_limit
 from flows.watching import Rhythm
@@ -54,19 +56,31 @@ LOOK = 1.0
 # -- the whole run -----------------------------------------------------------------------------------------------------
 
 
-@flow(name="fan-out", flow_run_name=run_name, persist_result=False)
+@flow(
+    name="fan-out",
+    flow_run_name=run_name,
+    persist_result=False,
+    validate_parameters=False,  # they are read here, and refused in a sentence
+)
 def fan_out(
     plan: EvaluationPlan,
     shards: Annotated[
         int, Field(ge=1, le=MOST_SHARDS, title="Shards", description="Flow runs that share the work")
     ] = 3,
     deployment: Annotated[str, Field(title="Deployment", description="Of the flow evaluate-shard")] = SHARD_DEPLOYMENT,
+    credentials: FutureAGICredentials | None = None,
 ) -> State[None]:
-    """Share a run out to flow runs on a work pool, follow them, and publish the one report."""
+    """Share a run out to flow runs on a work pool, follow them, and publish the one report.
+
+    Args:
+        plan: What is evaluated, and how. Left as it is, it evaluates the bundled sample on the local evaluator.
+        credentials: A saved block of keys. None: by the plan's connection.
+    """
     try:
-        if plan.shared_limit:
-            shared_limit(plan.shared_limit).close()  # what is wrong with it is said once, before anything starts
-        with prepared(plan, flow_run_id=flow_run.id, processes=shards) as run:
+        whole = plan_given(plan, credentials)
+        may_be_shared_out(whole, shards)
+        with prepared(whole, flow_run_id=flow_run.id, processes=shards) as run:
+            may_be_shared_out(run.plan, shards)
             for line in run.described():
                 get_run_logger().info(line)
             return shared_out(run, shards, deployment)
@@ -74,15 +88,30 @@ def fan_out(
         return Failed(message=str(error))
 
 
+def may_be_shared_out(plan: EvaluationPlan, shards: int) -> None:
+    """Raises PlanError for what every shard would stumble over: said once, before anything starts."""
+    if not 1 <= shards <= MOST_SHARDS:
+        raise PlanError(f"shards: {shards} is not a number from 1 to {MOST_SHARDS}")
+    if plan.base_url:  # whoever may edit a deployment's parameters could have the keys sent anywhere
+        raise PlanError("plan.base_url: shards take none; set FI_BASE_URL where their workers run, or use a block")
+    if plan.shared_limit:
+        shared_limit(plan.shared_limit).close()
+
+
 def shared_out(run: Prepared, shards: int, deployment: str) -> State[None]:
     """Have a prepared run worked on by shards, and publish what it came to."""
     began = monotonic()
     run.ledger.started(run.run.run_id, flow_run_id=flow_run.id)
-    with Team(shard_plan(run), shards, deployment) as team:
-        ended = follow(run, team)
+    ended = worked_on(run, shards, deployment) if run.ledger.unfinished_chunks(run.run.run_id) else Ended()
     if isinstance(ended.stopped, Interrupted):
         return cancelled(run, seconds=monotonic() - began)
     return published(run, conclude(run, ended, seconds=monotonic() - began))
+
+
+def worked_on(run: Prepared, shards: int, deployment: str) -> Ended:
+    """How it ended that shards worked on the run."""
+    with Team(shard_plan(run), shards, deployment) as team:
+        return follow(run, team)
 
 
 def shard_plan(run: Prepared) -> dict[str, Any]:
@@ -105,7 +134,7 @@ def follow(run: Prepared, team: Team) -> Ended:
     finally:
         shown.update(last=True)
     stopped = None if run.ledger.unfinished_chunks(run.run.run_id) == [] else team.stopped
-    return Ended(stopped, team.notices)
+    return Ended(stopped, team.notices, waited=run.plan.mode is not Mode.SUBMIT)
 
 
 def rounds(run: Prepared, team: Team) -> Iterator[None]:
@@ -118,7 +147,8 @@ def rounds(run: Prepared, team: Team) -> Iterator[None]:
             raise RunStopped("the time given by --timeout is over")
         if now - began > BEGIN_WITHIN and not team.has_begun:
             raise RunStopped(
-                f"no worker took up a shard within {BEGIN_WITHIN:.0f} s: is one running for the work pool?"
+                f"no worker took up a run of {team.deployment} within {BEGIN_WITHIN:.0f} s: start one for its work pool, "
+                f"with `prefect worker start --pool NAME`"
             )
         if not team.has_begun or run.worked_on_by_others():
             last_sign = now
@@ -156,7 +186,7 @@ class Team:
     def __init__(self, plan: dict[str, Any], shards: int, deployment: str) -> None:
         self._plan = plan
         self._shards = shards
-        self._deployment = deployment
+        self.deployment = deployment
         self._states: dict[UUID, State[Any]] = {}
         """Of each shard, when it was last looked at."""
         self._own = UUID(str(flow_run.id))
@@ -169,14 +199,14 @@ class Team:
                 self._states[started.id] = started.state
         except ObjectNotFound as error:
             raise PlanError(
-                f"there is no deployment {self._deployment!r} of the flow evaluate-shard: `python -m deployments setup` "
+                f"there is no deployment {self.deployment!r} of the flow evaluate-shard: `python -m deployments setup` "
                 f"makes {SHARD_DEPLOYMENT}; --deployment names another"
             ) from error
         return self
 
     def _started(self, number: int) -> Any:
         return run_deployment(
-            self._deployment,
+            self.deployment,
             parameters={"plan": self._plan, "shard": number, "of": self._shards},
             timeout=0,
             idempotency_key=f"{self._own}-{flow_run.run_count}-{number}",
@@ -256,10 +286,15 @@ class Team:
     task_runner=ThreadPoolTaskRunner(max_workers=SUBMITTERS),  # type: ignore[arg-type]
     persist_result=False,
 )
-def evaluate_shard(plan: EvaluationPlan, shard: int, of: int) -> State[None]:
+def evaluate_shard(
+    plan: EvaluationPlan, shard: Annotated[int, Field(ge=1)], of: Annotated[int, Field(ge=1, le=MOST_SHARDS)]
+) -> State[None]:
     """Work on a run that others work on too: first on its own part, then on what nobody does. It concludes nothing."""
+    if plan.resume is None:
+        return Failed(message="a shard works on a run that fan-out began, and plan.resume names none")
     try:
         with prepared(plan) as run:
+            may_be_shared_out(run.plan, of)
             ended = work_together(run, Share(shard - 1, of))
     except FievalError as error:
         return Failed(message=str(error))

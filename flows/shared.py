@@ -17,8 +17,18 @@ from fieval_tasks.permits import Answer, Away, Full, Leased
 
 BLOCK = 1.0
 """Seconds of the limit's rate that are leased at a time, for three calls of Prefect's API."""
-SMALLEST = 60
+WORTH_IT = 120
 """Permits that are leased at a time where the rate is low: 10,000 items must not cost thousands of calls."""
+LONGEST = 30.0
+"""Seconds of the limit's rate in those: so much is lost with a process that dies."""
+FIRST = 8
+"""Permits in a process's first block, twice as many in each that follows: at first only a few requests go ahead."""
+SMALLEST = 60
+"""From then on: what a process leases that has little to send, where others wait for theirs."""
+TIMES = 2
+"""As many as wait for permits are leased in both cases, if that is more: others will wait by the time they are due."""
+GATHERED = 4
+"""Blocks that a limit should let gather: one that is being used for each of some processes, and the next."""
 
 
 def shared_limit(name: str) -> SharedLimit:
@@ -41,6 +51,7 @@ class SharedLimit:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self._least = FIRST
         self._open = ExitStack()
         self._client = self._open.enter_context(get_client(sync_client=True))
 
@@ -61,17 +72,17 @@ class SharedLimit:
     async def aclose(self) -> None:
         await asyncio.to_thread(self.close)
 
-    async def lease(self) -> Answer:
-        return await asyncio.to_thread(self._lease)
+    async def lease(self, wanted: int) -> Answer:
+        return await asyncio.to_thread(self._lease, wanted)
 
     async def give_back(self, permits: int) -> None:
         """Prefect takes them out of the queue. Where it can't be asked they lapse by themselves, in their time."""
         await asyncio.to_thread(self._give_back, permits)
 
-    def _lease(self) -> Answer:
+    def _lease(self, wanted: int) -> Answer:
         try:
             found = _usable(self._read())
-            n, rate = block(found), found.slot_decay_per_second
+            n, rate = block(found, wanted, self._least), found.slot_decay_per_second
             if found.active_slots + n > found.limit:
                 return Full((found.active_slots + n - found.limit) / rate)
             looked_at = monotonic()
@@ -82,6 +93,7 @@ class SharedLimit:
             raise RunStopped(self._problem(error)) from error
         except httpx.HTTPError as error:
             return Away(f"the Prefect API can't be asked ({error})")
+        self._least = min(SMALLEST, 2 * self._least)
         return Leased.between(n, rate, before=found.active_slots, after=after, since=since)
 
     def _read(self) -> GlobalConcurrencyLimitResponse:
@@ -129,6 +141,15 @@ def _usable(limit: GlobalConcurrencyLimitResponse) -> GlobalConcurrencyLimitResp
     return limit
 
 
-def block(limit: GlobalConcurrencyLimitResponse) -> int:
-    """Permits to lease at a time: so many that calls are few, but no more than half of what the limit holds."""
-    return max(1, min(limit.limit // 2, max(SMALLEST, round(BLOCK * limit.slot_decay_per_second))))
+def block(limit: GlobalConcurrencyLimitResponse, wanted: int, least: int) -> int:
+    """Permits to lease at a time: so many that calls are few, no more than half of what the limit holds, and only what is
+    wanted where a process begins, or where others wait."""
+    most = max(1, min(limit.limit // 2, comfortable(limit.slot_decay_per_second)))
+    if least == SMALLEST and limit.active_slots < most:
+        return most
+    return min(most, max(least, TIMES * wanted))
+
+
+def comfortable(rate: float) -> int:
+    """Permits in a block where nothing else bounds it. A limit should hold GATHERED times as many."""
+    return max(1, round(BLOCK * rate), min(WORTH_IT, round(LONGEST * rate)))

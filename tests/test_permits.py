@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from math import inf
+from random import Random
 from typing import TypeVar
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieval_tasks.errors import RunStopped
-from fieval_tasks.permits import Answer, Away, Full, Leased, Permits, SharedPace
+from fieval_tasks.permits import FEW, KEPT, Answer, Away, Full, Leased, Permits, SharedPace
 from tests.pace_simulation import JumpingLoop
 
 T = TypeVar("T")
@@ -30,8 +31,11 @@ def simulated(work: Callable[[JumpingLoop], Awaitable[T]]) -> T:
 class Limit:
     """Prefect's: slots that decay. Reading it and asking it are two calls, which take a moment."""
 
-    def __init__(self, loop: JumpingLoop, *, rate: float, limit: int, block: int, call: float = 0.02) -> None:
+    def __init__(
+        self, loop: JumpingLoop, *, rate: float, limit: int, block: int, least: int = 60, call: float = 0.02
+    ) -> None:
         self.loop = loop
+        self.least = least
         self.rate = rate
         self.limit = limit
         self.block = block
@@ -45,9 +49,9 @@ class Limit:
     def slots(self) -> float:
         return max(0.0, self._slots - self.rate * (self.loop.time() - self._at))
 
-    async def lease(self) -> Answer:
-        n = self.block
+    async def lease(self, wanted: int) -> Answer:
         seen = await self._called()
+        n = self.block if seen < self.block else min(self.block, max(self.least, 2 * wanted))
         if seen + n > self.limit:
             return Full((seen + n - self.limit) / self.rate)
         looked_at = self.loop.time()
@@ -77,7 +81,7 @@ class Sometimes:
         self.left = times
         self.then = then or Leased(10, 100.0, due_in=0.0, over=0.1)
 
-    async def lease(self) -> Answer:
+    async def lease(self, wanted: int) -> Answer:
         self.left -= 1
         return Away("it does not answer") if self.left >= 0 else self.then
 
@@ -126,6 +130,49 @@ def test_three_processes_use_the_limit_and_do_not_exceed_it() -> None:
     assert shared.calls <= 500 * len(went) / 10_000
 
 
+class Halting(Permits):
+    """Of a process that stands still for a moment now and then, as where cores are few."""
+
+    halts: Sequence[tuple[float, float]] = ()
+
+    def wait(self, now: float) -> float:
+        end = next((end for start, end in self.halts if start <= now < end), None)
+        return super().wait(now) if end is None else end - now
+
+
+@settings(max_examples=10)
+@given(chance=st.randoms(use_true_random=False), longest=st.floats(0.01, 1.0))
+def test_processes_that_halt_hardly_make_up_for_it(chance: Random, longest: float) -> None:
+    async def work(loop: JumpingLoop) -> list[float]:
+        shared = Limit(loop, rate=180, limit=720, block=180)
+        some, went = [Halting(shared, clock=loop.time) for _ in range(3)], list[float]()
+        for permits in some:
+            permits.halts = [(start, start + chance.uniform(0.0, longest)) for start in range(2, 20, 2)]
+        await asyncio.gather(*(used(one, went, until=20.0, pause=0.05) for one in some for _ in range(FEW + 5)))
+        await asyncio.gather(*(permits.aclose() for permits in some))
+        return sorted(went)
+
+    assert most_in_a_second(simulated(work)) <= 180 * (1 + KEPT) + 3
+
+
+def test_a_process_with_little_to_send_leaves_the_rest_to_others() -> None:
+    async def now_and_then(permits: Permits, into: list[float]) -> None:
+        while (at := await permits.take()) < 60.0:
+            into.append(at)
+            await asyncio.gather(*(permits.take() for _ in range(2 * FEW)))
+            await asyncio.sleep(1.0)
+
+    async def work(loop: JumpingLoop) -> list[float]:
+        shared = Limit(loop, rate=190, limit=760, block=190)
+        some, went = [Permits(shared, clock=loop.time) for _ in range(3)], list[float]()
+        busy = (used(one, went, until=60.0, pause=0.05) for one in some[:2] for _ in range(30))
+        await asyncio.gather(*busy, now_and_then(some[2], []))
+        await asyncio.gather(*(permits.aclose() for permits in some))
+        return went
+
+    assert len(simulated(work)) >= 0.8 * 190 * 60
+
+
 def test_one_process_keeps_an_even_beat() -> None:
     went, _ = saturated(1, rate=100, limit=200, block=50, seconds=30)
     assert most_in_a_second(went) <= 102
@@ -150,6 +197,19 @@ def test_low_demand_costs_few_calls() -> None:
     sent, calls = simulated(work)
     assert sent > 2_500
     assert calls <= sent / 20
+
+
+def test_at_a_low_rate_a_request_now_and_then_has_the_next_permit() -> None:
+    async def work(loop: JumpingLoop) -> tuple[int, int]:
+        shared = Limit(loop, rate=1.0, limit=120, block=30)
+        permits, went = Permits(shared, clock=loop.time), list[float]()
+        await used(permits, went, until=300.0, pause=5.0)
+        await permits.aclose()
+        return len(went), shared.calls
+
+    sent, calls = simulated(work)
+    assert sent >= 50
+    assert calls <= 33
 
 
 def test_nothing_is_leased_before_it_is_wanted() -> None:
@@ -222,7 +282,7 @@ def test_a_source_that_stays_away_ends_the_run_for_everyone() -> None:
 
 def test_permits_that_come_too_late_are_followed_by_others() -> None:
     class Late(Sometimes):
-        async def lease(self) -> Answer:
+        async def lease(self, wanted: int) -> Answer:
             self.left -= 1
             return Leased(10, 100.0, due_in=-60.0, over=0.1) if self.left >= 0 else self.then
 
@@ -234,7 +294,7 @@ def test_permits_that_come_too_late_are_followed_by_others() -> None:
 
 def test_a_limit_that_is_gone_ends_the_run() -> None:
     class Gone(Sometimes):
-        async def lease(self) -> Answer:
+        async def lease(self, wanted: int) -> Answer:
             raise RunStopped("there is no such limit")
 
     async def work(loop: JumpingLoop) -> None:
@@ -274,7 +334,7 @@ def test_a_turn_begins_when_its_permit_is_due() -> None:
 
 def test_full_means_waiting_for_room() -> None:
     class FullAtFirst(Sometimes):
-        async def lease(self) -> Answer:
+        async def lease(self, wanted: int) -> Answer:
             self.left -= 1
             return Full(5.0) if self.left >= 0 else self.then
 

@@ -116,6 +116,23 @@ def test_a_shard_carries_on_what_a_dead_one_held(ledger: Ledger) -> None:
     assert ledger.run(run.run_id).possible_duplicates == 1
 
 
+def test_what_one_sent_that_helped_and_died_is_asked_about_by_whoever_comes_to_that_chunk(ledger: Ledger) -> None:
+    run, platform = a_run(ledger, ANSWERS[:10], chunk_size=5), Platform()
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        dead = owner_name(process.pid)
+    with Engine(run, ledger, platform.client, mode=Mode.ASYNC, concurrency=8, share=Share(0, 2)) as engine:
+        assert engine.to_submit() == [0]
+        assert ledger.claim(run.run_id, [0], dead, lease=60.0) == [0]
+        tickets = [Ticket(item.seq, platform.accept(body(item))[0]) for item in ledger.unsent(run, 0)]
+        ledger.apply(run.run_id, [Submitted(tuple(tickets), utc_now())])
+        assert engine.submit_chunk(0) == 0
+        engine.settle(unseen)
+        while engine.wait_for_others(unseen):
+            work_round(engine, Mode.ASYNC)
+    assert counted(ledger, run) == {State.SCORED: 10}
+    assert set(platform.taken.values()) == {1}
+
+
 def body(item: Item) -> dict[str, Any]:
     return {"inputs": dict(item.inputs)}
 
@@ -160,7 +177,7 @@ class Plenty:
         self.leased = 0
         self.is_closed = False
 
-    async def lease(self) -> Leased:
+    async def lease(self, wanted: int) -> Leased:
         self.leased += 50
         return Leased(50, 10_000.0, due_in=0.0, over=0.005)
 

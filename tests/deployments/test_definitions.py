@@ -8,7 +8,8 @@ from uuid import uuid4
 
 import pytest
 
-from deployments.definitions import PREFECT_FILE, Definition, automations, deployments, pools
+from deployments.definitions import PREFECT_FILE, Definition, Limit, automations, deployments, pools
+from fieval_tasks.plan import SHARD_DEPLOYMENT
 
 ROOT = Path(__file__).parents[2]
 TAG = "fieval"
@@ -18,9 +19,17 @@ def test_prefect_deploy_finds_the_file_where_it_looks() -> None:
     assert (ROOT / "prefect.yaml").resolve() == PREFECT_FILE
 
 
-def test_a_nightly_run_and_a_collector_go_to_one_pool() -> None:
-    assert [f"{one.flow}/{one.name}" for one in deployments()] == ["evaluate/nightly", "collect/every-10-minutes"]
+def test_everything_goes_to_one_pool() -> None:
+    assert [f"{one.flow}/{one.name}" for one in deployments()] == [
+        "evaluate/nightly", "collect/every-10-minutes", "fan-out/on-demand", SHARD_DEPLOYMENT,
+    ]  # fmt: skip
     assert pools() == ["fieval"]
+
+
+def test_what_is_scheduled_runs_once_at_a_time_and_shards_as_many_as_there_are() -> None:
+    scheduled = {one.name for one in deployments() if one.schedules}
+    assert scheduled == {one.name for one in deployments() if one.limit} == {"nightly", "every-10-minutes"}
+    assert {one.limit.runs for one in deployments() if one.limit} == {1}
 
 
 @pytest.mark.parametrize("definition", deployments(), ids=lambda one: one.name)
@@ -29,7 +38,8 @@ def test_the_entry_point_is_a_flow_that_takes_the_parameters(prefect_home: Path,
 
     flow: Flow[..., Any] = load_flow_from_entrypoint(definition.entrypoint, use_placeholder_flow=False)
     assert flow.name == definition.flow
-    flow.validate_parameters(dict(definition.parameters))
+    given = {"plan": {"resume": "a-run"}, "shard": 1, "of": 3} if definition.name == "shard" else {}
+    flow.validate_parameters({**definition.parameters, **given})
 
 
 @pytest.mark.parametrize("definition", deployments(), ids=lambda one: one.name)
@@ -39,12 +49,11 @@ def test_serving_has_the_same_schedules_tags_and_limits(prefect_home: Path, defi
     deployment = served(definition)
     assert (deployment.name, deployment.entrypoint) == (definition.name, definition.entrypoint)
     assert set(deployment.tags) == set(definition.tags) >= {TAG}
-    assert deployment.concurrency_limit == definition.limit == 1
-    assert deployment.concurrency_options is not None
-    assert deployment.concurrency_options.collision_strategy.value == definition.collision
-    [schedule] = deployment.schedules or []
-    [said] = definition.schedules
-    assert str(said.get("cron") or said["interval"]) in str(schedule.schedule) or "0:10:00" in str(schedule.schedule)
+    options = deployment.concurrency_options
+    limit = Limit(deployment.concurrency_limit or 0, options.collision_strategy.value) if options else None
+    assert limit == definition.limit
+    for schedule, said in zip(deployment.schedules or (), definition.schedules, strict=True):
+        assert str(said.get("cron") or said["interval"]) in str(schedule.schedule)
 
 
 @pytest.mark.parametrize("said", automations(), ids=lambda said: str(said["name"]))

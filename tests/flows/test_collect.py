@@ -51,3 +51,26 @@ def test_a_store_with_a_password_is_refused_in_the_collectors_state(workplace: P
     assert state.is_failed()
     assert "set it as FIEVAL_STORE_URL instead" in str(state.message)
     assert "pw-2f7" not in str(state.message)
+
+
+def test_a_deployment_sends_keys_to_no_address_that_a_parameter_or_a_ledger_named_by_one_gives(
+    workplace: Path, evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fieval_tasks.plan import EvaluationPlan
+    from flows.collect import collect
+
+    for name in ("FI_API_KEY", "FI_SECRET_KEY"):
+        monkeypatch.setenv(name, evaluator.environment[name])
+    store = f"sqlite:///{workplace / 'theirs.db'}"
+    elsewhere = {"connection": "env", "base_url": evaluator.environment["FI_BASE_URL"]}
+    begun = plan_of(dataset=dataset(workplace, ROWS), run="planted", mode="submit", store=store, **elsewhere)
+    assert evaluated(begun).is_completed(), "from a terminal it is the user's own word"
+
+    monkeypatch.setenv("PREFECT__RUNTIME__DEPLOYMENT__ID", "a-deployment")
+    states = [
+        evaluated(plan_of(dataset=begun.dataset, **elsewhere)),
+        evaluated(EvaluationPlan(resume="planted", store=store)),
+        collect("planted", store, return_state=True),
+    ]
+    assert [state.is_failed() for state in states] == [True] * 3
+    assert all("a deployment takes none" in str(state.message) for state in states), states

@@ -80,7 +80,7 @@ def test_a_run_with_a_limit_that_is_not_there_sends_nothing(workplace: Path, eva
     assert state.is_failed()
     assert "prefect gcl create nowhere" in str(state.message)
     with Ledger(store_url()) as ledger:
-        assert ledger.run("no-limit").submits == 0
+        assert ledger.names("") == set()
 
 
 def test_a_block_is_leased_in_three_calls_and_can_be_given_back(limit: str) -> None:
@@ -100,7 +100,16 @@ def test_a_block_is_leased_in_three_calls_and_can_be_given_back(limit: str) -> N
 
 
 async def two_leases(one: Any) -> list[Any]:
-    return [await one.lease() for _ in range(2)]
+    return [await one.lease(100) for _ in range(2)]
+
+
+def test_a_process_begins_with_few_permits_and_leaves_the_others_theirs(limit: str) -> None:
+    from flows.shared import shared_limit
+
+    one = shared_limit(limit)
+    leased = [asyncio.run(one.lease(1)) for _ in range(5)]
+    one.close()
+    assert [block.permits for block in leased] == [8, 16, 32, 200, 60], "and takes many where nobody else waits"
 
 
 def test_a_full_limit_is_not_asked_so_that_it_can_empty(workplace: Path) -> None:
@@ -112,7 +121,7 @@ def test_a_full_limit_is_not_asked_so_that_it_can_empty(workplace: Path) -> None
 
     one = shared_limit(made(f"slow-{uuid4().hex[:8]}", limit=2, slot_decay_per_second=0.001))
     asyncio.run(two_leases(one))
-    answer = asyncio.run(one.lease())
+    answer = asyncio.run(one.lease(1))
     with get_client(sync_client=True) as client:
         left = client.read_global_concurrency_limit_by_name(one.name)
     assert isinstance(answer, Full)
@@ -133,7 +142,7 @@ def test_a_prefect_that_is_away_is_waited_for(limit: str, monkeypatch: pytest.Mo
         raise httpx.ConnectError("connection refused")
 
     monkeypatch.setattr(one._client, "read_global_concurrency_limit_by_name", away)
-    answer = asyncio.run(one.lease())
+    answer = asyncio.run(one.lease(1))
     assert answer == Away("the Prefect API can't be asked (connection refused)")
     one.close()
 
@@ -148,17 +157,15 @@ def test_a_limit_that_is_removed_while_a_run_uses_it_stops_the_run(limit: str) -
     with get_client(sync_client=True) as client:
         client.delete_global_concurrency_limit_by_name(limit)
     with pytest.raises(RunStopped, match="no such limit"):
-        asyncio.run(one.lease())
+        asyncio.run(one.lease(1))
     one.close()
 
 
 # -- the fan-out -------------------------------------------------------------------------------------------------------
 
 
-def dataset(folder: Path, rows: int) -> str:
-    lines = (
-        {"id": f"r{n}", "output": f"Paris is a city of shards, {n}.", "context": f"Paris, {n}."} for n in range(rows)
-    )
+def dataset(folder: Path, rows: int, marker: str = "a city of shards") -> str:
+    lines = ({"id": f"r{n}", "output": f"Paris is {marker}, {n}.", "context": f"Paris, {n}."} for n in range(rows))
     (folder / "answers.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     return "answers.jsonl"
 
@@ -170,8 +177,8 @@ class Pool:
 
 
 @pytest.fixture
-def pool(workplace: Path, evaluator: Evaluator, prefect_api: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pool]:
-    """A deployment of evaluate-shard, and a worker with room for two of its runs."""
+def deployed(workplace: Path) -> str:
+    """A deployment of evaluate-shard, on a work pool of its own without a worker."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import WorkPoolCreate
     from prefect.deployments.runner import EntrypointType
@@ -185,6 +192,13 @@ def pool(workplace: Path, evaluator: Evaluator, prefect_api: str, monkeypatch: p
         client.create_work_pool(WorkPoolCreate(name=name, type="process", base_job_template=template))
     made = evaluate_shard.to_deployment(name, work_pool_name=name, entrypoint_type=EntrypointType.MODULE_PATH)
     made.apply()
+    return f"evaluate-shard/{name}"
+
+
+@pytest.fixture
+def pool(deployed: str, evaluator: Evaluator, prefect_api: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pool]:
+    """With a worker that has room for two shards."""
+    name = deployed.partition("/")[2]
     command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", name, "--type", "process", "--limit", "2"]
     for variable, value in evaluator.environment.items():
         monkeypatch.setenv(variable, value)
@@ -192,7 +206,7 @@ def pool(workplace: Path, evaluator: Evaluator, prefect_api: str, monkeypatch: p
     worker = subprocess.Popen(
         command, env=os.environ | quick, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
-    yield Pool(f"evaluate-shard/{name}", worker)
+    yield Pool(deployed, worker)
     worker.send_signal(signal.SIGTERM)
     worker.wait(timeout=30)
 
@@ -224,7 +238,14 @@ def test_a_run_in_shards_ends_with_one_report_though_one_is_killed(
 
 
 def kill_a_shard(worker: int) -> bool:
-    """Once a tenth of the verdicts are out: kill -9 for one of the processes that work on the run."""
+    """Once the run is under way: kill -9 for one of the processes that work on it."""
+    is_under_way = under_way("shared-out")
+    os.kill(children(worker)[0], signal.SIGKILL)
+    return is_under_way
+
+
+def under_way(run: str) -> bool:
+    """True once a tenth of the verdicts are out."""
     from fieval_tasks.items import State
     from fieval_tasks.store import Ledger, store_url
 
@@ -234,9 +255,7 @@ def kill_a_shard(worker: int) -> bool:
         if not Path("fieval-runs/ledger.db").exists():
             continue
         with Ledger(store_url()) as ledger:
-            shards = children(worker)
-            if "shared-out" in ledger.names("shared") and ledger.counts("shared-out")[State.SCORED] >= ITEMS / 10:
-                os.kill(shards[0], signal.SIGKILL)
+            if run in ledger.names(run) and ledger.counts(run)[State.SCORED] >= ITEMS / 10:
                 return True
     return False
 
@@ -254,6 +273,188 @@ def reports(run: str) -> set[UUID | None]:
     wanted = ArtifactFilter(key=ArtifactFilterKey(any_=[f"fieval-{run}-summary"]))
     with get_client(sync_client=True) as client:
         return {artifact.flow_run_id for artifact in client.read_artifacts(artifact_filter=wanted)}
+
+
+def slow_plan(folder: Path, run: str, marker: str) -> Any:
+    from fieval_tasks.plan import Check, EvaluationPlan
+
+    rows = dataset(folder, ITEMS, marker)
+    return EvaluationPlan(
+        dataset=rows, checks=(Check(template="groundedness"),), connection="env", run=run, rate="40/s"
+    )
+
+
+def test_a_fan_out_cancelled_in_prefect_ends_its_shards_and_is_finished_by_a_resume(
+    pool: Pool, workplace: Path, evaluator: Evaluator
+) -> None:
+    from flows.fan_out import fan_out
+
+    with ThreadPoolExecutor(1) as aside:
+        cancelled = aside.submit(cancel, "called-off")
+        state = fan_out(slow_plan(workplace, "called-off", "a cancelled town"), 2, pool.deployment, return_state=True)
+    assert cancelled.result()
+    assert state.is_cancelled()
+    assert "python -m flows.evaluate --resume called-off" in str(state.message)
+    assert not Path("fieval-runs/called-off/summary.json").exists()
+    assert set(shards_of(pool.deployment)) == {"CANCELLED"}
+    finished_by_a_resume("called-off", evaluator, "a cancelled town")
+
+
+def cancel(run: str) -> bool:
+    """Once the run is under way: what the button in the UI does to the fan-out's flow run."""
+    from prefect.client.orchestration import get_client
+    from prefect.states import Cancelling
+
+    from fieval_tasks.store import Ledger, store_url
+
+    is_under_way = under_way(run)
+    with Ledger(store_url()) as ledger, get_client(sync_client=True) as client:
+        client.set_flow_run_state(UUID(ledger.run(run).flow_run_id), Cancelling())
+    return is_under_way
+
+
+def shards_of(deployment: str) -> list[str]:
+    """How the deployment's flow runs ended, once they have."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
+
+    with get_client(sync_client=True) as client:
+        wanted = DeploymentFilter(id=DeploymentFilterId(any_=[client.read_deployment_by_name(deployment).id]))
+        for _ in range(300):
+            states = [run.state for run in client.read_flow_runs(deployment_filter=wanted) if run.state]
+            if all(state.is_final() for state in states):
+                break
+            sleep(0.1)
+    return [state.type.value for state in states]
+
+
+def finished_by_a_resume(run: str, evaluator: Evaluator, marker: str) -> None:
+    from fieval_tasks.plan import EvaluationPlan
+    from flows.evaluate import evaluate
+
+    resumed = evaluate(EvaluationPlan(resume=run, rate="1000/s"), return_state=True)
+    assert resumed.is_completed(), resumed.message
+    told = json.loads(Path(f"fieval-runs/{run}/summary.json").read_text(encoding="utf-8"))
+    assert told["items"]["scored"] == ITEMS
+    sent = evaluator.submissions(marker)
+    assert len(set(sent)) == ITEMS
+    assert len(sent) <= ITEMS + told["requests"]["possible_duplicates"]
+
+
+def test_a_run_whose_shards_are_all_lost_with_their_worker_says_so_and_is_finished_by_a_resume(
+    pool: Pool, workplace: Path, evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows.fan_out import fan_out
+
+    monkeypatch.setattr("flows.fan_out.QUIET", 3.0)
+    with ThreadPoolExecutor(1) as aside:
+        killed = aside.submit(kill_all, "forsaken", pool.worker)
+        state = fan_out(slow_plan(workplace, "forsaken", "a ghost town"), 2, pool.deployment, return_state=True)
+    assert killed.result()
+    assert state.is_failed()
+    assert "its shards ended before it did" in str(state.message)
+    assert "--resume forsaken" in str(state.message)
+    assert json.loads(Path("fieval-runs/forsaken/summary.json").read_text(encoding="utf-8"))["exit_code"] == 4
+    assert set(shards_of(pool.deployment)) == {"CRASHED"}
+    finished_by_a_resume("forsaken", evaluator, "a ghost town")
+
+
+def kill_all(run: str, worker: subprocess.Popen[bytes]) -> bool:
+    """Once the run is under way: a machine goes, with its worker and the shards on it."""
+    is_under_way = under_way(run)
+    for pid in (worker.pid, *children(worker.pid)):
+        os.kill(pid, signal.SIGKILL)
+    return is_under_way
+
+
+def test_where_no_worker_takes_up_a_shard_the_run_says_how_to_start_one(
+    deployed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fieval_tasks.plan import EvaluationPlan
+    from flows.fan_out import fan_out
+
+    monkeypatch.setattr("flows.fan_out.BEGIN_WITHIN", 0.5)
+    state = fan_out(EvaluationPlan(run="unheard", limit=3), 2, deployed, return_state=True)
+    assert state.is_failed()
+    assert f"no worker took up a run of {deployed}" in str(state.message)
+    assert "prefect worker start --pool" in str(state.message)
+    assert json.loads(Path("fieval-runs/unheard/summary.json").read_text(encoding="utf-8"))["exit_code"] == 4
+    assert set(shards_of(deployed)) == {"CANCELLED"}, "a worker that comes later has nothing to do"
+
+
+def test_a_shared_limit_that_is_not_there_is_told_before_a_shard_is_started(deployed: str) -> None:
+    from fieval_tasks.plan import EvaluationPlan
+    from flows.fan_out import fan_out
+
+    state = fan_out(EvaluationPlan(run="no-pace", shared_limit="nowhere"), 2, deployed, return_state=True)
+    assert state.is_failed()
+    assert "prefect gcl create nowhere" in str(state.message)
+    assert shards_of(deployed) == []
+
+
+def test_no_address_is_taken_from_the_parameters_of_shards_for_keys_would_be_sent_there(deployed: str) -> None:
+    from fieval_tasks.plan import EvaluationPlan
+    from flows.fan_out import evaluate_shard, fan_out
+
+    elsewhere = EvaluationPlan(run="astray", base_url="http://127.0.0.1:9")
+    state = fan_out(elsewhere, 2, deployed, return_state=True)
+    assert state.is_failed()
+    assert "FI_BASE_URL" in str(state.message)
+    assert shards_of(deployed) == []
+    assert evaluate_shard(elsewhere, 1, 1, return_state=True).is_failed()
+    assert not Path("fieval-runs/ledger.db").exists()
+
+
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Instead of a pool: a shard is worked on at once, here. The shards that were started."""
+    from flows.fan_out import evaluate_shard
+
+    numbers: list[int] = []
+
+    def run_deployment(_: str, *, parameters: dict[str, Any], **__: Any) -> Any:
+        from prefect.client.orchestration import get_client
+
+        numbers.append(parameters["shard"])
+        state = evaluate_shard(**parameters, return_state=True)
+        with get_client(sync_client=True) as client:
+            return client.read_flow_run(state.state_details.flow_run_id)
+
+    monkeypatch.setattr("flows.fan_out.run_deployment", run_deployment)
+    return numbers
+
+
+def test_a_fan_out_that_is_tried_again_carries_on_its_run_and_starts_no_shard_for_what_is_done(
+    workplace: Path, in_this_process: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fieval_tasks.plan import EvaluationPlan
+    from fieval_tasks.report.artifacts import publish
+    from fieval_tasks.store import Ledger, store_url
+    from flows.fan_out import fan_out
+
+    broken = iter([OSError("the report's disk is away")])
+
+    def at_last(*args: Any) -> None:
+        if error := next(broken, None):
+            raise error
+        publish(*args)
+
+    monkeypatch.setattr("flows.evaluate.publish", at_last)
+    state = fan_out.with_options(retries=1)(EvaluationPlan(limit=3), 1, return_state=True)
+    assert state.is_completed()
+    assert in_this_process == [1]
+    with Ledger(store_url()) as ledger:
+        [run] = ledger.names("")
+    assert json.loads(Path(f"fieval-runs/{run}/summary.json").read_text(encoding="utf-8"))["items"]["scored"] == 6
+
+
+def test_a_fan_out_that_only_submits_is_complete_without_verdicts(workplace: Path, in_this_process: list[int]) -> None:
+    from fieval_tasks.plan import EvaluationPlan
+    from flows.fan_out import fan_out
+
+    state = fan_out(EvaluationPlan(run="sent", limit=3, mode="submit"), 1, return_state=True)  # type: ignore[arg-type]
+    assert state.is_completed(), state.message
+    assert "python -m flows.collect sent" in str(state.message)
 
 
 def test_without_the_deployment_the_run_says_what_makes_it(workplace: Path) -> None:
