@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -24,6 +25,10 @@ settings.register_profile(
     phases=set(Phase) - {Phase.explain},  # it can take longer than all the tests together
 )
 settings.load_profile("house")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell's background job ignores Ctrl-C, and so would all that it starts: Prefect's workers end by nothing else.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 for name in [n for n in os.environ if n.startswith(("FI_", "FIEVAL_STORE", "PREFECT_"))]:
     del os.environ[name]  # before anything imports Prefect, which reads its settings once

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
@@ -290,7 +291,7 @@ def test_a_fan_out_cancelled_in_prefect_ends_its_shards_and_is_finished_by_a_res
     from flows.fan_out import fan_out
 
     with ThreadPoolExecutor(1) as aside:
-        cancelled = aside.submit(cancel, "called-off")
+        cancelled = aside.submit(copy_context().run, cancel, "called-off")
         state = fan_out(slow_plan(workplace, "called-off", "a cancelled town"), 2, pool.deployment, return_state=True)
     assert cancelled.result()
     assert state.is_cancelled()
