@@ -10,6 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import CancelledError, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from math import inf
@@ -114,6 +115,8 @@ class Engine:
         self._expected_chunks = 0
         self._resending = 0
         self._stopped: FievalError | None = None
+        self._closed = False
+        """The loop has ended: what a thread hands to it now would never be done."""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fieval-engine", daemon=True)
         self._work: set[asyncio.Task[Any]] = set()
@@ -142,6 +145,7 @@ class Engine:
         finally:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
+            self._closed = True
             self._loop.close()
 
     def expect(self, chunks: int) -> None:
@@ -150,7 +154,7 @@ class Engine:
 
     def chunk_done(self) -> None:
         """A chunk's task has ended, well or badly."""
-        self._loop.call_soon_threadsafe(self._chunk_ended)  # counted by one thread: several tasks may end at once
+        self._soon(self._chunk_ended)  # counted by one thread: several tasks may end at once
 
     def to_submit(self) -> list[int]:
         """The chunks that have something left to send and are for this process to try."""
@@ -169,7 +173,7 @@ class Engine:
             return 0  # another process works on it
         if is_new and self._mode is not Mode.SUBMIT:  # one that helped with it may have died since this run began
             self._look_into([chunk])
-            self._loop.call_soon_threadsafe(self._ask_for_found)
+            self._soon(self._ask_for_found)
         return self._until_done(self._send(self.ledger.unsent(self.run, chunk)))
 
     def _claim(self, chunks: Sequence[int]) -> list[int]:
@@ -186,7 +190,7 @@ class Engine:
         sent = 0
         while self._helping_with or (ours := self._take_one()):
             self._helping_with = self._helping_with or ours
-            self._loop.call_soon_threadsafe(self._ask_for_found)
+            self._soon(self._ask_for_found)
             sent += sum(self._until_done(self._send(self.ledger.unsent(self.run, n))) for n in self._helping_with)
             self._helping_with = []
         return sent
@@ -250,7 +254,7 @@ class Engine:
 
     def control(self, wanted: Control) -> None:
         """Submit or pause, and keep to other bounds than the plan's, from now on."""
-        self._loop.call_soon_threadsafe(self._do_as_told, wanted)
+        self._soon(self._do_as_told, wanted)
 
     def _do_as_told(self, wanted: Control) -> None:
         self._submitter.pause(wanted.paused)
@@ -287,7 +291,7 @@ class Engine:
         """End all work soon; whoever waits for it gets `reason`. The first reason stands."""
         if self._stopped is None:
             self._stopped = reason
-            self._loop.call_soon_threadsafe(self._wind_down)
+            self._soon(self._wind_down)
 
     @property
     def progress(self) -> Progress:
@@ -300,8 +304,18 @@ class Engine:
         )
 
     def _until_done(self, work: Coroutine[Any, Any, T], show: Callable[[Progress], None] | None = None) -> T:
-        future = asyncio.run_coroutine_threadsafe(self._owned(work), self._loop)
+        owned = self._owned(work)
+        try:
+            future = asyncio.run_coroutine_threadsafe(owned, self._loop)
+        except RuntimeError:  # the loop is closed: a chunk's thread was late
+            owned.close()
+            work.close()
+            raise self._reason from None
         while not wait([future], timeout=ROUND).done:
+            if self._closed:
+                owned.close()
+                work.close()
+                raise self._reason
             if self._deadline is not None and monotonic() > self._deadline:
                 self.stop(RunStopped("the time given by --timeout is over"))
             if show is not None:
@@ -314,6 +328,11 @@ class Engine:
     @property
     def _reason(self) -> FievalError:
         return self._stopped or Interrupted("the run was interrupted")
+
+    def _soon(self, act: Callable[..., None], *arguments: Any) -> None:
+        """On the loop, where that still runs."""
+        with suppress(RuntimeError):  # it is closed, and everything has ended
+            self._loop.call_soon_threadsafe(act, *arguments)
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()

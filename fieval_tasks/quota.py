@@ -14,7 +14,7 @@ from fieval_tasks.pace import Line
 AT_FIRST = 120
 """Evaluations that may be out without a word about them. Fewer cost time where there is no limit, more are refused where
 there is one. Chosen by simulation: where news takes 0.25 s they let 450 a second through."""
-REQUESTS_AT_FIRST = 40
+REQUESTS_AT_FIRST = 36
 """The same in requests: so many are made in vain where credit ends."""
 SHARE = 1 / 6
 """So much of all that passed may be out where that is more: what is lost stays a small part of what was done."""

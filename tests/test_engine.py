@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -562,3 +563,29 @@ def test_a_ledger_that_cannot_be_written_stops_the_run(ledger: Ledger, monkeypat
     with pytest.raises(StoreError, match="full"):
         work(ledger, run, platform, mode=Mode.SUBMIT)
     assert platform.posts == 0
+
+
+def test_a_chunk_that_comes_when_the_engine_has_ended_is_told_so_and_holds_nobody(ledger: Ledger) -> None:
+    run = a_run(ledger, ["one", "two"])
+    with Engine(run, ledger, Platform().client, mode=Mode.ASYNC) as engine:
+        [chunk] = engine.to_submit()
+        engine.stop(RunStopped("no credit left"))
+    with pytest.raises(RunStopped, match="no credit left"):
+        engine.submit_chunk(chunk)
+    engine.chunk_done()
+
+
+def test_a_chunk_that_the_ending_loop_never_came_to_is_told_so_and_holds_nobody(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, handed = a_run(ledger, ["one", "two"]), threading.Semaphore(0)
+    with ThreadPoolExecutor(1) as late:
+        with Engine(run, ledger, Platform().client, mode=Mode.ASYNC) as engine:
+            [chunk] = engine.to_submit()
+            engine.stop(RunStopped("no credit left"))
+            with monkeypatch.context() as patched:
+                patched.setattr(engine._loop, "call_soon_threadsafe", lambda *_, **__: handed.release())
+                submitting = late.submit(engine.submit_chunk, chunk)
+                assert all(handed.acquire(timeout=10) for _ in range(2)), "the tickets found, and the chunk"
+        with pytest.raises(RunStopped, match="no credit left"):
+            submitting.result(timeout=10)

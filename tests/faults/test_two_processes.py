@@ -14,7 +14,7 @@ def test_two_processes_that_resume_one_run_at_once_send_nothing_twice(tmp_path: 
         begun = Command(tmp_path, server, *dataset(tmp_path, 600), *SLOWLY)
         wait_until(lambda: server.account.items_accepted() >= 60)
         begun.kill()
-        in_flight = being_sent(tmp_path)
+        in_flight = len(being_sent(tmp_path))
         both = [Command(tmp_path, server, *RESUME, *SLOWLY, name=name) for name in ("one", "other")]
         codes = [command.ended(within=120) for command in both]
         finished = Command(tmp_path, server, *RESUME)
