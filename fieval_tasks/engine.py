@@ -308,14 +308,10 @@ class Engine:
         try:
             future = asyncio.run_coroutine_threadsafe(owned, self._loop)
         except RuntimeError:  # the loop is closed: a chunk's thread was late
-            owned.close()
-            work.close()
-            raise self._reason from None
+            raise self._too_late(owned, work) from None
         while not wait([future], timeout=ROUND).done:
             if self._closed:
-                owned.close()
-                work.close()
-                raise self._reason
+                raise self._too_late(owned, work)
             if self._deadline is not None and monotonic() > self._deadline:
                 self.stop(RunStopped("the time given by --timeout is over"))
             if show is not None:
@@ -324,6 +320,12 @@ class Engine:
             return future.result()
         except CancelledError:
             raise self._reason from None
+
+    def _too_late(self, *work: Coroutine[Any, Any, Any]) -> FievalError:
+        """Why this work is never begun."""
+        for one in work:
+            one.close()
+        return self._reason
 
     @property
     def _reason(self) -> FievalError:

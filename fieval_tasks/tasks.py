@@ -47,9 +47,10 @@ def poll(run: str, store: str | None = None) -> int:
 def publish(run: str, store: str | None = None) -> dict[str, Any]:
     """Show how a run stands as artifacts of the flow run that calls this; the figures, as in summary.json."""
     with prepared(EvaluationPlan(resume=run, store=store)) as found:
-        if not found.ledger.conclusions(found.run.run_id):
-            conclude(found, Ended(waited=False), seconds=0.0)  # the artifacts link its files
-        report = report_of(found)
+        if found.ledger.conclusions(found.run.run_id):
+            report = report_of(found)
+        else:  # the artifacts link its files
+            report = conclude(found, Ended(waited=False), seconds=0.0).report
         artifacts.publish(report, found.folder)
     return report.summary.to_json()
 

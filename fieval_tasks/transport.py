@@ -96,7 +96,7 @@ class _Body(httpx.AsyncByteStream):
 
 
 def _as_httpx(error: aiohttp.ClientError) -> httpx.TransportError:
-    told = " ".join(str(error).split()) or type(error).__name__
+    told = str(error) or type(error).__name__
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return Untrusted(told)
     if isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)):

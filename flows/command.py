@@ -99,10 +99,10 @@ def _needs_prefect(plan: EvaluationPlan) -> bool:
 
 
 def _require_limit(plan: EvaluationPlan) -> None:
-    if plan.shared_limit:
-        from flows.shared import shared_limit
+    if plan.shared_limit:  # else Prefect need not be imported yet
+        from flows.shared import require_limit
 
-        shared_limit(plan.shared_limit).close()
+        require_limit(plan)
 
 
 def _run_evaluate(plan: EvaluationPlan, wait_for_api: Callable[[], None]) -> State[Any]:

@@ -29,7 +29,7 @@ from fieval_tasks.tasks import submit_chunk
 from flows.events import announce, announce_cancelled
 from flows.parameters import plan_given
 from flows.poll import poll_evaluations
-from flows.shared import shared_limit
+from flows.shared import require_limit
 from flows.watching import Watch
 
 
@@ -73,8 +73,7 @@ def may_begin(plan: EvaluationPlan) -> None:
     """Raises PlanError for what only Prefect can tell."""
     if plan.base_url and deployment.id:  # or whoever may edit its parameters could have the keys sent anywhere
         raise PlanError("plan.base_url: a deployment takes none; set FI_BASE_URL for its worker, or use a block")
-    if plan.shared_limit:
-        shared_limit(plan.shared_limit).close()
+    require_limit(plan)
 
 
 def work_on(run: Prepared) -> State[None]:

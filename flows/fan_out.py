@@ -40,7 +40,7 @@ from fieval_tasks.tasks import submit_rest
 from flows.evaluate import cancelled, finish, published, run_name, start_submitting
 from flows.parameters import plan_given
 from flows.poll import poll_evaluations
-from flows.shared import shared_limit
+from flows.shared import require_limit
 from flows.watching import Rhythm
 
 BEGIN_WITHIN = 600.0
@@ -94,8 +94,7 @@ def may_be_shared_out(plan: EvaluationPlan, shards: int) -> None:
         raise PlanError(f"shards: {shards} is not a number from 1 to {MOST_SHARDS}")
     if plan.base_url:  # whoever may edit a deployment's parameters could have the keys sent anywhere
         raise PlanError("plan.base_url: shards take none; set FI_BASE_URL where their workers run, or use a block")
-    if plan.shared_limit:
-        shared_limit(plan.shared_limit).close()
+    require_limit(plan)
 
 
 def shared_out(run: Prepared, shards: int, deployment: str) -> State[None]:

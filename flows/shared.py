@@ -14,6 +14,7 @@ from prefect.exceptions import ObjectNotFound
 
 from fieval_tasks.errors import PlanError, RunStopped
 from fieval_tasks.permits import Answer, Away, Full, Leased
+from fieval_tasks.plan import EvaluationPlan
 
 BLOCK = 1.0
 """Seconds of the limit's rate that are leased at a time, for three calls of Prefect's API."""
@@ -40,6 +41,12 @@ def shared_limit(name: str) -> SharedLimit:
         limit.close()
         raise
     return limit
+
+
+def require_limit(plan: EvaluationPlan) -> None:
+    """Raises as `shared_limit` does where the plan names a limit that can't be had: said before anything starts."""
+    if plan.shared_limit:
+        shared_limit(plan.shared_limit).close()
 
 
 class SharedLimit:
