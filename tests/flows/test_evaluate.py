@@ -91,7 +91,12 @@ def task_runs(flow_run_id: UUID) -> dict[str, str]:
 
 def test_the_run_has_its_artifacts_and_its_polling_subflow(workplace: Path) -> None:
     from prefect.client.orchestration import get_client
-    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+    from prefect.client.schemas.filters import (
+        ArtifactFilter,
+        ArtifactFilterFlowRunId,
+        FlowRunFilter,
+        FlowRunFilterName,
+    )
 
     state = evaluated(plan_of(dataset=dataset(workplace, ROWS), run="seen"))
     assert state.is_completed()
@@ -99,7 +104,8 @@ def test_the_run_has_its_artifacts_and_its_polling_subflow(workplace: Path) -> N
     with get_client(sync_client=True) as client:
         mine = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run_id]))
         keys = {a.key for a in client.read_artifacts(artifact_filter=mine)}
-        runs = {r.name: r for r in client.read_flow_runs()}
+        named = FlowRunFilter(name=FlowRunFilterName(any_=["seen", "poll-seen"]))
+        runs = {r.name: r for r in client.read_flow_runs(flow_run_filter=named)}
     assert keys == {f"fieval-seen-{what}" for what in ("summary", "worst-rows", "report", "files")}
     for name in ("seen", "poll-seen"):
         assert runs[name].state_type is not None
