@@ -28,6 +28,12 @@ KEPT = 0.05
 """Seconds after which a permit that was not used is old: others may have used its time by now. So processes that halt make
 up for it by this much at most: a second holds 1.05 times what the limit gives in one. Or a beat, where that is longer: each
 process may be late with one request."""
+KEPT_ALONE = 30.0
+"""The same in seconds where a block was found to follow the process's own: then the limit is used by nobody else, and a process
+that sends little need not lease again and again. Whoever comes in those seconds may find the beat exceeded, by that block at most."""
+ROOM = 0.25
+"""Seconds of the limit's rate, and a beat of it, that others may have leased where a process counts as alone: it is little, and
+clocks differ by as much."""
 SLOWLY = 20.0
 """Beats of the limit from one old permit to the next: few requests live on old ones, for each block costs calls."""
 TOO_SLOWLY = 1.0
@@ -104,6 +110,8 @@ class Permits:
         self._due: deque[float] = deque()
         self._wanted = 0
         self._interval = 0.0
+        self._kept = KEPT
+        self._leased_until = -inf
         self._latest = -inf
         self._line = Line(self, clock)
         self._leasing: asyncio.Task[None] | None = None
@@ -171,7 +179,7 @@ class Permits:
         return self._wanted <= FEW and SLOWLY * self._interval <= TOO_SLOWLY
 
     def _is_old(self, now: float) -> bool:
-        return bool(self._due) and self._due[0] + max(KEPT, self._interval) < now
+        return bool(self._due) and self._due[0] + self._kept < now
 
     def _lasting(self, now: float) -> float:
         """Seconds for which the permits will do."""
@@ -214,8 +222,12 @@ class Permits:
 
     def _add(self, leased: Leased) -> None:
         self._interval = 1.0 / leased.rate
-        first = self._clock() + leased.due_in
+        now = self._clock()
+        first = now + leased.due_in
         self._due.extend(first + n * leased.over / leased.permits for n in range(leased.permits))
+        end, alone_until = first + leased.over, max(now, self._leased_until) + leased.permits * self._interval
+        self._kept = KEPT_ALONE if end <= alone_until + ROOM + self._interval else max(KEPT, self._interval)
+        self._leased_until = end
 
 
 class SharedPace(Pace):

@@ -18,7 +18,7 @@ from fieval_tasks.plan import EvaluationPlan
 
 BLOCK = 1.0
 """Seconds of the limit's rate that are leased at a time, for three calls of Prefect's API."""
-WORTH_IT = 120
+WORTH_IT = 200
 """Permits that are leased at a time where the rate is low: 10,000 items must not cost thousands of calls."""
 LONGEST = 30.0
 """Seconds of the limit's rate in those: so much is lost with a process that dies."""
@@ -150,10 +150,11 @@ def _usable(limit: GlobalConcurrencyLimitResponse) -> GlobalConcurrencyLimitResp
 
 def block(limit: GlobalConcurrencyLimitResponse, wanted: int, least: int) -> int:
     """Permits to lease at a time: so many that calls are few, no more than half of what the limit holds, and only what is
-    wanted where a process begins, or where others wait."""
-    most = max(1, min(limit.limit // 2, comfortable(limit.slot_decay_per_second)))
+    wanted where a process begins, or where others wait. Twice as many where nothing is leased: nobody uses all of the limit."""
+    half = max(1, limit.limit // 2)
+    most = min(half, comfortable(limit.slot_decay_per_second))
     if least == SMALLEST and limit.active_slots < most:
-        return most
+        return most if limit.active_slots else min(half, 2 * most)
     return min(most, max(least, TIMES * wanted))
 
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieval_tasks.errors import RunStopped
-from fieval_tasks.permits import FEW, KEPT, Answer, Away, Full, Leased, Permits, SharedPace
+from fieval_tasks.permits import CATCH_UP, FEW, KEPT, Answer, Away, Full, Leased, Permits, SharedPace
 from tests.pace_simulation import JumpingLoop
 
 T = TypeVar("T")
@@ -197,6 +197,50 @@ def test_low_demand_costs_few_calls() -> None:
     sent, calls = simulated(work)
     assert sent > 2_500
     assert calls <= sent / 20
+
+
+async def paced(permits: Permits, into: list[float], *, rate: float, until: float) -> None:
+    """Requests at a rate of the process's own, below the limit's."""
+    while (at := await permits.take()) < until:
+        into.append(at)
+        await asyncio.sleep(1 / rate)
+
+
+@pytest.mark.parametrize("demand", [15.0, 30.0, 100.0])
+def test_middling_demand_of_one_process_costs_three_calls_a_block(demand: float) -> None:
+    async def work(loop: JumpingLoop) -> tuple[int, int]:
+        shared = Limit(loop, rate=200.0, limit=800, block=200)
+        permits, went = Permits(shared, clock=loop.time), list[float]()
+        await paced(permits, went, rate=demand, until=300.0)
+        return len(went), shared.calls
+
+    sent, calls = simulated(work)
+    assert sent >= 0.95 * 300 * demand
+    assert calls <= 3 * (sent / 200 + 2)
+
+
+@settings(max_examples=10)
+@given(demand=st.floats(10.0, 190.0), joins=st.floats(5.0, 30.0))
+def test_whoever_joins_a_process_that_was_alone_exceeds_the_limit_by_a_block_at_most(
+    demand: float, joins: float
+) -> None:
+    async def work(loop: JumpingLoop) -> list[float]:
+        shared = Limit(loop, rate=200.0, limit=800, block=200)
+        first, second = (Permits(shared, clock=loop.time) for _ in range(2))
+        went = list[float]()
+
+        async def join() -> None:
+            await asyncio.sleep(joins)
+            await asyncio.gather(*(used(second, went, until=60.0, pause=0.05) for _ in range(20)))
+
+        await asyncio.gather(paced(first, went, rate=demand, until=60.0), join())
+        return sorted(went)
+
+    went = simulated(work)
+    assert most_in_a_second(went) <= 200 * (1 + KEPT) + demand + 3
+    late = sum(joins <= at < 60.0 for at in went)
+    assert late <= 200 * CATCH_UP * (60.0 - joins) + 200
+    assert most_in_a_second([at for at in went if at > joins + 31.0]) <= 200 * (1 + KEPT) + 3, "no longer alone"
 
 
 def test_at_a_low_rate_a_request_now_and_then_has_the_next_permit() -> None:

@@ -89,7 +89,7 @@ def test_a_shared_limit_is_made_and_then_changed(place: Path) -> None:
         assert "created, 200 requests a second" in _shared_limit(client, _limit("key-one=200/s"))
         assert "updated, 10 requests a second" in _shared_limit(client, _limit("key-one=600/min"))
         found = client.read_global_concurrency_limit_by_name("key-one")
-    assert (found.limit, found.slot_decay_per_second) == (4 * 120, 10)
+    assert (found.limit, found.slot_decay_per_second) == (4 * 200, 10)
     shared_limit(EvaluationPlan(shared_limit="key-one").shared_limit or "").close()
 
 
