@@ -19,9 +19,9 @@ from benchmarks.usage import Usage
 
 def run_engine(options: argparse.Namespace) -> dict[str, Any]:
     """The engine alone. `cpu` and `ended` are of the work between the plan being ready and the last commit."""
-    from fieval_tasks.dataframe import _work_on  # whatever that becomes, it is what users get
     from fieval_tasks.plan import Check, EvaluationPlan, Mode
     from fieval_tasks.preparation import prepared
+    from fieval_tasks.threads import work_on
 
     plan = EvaluationPlan(
         dataset=options.dataset,
@@ -34,7 +34,7 @@ def run_engine(options: argparse.Namespace) -> dict[str, Any]:
     began = Usage.now()
     with prepared(plan) as run:
         ready = Usage.now()
-        _work_on(run)
+        work_on(run)
         ended = Usage.now()
         told = ({"row": r.row, "value": r.value} for r in run.ledger.results(run.run))
         return {

@@ -6,18 +6,38 @@ from collections.abc import Mapping
 from typing import Any
 
 from prefect import serve
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.deployments.runner import RunnerDeployment
+from prefect.exceptions import ObjectNotFound
 from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.schedules import Cron, Interval, Schedule
 from prefect.types.entrypoint import EntrypointType
 
 from deployments.definitions import Definition, Limit, deployments
+from fieval_tasks.errors import PlanError
 
 
 def serve_all(*, limit: int) -> None:
     """Run what is scheduled, or started in the UI, until interrupted; `limit` flow runs at the same time."""
+    require_no_pool()
     serve(*(served(definition) for definition in deployments()), limit=limit, pause_on_shutdown=False)
+
+
+def require_no_pool() -> None:
+    """Raises PlanError where a deployment is a work pool's: served, it would be taken from there, and half of it kept."""
+    with get_client(sync_client=True) as client:
+        for definition in deployments():
+            name = f"{definition.flow}/{definition.name}"
+            try:
+                pool = client.read_deployment_by_name(name).work_pool_name
+            except ObjectNotFound:
+                continue
+            if pool is not None:
+                raise PlanError(
+                    f"the deployment {name} is run by workers of the pool {pool!r}: start one with `prefect worker start "
+                    f"--pool {pool}`, or delete it first (`prefect deployment delete {name}`)"
+                )
 
 
 def served(definition: Definition) -> RunnerDeployment:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from shutil import rmtree
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 
-from fieval_tasks.engine import SUBMITTERS, Engine
-from fieval_tasks.items import Result
+from fieval_tasks.items import Result, State
 from fieval_tasks.plan import Check, EvaluationPlan, Mode
 from fieval_tasks.preparation import Prepared, prepared
-from fieval_tasks.progress import Progress
+from fieval_tasks.threads import work_on
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_log = logging.getLogger(__name__)
 
 
 def evaluate_dataframe(
@@ -34,22 +37,35 @@ def evaluate_dataframe(
     `templates` are names, NAME:MODEL, or Checks; `mapping` is template key -> column, as for `--map`; `options` are
     further fields of EvaluationPlan, such as `concurrency`. Rows keep their order and index. `.error` is None, or
     says why an item has no verdict: an error is never a score. Without `store` the ledger is a file that is gone
-    afterwards. Raises PlanError, with every problem, before anything is sent, and RunStopped or KeysRefused's
-    sentence where the run can't go on.
+    afterwards; where the run was cut short it is kept, and named. Raises PlanError, with every problem, before
+    anything is sent, and RunStopped, with the command that carries on, where the run can't go on.
     """
-    with TemporaryDirectory(prefix="fieval-") as folder:
+    with ExitStack() as afterwards:
+        folder = Path(mkdtemp(prefix="fieval-"))
+        afterwards.callback(rmtree, folder)
         plan = EvaluationPlan(
-            dataset=str(_written(frame, Path(folder))),
+            dataset=str(_written(frame, folder)),
             checks=_checks(templates, model),
             mapping=dict(mapping or {}),
             mode=Mode(mode),
             connection=connection,
-            store=store or str(Path(folder) / "ledger.db"),
+            store=store or str(folder / "ledger.db"),
             **options,
         )
         with prepared(plan) as run:
-            _work_on(run)
+            try:
+                work_on(run)
+            except BaseException:  # Ctrl-C too
+                if not store and _is_begun(run):
+                    _log.warning("what run %s has is kept; to carry on: %s", run.run.run_id, run.resume_command)
+                    afterwards.pop_all()
+                raise
             return _with_verdicts(frame, run)
+
+
+def _is_begun(run: Prepared) -> bool:
+    """Something may have been paid for."""
+    return any(n for state, n in run.ledger.counts(run.run.run_id).items() if state is not State.READY)
 
 
 def _written(frame: pd.DataFrame, folder: Path) -> Path:
@@ -62,37 +78,6 @@ def _checks(templates: str | Check | Sequence[str | Check], model: str | None) -
     listed = [templates] if isinstance(templates, (str, Check)) else templates
     checks = [Check.parse(t) if isinstance(t, str) else t for t in listed]
     return tuple(c if c.model else c.model_copy(update={"model": model}) for c in checks)
-
-
-def _work_on(run: Prepared) -> None:
-    with run.engine() as engine:
-        _work_once(engine, run.plan.mode)
-        while engine.wait_for_others(_unseen):
-            _work_once(engine, run.plan.mode)
-
-
-def _work_once(engine: Engine, mode: Mode) -> None:
-    chunks = engine.to_submit()
-    with ThreadPoolExecutor(SUBMITTERS) as threads:
-        engine.expect(len(chunks))
-        submissions = [threads.submit(_submit, engine, chunk) for chunk in chunks]
-        if mode is Mode.ASYNC:
-            engine.settle(_unseen)
-        for submission in submissions:
-            submission.result()
-    if mode is Mode.SYNC and engine.awaits_verdicts:
-        engine.settle(_unseen)
-
-
-def _submit(engine: Engine, chunk: int) -> None:
-    try:
-        engine.submit_chunk(chunk)
-    finally:
-        engine.chunk_done()
-
-
-def _unseen(_: Progress) -> None:
-    return
 
 
 def _with_verdicts(frame: pd.DataFrame, run: Prepared) -> pd.DataFrame:

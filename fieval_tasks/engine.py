@@ -29,7 +29,7 @@ from fieval_tasks.policy import Ambiguous
 from fieval_tasks.policy import Orphans as OrphanPolicy
 from fieval_tasks.polling import Agenda, Poller
 from fieval_tasks.progress import Progress
-from fieval_tasks.quota import AT_FIRST, Quota
+from fieval_tasks.quota import ALL, AT_FIRST, SHARE, Quota
 from fieval_tasks.recording import Recorder
 from fieval_tasks.settlement import Settlement
 from fieval_tasks.store import Claim, Decided, Ledger, OpenTicket, Run, owner_name, utc_now
@@ -111,7 +111,10 @@ class Engine:
         self._lanes_stopped: list[str] = []
         self._lanes: dict[str, Lane] = {}
         self._quotas: dict[str | None, Quota] = {}
-        self._first_quota = AT_FIRST if may_have_tiers else inf
+        may_hear_of_tiers = (
+            may_have_tiers and mode is not Mode.SUBMIT
+        )  # else the news that a quota waits for never comes
+        self._first_quota = AT_FIRST if may_hear_of_tiers else inf
         self._expected_chunks = 0
         self._resending = 0
         self._stopped: FievalError | None = None
@@ -125,23 +128,28 @@ class Engine:
     # -- from any thread -----------------------------------------------------------------------------------------
 
     def __enter__(self) -> Engine:
-        if self._open_limit is not None:
-            try:
-                self._permits = Permits(self._open_limit())
-            except BaseException:
-                self._loop.close()
-                raise
         self._thread.start()
-        if self._mode is not Mode.SUBMIT:
-            self._look_into(self._claim(self._own(self.ledger.open_chunks(self.run.run_id))))
-        self._call(self._open())
+        try:
+            if self._open_limit is not None:
+                self._permits = Permits(self._open_limit())
+            if self._mode is not Mode.SUBMIT:
+                self._look_into(self._claim(self._own(self.ledger.open_chunks(self.run.run_id))))
+            self._call(self._open())
+        except BaseException:
+            self._end(self._give_back())
+            raise
         _engines[self.run.run_id] = self
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         _engines.pop(self.run.run_id, None)
+        if kind is not None:  # nothing new is sent while what is on its way comes in
+            self.stop(Interrupted("the run was interrupted"))
+        self._end(self._close())
+
+    def _end(self, last: Coroutine[Any, Any, None]) -> None:
         try:
-            self._call(self._close())
+            self._call(last)
         finally:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
@@ -229,7 +237,7 @@ class Engine:
         if chunks:
             self._found_open.extend(self.ledger.open_tickets(self.run.run_id, chunks))
 
-    def wait_for_others(self, show: Callable[[Progress], None]) -> bool:
+    def wait_for_others(self, show: Callable[[Progress], None] | None = None) -> bool:
         """Wait while other processes work on the run. True: something that nobody works on is ours to finish.
 
         What this process has done all it can for is let go first: two that wait for each other would wait for ever.
@@ -247,7 +255,7 @@ class Engine:
         claims = self.ledger.claimed_by_others(self.run.run_id, self._owner)
         return [claim for claim in claims if claim.chunk in unfinished]
 
-    def settle(self, show: Callable[[Progress], None]) -> int:
+    def settle(self, show: Callable[[Progress], None] | None = None) -> int:
         """Ask for every open ticket until all are settled; how many are left pending."""
         self._until_done(self._poll(), show)
         return self._poller.given_up
@@ -342,6 +350,7 @@ class Engine:
     # -- on the loop ---------------------------------------------------------------------------------------------
 
     async def _open(self) -> None:
+        redone = self.ledger.redone(self.run.run_id)
         self._client = self._connect()
         self._recorder = Recorder(self.ledger, self.run.run_id, owner=self._owner)
         self._pace = self._paced()
@@ -362,7 +371,7 @@ class Engine:
             lane_of=self._lane_of,
             decide=self._decide_ticketed,
             send_again=self._send_again,
-            redone=self.ledger.redone(self.run.run_id),
+            redone=redone,
             orphans=self._orphan_policy,
         )
         agenda = Agenda(give_up_after=self._item_timeout)
@@ -400,7 +409,8 @@ class Engine:
         """One for each judge model: that is what the platform counts by."""
         model = self.run.check(check).model
         if model not in self._quotas:
-            self._quotas[model] = Quota(at_first=self._first_quota)
+            share = ALL if self._mode is Mode.SYNC else SHARE
+            self._quotas[model] = Quota(at_first=self._first_quota, share=share)
         return self._quotas[model]
 
     async def _close(self) -> None:
@@ -411,9 +421,17 @@ class Engine:
         await asyncio.gather(*self._work, *self._ending, self._renewing, return_exceptions=True)
         try:
             await self._recorder.aclose()
+        finally:
+            try:
+                await self._client.aclose()
+            finally:
+                await self._give_back()
+
+    async def _give_back(self) -> None:
+        """What other processes may have from now on."""
+        try:
             await asyncio.to_thread(self.ledger.release, self.run.run_id, self._owner)
         finally:
-            await self._client.aclose()
             if self._permits is not None:
                 await self._permits.aclose()
 
@@ -430,8 +448,8 @@ class Engine:
                 async with self._claims_kept:
                     held = len(self._claimed)
                     kept = await asyncio.to_thread(self.ledger.renew, self.run.run_id, self._owner, lease=LEASE)
-            except FievalError as error:
-                return self.stop(error)
+            except Exception as error:
+                return self.stop(_as_reason(error))
             if kept < held:
                 return self.stop(
                     RunStopped("this process was not heard of for too long: another one took over its work")
@@ -549,11 +567,20 @@ class Engine:
         await self._submitter.send((item,))
 
     def _sent_again(self, task: asyncio.Task[None]) -> None:
-        self._resending -= 1
         self._work.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            return self.stop(_as_reason(error))  # and still counted, so that the run does not seem done
+        self._resending -= 1
         self._poller.wake()
-        if not task.cancelled() and isinstance(error := task.exception(), FievalError):
-            self.stop(RunStopped(str(error)) if error.retryable else error)
+
+
+def _as_reason(error: BaseException) -> FievalError:
+    """Of an error that nobody waits for, why the run can't go on."""
+    if isinstance(error, FievalError) and not error.retryable:
+        return error
+    reason = RunStopped(str(error) if isinstance(error, FievalError) else f"{type(error).__name__}: {error}")
+    reason.__cause__ = error
+    return reason
 
 
 def _state(verdict: Verdict) -> State:

@@ -54,6 +54,8 @@ LONGEST_HOLD = 16.0
 """In times of the first."""
 LEAST_BURST = 1.5
 """With 1 a beat that is heard late, as timers are, would be lost."""
+LATE = 0.02
+"""Seconds that a timer may be late, before requests of a rate that was asked for are lost."""
 STEP = 0.01
 """The first step upwards, as a share of the limit; each further one is twice as long."""
 CONTRADICTED = 0.7
@@ -243,10 +245,10 @@ class Metronome:
 
 
 def _beat(rate: float | None) -> Metronome:
-    """So many a second, a tenth of them at once; none: as it comes."""
+    """So many a second, and one more in any stretch, or what comes due while a timer is late; none: as it comes."""
     beat = Metronome()
     if rate is not None:
-        beat.set(rate, burst=max(1.0, rate / 10))
+        beat.set(rate, burst=1.0 + LATE * rate)
     return beat
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from enum import Enum
 from fractions import Fraction
 from typing import Annotated, Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -82,7 +82,7 @@ class EvaluationPlan(BaseModel):
     dataset: str | None = Field(
         default=None,
         title="Dataset",
-        description="CSV, TSV, JSON, JSONL or Parquet file; - reads JSONL from standard input; empty: the sample",
+        description="CSV, TSV, JSON, JSONL or Parquet file, or its URL; empty: the sample. In a terminal, - reads JSONL from it",
     )
     checks: tuple[Check, ...] = Field(default=(), title="Checks", description="Templates that each row is put to")
     mapping: dict[str, str] = Field(
@@ -96,7 +96,9 @@ class EvaluationPlan(BaseModel):
         title="Connection",
         description="local, env or the name of a block of keys; empty: env where the keys are set, else local",
     )
-    base_url: str | None = Field(default=None, title="Base URL", description="Empty: FI_BASE_URL, else the cloud")
+    base_url: str | None = Field(
+        default=None, title="Base URL", description="Empty: FI_BASE_URL, else the cloud. A deployment takes none"
+    )
     mode: Mode = Field(
         default=Mode.ASYNC,
         title="Mode",
@@ -158,10 +160,10 @@ class EvaluationPlan(BaseModel):
     @field_validator("dataset", "base_url")
     @classmethod
     def _url_is_no_secret(cls, value: str | None) -> str | None:
-        if value is not None and "://" in value and urlsplit(value).password:
+        if value is not None and "://" in value and _opens_doors(value):
             raise ValueError(
-                "a URL with a password would show in Prefect, leave that out and give it by the environment of the "
-                "machine that reads it"
+                "a URL with a password or a signature would show in Prefect, leave that out and give it by the "
+                "environment of the machine that reads it"
             )
         return value
 
@@ -210,6 +212,15 @@ class EvaluationPlan(BaseModel):
             return read(given)
         except ValidationError as error:
             raise PlanError(*sentences(error, cls)) from None  # pydantic's own text may repeat what was given
+
+
+_SIGNED = {"signature", "x-amz-signature", "x-goog-signature", "sig", "token", "access_token", "api_key", "apikey"}
+"""Parts of a URL's query with which anybody may read what it names: of S3, Google's and Azure's stores, and in common use."""
+
+
+def _opens_doors(url: str) -> bool:
+    parts = urlsplit(url)
+    return bool(parts.password) or any(name.lower() in _SIGNED for name, _ in parse_qsl(parts.query))
 
 
 def _has_password(url: str) -> bool:

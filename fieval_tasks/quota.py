@@ -18,6 +18,8 @@ REQUESTS_AT_FIRST = 36
 """The same in requests: so many are made in vain where credit ends."""
 SHARE = 1 / 6
 """So much of all that passed may be out where that is more: what is lost stays a small part of what was done."""
+ALL = 1.0
+"""The same of calls that wait for the judge: being out is no sign that nothing is known of them."""
 NO_NEWS = 3.0
 """Seconds after which what nobody heard of counts as passed: a sentinel's answer takes 0.3 s, and longer on a busy machine."""
 TOLERATED = 0.03
@@ -35,10 +37,12 @@ class Quota:
     ask about sentinels (`Admission.sentinel`) as soon as they may have been refused, and report what is still in work.
     """
 
-    def __init__(self, *, clock: Callable[[], float] = monotonic, at_first: float = AT_FIRST) -> None:
-        """`at_first`: inf for a server that is known to have no such limit."""
+    def __init__(
+        self, *, clock: Callable[[], float] = monotonic, at_first: float = AT_FIRST, share: float = SHARE
+    ) -> None:
+        """`at_first`: inf for a server that is known to have no such limit. `share`: of all that passed, may be out."""
         self._clock = clock
-        self._allowance = Allowance(at_first)
+        self._allowance = Allowance(at_first, share)
         self._line = Line(self._allowance, clock)
 
     async def admit(self, n: int = 1) -> Admission:
@@ -115,10 +119,10 @@ class Allowance:
     has passed, or to a few.
     """
 
-    def __init__(self, at_first: float = AT_FIRST) -> None:
+    def __init__(self, at_first: float = AT_FIRST, share: float = SHARE) -> None:
         self.limits = Limits(tolerated=TOLERATED, news_takes=NEWS_TAKES)
-        self._evaluations = Room(at_first)
-        self._requests = Room(REQUESTS_AT_FIRST if at_first < inf else inf)
+        self._evaluations = Room(at_first, share)
+        self._requests = Room(REQUESTS_AT_FIRST if at_first < inf else inf, share)
         self._unheard: deque[tuple[float, int]] = deque()
         self._passed_until = -inf
         self._since_sentinel = SENTINEL_EVERY
@@ -178,7 +182,8 @@ class Allowance:
 class Room:
     """How many may be out: admitted, and not passed yet."""
 
-    def __init__(self, at_first: float) -> None:
+    def __init__(self, at_first: float, share: float) -> None:
+        self._share = share
         self.out = 0
         self._most = at_first
         self._passed = 0
@@ -190,4 +195,4 @@ class Room:
     def passes(self, n: int) -> None:
         self.out -= n
         self._passed += n
-        self._most = max(self._most, SHARE * self._passed)
+        self._most = max(self._most, self._share * self._passed)

@@ -46,7 +46,7 @@ class Settlement:
         self._orphans: defaultdict[str, Orphans] = defaultdict(Orphans)
         self.orphans: set[int] = set()
         """Items whose evaluation the server seems to have forgotten."""
-        self._last_answer = monotonic()
+        self._failing_since: float | None = None
         self._strange_in_a_row = 0
         self._sent_at: dict[int, float] = {}
         self._questions: Counter[int] = Counter()
@@ -65,7 +65,7 @@ class Settlement:
             except ApiError as error:
                 return await self._not_told(seq, eval_id, age, error, turn)
         turn.accepted()
-        self._last_answer, self._strange_in_a_row = monotonic(), 0
+        self._failing_since, self._strange_in_a_row = None, 0
         self._tell_quota(seq, check, answer)
         if isinstance(answer, Pending):
             return await self._pending(seq, eval_id, check, age)
@@ -118,6 +118,8 @@ class Settlement:
             turn.throttled(error.retry_after)
             return Answer.UNHEARD
         if chosen is Remedy.FAIL:
+            self.orphans.discard(seq)
+            self._sent_at.pop(seq, None)
             kind = "lost" if isinstance(error, NotFound) else error.kind
             failed = Failed("wait", kind, str(error))
             await self._decide([(seq, eval_id, failed)], self._questions.pop(seq))
@@ -133,7 +135,9 @@ class Settlement:
         self._strange_in_a_row = self._strange_in_a_row + 1 if isinstance(error, NotTheProtocol) else 0
         if self._strange_in_a_row >= STRANGE_REPLIES:
             raise RunStopped(f"{STRANGE_REPLIES} answers in a row are not the evaluation API's: {error}") from error
-        if monotonic() - self._last_answer > SILENCE:
+        now = monotonic()
+        self._failing_since = now if self._failing_since is None else self._failing_since
+        if now - self._failing_since > SILENCE:
             raise RunStopped(f"no answer for {SILENCE:.0f} s: {error}") from error
 
     async def _not_judged(self, seq: int, eval_id: str, check: str, age: float, answer: Failed) -> Answer:

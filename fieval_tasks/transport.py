@@ -59,12 +59,16 @@ class PooledTransport(httpx.AsyncBaseTransport):
             await self._session.close()
 
     def _opened(self) -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(
+        session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=4.0, ssl=self._ssl),
             timeout=self._timeout,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
         )
+        session._retry_connection = (
+            False  # a GET on a dropped connection would go out again with no turn, and uncounted
+        )
+        return session
 
 
 def _address(request: httpx.Request) -> URL:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -132,7 +133,7 @@ def test_the_command_registers_them_with_what_the_ui_shows(place: Path) -> None:
     command = [sys.executable, "-m", "prefect", "block", "register", "-m", "fieval_tasks.blocks"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    assert "Future AGI Credentials" in done.stdout
+    assert re.findall(r"│ (\S.*?)\s*│", done.stdout) == ["Future AGI Evaluation", "Future AGI Credentials"]
     with get_client(sync_client=True) as client:
         known = {block.slug: block for block in client.read_block_types()}
     for slug in ("futureagi-credentials", "futureagi-evaluation"):

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
+from shutil import rmtree
+from time import sleep
 
 import pandas as pd
 import pytest
 
 from fieval_tasks.dataframe import evaluate_dataframe
-from fieval_tasks.errors import PlanError
-from fieval_tasks.plan import Check
+from fieval_tasks.engine import Engine
+from fieval_tasks.errors import PlanError, RunStopped
+from fieval_tasks.items import State
+from fieval_tasks.plan import Check, EvaluationPlan
+from fieval_tasks.preparation import prepared
 
 FRAME = pd.DataFrame(
     {"question": ["What is 2 + 2?", "Name a colour.", "Name a city."], "answer": ["2 + 2 is 4.", None, "Paris."]},
@@ -60,6 +66,27 @@ def test_a_wrong_call_names_every_problem_before_anything_is_sent() -> None:
         evaluate_dataframe(FRAME, ["completness", "contains"], mapping={"input": "q"}, connection="local")
     assert len(raised.value.problems) >= 2
     assert not list(Path().rglob("results*"))
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt(), RunStopped("the credit is gone")])
+def test_what_was_paid_for_before_the_run_was_cut_short_is_kept_and_named(
+    end: BaseException, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def cut_short(engine: Engine, show: object = None) -> int:
+        while not engine.progress.waiting:
+            sleep(0.01)
+        raise end
+
+    monkeypatch.setattr(Engine, "settle", cut_short)
+    with pytest.raises(type(end)):
+        evaluate_dataframe(FRAME, "completeness", connection="local")
+    monkeypatch.undo()
+    [run, store] = re.findall(r"--resume (\S+) --store (\S+)", caplog.text)[0]
+    try:
+        with prepared(EvaluationPlan(resume=run, store=store, connection="local")) as found:
+            assert found.ledger.counts(run)[State.SUBMITTED] == 2
+    finally:
+        rmtree(Path(store.removeprefix("sqlite:///")).parent)
 
 
 def test_nothing_is_left_behind_without_a_store_but_the_local_evaluators_jobs() -> None:

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from itertools import count
 from math import inf
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import httpx
 import pytest
 
 from fieval_tasks.breaker import CANARIES, MISJUDGED_AT_FIRST, UNJUDGED_AT_FIRST
+from fieval_tasks.client import EvalClient
 from fieval_tasks.engine import Engine
 from fieval_tasks.errors import Interrupted, RunStopped, Unreachable
 from fieval_tasks.intake import sharing
 from fieval_tasks.items import Item, Result, State
 from fieval_tasks.plan import Mode
 from fieval_tasks.policy import STRANGE_REPLIES
+from fieval_tasks.quota import REQUESTS_AT_FIRST
 from fieval_tasks.store import CheckRecord, Ledger, Run, Sending, utc_now
 from fieval_tasks.submission import packs
+from fieval_tasks.threads import submit, submitting, work_once
 from tests.platform import TEMPLATE, Platform, Trouble, ok, refusal
 
 CHECK = CheckRecord(TEMPLATE, TEMPLATE, "turing_flash", {}, "Pass/Fail", {"output": "answer"})
@@ -38,7 +44,6 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 @pytest.fixture(autouse=True)
 def _no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fieval_tasks.submission.backoff", lambda attempt: 0.001)
-    monkeypatch.setattr("fieval_tasks.pace.backoff", lambda attempt, first: 0.001)
     monkeypatch.setattr("fieval_tasks.polling.SHORTEST_GAP", 0.001)
     monkeypatch.setattr("fieval_tasks.polling.FIRST_GUESS", 0.001)
 
@@ -59,30 +64,10 @@ def work(
     mode = mode or Mode(run.mode)
     with Engine(run, ledger, platform.client, mode=mode, concurrency=8, **options) as engine:
         work_once(engine, mode)
-        while engine.wait_for_others(lambda progress: None):
+        while engine.wait_for_others():
             work_once(engine, mode)
         notices = engine.notices
     return results(ledger, run), replace(ledger.run(run.run_id), notices=notices)
-
-
-def work_once(engine: Engine, mode: Mode) -> None:
-    chunks = engine.to_submit()
-    with ThreadPoolExecutor(4) as threads:
-        engine.expect(len(chunks))
-        submissions = [threads.submit(submit, engine, chunk) for chunk in chunks]
-        if mode is Mode.ASYNC:
-            engine.settle(lambda progress: None)
-        for submission in submissions:
-            submission.result()
-    if mode is Mode.SYNC and engine.awaits_verdicts:
-        engine.settle(lambda progress: None)
-
-
-def submit(engine: Engine, chunk: int) -> None:
-    try:
-        engine.submit_chunk(chunk)
-    finally:
-        engine.chunk_done()
 
 
 def results(ledger: Ledger, run: Run) -> dict[str, Result]:
@@ -236,7 +221,7 @@ def test_an_item_that_repeats_another_is_not_sent_and_shares_its_verdict(ledger:
         for chunk in ledger.unsent_chunks(run.run_id):
             engine.submit_chunk(chunk)
         if mode is Mode.ASYNC:
-            engine.settle(lambda progress: None)
+            engine.settle()
         assert engine.progress.settled == 7
     assert platform.taken == {"0": 1, "1": 1, "2": 1}
     told = [(r.status, r.value, r.attempts, r.eval_id) for r in ledger.results(run)]
@@ -281,6 +266,78 @@ def test_a_row_refused_by_the_hidden_limit_is_sent_again(ledger: Ledger) -> None
     found, run = work(ledger, a_run(ledger, ANSWERS[:2]), platform)
     assert {(r.status, r.attempts) for r in found.values()} == {("scored", 2)}
     assert run.throttled == 2
+
+
+def test_a_mistake_of_ours_while_an_item_is_sent_again_ends_the_run_and_is_told(ledger: Ledger) -> None:
+    def limited(request: httpx.Request, platform: Platform) -> httpx.Response | None:
+        eval_id = request.url.params["eval_id"]
+        message = "API call not allowed: rate_limited"
+        return platform.done(eval_id, status="failed", value=None, reason=None, runtime=None, error_message=message)
+
+    platform = Platform(trouble=once_per_answer(limited, method="GET"))
+    run = a_run(ledger, ["x"])
+    with Engine(run, ledger, platform.client, mode=Mode.ASYNC, concurrency=8) as engine:
+        engine._sent_alone = broken  # type: ignore[method-assign]
+        with pytest.raises(RunStopped, match="ZeroDivisionError: a slip"):
+            work_once(engine, Mode.ASYNC)
+
+
+async def broken(seq: int) -> None:
+    raise ZeroDivisionError("a slip")
+
+
+def test_an_engine_that_cannot_open_holds_nothing(ledger: Ledger) -> None:
+    run = a_run(ledger, ANSWERS)
+    work(ledger, run, Platform(), mode=Mode.SUBMIT)
+
+    def nowhere() -> EvalClient:
+        raise RunStopped("no such place")
+
+    with (
+        pytest.raises(RunStopped, match="no such place"),
+        Engine(run, ledger, nowhere, mode=Mode.ASYNC, owner="another process"),
+    ):
+        pass
+    assert "fieval-engine" not in {thread.name for thread in threading.enumerate()}
+    assert not ledger.claimed_by_others(run.run_id, "this process")
+
+
+def test_where_no_verdict_is_asked_for_nobody_waits_for_news(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fieval_tasks.quota.NO_NEWS", 3_600.0)
+    answers = [f"answer {n}" for n in range(REQUESTS_AT_FIRST * 12)]
+    platform = Platform()
+    work(ledger, a_run(ledger, answers), platform, mode=Mode.SUBMIT, timeout=60.0)
+    assert platform.taken.total() == len(answers)
+
+
+def test_whatever_ends_the_work_early_lets_what_is_on_its_way_come_in(ledger: Ledger) -> None:
+    platform = Slow(replies_after=0.2)
+    run = a_run(ledger, ANSWERS)
+    with (
+        suppress(KeyboardInterrupt),
+        Engine(run, ledger, platform.client, mode=Mode.ASYNC, concurrency=2) as engine,
+        submitting(engine) as threads,
+    ):
+        threads.submit(submit, engine, 0)
+        while not platform.taken:
+            sleep(0.01)
+        raise KeyboardInterrupt
+    counted = ledger.counts(run.run_id)
+    assert counted[State.SENDING] + counted[State.AMBIGUOUS] == 0
+    assert counted[State.SUBMITTED] == platform.taken.total() < len(ANSWERS)
+
+
+class Slow(Platform):
+    """It takes what it is sent at once, and says so later."""
+
+    def __init__(self, *, replies_after: float) -> None:
+        super().__init__()
+        self._replies_after = replies_after
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        reply = await super().handle_async_request(request)
+        await asyncio.sleep(self._replies_after)
+        return reply
 
 
 def test_no_credit_stops_the_run_and_leaves_its_items_to_be_sent_again(ledger: Ledger) -> None:
@@ -375,7 +432,7 @@ def test_a_stopped_run_ends_with_its_reason_and_resumes_with_what_is_left(ledger
         engine.submit_chunk(0)
         engine.stop(Interrupted("enough"))
         with pytest.raises(Interrupted, match="enough"):
-            engine.settle(lambda progress: None)
+            engine.settle()
         with pytest.raises(Interrupted, match="enough"):
             engine.submit_chunk(1)
     assert sum(platform.taken.values()) == 10

@@ -22,7 +22,7 @@ flows.arguments flows.laptop flows.shared flows.watching flows.events flows.para
 fieval_tasks.tasks
 fieval_tasks.dataframe fieval_tasks.blocks
 fieval_tasks.display fieval_tasks.terminal
-fieval_tasks.conclusion
+fieval_tasks.conclusion fieval_tasks.threads
 fieval_tasks.preparation
 fieval_tasks.engine
 fieval_tasks.report.files fieval_tasks.report.artifacts

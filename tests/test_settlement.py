@@ -14,13 +14,14 @@ from fieval_tasks.errors import RunStopped
 from fieval_tasks.items import Item, State, Ticket
 from fieval_tasks.orphans import LATER_ONES
 from fieval_tasks.pace import Pace
+from fieval_tasks.policy import SILENCE
 from fieval_tasks.polling import Answer
 from fieval_tasks.quota import Quota
 from fieval_tasks.recording import Recorder
 from fieval_tasks.settlement import Settlement
 from fieval_tasks.store import CheckRecord, Ledger, Run, Submitted, utc_now
 from fieval_tasks.submission import Lane, Told
-from tests.platform import TEMPLATE, Platform, ok
+from tests.platform import TEMPLATE, Platform, ok, refusal
 
 CHECK = CheckRecord(TEMPLATE, TEMPLATE, "turing_flash", {}, "Pass/Fail", {"output": "answer"})
 PENDING = {"eval_status": "pending", "result": "Evaluation is being processed."}
@@ -109,6 +110,36 @@ async def test_an_orphan_that_answers_after_all_is_none_any_more(tmp_path: Path,
     platform.trouble = None
     assert await scene.ask(0, age=101.0) is Answer.DECIDED
     assert (scene.settlement.orphans, scene.questions[-1]) == (set(), 2)
+
+
+async def test_an_orphan_that_the_server_does_not_know_is_none_any_more(tmp_path: Path, scenes: list[Scene]) -> None:
+    platform = Platform(trouble=forgets_the_first)
+    scenes.append(scene := Scene(tmp_path, platform))
+    for seq in range(1, LATER_ONES + 1):
+        await scene.ask(seq)
+    await scene.ask(0, age=100.0)
+    platform.trouble = lambda request, platform: refusal("Evaluation not found", status=404)
+    assert await scene.ask(0, age=101.0) is Answer.DROPPED
+    assert scene.settlement.orphans == set()
+
+
+def fails(request: httpx.Request, platform: Platform) -> httpx.Response:
+    return httpx.Response(502, text="bad gateway")
+
+
+async def test_a_question_that_fails_after_a_long_time_without_any_is_no_silence(
+    tmp_path: Path, scenes: list[Scene], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("fieval_tasks.settlement.monotonic", lambda: now)
+    scenes.append(scene := Scene(tmp_path, Platform(trouble=fails)))
+    now = 2 * SILENCE
+    assert await scene.ask(0) is Answer.UNHEARD
+    now += SILENCE
+    assert await scene.ask(0) is Answer.UNHEARD
+    now += 1.0
+    with pytest.raises(RunStopped, match="no answer for 120 s"):
+        await scene.ask(0)
 
 
 def without_credit(request: httpx.Request, platform: Platform) -> httpx.Response:

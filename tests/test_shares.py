@@ -19,8 +19,9 @@ from fieval_tasks.permits import Leased
 from fieval_tasks.plan import Mode
 from fieval_tasks.progress import Progress
 from fieval_tasks.store import Ledger, Run, Sending, Submitted, owner_name, utc_now
+from fieval_tasks.threads import submit
 from tests.platform import Platform, ok
-from tests.test_engine import a_run, submit
+from tests.test_engine import a_run
 
 ANSWERS = [f"answer {i}" for i in range(60)]
 

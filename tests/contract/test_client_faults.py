@@ -162,6 +162,14 @@ async def test_a_post_is_never_repeated_on_a_connection_that_went_stale() -> Non
         assert await submit(client) == "e-1"
 
 
+async def test_a_get_is_repeated_by_the_engine_alone_which_counts_it() -> None:
+    async with RawServer(answers(200, TAKEN), hangs_up, answers(200, TAKEN)) as server, server.client() as client:
+        await submit(client)
+        with pytest.raises(Lost):
+            await get_result(client)
+        assert len(server.received) == 2
+
+
 # -- answers that are none -----------------------------------------------------------------------------------------
 
 

@@ -114,6 +114,14 @@ def test_a_notification_block_that_is_not_there_is_named_before_anything_is_made
     assert not told.out
 
 
+def test_what_a_pool_runs_is_not_served_as_well(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["setup"]) == 0
+    assert main(["serve"]) == 2
+    told = capsys.readouterr().err
+    assert "evaluate/nightly is run by workers of the pool 'fieval'" in told
+    assert "prefect worker start --pool fieval" in told
+
+
 def test_without_a_prefect_api_it_says_how_to_have_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -110,7 +110,14 @@ WRONG: list[tuple[Any, str]] = [
         "plan.checks.0: there is no field 'moddel', did you mean model?",
     ),
     ({"checks": [{}]}, "plan.checks.0.template: it is needed"),
-    ({"dataset": "https://me:pw-5e1@files.test/a.csv"}, "plan.dataset: a URL with a password would show in Prefect"),
+    (
+        {"dataset": "https://me:pw-5e1@files.test/a.csv"},
+        "plan.dataset: a URL with a password or a signature would show",
+    ),
+    (
+        {"dataset": "https://files.test/a.csv?X-Amz-Signature=pw-5e1"},
+        "plan.dataset: a URL with a password or a signature",
+    ),
     ({"secret_key": "pw-5e1"}, "plan: there is no field 'secret_key', there are dataset, checks, mapping"),
     ("a.csv", "plan: write an object of fields"),
 ]
