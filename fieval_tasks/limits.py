@@ -58,6 +58,8 @@ LATE = 0.02
 """Seconds that a timer may be late, before requests of a rate that was asked for are lost."""
 STEP = 0.01
 """The first step upwards, as a share of the limit; each further one is twice as long."""
+LARGE_STEP = 0.16
+"""The same where what was counted may be a burst."""
 CONTRADICTED = 0.7
 """Share of what was accepted in as long a time before: a lone refusal below it is no sign of a limit."""
 SUSPICIOUS = 4
@@ -534,10 +536,21 @@ class Limits:
         if known and trouble.last < inf:
             accepted = min(accepted, self._tallies[trouble.window].open(trouble.last))
         pause = LIGHT_PAUSE * ceiling.window if trouble.told is None else trouble.told
-        shaky = not known and accepted < 2 * FIRST_PLACES  # counted within a round trip or two
-        hold = 0.0 if shaky else HOLD * pause
-        ceiling.hit(accepted, now, max(hold, SHORTEST_HOLD * self._news_takes, ceiling.window))
+        if not known and self._may_be_a_burst(accepted, trouble):
+            ceiling.hit(accepted, now, max(self._news_takes, ceiling.window), first_step=LARGE_STEP)
+        else:
+            hold = 0.0 if not known and accepted < 2 * FIRST_PLACES else HOLD * pause  # counted in a round trip or two
+            ceiling.hit(accepted, now, max(hold, SHORTEST_HOLD * self._news_takes, ceiling.window))
         self._set_beat()
+
+    def _may_be_a_burst(self, accepted: float, trouble: Trouble) -> bool:
+        """It was counted in so short a time that it may be what the server allows at once, rather than its rate.
+
+        Not where news is late: to find out would have too many refused.
+        """
+        window = WINDOWS[0]
+        is_early = trouble.window == window and trouble.first - self._first_sent < window / 2
+        return self._news_takes <= window and accepted < (4 if is_early else 2) * FIRST_PLACES
 
     def _think_again(self, trouble: Trouble) -> None:
         """Late news of an old refusal: count again."""
@@ -604,7 +617,8 @@ class Ceiling:
         self.hits = 0
         """Refusals in a row, each at a lower level."""
         self._holds = 1.0
-        self._step = STEP
+        self._first_step = STEP
+        self._steps = 0
         self._margin = MARGIN
         self.is_certain = False
         """Many were refused at a time: no chance does that."""
@@ -617,9 +631,9 @@ class Ceiling:
 
     @property
     def growing(self) -> bool:
-        return self._step > STEP
+        return self._steps > 0
 
-    def hit(self, accepted: float, now: float, hold: float) -> None:
+    def hit(self, accepted: float, now: float, hold: float, *, first_step: float = STEP) -> None:
         """A refusal: the limit is what was accepted, not above the level that was too high, nor below half of before."""
         tried_more = self.growing
         before = self.limit
@@ -629,7 +643,7 @@ class Ceiling:
         self._margin = min(WIDEST_MARGIN, MARGIN * 2.0 ** max(0, self.hits - 3))
         self._cap = self.level
         self._floor = max(1.0, before / 2) if proven and before < inf else 1.0
-        self._step = STEP
+        self._first_step, self._steps = first_step, 0
         self.refine(accepted)
         if tried_more:
             self._holds = 1.0 if self.limit > 1.05 * before else min(2.0 * self._holds, LONGEST_HOLD)
@@ -651,8 +665,8 @@ class Ceiling:
         """Only where it is this level that keeps requests waiting."""
         self.grow_at = now + max(every, self.window / 4)
         if pressed:
-            self.level += self._step * self.limit
-            self._step *= 2
+            self.level += self._first_step * 2.0**self._steps * self.limit
+            self._steps += 1
 
 
 class Tally:
