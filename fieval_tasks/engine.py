@@ -81,10 +81,12 @@ class Engine:
         owner: str | None = None,
         share: Share | None = None,
         shared_limit: Callable[[], Source] | None = None,
+        quiet: float | None = None,
     ) -> None:
         """`owner`: who holds the chunks it works on, against other processes; this process by default.
 
-        `share`: begin with these chunks, then help with the others' (`submit_rest`). `shared_limit` opens the source of
+        `quiet`: seconds without a verdict after which open tickets are left to whoever comes next; None: they are waited for,
+        each to its time. `share`: begin with these chunks, then help with the others' (`submit_rest`). `shared_limit` opens the source of
         permits that every request needs; None: no request needs any.
         """
         self.run = run
@@ -100,6 +102,7 @@ class Engine:
         self._owner = owner or owner_name()
         self._share = share
         self._open_limit = shared_limit
+        self._quiet = quiet
         self._permits: Permits | None = None
         self._claimed: set[int] = set()
         self._tried: set[int] = set()
@@ -256,9 +259,14 @@ class Engine:
         return [claim for claim in claims if claim.chunk in unfinished]
 
     def settle(self, show: Callable[[Progress], None] | None = None) -> int:
-        """Ask for every open ticket until all are settled; how many are left pending."""
+        """Ask for every open ticket until all are settled, or it is quiet; how many are left pending."""
         self._until_done(self._poll(), show)
-        return self._poller.given_up
+        return self._poller.given_up + self.left
+
+    @property
+    def left(self) -> int:
+        """Open tickets that nobody asks about here any more, though their time is not over."""
+        return self._poller.open
 
     def control(self, wanted: Control) -> None:
         """Submit or pause, and keep to other bounds than the plan's, from now on."""
@@ -543,7 +551,18 @@ class Engine:
 
     async def _poll(self) -> None:
         self._ask_for_found()
-        await self._poller.run()
+        quiet = asyncio.ensure_future(self._leave_when_quiet())
+        try:
+            await self._poller.run()
+        finally:
+            quiet.cancel()
+
+    async def _leave_when_quiet(self) -> None:
+        if self._quiet is not None:
+            before = -1
+            while before != (before := self.progress.settled):
+                await asyncio.sleep(self._quiet)
+            self._poller.leave()
 
     def _ask_for_found(self) -> None:
         """Ask, in their turn, for tickets from before this process."""

@@ -549,6 +549,7 @@ class Poller:
         self._asking: set[asyncio.Task[None]] = set()
         self._failure: BaseException | None = None
         self._news = asyncio.Event()
+        self._leaving = False
         self.given_up = 0
         """Tickets that are still pending after their time."""
 
@@ -564,10 +565,15 @@ class Poller:
         """Look again whether more is to come."""
         self._news.set()
 
+    def leave(self) -> None:
+        """Ask nothing more: what is still open is somebody else's to ask about, later."""
+        self._leaving = True
+        self._news.set()
+
     async def run(self) -> None:
-        """Ends when no ticket is left and none will come. Raises what `ask` raised."""
+        """Ends when no ticket is left and none will come, or the rest is left. Raises what `ask` raised."""
         try:
-            while self.open or self._more_to_come():
+            while self._asking or self._more_to_come() or (self.open and not self._leaving):
                 self._start_asking()
                 await self._something_happens()
                 if self._failure is not None:
@@ -578,7 +584,7 @@ class Poller:
             await asyncio.gather(*self._asking, return_exceptions=True)
 
     def _start_asking(self) -> None:
-        while len(self._asking) < self._at_once:
+        while len(self._asking) < self._at_once and not self._leaving:
             ticket = self._agenda.take(self._clock(), closing=not self._more_to_come())
             if ticket is None:
                 return
@@ -605,7 +611,8 @@ class Poller:
     async def _something_happens(self) -> None:
         """Until a ticket is due and may be asked about, one comes, or a question is answered."""
         self._news.clear()
-        at = self._agenda.next_at() if len(self._asking) < self._at_once else None
+        may_ask = len(self._asking) < self._at_once and not self._leaving
+        at = self._agenda.next_at() if may_ask else None
         timer = None
         if at is not None:
             timer = asyncio.get_running_loop().call_later(max(0.0, at - self._clock()), self._news.set)

@@ -340,6 +340,23 @@ class Slow(Platform):
         return reply
 
 
+def test_once_it_is_quiet_the_rest_is_left_to_whoever_comes_next(ledger: Ledger) -> None:
+    def slow_ones(request: httpx.Request, platform: Platform) -> httpx.Response | None:
+        row = platform.rows.get(request.url.params.get("eval_id", ""))
+        is_slow = row is not None and row["output"].startswith("slow")
+        return ok({"eval_status": "pending", "result": "Evaluation is being processed."}) if is_slow else None
+
+    run, platform = a_run(ledger, ["slow 1", *ANSWERS, "slow 2"]), Platform(trouble=slow_ones)
+    work(ledger, run, platform, mode=Mode.SUBMIT)
+    with Engine(run, ledger, platform.client, mode=Mode.ASYNC, quiet=0.3) as engine:
+        assert engine.settle() == engine.left == 2
+    assert ledger.counts(run.run_id)[State.SCORED] == len(ANSWERS)
+    platform.trouble = None
+    with Engine(run, ledger, platform.client, mode=Mode.ASYNC, quiet=60.0) as engine:
+        assert engine.settle() == engine.left == 0
+    assert ledger.counts(run.run_id)[State.SCORED] == len(ANSWERS) + 2
+
+
 def test_no_credit_stops_the_run_and_leaves_its_items_to_be_sent_again(ledger: Ledger) -> None:
     def broke(request: httpx.Request, platform: Platform) -> httpx.Response | None:
         if request.method == "POST":
