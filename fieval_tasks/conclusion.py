@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from fieval_tasks.errors import ExitCode, FievalError
+from fieval_tasks.errors import ExitCode, FievalError, RunStopped
 from fieval_tasks.gates import Gate, GateVerdict
 from fieval_tasks.plan import allowed_failures
 from fieval_tasks.preparation import Prepared
-from fieval_tasks.report.amendments import Standing
+from fieval_tasks.report.amendments import Standing, amendments
 from fieval_tasks.report.files import write_report, write_results
 from fieval_tasks.report.summary import GateOutcome, Items, Report, Requests, RunFacts, summarise
 from fieval_tasks.report.text import clean
 from fieval_tasks.report.words import gate_said
 from fieval_tasks.statistics import Interval
-from fieval_tasks.store import Ledger, Run, utc_now
+from fieval_tasks.store import Ledger, Run, owner_name, utc_now
+
+LAST_CHUNK = -1
+"""None of a run's own. Whoever concludes the run claims it: nobody else need do so meanwhile."""
+LEASE = 600.0
+"""Seconds; the largest report takes less."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,8 @@ class Outcome:
     """For the last line in the terminal."""
     folder: Path
     """Where the run's files are."""
+    is_news: bool = True
+    """It differs from what was concluded before."""
 
     @property
     def message(self) -> str:
@@ -55,19 +63,60 @@ class Outcome:
 
 
 def conclude(prepared: Prepared, ended: Ended, *, seconds: float) -> Outcome:
-    """Write the run's files from the ledger and say how it went. `seconds` is what this process spent on it."""
+    """Write the run's files from the ledger and say how it went. `seconds` is what this process spent on it.
+
+    Raises RunStopped where they can't be written; the run has no exit code then, by which a collector finds it.
+    """
+    with _claimed(prepared):
+        return _concluded(prepared, ended, seconds)
+
+
+def _concluded(prepared: Prepared, ended: Ended, seconds: float) -> Outcome:
     ledger, run_id = prepared.ledger, prepared.run.run_id
     complete = _is_complete(prepared)
     ledger.finished(run_id, exit_code=None, seconds=seconds, complete=complete)
     run = ledger.run(run_id)
-    write_results(ledger.results(run), prepared.folder)
-    now = utc_now()
-    report, exit_code = _reported(prepared, run, ended, complete, now)
+    with _writing(prepared):
+        write_results(ledger.results(run), prepared.folder)
+        now = utc_now()
+        report, exit_code = _reported(prepared, run, ended, complete, now)
+        write_report(report, lambda: ledger.results(run), prepared.folder)
+    standing = report.summary.standing
+    is_news = ended.stopped is not None or _is_news(ledger, run_id, exit_code, standing, now)
+    if is_news:
+        ledger.add_conclusion(run_id, now, exit_code, standing.to_json())
     ledger.finished(run_id, exit_code=exit_code, seconds=0.0, complete=complete)
-    write_report(report, lambda: ledger.results(run), prepared.folder)
-    ledger.add_conclusion(run_id, now, exit_code, report.summary.standing.to_json())
     sentence = _sentence(prepared, report.summary.items, ledger.count_unsent(run_id), ended.stopped)
-    return Outcome(report, exit_code, clean(sentence), prepared.folder)
+    return Outcome(report, exit_code, clean(sentence), prepared.folder, is_news)
+
+
+@contextmanager
+def _claimed(prepared: Prepared) -> Iterator[None]:
+    """No collector takes the run for one that was left without a report."""
+    owner = owner_name()
+    prepared.ledger.claim(prepared.run.run_id, [LAST_CHUNK], owner, lease=LEASE)
+    try:
+        yield
+    finally:
+        prepared.ledger.release(prepared.run.run_id, owner)
+
+
+@contextmanager
+def _writing(prepared: Prepared) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RunStopped(
+            f"the files of run {prepared.run.run_id} can't be written to {prepared.folder} ({error}): see to that, or name "
+            f"another folder; its verdicts are kept, and are written by {prepared.resume_command} --output DIR"
+        ) from error
+
+
+def _is_news(ledger: Ledger, run_id: str, exit_code: ExitCode, standing: Standing, now: datetime) -> bool:
+    last = next(reversed(ledger.conclusions(run_id)), None)
+    if last is None or last.exit_code != exit_code:
+        return True
+    return amendments([(last.at, Standing.from_json(last.standing)), (now, standing)]) != ()
 
 
 def report_of(prepared: Prepared) -> Report:
@@ -135,6 +184,11 @@ def _sentence(prepared: Prepared, items: Items, unsent: int, stopped: FievalErro
     return counted
 
 
+def _next_command(prepared: Prepared) -> str:
+    is_sent = not prepared.ledger.count_unsent(prepared.run.run_id)
+    return prepared.collect_command if is_sent else prepared.resume_command
+
+
 def _explain_command(prepared: Prepared) -> str:
     store = f" --store {prepared.ledger.name}" if prepared.plan.store else ""
     return f"python -m flows.explain {prepared.run.run_id} ITEM{store}"
@@ -166,7 +220,7 @@ def _facts(prepared: Prepared, run: Run, ended: Ended, complete: bool) -> RunFac
         notices=(*run.notices, *_shared(prepared.ledger, run), *ended.notices),
         news=ended.notices,
         mapping={c.name: dict(c.sources) for c in run.checks},
-        resume_command=None if complete else prepared.resume_command,
+        resume_command=None if complete else _next_command(prepared),
         explain_command=_explain_command(prepared),
         planned=run.total,
     )

@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from fieval_tasks.errors import PlanError, StoreAway, StoreError
-from fieval_tasks.schema import SCHEMA_VERSION, metadata, schema
+from fieval_tasks.schema import SCHEMA_VERSION, UPGRADES, metadata, schema
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -104,6 +104,7 @@ def _begin_immediate(connection: Connection) -> None:
 
 
 def prepare(engine: Engine, name: str) -> None:
+    """Make the tables, or bring an older program's up to date. Raises StoreError for those of a newer one."""
     with engine.begin() as connection:
         if engine.dialect.name == "postgresql":  # SQLite's write lock does this already: one process makes the tables
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(SCHEMA_LOCK)))
@@ -111,11 +112,23 @@ def prepare(engine: Engine, name: str) -> None:
         version = connection.scalar(sa.select(schema.c.version))
         if version is None:
             connection.execute(sa.insert(schema).values(version=SCHEMA_VERSION))
-        elif version != SCHEMA_VERSION:
+            return
+        version = _upgraded(connection, version)
+        if version != SCHEMA_VERSION:
             raise StoreError(
                 f"the store {name} has schema version {version}, and this program writes {SCHEMA_VERSION}: "
                 f"use the program that made it, or another --store"
             )
+
+
+def _upgraded(connection: Connection, version: int) -> int:
+    """The version that the tables have in the end."""
+    while version in UPGRADES:
+        for statement in UPGRADES[version]:
+            connection.exec_driver_sql(statement)
+        version += 1
+        connection.execute(sa.update(schema).values(version=version))
+    return version
 
 
 # -- bad days ------------------------------------------------------------------------------------------------------

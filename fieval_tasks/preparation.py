@@ -48,7 +48,7 @@ class Prepared:
     ledger: Ledger
     connection: Connection
 
-    def engine(self, mode: Mode | None = None, *, share: Share | None = None) -> Engine:
+    def engine(self, mode: Mode | None = None, *, share: Share | None = None, quiet: float | None = None) -> Engine:
         """What works on the run. Of several with a `share` each, each has its part of the plan's rate."""
         plan = self.plan
         rate = None if plan.rate is None else parse_rate(plan.rate) / (share.of if share else 1)
@@ -65,6 +65,7 @@ class Prepared:
             ambiguous=plan.ambiguous or "resubmit",
             orphans=plan.orphans or "wait",
             share=share,
+            quiet=quiet,
             shared_limit=None if plan.shared_limit is None else partial(_shared_limit, plan.shared_limit),
         )
 
@@ -124,10 +125,11 @@ def prepared(plan: EvaluationPlan, *, flow_run_id: str | None = None, processes:
         ledger.close()
 
 
-def runs_with_open_tickets(store: str | None) -> list[str]:
-    """The runs that wait for verdicts, oldest first."""
+def runs_to_collect(store: str | None) -> list[str]:
+    """The runs that only lack their report, for who worked on them is gone; then those that wait for verdicts."""
     with Ledger(store_url(store)) as ledger:
-        return [run.run_id for run in ledger.unfinished() if ledger.open_tickets(run.run_id)]
+        waiting = [run for run in ledger.unfinished() if ledger.open_chunks(run.run_id)]
+        return [run.run_id for run in (*ledger.unconcluded(), *waiting)]
 
 
 def _resumed(plan: EvaluationPlan, ledger: Ledger) -> Prepared:
@@ -147,6 +149,8 @@ def _resumed(plan: EvaluationPlan, ledger: Ledger) -> Prepared:
         raise PlanError(*unfit)
     if plan.retry_failed:
         ledger.reopen_failed(run.run_id)
+    if whole.mode is Mode.SUBMIT and not ledger.unsent_chunks(run.run_id):
+        whole = whole.model_copy(update={"mode": Mode.ASYNC})  # all that is left to do is to ask
     return Prepared(run, whole, ledger, connection(whole, connections=whole.concurrency))
 
 

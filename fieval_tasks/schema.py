@@ -6,7 +6,14 @@ from datetime import datetime, timezone
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+UPGRADES = {
+    1: (
+        "ALTER TABLE fieval_runs ADD COLUMN begun_by VARCHAR(40)",
+        "UPDATE fieval_runs SET begun_by = flow_run_id",
+    ),
+}
+"""Version -> what makes of its tables those of the next one."""
 
 
 def utc_now() -> datetime:
@@ -71,6 +78,7 @@ runs = sa.Table(
     sa.Column("retries", sa.Integer, nullable=False, default=0),
     sa.Column("throttled", sa.Integer, nullable=False, default=0),
     sa.Column("possible_duplicates", sa.Integer, nullable=False, default=0),
+    sa.Column("begun_by", sa.String(40)),
 )
 
 items = sa.Table(

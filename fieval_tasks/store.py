@@ -108,6 +108,8 @@ class Run:
     retries: int = 0
     throttled: int = 0
     possible_duplicates: int = 0
+    begun_by: str | None = None
+    """The Prefect flow run that worked on it first; `flow_run_id` is the latest."""
 
     def check(self, name: str) -> CheckRecord:
         return next(c for c in self.checks if c.name == name)
@@ -216,8 +218,8 @@ class Ledger:
 
     @tried_again
     def begun_by(self, flow_run_id: str) -> str | None:
-        """The run that a Prefect flow run worked on last."""
-        query = sa.select(runs.c.run_id).where(runs.c.flow_run_id == flow_run_id).order_by(runs.c.created_at.desc())
+        """The run that a Prefect flow run began, whoever worked on it since."""
+        query = sa.select(runs.c.run_id).where(runs.c.begun_by == flow_run_id).order_by(runs.c.created_at.desc())
         with self._connect() as connection:
             return connection.scalar(query.limit(1))
 
@@ -238,6 +240,14 @@ class Ledger:
             found = connection.execute(sa.select(runs).where(runs.c.run_id.in_(still)).order_by(runs.c.created_at))
             return [_run(row) for row in found.mappings()]
 
+    @tried_again
+    def unconcluded(self) -> list[Run]:
+        """Runs that were started, whose items all have verdicts, and of which nobody has said how they ended, oldest first."""
+        still = sa.exists().where(items.c.run_id == runs.c.run_id, items.c.state.in_(OPEN))
+        query = sa.select(runs).where(runs.c.started_at.is_not(None), runs.c.exit_code.is_(None), ~still)
+        with self._connect() as connection:
+            return [_run(row) for row in connection.execute(query.order_by(runs.c.created_at)).mappings()]
+
     def forget(self, run_id: str) -> None:
         """Take a run and its items out of the ledger."""
         with self._begin() as connection:
@@ -246,10 +256,11 @@ class Ledger:
 
     @tried_again
     def started(self, run_id: str, *, flow_run_id: str | None, mode: str | None = None) -> None:
-        """The run is worked on from now. Its first start is kept."""
+        """The run is worked on from now. Its first start is kept, and by whom."""
         values: dict[str, Any] = {
             "started_at": sa.func.coalesce(runs.c.started_at, sa.literal(utc_now(), Moment())),
             "flow_run_id": flow_run_id,
+            "begun_by": sa.func.coalesce(runs.c.begun_by, sa.literal(flow_run_id, sa.String)),
             "exit_code": None,
             "finished_at": None,
         }

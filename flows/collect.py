@@ -12,52 +12,64 @@ if __name__ == "__main__":  # first of all: the command starts a Prefect server,
 from collections.abc import Iterator, Sequence
 from time import monotonic
 
-from prefect import State, flow
-from prefect.runtime import flow_run
+from prefect import State, flow, get_run_logger
+from prefect.runtime import deployment, flow_run
 from prefect.states import Completed, Failed
 
-from fieval_tasks.conclusion import Ended, conclude
+from fieval_tasks.conclusion import Ended, Outcome, conclude
+from fieval_tasks.display import display
 from fieval_tasks.errors import FievalError, Interrupted
 from fieval_tasks.plan import EvaluationPlan, Mode
-from fieval_tasks.preparation import Prepared, prepared, runs_with_open_tickets
+from fieval_tasks.preparation import Prepared, prepared, runs_to_collect
 from flows.evaluate import cancelled, may_begin, published
 from flows.poll import poll_evaluations
+
+QUIET = 20.0
+"""Seconds without a verdict after which a deployment's collector leaves a run until it comes again."""
 
 
 @flow(name="collect", persist_result=False)
 def collect(run: str | None = None, store: str | None = None) -> State[None]:
-    """Ask for the open tickets of one run, or of all that have some; amend their reports.
+    """Ask for the open tickets of one run, or of all that have some; write their reports, or amend them.
 
     Args:
-        run: A run's name, or last. None: every run that waits for verdicts.
+        run: A run's name, or last. None: every run that waits for verdicts, or for its report.
         store: The ledger's URL. None: FIEVAL_STORE_URL, else the one in the working folder.
     """
     try:
         store = EvaluationPlan(store=store).store  # refused with a password in it
-        names = [run] if run else runs_with_open_tickets(store)
+        names = [run] if run else runs_to_collect(store)
     except FievalError as error:
         return Failed(message=str(error))
-    states = [*collected(names, store)]
+    states = [*collected(names, store, quiet=QUIET if deployment.id and not run else None)]
     if states and states[-1].is_cancelled():
         return states[-1]
-    told = "; ".join(str(state.message) for state in states) or "no run has open tickets"
+    lines = [_named(name, str(state.message)) for name, state in zip(names, states, strict=True)]
+    told = "; ".join(lines) or "no run waits for anything"
     return Completed(message=told) if all(state.is_completed() for state in states) else Failed(message=told)
 
 
-def collected(names: Sequence[str], store: str | None) -> Iterator[State[None]]:
+def _named(name: str, message: str) -> str:
+    return message if message.startswith("run ") else f"run {name}: {message}"
+
+
+def collected(names: Sequence[str], store: str | None, *, quiet: float | None = None) -> Iterator[State[None]]:
     """How each run went, until somebody asks for an end. What is wrong with one keeps no other from its verdicts."""
     for name in names:
         try:
-            state = collect_run(name, store)
+            state = collect_run(name, store, quiet=quiet)
         except FievalError as error:
             state = Failed(message=f"run {name}: {error}")
+        except Exception as error:  # a fault of ours, which is no reason to leave the others without their verdicts
+            get_run_logger().exception("run %s", name)
+            state = Failed(message=f"run {name}: {type(error).__name__}: {error}")
         yield state
         if state.is_cancelled():
             return
 
 
-def collect_run(name: str, store: str | None) -> State[None]:
-    """Wait for one run's tickets. Nothing new is submitted."""
+def collect_run(name: str, store: str | None, *, quiet: float | None = None) -> State[None]:
+    """Wait for one run's tickets; once it is `quiet`, only until somebody comes again. Nothing new is submitted."""
     began = monotonic()
     with prepared(EvaluationPlan(resume=name, store=store)) as run:
         if busy := run.worked_on_by_others():
@@ -65,17 +77,37 @@ def collect_run(name: str, store: str | None) -> State[None]:
         if store:
             may_begin(run.plan)  # what it says comes from a ledger that a parameter names
         run.ledger.started(run.run.run_id, flow_run_id=flow_run.id)
-        ended = wait_for_tickets(run)
+        ended = wait_for_tickets(run, quiet) if run.ledger.open_chunks(run.run.run_id) else Ended()
+        if ended is None:
+            return left(run)
         if isinstance(ended.stopped, Interrupted):
             return cancelled(run, seconds=monotonic() - began)
-        return published(run, conclude(run, ended, seconds=monotonic() - began))
+        outcome = conclude(run, ended, seconds=monotonic() - began)
+        return published(run, outcome) if outcome.is_news else nothing_new(outcome)
 
 
-def wait_for_tickets(run: Prepared) -> Ended:
-    """Poll until the run's open tickets are settled, or something stops it."""
-    with run.engine(Mode.ASYNC) as engine:
+def left(run: Prepared) -> State[None]:
+    """The platform still thinks, and no worker is held for that: the report waits, too."""
+    counts = run.ledger.counts(run.run.run_id)
+    waiting = sum(n for state, n in counts.items() if not state.is_final)
+    return Completed(
+        message=f"run {run.run.run_id}: {waiting:,} of {run.run.total:,} items still wait for their verdicts"
+    )
+
+
+def nothing_new(outcome: Outcome) -> State[None]:
+    """Only who asks in a terminal is shown it again, with its exit code: a collector that runs every ten minutes must
+    not alert as often, for ever, about one forgotten evaluation."""
+    display.get().conclude(outcome)
+    summary = outcome.report.summary
+    return Completed(message=f"run {summary.run_id}: nothing new, {summary.items.pending:,} pending")
+
+
+def wait_for_tickets(run: Prepared, quiet: float | None) -> Ended | None:
+    """Poll until the run's open tickets are settled, or something stops it. None: some are left, for it is quiet."""
+    with run.engine(Mode.ASYNC, quiet=quiet) as engine:
         try:
             poll_evaluations(engine.run.run_id)
         except FievalError as error:
             return Ended(error, engine.notices)
-        return Ended(notices=engine.notices)
+        return None if engine.left else Ended(notices=engine.notices)

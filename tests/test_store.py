@@ -693,6 +693,27 @@ def test_a_run_keeps_its_first_start_and_adds_up_its_time(ledger: Ledger) -> Non
     assert done.started_at <= done.finished_at
 
 
+def test_who_began_a_run_stays_known_whoever_works_on_it_since(ledger: Ledger) -> None:
+    run_id = begun(ledger).run_id
+    for flow_run in (None, "nightly", "collector", None, "a resume"):
+        ledger.started(run_id, flow_run_id=flow_run)
+    assert ledger.run(run_id).flow_run_id == "a resume"
+    assert [ledger.begun_by(name) for name in ("nightly", "collector", "a resume")] == [run_id, None, None]
+
+
+def test_runs_that_lack_only_their_end_were_started_and_have_every_verdict(ledger: Ledger) -> None:
+    names = ("never-started", "waits", "unsent", "ended", "younger", "older")
+    for days, name in enumerate(names):
+        begun(ledger, name=name, created_at=NOON - timedelta(days=days))
+    for name in names[1:]:
+        ledger.started(name, flow_run_id=None)
+    for name in ("never-started", "ended", "younger", "older"):
+        ledger.apply(name, [Decided(0, PASSED, NOON)])
+    ledger.apply("waits", [ticket(0)])
+    ledger.finished("ended", exit_code=0, seconds=1.0, complete=True)
+    assert [run.run_id for run in ledger.unconcluded()] == ["older", "younger"]
+
+
 # Several at once, and sudden ends
 
 OPENS = """
@@ -826,8 +847,47 @@ def test_another_schema_version_is_refused_and_left_alone(url: str) -> None:
     with engine.begin() as connection:
         connection.execute(sa.update(schema.schema).values(version=99))
     engine.dispose()
-    assert "has schema version 99, and this program writes 1" in sentence(StoreError, url)
+    assert f"has schema version 99, and this program writes {schema.SCHEMA_VERSION}" in sentence(StoreError, url)
     assert schema_versions(url) == [99]
+
+
+def made_by_the_first_program(url: str) -> Run:
+    """A ledger with the tables of schema version 1 and a run in it."""
+    with Ledger(url) as ledger:
+        run = begun(ledger, 3)
+        ledger.started(run.run_id, flow_run_id="nightly")
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(sa.text("ALTER TABLE fieval_runs DROP COLUMN begun_by"))
+        connection.execute(sa.update(schema.schema).values(version=1))
+    engine.dispose()
+    return run
+
+
+def test_a_ledger_of_the_first_program_is_brought_up_to_date_once_whoever_opens_it(url: str) -> None:
+    run = made_by_the_first_program(url)
+    together = threading.Barrier(4)
+
+    def opened(_: int) -> str | None:
+        together.wait()
+        with Ledger(url) as ledger:
+            return ledger.begun_by("nightly")
+
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(opened, range(4))) == [run.run_id] * 4
+    assert schema_versions(url) == [schema.SCHEMA_VERSION]
+    with Ledger(url) as ledger:
+        assert len(results(ledger, run)) == 3
+
+
+def test_a_ledger_that_can_not_be_brought_up_to_date_stays_as_it_was(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = made_by_the_first_program(url)
+    with monkeypatch.context() as patched:
+        patched.setitem(schema.UPGRADES, 1, (schema.UPGRADES[1][0], "UPDATE nothing_of_that_name SET it = 1"))
+        assert "nothing_of_that_name" in sentence(StoreError, url)
+    assert schema_versions(url) == [1]
+    with Ledger(url) as ledger:
+        assert ledger.begun_by("nightly") == run.run_id
 
 
 @pytest.mark.parametrize("content", [b"garbage", os.urandom(8192), b"SQLite format 3\0" + b"\xff" * 5000])

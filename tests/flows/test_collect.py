@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from fieval_tasks.store import Ledger, store_url
 from tests.conftest import Evaluator
 from tests.flows.test_evaluate import ROWS, dataset, evaluated, plan_of, summary
 
@@ -27,6 +30,145 @@ def test_what_is_wrong_with_one_run_keeps_no_other_from_its_verdicts(
     assert summary("sound")["items"]["scored"] == 6
 
 
+def test_a_run_that_brings_nothing_new_is_told_to_nobody_but_who_asks(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from fieval_tasks.client import EvalClient
+    from fieval_tasks.items import Pending
+    from fieval_tasks.store import Ledger, store_url
+    from flows.collect import collect
+    from flows.command import collect_command
+
+    gates = ("groundedness.pass_rate >= 1",)
+    plan = plan_of(dataset=dataset(workplace, ROWS), run="forgotten", mode="submit", item_timeout=0.1, gates=gates)
+    evaluated(plan)
+    told: list[str] = []
+    monkeypatch.setattr("flows.events.emit_event", lambda event, **_: told.append(event))
+    with Ledger(store_url()) as ledger:
+        forgotten = min(ledger.open_tickets("forgotten"), key=lambda ticket: ticket.seq).eval_id
+    ask = EvalClient.get_result
+
+    async def get_result(client: EvalClient, eval_id: str) -> Any:
+        while eval_id != forgotten:
+            if not isinstance(answer := await ask(client, eval_id), Pending):
+                return answer
+            await asyncio.sleep(0.01)
+        return Pending()
+
+    monkeypatch.setattr(EvalClient, "get_result", get_result)
+    assert collect(return_state=True).is_failed()
+    assert (told, summary("forgotten")["items"]["pending"]) == (["fieval.run.completed", "fieval.gate.failed"], 1)
+
+    told.clear()
+    again = collect(return_state=True)
+    assert (again.is_completed(), again.message) == (True, "run forgotten: nothing new, 1 pending")
+    capfd.readouterr()
+    assert collect_command(["forgotten"]) == summary("forgotten")["exit_code"] == 1
+    shown = capfd.readouterr()
+    assert "forgotten/report.html" in shown.out
+    assert "nothing new, 1 pending" in shown.err
+    assert told == []
+
+    monkeypatch.setattr(EvalClient, "get_result", ask)
+    collect(return_state=True)
+    assert told == ["fieval.run.completed", "fieval.gate.failed"]
+    assert summary("forgotten")["items"]["pending"] == 0
+
+
+def test_a_deployments_collector_holds_no_worker_while_the_platform_thinks(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fieval_tasks.client import EvalClient
+    from fieval_tasks.items import Pending
+    from flows.collect import collect
+
+    for run in ("slow", "quick"):
+        evaluated(
+            plan_of(
+                dataset=dataset(workplace, ROWS),
+                run=run,
+                mode="submit",
+                checks=({"template": "completeness"},),
+                mapping={"output": "a", "input": "q"},
+            )
+        )
+    told: list[str] = []
+    monkeypatch.setattr("flows.events.emit_event", lambda event, **_: told.append(event))
+    monkeypatch.setattr("flows.collect.deployment", SimpleNamespace(id="of a deployment"))
+    monkeypatch.setattr("flows.collect.QUIET", 1.0)
+    with Ledger(store_url()) as ledger:
+        slow = {ticket.eval_id for ticket in ledger.open_tickets("slow")}
+    ask = EvalClient.get_result
+
+    async def get_result(client: EvalClient, eval_id: str) -> Any:
+        return Pending() if eval_id in slow else await ask(client, eval_id)
+
+    monkeypatch.setattr(EvalClient, "get_result", get_result)
+    state = collect(return_state=True)
+    assert state.is_completed()
+    waiting = f"run slow: {len(slow)} of {len(slow)} items still wait for their verdicts"
+    assert set(str(state.message).split("; ")) == {waiting, f"run quick: {len(slow)} of {len(slow)} items scored"}
+    assert told == ["fieval.run.completed"]
+
+    slow.clear()
+    assert "items scored" in str(collect(return_state=True).message)
+    assert summary("slow")["items"]["pending"] == 0
+
+
+def test_a_report_that_can_not_be_written_keeps_no_other_run_waiting_and_is_tried_again(workplace: Path) -> None:
+    from flows.collect import collect
+
+    rows = dataset(workplace, ROWS)
+    for run, output in (("broken", "taken"), ("sound", None)):
+        assert evaluated(plan_of(dataset=rows, run=run, mode="submit", output=output)).is_completed()
+    (workplace / "taken").rename(workplace / "away")
+    (workplace / "taken").touch()
+    for _ in range(2):
+        state = collect(return_state=True)
+        assert state.is_failed()
+        assert "the files of run broken can't be written to taken" in state.message
+        assert summary("sound")["items"]["scored"] == 6
+    (workplace / "taken").unlink()
+    assert collect(return_state=True).message == "run broken: 6 of 6 items scored"
+    assert (workplace / "taken" / "report.html").is_file()
+    assert collect(return_state=True).message == "no run waits for anything"
+
+
+def test_a_run_that_was_cut_off_between_its_last_verdict_and_its_report_is_concluded(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows.collect import collect
+
+    def killed(*_: Any) -> None:
+        raise RuntimeError("as if the process were gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("fieval_tasks.conclusion.write_results", killed)
+        assert evaluated(plan_of(dataset=dataset(workplace, ROWS), run="cut")).is_failed()
+    told: list[str] = []
+    monkeypatch.setattr("flows.events.emit_event", lambda event, **_: told.append(event))
+    state = collect(return_state=True)
+    assert (state.is_completed(), state.message) == (True, "run cut: 6 of 6 items scored")
+    assert (summary("cut")["exit_code"], told) == (0, ["fieval.run.completed"])
+
+
+def test_a_fault_of_ours_in_one_run_keeps_no_other_from_its_verdicts(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prefect.states import Completed
+
+    import flows.collect
+
+    def collect_run(name: str, *_: Any, **options: Any) -> Any:
+        return Completed(message="b is done") if name == "b" else {}[name]
+
+    monkeypatch.setattr(flows.collect, "runs_to_collect", lambda _: ["a", "b"])
+    monkeypatch.setattr(flows.collect, "collect_run", collect_run)
+    state = flows.collect.collect(return_state=True)
+    assert state.is_failed()
+    assert state.message == "run a: KeyError: 'a'; run b: b is done"
+
+
 def test_a_collector_that_is_cancelled_goes_on_to_no_other_run(workplace: Path) -> None:
     from prefect.states import Cancelled, Completed
 
@@ -34,7 +176,7 @@ def test_a_collector_that_is_cancelled_goes_on_to_no_other_run(workplace: Path) 
 
     asked: list[str] = []
 
-    def collect_run(name: str, _: str | None) -> Any:
+    def collect_run(name: str, *_: Any, **options: Any) -> Any:
         asked.append(name)
         return Cancelled(message="interrupted") if name == "b" else Completed()
 

@@ -11,14 +11,15 @@ from typing import Any
 
 import pytest
 
+from fieval_tasks import claims
 from fieval_tasks.conclusion import Ended, Outcome, conclude
 from fieval_tasks.connections import Connection
-from fieval_tasks.errors import ExitCode, KeysRefused
+from fieval_tasks.errors import ExitCode, KeysRefused, RunStopped
 from fieval_tasks.items import Item, Scored, Ticket
 from fieval_tasks.plan import EvaluationPlan
 from fieval_tasks.preparation import Prepared
 from fieval_tasks.report.table import table
-from fieval_tasks.store import CheckRecord, Counted, Decided, Ledger, ReplyLost, Run, Sending, Submitted
+from fieval_tasks.store import CheckRecord, Counted, Decided, Ledger, ReplyLost, Run, Sending, Submitted, owner_name
 
 NOON = datetime(2026, 8, 1, 12, tzinfo=timezone.utc)
 CHECK = CheckRecord("tone", "tone", "turing_flash", {}, "Pass/Fail", {"output": "answer"})
@@ -71,7 +72,6 @@ def test_a_conclusion_that_changes_nothing_shows_nothing(prepared: Prepared) -> 
         prepared.ledger.apply("mine", [Counted(polls=polls)])
         assert "amended" not in table(concluded(prepared).report)
     assert summary(prepared)["amendments"] == []
-    assert len(prepared.ledger.conclusions("mine")) == 2
 
 
 def test_a_run_cut_off_before_any_report_has_no_amendment(prepared: Prepared) -> None:
@@ -83,10 +83,50 @@ def test_a_run_cut_off_before_any_report_has_no_amendment(prepared: Prepared) ->
 
 
 def test_a_report_that_was_not_written_is_not_counted_as_one(prepared: Prepared) -> None:
-    prepared.folder.parent.joinpath("out").write_text("in the way of the folder")
-    with pytest.raises(OSError, match="out"):
+    prepared.folder.write_text("in the way of the folder")
+    with pytest.raises(RunStopped, match=r"can't be written to .*out .*--resume mine .*--output DIR"):
         concluded(prepared)
     assert prepared.ledger.conclusions("mine") == []
+
+
+@pytest.mark.parametrize("written", ["write_results", "write_report"])
+def test_a_run_whose_files_are_not_all_written_has_no_exit_code(
+    prepared: Prepared, written: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    decide(prepared, True, True, True)
+    prepared.ledger.started("mine", flow_run_id=None)
+    monkeypatch.setattr(f"fieval_tasks.conclusion.{written}", full)
+    with pytest.raises(RunStopped, match="No space left"):
+        concluded(prepared)
+    assert [run.run_id for run in prepared.ledger.unconcluded()] == ["mine"]
+
+
+def test_a_run_is_somebodys_while_its_files_are_written_and_nobodys_after(
+    prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    monkeypatch.setattr("fieval_tasks.conclusion.write_results", lambda *_: seen.append(prepared.worked_on_by_others()))
+    concluded(prepared)
+    assert seen == [claims.described(owner_name())]
+    assert prepared.worked_on_by_others() is None
+
+
+def test_a_conclusion_is_news_where_figures_or_exit_code_differ_from_the_last(prepared: Prepared) -> None:
+    keys = Ended(KeysRefused("no keys"))
+
+    def is_news(ended: Ended = Ended()) -> bool:  # noqa: B008 - frozen
+        before = len(prepared.ledger.conclusions("mine"))
+        outcome = conclude(prepared, ended, seconds=1.0)
+        assert len(prepared.ledger.conclusions("mine")) == before + outcome.is_news
+        return outcome.is_news
+
+    assert [is_news(), is_news()] == [True, False]
+    decide(prepared, True)
+    assert [is_news(), is_news()] == [True, False]
+    assert [is_news(keys), is_news(keys), is_news(), is_news()] == [True, True, True, False]
 
 
 def test_what_came_up_on_the_way_is_told_by_the_report_of_that_time(prepared: Prepared) -> None:
