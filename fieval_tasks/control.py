@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -13,6 +15,8 @@ from fieval_tasks.refusals import sentences
 
 VARIABLE = "fieval_control"
 """The Prefect variable that holds it: a JSON object, run name -> settings."""
+LARGEST = 5_000
+"""Bytes of JSON that Prefect takes in a variable."""
 
 
 class Control(BaseModel):
@@ -26,6 +30,8 @@ class Control(BaseModel):
     """Requests at most, such as 20/s or 600/min."""
     concurrency: int | None = Field(default=None, ge=1, le=1000)
     """Requests in flight at most."""
+    at: datetime | None = Field(default=None, exclude=True, repr=False)
+    """When the command wrote it."""
 
     @property
     def requests_a_second(self) -> float | None:
@@ -37,9 +43,31 @@ def control_of(run_id: str, variable: Any) -> Control:
     if variable is None:
         return Control()
     if not isinstance(variable, Mapping):
-        raise PlanError(f"the variable {VARIABLE} is no JSON object: write {{{run_id!r}: {{'paused': true}}}}")
+        example = json.dumps({run_id: {"paused": True}})
+        raise PlanError(f"the variable {VARIABLE} is no JSON object: write {example}")
     try:
         return Control.model_validate(variable.get(run_id) or {})
     except ValidationError as error:
         told = "; ".join(sentences(error, Control))
         raise PlanError(f"the variable {VARIABLE} can't be read for run {run_id} ({told})") from None
+
+
+def steered(run_id: str, wanted: Control, variable: Mapping[str, Any], at: datetime) -> dict[str, Any]:
+    """The variable once it says this of a run, beside what it says of others: of as many as fit into it."""
+    told = wanted.model_dump(exclude_defaults=True)
+    mine = {run_id: told | {"at": at.isoformat(timespec="seconds")}} if told else {}
+    others = {name: said for name, said in variable.items() if name != run_id}
+    for name in sorted(others, key=lambda name: _keep_longer(others[name])):
+        if _size(others | mine) <= LARGEST:
+            break
+        del others[name]
+    return others | mine
+
+
+def _keep_longer(said: Any) -> tuple[bool, str]:
+    """Most settings are of runs that have ended, the oldest above all; a pause that is forgotten would cost money."""
+    return (said.get("paused") is True, str(said.get("at", ""))) if isinstance(said, Mapping) else (False, "")
+
+
+def _size(variable: Mapping[str, Any]) -> int:
+    return len(json.dumps(variable, ensure_ascii=False, separators=(",", ":")).encode())

@@ -118,6 +118,7 @@ class Engine:
             may_have_tiers and mode is not Mode.SUBMIT
         )  # else the news that a quota waits for never comes
         self._first_quota = AT_FIRST if may_hear_of_tiers else inf
+        self._paused = False
         self._expected_chunks = 0
         self._resending = 0
         self._stopped: FievalError | None = None
@@ -273,6 +274,7 @@ class Engine:
         self._soon(self._do_as_told, wanted)
 
     def _do_as_told(self, wanted: Control) -> None:
+        self._paused = wanted.paused
         self._submitter.pause(wanted.paused)
         self._pace.bound(
             concurrency=wanted.concurrency or self._concurrency,
@@ -317,6 +319,7 @@ class Engine:
             scored=counts[State.SCORED],
             failed=counts[State.FAILED],
             waiting=counts[State.SUBMITTED],
+            paused=self._paused,
         )
 
     def _until_done(self, work: Coroutine[Any, Any, T], show: Callable[[Progress], None] | None = None) -> T:

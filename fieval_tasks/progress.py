@@ -14,6 +14,8 @@ class Progress:
     failed: int
     waiting: int
     """Submitted, and no verdict yet."""
+    paused: bool = False
+    """Somebody had it submit nothing."""
 
     @property
     def settled(self) -> int:

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bars
 
 from fieval_tasks.conclusion import Outcome
+from fieval_tasks.control import VARIABLE
 from fieval_tasks.progress import Progress
 from fieval_tasks.report.text import clean
 
@@ -57,6 +58,10 @@ class Terminal:
         self.outcomes.append(outcome)
 
 
+def _paused(progress: Progress) -> str:
+    return f", paused by the variable {VARIABLE}" if progress.paused else ""
+
+
 class Bar(Terminal):
     """A progress bar with counts and the time left."""
 
@@ -68,7 +73,7 @@ class Bar(Terminal):
     def show(self, progress: Progress) -> None:
         waiting = f", {progress.waiting:,} waiting" if progress.waiting else ""
         failed = f", {progress.failed:,} failed" if progress.failed else ""
-        words = f"{progress.scored:,} scored{failed}{waiting}"
+        words = f"{progress.scored:,} scored{failed}{waiting}{_paused(progress)}"
         self._bars.update(self._task, description=words, total=progress.total, completed=progress.settled)
 
 
@@ -89,7 +94,7 @@ class Lines(Terminal):
         self._last, self._next = progress, monotonic() + LINE_EVERY
         failed = f", {progress.failed:,} failed" if progress.failed else ""
         print(
-            f"{progress.settled:,} of {progress.total:,} settled{failed}, {progress.waiting:,} waiting "
+            f"{progress.settled:,} of {progress.total:,} settled{failed}, {progress.waiting:,} waiting{_paused(progress)} "
             f"({monotonic() - self._started:.0f} s)",
             file=self._stream,
             flush=True,

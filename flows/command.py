@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+import httpx
 from pydantic import ValidationError
 
 from fieval_tasks.control import Control
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 PATIENCE = 1.7
 """Seconds after Ctrl-C in which a run may end in order; then the process ends. The ledger has all that is known."""
+StopWork = Callable[[FievalError], bool]
+"""Stops what this process works on. False where it works on nothing."""
 
 
 def evaluate_command(arguments: Sequence[str] | None = None) -> int:
@@ -144,13 +147,15 @@ def _fan_out(options: argparse.Namespace) -> int:
             "--base-url: shards take none; set FI_BASE_URL where their workers run, or name a block of keys"
         )
     with _prefect_api():
+        from flows.fan_out import stop_teams
+
         _require_limit(plan)
         with prepared(plan, processes=options.shards) as run:
             _require_limit(run.plan)
             _describe(run)
             begun = plan.model_copy(update={"resume": run.run.run_id})
             again = run.resume_command
-    return _shown(again, lambda: _run_fan_out(begun, options))
+    return _shown(again, lambda: _run_fan_out(begun, options), stop_work=stop_teams)
 
 
 def _run_fan_out(plan: EvaluationPlan, options: argparse.Namespace) -> State[Any]:
@@ -200,7 +205,9 @@ def _control(options: argparse.Namespace) -> int:
     except ValidationError as error:
         raise PlanError(*(spelled(line, Control, option_name) for line in sentences(error, Control))) from None
     told = wanted.model_dump(exclude_defaults=True)
-    say(f"run {options.run}: {json.dumps(told) if told else 'as its plan says'}; it listens every few seconds")
+    say(
+        f"run {options.run}: {json.dumps(told) if told else 'as its plan says'}; a run of that name listens every few seconds"
+    )
     return ExitCode.OK
 
 
@@ -210,12 +217,14 @@ CONTROLS = ("paused", "rate", "concurrency")
 # -- a run in the terminal -----------------------------------------------------------------------------------------
 
 
-def _shown(resume_command: str, run: Callable[[], State[Any]]) -> int:
+def _shown(resume_command: str, run: Callable[[], State[Any]], *, stop_work: StopWork = stop_all) -> int:
     """Run with the display and the signals of a terminal; then say what it came to."""
-    with _interruptible(resume_command) as signalled, shown() as screen:
+    with _interruptible(resume_command, stop_work) as signalled, shown() as screen:
         token = display.set(screen)
         try:
             state = run()
+        except httpx.HTTPError as error:
+            state = _without_prefect(error, resume_command)
         finally:
             display.reset(token)
     if state.is_cancelled():
@@ -233,8 +242,16 @@ def _shown(resume_command: str, run: Callable[[], State[Any]]) -> int:
     return worst or (ExitCode.OK if state.is_completed() else ExitCode.STOPPED)
 
 
+def _without_prefect(error: httpx.HTTPError, resume_command: str) -> State[Any]:
+    """Of a run that Prefect could not be told the end of."""
+    from prefect.states import Crashed
+
+    state: State[Any] = Crashed(message=f"the Prefect API can't be asked ({error}); to carry on: {resume_command}")
+    return state
+
+
 @contextmanager
-def _interruptible(resume_command: str) -> Iterator[threading.Event]:
+def _interruptible(resume_command: str, stop_work: StopWork) -> Iterator[threading.Event]:
     """Ctrl-C stops the run in order, and within PATIENCE in any case. Yields what is set when it comes."""
     signalled = threading.Event()
     signals = (signal.SIGINT, signal.SIGTERM)
@@ -248,7 +265,7 @@ def _interruptible(resume_command: str) -> Iterator[threading.Event]:
         watchdog = threading.Timer(PATIENCE, os._exit, [int(ExitCode.INTERRUPTED)])
         watchdog.daemon = True
         watchdog.start()
-        if not stop_all(Interrupted("interrupted")):
+        if not stop_work(Interrupted("interrupted")):
             raise SystemExit(ExitCode.INTERRUPTED)
 
     for number in signals:

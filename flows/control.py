@@ -9,11 +9,12 @@ if __name__ == "__main__":
 
     sys.exit(control_command())
 
+from datetime import datetime, timezone
 from typing import Any
 
 from prefect.variables import Variable
 
-from fieval_tasks.control import VARIABLE, Control, control_of
+from fieval_tasks.control import VARIABLE, Control, control_of, steered
 
 
 def steer(run_id: str, changes: dict[str, Any]) -> Control:
@@ -21,7 +22,6 @@ def steer(run_id: str, changes: dict[str, Any]) -> Control:
     variable: Any = Variable.get(VARIABLE, default=None)
     wanted = control_of(run_id, variable).model_copy(update=changes)
     wanted = Control.model_validate(wanted.model_dump())
-    others = {name: told for name, told in (variable or {}).items() if name != run_id}
-    mine = {run_id: wanted.model_dump(exclude_defaults=True)} if wanted != Control() else {}
-    Variable.set(VARIABLE, others | mine, overwrite=True)
+    told: Any = steered(run_id, wanted, variable or {}, datetime.now(timezone.utc))
+    Variable.set(VARIABLE, told, overwrite=True)
     return wanted

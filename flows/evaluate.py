@@ -12,6 +12,7 @@ if __name__ == "__main__":  # first of all: the command starts a Prefect server,
 from time import monotonic
 
 from prefect import State, flow, get_run_logger, unmapped
+from prefect.exceptions import TerminationSignal
 from prefect.futures import PrefectFutureList, wait
 from prefect.runtime import deployment, flow_run
 from prefect.states import Cancelled, Completed, Failed
@@ -73,14 +74,25 @@ def may_begin(plan: EvaluationPlan) -> None:
     """Raises PlanError for what only Prefect can tell."""
     if plan.base_url and deployment.id:  # or whoever may edit its parameters could have the keys sent anywhere
         raise PlanError("plan.base_url: a deployment takes none; set FI_BASE_URL for its worker, or use a block")
+    require_dataset(plan)
     require_limit(plan)
+
+
+def require_dataset(plan: EvaluationPlan) -> None:
+    """Raises PlanError where nobody would ever type the rows in."""
+    if plan.dataset == "-" and deployment.id and not plan.resume:
+        raise PlanError("plan.dataset: - is for a terminal; give a deployment the path or the URL of a file")
 
 
 def work_on(run: Prepared) -> State[None]:
     """Take a prepared run as far as it goes, and publish what it came to."""
     began = monotonic()
     run.ledger.started(run.run.run_id, flow_run_id=flow_run.id)
-    ended = submit_and_wait(run)
+    try:
+        ended = submit_and_wait(run)
+    except TerminationSignal:  # a worker's way to cancel; the state is Prefect's to set
+        cancelled(run, seconds=monotonic() - began)
+        raise
     if isinstance(ended.stopped, Interrupted):
         return cancelled(run, seconds=monotonic() - began)
     return published(run, conclude(run, ended, seconds=monotonic() - began))
@@ -90,6 +102,7 @@ def submit_and_wait(run: Prepared) -> Ended:
     """Submit every chunk while the polling subflow waits for the verdicts, until all is done or something stops it."""
     with run.engine() as engine:
         try:
+            Watch(engine).look(at_once=True)  # a run that is to be paused buys nothing first
             work_once(engine, run.plan.mode)
             while engine.wait_for_others(display.get().show):
                 work_once(engine, run.plan.mode)

@@ -9,15 +9,18 @@ if __name__ == "__main__":
 
     sys.exit(fan_out_command())
 
-from collections.abc import Iterator
-from time import monotonic, sleep
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from time import monotonic
 from types import TracebackType
 from typing import Annotated, Any
 from uuid import UUID
 
+import httpx
 from prefect import State, flow, get_run_logger
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, FlowRunFilterIdempotencyKey
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 from prefect.futures import PrefectFuture
@@ -37,11 +40,11 @@ from fieval_tasks.preparation import Prepared, prepared
 from fieval_tasks.progress import Progress
 from fieval_tasks.report.artifacts import progress_started, progress_updated
 from fieval_tasks.tasks import submit_rest
-from flows.evaluate import cancelled, finish, published, run_name, start_submitting
+from flows.evaluate import cancelled, finish, published, require_dataset, run_name, start_submitting
 from flows.parameters import plan_given
 from flows.poll import poll_evaluations
 from flows.shared import require_limit
-from flows.watching import Rhythm
+from flows.watching import Line, Rhythm, Watch, at_once, is_cancelled
 
 BEGIN_WITHIN = 600.0
 """Seconds in which a worker has to take up the first shard."""
@@ -74,6 +77,8 @@ def fan_out(
 
     Args:
         plan: What is evaluated, and how. Left as it is, it evaluates the bundled sample on the local evaluator.
+        shards: Flow runs that share the work, from 1 to 100.
+        deployment: Of the flow evaluate-shard, FLOW/DEPLOYMENT: what the shards are flow runs of.
         credentials: A saved block of keys. None: by the plan's connection.
     """
     try:
@@ -94,6 +99,7 @@ def may_be_shared_out(plan: EvaluationPlan, shards: int) -> None:
         raise PlanError(f"shards: {shards} is not a number from 1 to {MOST_SHARDS}")
     if plan.base_url:  # whoever may edit a deployment's parameters could have the keys sent anywhere
         raise PlanError("plan.base_url: shards take none; set FI_BASE_URL where their workers run, or use a block")
+    require_dataset(plan)
     require_limit(plan)
 
 
@@ -109,8 +115,11 @@ def shared_out(run: Prepared, shards: int, deployment: str) -> State[None]:
 
 def worked_on(run: Prepared, shards: int, deployment: str) -> Ended:
     """How it ended that shards worked on the run."""
-    with Team(shard_plan(run), shards, deployment) as team:
-        return follow(run, team)
+    try:
+        with Team(shard_plan(run), shards, deployment) as team:
+            return follow(run, team)
+    except RunStopped as error:  # before all its shards were started
+        return Ended(error)
 
 
 def shard_plan(run: Prepared) -> dict[str, Any]:
@@ -154,8 +163,8 @@ def rounds(run: Prepared, team: Team) -> Iterator[None]:
         is_done = not run.ledger.unfinished_chunks(run.run.run_id)
         if now - last_sign > (LAST_WORDS if is_done else QUIET):
             return
-        sleep(LOOK)
-        team.look(at_once=is_done)
+        team.wait(LOOK)
+        team.look(soon=is_done)
 
 
 class Shown:
@@ -176,7 +185,8 @@ class Shown:
         )
         display.get().show(progress)
         if last or self._rhythm.due():
-            progress_updated(self._artifact, progress.fraction)
+            with at_once():
+                progress_updated(self._artifact, progress.fraction)
 
 
 class Team:
@@ -190,10 +200,24 @@ class Team:
         """Of each shard, when it was last looked at."""
         self._own = UUID(str(flow_run.id))
         self._rhythm = Rhythm()
+        self._line = Line()
+        self._reasons: SimpleQueue[FievalError] = SimpleQueue()  # the one kind that a signal handler may put into
 
     def __enter__(self) -> Team:
+        _teams.append(self)
+        try:
+            self._start()
+        except BaseException:
+            _teams.remove(self)
+            self._find_unheard_of()
+            self.cancel()
+            raise
+        return self
+
+    def _start(self) -> None:
         try:
             for number in range(1, self._shards + 1):
+                self.wait(0)
                 started = self._started(number)
                 self._states[started.id] = started.state
         except ObjectNotFound as error:
@@ -201,49 +225,80 @@ class Team:
                 f"there is no deployment {self.deployment!r} of the flow evaluate-shard: `python -m deployments setup` "
                 f"makes {SHARD_DEPLOYMENT}; --deployment names another"
             ) from error
-        return self
+        except httpx.HTTPError as error:
+            raise RunStopped(
+                f"shard {number} of {self._shards} could not be started: the Prefect API can't be asked "
+                f"({str(error) or type(error).__name__})"
+            ) from error
 
     def _started(self, number: int) -> Any:
         return run_deployment(
             self.deployment,
             parameters={"plan": self._plan, "shard": number, "of": self._shards},
             timeout=0,
-            idempotency_key=f"{self._own}-{flow_run.run_count}-{number}",
+            idempotency_key=self._key(number),
         )
+
+    def _key(self, number: int) -> str:
+        return f"{self._own}-{flow_run.run_count}-{number}"
+
+    def _find_unheard_of(self) -> None:
+        """The shard that was started and whose answer was lost, if there is one."""
+        keys = [self._key(number) for number in range(1, self._shards + 1)]
+        wanted = FlowRunFilter(idempotency_key=FlowRunFilterIdempotencyKey(any_=keys))
+        with suppress(httpx.HTTPError), get_client(sync_client=True) as client:
+            self._states |= {run.id: run.state for run in client.read_flow_runs(flow_run_filter=wanted) if run.state}
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        _teams.remove(self)
         if error is not None:
             return self.cancel()
-        for shard, state in self._states.items():
-            if state.is_running():
-                self._set(shard, Crashed(message="nothing was heard of it any more; the other shards carried on"))
-            elif not state.is_final() and not state.is_cancelling():
-                self._set(shard, Cancelling(message="the run was over before a worker took it up"))
+        lost: State[Any] = Crashed(message="nothing was heard of it any more; the other shards carried on")
+        late: State[Any] = Cancelling(message="the run was over before a worker took it up")
+        left = {shard: state for shard, state in self._states.items() if not state.is_final()}
+        self._set({n: lost if state.is_running() else late for n, state in left.items() if not state.is_cancelling()})
 
     def cancel(self) -> None:
         """Have the shards end soon; what they know is in the ledger."""
-        for shard, state in list(self._states.items()):
-            if not state.is_final():
-                self._states[shard] = self._set(shard, Cancelling(message="the run that it belongs to was stopped"))
+        stopped: State[Any] = Cancelling(message="the run that it belongs to was stopped")
+        self._set({shard: stopped for shard, state in self._states.items() if not state.is_final()})
 
-    def _set(self, shard: UUID, state: State[Any]) -> State[Any]:
-        with get_client(sync_client=True) as client:
-            client.set_flow_run_state(shard, state, force=state.is_crashed())
-        return state
+    def _set(self, wanted: Mapping[UUID, State[Any]]) -> None:
+        """Tell Prefect. Where it is away for longer than its client tries, nobody is told any more."""
+        try:
+            with get_client(sync_client=True) as client:
+                for shard, state in wanted.items():
+                    with suppress(ObjectNotFound):  # somebody has deleted it
+                        client.set_flow_run_state(shard, state, force=state.is_crashed())
+                    self._states[shard] = state
+        except httpx.HTTPError as error:
+            get_run_logger().warning(
+                "not every shard could be told to end (%s): cancel in Prefect those of %s that still run",
+                str(error) or type(error).__name__, self.deployment,
+            )  # fmt: skip
 
-    def look(self, *, at_once: bool = False) -> None:
+    def stop(self, reason: FievalError) -> None:
+        """Have whoever waits raise this soon; from any thread, and from a signal handler."""
+        self._reasons.put(reason)
+
+    def wait(self, seconds: float) -> None:
+        """Raises what stops the team meanwhile."""
+        with suppress(Empty):
+            raise self._reasons.get(timeout=seconds)
+
+    def look(self, *, soon: bool = False) -> None:
         """Ask Prefect, now and then, how the shards are. Raises Interrupted once the run is to be cancelled."""
-        if not self._rhythm.due() and not at_once:
+        if not self._rhythm.due() and not soon:
             return
         wanted = FlowRunFilter(id=FlowRunFilterId(any_=[self._own, *self._states]))
-        with get_client(sync_client=True) as client:
+        with self._line.open() as client:
             found = {run.id: run.state for run in client.read_flow_runs(flow_run_filter=wanted) if run.state}
-        own = found.pop(self._own)
-        self._states.update(found)
-        if own.is_cancelling() or own.is_cancelled():
-            raise Interrupted("cancelled in Prefect")
+            own = found.pop(self._own)
+            self._states.update(found)
+            if is_cancelled(own):
+                raise Interrupted("cancelled in Prefect")
 
     @property
     def has_begun(self) -> bool:
@@ -276,6 +331,16 @@ class Team:
         return sum(state.is_crashed() or state.is_running() for state in self._states.values())
 
 
+_teams: list[Team] = []
+
+
+def stop_teams(reason: FievalError) -> bool:
+    """Stop every run that this process shares out. False where there is none."""
+    for team in _teams:
+        team.stop(reason)
+    return bool(_teams)
+
+
 # -- a shard -----------------------------------------------------------------------------------------------------------
 
 
@@ -288,7 +353,13 @@ class Team:
 def evaluate_shard(
     plan: EvaluationPlan, shard: Annotated[int, Field(ge=1)], of: Annotated[int, Field(ge=1, le=MOST_SHARDS)]
 ) -> State[None]:
-    """Work on a run that others work on too: first on its own part, then on what nobody does. It concludes nothing."""
+    """Work on a run that others work on too: first on its own part, then on what nobody does. It concludes nothing.
+
+    Args:
+        plan: The run, as fan-out names it.
+        shard: Which of the shards this is, from 1.
+        of: How many there are.
+    """
     if plan.resume is None:
         return Failed(message="a shard works on a run that fan-out began, and plan.resume names none")
     try:
@@ -307,6 +378,7 @@ def work_together(run: Prepared, share: Share) -> Ended:
     """Work on the run until nobody works on it any more, or something stops it."""
     with run.engine(share=share) as engine:
         try:
+            Watch(engine).look(at_once=True)
             work_round(engine, run.plan.mode)
             while engine.wait_for_others(display.get().show):
                 work_round(engine, run.plan.mode)

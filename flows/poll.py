@@ -2,36 +2,52 @@
 
 from __future__ import annotations
 
-from prefect import flow, get_run_logger, tags
+from typing import Any
+
+import httpx
+from prefect import State, flow, get_run_logger, tags
+from prefect.states import Cancelled
 
 from fieval_tasks.display import display
 from fieval_tasks.engine import Engine, current
-from fieval_tasks.errors import RunStopped
+from fieval_tasks.errors import Interrupted, RunStopped
 from fieval_tasks.progress import Progress
 from fieval_tasks.report.artifacts import progress_started, progress_updated
-from flows.watching import Rhythm, Watch
+from flows.watching import Rhythm, Watch, at_once
 
 TAG = "fieval"
 """Of every flow run of ours: the automation that finds dead ones goes by it."""
 
 
 def poll_evaluations(run_id: str) -> int:
-    """Ask for each open ticket until it has its verdict; how many are left pending at their time limit."""
-    with tags(TAG):  # a subflow does not get its parent's
-        return polling(run_id)
+    """Ask for each open ticket until it has its verdict; how many are left pending at their time limit.
+
+    Raises what stops the run.
+    """
+    try:
+        with tags(TAG):  # a subflow does not get its parent's
+            ended: State[Any] = polling(run_id, return_state=True)
+    except httpx.HTTPError as error:  # Prefect's own, at the subflow's begin or end
+        raise RunStopped(f"the Prefect API can't be asked ({error})") from error
+    if ended.is_cancelled():
+        raise Interrupted(str(ended.message))
+    return int(ended.result())
 
 
 @flow(name="poll-evaluations", flow_run_name="poll-{run_id}", persist_result=False, validate_parameters=False)
-def polling(run_id: str) -> int:
-    """The subflow itself."""
+def polling(run_id: str) -> int | State[Any]:
+    """The subflow itself: Cancelled where somebody stopped the run, as the run's own flow is."""
     engine = current(run_id)
     if engine is None:
         raise RunStopped(f"run {run_id} is not worked on in this process: use python -m flows.collect {run_id}")
     shown = Shown(engine)
-    left = engine.settle(shown.update)
+    try:
+        left = engine.settle(shown.update)
+    except Interrupted as error:
+        return Cancelled(message=str(error))
     shown.finish()
     if left:
-        get_run_logger().warning("%d evaluations are still pending after their time", left)
+        get_run_logger().warning("%d evaluations are still pending", left)
     return left
 
 
@@ -49,7 +65,8 @@ class Shown:
         self._display.show(progress)
         self._watch.look()
         if self._rhythm.due():
-            progress_updated(self._artifact, progress.fraction)
+            with at_once():
+                progress_updated(self._artifact, progress.fraction)
 
     def finish(self) -> None:
         self._display.show(self._engine.progress)

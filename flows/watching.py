@@ -5,14 +5,18 @@ Where no worker stands behind a run, nobody else would notice a cancel.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from time import monotonic
 from typing import Any
 from uuid import UUID
 
+import httpx
 from prefect import State, get_run_logger
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.runtime import flow_run
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from fieval_tasks.control import VARIABLE, Control, control_of
 from fieval_tasks.engine import Engine
@@ -39,6 +43,34 @@ class Rhythm:
         return True
 
 
+def at_once() -> AbstractContextManager[Any]:
+    """Around calls that are made again soon: where Prefect is away they fail now, not after a minute of its client's own
+    attempts, in which the flow would do nothing else."""
+    return temporary_settings(updates={PREFECT_CLIENT_MAX_RETRIES: 0})
+
+
+class Line:
+    """To Prefect's API, which may be away: then nothing is seen at this look, and the next one tries again."""
+
+    def __init__(self) -> None:
+        self._is_away = False
+
+    @contextmanager
+    def open(self) -> Iterator[SyncPrefectClient]:
+        try:
+            with at_once(), get_client(sync_client=True) as client:
+                yield client
+        except httpx.HTTPError as error:
+            if not self._is_away:
+                get_run_logger().warning(
+                    "the Prefect API can't be asked (%s); the run goes on, and asks again",
+                    str(error) or type(error).__name__,
+                )
+            self._is_away = True
+        else:
+            self._is_away = False
+
+
 class Watch:
     """Stops an engine once its flow run is to be cancelled, and has it do as the variable says."""
 
@@ -47,19 +79,20 @@ class Watch:
         ours = [UUID(i) for i in (flow_run.id, flow_run.parent_flow_run_id) if i]
         self._wanted = FlowRunFilter(id=FlowRunFilterId(any_=ours))
         self._rhythm = Rhythm()
+        self._line = Line()
         self._control = Control()
         self._complaint: str | None = None
 
-    def look(self) -> None:
+    def look(self, *, at_once: bool = False) -> None:
         """Ask Prefect, now and then, by two calls."""
-        if not self._rhythm.due():
+        if not self._rhythm.due() and not at_once:
             return
-        with get_client(sync_client=True) as client:
+        with self._line.open() as client:
             states = [run.state for run in client.read_flow_runs(flow_run_filter=self._wanted)]
             if any(state and is_cancelled(state) for state in states):
                 self._engine.stop(Interrupted("cancelled in Prefect"))
             variable = client.read_variable_by_name(VARIABLE)
-        self._do_as_told(None if variable is None else variable.value)
+            self._do_as_told(None if variable is None else variable.value)
 
     def _do_as_told(self, variable: object) -> None:
         try:

@@ -319,8 +319,8 @@ def test_a_cancel_from_prefect_stops_the_run_and_it_can_be_resumed(evaluator: Ev
 
 
 def test_a_run_is_paused_and_quickened_while_it_is_at_work(evaluator: Evaluator, prefect_api: str) -> None:
-    many("steered", 300)
-    command = [sys.executable, "-m", "flows.evaluate", *COMPLETENESS, "--run", "steered", "--rate", "10/s"]
+    many("steered", 1_000)  # over three minutes at its first pace: no command takes so long to start
+    command = [sys.executable, "-m", "flows.evaluate", *COMPLETENESS, "--run", "steered", "--rate", "5/s"]
     quiet = {"stderr": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
     process = subprocess.Popen(command, env=os.environ | evaluator.environment, **quiet)
 
@@ -330,11 +330,11 @@ def test_a_run_is_paused_and_quickened_while_it_is_at_work(evaluator: Evaluator,
     wait_until(lambda: sent() >= 10)
     assert run("flows.control", "steered", "--pause").returncode == 0
     wait_until(lambda: is_still(sent))
-    assert sent() < 300
+    assert sent() < 1_000
     told = run("flows.control", "steered", "--go", "--rate", "1000/s")
     assert (told.returncode, "1000/s" in told.stderr) == (0, True)
     assert process.wait(timeout=60) == 0
-    assert (summary("steered")["items"]["scored"], sent()) == (300, 300)
+    assert (summary("steered")["items"]["scored"], sent()) == (1_000, 1_000)
 
 
 def is_still(count: Callable[[], int], *, seconds: float = 2.0) -> bool:

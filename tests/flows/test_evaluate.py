@@ -113,6 +113,13 @@ def test_the_run_has_its_artifacts_and_its_polling_subflow(workplace: Path) -> N
     assert runs["poll-seen"].tags == ["fieval"], "by which the automation would find it dead"
 
 
+def test_a_deployment_waits_for_nobody_to_type_its_rows(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT__RUNTIME__DEPLOYMENT__ID", "a-deployment")
+    state = evaluated(plan_of(dataset="-"))
+    assert state.is_failed()
+    assert "plan.dataset: - is for a terminal" in str(state.message)
+
+
 def test_the_files_have_the_documented_fields(workplace: Path) -> None:
     evaluated(plan_of(dataset=dataset(workplace, ROWS), run="files"))
     folder = Path("fieval-runs/files")
@@ -206,6 +213,27 @@ def test_a_flow_run_that_is_tried_again_carries_on_its_own_run(workplace: Path) 
     with Ledger(store_url()) as ledger:
         [name] = ledger.names("")
         assert ledger.run(name).submits == 4
+
+
+def test_a_flow_run_that_is_tried_again_knows_its_run_also_after_others_worked_on_it(workplace: Path) -> None:
+    from fieval_tasks.store import Ledger, store_url
+    from flows.evaluate import evaluate
+
+    names: list[set[str]] = []
+
+    def publish(*_: Any) -> None:
+        with Ledger(store_url()) as ledger:
+            names.append(ledger.names(""))
+            for name in names[-1]:
+                ledger.started(name, flow_run_id="a-collector")
+        if len(names) == 1:
+            raise OSError("the process is gone")
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("flows.evaluate.publish", publish)
+        state = evaluate.with_options(retries=1)(plan_of(dataset=dataset(workplace, ROWS)), return_state=True)
+    assert state.is_completed()
+    assert [len(known) for known in names] == [1, 1]
 
 
 def test_a_plan_from_the_ui_arrives_as_json(workplace: Path) -> None:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
+from fieval_tasks.items import State
+from fieval_tasks.progress import Progress
+from fieval_tasks.store import Ledger, store_url
 from tests.flows.test_evaluate import ROWS, dataset, evaluated, plan_of
 
 
@@ -41,3 +48,69 @@ def test_a_run_that_reaches_its_gate_completes(workplace: Path, prefect_api: str
     plan = plan_of(dataset=dataset(workplace, ROWS), run="reached", gates=("failures == 0",))
     assert evaluated(plan).is_completed()
     assert set(events(prefect_api, "reached", 1)) == {"fieval.run.completed"}
+
+
+def test_a_run_that_is_stopped_at_work_is_cancelled_and_so_is_its_polling(
+    workplace: Path, prefect_api: str, block: Any
+) -> None:
+    from flows.evaluate import evaluate
+
+    rows = [{"q": f"Is there a lamp {n}?", "a": f"There is a lamp {n}.", "docs": f"A lamp {n}."} for n in range(600)]
+    plan = plan_of(dataset=dataset(workplace, rows), run="halted", connection=None, rate="5/s")
+    with ThreadPoolExecutor(1) as aside:
+        halted = aside.submit(halt, "halted")
+        state = evaluate(plan, block, return_state=True)
+    assert halted.result()
+    assert state.is_cancelled()
+    assert events(prefect_api, "halted", 1) == {"fieval.run.cancelled": {"exit_code": 130}}
+    wanted = {"flow_runs": {"name": {"any_": ["halted", "poll-halted"]}}}
+    found = httpx.post(f"{prefect_api}/flow_runs/filter", json=wanted).raise_for_status().json()
+    assert {run["name"]: run["state_type"] for run in found} == {"halted": "CANCELLED", "poll-halted": "CANCELLED"}
+
+
+def test_a_run_that_its_worker_ends_says_so_before_it_goes(
+    workplace: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prefect.exceptions import TerminationSignal
+
+    import flows.evaluate
+    from fieval_tasks.preparation import Prepared, prepared
+
+    def end(run: Prepared) -> None:
+        raise TerminationSignal(signal=signal.SIGTERM)
+
+    monkeypatch.setattr(flows.evaluate, "submit_and_wait", end)
+    with prepared(plan_of(dataset=dataset(workplace, ROWS), run="ended")) as run:  # a flow would pass the signal on
+        with pytest.raises(TerminationSignal):
+            flows.evaluate.work_on(run)
+        assert run.ledger.run("ended").exit_code == 130
+    assert events(prefect_api, "ended", 1) == {"fieval.run.cancelled": {"exit_code": 130}}
+
+
+def test_a_run_that_is_to_be_paused_sends_nothing_first(workplace: Path, prefect_api: str) -> None:
+    from flows.control import steer
+
+    steer("early", {"paused": True})
+    with ThreadPoolExecutor(1) as aside:
+        halted = aside.submit(halt, "early", once=lambda progress: progress.paused, after=1.0)
+        state = evaluated(plan_of(dataset=dataset(workplace, ROWS), run="early"))
+    assert halted.result()
+    assert state.is_cancelled()
+    with Ledger(store_url()) as ledger:
+        assert {state: n for state, n in ledger.counts("early").items() if n} == {State.READY: 6}
+
+
+def halt(
+    run: str, *, once: Callable[[Progress], object] = lambda progress: progress.waiting, after: float = 0.0
+) -> bool:
+    """Once the run waits for verdicts, or whatever else it is to do: what Ctrl-C does."""
+    from fieval_tasks.engine import current, stop_all
+    from fieval_tasks.errors import Interrupted
+
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if (engine := current(run)) and once(engine.progress):
+            time.sleep(after)
+            return stop_all(Interrupted("interrupted"))
+        time.sleep(0.1)
+    return False

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -316,17 +319,21 @@ def cancel(run: str) -> bool:
 
 def shards_of(deployment: str) -> list[str]:
     """How the deployment's flow runs ended, once they have."""
+    for _ in range(300):
+        states = states_of(deployment)
+        if all(state.is_final() for state in states):
+            break
+        sleep(0.1)
+    return [state.type.value for state in states]
+
+
+def states_of(deployment: str) -> list[Any]:
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 
     with get_client(sync_client=True) as client:
         wanted = DeploymentFilter(id=DeploymentFilterId(any_=[client.read_deployment_by_name(deployment).id]))
-        for _ in range(300):
-            states = [run.state for run in client.read_flow_runs(deployment_filter=wanted) if run.state]
-            if all(state.is_final() for state in states):
-                break
-            sleep(0.1)
-    return [state.type.value for state in states]
+        return [run.state for run in client.read_flow_runs(deployment_filter=wanted) if run.state]
 
 
 def finished_by_a_resume(run: str, evaluator: Evaluator, marker: str) -> None:
@@ -381,6 +388,100 @@ def test_where_no_worker_takes_up_a_shard_the_run_says_how_to_start_one(
     assert "prefect worker start --pool" in str(state.message)
     assert json.loads(Path("fieval-runs/unheard/summary.json").read_text(encoding="utf-8"))["exit_code"] == 4
     assert set(shards_of(deployed)) == {"CANCELLED"}, "a worker that comes later has nothing to do"
+
+
+def test_where_a_shard_can_not_be_started_none_is_left_behind_not_even_one_whose_answer_was_lost(
+    deployed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import httpx
+
+    from fieval_tasks.plan import EvaluationPlan
+    from flows import fan_out
+
+    start, started = fan_out.run_deployment, iter(range(9))
+
+    def slow(*args: Any, **options: Any) -> Any:
+        made = start(*args, **options)
+        if next(started) == 1:
+            raise httpx.ReadTimeout("the Prefect API was slow")
+        return made
+
+    monkeypatch.setattr(fan_out, "run_deployment", slow)
+    state = fan_out.fan_out(EvaluationPlan(run="half", limit=3), 3, deployed, return_state=True)
+    assert state.is_failed()
+    assert "shard 2 of 3 could not be started: the Prefect API can't be asked" in str(state.message)
+    assert "--resume half" in str(state.message)
+    assert json.loads(Path("fieval-runs/half/summary.json").read_text(encoding="utf-8"))["exit_code"] == 4
+    assert shards_of(deployed) == ["CANCELLED", "CANCELLED"]
+
+
+def test_ctrl_c_on_the_command_cancels_the_fan_out_and_its_shards(deployed: str, prefect_api: str) -> None:
+    from fieval_tasks.store import Ledger, store_url
+    from tests.flows.test_events import events
+
+    patient = "import sys, flows.command as c; c.PATIENCE = 60; sys.exit(c.fan_out_command(sys.argv[1:]))"
+    options = ["--run", "let-go", "--limit", "3", "--shards", "2", "--deployment", deployed]
+    command = subprocess.Popen([sys.executable, "-c", patient, *options], stderr=subprocess.PIPE, text=True)
+    until(lambda: len(states_of(deployed)) == 2)
+    command.send_signal(signal.SIGINT)
+    _, told = command.communicate(timeout=60)
+    assert command.returncode == 130
+    assert "--resume let-go" in told
+    assert "Traceback" not in told
+    assert shards_of(deployed) == ["CANCELLED", "CANCELLED"]
+    assert set(events(prefect_api, "let-go", 1)) == {"fieval.run.cancelled"}
+    with Ledger(store_url()) as ledger:
+        run = ledger.run("let-go")
+    assert run.exit_code == 130
+    assert state_of(UUID(run.flow_run_id)) == "CANCELLED"
+
+
+def until(happened: Callable[[], bool]) -> None:
+    deadline = monotonic() + 60
+    while not happened():
+        assert monotonic() < deadline, "it did not happen in time"
+        sleep(0.1)
+
+
+def state_of(flow_run_id: UUID) -> str:
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        state = client.read_flow_run(flow_run_id).state
+    assert state is not None
+    return state.type.value
+
+
+def test_a_prefect_that_is_away_for_a_look_costs_no_shard_its_work(
+    prefect_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import httpx
+    from prefect import states
+
+    from flows import fan_out, watching
+
+    own, shard = uuid4(), uuid4()
+    answers: list[Any] = [httpx.ConnectError("refused"), httpx.ReadTimeout(""), {own: states.Running(), shard: states.Completed()}]  # fmt: skip
+
+    class Prefect(nullcontext[Any]):
+        def read_flow_runs(self, **_: Any) -> Any:
+            if isinstance(answer := answers.pop(0), Exception):
+                raise answer
+            return [SimpleNamespace(id=run, state=state) for run, state in answer.items()]
+
+        def __enter__(self) -> Any:
+            return self
+
+    monkeypatch.setattr(watching, "get_client", lambda **_: Prefect())
+    monkeypatch.setattr(watching, "get_run_logger", lambda: logging.getLogger("tests"))
+    monkeypatch.setattr(fan_out, "flow_run", SimpleNamespace(id=own, run_count=1))
+    monkeypatch.setattr(fan_out, "run_deployment", lambda *_, **__: SimpleNamespace(id=shard, state=states.Running()))
+    with fan_out.Team({}, 1, "evaluate-shard/any") as team:
+        ended = []
+        while answers:
+            team.look(soon=True)
+            ended.append(team.has_ended)
+    assert ended == [False, False, True]
 
 
 def test_a_shared_limit_that_is_not_there_is_told_before_a_shard_is_started(deployed: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
 
 from fieval_tasks.control import Control
@@ -12,10 +13,13 @@ from fieval_tasks.errors import Interrupted
 
 
 class FakePrefect:
-    """A client that counts its calls, with flow runs in these states and a variable of this value."""
+    """A client that counts its calls, with flow runs in these states and a variable of this value; at first it is away."""
 
-    def __init__(self, states: list[Any], variable: Any = None) -> None:
+    def __init__(self, states: list[Any], variable: Any = None, *, away: int = 0) -> None:
         self.calls = 0
+        self.attempts: set[int] = set()
+        """How often Prefect's own client would have made a call that fails."""
+        self._away = away
         self._states = states
         self._variable = variable
 
@@ -26,7 +30,12 @@ class FakePrefect:
         return None
 
     def read_flow_runs(self, *, flow_run_filter: Any) -> list[Any]:
+        from prefect.settings import PREFECT_CLIENT_MAX_RETRIES
+
         self.calls += 1
+        self.attempts.add(1 + PREFECT_CLIENT_MAX_RETRIES.value())
+        if self.calls <= self._away:
+            raise httpx.ConnectError("connection refused")
         return [SimpleNamespace(state=state) for state in self._states]
 
     def read_variable_by_name(self, _: str) -> Any:
@@ -90,3 +99,20 @@ def test_what_the_variable_says_is_done_once_and_a_slip_of_the_pen_changes_nothi
     paused = FakePrefect([], {"mine": {"paused": True}})
     assert looks(monkeypatch, paused, times=2) == [Control(paused=True)]
     assert looks(monkeypatch, FakePrefect([], {"mine": {"rate": "fast"}}), times=2) == []
+
+
+def test_while_prefect_is_away_the_run_goes_on_and_each_outage_is_one_line_in_the_log(
+    prefect_home: object, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = FakePrefect([], {"mine": {"paused": True}}, away=3)
+    assert looks(monkeypatch, client, times=5) == [Control(paused=True)], "once it is back"
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        "the Prefect API can't be asked (connection refused); the run goes on, and asks again"
+    ]
+
+
+def test_a_look_at_a_prefect_that_is_away_is_over_at_the_first_attempt(
+    prefect_home: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = FakePrefect([], away=1)
+    assert (looks(monkeypatch, client), client.attempts) == ([], {1})
