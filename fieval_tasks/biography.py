@@ -32,13 +32,8 @@ MEANINGS: Mapping[str, str] = {
     "evaluation_error": "taken, and the evaluation failed",
     "not_found": "the server did not know its ticket",
     "hollow": "completed without a judge's reason or time: no verdict",
-    "unpacked": "taken out of its pack, to be sent alone",
-    "resubmitted": "submitted again",
     "orphan": "pending far longer than those that were sent later",
-    "breaker": "held back: its check was stopped",
-    "left_pending": "left pending",
     "found_in_flight": "found half sent: its POST had begun and no answer was recorded, so it may have been accepted",
-    "taken_over": "another process took over its chunk",
 }
 """Event -> what it means for the item. A word that is not here is shown as it is."""
 _NOW: Mapping[State, str] = {

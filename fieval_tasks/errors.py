@@ -72,8 +72,6 @@ class ApiError(FievalError):
     """A stable word for files and tables."""
     ambiguous = False
     """On a POST: the server may have accepted the request all the same."""
-    stops_run = False
-    """No other item would fare better: the run ends and its ledger is kept."""
 
     def __init__(self, message: str, *, status: int | None = None, request_id: str | None = None) -> None:
         super().__init__(message)
@@ -163,14 +161,12 @@ class KeysRefused(ApiError):
     """The server does not accept these keys."""
 
     kind = "keys_refused"
-    stops_run = True
 
 
 class NoCredit(ApiError):
     """The account has no credit left."""
 
     kind = "insufficient_credits"
-    stops_run = True
 
 
 class NotTheProtocol(ApiError):

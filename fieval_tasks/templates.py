@@ -46,8 +46,6 @@ class Catalogue:
     templates: Mapping[str, Template]
     source: str
     """Where it came from, in words for the user."""
-    is_bundled: bool = False
-    """The platform's own list could not be reached; this copy may be out of date."""
 
     def get(self, name: str) -> Template | None:
         return self.templates.get(name)
@@ -71,7 +69,6 @@ def bundled_catalogue() -> Catalogue:
     return Catalogue(
         templates={e["name"]: _from_bundle(e) for e in entries},
         source="the copy bundled with this package",
-        is_bundled=True,
     )
 
 

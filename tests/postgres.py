@@ -6,7 +6,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +15,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
+
+from fieval_tasks.prefect_server import _free_port
 
 WHY_NOT = "PostgreSQL is not installed: apt-get update && apt-get install -y postgresql"
 SETTINGS = {
@@ -118,10 +119,3 @@ def _initialise(programs: Path, folder: Path) -> None:
 def _account() -> str | None:
     """PostgreSQL refuses to run as root: then its own account runs it."""
     return pwd.getpwnam("postgres").pw_name if os.geteuid() == 0 else None
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -622,7 +622,7 @@ def test_the_catalogue_knows_code_templates_parameters_and_models() -> None:
     assert recall.parameters["k"]["minimum"] == 1
     assert recall.missing_parameters([]) == ()
     assert tone.models == ("turing_large", "turing_flash")
-    assert (catalogue.source, catalogue.is_bundled) == ("here", False)
+    assert catalogue.source == "here"
 
 
 def test_the_catalogue_is_read_in_the_old_spelling_too() -> None:

@@ -231,7 +231,6 @@ def _what_was_run(report: Report) -> str:
         ("Requests", requests(report)),
         ("Flow run", _line(summary.flow_run_id or NONE)),
         *([("Columns", _columns(facts.mapping))] if facts.mapping else []),
-        *([("Command", _command(facts.command))] if facts.command else []),
     ]
     rows = "".join(f'<tr><th scope="row">{head}</th><td>{body}</td></tr>' for head, body in lines)
     return _section("What was run", f'<div class="sheet"><table class="facts">{rows}</table></div>')

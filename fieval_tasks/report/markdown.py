@@ -138,7 +138,7 @@ def _what_was_run(report: Report) -> list[str]:
         ("flow run", inert(summary.flow_run_id or NONE)),
         *((f"columns of {inert(check)}", _columns(mapping.items())) for check, mapping in facts.mapping.items()),
     ]
-    return [*_section("What was run", ("", ""), rows), *([_fenced(facts.command)] if facts.command else [])]
+    return _section("What was run", ("", ""), rows)
 
 
 def _share(value: float | None) -> str:

@@ -53,7 +53,6 @@ class RunFacts:
     resume_command: str | None = None
     explain_command: str | None = None
     """Prints what is known of one item."""
-    command: str | None = None
     planned: int | None = None
     """Items that the dataset and the checks make: the results must come to as many. None: not known."""
 

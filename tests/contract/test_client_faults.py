@@ -6,7 +6,6 @@ import asyncio
 import gzip
 import json
 import logging
-import socket
 import traceback
 import zlib
 from base64 import b64encode
@@ -32,6 +31,7 @@ from fieval_tasks.errors import (
     Unreachable,
 )
 from fieval_tasks.items import Failed, Pending
+from fieval_tasks.prefect_server import _free_port
 from tests.contract.raw_server import (
     API_KEY,
     SECRET_KEY,
@@ -75,14 +75,6 @@ async def failure(
     return told.value
 
 
-def free_port() -> int:
-    """A loopback port on which nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 # -- no connection -------------------------------------------------------------------------------------------------
 
 
@@ -90,7 +82,7 @@ def free_port() -> int:
 async def test_a_refused_connection_is_unreachable_and_was_never_sent(
     call: Callable[[EvalClient], Awaitable[object]],
 ) -> None:
-    url = f"http://127.0.0.1:{free_port()}"
+    url = f"http://127.0.0.1:{_free_port()}"
     async with EvalClient(Credentials(API_KEY, SECRET_KEY, base_url=url)) as client:
         with pytest.raises(Unreachable) as told:
             await call(client)
@@ -261,10 +253,9 @@ async def test_a_429_throttles_as_its_body_says() -> None:
     assert (error.retry_after, str(error)) == (9.0, "slow down")
 
 
-async def test_a_402_is_no_credit_and_stops_the_run() -> None:
+async def test_a_402_is_no_credit() -> None:
     error = await failure(answers(402, b'{"detail":"Out of credits"}'))
     assert type(error) is NoCredit
-    assert error.stops_run
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -438,7 +429,7 @@ async def test_no_error_traceback_or_log_shows_a_key(manner: Manner, caplog: pyt
 
 async def test_an_unreachable_server_is_not_told_the_keys_either(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    url = f"http://127.0.0.1:{free_port()}"
+    url = f"http://127.0.0.1:{_free_port()}"
     async with EvalClient(Credentials(API_KEY, SECRET_KEY, base_url=url)) as client:
         with pytest.raises(Unreachable) as told:
             await submit(client)

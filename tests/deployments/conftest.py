@@ -40,13 +40,18 @@ def at(api: str) -> AbstractContextManager[Any]:
 
 @pytest.fixture(scope="session")
 def stock_api(prefect_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """`prefect server start` as it comes: with all that schedules, triggers and acts."""
+    """`prefect server start` with all that schedules, triggers and acts, as it comes but for how often it schedules."""
     from fieval_tasks.prefect_server import _free_port, is_healthy
 
     port = str(_free_port())
     url = f"http://127.0.0.1:{port}/api"
     home = tmp_path_factory.mktemp("stock-server")
-    own = {"PREFECT_HOME": str(home), "PREFECT_API_URL": url, "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    own = {
+        "PREFECT_HOME": str(home),
+        "PREFECT_API_URL": url,
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5",  # not 60: a test waits for it
+    }
     with running("server", "start", "--port", port, "--no-ui", **own) as server:
         deadline = monotonic() + 120
         while not is_healthy(url):

@@ -104,17 +104,20 @@ def commanded(*arguments: str) -> subprocess.Popen[bytes]:
 def scheduled_run() -> UUID:
     """A run that the server's scheduler made of a schedule of the nightly deployment: one that is due in a moment."""
     from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
     from prefect.client.schemas.schedules import IntervalSchedule
     from prefect.types._datetime import now
 
     with get_client(sync_client=True) as client:
         nightly = client.read_deployment_by_name("evaluate/nightly")
+        its = DeploymentFilter(id=DeploymentFilterId(any_=[nightly.id]))
         soon = IntervalSchedule(interval=timedelta(seconds=10), anchor_date=now("UTC"))
         [schedule] = client.create_deployment_schedules(nightly.id, [(soon, True)], parameters={"plan": PLAN})
 
         def begun() -> UUID | None:
-            runs = (run for run in client.read_flow_runs() if run.auto_scheduled and run.parameters == {"plan": PLAN})
-            return next((run.id for run in runs if run.state and not run.state.is_scheduled()), None)
+            runs = client.read_flow_runs(deployment_filter=its)
+            mine = (run for run in runs if run.auto_scheduled and run.parameters == {"plan": PLAN})
+            return next((run.id for run in mine if run.state and not run.state.is_scheduled()), None)
 
         first = eventually(begun)
         client.delete_deployment_schedule(nightly.id, schedule.id)  # and the runs that would have followed

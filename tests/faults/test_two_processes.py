@@ -17,10 +17,12 @@ def test_two_processes_that_resume_one_run_at_once_send_nothing_twice(tmp_path: 
         in_flight = len(being_sent(tmp_path))
         both = [Command(tmp_path, server, *RESUME, *SLOWLY, name=name) for name in ("one", "other")]
         codes = [command.ended(within=120) for command in both]
-        finished = Command(tmp_path, server, *RESUME)
-        assert finished.ended(within=60) == 0, finished.said
+        assert set(codes) <= {0, 3}, "\n".join(command.said for command in both)
+        if 0 not in codes:
+            finished = Command(tmp_path, server, *RESUME)
+            assert finished.ended(within=60) == 0, finished.said
         found = accounts(tmp_path, server)
         assert found.disagreements(killed=True) == []
         assert found.statuses == {"scored": 600}
         assert found.duplicates <= in_flight == summary(tmp_path)["requests"]["possible_duplicates"]
-        assert set(codes) <= {0, 3}, "\n".join(command.said for command in both)
+        print(f"they ended with {codes}")

@@ -136,11 +136,12 @@ def hostile_facts() -> RunFacts:
         run_id=text,
         dataset=text,
         connection=text,
+        requests=Requests(possible_duplicates=1),
         checks={text: (text, text, "Pass/Fail")},
         mapping={text: {text: text}},
         notices=(text,),
-        command=text,
         resume_command=text,
+        explain_command=text,
     )
 
 

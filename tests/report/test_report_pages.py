@@ -95,14 +95,13 @@ def test_the_page_forbids_scripts_and_asks_nobody_for_anything() -> None:
 
 def test_the_page_says_what_there_is_to_know() -> None:
     gate = GateOutcome("fluency.mean >= 0.5", "UNDECIDED", 0.58, (0.43, 0.69))
-    read = page(summarise(facts(command="python -m flows.evaluate answers.csv"), small()).with_outcome(3, [gate]))
+    read = page(summarise(facts(), small()).with_outcome(3, [gate]))
     for words in (
         "Finished, with verdicts missing",
         "local heuristics, not the platform's judges",
         "lies between 0.500 and 0.750",
         "output: may not be blank",
         "python -m flows.evaluate --resume amber-otter",
-        "python -m flows.evaluate answers.csv",
         "9 submits, 20 polls, 1 retry",
         "output ← answer",
         "UNDECIDED",
@@ -183,7 +182,7 @@ def test_hostile_text_is_inert_in_markdown() -> None:
     kinds = parsed(markdown(report))
     foreign = {"link_open", "image", "html_block", "code_inline", "em_open", "s_open", "code_block", "hr"}
     assert not foreign & set(kinds)
-    assert kinds.count("heading_open") == 5
+    assert kinds.count("heading_open") == 6
     assert kinds.count("fence") == 1
     assert not CONTROL.search(markdown(report))
 

@@ -109,7 +109,6 @@ def facts(text: str) -> RunFacts:
         mapping={text: {text: text}},
         resume_command=text,
         explain_command=text,
-        command=text,
     )
 
 

@@ -10,6 +10,7 @@ import sys
 import time
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -84,12 +85,19 @@ def base_url(place: Path) -> Iterator[str]:
 def stories(place: Path, base_url: str, prefect_api: str) -> dict[str, Story]:
     """Runs that end well, badly, at the door, at once and not at all."""
     server = GOOD | {"FI_BASE_URL": base_url}
-    return {
-        "good": told(place, "rows.jsonl", *TEMPLATE, "--limit", "5", "--run", "good", **server),
-        "incomplete": told(place, "blank.jsonl", *TEMPLATE, "--run", "incomplete", **server),
-        "refused": told(place, "rows.jsonl", *TEMPLATE, "--run", "refused", **server | WRONG),
-        "unreachable": told(place, "rows.jsonl", *TEMPLATE, **GOOD, FI_BASE_URL="http://127.0.0.1:9"),
-        "not an address": told(place, "rows.jsonl", *TEMPLATE, **GOOD, FI_BASE_URL="http://me:zq-api@127.0.0.1"),
+    with ThreadPoolExecutor(2) as threads:
+        begun = {
+            name: threads.submit(told, place, *arguments, **variables)
+            for name, arguments, variables in (
+                ("good", ("rows.jsonl", *TEMPLATE, "--limit", "5", "--run", "good"), server),
+                ("incomplete", ("blank.jsonl", *TEMPLATE, "--run", "incomplete"), server),
+                ("refused", ("rows.jsonl", *TEMPLATE, "--run", "refused"), server | WRONG),
+                ("unreachable", ("rows.jsonl", *TEMPLATE), GOOD | {"FI_BASE_URL": "http://127.0.0.1:9"}),
+                ("not an address", ("rows.jsonl", *TEMPLATE), GOOD | {"FI_BASE_URL": "http://me:zq-api@127.0.0.1"}),
+            )
+        }
+        apart = {name: story.result() for name, story in begun.items()}
+    return apart | {
         "killed": killed(place, "rows.jsonl", *TEMPLATE, "--run", "killed", "--rate", "40/s", **server),
         "resumed": told(place, "--resume", "killed", "--rate", "1000/s", **server),
     }
