@@ -267,6 +267,8 @@ class Team:
 
     def _set(self, wanted: Mapping[UUID, State[Any]]) -> None:
         """Tell Prefect. Where it is away for longer than its client tries, nobody is told any more."""
+        if not wanted:
+            return
         try:
             with get_client(sync_client=True) as client:
                 for shard, state in wanted.items():
