@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from fieval_tasks.plan import EvaluationPlan
 from fieval_tasks.store import Ledger, store_url
 from tests.conftest import Evaluator
 from tests.flows.test_evaluate import ROWS, dataset, evaluated, plan_of, summary
@@ -115,6 +116,17 @@ def test_a_deployments_collector_holds_no_worker_while_the_platform_thinks(
     assert summary("slow")["items"]["pending"] == 0
 
 
+def test_of_a_run_whose_items_are_all_sent_the_report_names_the_collector_and_a_resume_asks_too(
+    workplace: Path,
+) -> None:
+    evaluated(plan_of(dataset=dataset(workplace, ROWS), run="sent", mode="submit"))
+    report = (workplace / "fieval-runs/sent/report.md").read_text(encoding="utf-8")
+    assert "python -m flows.collect sent" in report
+    assert "--resume" not in report
+    assert evaluated(EvaluationPlan(resume="sent")).is_completed()
+    assert summary("sent")["items"]["scored"] == 6
+
+
 def test_a_report_that_can_not_be_written_keeps_no_other_run_waiting_and_is_tried_again(workplace: Path) -> None:
     from flows.collect import collect
 
@@ -198,7 +210,6 @@ def test_a_store_with_a_password_is_refused_in_the_collectors_state(workplace: P
 def test_a_deployment_sends_keys_to_no_address_that_a_parameter_or_a_ledger_named_by_one_gives(
     workplace: Path, evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fieval_tasks.plan import EvaluationPlan
     from flows.collect import collect
 
     for name in ("FI_API_KEY", "FI_SECRET_KEY"):
