@@ -31,7 +31,7 @@ from benchmarks.measures import Measure, Table
 from benchmarks.ours import wrong
 from benchmarks.relay import Relay, relays
 from benchmarks.running import DidNotEnd, Setting, account_of, environment, served
-from fieval_tasks.prefect_server import _free_port, is_healthy
+from fieval_tasks.prefect_server import free_port, is_healthy
 from tests import postgres
 
 POOL, LIMIT = "fieval", "one-key"
@@ -125,7 +125,7 @@ def measured(options: argparse.Namespace) -> Table:
         address = stack.enter_context(served(setting))
         database = stack.enter_context(postgres.serving())
         store = str(folder / "ledger.db") if options.sqlite else postgres.fresh_database(database)
-        port = _free_port()
+        port = free_port()
         ways = stack.enter_context(relays(port, options.workers + 1))
         variables = environment(address, folder) | {
             "FIEVAL_STORE_URL": store,

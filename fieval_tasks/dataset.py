@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import BinaryIO
 
-from fieval_tasks.errors import PlanError
+from fieval_tasks.errors import PlanError, in_words
 from fieval_tasks.records import FORMATS, File, Row, read_rows
 from fieval_tasks.templates import nearest
 
@@ -104,7 +104,7 @@ def _remote_file(location: str, spool: Path | None, copies: ExitStack) -> File:
         may_tell = isinstance(error, ImportError) or not {"?", "@"} & {*location}
         if not may_tell:  # the error may repeat a signature or a password
             raise PlanError(f"{told}: {type(error).__name__}") from None
-        raise PlanError(f"{told}: {str(error) or type(error).__name__}") from error
+        raise PlanError(f"{told}: {in_words(error)}") from error
 
 
 def _copy(stream: BinaryIO, folder: Path | None, copies: ExitStack) -> Path:

@@ -85,9 +85,9 @@ class Engine:
     ) -> None:
         """`owner`: who holds the chunks it works on, against other processes; this process by default.
 
-        `quiet`: seconds without a verdict after which open tickets are left to whoever comes next; None: they are waited for,
-        each to its time. `share`: begin with these chunks, then help with the others' (`submit_rest`). `shared_limit` opens the source of
-        permits that every request needs; None: no request needs any.
+        `share`: begin with these chunks, then help with the others' (`submit_rest`). `shared_limit` opens the source of
+        permits that every request needs; None: no request needs any. `quiet`: seconds without a verdict after which open
+        tickets are left to whoever comes next; None: each is waited for, to its time.
         """
         self.run = run
         self.ledger = ledger
@@ -114,9 +114,8 @@ class Engine:
         self._lanes_stopped: list[str] = []
         self._lanes: dict[str, Lane] = {}
         self._quotas: dict[str | None, Quota] = {}
-        may_hear_of_tiers = (
-            may_have_tiers and mode is not Mode.SUBMIT
-        )  # else the news that a quota waits for never comes
+        # who only submits asks nothing: the news that a quota waits for would never come
+        may_hear_of_tiers = may_have_tiers and mode is not Mode.SUBMIT
         self._first_quota = AT_FIRST if may_hear_of_tiers else inf
         self._paused = False
         self._expected_chunks = 0

@@ -192,3 +192,8 @@ class Interrupted(RunStopped):
     """Somebody asked the run to stop."""
 
     exit_code = ExitCode.INTERRUPTED
+
+
+def in_words(error: BaseException) -> str:
+    """What an error of others says, or else its kind."""
+    return str(error) or type(error).__name__

@@ -132,7 +132,7 @@ class OwnServer:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
-        self._port = _free_port()
+        self._port = free_port()
         self.api_url = f"http://127.0.0.1:{self._port}/api"
 
     def __enter__(self) -> OwnServer:
@@ -196,7 +196,7 @@ def _past_proxies(host: str) -> None:
         os.environ["no_proxy"] = os.environ["NO_PROXY"] = f"{direct},{host}".lstrip(",")
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -14,6 +14,8 @@ import aiohttp
 import httpx
 from yarl import URL
 
+from fieval_tasks.errors import in_words
+
 AT_ONCE = 2**20
 """Bytes of a body beyond which it is written in parts: a socket takes no more without holding up the loop."""
 
@@ -65,9 +67,8 @@ class PooledTransport(httpx.AsyncBaseTransport):
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
         )
-        session._retry_connection = (
-            False  # a GET on a dropped connection would go out again with no turn, and uncounted
-        )
+        # or a GET on a dropped connection would go out again, with no turn and uncounted
+        session._retry_connection = False
         return session
 
 
@@ -100,7 +101,7 @@ class _Body(httpx.AsyncByteStream):
 
 
 def _as_httpx(error: aiohttp.ClientError) -> httpx.TransportError:
-    told = str(error) or type(error).__name__
+    told = in_words(error)
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return Untrusted(told)
     if isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)):

@@ -9,7 +9,9 @@ if __name__ == "__main__":  # first of all: the command starts a Prefect server,
 
     sys.exit(evaluate_command())
 
+from collections.abc import Callable
 from time import monotonic
+from typing import TypeAlias
 
 from prefect import State, flow, get_run_logger, unmapped
 from prefect.exceptions import TerminationSignal
@@ -21,7 +23,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from fieval_tasks.blocks import FutureAGICredentials
 from fieval_tasks.conclusion import Ended, Outcome, conclude
 from fieval_tasks.display import display
-from fieval_tasks.engine import SUBMITTERS, Engine
+from fieval_tasks.engine import SUBMITTERS, Engine, Share
 from fieval_tasks.errors import ExitCode, FievalError, Interrupted, PlanError
 from fieval_tasks.plan import EvaluationPlan, Mode
 from fieval_tasks.preparation import Prepared, name_stem, prepared
@@ -32,6 +34,9 @@ from flows.parameters import plan_given
 from flows.poll import poll_evaluations
 from flows.shared import require_limit
 from flows.watching import Watch
+
+Start: TypeAlias = Callable[[Engine], PrefectFutureList[int]]
+"""Begins to submit what this process may."""
 
 
 def run_name() -> str:
@@ -98,28 +103,6 @@ def work_on(run: Prepared) -> State[None]:
     return published(run, conclude(run, ended, seconds=monotonic() - began))
 
 
-def submit_and_wait(run: Prepared) -> Ended:
-    """Submit every chunk while the polling subflow waits for the verdicts, until all is done or something stops it."""
-    with run.engine() as engine:
-        try:
-            Watch(engine).look(at_once=True)  # a run that is to be paused buys nothing first
-            work_once(engine, run.plan.mode)
-            while engine.wait_for_others(display.get().show):
-                work_once(engine, run.plan.mode)
-        except FievalError as error:
-            engine.stop(error)  # chunks that have not begun end with the task runner, unsent
-            return Ended(error, engine.notices)
-        return Ended(notices=engine.notices, waited=run.plan.mode is not Mode.SUBMIT)
-
-
-def work_once(engine: Engine, mode: Mode) -> None:
-    """Submit what is unsent and settle what is open, as far as this process may. Raises what stops the run."""
-    submissions = start_submitting(engine)
-    if mode is Mode.ASYNC:
-        poll_evaluations(engine.run.run_id)
-    finish(submissions, engine, polls_later=mode is Mode.SYNC)
-
-
 def start_submitting(engine: Engine) -> PrefectFutureList[int]:
     """One mapped task for each chunk that has something left to send."""
     chunks = engine.to_submit()
@@ -128,6 +111,31 @@ def start_submitting(engine: Engine) -> PrefectFutureList[int]:
     for submission in submissions:
         submission.add_done_callback(lambda _: engine.chunk_done())
     return submissions
+
+
+def submit_and_wait(run: Prepared, *, share: Share | None = None, start: Start = start_submitting) -> Ended:
+    """Submit every chunk while the polling subflow waits for the verdicts, until all is done or something stops it.
+
+    `start` begins each round of submissions.
+    """
+    with run.engine(share=share) as engine:
+        try:
+            Watch(engine).look(at_once=True)  # a run that is to be paused buys nothing first
+            work_once(engine, run.plan.mode, start)
+            while engine.wait_for_others(display.get().show):
+                work_once(engine, run.plan.mode, start)
+        except FievalError as error:
+            engine.stop(error)  # chunks that have not begun end with the task runner, unsent
+            return Ended(error, engine.notices)
+        return Ended(notices=engine.notices, waited=run.plan.mode is not Mode.SUBMIT)
+
+
+def work_once(engine: Engine, mode: Mode, start: Start) -> None:
+    """Submit what is unsent and settle what is open, as far as this process may. Raises what stops the run."""
+    submissions = start(engine)
+    if mode is Mode.ASYNC:
+        poll_evaluations(engine.run.run_id)
+    finish(submissions, engine, polls_later=mode is Mode.SYNC)
 
 
 def finish(submissions: PrefectFutureList[int], engine: Engine, *, polls_later: bool) -> None:

@@ -23,7 +23,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, FlowRunFilterIdempotencyKey
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
-from prefect.futures import PrefectFuture
+from prefect.futures import PrefectFuture, PrefectFutureList
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Cancelling, Completed, Crashed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
@@ -33,18 +33,17 @@ from fieval_tasks.blocks import FutureAGICredentials
 from fieval_tasks.conclusion import Ended, conclude
 from fieval_tasks.display import display
 from fieval_tasks.engine import SUBMITTERS, Engine, Share
-from fieval_tasks.errors import FievalError, Interrupted, PlanError, RunStopped
+from fieval_tasks.errors import FievalError, Interrupted, PlanError, RunStopped, in_words
 from fieval_tasks.items import State as ItemState
 from fieval_tasks.plan import MOST_SHARDS, SHARD_DEPLOYMENT, EvaluationPlan, Mode
 from fieval_tasks.preparation import Prepared, prepared
 from fieval_tasks.progress import Progress
 from fieval_tasks.report.artifacts import progress_started, progress_updated
 from fieval_tasks.tasks import submit_rest
-from flows.evaluate import cancelled, finish, published, require_dataset, run_name, start_submitting
+from flows.evaluate import cancelled, published, require_dataset, run_name, start_submitting, submit_and_wait
 from flows.parameters import plan_given
-from flows.poll import poll_evaluations
 from flows.shared import require_limit
-from flows.watching import Line, Rhythm, Watch, at_once, is_cancelled
+from flows.watching import Line, Rhythm, at_once, is_cancelled
 
 BEGIN_WITHIN = 600.0
 """Seconds in which a worker has to take up the first shard."""
@@ -228,7 +227,7 @@ class Team:
         except httpx.HTTPError as error:
             raise RunStopped(
                 f"shard {number} of {self._shards} could not be started: the Prefect API can't be asked "
-                f"({str(error) or type(error).__name__})"
+                f"({in_words(error)})"
             ) from error
 
     def _started(self, number: int) -> Any:
@@ -278,7 +277,7 @@ class Team:
         except httpx.HTTPError as error:
             get_run_logger().warning(
                 "not every shard could be told to end (%s): cancel in Prefect those of %s that still run",
-                str(error) or type(error).__name__, self.deployment,
+                in_words(error), self.deployment,
             )  # fmt: skip
 
     def stop(self, reason: FievalError) -> None:
@@ -367,7 +366,7 @@ def evaluate_shard(
     try:
         with prepared(plan) as run:
             may_be_shared_out(run.plan, of)
-            ended = work_together(run, Share(shard - 1, of))
+            ended = submit_and_wait(run, share=Share(shard - 1, of), start=start_both)
     except FievalError as error:
         return Failed(message=str(error))
     told = "\n".join((str(ended.stopped or "nothing is left to do"), *ended.notices))
@@ -376,27 +375,11 @@ def evaluate_shard(
     return Failed(message=told) if ended.stopped else Completed(message=told)
 
 
-def work_together(run: Prepared, share: Share) -> Ended:
-    """Work on the run until nobody works on it any more, or something stops it."""
-    with run.engine(share=share) as engine:
-        try:
-            Watch(engine).look(at_once=True)
-            work_round(engine, run.plan.mode)
-            while engine.wait_for_others(display.get().show):
-                work_round(engine, run.plan.mode)
-        except FievalError as error:
-            engine.stop(error)
-            return Ended(error, engine.notices)
-        return Ended(notices=engine.notices)
-
-
-def work_round(engine: Engine, mode: Mode) -> None:
-    """Submit what is this shard's, then what nobody works on, and settle it all meanwhile. Raises what stops the run."""
+def start_both(engine: Engine) -> PrefectFutureList[int]:
+    """What is this shard's, and what nobody works on."""
     submissions = start_submitting(engine)
     submissions.append(start_helping(engine))
-    if mode is Mode.ASYNC:
-        poll_evaluations(engine.run.run_id)
-    finish(submissions, engine, polls_later=mode is Mode.SYNC)
+    return submissions
 
 
 def start_helping(engine: Engine) -> PrefectFuture[int]:

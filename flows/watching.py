@@ -20,7 +20,7 @@ from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from fieval_tasks.control import VARIABLE, Control, control_of
 from fieval_tasks.engine import Engine
-from fieval_tasks.errors import Interrupted, PlanError
+from fieval_tasks.errors import Interrupted, PlanError, in_words
 
 AT_FIRST = 5.0
 """Seconds between two looks."""
@@ -64,7 +64,7 @@ class Line:
             if not self._is_away:
                 get_run_logger().warning(
                     "the Prefect API can't be asked (%s); the run goes on, and asks again",
-                    str(error) or type(error).__name__,
+                    in_words(error),
                 )
             self._is_away = True
         else:

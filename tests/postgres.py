@@ -16,7 +16,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from fieval_tasks.prefect_server import _free_port
+from fieval_tasks.prefect_server import free_port
 
 WHY_NOT = "PostgreSQL is not installed: apt-get update && apt-get install -y postgresql"
 SETTINGS = {
@@ -43,7 +43,7 @@ class Server:
     def __init__(self, programs: Path) -> None:
         self._programs = programs
         self._folder = Path(tempfile.mkdtemp(prefix="fieval-postgres-"))
-        self._port = _free_port()
+        self._port = free_port()
         self._process: subprocess.Popen[str] | None = None
         self.url = f"postgresql://postgres@127.0.0.1:{self._port}/postgres"
         if account := _account():

@@ -100,13 +100,19 @@ async def test_an_evaluation_the_server_forgot_is_flagged_and_submitted_again_on
     assert scene.ledger.redone("r") == ({} if chosen == "wait" else {0: 1})
 
 
-async def test_an_orphan_that_answers_after_all_is_none_any_more(tmp_path: Path, scenes: list[Scene]) -> None:
-    platform = Platform(trouble=forgets_the_first)
-    scenes.append(scene := Scene(tmp_path, platform))
+async def with_an_orphan(folder: Path, platform: Platform) -> Scene:
+    """Item 0 is pending long after others that came later."""
+    scene = Scene(folder, platform)
     for seq in range(1, LATER_ONES + 1):
         await scene.ask(seq)
     await scene.ask(0, age=100.0)
     assert scene.settlement.orphans == {0}
+    return scene
+
+
+async def test_an_orphan_that_answers_after_all_is_none_any_more(tmp_path: Path, scenes: list[Scene]) -> None:
+    platform = Platform(trouble=forgets_the_first)
+    scenes.append(scene := await with_an_orphan(tmp_path, platform))
     platform.trouble = None
     assert await scene.ask(0, age=101.0) is Answer.DECIDED
     assert (scene.settlement.orphans, scene.questions[-1]) == (set(), 2)
@@ -114,10 +120,7 @@ async def test_an_orphan_that_answers_after_all_is_none_any_more(tmp_path: Path,
 
 async def test_an_orphan_that_the_server_does_not_know_is_none_any_more(tmp_path: Path, scenes: list[Scene]) -> None:
     platform = Platform(trouble=forgets_the_first)
-    scenes.append(scene := Scene(tmp_path, platform))
-    for seq in range(1, LATER_ONES + 1):
-        await scene.ask(seq)
-    await scene.ask(0, age=100.0)
+    scenes.append(scene := await with_an_orphan(tmp_path, platform))
     platform.trouble = lambda request, platform: refusal("Evaluation not found", status=404)
     assert await scene.ask(0, age=101.0) is Answer.DROPPED
     assert scene.settlement.orphans == set()

@@ -31,7 +31,7 @@ from fieval_tasks.errors import (
     Unreachable,
 )
 from fieval_tasks.items import Failed, Pending
-from fieval_tasks.prefect_server import _free_port
+from fieval_tasks.prefect_server import free_port
 from tests.contract.raw_server import (
     API_KEY,
     SECRET_KEY,
@@ -82,7 +82,7 @@ async def failure(
 async def test_a_refused_connection_is_unreachable_and_was_never_sent(
     call: Callable[[EvalClient], Awaitable[object]],
 ) -> None:
-    url = f"http://127.0.0.1:{_free_port()}"
+    url = f"http://127.0.0.1:{free_port()}"
     async with EvalClient(Credentials(API_KEY, SECRET_KEY, base_url=url)) as client:
         with pytest.raises(Unreachable) as told:
             await call(client)
@@ -429,7 +429,7 @@ async def test_no_error_traceback_or_log_shows_a_key(manner: Manner, caplog: pyt
 
 async def test_an_unreachable_server_is_not_told_the_keys_either(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    url = f"http://127.0.0.1:{_free_port()}"
+    url = f"http://127.0.0.1:{free_port()}"
     async with EvalClient(Credentials(API_KEY, SECRET_KEY, base_url=url)) as client:
         with pytest.raises(Unreachable) as told:
             await submit(client)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from fieval_tasks.engine import Engine
 from fieval_tasks.errors import FievalError
 from fieval_tasks.items import Item
 from fieval_tasks.plan import Mode
-from fieval_tasks.progress import Progress
 from fieval_tasks.store import CheckRecord, Ledger, Run, utc_now
+from fieval_tasks.threads import work_once
 from tests.faults.platform import TEMPLATES, FaultyPlatform, FaultyTransport
 
 RUN_ID = "r"
@@ -44,38 +43,12 @@ def work(ledger: Ledger, run: Run, platform: FaultyPlatform, **options: Any) -> 
 def _worked(ledger: Ledger, run: Run, platform: FaultyPlatform, options: dict[str, Any]) -> FievalError | None:
     mode = Mode(run.mode)
     connect = FaultyTransport(platform).client
-    with (
-        Engine(run, ledger, connect, mode=mode, concurrency=8, timeout=PATIENCE, **options) as engine,
-        ThreadPoolExecutor(4) as threads,
-    ):
+    with Engine(run, ledger, connect, mode=mode, concurrency=8, timeout=PATIENCE, **options) as engine:
         try:
-            _submit_and_wait(engine, mode, threads)
-            while engine.wait_for_others(_unseen):
-                _submit_and_wait(engine, mode, threads)
+            work_once(engine, mode)
+            while engine.wait_for_others():
+                work_once(engine, mode)
         except FievalError as error:
             engine.stop(error)
             return error
     return None
-
-
-def _submit_and_wait(engine: Engine, mode: Mode, threads: ThreadPoolExecutor) -> None:
-    chunks = engine.to_submit()
-    engine.expect(len(chunks))
-    submissions = [threads.submit(_submit, engine, chunk) for chunk in chunks]
-    if mode is Mode.ASYNC:
-        engine.settle(_unseen)
-    for submission in submissions:
-        submission.result()
-    if mode is Mode.SYNC and engine.awaits_verdicts:  # the lane has turned
-        engine.settle(_unseen)
-
-
-def _submit(engine: Engine, chunk: int) -> None:
-    try:
-        engine.submit_chunk(chunk)
-    finally:
-        engine.chunk_done()
-
-
-def _unseen(progress: Progress) -> None:
-    """Nobody watches."""
