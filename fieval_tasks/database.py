@@ -38,6 +38,16 @@ def store_url(named: str | None = None) -> str:
     return chosen.replace("postgres://", "postgresql://", 1).replace("postgresql://", "postgresql+psycopg://", 1)
 
 
+def file_of(store: str) -> Path | None:
+    """The plain file that a store's name means; None for a server, and for what SQLite would look up by other rules."""
+    try:
+        parsed = sa.make_url(store_url(store))
+    except (SQLAlchemyError, ValueError):
+        return None
+    is_plain = parsed.get_backend_name() == "sqlite" and parsed.database and not parsed.query
+    return Path(parsed.database or "") if is_plain else None
+
+
 def opened(url: str, *, must_exist: bool = False) -> Engine:
     """The database, ready to be connected to. A file's folder is made, except where the file must exist already."""
     try:
@@ -47,6 +57,8 @@ def opened(url: str, *, must_exist: bool = False) -> Engine:
             "the store's URL can't be read: write a path, sqlite:///FILE or postgresql://HOST/DB"
         ) from error
     is_sqlite = parsed.get_backend_name() == "sqlite"
+    if not is_sqlite and parsed.get_backend_name() != "postgresql":
+        raise PlanError("a store is a SQLite file or a PostgreSQL database: write a path or postgresql://HOST/DB")
     if is_sqlite and parsed.database in (None, "", ":memory:"):
         raise PlanError("a store in memory ends with the program: name a file, or leave --store out")
     if is_sqlite and must_exist and not Path(parsed.database or "").is_file():

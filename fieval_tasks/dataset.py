@@ -14,8 +14,10 @@ from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import BinaryIO
+from urllib.parse import SplitResult
 
 from fieval_tasks.errors import PlanError, in_words
+from fieval_tasks.locations import dataset_url, is_url, path_of
 from fieval_tasks.records import FORMATS, File, Row, read_rows
 from fieval_tasks.templates import nearest
 
@@ -61,7 +63,7 @@ class Dataset:
 
 
 def read_dataset(location: str, *, stdin: BinaryIO | None = None, spool: Path | None = None) -> Dataset:
-    """The dataset at a path, a URL that fsspec opens, or `-`: standard input, as JSONL.
+    """The dataset at a path, a URL (`locations.SCHEMES`), or `-`: standard input, as JSONL.
 
     One scan counts the rows and learns the columns. What can't be read twice (standard input, pipes, URLs) is first
     copied to a file in the folder `spool` (None: the system's). Raises PlanError when there is nothing to evaluate.
@@ -75,9 +77,10 @@ def read_dataset(location: str, *, stdin: BinaryIO | None = None, spool: Path | 
 def _file(location: str, stdin: BinaryIO | None, spool: Path | None, copies: ExitStack) -> File:
     if location == "-":
         return File(STDIN, _copy(stdin or sys.stdin.buffer, spool, copies), "jsonl")
-    if "://" in location:
-        return _remote_file(location, spool, copies)
-    path = Path(location).expanduser()
+    url = dataset_url(location) if is_url(location) else None
+    if url is not None and url.scheme != "file":
+        return _remote_file(url, location, spool, copies)
+    path = Path(location).expanduser() if url is None else path_of(url)
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError) as error:
@@ -90,9 +93,8 @@ def _file(location: str, stdin: BinaryIO | None, spool: Path | None, copies: Exi
         return File(location, _copy(pipe, spool, copies), _format(path.name, default="jsonl"))
 
 
-def _remote_file(location: str, spool: Path | None, copies: ExitStack) -> File:
-    plain = location.partition("::")[0].partition("?")[0]
-    name = PurePosixPath(plain).name
+def _remote_file(url: SplitResult, location: str, spool: Path | None, copies: ExitStack) -> File:
+    name = PurePosixPath(url.path).name
     file_format = _format(name)
     import fsspec  # type: ignore[import-untyped]
 
@@ -100,8 +102,8 @@ def _remote_file(location: str, spool: Path | None, copies: ExitStack) -> File:
         with fsspec.open(location, "rb") as stream:
             return File(name, _copy(stream, spool, copies), file_format)
     except Exception as error:  # each file system behind fsspec raises its own
-        told = f"{name} can't be fetched from {plain.partition('://')[0]}"
-        may_tell = isinstance(error, ImportError) or not {"?", "@"} & {*location}
+        told = f"{name} can't be fetched from {url.scheme}"
+        may_tell = isinstance(error, ImportError) or not {"?", "@", "#"} & {*location}
         if not may_tell:  # the error may repeat a signature or a password
             raise PlanError(f"{told}: {type(error).__name__}") from None
         raise PlanError(f"{told}: {in_words(error)}") from error

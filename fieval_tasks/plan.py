@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from enum import Enum
 from fractions import Fraction
 from typing import Annotated, Any
-from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -23,6 +22,7 @@ from pydantic import (
 
 from fieval_tasks.errors import PlanError
 from fieval_tasks.gates import Gate
+from fieval_tasks.locations import is_url, opens_doors, url_parts
 from fieval_tasks.policy import Ambiguous, Orphans
 from fieval_tasks.refusals import sentences
 
@@ -160,7 +160,7 @@ class EvaluationPlan(BaseModel):
     @field_validator("dataset", "base_url")
     @classmethod
     def _url_is_no_secret(cls, value: str | None) -> str | None:
-        if value is not None and "://" in value and _opens_doors(value):
+        if value is not None and is_url(value) and opens_doors(value):
             raise ValueError(
                 "a URL with a password or a signature would show in Prefect, leave that out and give it by the "
                 "environment of the machine that reads it"
@@ -193,7 +193,7 @@ class EvaluationPlan(BaseModel):
     @field_validator("store")
     @classmethod
     def _store_is_no_secret(cls, value: str | None) -> str | None:
-        if value is not None and "://" in value and _has_password(value):
+        if value is not None and is_url(value) and _has_password(value):
             raise ValueError("a store URL with a password would show in Prefect: set it as FIEVAL_STORE_URL instead")
         return value
 
@@ -214,17 +214,8 @@ class EvaluationPlan(BaseModel):
             raise PlanError(*sentences(error, cls)) from None  # pydantic's own text may repeat what was given
 
 
-_SIGNED = {"signature", "x-amz-signature", "x-goog-signature", "sig", "token", "access_token", "api_key", "apikey"}
-"""Parts of a URL's query with which anybody may read what it names: of S3, Google's and Azure's stores, and in common use."""
-
-
-def _opens_doors(url: str) -> bool:
-    parts = urlsplit(url)
-    return bool(parts.password) or any(name.lower() in _SIGNED for name, _ in parse_qsl(parts.query))
-
-
 def _has_password(url: str) -> bool:
-    parts = urlsplit(url)
+    parts = url_parts(url)
     return bool(parts.password) or "password" in parts.query
 
 

@@ -35,7 +35,7 @@ from fieval_tasks.changes import (
     make,
 )
 from fieval_tasks.claims import Claim, Stamp, owner_name
-from fieval_tasks.database import explained, opened, pauses, prepare, shown, store_url, tried_again
+from fieval_tasks.database import explained, file_of, opened, pauses, prepare, shown, store_url, tried_again
 from fieval_tasks.errors import PlanError, StoreAway
 from fieval_tasks.items import Failed, Item, Result, State
 from fieval_tasks.schema import Moment, conclusions, events, items, runs, utc_now
@@ -61,6 +61,7 @@ __all__ = [
     "Stamp",
     "StoreAway",
     "Submitted",
+    "file_of",
     "owner_name",
     "pauses",
     "store_url",

@@ -21,7 +21,7 @@ from fieval_tasks.display import display
 from fieval_tasks.errors import FievalError, Interrupted
 from fieval_tasks.plan import EvaluationPlan, Mode
 from fieval_tasks.preparation import Prepared, prepared, runs_to_collect
-from flows.evaluate import cancelled, may_begin, published
+from flows.evaluate import cancelled, may_begin, published, require_store
 from flows.poll import poll_evaluations
 
 QUIET = 20.0
@@ -38,6 +38,7 @@ def collect(run: str | None = None, store: str | None = None) -> State[None]:
     """
     try:
         store = EvaluationPlan(store=store).store  # refused with a password in it
+        require_store(store)
         names = [run] if run else runs_to_collect(store)
     except FievalError as error:
         return Failed(message=str(error))

@@ -9,6 +9,7 @@ if __name__ == "__main__":  # first of all: the command starts a Prefect server,
 
     sys.exit(evaluate_command())
 
+import os
 from collections.abc import Callable
 from time import monotonic
 from typing import TypeAlias
@@ -25,9 +26,11 @@ from fieval_tasks.conclusion import Ended, Outcome, conclude
 from fieval_tasks.display import display
 from fieval_tasks.engine import SUBMITTERS, Engine, Share
 from fieval_tasks.errors import ExitCode, FievalError, Interrupted, PlanError
+from fieval_tasks.locations import is_allowed, local_path
 from fieval_tasks.plan import EvaluationPlan, Mode
 from fieval_tasks.preparation import Prepared, name_stem, prepared
 from fieval_tasks.report.artifacts import publish
+from fieval_tasks.store import file_of, store_url
 from fieval_tasks.tasks import submit_chunk
 from flows.events import announce, announce_cancelled
 from flows.parameters import plan_given
@@ -79,14 +82,40 @@ def may_begin(plan: EvaluationPlan) -> None:
     """Raises PlanError for what only Prefect can tell."""
     if plan.base_url and deployment.id:  # or whoever may edit its parameters could have the keys sent anywhere
         raise PlanError("plan.base_url: a deployment takes none; set FI_BASE_URL for its worker, or use a block")
-    require_dataset(plan)
+    require_doors(plan)
     require_limit(plan)
 
 
-def require_dataset(plan: EvaluationPlan) -> None:
-    """Raises PlanError where nobody would ever type the rows in."""
-    if plan.dataset == "-" and deployment.id and not plan.resume:
+def require_doors(plan: EvaluationPlan) -> None:
+    """Raises PlanError where a deployment's parameters name what its worker doesn't open to whoever may edit them."""
+    if not deployment.id:
+        return
+    if plan.dataset == "-" and not plan.resume:
         raise PlanError("plan.dataset: - is for a terminal; give a deployment the path or the URL of a file")
+    named = {"dataset": None if plan.resume else local_path(plan.dataset), "output": local_path(plan.output)}
+    shut = [name for name, path in named.items() if path is not None and not is_allowed(path)]
+    if shut:
+        raise PlanError(*(f"plan.{name}: {_SHUT}" for name in shut))
+    require_store(plan.store)
+
+
+def require_store(store: str | None) -> None:
+    """Raises PlanError where a deployment's parameters name another ledger than its worker may open."""
+    if store is None or not deployment.id:
+        return
+    if store_url(store) == store_url():
+        return
+    path = file_of(store)
+    if path is None:  # its host could ask for the worker's password
+        raise PlanError("store: a deployment takes none on a server; set FIEVAL_STORE_URL where its worker runs")
+    if not is_allowed(path):
+        raise PlanError(f"store: {_SHUT}")
+
+
+_SHUT = (
+    "a deployment's files lie in its working folder, or in one that FIEVAL_FOLDERS names where its worker runs "
+    f"(folders with {os.pathsep!r} between them)"
+)
 
 
 def work_on(run: Prepared) -> State[None]:

@@ -40,7 +40,7 @@ from fieval_tasks.preparation import Prepared, prepared
 from fieval_tasks.progress import Progress
 from fieval_tasks.report.artifacts import progress_started, progress_updated
 from fieval_tasks.tasks import submit_rest
-from flows.evaluate import cancelled, published, require_dataset, run_name, start_submitting, submit_and_wait
+from flows.evaluate import cancelled, published, require_doors, run_name, start_submitting, submit_and_wait
 from flows.parameters import plan_given
 from flows.shared import require_limit
 from flows.watching import Line, Rhythm, at_once, is_cancelled
@@ -98,7 +98,7 @@ def may_be_shared_out(plan: EvaluationPlan, shards: int) -> None:
         raise PlanError(f"shards: {shards} is not a number from 1 to {MOST_SHARDS}")
     if plan.base_url:  # whoever may edit a deployment's parameters could have the keys sent anywhere
         raise PlanError("plan.base_url: shards take none; set FI_BASE_URL where their workers run, or use a block")
-    require_dataset(plan)
+    require_doors(plan)
     require_limit(plan)
 
 

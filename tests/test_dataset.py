@@ -214,6 +214,13 @@ def test_a_pipe_is_copied_because_it_can_be_read_only_once(tmp_path: Path) -> No
         assert values(dataset) == values(dataset) == TABLE
 
 
+@pytest.fixture
+def memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """fsspec's file system in memory, which only tests read."""
+    monkeypatch.setattr("fieval_tasks.locations.SCHEMES", ("memory",))
+
+
+@pytest.mark.usefixtures("memory")
 def test_a_url_is_fetched_once_by_fsspec(tmp_path: Path) -> None:
     import fsspec
 
@@ -225,6 +232,7 @@ def test_a_url_is_fetched_once_by_fsspec(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.usefixtures("memory")
 def test_a_url_that_fails_is_named_without_its_signature(tmp_path: Path) -> None:
     problem = problem_of("memory://user:pass@bucket/nope.csv?sig=secret")
     assert problem.startswith("nope.csv can't be fetched from memory: ")

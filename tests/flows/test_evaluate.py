@@ -120,6 +120,38 @@ def test_a_deployment_waits_for_nobody_to_type_its_rows(workplace: Path, monkeyp
     assert "plan.dataset: - is for a terminal" in str(state.message)
 
 
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ({"dataset": "/etc/answers.csv"}, "plan.dataset: a deployment's files lie in its working folder"),
+        ({"dataset": "file:///etc/answers.csv"}, "plan.dataset: a deployment's files"),
+        ({"dataset": "../answers.csv", "output": "/etc/x"}, "plan.dataset: a deployment's files lie"),
+        ({"output": "~/x"}, "plan.output: a deployment's files lie"),
+        ({"store": "/etc/ledger.db"}, "store: a deployment's files lie"),
+        ({"store": "sqlite:///file:/etc/ledger.db?uri=true"}, "store: a deployment takes none on a server"),
+        ({"store": "postgresql://me@evil.test/db"}, "store: a deployment takes none on a server"),
+    ],
+)
+def test_a_deployment_opens_no_door_of_its_worker_to_who_edits_its_parameters(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, named: dict[str, str], said: str
+) -> None:
+    from flows.collect import collect
+
+    monkeypatch.setenv("PREFECT__RUNTIME__DEPLOYMENT__ID", "a-deployment")
+    state = evaluated(plan_of(**named))
+    assert (state.is_failed(), said in str(state.message)) == (True, True), state.message
+    if "store" in named:
+        state = collect(store=named["store"], return_state=True)
+        assert (state.is_failed(), said in str(state.message)) == (True, True), state.message
+    assert not Path("fieval-runs").exists()
+
+
+def test_a_deployment_opens_what_lies_in_its_folders(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT__RUNTIME__DEPLOYMENT__ID", "a-deployment")
+    rows = dataset(workplace, ROWS)
+    assert evaluated(plan_of(dataset=rows, run="inside", store="sub/ledger.db", output="sub/files")).is_completed()
+
+
 def test_the_files_have_the_documented_fields(workplace: Path) -> None:
     evaluated(plan_of(dataset=dataset(workplace, ROWS), run="files"))
     folder = Path("fieval-runs/files")
