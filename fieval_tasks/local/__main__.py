@@ -7,6 +7,7 @@ import ipaddress
 import logging
 import os
 import secrets
+import shlex
 import signal
 import socket
 import sqlite3
@@ -21,6 +22,8 @@ from fieval_tasks.local import NOTICE, create_app
 
 _USAGE_ERROR: Final = 2
 _INTERRUPTED: Final = 130
+_EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+"""Addresses to listen on that are none to go to, and this machine's own in their stead."""
 
 
 class _Usage(Exception):
@@ -36,9 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if not _is_loopback(options.host):
             _warn_or_refuse(options.host, allow_remote=options.allow_remote)
-        keys = None if options.generate_keys else _keys_in_environment()
+        keys = _fresh_keys() if options.generate_keys else _keys_in_environment()
         with _listen(options.host, options.port) as listener:
-            _serve(listener, options, keys or _fresh_keys())
+            _serve(listener, options, keys)
     except _Usage as problem:
         print(f"fieval_tasks.local: {problem}", file=sys.stderr)
         return _USAGE_ERROR
@@ -56,7 +59,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--delay", type=_seconds, default=0.0, metavar="S", help="extra seconds per evaluation")
     parser.add_argument("--allow-remote", action="store_true", help="let --host be reachable from other machines")
     parser.add_argument("--name", action="append", default=[], help="a host name clients reach it by; may be repeated")
-    parser.add_argument("--generate-keys", action="store_true", help="make a fresh pair of keys, and print them")
+    parser.add_argument(
+        "--generate-keys", action="store_true", help="make fresh keys, and print what points a client here"
+    )
     return parser
 
 
@@ -107,9 +112,16 @@ def _keys_in_environment() -> tuple[str, str]:
 
 
 def _fresh_keys() -> tuple[str, str]:
-    keys = secrets.token_hex(16), secrets.token_hex(16)
-    print(f"export FI_API_KEY={keys[0]}\nexport FI_SECRET_KEY={keys[1]}", flush=True)
-    return keys
+    return secrets.token_hex(16), secrets.token_hex(16)
+
+
+def _say_ready(base_url: str, fresh_keys: tuple[str, str] | None) -> None:
+    """With fresh keys: as lines to be pasted into a shell, the address among them, else a client goes to the cloud."""
+    ready = f"local evaluator ready at {base_url}"
+    if fresh_keys is not None:
+        exports = {"FI_BASE_URL": base_url, "FI_API_KEY": fresh_keys[0], "FI_SECRET_KEY": fresh_keys[1]}
+        ready = "\n".join([*(f"export {name}={shlex.quote(value)}" for name, value in exports.items()), f"# {ready}"])
+    print(ready, flush=True)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -135,7 +147,8 @@ def _serve(listener: socket.socket, options: argparse.Namespace, keys: tuple[str
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
-            print(f"local evaluator ready at {_base_url(listener)}", flush=True)
+            if self.started:
+                _say_ready(_base_url(listener), keys if options.generate_keys else None)
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             # Calls that the end cuts off are no errors to report.
@@ -160,7 +173,9 @@ def _serve(listener: socket.socket, options: argparse.Namespace, keys: tuple[str
 
 
 def _base_url(listener: socket.socket) -> str:
+    """Where a client on this machine reaches it."""
     host, port = listener.getsockname()[:2]
+    host = _EVERYWHERE.get(host, host)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 

@@ -8,7 +8,8 @@ import socket
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import httpx
@@ -46,16 +47,62 @@ def test_scores_every_template_without_a_word_on_its_streams() -> None:
             assert client.post(NEW_EVAL, json=body).status_code in (200, 400), entry["name"]
 
 
-def test_generated_keys_are_printed_and_are_the_ones_let_in() -> None:
-    command = [sys.executable, "-m", "fieval_tasks.local", "--port", "0", "--generate-keys"]
-    with subprocess.Popen(command, cwd=ROOT, env=_without_keys(), stdout=subprocess.PIPE, text=True) as process:
+@contextmanager
+def with_fresh_keys(*options: str) -> Iterator[str]:
+    """The lines that such a server prints, once it is ready."""
+    command = [sys.executable, "-m", "fieval_tasks.local", "--port", "0", "--generate-keys", *options]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=_without_keys(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
         assert process.stdout is not None
-        keys = [process.stdout.readline().strip().partition("=")[2] for _ in range(2)]
-        base_url = process.stdout.readline().split()[-1]
-        headers = dict(zip(KEYS, keys, strict=True))
-        assert httpx.get(f"{base_url}/sdk/api/v1/get-evals/", headers=headers).status_code == 200
+        try:
+            printed = ""
+            while "ready at" not in printed:
+                line = process.stdout.readline()
+                assert line, "it ended"
+                printed += line
+            yield printed
+        finally:
+            process.terminate()
+
+
+def _has_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+HOSTS = [
+    [],
+    ["--host", "localhost"],
+    ["--host", "0.0.0.0", "--allow-remote"],
+    *([["--host", "::1"], ["--host", "::", "--allow-remote"]] if _has_ipv6() else []),
+]
+
+
+@pytest.mark.parametrize("options", HOSTS, ids=[" ".join(options) for options in HOSTS])
+def test_what_it_prints_points_a_client_at_it_when_it_is_pasted(options: list[str], tmp_path: Path) -> None:
+    client = (
+        "import asyncio\n"
+        "from fieval_tasks.client import Credentials, EvalClient\n"
+        "async def ask():\n"
+        "    async with EvalClient(Credentials.from_environment()) as client:\n"
+        "        return await client.evaluate('is_json', {'text': '[1]'})\n"
+        "print(asyncio.run(ask()).value)\n"
+    )
+    script = tmp_path / "client.py"
+    script.write_text(client)
+    with with_fresh_keys(*options) as printed:
+        assert [line.partition("=")[0] for line in printed.splitlines()[:3]] == [
+            "export FI_BASE_URL", "export FI_API_KEY", "export FI_SECRET_KEY",
+        ]  # fmt: skip
+        pasted = f"set -e\n{printed}\n{sys.executable} {script}\n"
+        done = subprocess.run(["sh"], input=pasted, cwd=ROOT, env=_without_keys(), capture_output=True, text=True)
+        assert (done.stdout, done.stderr) == ("Passed\n", "")
+        base_url = printed.splitlines()[-1].split()[-1]
         assert httpx.get(f"{base_url}/sdk/api/v1/get-evals/", headers=KEYS).status_code == 401
-        process.terminate()
 
 
 def test_without_keys_it_says_what_to_set() -> None:
