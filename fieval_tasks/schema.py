@@ -6,11 +6,27 @@ from datetime import datetime, timezone
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 UPGRADES = {
     1: (
         "ALTER TABLE fieval_runs ADD COLUMN begun_by VARCHAR(40)",
         "UPDATE fieval_runs SET begun_by = flow_run_id",
+    ),
+    2: (
+        "ALTER TABLE fieval_runs ADD COLUMN address TEXT",
+        "ALTER TABLE fieval_runs ADD COLUMN account VARCHAR(120)",
+        "ALTER TABLE fieval_runs ADD COLUMN is_whole BOOLEAN DEFAULT TRUE NOT NULL",
+        "ALTER TABLE fieval_items ADD COLUMN doubts INTEGER DEFAULT 0 NOT NULL",
+        "ALTER TABLE fieval_items ADD COLUMN resend_if_unknown BOOLEAN DEFAULT FALSE NOT NULL",
+        "UPDATE fieval_items SET doubts = lost WHERE lost > 0",
+        "CREATE INDEX fieval_items_in_doubt ON fieval_items (run_id) WHERE doubts > 0",
+        # what was counted and does not follow from the items: a forgotten evaluation that was submitted again
+        "UPDATE fieval_runs SET possible_duplicates = CASE WHEN possible_duplicates > {0} "
+        "THEN possible_duplicates - {0} ELSE 0 END".format(
+            "(SELECT coalesce(sum(CASE WHEN state IN ('sending', 'submitted', 'scored') OR stage IN ('wait', 'evaluate') "
+            "THEN doubts ELSE doubts - 1 END), 0) "
+            "FROM fieval_items WHERE fieval_items.run_id = fieval_runs.run_id AND doubts > 0)"
+        ),
     ),
 }
 """Version -> what makes of its tables those of the next one."""
@@ -79,7 +95,12 @@ runs = sa.Table(
     sa.Column("throttled", sa.Integer, nullable=False, default=0),
     sa.Column("possible_duplicates", sa.Integer, nullable=False, default=0),
     sa.Column("begun_by", sa.String(40)),
+    sa.Column("address", Text),
+    sa.Column("account", sa.String(120)),
+    sa.Column("is_whole", sa.Boolean, nullable=False, server_default=sa.true()),
 )
+
+_IN_DOUBT = sa.text("doubts > 0")
 
 items = sa.Table(
     "fieval_items",
@@ -110,8 +131,11 @@ items = sa.Table(
     sa.Column("stage", sa.String(10)),
     sa.Column("error_kind", sa.String(40)),
     sa.Column("error_message", Text),
+    sa.Column("doubts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("resend_if_unknown", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Index("fieval_items_by_state", "run_id", "state"),
     sa.Index("fieval_items_by_chunk", "run_id", "chunk"),
+    sa.Index("fieval_items_in_doubt", "run_id", sqlite_where=_IN_DOUBT, postgresql_where=_IN_DOUBT),
 )
 
 _numbered = sa.BigInteger().with_variant(sa.Integer, "sqlite")

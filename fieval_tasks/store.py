@@ -111,6 +111,10 @@ class Run:
     possible_duplicates: int = 0
     begun_by: str | None = None
     """The Prefect flow run that worked on it first; `flow_run_id` is the latest."""
+    address: str | None = None
+    """Where its requests go: written when the first is sent, and kept to."""
+    account: str | None = None
+    """Whose keys they are sent with, sealed: see `account`."""
 
     def check(self, name: str) -> CheckRecord:
         return next(c for c in self.checks if c.name == name)
@@ -500,7 +504,7 @@ def _run_values(run: Run) -> dict[str, Any]:
 
 
 def _run(row: sa.RowMapping) -> Run:
-    values = dict(row)
+    values = {name: value for name, value in row.items() if name != "is_whole"}
     values["checks"] = tuple(CheckRecord(**c) for c in values["checks"])
     values["notices"] = tuple(values["notices"])
     return Run(**values)

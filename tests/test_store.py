@@ -851,21 +851,40 @@ def test_another_schema_version_is_refused_and_left_alone(url: str) -> None:
     assert schema_versions(url) == [99]
 
 
-def made_by_the_first_program(url: str) -> Run:
-    """A ledger with the tables of schema version 1 and a run in it."""
+ADDED = {
+    1: ("ALTER TABLE fieval_runs DROP COLUMN begun_by",),
+    2: (
+        "DROP INDEX fieval_items_in_doubt",
+        *(f"ALTER TABLE fieval_runs DROP COLUMN {name}" for name in ("address", "account", "is_whole")),
+        *(f"ALTER TABLE fieval_items DROP COLUMN {name}" for name in ("doubts", "resend_if_unknown")),
+    ),
+}
+"""Version -> what takes out of the next one's tables all that it has not got."""
+
+
+def made_by_an_older_program(url: str, version: int = 1) -> Run:
+    """A ledger with the tables of that version and a run in it, of whose items some were sent twice."""
     with Ledger(url) as ledger:
-        run = begun(ledger, 3)
+        run = begun(ledger, 6)
         ledger.started(run.run_id, flow_run_id="nightly")
+        lost = [Sending((0, 1, 2, 3)), ReplyLost((0, 1, 2, 3))]
+        ledger.apply(run.run_id, [*lost, *lost, Sending((0, 1, 2)), ticket(0), ticket(1), Decided(1, PASSED, NOON)])
+        ledger.apply(run.run_id, [Decided(2, Failed("submit", "refused", "no"), NOON)])
+        ledger.finished(run.run_id, exit_code=0, seconds=0.0, complete=True)
     engine = sa.create_engine(url)
     with engine.begin() as connection:
-        connection.execute(sa.text("ALTER TABLE fieval_runs DROP COLUMN begun_by"))
-        connection.execute(sa.update(schema.schema).values(version=1))
+        connection.execute(sa.update(schema.runs).values(possible_duplicates=10))
+        for added in range(schema.SCHEMA_VERSION - 1, version - 1, -1):
+            for statement in ADDED[added]:
+                connection.exec_driver_sql(statement)
+        connection.execute(sa.update(schema.schema).values(version=version))
     engine.dispose()
     return run
 
 
-def test_a_ledger_of_the_first_program_is_brought_up_to_date_once_whoever_opens_it(url: str) -> None:
-    run = made_by_the_first_program(url)
+@pytest.mark.parametrize("version", schema.UPGRADES)
+def test_a_ledger_of_an_older_program_is_brought_up_to_date_once_whoever_opens_it(url: str, version: int) -> None:
+    run = made_by_an_older_program(url, version)
     together = threading.Barrier(4)
 
     def opened(_: int) -> str | None:
@@ -877,11 +896,34 @@ def test_a_ledger_of_the_first_program_is_brought_up_to_date_once_whoever_opens_
         assert list(threads.map(opened, range(4))) == [run.run_id] * 4
     assert schema_versions(url) == [schema.SCHEMA_VERSION]
     with Ledger(url) as ledger:
-        assert len(results(ledger, run)) == 3
+        assert [result.lost for result in ledger.results(run)] == [2, 2, 2, 2, 0, 0]
+    assert columns(url) == made_columns(url)
+
+
+def columns(url: str) -> dict[str, Any]:
+    """Of each table: its columns with their types, and its indexes."""
+    engine = sa.create_engine(url)
+    found = sa.inspect(engine)
+    told = {
+        table: (
+            {c["name"]: (str(c["type"]), c["nullable"]) for c in found.get_columns(table)},
+            {i["name"]: i["column_names"] for i in found.get_indexes(table)},
+        )
+        for table in schema.metadata.tables
+    }
+    engine.dispose()
+    return told
+
+
+def made_columns(url: str) -> dict[str, Any]:
+    """The same of a ledger that is new."""
+    drop_everything(url)
+    Ledger(url).close()
+    return columns(url)
 
 
 def test_a_ledger_that_can_not_be_brought_up_to_date_stays_as_it_was(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = made_by_the_first_program(url)
+    run = made_by_an_older_program(url)
     with monkeypatch.context() as patched:
         patched.setitem(schema.UPGRADES, 1, (schema.UPGRADES[1][0], "UPDATE nothing_of_that_name SET it = 1"))
         assert "nothing_of_that_name" in sentence(StoreError, url)
