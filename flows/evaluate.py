@@ -113,8 +113,8 @@ def require_store(store: str | None) -> None:
 
 
 _SHUT = (
-    "a deployment's files lie in its working folder, or in one that FIEVAL_FOLDERS names where its worker runs "
-    f"(folders with {os.pathsep!r} between them)"
+    "this worker opens files in its working folder and in those that its FIEVAL_FOLDERS names "
+    f"(folders with {os.pathsep!r} between them), and no others"
 )
 
 

@@ -123,21 +123,22 @@ def test_a_deployment_waits_for_nobody_to_type_its_rows(workplace: Path, monkeyp
 @pytest.mark.parametrize(
     ("named", "said"),
     [
-        ({"dataset": "/etc/answers.csv"}, "plan.dataset: a deployment's files lie in its working folder"),
-        ({"dataset": "file:///etc/answers.csv"}, "plan.dataset: a deployment's files"),
-        ({"dataset": "../answers.csv", "output": "/etc/x"}, "plan.dataset: a deployment's files lie"),
-        ({"output": "~/x"}, "plan.output: a deployment's files lie"),
-        ({"store": "/etc/ledger.db"}, "store: a deployment's files lie"),
+        ({"dataset": "/etc/answers.csv"}, "plan.dataset: this worker opens files in its working folder"),
+        ({"dataset": "file:///etc/answers.csv"}, "plan.dataset: this worker opens"),
+        ({"dataset": "../answers.csv", "output": "/etc/x"}, "plan.dataset: this worker opens"),
+        ({"output": "~/x"}, "plan.output: this worker opens"),
+        ({"store": "/etc/ledger.db"}, "store: this worker opens"),
         ({"store": "sqlite:///file:/etc/ledger.db?uri=true"}, "store: a deployment takes none on a server"),
         ({"store": "postgresql://me@evil.test/db"}, "store: a deployment takes none on a server"),
     ],
 )
-def test_a_deployment_opens_no_door_of_its_worker_to_who_edits_its_parameters(
+def test_a_worker_with_folders_of_its_own_opens_no_others_to_who_edits_a_deployments_parameters(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, named: dict[str, str], said: str
 ) -> None:
     from flows.collect import collect
 
     monkeypatch.setenv("PREFECT__RUNTIME__DEPLOYMENT__ID", "a-deployment")
+    monkeypatch.setenv("FIEVAL_FOLDERS", str(workplace))
     state = evaluated(plan_of(**named))
     assert (state.is_failed(), said in str(state.message)) == (True, True), state.message
     if "store" in named:
@@ -146,8 +147,13 @@ def test_a_deployment_opens_no_door_of_its_worker_to_who_edits_its_parameters(
     assert not Path("fieval-runs").exists()
 
 
-def test_a_deployment_opens_what_lies_in_its_folders(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("folders", [None, "/data"])
+def test_a_deployment_opens_what_lies_in_its_folders(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, folders: str | None
+) -> None:
     monkeypatch.setenv("PREFECT__RUNTIME__DEPLOYMENT__ID", "a-deployment")
+    if folders is not None:
+        monkeypatch.setenv("FIEVAL_FOLDERS", folders)
     rows = dataset(workplace, ROWS)
     assert evaluated(plan_of(dataset=rows, run="inside", store="sub/ledger.db", output="sub/files")).is_completed()
 
