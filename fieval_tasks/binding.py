@@ -9,7 +9,7 @@ from pathlib import PurePath
 from typing import Any, Literal
 
 from fieval_tasks.errors import PlanError
-from fieval_tasks.gates import Gate
+from fieval_tasks.gates import Gate, Metric
 from fieval_tasks.plan import DEFAULT_JUDGE, Check, EvaluationPlan, mapping_for
 from fieval_tasks.templates import Catalogue, Template, nearest
 
@@ -285,8 +285,23 @@ def gate_problems(gates: Iterable[str], outputs: Mapping[str, str]) -> Iterator[
             continue
         if gate.check not in outputs:
             yield f"gate {text!r}: there is no check {gate.check!r} (checks: {_listed(outputs)}){_meant(nearest(gate.check, outputs))}"
-        elif gate.metric == "pass_rate" and outputs[gate.check] != "Pass/Fail":
-            yield f"gate {text!r}: {gate.check} does not answer Pass/Fail, so it has no pass rate; gate {gate.check}.mean"
+        elif fault := _undecidable(gate.check, gate.metric, outputs[gate.check]):
+            yield f"gate {text!r}: {fault}"
+
+
+_SCORELESS = {"choices": "choices", "reason": "a text"}
+"""Output types that need not come with a score. Some choices do; nothing in the catalogue tells which."""
+
+
+def _undecidable(check: str, metric: Metric, output: str) -> str | None:
+    """Why the verdicts of that output type need never decide a gate on the metric."""
+    words = _SCORELESS.get(output)
+    instead = f"gate {check}.{'failures' if words else 'mean'}"
+    if metric == "pass_rate" and output != "Pass/Fail":
+        return f"{check} does not answer Pass/Fail, so it has no pass rate; {instead}"
+    if metric == "mean" and words:
+        return f"{check} answers with {words}, which need not have a score, so its mean may never be known; {instead}"
+    return None
 
 
 def _like(name: str, columns: Sequence[str]) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from fractions import Fraction
 from pathlib import Path
 
 from fieval_tasks.errors import ExitCode, FievalError, RunStopped
@@ -14,10 +15,9 @@ from fieval_tasks.plan import allowed_failures
 from fieval_tasks.preparation import Prepared
 from fieval_tasks.report.amendments import Standing, amendments
 from fieval_tasks.report.files import write_report, write_results
-from fieval_tasks.report.summary import GateOutcome, Items, Report, Requests, RunFacts, summarise
+from fieval_tasks.report.summary import Counts, GateOutcome, Items, Report, Requests, RunFacts, summarise
 from fieval_tasks.report.text import clean
-from fieval_tasks.report.words import gate_said
-from fieval_tasks.statistics import Interval
+from fieval_tasks.report.words import failures_found, figure_found, gate_said
 from fieval_tasks.store import Ledger, Run, owner_name, utc_now
 
 LAST_CHUNK = -1
@@ -145,14 +145,27 @@ def judged(text: str, report: Report) -> GateOutcome:
     """What a gate comes to over the best and the worst that the items without a verdict could still be."""
     gate = Gate.parse(text)
     if gate.metric == "failures":
-        items = report.summary.items if gate.check is None else report.counts[gate.check]
-        value: float | None = float(items.failed)
-        bounds: Interval | None = (items.failed, items.failed + items.pending + items.skipped)
-    else:
-        check = report.summary.checks[gate.check or ""]
-        value, bounds = (check.pass_rate if gate.metric == "pass_rate" else check.mean), check.bounds
-    verdict = GateVerdict.UNDECIDED if bounds is None else gate.verdict(*bounds)
-    return GateOutcome(text, verdict.value, value, bounds)
+        return _judged_by_failures(
+            text, gate, report.summary.items if gate.check is None else report.counts[gate.check]
+        )
+    counts = report.counts[gate.check or ""]
+    rated = gate.metric == "pass_rate"
+    value, bounds = (counts.pass_rate, counts.pass_rate_bounds) if rated else (counts.mean, counts.mean_bounds)
+    verdict = GateVerdict.UNDECIDED if bounds is None or counts.no_score else gate.verdict(*bounds)
+    return GateOutcome(
+        gate=text,
+        verdict=verdict.value,
+        value=None if value is None else float(value),
+        bounds=None if bounds is None else (float(bounds[0]), float(bounds[1])),
+        sentence=figure_found(bounds, gate.threshold, counts.no_score),
+    )
+
+
+def _judged_by_failures(text: str, gate: Gate, counts: Counts) -> GateOutcome:
+    low, high = counts.failed, counts.failed + counts.pending + counts.skipped
+    of = max(counts.total, 1) if gate.is_share else 1
+    verdict = gate.verdict(Fraction(low, of), Fraction(high, of))
+    return GateOutcome(text, verdict.value, low / of, (low / of, high / of), failures_found(low, high, counts.total))
 
 
 def _earlier_reports(ledger: Ledger, run_id: str) -> list[tuple[datetime, Standing]]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from difflib import get_close_matches
 from enum import Enum
-from typing import Literal
+from fractions import Fraction
+from typing import Literal, get_args
 
 Metric = Literal["pass_rate", "mean", "failures"]
+METRICS: tuple[str, ...] = get_args(Metric)
 
 
 class GateVerdict(str, Enum):
@@ -21,9 +24,10 @@ class GateVerdict(str, Enum):
     """They decide it."""
 
 
+NUMBER = r"(?:[0-9]{1,15}(?:\.[0-9]{1,15})?|\.[0-9]{1,15})"
+"""As a threshold or a share is typed. Nobody means more digits, and Python takes no number of thousands of them."""
 _GATE = re.compile(
-    r"(?:(?P<check>\S.*)\.)?(?P<metric>pass_rate|mean|failures)\s*(?P<operator>>=|<=|==|>|<)\s*"
-    r"(?P<number>\d+(?:\.\d+)?|\.\d+)\s*(?P<percent>%)?"
+    rf"(?:(?P<check>\S.*)\.)?(?P<metric>[^\s.<>=]+)\s*(?P<operator>>=|<=|==|>|<)\s*(?P<number>{NUMBER})\s*(?P<percent>%)?"
 )
 
 
@@ -35,32 +39,55 @@ class Gate:
     """None: all checks together."""
     metric: Metric
     operator: str
-    threshold: float
+    threshold: Fraction
+    """Exactly as typed: 99.9% is 999/1000, which no float is."""
+    is_share: bool = False
+    """The failures are a share of the items; else their number. The other metrics are always shares."""
 
     @classmethod
     def parse(cls, text: str) -> Gate:
-        """`groundedness.pass_rate >= 0.95`, `completeness.mean > 60%`, `failures <= 5`. Raises ValueError."""
+        """`groundedness.pass_rate >= 0.95`, `completeness.mean > 60%`, `failures <= 5`, `failures <= 2%`.
+
+        Raises ValueError, also where every run would pass, none would, or errors would help.
+        """
         match = _GATE.fullmatch(text.strip())
-        if match is None:
-            raise ValueError(
-                f"{text!r} is not a gate: write CHECK.pass_rate >= 0.95, CHECK.mean >= 0.8 or CHECK.failures <= 5"
-            )
-        number = float(match["number"]) / (100 if match["percent"] else 1)
-        gate = cls(match["check"], match["metric"], match["operator"], number)  # type: ignore[arg-type]
-        if fault := gate._fault:
+        if match is None or match["metric"] not in METRICS:
+            raise ValueError(f"{text!r} is not a gate: {_not_a_gate(match)}")
+        threshold = Fraction(match["number"]) / (100 if match["percent"] else 1)
+        is_share = bool(match["percent"]) and match["metric"] == "failures"
+        gate = cls(match["check"], match["metric"], match["operator"], threshold, is_share)  # type: ignore[arg-type]
+        if fault := gate._fault(text):
             raise ValueError(f"gate {text!r}: {fault}")
         return gate
 
-    @property
-    def _fault(self) -> str | None:
-        if self.metric != "failures":
-            if self.check is None:
-                return f"name the check, as in groundedness.{self.metric}"
-            if self.threshold > 1:
-                return f"a {self.metric} lies between 0 and 1"
+    def _fault(self, text: str) -> str | None:
+        return self._fault_of_failures() if self.metric == "failures" else self._fault_of_share(text)
+
+    def _fault_of_failures(self) -> str | None:
+        if self.operator in (">", ">=") or (self.operator == "==" and self.threshold):
+            return "errors would help to pass it; write a ceiling, such as failures <= 5 or failures <= 2%"
+        if self.is_share and self.threshold > 1:
+            return "a share of the items is 100% at most"
+        if not self.is_share and self.threshold.denominator != 1:
+            return "failures are counted in whole items; write failures <= 5, or a share of the items: failures <= 2%"
+        if self.operator == "<" and not self.threshold:
+            return "no run could pass it; write failures <= 0"
         return None
 
-    def verdict(self, low: float, high: float) -> GateVerdict:
+    def _fault_of_share(self, text: str) -> str | None:
+        name = self.metric
+        if self.check is None:
+            return f"name the check, as in groundedness.{name}"
+        if self.threshold > 1:
+            meant = "" if "%" in text or self.threshold > 100 else f"; write {float(self.threshold):g}% for that share"
+            return f"a {name} lies between 0 and 1 (100%){meant}"
+        if (self.operator == ">" and self.threshold == 1) or (self.operator == "<" and not self.threshold):
+            return f"no run could pass it: a {name} lies between 0 and 1"
+        if self.operator == "<=" and self.threshold == 1:
+            return f"every run would pass it: a {name} is never more than 1; write >= for a floor"
+        return None
+
+    def verdict(self, low: Fraction | int, high: Fraction | int) -> GateVerdict:
         """PASS where the condition holds for every figure from `low` to `high`, FAIL where for none."""
         ends = (self._holds(low), self._holds(high))
         if self.operator == "==":
@@ -68,7 +95,7 @@ class Gate:
             return GateVerdict.PASS if all(ends) else GateVerdict.UNDECIDED if within else GateVerdict.FAIL
         return GateVerdict.PASS if all(ends) else GateVerdict.UNDECIDED if any(ends) else GateVerdict.FAIL
 
-    def _holds(self, figure: float) -> bool:
+    def _holds(self, figure: Fraction | int) -> bool:
         return {
             ">=": figure >= self.threshold,
             "<=": figure <= self.threshold,
@@ -76,3 +103,16 @@ class Gate:
             "<": figure < self.threshold,
             "==": figure == self.threshold,
         }[self.operator]
+
+
+def _not_a_gate(match: re.Match[str] | None) -> str:
+    """What is wrong with the text, or what to write."""
+    if match is None or (match["check"] is None and not _near(match["metric"])):
+        return "write CHECK.pass_rate >= 0.95, CHECK.mean >= 0.8 or CHECK.failures <= 5"
+    near = _near(match["metric"])
+    meant = f"; did you mean {near[0]}?" if near else ""
+    return f"{match['metric']!r} is no figure of a check (there are {', '.join(METRICS)}){meant}"
+
+
+def _near(metric: str) -> list[str]:
+    return get_close_matches(metric.casefold().replace("-", "_"), METRICS, n=1)

@@ -138,3 +138,5 @@ class Result:
     """Only where the reader asked for them."""
     lost: int = 0
     """POSTs that carried it and whose reply was lost: each may have been accepted, and paid."""
+    same_as: int | None = None
+    """The item (its seq) whose evaluation gave this one its verdict, where it repeats one."""

@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from fieval_tasks.errors import PlanError
-from fieval_tasks.gates import Gate
+from fieval_tasks.gates import NUMBER, Gate
 from fieval_tasks.locations import is_url, opens_doors, url_parts
 from fieval_tasks.policy import Ambiguous, Orphans
 from fieval_tasks.refusals import sentences
@@ -250,7 +250,7 @@ def parse_rate(text: str) -> float:
     return float(match[1]) / _PER[match[2]]
 
 
-_ALLOWANCE = re.compile(r"(\d+)|(\d+(?:\.\d+)?)\s*%")
+_ALLOWANCE = re.compile(rf"([0-9]{{1,15}})|({NUMBER})\s*%")
 
 
 def allowed_failures(text: str | None, *, total: int) -> int:
@@ -258,6 +258,6 @@ def allowed_failures(text: str | None, *, total: int) -> int:
     if text is None:
         return 0
     match = _ALLOWANCE.fullmatch(text.strip())
-    if not match or (match[2] and float(match[2]) > 100):
+    if not match or (match[2] and Fraction(match[2]) > 100):
         raise ValueError(f"{text!r} is not an allowance: write a count such as 5, or a share such as 2%")
     return int(match[1]) if match[1] else int(total * Fraction(match[2]) / 100)

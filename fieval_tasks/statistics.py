@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from math import sqrt
 from statistics import NormalDist
 
 Interval = tuple[float, float]
 
 
-def wilson_interval(passed: int, n: int, confidence: float = 0.95) -> Interval | None:
-    """The Wilson score interval of a pass rate; None where nothing was counted.
+def wilson_interval(passed: Fraction | int, n: Fraction | int, confidence: float = 0.95) -> Interval | None:
+    """The Wilson score interval of a pass rate; None where nothing was counted. Neither number need be whole.
 
     E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927) 209-212;
     recommended for small n by Brown, Cai and DasGupta, "Interval estimation for a binomial proportion" (2001).
@@ -20,19 +21,32 @@ def wilson_interval(passed: int, n: int, confidence: float = 0.95) -> Interval |
     if n == 0:
         return None
     z = NormalDist().inv_cdf((1 + confidence) / 2)
-    rate = passed / n
-    centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
-    reach = z / (1 + z * z / n) * sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
+    rate, size = float(Fraction(passed) / n), float(n)
+    centre = (rate + z * z / (2 * size)) / (1 + z * z / size)
+    reach = z / (1 + z * z / size) * sqrt(rate * (1 - rate) / size + z * z / (4 * size * size))
     low = 0.0 if passed == 0 else max(0.0, centre - reach)
     high = 1.0 if passed == n else min(1.0, centre + reach)
-    return low, high
+    return min(low, rate), max(high, rate)
 
 
-def unmeasured_bounds(total_of_scores: float, scored: int, unmeasured: int) -> Interval | None:
+def effective_size(rows: int, sum_of_squares: int) -> Fraction:
+    """How many independent verdicts the rows are worth, where some share one: (sum of w)^2 / sum of w^2.
+
+    `rows` is the sum of the weights w, the rows that each verdict stands for. L. Kish, "Survey Sampling" (1965), sec.
+    11.7: the rate over the rows varies as one over so many verdicts. Put into Wilson's interval as its n, as compared with
+    other intervals by Franco, Little, Louis and Slud, "Comparative study of confidence intervals for proportions in
+    complex sample surveys", J. Survey Statistics and Methodology 7 (2019) 334-364.
+    """
+    return Fraction(rows * rows, sum_of_squares)
+
+
+def unmeasured_bounds(
+    total_of_scores: Fraction | int, scored: int, unmeasured: int
+) -> tuple[Fraction, Fraction] | None:
     """The mean over all items if each unmeasured one were 0, and if each were 1; None where there are no items.
 
     The worst case of a bounded mean (C. F. Manski, "Partial Identification of Probability Distributions", 2003, ch. 1):
-    it assumes nothing about why an item has no score.
+    it assumes nothing about why an item has no score. Exact, for a gate's threshold may be any of them.
     """
     n = scored + unmeasured
-    return (total_of_scores / n, (total_of_scores + unmeasured) / n) if n else None
+    return (Fraction(total_of_scores) / n, Fraction(total_of_scores + unmeasured) / n) if n else None

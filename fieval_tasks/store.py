@@ -570,6 +570,7 @@ def _result(row: sa.RowMapping, run: Run, with_inputs: bool) -> Result:
         finished_at=row["finished_at"],
         inputs=json.loads(row["inputs"]) if with_inputs else None,
         lost=row["lost"],
+        same_as=row["same_as"],
     )
 
 

@@ -243,3 +243,37 @@ def test_a_long_list_of_columns_is_cut() -> None:
     (problem,) = problems_of(plan_of("tone"), [f"c{i}" for i in range(100)])
     assert "c19 and 80 more" in problem
     assert "c20" not in problem
+
+
+@pytest.mark.parametrize(
+    ("output", "metric", "said"),
+    [
+        ("choices", "mean", "mine answers with choices, which need not have a score, so its mean may never be known"),
+        ("choices", "pass_rate", "mine does not answer Pass/Fail, so it has no pass rate; gate mine.failures"),
+        ("reason", "mean", "mine answers with a text"),
+        ("reason", "pass_rate", "does not answer Pass/Fail"),
+        ("score", "pass_rate", "mine does not answer Pass/Fail, so it has no pass rate; gate mine.mean"),
+    ],
+)
+def test_a_gate_that_no_verdict_need_decide_is_refused(output: str, metric: str, said: str) -> None:
+    (problem,) = problems_of(plan_of("mine", gates=(f"mine.{metric} >= 0.5",)), ["output"], template(output=output))
+    assert said in problem
+
+
+@pytest.mark.parametrize(
+    ("output", "gate"),
+    [
+        ("Pass/Fail", "mine.pass_rate >= 0.5"),
+        ("Pass/Fail", "mine.mean >= 0.5"),
+        ("score", "mine.mean >= 0.5"),
+        ("numeric", "mine.mean >= 0.5"),
+        ("choices", "mine.failures <= 2%"),
+    ],
+)
+def test_a_gate_that_verdicts_decide_is_taken(output: str, gate: str) -> None:
+    assert bind(plan_of("mine", gates=(gate,)), ["output"], template(output=output))
+
+
+def test_a_gate_on_a_check_that_there_is_not_is_named_with_the_nearest() -> None:
+    (problem,) = problems_of(plan_of("mine", gates=("mime.failures <= 3",)), ["output"], template())
+    assert problem == "gate 'mime.failures <= 3': there is no check 'mime' (checks: mine); did you mean 'mine'?"

@@ -13,7 +13,7 @@ from fieval_tasks.report.css import CSS
 from fieval_tasks.report.drawing import histogram, interval_bar, share_bar
 from fieval_tasks.report.record import value_text
 from fieval_tasks.report.summary import CheckCounts, CheckSummary, FailureGroup, Report
-from fieval_tasks.report.text import NONE, between, clean, clip, count, duration, moment, one_line, share
+from fieval_tasks.report.text import NONE, clean, clip, count, duration, moment, one_line, share
 from fieval_tasks.report.words import amendment, belief, doubled, headline, requests, standing
 
 _SHORT = 180
@@ -77,12 +77,11 @@ def _gates(report: Report) -> str:
         (
             f"<code>{_line(gate.gate)}</code>",
             f'<b class="{moods.get(gate.verdict.lower(), "wait")}">{_line(gate.verdict)}</b>',
-            _share(gate.value),
-            between(gate.bounds) if gate.bounds else NONE,
+            _line(gate.sentence),
         )
         for gate in report.summary.gates
     ]
-    return _section("Gates", _table(("Gate", "Verdict", "#Value", "Lies between"), rows)) if rows else ""
+    return _section("Gates", _table(("Gate", "Verdict", "What was found"), rows)) if rows else ""
 
 
 def _checks(report: Report) -> str:

@@ -42,11 +42,8 @@ def inert(text: str, limit: int = _CELL) -> str:
 
 
 def _gates(report: Report) -> list[str]:
-    rows = [
-        (inert(gate.gate), inert(gate.verdict), _share(gate.value), between(gate.bounds, "to") if gate.bounds else NONE)
-        for gate in report.summary.gates
-    ]
-    return _section("Gates", ("gate", "verdict", "value", "lies between"), rows)
+    rows = [(inert(gate.gate), inert(gate.verdict), inert(gate.sentence)) for gate in report.summary.gates]
+    return _section("Gates", ("gate", "verdict", "what was found"), rows)
 
 
 def _checks(report: Report) -> list[str]:

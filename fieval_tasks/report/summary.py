@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
+from fractions import Fraction
 from typing import Any
 
 from fieval_tasks.items import Result
 from fieval_tasks.report.amendments import Amendment, CheckStanding, Standing, amendments
 from fieval_tasks.report.record import finite, iso
 from fieval_tasks.report.tally import LOST_SHOWN, Tally
-from fieval_tasks.statistics import Interval, unmeasured_bounds, wilson_interval
+from fieval_tasks.report.text import count
+from fieval_tasks.statistics import Interval, effective_size, unmeasured_bounds, wilson_interval
 
 
 @dataclass(frozen=True)
@@ -74,10 +76,40 @@ class Counts:
 
 @dataclass(frozen=True)
 class CheckCounts(Counts):
-    """The counts of one check."""
+    """The counts of one check, and its figures as exact as a gate needs them."""
 
-    not_passed: int = 0
-    """Verdicts that are Failed, among the scored."""
+    judged: int = 0
+    """Verdicts that are Passed or Failed, among the scored."""
+    passed: int = 0
+    measured: int = 0
+    """Verdicts with a score from 0 to 1, among the scored."""
+    total_of_scores: Fraction = Fraction(0)
+    no_score: int = 0
+    """Verdicts without the figure that the check is about, among the scored."""
+
+    @property
+    def not_passed(self) -> int:
+        return self.judged - self.passed
+
+    @property
+    def pass_rate(self) -> Fraction | None:
+        """Of the items with a Pass/Fail verdict."""
+        return Fraction(self.passed, self.judged) if self.judged else None
+
+    @property
+    def mean(self) -> Fraction | None:
+        """Of the items with a score."""
+        return self.total_of_scores / self.measured if self.measured else None
+
+    @property
+    def pass_rate_bounds(self) -> tuple[Fraction, Fraction] | None:
+        """Of the rate over all items, whatever those without a Pass/Fail verdict would have got."""
+        return unmeasured_bounds(self.passed, self.judged, self.total - self.judged)
+
+    @property
+    def mean_bounds(self) -> tuple[Fraction, Fraction] | None:
+        """Of the mean over all items, whatever those without a score would have got."""
+        return unmeasured_bounds(self.total_of_scores, self.measured, self.total - self.measured)
 
 
 @dataclass(frozen=True)
@@ -96,16 +128,20 @@ class CheckSummary:
     n: int
     """All the items of the check, whatever became of them."""
     scored: int
+    evaluations: int
+    """That the scored items took: fewer where some repeat others exactly, and share their verdict."""
+    no_score: int
+    """Of the scored, those in no pass rate and no mean: a score that is not from 0 to 1, say. A gate on it is undecided."""
     passed: int | None
     """None where the template does not answer Pass/Fail."""
     pass_rate: float | None
     """Of the items with a Pass/Fail verdict."""
     pass_rate_interval: Interval | None
-    """Wilson, 95 %."""
+    """Wilson, 95 %, by the evaluations: rows that share one count as what they tell together."""
     mean: float | None
     """Of the items with a score."""
     bounds: Interval | None
-    """Where the mean over all n lies, whatever the items without a score would have got."""
+    """Where the pass rate, else the mean, over all n lies, whatever the items without one would have got."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +151,11 @@ class GateOutcome:
     gate: str
     verdict: str
     value: float | None = None
+    """Of what was measured."""
     bounds: Interval | None = None
+    """Where it lies, whatever the items without a verdict would have got."""
+    sentence: str = ""
+    """What was found, in digits that tell on which side of the threshold it lies."""
 
 
 @dataclass(frozen=True)
@@ -256,7 +296,7 @@ def summarise(facts: RunFacts, results: Iterable[Result], *, worst: int = 20) ->
         pending_rows={name: tuple(tally.pending_rows) for name, tally in tallies.items() if tally.pending_rows},
         lost=tuple(dict.fromkeys(item for tally in tallies.values() for item in tally.lost))[:LOST_SHOWN],
         lost_count=sum(tally.lost_count for tally in tallies.values()),
-        findings=(*_mistakes(facts, summary, counts), *_odd_scores(tallies)),
+        findings=(*_mistakes(facts, summary, counts), *_without_score(tallies)),
     )
 
 
@@ -268,11 +308,15 @@ def _counts(tally: Tally) -> CheckCounts:
         failed=status["failed"],
         pending=status["pending"],
         skipped=status["skipped"],
-        not_passed=tally.judged - tally.passed,
+        judged=tally.judged,
+        passed=tally.passed,
+        measured=tally.measured,
+        total_of_scores=tally.total_of_scores,
+        no_score=tally.no_score,
     )
 
 
-def _summary(facts: RunFacts, tallies: Mapping[str, Tally], counts: Mapping[str, Counts]) -> Summary:
+def _summary(facts: RunFacts, tallies: Mapping[str, Tally], counts: Mapping[str, CheckCounts]) -> Summary:
     totals = {
         name: sum(getattr(count, name) for count in counts.values())
         for name in ("total", "scored", "failed", "pending", "skipped")
@@ -288,26 +332,36 @@ def _summary(facts: RunFacts, tallies: Mapping[str, Tally], counts: Mapping[str,
         wall_seconds=facts.wall_seconds,
         exit_code=facts.exit_code,
         items=Items(**totals, reused=facts.reused),
-        checks={name: _check_summary(tally) for name, tally in tallies.items()},
+        checks={name: _check_summary(tally, counts[name]) for name, tally in tallies.items()},
         requests=facts.requests,
     )
 
 
-def _check_summary(tally: Tally) -> CheckSummary:
-    judges = tally.judged > 0 or tally.output == "Pass/Fail"
-    gives_scores = tally.measured > 0 or tally.output in ("Pass/Fail", "score")
-    unmeasured = tally.n - tally.measured
+def _check_summary(tally: Tally, counts: CheckCounts) -> CheckSummary:
+    rate, mean = counts.pass_rate, counts.mean
+    gives_scores = tally.measured > 0 or tally.output == "score"
+    bounds = counts.pass_rate_bounds if tally.judges else counts.mean_bounds if gives_scores else None
     return CheckSummary(
         template=tally.template,
         model=tally.model,
         n=tally.n,
-        scored=tally.status["scored"],
-        passed=tally.passed if judges else None,
-        pass_rate=tally.passed / tally.judged if tally.judged else None,
-        pass_rate_interval=wilson_interval(tally.passed, tally.judged),
-        mean=tally.total_of_scores / tally.measured if tally.measured else None,
-        bounds=unmeasured_bounds(tally.total_of_scores, tally.measured, unmeasured) if gives_scores else None,
+        scored=counts.scored,
+        evaluations=counts.scored - tally.repeats,
+        no_score=counts.no_score,
+        passed=counts.passed if tally.judges else None,
+        pass_rate=None if rate is None else float(rate),
+        pass_rate_interval=_interval(rate, tally),
+        mean=None if mean is None else float(mean),
+        bounds=None if bounds is None else (float(bounds[0]), float(bounds[1])),
     )
+
+
+def _interval(rate: Fraction | None, tally: Tally) -> Interval | None:
+    """Of the rate over the rows, as wide as their evaluations allow."""
+    if rate is None:
+        return None
+    size = effective_size(tally.judged, tally.squares)
+    return wilson_interval(rate * size, size)
 
 
 def _failures(tallies: Mapping[str, Tally]) -> tuple[FailureGroup, ...]:
@@ -333,12 +387,12 @@ def _mistakes(facts: RunFacts, summary: Summary, counts: Mapping[str, Counts]) -
     return tuple(f"this run's accounts do not add up: {mistake}" for mistake in found)
 
 
-def _odd_scores(tallies: Mapping[str, Tally]) -> tuple[str, ...]:
-    return tuple(
-        f"{name}: {tally.odd_scores} scores are not a number from 0 to 1"
-        for name, tally in tallies.items()
-        if tally.odd_scores
-    )
+def _without_score(tallies: Mapping[str, Tally]) -> Iterator[str]:
+    for name, tally in tallies.items():
+        if tally.no_score:
+            what, figure = ("no Passed or Failed", "pass rate") if tally.judges else ("no score from 0 to 1", "mean")
+            scored = count(tally.status["scored"], "verdict")
+            yield f"{name}: {tally.no_score:,} of {scored} have {what}; the {figure} is of the others only"
 
 
 def _with_lists(fields: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from textwrap import wrap
 
 from fieval_tasks.report.summary import CheckCounts, CheckSummary, Report
-from fieval_tasks.report.text import NONE, fit, one_line, share, width
+from fieval_tasks.report.text import NONE, fit, one_line, outwards, share, width
 from fieval_tasks.report.words import amendment, doubled, gate_said, known, requests, standing
 
 COLUMNS = 80
@@ -25,7 +25,11 @@ def table(report: Report) -> str:
 
 def _left_open(report: Report) -> list[str]:
     checks = report.summary.checks.items()
-    return [f"{one_line(name, 24)}: {known(check)}" for name, check in checks if check.scored < check.n]
+    return [
+        f"{one_line(name, 24)}: {known(check)}"
+        for name, check in checks
+        if check.scored < check.n or check.evaluations < check.scored
+    ]
 
 
 def _new(report: Report) -> list[str]:
@@ -53,8 +57,7 @@ def _row(name: str, check: CheckSummary, counts: CheckCounts) -> dict[str, str]:
 
 def _figure(check: CheckSummary) -> str:
     if check.pass_rate_interval is not None:
-        low, high = check.pass_rate_interval
-        return f"{share(check.pass_rate)} [{low:.2f}, {high:.2f}]"
+        return f"{share(check.pass_rate)} [{', '.join(outwards(check.pass_rate_interval, 2))}]"
     return NONE if check.mean is None else f"{share(check.mean)} mean"
 
 

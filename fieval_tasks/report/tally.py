@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import heapq
-import math
 from collections import Counter
 from dataclasses import dataclass, field
+from decimal import Context, Decimal, Inexact
+from fractions import Fraction
 
 from fieval_tasks.items import Result, Status, Value
 
@@ -16,6 +17,8 @@ FIRST_ROWS = 5
 LOST_SHOWN = 20
 """Items named of which a reply was lost."""
 REST = "(other)"
+_EXACT = Context(prec=400, traps=[Inexact])
+"""The least float has 324 decimal places: no sum of scores needs rounding, and none is rounded in silence."""
 
 
 @dataclass
@@ -41,10 +44,14 @@ class Tally:
         self.status: Counter[Status] = Counter()
         self.n = 0
         self.measured = 0
-        """Items with a number for a score."""
+        """Items with a score from 0 to 1."""
         self.judged = 0
         """Items with a Pass/Fail verdict."""
         self.passed = 0
+        self.repeats = 0
+        """Verdicts that came with another item's evaluation."""
+        self.squares = 0
+        """Of the Pass/Fail verdicts: the squares of how many items share each evaluation, summed up."""
         self.bins = [0] * BINS
         self.choices: Counter[str] = Counter()
         self.failures: dict[tuple[str, str], Failure] = {}
@@ -52,12 +59,11 @@ class Tally:
         self.lost: list[str] = []
         self.lost_count = 0
         """Items of which the reply to a submission was lost."""
-        self.odd_scores = 0
-        """Scores that were not a number from 0 to 1."""
         self._worst_kept = worst
         self._worst: list[tuple[float, int, Result]] = []
-        self._sum = 0.0
-        self._lost = 0.0
+        self._sharing: Counter[int] = Counter()
+        """Item -> the items that repeat it, so far."""
+        self._sum = Decimal(0)
 
     def add(self, result: Result) -> None:
         self.n += 1
@@ -72,8 +78,22 @@ class Tally:
             self.pending_rows.append(result.row)
 
     @property
-    def total_of_scores(self) -> float:
-        return self._sum + self._lost
+    def total_of_scores(self) -> Fraction:
+        """Exact, of the scores as they are written: ten times 0.1 is 1."""
+        return Fraction(self._sum)
+
+    @property
+    def judges(self) -> bool:
+        """The verdicts are Passed and Failed."""
+        return self.judged > 0 or self.output == "Pass/Fail"
+
+    @property
+    def no_score(self) -> int:
+        """Verdicts without the figure that others have, or should: no score from 0 to 1, or neither Passed nor Failed."""
+        if self.judges:
+            return self.status["scored"] - self.judged
+        gives_scores = self.measured > 0 or self.output in ("score", "numeric")
+        return self.status["scored"] - self.measured if gives_scores else 0
 
     @property
     def worst(self) -> list[Result]:
@@ -86,31 +106,29 @@ class Tally:
             self.lost.append(item_id)
 
     def _add_verdict(self, result: Result) -> None:
+        self.repeats += result.same_as is not None
         if result.passed is not None:
-            self.judged += 1
-            self.passed += result.passed
+            self._add_judgement(result.passed, result.same_as)
         if self.output == "choices":
             self._add_choices(result.value)
-        if result.score is not None:
+        if result.score is not None and 0.0 <= result.score <= 1.0:
             self._add_score(result.score, result)
 
+    def _add_judgement(self, passed: bool, same_as: int | None) -> None:
+        self.judged += 1
+        self.passed += passed
+        sharing = 1
+        if same_as is not None:
+            self._sharing[same_as] += 1
+            sharing += self._sharing[same_as]
+        self.squares += 2 * sharing - 1  # what one more adds to the square of `sharing` - 1
+
     def _add_score(self, score: float, result: Result) -> None:
-        if not 0.0 <= score <= 1.0:
-            self.odd_scores += 1
-        if not math.isfinite(score):
-            return
         self.measured += 1
-        self._add_to_sum(score)
-        self.bins[min(max(int(score * BINS), 0), BINS - 1)] += 1
+        self._sum = _EXACT.add(self._sum, Decimal(repr(score)))
+        self.bins[min(int(score * BINS), BINS - 1)] += 1
         if score < 1.0:
             self._keep_if_worse(score, result)
-
-    def _add_to_sum(self, score: float) -> None:
-        """Neumaier's compensated sum: a mean over a million items is as exact as one over ten."""
-        total = self._sum + score
-        large, small = (self._sum, score) if abs(self._sum) >= abs(score) else (score, self._sum)
-        self._lost += (large - total) + small
-        self._sum = total
 
     def _keep_if_worse(self, score: float, result: Result) -> None:
         entry = (-score, -self.n, result)

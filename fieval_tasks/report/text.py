@@ -6,6 +6,7 @@ import math
 import re
 import unicodedata
 from datetime import datetime
+from fractions import Fraction
 
 from fieval_tasks.report.record import utc
 from fieval_tasks.statistics import Interval
@@ -68,10 +69,27 @@ def share(value: float | None) -> str:
     return f"{value:.3f}"
 
 
+def beside(value: Fraction, threshold: Fraction) -> str:
+    """The value in four digits, or in as many as tell it from 0, from 1 and from a threshold that it isn't."""
+    marks = (threshold, Fraction(0), Fraction(1))
+    texts = [f"{float(value):.{digits}g}" for digits in range(4, 18)]
+    return next((text for text in texts if _sides(Fraction(text), marks) == _sides(value, marks)), texts[-1])
+
+
+def _sides(value: Fraction, marks: tuple[Fraction, ...]) -> list[tuple[bool, bool]]:
+    return [(value < mark, value > mark) for mark in marks]
+
+
 def between(bounds: Interval, word: str = "and") -> str:
     """`0.716 and 0.767`: rounded outwards to three places, so that the sentence stays true."""
-    low, high = (math.floor(round(bounds[0] * 1000, 6)) / 1000, math.ceil(round(bounds[1] * 1000, 6)) / 1000)
-    return f"{low:.3f} {word} {high:.3f}"
+    return f" {word} ".join(outwards(bounds))
+
+
+def outwards(bounds: Interval, places: int = 3) -> tuple[str, str]:
+    """The bounds to so many places, the lower rounded down and the upper up."""
+    unit = 10**places
+    low, high = (math.floor(round(bounds[0] * unit, 6)) / unit, math.ceil(round(bounds[1] * unit, 6)) / unit)
+    return f"{low:.{places}f}", f"{high:.{places}f}"
 
 
 def count(number: int, singular: str, plural: str | None = None) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 from fieval_tasks.errors import ExitCode
 from fieval_tasks.report.amendments import Amendment, CheckStanding
 from fieval_tasks.report.summary import CheckSummary, GateOutcome, Report
-from fieval_tasks.report.text import between, count, share
+from fieval_tasks.report.text import beside, between, count, share
 
 _HEADLINES = {
     ExitCode.OK: "Finished",
@@ -30,11 +32,24 @@ def headline(report: Report) -> str:
 
 def gate_said(gate: GateOutcome) -> str:
     """`gate FAIL: tone.pass_rate >= 0.9 (it is 0.57)`, or where the figure lies while verdicts are missing."""
-    if gate.bounds is None:
-        return f"gate {gate.verdict}: {gate.gate} (nothing was measured)"
-    low, high = gate.bounds
-    within = f"it is {low:.4g}" if low == high else f"it lies between {low:.4g} and {high:.4g}"
-    return f"gate {gate.verdict}: {gate.gate} ({within})"
+    return f"gate {gate.verdict}: {gate.gate} ({gate.sentence})"
+
+
+def figure_found(bounds: tuple[Fraction, Fraction] | None, threshold: Fraction, no_score: int) -> str:
+    """`it is 0.57`: of a gate's rate or mean, in digits that tell on which side of the threshold it lies."""
+    if no_score:
+        return f"{count(no_score, 'verdict')} can't be counted in it"
+    if bounds is None:
+        return "nothing was measured"
+    low, high = (beside(bound, threshold) for bound in bounds)
+    return f"it is {low}" if bounds[0] == bounds[1] else f"it lies between {low} and {high}"
+
+
+def failures_found(failed: int, most: int, of: int) -> str:
+    """`5 of 1,000 items failed`: of a gate on failures."""
+    open_ = most - failed
+    more = f", {open_:,} {'has' if open_ == 1 else 'have'} no verdict yet" if open_ else ""
+    return f"{failed:,} of {count(of, 'item')} failed{more}"
 
 
 def standing(report: Report) -> str:
@@ -123,11 +138,20 @@ def known(check: CheckSummary) -> str:
 def _found(check: CheckSummary) -> str:
     got = f"All {check.n:,} items have" if check.scored == check.n else f"{check.scored:,} of {check.n:,} items have"
     got = "The one item has" if check.scored == check.n == 1 else got
+    verdict = f"a verdict{_shared(check)}"
+    apart = (
+        f" ({check.no_score:,} {'is' if check.no_score == 1 else 'are'} not counted in it)" if check.no_score else ""
+    )
     if check.pass_rate is not None:
-        return f"{got} a verdict and {check.passed:,} of them pass, a rate of {share(check.pass_rate)}."
+        return f"{got} {verdict} and {check.passed:,} of them pass, a rate of {share(check.pass_rate)}{apart}."
     if check.mean is not None:
-        return f"{got} a verdict; the mean score is {share(check.mean)}."
-    return f"{got} a verdict; this template gives no score."
+        return f"{got} {verdict}; the mean score is {share(check.mean)}{apart}."
+    return f"{got} {verdict}; {'none can be counted' if check.no_score else 'this template gives no score'}."
+
+
+def _shared(check: CheckSummary) -> str:
+    """The evaluations, where they are fewer than the rows."""
+    return "" if check.evaluations == check.scored else f" from {count(check.evaluations, 'evaluation')}"
 
 
 def _open(check: CheckSummary) -> str:
@@ -137,11 +161,14 @@ def _open(check: CheckSummary) -> str:
         return f"{none}." if missing else ""
     if check.bounds[0] == check.bounds[1]:
         return ""
-    what = "pass rate" if check.pass_rate is not None else "mean"
+    what = "pass rate" if check.passed is not None else "mean"
     return f"{none}, so the true {what} of all {check.n:,} lies between {between(check.bounds)}."
 
 
 def _beyond(check: CheckSummary) -> str:
     if check.pass_rate_interval is None:
         return ""
-    return f"For more answers like these, expect a rate between {between(check.pass_rate_interval)} (95 % interval)."
+    by = f" of {count(check.evaluations, 'evaluation')}" if check.evaluations < check.scored else ""
+    return (
+        f"For more answers like these, expect a rate between {between(check.pass_rate_interval)} (95 % interval{by})."
+    )

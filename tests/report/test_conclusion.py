@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
+import report_examples as examples
+from hypothesis import given
+from hypothesis import strategies as st
+from report_examples import facts
 
 from fieval_tasks import claims
-from fieval_tasks.conclusion import Ended, Outcome, conclude
+from fieval_tasks.conclusion import Ended, Outcome, conclude, judged
 from fieval_tasks.connections import Connection
 from fieval_tasks.errors import ExitCode, KeysRefused, RunStopped
-from fieval_tasks.items import Item, Scored, Ticket
-from fieval_tasks.plan import EvaluationPlan
+from fieval_tasks.items import Item, Result, Scored, Ticket
+from fieval_tasks.plan import EvaluationPlan, allowed_failures
 from fieval_tasks.preparation import Prepared
+from fieval_tasks.report.summary import summarise
 from fieval_tasks.report.table import table
+from fieval_tasks.statistics import wilson_interval
 from fieval_tasks.store import CheckRecord, Counted, Decided, Ledger, ReplyLost, Run, Sending, Submitted, owner_name
 
 NOON = datetime(2026, 8, 1, 12, tzinfo=timezone.utc)
@@ -139,6 +145,16 @@ def test_what_came_up_on_the_way_is_told_by_the_report_of_that_time(prepared: Pr
     assert notice not in (prepared.folder / "report.html").read_text()
 
 
+def test_the_ledger_tells_the_report_which_items_share_an_evaluation(prepared: Prepared) -> None:
+    run = replace(prepared.run, run_id="copies")
+    rows = [Item(n, f"id-{n}", n + 1, "tone", "tone", None, {"output": "x"}, "f", 0 if n else None) for n in range(4)]
+    run = prepared.ledger.create(run, [(row, None) for row in rows], chunk_size=4)
+    verdict = Scored("Passed", 1.0, True, None, 1.0)
+    prepared.ledger.apply("copies", [Decided(seq, verdict, NOON, "e") for seq in range(4)])
+    check = concluded(replace(prepared, run=run)).report.summary.checks["tone"]
+    assert (check.scored, check.evaluations, check.pass_rate_interval) == (4, 1, wilson_interval(1, 1))
+
+
 def gated(prepared: Prepared, *gates: str) -> Outcome:
     return concluded(replace(prepared, plan=prepared.plan.model_copy(update={"gates": gates})))
 
@@ -171,6 +187,61 @@ def test_a_run_that_reaches_its_gates_is_good(prepared: Prepared) -> None:
     outcome = gated(prepared, "tone.pass_rate >= 1", "failures == 0")
     assert outcome.exit_code is ExitCode.OK
     assert "gate" not in outcome.message
+
+
+def judged_of(text: str, run: list[Result]) -> tuple[str, str]:
+    gate = judged(text, summarise(facts(), run))
+    return gate.verdict, gate.sentence
+
+
+@pytest.mark.parametrize("n", [1000, 2000, 3000])
+def test_a_rate_that_is_exactly_reached_passes_its_gate(n: int) -> None:
+    run = [examples.judged(row, row % 1000 > 0) for row in range(n)]
+    assert judged_of("groundedness.pass_rate >= 99.9%", run) == ("PASS", "it is 0.999")
+    assert judged_of("groundedness.mean == 0.999", run) == ("PASS", "it is 0.999")
+    assert judged_of("groundedness.pass_rate >= 99.91%", run) == ("FAIL", "it is 0.999")
+
+
+@pytest.mark.parametrize("score", [0.1, 0.7, 0.29, 0.667, 1e-7])
+def test_a_mean_of_equal_scores_is_that_score_to_its_gate(score: float) -> None:
+    for n in (3, 10, 999):
+        run = [examples.scored(row, score) for row in range(n)]
+        verdicts = {sign: judged_of(f"fluency.mean {sign} {score:.7f}", run)[0] for sign in (">=", "<=", "==", ">")}
+        assert verdicts == {">=": "PASS", "<=": "PASS", "==": "PASS", ">": "FAIL"}
+
+
+def test_failures_in_percent_are_a_share_of_the_items() -> None:
+    run = [examples.judged(row, True) for row in range(95)] + [examples.failed(row) for row in range(5)]
+    assert judged_of("failures <= 5%", run) == ("PASS", "5 of 100 items failed")
+    assert judged_of("groundedness.failures <= 5%", run)[0] == "PASS"
+    assert judged_of("failures <= 4.9%", run)[0] == "FAIL"
+    assert judged_of("failures <= 5", run)[0] == "PASS"
+    waiting = [*run, examples.item(1)]
+    assert judged_of("failures <= 5%", waiting) == ("UNDECIDED", "5 of 101 items failed, 1 has no verdict yet")
+    assert judged_of("failures <= 0%", []) == ("PASS", "0 of 0 items failed")
+
+
+@given(st.lists(st.sampled_from(["scored", "failed", "pending"]), min_size=1, max_size=30), st.integers(0, 1000))
+def test_a_gate_and_an_allowance_of_the_same_share_are_the_same_number_of_items(kinds: list[str], tenths: int) -> None:
+    made: dict[str, Callable[[int], Result]] = {
+        "scored": lambda row: examples.judged(row, True), "failed": examples.failed, "pending": examples.item,
+    }  # fmt: skip
+    share, failed, pending = f"{tenths / 10}%", kinds.count("failed"), kinds.count("pending")
+    verdict, _ = judged_of(f"failures <= {share}", [made[kind](row) for row, kind in enumerate(kinds)])
+    allowed = allowed_failures(share, total=len(kinds))
+    assert (verdict == "PASS") == (failed + pending <= allowed)
+    assert (verdict == "FAIL") == (failed > allowed)
+
+
+@pytest.mark.parametrize("gate", ["fluency.mean >= 0.1", "fluency.mean <= 0.99", "fluency.mean >= 1"])
+def test_a_gate_is_undecided_while_a_verdict_has_no_usable_score(gate: str) -> None:
+    run = [*(examples.scored(row, 0.5) for row in range(99)), replace(examples.scored(99, 0.0), score=None, value=27.0)]
+    assert judged_of(gate, run) == ("UNDECIDED", "1 verdict can't be counted in it")
+
+
+def test_a_gate_on_a_pass_rate_is_undecided_while_a_verdict_is_neither_passed_nor_failed() -> None:
+    run = [examples.judged(1, True), examples.item(2, status="scored", value=0.9, score=0.9)]
+    assert judged_of("groundedness.pass_rate >= 0.5", run)[0] == "UNDECIDED"
 
 
 def test_a_stop_is_told_without_what_would_steer_a_terminal(prepared: Prepared) -> None:

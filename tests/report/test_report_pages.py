@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 from html.parser import HTMLParser
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from report_examples import RUNS, facts, failed, hostile, hostile_facts, item, judged, scored, small
 
 from fieval_tasks.items import Result
@@ -15,7 +17,7 @@ from fieval_tasks.report.html import html
 from fieval_tasks.report.markdown import inert, markdown
 from fieval_tasks.report.summary import CheckSummary, GateOutcome, Report, summarise
 from fieval_tasks.report.table import table
-from fieval_tasks.report.text import between, clean, duration, fit, one_line, share, width
+from fieval_tasks.report.text import beside, between, clean, duration, fit, one_line, share, width
 
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 VOID = {"meta"}
@@ -132,7 +134,7 @@ def test_a_small_run_has_its_table() -> None:
     checks = {"groundedness": ("groundedness", "turing_flash", "Pass/Fail")}
     lines = table(summarise(facts(checks=checks), run)).splitlines()
     assert lines[0] == "check         model         n  scored  failed  pending  pass rate [95 %]"
-    assert lines[1] == "groundedness  turing_flash  4       3       1        0  0.667 [0.21, 0.94]"
+    assert lines[1] == "groundedness  turing_flash  4       3       1        0  0.667 [0.20, 0.94]"
     assert lines[-2:] == [
         "4 items: 3 scored, 1 failed",
         "requests: 9 submits, 20 polls, 1 retry, 0 throttled, 0 possible duplicates",
@@ -217,6 +219,41 @@ def test_bounds_are_rounded_outwards(bounds: tuple[float, float], shown: str) ->
 
 
 @pytest.mark.parametrize(
+    ("value", "threshold", "shown"),
+    [
+        ("4/7", "0.9", "0.5714"),
+        ("9499999/10000000", "0.95", "0.9499999"),
+        ("0.95", "0.95", "0.95"),
+        ("99999/100000", "0.9", "0.99999"),
+        ("1/1000000", "0.5", "1e-06"),
+        ("0", "0.5", "0"),
+        ("1", "1", "1"),
+    ],
+)
+def test_a_figure_is_shown_on_its_side_of_the_threshold(value: str, threshold: str, shown: str) -> None:
+    assert beside(Fraction(value), Fraction(threshold)) == shown
+
+
+@given(st.fractions(0, 1, max_denominator=10**6), st.integers(0, 1000))
+def test_no_figure_is_shown_as_a_threshold_that_it_is_not(value: Fraction, thousandths: int) -> None:
+    threshold = Fraction(thousandths, 1000)
+    shown = Fraction(beside(value, threshold))
+    assert ((shown > threshold) - (shown < threshold)) == ((value > threshold) - (value < threshold))
+    assert (shown == 1) == (value == 1)
+
+
+def test_the_terminal_rounds_an_interval_outwards() -> None:
+    run = [judged(row, row > 0) for row in range(3000)]
+    assert ">0.999 [0.99, 1.00]" in table(summarise(facts(), run))
+
+
+def test_rows_that_repeat_others_are_told_apart_from_evaluations_in_every_report() -> None:
+    report = summarise(facts(), [judged(row, True, same_as=0 if row else None) for row in range(500)])
+    for shown in (markdown(report), html(report), " ".join(table(report).split())):
+        assert "All 500 items have a verdict from 1 evaluation" in shown
+
+
+@pytest.mark.parametrize(
     ("seconds", "shown"),
     [(None, "\u2013"), (0.25, "0.2 s"), (133, "2 min 13 s"), (7265, "2 h 1 min"), (float("nan"), "\u2013")],
 )
@@ -232,7 +269,7 @@ def test_text_is_cut_by_what_it_takes_on_the_screen() -> None:
 
 
 def test_an_interval_bar_stays_on_its_line() -> None:
-    check = CheckSummary("t", None, 4, 3, 3, 1.0, (0.4385, 1.0), 1.0, (0.75, 1.0))
+    check = CheckSummary("t", None, 4, 3, 3, 0, 3, 1.0, (0.4385, 1.0), 1.0, (0.75, 1.0))
     drawn = interval_bar(check)
     assert 'x="43.85"' in drawn
     assert 'x1="99.60"' in drawn

@@ -3,15 +3,19 @@ from __future__ import annotations
 import json
 import tracemalloc
 from dataclasses import replace
+from fractions import Fraction
+from random import Random
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 from report_examples import RUNS, facts, failed, item, judged, scored, small
 
 from fieval_tasks.items import Result
 from fieval_tasks.report.summary import GateOutcome, summarise
 from fieval_tasks.report.tally import CHOICES_KEPT
 from fieval_tasks.report.words import belief, headline, standing
+from fieval_tasks.statistics import wilson_interval
 
 GOLDEN = {
     "run_id": "amber-otter",
@@ -30,6 +34,8 @@ GOLDEN = {
             "model": "turing_flash",
             "n": 4,
             "scored": 3,
+            "evaluations": 3,
+            "no_score": 0,
             "passed": 2,
             "pass_rate": pytest.approx(2 / 3),
             "pass_rate_interval": [pytest.approx(0.20765, abs=1e-5), pytest.approx(0.93851, abs=1e-5)],
@@ -41,6 +47,8 @@ GOLDEN = {
             "model": None,
             "n": 4,
             "scored": 3,
+            "evaluations": 3,
+            "no_score": 0,
             "passed": None,
             "pass_rate": None,
             "pass_rate_interval": None,
@@ -52,6 +60,8 @@ GOLDEN = {
             "model": "turing_small",
             "n": 4,
             "scored": 3,
+            "evaluations": 3,
+            "no_score": 0,
             "passed": None,
             "pass_rate": None,
             "pass_rate_interval": None,
@@ -149,11 +159,61 @@ def test_an_item_of_no_known_status_does_not_add_up() -> None:
     assert any("do not add up" in notice for notice in report.notices)
 
 
-@pytest.mark.parametrize("odd", [float("nan"), float("inf"), -float("inf"), 1.5, -0.1])
-def test_an_odd_score_is_said_and_never_becomes_nan(odd: float) -> None:
-    report = summarise(facts(), [scored(1, 0.5), scored(2, odd)])
-    assert "fluency: 1 scores are not a number from 0 to 1" in report.notices
+@pytest.mark.parametrize("odd", [None, float("nan"), float("inf"), -float("inf"), 1.5, -0.1])
+def test_a_verdict_without_a_score_is_counted_and_said_and_in_no_mean(odd: float | None) -> None:
+    report = summarise(facts(), [scored(1, 0.5), replace(scored(2, 0.0), score=odd, value=27.3)])
+    check = report.summary.checks["fluency"]
+    assert (check.scored, check.no_score, check.mean, check.bounds) == (2, 1, 0.5, (0.25, 0.75))
+    assert "fluency: 1 of 2 verdicts have no score from 0 to 1; the mean is of the others only" in report.notices
+    assert "the mean score is 0.500 (1 is not counted in it)." in belief(check)
     json.dumps(report.summary.to_json(), allow_nan=False)
+
+
+def test_a_template_whose_scores_are_all_out_of_range_is_not_one_that_gives_none() -> None:
+    report = summarise(facts(), [replace(scored(1, 0.0), score=None, value=27.3)])
+    assert "this template gives no score" not in belief(report.summary.checks["fluency"])
+    assert report.summary.checks["fluency"].no_score == 1
+
+
+def test_a_score_where_passed_or_failed_was_due_is_in_no_pass_rate_and_leaves_it_open() -> None:
+    odd = item(2, status="scored", value=0.7, score=0.7)
+    check = summarise(facts(), [judged(1, True), odd]).summary.checks["groundedness"]
+    assert (check.scored, check.no_score, check.pass_rate, check.bounds) == (2, 1, 1.0, (0.5, 1.0))
+
+
+def test_rows_that_repeat_one_are_one_evaluation_to_the_interval_and_rows_to_the_rate() -> None:
+    copies = [judged(row, True, same_as=0 if row else None) for row in range(500)]
+    check = summarise(facts(), copies).summary.checks["groundedness"]
+    assert (check.n, check.scored, check.evaluations, check.pass_rate) == (500, 500, 1, 1.0)
+    assert check.pass_rate_interval == wilson_interval(1, 1)
+    said = belief(check)
+    assert "All 500 items have a verdict from 1 evaluation and 500 of them pass" in said
+    assert "(95 % interval of 1 evaluation)" in said
+
+
+@given(st.lists(st.tuples(st.integers(1, 6), st.booleans()), min_size=1, max_size=12), st.randoms())
+def test_the_interval_is_as_wide_as_the_evaluations_allow(shared: list[tuple[int, bool]], order: Random) -> None:
+    firsts = [judged(seq, passed) for seq, (_, passed) in enumerate(shared)]
+    repeats = [judged(99, passed, same_as=seq) for seq, (n, passed) in enumerate(shared) for _ in range(n - 1)]
+    order.shuffle(repeats)
+    check = summarise(facts(), [*firsts, *repeats]).summary.checks["groundedness"]
+    rows, passed = sum(n for n, _ in shared), sum(n for n, passed in shared if passed)
+    size = Fraction(rows**2, sum(n * n for n, _ in shared))
+    assert (check.n, check.evaluations, check.pass_rate) == (rows, len(shared), passed / rows)
+    assert check.pass_rate_interval == wilson_interval(Fraction(passed, rows) * size, size)
+
+
+@given(st.lists(st.integers(0, 1000), min_size=1, max_size=60))
+def test_a_mean_is_the_exact_one_of_the_scores_as_they_are_written(thousandths: list[int]) -> None:
+    run = [scored(row, number / 1000) for row, number in enumerate(thousandths)]
+    exactly = Fraction(sum(thousandths), 1000 * len(thousandths))
+    assert summarise(facts(), run).counts["fluency"].mean == exactly
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
+def test_no_score_is_too_small_to_count(some: list[float]) -> None:
+    mean = summarise(facts(), [scored(row, score) for row, score in enumerate(some)]).counts["fluency"].mean
+    assert mean == sum(Fraction(repr(score)) for score in some) / len(some)
 
 
 def test_a_check_that_no_item_belongs_to_is_still_listed() -> None:
@@ -217,10 +277,11 @@ def test_standing_names_only_what_there_is() -> None:
 
 
 def test_the_outcome_comes_last() -> None:
-    gate = GateOutcome("fluency.mean >= 0.5", "UNDECIDED", 0.58, (0.43, 0.69))
+    said = {"sentence": "it lies between 0.43 and 0.69"}
+    gate = GateOutcome("fluency.mean >= 0.5", "UNDECIDED", 0.58, (0.43, 0.69), **said)
     report = summarise(facts(exit_code=None), small()).with_outcome(3, [gate])
     written = report.summary.to_json()
     assert written["exit_code"] == report.facts.exit_code == 3
     assert written["gates"] == [
-        {"gate": "fluency.mean >= 0.5", "verdict": "UNDECIDED", "value": 0.58, "bounds": [0.43, 0.69]}
+        {"gate": "fluency.mean >= 0.5", "verdict": "UNDECIDED", "value": 0.58, "bounds": [0.43, 0.69]} | said
     ]
