@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
@@ -15,6 +15,7 @@ from fieval_tasks.plan import allowed_failures
 from fieval_tasks.preparation import Prepared
 from fieval_tasks.report.amendments import Standing, amendments
 from fieval_tasks.report.files import write_report, write_results
+from fieval_tasks.report.folder import held
 from fieval_tasks.report.summary import Counts, GateOutcome, Items, Report, Requests, RunFacts, summarise
 from fieval_tasks.report.text import clean
 from fieval_tasks.report.words import failures_found, figure_found, gate_said
@@ -67,7 +68,9 @@ def conclude(prepared: Prepared, ended: Ended, *, seconds: float) -> Outcome:
 
     Raises RunStopped where they can't be written; the run has no exit code then, by which a collector finds it.
     """
-    with _claimed(prepared):
+    with _claimed(prepared), ExitStack() as afterwards:
+        with _writing(prepared):
+            afterwards.enter_context(held(prepared.folder))
         return _concluded(prepared, ended, seconds)
 
 

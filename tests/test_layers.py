@@ -30,7 +30,7 @@ fieval_tasks.report.html fieval_tasks.report.junit fieval_tasks.report.markdown 
 fieval_tasks.report.drawing fieval_tasks.report.words
 fieval_tasks.report.summary
 fieval_tasks.report.amendments fieval_tasks.biography
-fieval_tasks.report.css fieval_tasks.report.tally fieval_tasks.report.text
+fieval_tasks.report.css fieval_tasks.report.folder fieval_tasks.report.tally fieval_tasks.report.text
 fieval_tasks.report.record
 fieval_tasks.settlement
 fieval_tasks.submission fieval_tasks.polling fieval_tasks.orphans

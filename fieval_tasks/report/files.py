@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,9 +11,9 @@ from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
-from uuid import uuid4
 
 from fieval_tasks.items import Result
+from fieval_tasks.report.folder import fresh, make
 from fieval_tasks.report.html import html
 from fieval_tasks.report.junit import write_junit
 from fieval_tasks.report.markdown import markdown
@@ -33,12 +32,12 @@ def write_results(results: Iterable[Result], folder: Path) -> int:
     is a number, a list or a choice with its score. The CSV file is for spreadsheets: see `inert` for what it changes.
     The other two hold every text as it was.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make(folder)
     written = 0
     with ExitStack() as files:
         writers = (
-            _Jsonl(files.enter_context(_replacing(folder / "results.jsonl"))),
-            _Csv(files.enter_context(_replacing(folder / "results.csv"))),
+            _Jsonl(files.enter_context(fresh(folder / "results.jsonl"))),
+            _Csv(files.enter_context(fresh(folder / "results.csv"))),
             files.enter_context(_parquet(folder / "results.parquet")),
         )
         for batch in _batches(results):
@@ -53,16 +52,16 @@ def write_results(results: Iterable[Result], folder: Path) -> int:
 
 def write_report(report: Report, results: Callable[[], Iterable[Result]], folder: Path) -> dict[str, Path]:
     """Write summary.json, report.md, report.html and junit.xml; returns name -> path."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make(folder)
     texts = {
         "summary.json": _json(report.summary.to_json(), pretty=True) + "\n",
         "report.md": markdown(report),
         "report.html": html(report),
     }
     for name, text in texts.items():
-        with _replacing(folder / name) as file:
+        with fresh(folder / name) as file:
             file.write(text)
-    with _replacing(folder / "junit.xml") as file:
+    with fresh(folder / "junit.xml") as file:
         write_junit(report, results(), file)
     return {name: folder / name for name in (*texts, "junit.xml")}
 
@@ -71,23 +70,6 @@ def _batches(results: Iterable[Result]) -> Iterator[list[Result]]:
     iterator = iter(results)
     while batch := list(islice(iterator, BATCH)):
         yield batch
-
-
-@contextmanager
-def _fresh(path: Path) -> Iterator[Path]:
-    """A place to write what becomes `path` once it is whole."""
-    part = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
-    try:
-        yield part
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[IO[str]]:
-    with _fresh(path) as part, part.open("w", encoding="utf-8", newline="") as file:
-        yield file
 
 
 class _Jsonl:
@@ -189,7 +171,7 @@ class _Parquet:
 def _parquet(path: Path) -> Iterator[_Parquet]:
     pq = import_module("pyarrow.parquet")
     schema = parquet_schema()
-    with _fresh(path) as part, pq.ParquetWriter(part, schema) as writer:
+    with fresh(path, binary=True) as file, pq.ParquetWriter(file, schema) as writer:
         yield _Parquet(writer, schema)
 
 

@@ -1,0 +1,100 @@
+"""A run's own folder: whoever writes its files writes alone, and nobody but the user reads them."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic, sleep
+from typing import IO, Any
+from uuid import uuid4
+
+if sys.platform != "win32":
+    import fcntl
+
+FILES = (
+    *("results.jsonl", "results.csv", "results.parquet"),
+    *("summary.json", "report.md", "report.html", "junit.xml"),
+)
+"""All that is ever written."""
+LONGEST_WRITING = 600.0
+"""Seconds that a writer waits for another one of the same folder: the largest report takes less."""
+_NEXT_TRY = 0.05
+"""Seconds."""
+_PART = re.compile(rf"\.(?:{'|'.join(map(re.escape, FILES))})\.[0-9a-f]{{8}}\.part")
+
+
+def make(folder: Path) -> None:
+    """The folder, and those above it: what there is stays as it is, what is made is its owner's alone."""
+    for place in reversed([place for place in (folder, *folder.parents) if not place.exists()]):
+        place.mkdir(mode=0o700, exist_ok=True)
+
+
+@contextmanager
+def held(
+    folder: Path, *, clock: Callable[[], float] = monotonic, pause: Callable[[float], None] = sleep
+) -> Iterator[None]:
+    """Nobody else who asks for the folder has it meanwhile, and what a killed writer left in it is gone.
+
+    So a report that was begun later, and knows more, also ends later. One who has had it for LONGEST_WRITING seconds, or
+    a file system without locks, holds nobody up; nothing is taken away then.
+    """
+    make(folder)
+    if sys.platform == "win32":
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        if _locked(handle, clock, pause):
+            _sweep(folder)
+        yield
+    finally:
+        os.close(handle)  # which unlocks it, as the end of the process does
+
+
+def _locked(handle: int, clock: Callable[[], float], pause: Callable[[float], None]) -> bool:
+    if sys.platform == "win32":
+        return False
+    until = clock() + LONGEST_WRITING
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if clock() >= until:
+                return False
+            pause(_NEXT_TRY)
+        except OSError:
+            return False  # a file system that has no locks
+        else:
+            return True
+
+
+def _sweep(folder: Path) -> None:
+    for entry in list(os.scandir(folder)):
+        if _PART.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+            Path(entry.path).unlink(missing_ok=True)
+
+
+@contextmanager
+def fresh(path: Path, *, binary: bool = False) -> Iterator[IO[Any]]:
+    """A file that becomes `path` once it is whole, and that only its owner may read: of bytes, or of UTF-8 text."""
+    part = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
+    try:
+        with _opened(part, binary) as file:
+            yield file
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _opened(part: Path, binary: bool) -> IO[Any]:
+    if binary:
+        return open(part, "xb", opener=_private)
+    return open(part, "x", encoding="utf-8", newline="", opener=_private)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
