@@ -80,10 +80,11 @@ def _concluded(prepared: Prepared, ended: Ended, seconds: float) -> Outcome:
     ledger.finished(run_id, exit_code=None, seconds=seconds, complete=complete)
     run = ledger.run(run_id)
     with _writing(prepared):
-        write_results(ledger.results(run), prepared.folder)
+        facts = _facts(prepared, run, ended, complete)
+        counted = write_results(facts, ledger.results(run, with_inputs=True), prepared.folder)
         now = utc_now()
-        report, exit_code = _reported(prepared, run, ended, complete, now)
-        write_report(report, lambda: ledger.results(run), prepared.folder)
+        report, exit_code = _decided(prepared, counted, ended, now)
+        write_report(report, prepared.folder)
     standing = report.summary.standing
     is_news = ended.stopped is not None or _is_news(ledger, run_id, exit_code, standing, now)
     if is_news:
@@ -125,17 +126,17 @@ def _is_news(ledger: Ledger, run_id: str, exit_code: ExitCode, standing: Standin
 def report_of(prepared: Prepared) -> Report:
     """How a run stands at this moment, read from the ledger. Nothing is written anywhere."""
     run = prepared.ledger.run(prepared.run.run_id)
-    report, _ = _reported(prepared, run, Ended(), _is_complete(prepared), utc_now())
+    facts = _facts(prepared, run, Ended(), _is_complete(prepared))
+    counted = summarise(facts, prepared.ledger.results(run, with_inputs=True))
+    report, _ = _decided(prepared, counted, Ended(), utc_now())
     return report
 
 
-def _reported(prepared: Prepared, run: Run, ended: Ended, complete: bool, at: datetime) -> tuple[Report, ExitCode]:
-    """The report as it stands `at` this moment, and the exit code that it comes to."""
-    results = prepared.ledger.results(run, with_inputs=True)
-    report = summarise(_facts(prepared, run, ended, complete), results)
+def _decided(prepared: Prepared, report: Report, ended: Ended, at: datetime) -> tuple[Report, ExitCode]:
+    """The report with its gates judged, as it stands `at` this moment, and the exit code that it comes to."""
     gates = [judged(text, report) for text in prepared.plan.gates]
     exit_code = _exit_code(prepared, report.summary.items, gates, ended)
-    earlier = _earlier_reports(prepared.ledger, run.run_id)
+    earlier = _earlier_reports(prepared.ledger, prepared.run.run_id)
     return report.with_outcome(exit_code, gates).amended(earlier, at), exit_code
 
 

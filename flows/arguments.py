@@ -46,7 +46,13 @@ def evaluate_parser() -> argparse.ArgumentParser:
     add("--chunk-size", type=int, metavar="N", help="items per submit task")
     add("--item-timeout", type=_duration, metavar="10m", help="how long to wait for one verdict (default 10m)")
     add("--timeout", type=_duration, metavar="2h", help="how long the run may take")
-    add("--gate", action="append", dest="gates", metavar="GATE", help='such as "groundedness.pass_rate >= 0.95"')
+    add(
+        "--gate",
+        action="append",
+        dest="gates",
+        metavar="GATE",
+        help='such as "groundedness.pass_rate >= 0.95" or "failures <= 2%%"',
+    )
     add("--allow-failures", metavar="N|P%%", help="items without a verdict that are still fine")
     add("--ambiguous", choices=["resubmit", "fail", "ask"], help="a submission whose reply was lost (default resubmit)")
     add("--orphans", choices=["wait", "resubmit"], help="evaluations that seem forgotten (default wait)")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
@@ -15,43 +16,52 @@ from typing import IO, Any
 from fieval_tasks.items import Result
 from fieval_tasks.report.folder import fresh, make
 from fieval_tasks.report.html import html
-from fieval_tasks.report.junit import write_junit
+from fieval_tasks.report.junit import Suites
 from fieval_tasks.report.markdown import markdown
 from fieval_tasks.report.record import FIELDS, record, utc, value_text
-from fieval_tasks.report.summary import Report
+from fieval_tasks.report.summary import Counting, Report, RunFacts
 from fieval_tasks.report.text import INVISIBLE, clean, clip
 
 BATCH = 5_000
 """Results held at once while writing."""
 
 
-def write_results(results: Iterable[Result], folder: Path) -> int:
-    """Write results.jsonl, results.csv and results.parquet in one pass; returns how many results there were.
+def write_results(facts: RunFacts, results: Iterable[Result], folder: Path) -> Report:
+    """Write results.jsonl, results.csv, results.parquet and junit.xml, and count: in one pass, so that all agree.
 
     In the CSV and Parquet files `error` is JSON text, and `value` is text as the judge gave it, or JSON text where it
     is a number, a list or a choice with its score. The CSV file is for spreadsheets: see `inert` for what it changes.
     The other two hold every text as it was.
     """
     make(folder)
-    written = 0
+    counting = Counting(facts)
     with ExitStack() as files:
         writers = (
             _Jsonl(files.enter_context(fresh(folder / "results.jsonl"))),
             _Csv(files.enter_context(fresh(folder / "results.csv"))),
             files.enter_context(_parquet(folder / "results.parquet")),
         )
-        for batch in _batches(results):
+        suites = Suites(facts, files)
+        for batch in _batches(_counted(results, counting, suites)):
             lines = [record(result) for result in batch]
             flat = [_flat(result, line) for result, line in zip(batch, lines, strict=True)]
             writers[0].write(lines)
             writers[1].write(flat)
             writers[2].write(batch, flat)
-            written += len(batch)
-    return written
+        suites.write(files.enter_context(fresh(folder / "junit.xml")))
+    return counting.report()
 
 
-def write_report(report: Report, results: Callable[[], Iterable[Result]], folder: Path) -> dict[str, Path]:
-    """Write summary.json, report.md, report.html and junit.xml; returns name -> path."""
+def _counted(results: Iterable[Result], counting: Counting, suites: Suites) -> Iterator[Result]:
+    """The results, without their inputs: a batch of those may be large."""
+    for result in results:
+        counting.add(result)
+        suites.add(result)
+        yield replace(result, inputs=None)
+
+
+def write_report(report: Report, folder: Path) -> dict[str, Path]:
+    """Write summary.json, report.md and report.html; returns name -> path."""
     make(folder)
     texts = {
         "summary.json": _json(report.summary.to_json(), pretty=True) + "\n",
@@ -61,9 +71,7 @@ def write_report(report: Report, results: Callable[[], Iterable[Result]], folder
     for name, text in texts.items():
         with fresh(folder / name) as file:
             file.write(text)
-    with fresh(folder / "junit.xml") as file:
-        write_junit(report, results(), file)
-    return {name: folder / name for name in (*texts, "junit.xml")}
+    return {name: folder / name for name in texts}
 
 
 def _batches(results: Iterable[Result]) -> Iterator[list[Result]]:

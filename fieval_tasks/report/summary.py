@@ -277,27 +277,44 @@ def summarise(facts: RunFacts, results: Iterable[Result], *, worst: int = 20) ->
 
     Accounts that don't add up are said in the report's notices; they never stop it.
     """
-    tallies = {name: Tally(*check, worst=worst) for name, check in facts.checks.items()}
+    counting = Counting(facts, worst=worst)
     for result in results:
-        tally = tallies.get(result.check)
+        counting.add(result)
+    return counting.report()
+
+
+class Counting:
+    """Results counted as they pass, so that whatever else is made of them is made of the same."""
+
+    def __init__(self, facts: RunFacts, *, worst: int = 20) -> None:
+        self._facts = facts
+        self._worst = worst
+        self._tallies = {name: Tally(*check, worst=worst) for name, check in facts.checks.items()}
+
+    def add(self, result: Result) -> None:
+        tally = self._tallies.get(result.check)
         if tally is None:
-            tally = tallies[result.check] = Tally(result.template, result.model, "", worst=worst)
+            tally = self._tallies[result.check] = Tally(result.template, result.model, "", worst=self._worst)
         tally.add(result)
-    counts = {name: _counts(tally) for name, tally in tallies.items()}
-    summary = _summary(facts, tallies, counts)
-    return Report(
-        summary=summary,
-        facts=facts,
-        counts=counts,
-        failures=_failures(tallies),
-        worst=tuple(result for tally in tallies.values() for result in tally.worst),
-        histograms={name: tuple(tally.bins) for name, tally in tallies.items() if tally.measured},
-        choices={name: tuple(tally.choices.most_common()) for name, tally in tallies.items() if tally.choices},
-        pending_rows={name: tuple(tally.pending_rows) for name, tally in tallies.items() if tally.pending_rows},
-        lost=tuple(dict.fromkeys(item for tally in tallies.values() for item in tally.lost))[:LOST_SHOWN],
-        lost_count=sum(tally.lost_count for tally in tallies.values()),
-        findings=(*_mistakes(facts, summary, counts), *_without_score(tallies)),
-    )
+
+    def report(self) -> Report:
+        """What they come to."""
+        facts, tallies = self._facts, self._tallies
+        counts = {name: _counts(tally) for name, tally in tallies.items()}
+        summary = _summary(facts, tallies, counts)
+        return Report(
+            summary=summary,
+            facts=facts,
+            counts=counts,
+            failures=_failures(tallies),
+            worst=tuple(result for tally in tallies.values() for result in tally.worst),
+            histograms={name: tuple(tally.bins) for name, tally in tallies.items() if tally.measured},
+            choices={name: tuple(tally.choices.most_common()) for name, tally in tallies.items() if tally.choices},
+            pending_rows={name: tuple(tally.pending_rows) for name, tally in tallies.items() if tally.pending_rows},
+            lost=tuple(dict.fromkeys(item for tally in tallies.values() for item in tally.lost))[:LOST_SHOWN],
+            lost_count=sum(tally.lost_count for tally in tallies.values()),
+            findings=(*_mistakes(facts, summary, counts), *_without_score(tallies)),
+        )
 
 
 def _counts(tally: Tally) -> CheckCounts:

@@ -22,7 +22,8 @@ from fieval_tasks.errors import ExitCode, KeysRefused, RunStopped
 from fieval_tasks.items import Item, Result, Scored, Ticket
 from fieval_tasks.plan import EvaluationPlan, allowed_failures
 from fieval_tasks.preparation import Prepared
-from fieval_tasks.report.summary import summarise
+from fieval_tasks.report.files import write_results
+from fieval_tasks.report.summary import Report, summarise
 from fieval_tasks.report.table import table
 from fieval_tasks.statistics import wilson_interval
 from fieval_tasks.store import CheckRecord, Counted, Decided, Ledger, ReplyLost, Run, Sending, Submitted, owner_name
@@ -114,7 +115,12 @@ def test_a_run_is_somebodys_while_its_files_are_written_and_nobodys_after(
     prepared: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
-    monkeypatch.setattr("fieval_tasks.conclusion.write_results", lambda *_: seen.append(prepared.worked_on_by_others()))
+
+    def watched(*given: Any) -> Report:
+        seen.append(prepared.worked_on_by_others())
+        return write_results(*given)
+
+    monkeypatch.setattr("fieval_tasks.conclusion.write_results", watched)
     concluded(prepared)
     assert seen == [claims.described(owner_name())]
     assert prepared.worked_on_by_others() is None

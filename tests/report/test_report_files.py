@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -20,10 +21,9 @@ from report_examples import HOSTILE, RUNS, facts, failed, hostile, hostile_facts
 from fieval_tasks.items import Result
 from fieval_tasks.report.files import inert, parquet_schema, write_report, write_results
 from fieval_tasks.report.record import FIELDS
-from fieval_tasks.report.summary import summarise
 
 PLAIN_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-NAMES = {"results.jsonl", "results.csv", "results.parquet"}
+NAMES = {"results.jsonl", "results.csv", "results.parquet", "junit.xml"}
 
 
 def strict(text: str) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def decoded(line: dict[str, Any]) -> Result:
 @given(RUNS)
 def test_a_line_of_jsonl_reads_back_as_the_result_it_was(run: list[Result]) -> None:
     with TemporaryDirectory() as folder:
-        assert write_results(run, Path(folder)) == len(run)
+        assert write_results(facts(), run, Path(folder)).summary.items.total == len(run)
         lines = jsonl(Path(folder))
     assert [decoded(line) for line in lines] == [replace(result, inputs=None) for result in run]
     assert all(tuple(line) == FIELDS for line in lines)
@@ -61,7 +61,7 @@ def test_a_line_of_jsonl_reads_back_as_the_result_it_was(run: list[Result]) -> N
 @given(RUNS)
 def test_all_three_files_hold_every_result(run: list[Result]) -> None:
     with TemporaryDirectory() as folder:
-        write_results(run, Path(folder))
+        write_results(facts(), run, Path(folder))
         assert len(jsonl(Path(folder))) == len(cells(Path(folder))) == len(run)
         table = pq.read_table(Path(folder) / "results.parquet")
     assert table.num_rows == len(run)
@@ -88,7 +88,7 @@ def test_harmless_text_stays_as_it_is(text: str) -> None:
 
 
 def test_hostile_rows_are_inert_in_the_csv(tmp_path: Path) -> None:
-    write_results(hostile(), tmp_path)
+    write_results(facts(), hostile(), tmp_path)
     rows = cells(tmp_path)
     assert len(rows) == 2 * len(HOSTILE)
     for cell in (cell for row in rows for cell in row.values()):
@@ -97,7 +97,7 @@ def test_hostile_rows_are_inert_in_the_csv(tmp_path: Path) -> None:
 
 def test_csv_and_parquet_hold_nested_fields_as_json(tmp_path: Path) -> None:
     choice = replace(judged(1, True), value={"choice": "always", "score": 1.0}, passed=None)
-    write_results([choice, replace(choice, value=["joy", "love"]), failed(2)], tmp_path)
+    write_results(facts(), [choice, replace(choice, value=["joy", "love"]), failed(2)], tmp_path)
     values = ['{"choice": "always", "score": 1.0}', '["joy", "love"]', None]
     errors = [None, None, '{"kind": "refused", "message": "output: may not be blank"}']
     table = pq.read_table(tmp_path / "results.parquet")
@@ -113,8 +113,7 @@ def test_no_file_ever_holds_a_number_that_is_none(tmp_path: Path, odd: float) ->
         replace(scored(1, odd), runtime_ms=odd),
         replace(scored(2, 0.5), value={"choice": "x", "score": odd}),
     ]
-    write_results(run, tmp_path)
-    write_report(summarise(facts(wall_seconds=odd), run), lambda: run, tmp_path)
+    write_report(write_results(facts(wall_seconds=odd), run, tmp_path), tmp_path)
     assert [line["score"] for line in jsonl(tmp_path)] == [None, 0.5]
     assert strict((tmp_path / "summary.json").read_text())["wall_seconds"] is None
     assert pq.read_table(tmp_path / "results.parquet")["score"].to_pylist() == [None, 0.5]
@@ -124,14 +123,16 @@ def test_no_file_ever_holds_a_number_that_is_none(tmp_path: Path, odd: float) ->
 
 def test_times_are_written_in_utc_with_their_offset(tmp_path: Path) -> None:
     paris = datetime(2026, 1, 1, 12, 0, tzinfo=timezone(timedelta(hours=1)))
-    write_results([replace(judged(1, True), submitted_at=paris, finished_at=datetime(2026, 1, 1, 12, 0))], tmp_path)
+    write_results(
+        facts(), [replace(judged(1, True), submitted_at=paris, finished_at=datetime(2026, 1, 1, 12, 0))], tmp_path
+    )
     (line,) = jsonl(tmp_path)
     assert line["submitted_at"] == "2026-01-01T11:00:00.000000+00:00"
     assert line["finished_at"] == "2026-01-01T12:00:00.000000+00:00"
 
 
 def test_a_run_cut_off_leaves_the_files_that_were_there(tmp_path: Path) -> None:
-    write_results(small(), tmp_path)
+    write_results(facts(), small(), tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
     def cut_off() -> Iterator[Result]:
@@ -139,23 +140,22 @@ def test_a_run_cut_off_leaves_the_files_that_were_there(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_results(cut_off(), tmp_path)
+        write_results(facts(), cut_off(), tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     assert set(before) == NAMES
 
 
 def test_an_empty_run_still_has_all_its_files(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "folder"
-    assert write_results([], folder) == 0
-    paths = write_report(summarise(facts(), []), lambda: [], folder)
-    assert set(paths) == {"summary.json", "report.md", "report.html", "junit.xml"}
+    paths = write_report(write_results(facts(), [], folder), folder)
+    assert set(paths) == {"summary.json", "report.md", "report.html"}
     assert {path.name for path in folder.iterdir()} == NAMES | set(paths)
     assert pq.read_table(folder / "results.parquet").num_rows == 0
 
 
 def junit(folder: Path, run: list[Result], **changes: Any) -> ElementTree.Element:
-    report = summarise(hostile_facts() if changes.get("poisoned") else facts(), run)
-    return ElementTree.parse(write_report(report, lambda: iter(run), folder)["junit.xml"]).getroot()
+    write_results(hostile_facts() if changes.get("poisoned") else facts(), run, folder)
+    return ElementTree.parse(folder / "junit.xml").getroot()
 
 
 def test_junit_has_a_suite_per_check_and_a_case_per_item(tmp_path: Path) -> None:
@@ -183,6 +183,31 @@ def test_junit_counts_what_it_contains(run: list[Result]) -> None:
     for node in (root, *root):
         for tag, name in (("testcase", "tests"), ("failure", "failures"), ("error", "errors"), ("skipped", "skipped")):
             assert len(list(node.iter(tag))) == int(node.get(name, "-1"))
+
+
+@settings(max_examples=30)
+@given(RUNS)
+def test_every_file_tells_of_the_same_items(run: list[Result]) -> None:
+    """Also where a verdict comes while they are written: the results are asked for once."""
+    once = iter(run)
+    with TemporaryDirectory() as folder:
+        report = write_results(facts(), once, Path(folder))
+        write_report(report, Path(folder))
+        told = strict((Path(folder) / "summary.json").read_text())["items"]
+        root = ElementTree.parse(Path(folder) / "junit.xml").getroot()
+        lines, csv_rows = jsonl(Path(folder)), cells(Path(folder))
+        table = pq.read_table(Path(folder) / "results.parquet")
+    status = Counter(result.status for result in run)
+    assert told == {name: status[name] for name in ("scored", "failed", "pending", "skipped")} | {
+        "total": len(run), "reused": 0,
+    }  # fmt: skip
+    assert Counter(line["status"] for line in lines) == status
+    assert Counter(row["status"] for row in csv_rows) == status
+    assert Counter(table["status"].to_pylist()) == status
+    assert int(root.get("tests", "")) == len(run)
+    assert int(root.get("errors", "")) == status["failed"]
+    assert int(root.get("skipped", "")) == status["pending"] + status["skipped"]
+    assert int(root.get("failures", "")) == sum(result.passed is False for result in run)
 
 
 def test_junit_survives_hostile_text(tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ from report_examples import facts, small
 
 from fieval_tasks.report.files import write_report, write_results
 from fieval_tasks.report.folder import FILES, LONGEST_WRITING, fresh, held
-from fieval_tasks.report.summary import summarise
 
 KILLED = """
 import os, sys
@@ -60,8 +59,7 @@ def names(folder: Path) -> set[str]:
 
 def write_all(folder: Path) -> None:
     with held(folder):
-        write_results(small(), folder)
-        write_report(summarise(facts(), small()), small, folder)
+        write_report(write_results(facts(), small(), folder), folder)
 
 
 def test_what_a_killed_writer_left_is_gone_with_the_next_writing(tmp_path: Path) -> None:

@@ -77,10 +77,9 @@ class Written:
 
 def written(text: str, folder: Path) -> Written:
     """Every file of the hostile run."""
-    run = results(text)
-    write_results(run, folder)
+    write_results(facts(text), results(text), folder)
     report = report_of(text)
-    write_report(report, lambda: iter(run), folder)
+    write_report(report, folder)
     return Written(report, folder)
 
 
