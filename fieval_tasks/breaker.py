@@ -1,15 +1,17 @@
 """Nothing is bought without a look: a check's first items go ahead alone, and one that only meets refusals is stopped.
 
 A *lane* is a check on its way to the server: one template and model. The first requests of a lane carry one item each,
-a few at a time, until the server has taken one; then, until it has judged one, only so many may be out. The same
-permanent error again and again stops the lane, and no other.
+a few at a time, until the server has taken one; then only so many evaluations are bought ahead of its verdicts. A lane
+whose items are refused, or whose evaluations fail, nearly all of them, is stopped, and no other: whatever the errors
+say, for a server that puts an id or the item's own words into each of them is as broken as one that does not.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterable
+from collections import Counter, deque
+from collections.abc import Callable
 from enum import Enum
 from math import inf
 from time import monotonic
@@ -20,17 +22,26 @@ CANARIES = 3
 """Requests of one item each that may be out before the server has taken any."""
 REFUSED_AT_FIRST = 4
 """Refusals for the same reason, and nothing taken yet: the lane stops."""
+REFUSED_ANYHOW = 10
+"""The same whatever the reasons: where three rows in ten are refused, ten in a row are seen once in 170,000 runs."""
 REFUSED_LATER = 20
 """Refusals in a row for the same reason, once something was taken: the lane stops."""
+BOUGHT_AT_FIRST = 100
+"""Evaluations that may be bought before one was judged, second ones included; each that was judged lets as many more go.
+A server that judges well is never held up by the latter."""
+BOUGHT_A_SECOND = 5.0
+"""So many more in each second after the first ticket: a judge that takes long holds nobody up for good."""
 MISJUDGED_AT_FIRST = 10
-"""Evaluations that failed for the same reason, and none judged yet: the lane stops."""
-MISJUDGED_LATER = 50
-"""Evaluations in a row that failed for the same reason, once one was judged: the lane stops."""
-UNJUDGED_AT_FIRST = 100
-"""Items that may be out before one of them was judged."""
-PATIENCE = 0.75
-"""Seconds after the first ticket in which a judge may show itself. What is wrong with all items fails at once, as it runs;
-a judge that takes longer is at work."""
+"""Evaluations that failed, and none judged yet, at which the lane may stop,"""
+MISJUDGED_SHARE = 2 / 3
+"""where they are this much of all that were bought. What fails, fails quickly: of a hundred that are out, all those that
+will fail may be known before the first is judged. Where half of them will, 67 do so once in 2,000 runs, and where three in
+ten will, never (1e-14)."""
+LATEST = 50
+"""Items whose outcome is remembered, once one was judged or taken."""
+OUT_OF_LATEST = 45
+"""Failures, or refusals, among them that stop the lane: where half of all fail, one window in 500 million has so many, and
+where three in ten do, one in 1e18; where all fail, 45 items tell."""
 
 
 class Leave(Enum):
@@ -58,13 +69,14 @@ class Breaker:
         self.stopped: str | None = None
         """Why the lane was stopped; None while it is not."""
         self._taken = False
-        self._judged = False
+        self._judged = 0
         self._requests_out = 0
         self._items_out = 0
         self._unjudged = 0
+        self._failed_and_waiting = 0
         self._first_ticket_at = inf
-        self._refusals = Streak()
-        self._misjudged = Streak()
+        self._refusals = Outcomes()
+        self._failures = Outcomes()
         self._news = asyncio.Event()
 
     async def admit(self, n: int) -> Leave:
@@ -76,14 +88,31 @@ class Breaker:
             await self._news_within(wait)
         return Leave.STAY
 
+    async def relents(self) -> bool:
+        """Wait until an item whose evaluation failed may be bought once more. False: never, the lane is stopped."""
+        self._failed_and_waiting += 1
+        try:
+            while self.stopped is None and (wait := self._wait(self._failed_and_waiting)) > 0.0:
+                await self._news_within(wait)
+        finally:
+            self._failed_and_waiting -= 1
+        return self.stopped is None
+
     def _wait(self, n: int) -> float:
         """Seconds to wait; inf: until there is news."""
         if not self._taken:
-            may_go = self._requests_out < CANARIES and self._requests_out + self._refusals.length < REFUSED_AT_FIRST
+            refused = self._refusals.alike
+            may_go = self._requests_out < CANARIES and self._requests_out + refused < REFUSED_AT_FIRST
             return 0.0 if may_go else inf
-        if self._judged or not self._awaits_verdicts or self._items_out + self._unjudged + n <= UNJUDGED_AT_FIRST:
+        if not self._awaits_verdicts:
             return 0.0
-        return self._first_ticket_at + PATIENCE - self._clock()
+        too_many = self._bought + n - BOUGHT_AT_FIRST * (1 + self._judged)
+        return too_many / BOUGHT_A_SECOND - (self._clock() - self._first_ticket_at)
+
+    @property
+    def _bought(self) -> int:
+        """Evaluations without a verdict: on their way, waited for, and failed."""
+        return self._items_out + self._unjudged + self._failures.count
 
     def _admitted(self, n: int) -> Leave:
         leave = Leave.SEND if self._taken else Leave.CANARY
@@ -107,37 +136,43 @@ class Breaker:
         self._unjudged += taken
         if not taken or not self._taken:  # otherwise nobody gains by it, and many may be waiting
             self._news.set()
-        if taken:
-            self._refusals = Streak()
-            if not self._taken:
-                self._taken, self._first_ticket_at = True, self._clock()
+        for _ in range(taken):
+            self._refusals.went_well()
+        if taken and not self._taken:
+            self._taken, self._first_ticket_at = True, self._clock()
 
     def refused(self, reason: str) -> None:
         """The server will never take an item, and says why."""
-        self._refusals.add(reason)
-        if self._refusals.length >= (REFUSED_LATER if self._taken else REFUSED_AT_FIRST):
-            self._stop(f"the server refused {self._refusals.length} items in a row, each with: {reason}")
+        self._refusals.went_wrong(reason)
+        if self._taken:
+            hopeless = self._refusals.alike >= REFUSED_LATER or self._refusals.are_most_of_the_latest
+        else:
+            hopeless = self._refusals.alike >= REFUSED_AT_FIRST or self._refusals.count >= REFUSED_ANYHOW
+        if hopeless:
+            self._stop(f"the server refused {self._refusals}")
 
-    def heard(self, verdicts: Iterable[Verdict]) -> None:
-        """Items that were taken have their verdicts, or failed to get one."""
-        for verdict in verdicts:
-            if isinstance(verdict, Failed):
-                self._fell_through(f"{verdict.kind}: {verdict.message}")
-            else:
-                self._judged, self._misjudged = True, Streak()
-                self._settled()
+    def heard(self, verdict: Verdict, *, again: bool = False) -> None:
+        """An item that was taken has its verdict, or failed to get one; `again`: as it did before."""
+        self._unjudged -= 1
+        if isinstance(verdict, Failed):
+            self.failed(verdict, again=again)
+        else:
+            self._judged += 1
+            self._failures.went_well()
+            self._news.set()
 
-    def _fell_through(self, reason: str) -> None:
-        self._misjudged.add(reason)
-        if self._misjudged.length >= (MISJUDGED_LATER if self._judged else MISJUDGED_AT_FIRST):
-            self._stop(f"{self._misjudged.length} evaluations in a row failed, each with: {reason}")
-        self._settled()
+    def failed(self, verdict: Failed, *, again: bool = False) -> None:
+        """An evaluation failed that no ticket was given for, or whose ticket was told of."""
+        self._failures.went_wrong(f"{verdict.kind}: {verdict.message}", is_news=not again)
+        if self._judged:
+            hopeless = self._failures.are_most_of_the_latest
+        else:
+            hopeless = self._failures.count >= max(MISJUDGED_AT_FIRST, MISJUDGED_SHARE * self._bought)
+        if hopeless:
+            self._stop(f"the judge failed on {self._failures}")
 
     def put_back(self) -> None:
         """An item was taken and is to be sent again, through no fault of its own."""
-        self._settled()
-
-    def _settled(self) -> None:
         self._unjudged -= 1
         self._news.set()
 
@@ -148,14 +183,53 @@ class Breaker:
             self._news.set()
 
 
-class Streak:
-    """The same thing, numbers apart, so many times in a row."""
+class Outcomes:
+    """What went well and what went wrong with a lane's items, and for which reasons."""
 
     def __init__(self) -> None:
-        self.length = 0
-        self._last = ""
+        self.count = 0
+        """That went wrong, in all."""
+        self.alike = 0
+        """The latest in a row that went wrong for the same reason."""
+        self._latest: deque[str | None] = deque(maxlen=LATEST)
+        """Reasons; None for what went well."""
 
-    def add(self, thing: str) -> None:
-        like = re.sub(r"\d+", "#", thing)
-        self.length = self.length + 1 if like == self._last else 1
-        self._last = like
+    def went_well(self) -> None:
+        self._latest.append(None)
+        self.alike = 0
+
+    def went_wrong(self, reason: str, *, is_news: bool = True) -> None:
+        """Not `is_news`: it counts as one more, and tells nothing of how many items fare so."""
+        self.count += 1
+        if is_news:
+            like = masked(reason)
+            self.alike = self.alike + 1 if self._latest and self._latest[-1] == like else 1
+            self._latest.append(like)
+
+    @property
+    def are_most_of_the_latest(self) -> bool:
+        return len(self._latest) - self._latest.count(None) >= OUT_OF_LATEST
+
+    def __str__(self) -> str:
+        """As `45 of the latest 50 items, most often (31 times) with: timed out after # s`."""
+        reasons = Counter(reason for reason in self._latest if reason is not None)
+        [(reason, times)] = reasons.most_common(1)
+        n, of = reasons.total(), len(self._latest)
+        counted = f"{n} items in a row" if n == of else f"{n} of the latest {of} items"
+        return f"{counted}, {'each' if times == n else f'most often ({times} times)'} with: {reason}"
+
+
+def masked(reason: str) -> str:
+    """With # for what differs where the reason is the same: UUIDs, ids of letters and digits, other numbers."""
+    return _PECULIAR.sub("#", reason)
+
+
+_PECULIAR = re.compile(
+    r"""
+    \b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b
+    | \b(?:0x[0-9a-f]+|[0-9a-f]{8,})\b
+    | \b(?=[a-z_]*[0-9])(?=[0-9_]*[a-z])\w{8,}\b  # req_011CQ2, 8f3ab2c09d; but no name as short as 4o or v1
+    | [0-9]+(?:[.,:][0-9]+)*
+    """,
+    re.IGNORECASE | re.VERBOSE | re.ASCII,
+)

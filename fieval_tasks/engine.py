@@ -574,18 +574,21 @@ class Engine:
             age = (now - ticket.submitted_at).total_seconds()
             self._poller.add(ticket.seq, ticket.eval_id, ticket.check, age=max(age, 0.001))
 
-    def _send_again(self, seq: int) -> None:
-        """The server took this item and did not judge it."""
+    def _send_again(self, seq: int, failed: Told | None = None) -> None:
+        """The server took this item and did not judge it; `failed`: its evaluation failed."""
         self._count(State.READY, leaving=State.SUBMITTED)
         self._recorder.count("retries")
         self._resending += 1
-        again = asyncio.ensure_future(self._sent_alone(seq))
+        again = asyncio.ensure_future(self._sent_alone(seq, failed))
         self._work.add(again)
         again.add_done_callback(self._sent_again)
 
-    async def _sent_alone(self, seq: int) -> None:
+    async def _sent_alone(self, seq: int, failed: Told | None) -> None:
         item = await asyncio.to_thread(self.ledger.item, self.run, seq)
-        await self._submitter.send((item,))
+        if failed is None or await self._lane_of(item.check).breaker.relents():
+            await self._submitter.send((item,))
+        else:  # a check whose evaluations all fail is stopped: this one has failed already
+            await self._decide([failed])
 
     def _sent_again(self, task: asyncio.Task[None]) -> None:
         self._work.discard(task)

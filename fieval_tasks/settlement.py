@@ -30,11 +30,13 @@ class Settlement:
         *,
         lane_of: Callable[[str], Lane],
         decide: Callable[[Sequence[Told], int], Awaitable[None]],
-        send_again: Callable[[int], None],
+        send_again: Callable[[int, Told | None], None],
         redone: Mapping[int, int],
         orphans: policy.Orphans = "wait",
     ) -> None:
-        """`decide` gets verdicts and how many questions they took; `redone`: item -> times it was resubmitted so far."""
+        """`decide` gets verdicts and how many questions they took; `send_again` also what failed, to stand if it is not
+        bought once more; `redone`: item -> times it was resubmitted so far.
+        """
         self._client = client
         self._recorder = recorder
         self._pace = pace
@@ -78,7 +80,7 @@ class Settlement:
         now = monotonic()
         self._sent_at.pop(seq, None)
         self._orphans[check].settled(now - age, now)
-        self._lane_of(check).breaker.heard((verdict,))
+        self._lane_of(check).breaker.heard(verdict, again=self._redone[seq] > 0)
         await self._decide([(seq, eval_id, verdict)], self._questions.pop(seq))
         return Answer.DECIDED
 
@@ -144,7 +146,7 @@ class Settlement:
         """The evaluation failed: for a limit that hides, for want of credit, or by itself."""
         breaker = self._lane_of(check).breaker
         chosen = policy.on_judgement(answer.kind, answer.message, redone=self._redone[seq])
-        if chosen is Remedy.FAIL or (chosen is Remedy.RESUBMIT and breaker.stopped is not None):
+        if chosen is Remedy.FAIL:
             return await self._judged(seq, eval_id, check, age, answer)
         note = Noted((seq,), answer.kind, f"{eval_id}: {answer.message}", utc_now())
         if chosen is Remedy.STOP and seq in self._sent_at:  # else it is news from before this process: try again
@@ -154,13 +156,13 @@ class Settlement:
             self._recorder.count("throttled", chosen is Remedy.REQUEUE)
             breaker.put_back()
             return await self._sent_again(seq, note, counts=False)
-        breaker.heard((answer,))
-        return await self._sent_again(seq, note, counts=True)
+        breaker.heard(answer, again=self._redone[seq] > 0)
+        return await self._sent_again(seq, note, counts=True, failed=(seq, eval_id, answer))
 
-    async def _sent_again(self, seq: int, note: Noted, *, counts: bool) -> Answer:
+    async def _sent_again(self, seq: int, note: Noted, *, counts: bool, failed: Told | None = None) -> Answer:
         await self._recorder.record(note, *self._put_back(seq, counts=counts))
         self._redone[seq] += counts
-        self._send_again(seq)
+        self._send_again(seq, failed)
         return Answer.DROPPED
 
     def _put_back(self, seq: int, *, counts: bool = False) -> tuple[Change, ...]:

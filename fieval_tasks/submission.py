@@ -258,7 +258,8 @@ class Submitter:
             self._on_tickets(items, given.tickets, submission)
         if given.verdicts:
             lane.quota.granted(submission.began_at, len(given.verdicts))
-            lane.breaker.heard(verdict for _, _, verdict in given.verdicts)
+            for _, _, verdict in given.verdicts:
+                lane.breaker.heard(verdict)
             await self._on_verdicts(given.verdicts)
 
     async def _not_given(self, seqs: tuple[int, ...], error: ApiError, lane: Lane, turn: Turn) -> None:

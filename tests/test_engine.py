@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -14,11 +16,12 @@ from math import inf
 from pathlib import Path
 from time import sleep
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
 
-from fieval_tasks.breaker import CANARIES, MISJUDGED_AT_FIRST, UNJUDGED_AT_FIRST
+from fieval_tasks.breaker import BOUGHT_AT_FIRST, CANARIES
 from fieval_tasks.client import EvalClient
 from fieval_tasks.engine import Engine
 from fieval_tasks.errors import Interrupted, RunStopped, Unreachable
@@ -518,13 +521,31 @@ def test_an_evaluation_that_blames_the_input_is_not_bought_again(ledger: Ledger)
     assert (found["x"].status, platform.taken["x"]) == ("failed", 1)
 
 
-def test_evaluations_that_all_fail_alike_stop_their_lane(ledger: Ledger) -> None:
-    platform = Platform(trouble=fails_with("No input received for 'output'. Please check your input."), takes=0.05)
+@pytest.mark.parametrize(
+    "message", ["No input received for 'output'. Please check your input.", "request {}: no answer"]
+)
+def test_evaluations_that_all_fail_stop_their_lane_whatever_they_say(ledger: Ledger, message: str) -> None:
+    platform = Platform(trouble=fails_with(message), takes=0.05)
     answers = [f"answer {i}" for i in range(300)]
     found, run = work(ledger, a_run(ledger, answers, chunk_size=30), platform)
-    assert sum(platform.taken.values()) <= UNJUDGED_AT_FIRST + MISJUDGED_AT_FIRST
+    assert platform.taken.total() <= BOUGHT_AT_FIRST + 20
     assert {r.status for r in found.values()} == {"failed", "pending"}
-    assert "stopped: 10 evaluations in a row failed" in run.notices[0]
+    assert {r.attempts for r in found.values() if r.status == "pending"} == {0}, "what was bought is not left as unsent"
+    assert re.search(r"stopped: the judge failed on \d+ items in a row, each with: evaluation_error", run.notices[0])
+
+
+def test_a_check_with_some_failures_that_show_early_is_not_stopped(ledger: Ledger) -> None:
+    def three_in_ten_fail_at_once(request: httpx.Request, platform: Platform) -> httpx.Response | None:
+        row = platform.rows.get(request.url.params.get("eval_id", ""))
+        if row is None or int(row["output"].split()[1]) % 10 >= 3:
+            return None
+        return fails_with("request {}: no answer")(request, platform)
+
+    platform = Platform(trouble=three_in_ten_fail_at_once, takes=1.0)
+    answers = [f"answer {i}" for i in range(300)]
+    found, run = work(ledger, a_run(ledger, answers, chunk_size=100), platform)
+    assert Counter(r.status for r in found.values()) == {"scored": 210, "failed": 90}
+    assert (platform.taken.total(), run.notices) == (390, ())
 
 
 def fails_with(message: str) -> Callable[[httpx.Request, Platform], httpx.Response | None]:
@@ -533,7 +554,7 @@ def fails_with(message: str) -> Callable[[httpx.Request, Platform], httpx.Respon
     def trouble(request: httpx.Request, platform: Platform) -> httpx.Response | None:
         if request.method == "POST":
             return None
-        told = {"value": None, "reason": None, "runtime": None, "error_message": message}
+        told = {"value": None, "reason": None, "runtime": None, "error_message": message.format(uuid4())}
         return platform.done(request.url.params["eval_id"], status="failed", **told)
 
     return trouble

@@ -52,7 +52,7 @@ class Scene:
             Pace(concurrency=8),
             lane_of=lambda check: self.lane,
             decide=self._decide,
-            send_again=self.again.append,
+            send_again=lambda seq, failed: self.again.append(seq),
             redone={},
             **options,
         )

@@ -193,7 +193,7 @@ class FaultyPlatform:
             "value": verdict(evaluation.inputs),
         }  # fmt: skip
         status, row = {
-            "fails": ("failed", nothing | {"error_message": "the judge fell over"}),
+            "fails": ("failed", nothing | {"error_message": _told_of_a_fall(evaluation.eval_id)}),
             "rate_limited": ("failed", nothing | {"error_message": "API call not allowed: rate_limited"}),
             NO_CREDIT: ("failed", nothing | {"error_message": f"API call not allowed: {NO_CREDIT}"}),
             "hollow": ("completed", judged | {"reason": None, "runtime": None}),
@@ -205,6 +205,11 @@ class FaultyPlatform:
     def _ok(self, result: Any) -> Reply:
         body = {"status": True, "result": _camel(result) if self.mix.camel_case else result}
         return Reply(200, json.dumps(body).encode())
+
+
+def _told_of_a_fall(eval_id: str) -> str:
+    """Never twice the same: one of two texts, and an id."""
+    return f"the judge {'fell over' if eval_id[0] in '01234567' else 'timed out'} (request {eval_id})"
 
 
 def _verdict_at_once(evaluation: Evaluation) -> dict[str, Any]:
