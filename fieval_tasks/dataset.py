@@ -17,8 +17,9 @@ from typing import BinaryIO
 from urllib.parse import SplitResult
 
 from fieval_tasks.errors import PlanError, in_words
+from fieval_tasks.files import File, Row
 from fieval_tasks.locations import dataset_url, is_url, path_of
-from fieval_tasks.records import FORMATS, File, Row, read_rows
+from fieval_tasks.records import FORMATS, read_rows
 from fieval_tasks.templates import nearest
 
 __all__ = ["STDIN", "Dataset", "Row", "read_dataset"]

@@ -6,22 +6,15 @@ A row that can't be read is a `Row` with a problem; a file that can't be read is
 
 from __future__ import annotations
 
-import codecs
-import csv
 import gzip
-import io
 import json
-import sys
 import zlib
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
-from itertools import chain
-from pathlib import Path
-from typing import BinaryIO, TextIO
 
+from fieval_tasks.delimited import delimited_rows, refuse_twins
 from fieval_tasks.errors import PlanError
+from fieval_tasks.files import File, Row
 
 FORMATS = {
     ".csv": "csv",
@@ -34,69 +27,9 @@ FORMATS = {
     ".pq": "parquet",
 }
 """Extension -> format. Any text format may be gzipped."""
-LARGEST_CELL = 256 * 2**20
-"""Characters of one CSV cell; a larger one is taken for a quote that was never closed."""
 PARQUET_BATCH = 256
 """Rows decoded at a time."""
-_GZIP = b"\x1f\x8b"
 _BINARY = {b"PAR1": "a Parquet file", b"PK\x03\x04": "a zip archive or an Excel workbook", b"%PDF": "a PDF"}
-_BOMS = {
-    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark it begins with
-    codecs.BOM_UTF32_BE: "utf-32",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-    codecs.BOM_UTF8: "utf-8-sig",
-}
-
-
-@dataclass(frozen=True)
-class Row:
-    """One record of a dataset."""
-
-    number: int
-    """From 1; a header and blank lines are not counted."""
-    values: Mapping[str, object] = field(default_factory=dict)
-    """Column -> value; what could be read of it where there is a problem."""
-    problem: str | None = None
-    """Why the row can't be used, and where it stands."""
-
-
-@dataclass(frozen=True)
-class File:
-    """A dataset on this machine's disk."""
-
-    name: str
-    """As the user knows it."""
-    path: Path
-    format: str
-    """One of the values of FORMATS."""
-
-    def head(self, size: int = 4) -> bytes:
-        """The first bytes, unzipped."""
-        with self.open() as stream:
-            return stream.read(size)
-
-    def open(self) -> BinaryIO:
-        """The bytes, unzipped where the file is gzipped, whatever its extension."""
-        stream = self.path.open("rb")
-        if stream.peek(2)[:2] == _GZIP:
-            stream.close()
-            return gzip.open(self.path, "rb")  # type: ignore[return-value]
-        return stream
-
-    def text(self) -> TextIO:
-        """The text with its own line ends, in the encoding that its first bytes tell."""
-        return io.TextIOWrapper(self.open(), encoding=self.encoding(), newline="")
-
-    def encoding(self) -> str:
-        """By the byte order mark; without one UTF-8, or UTF-16 where every other byte of the start is zero."""
-        head = self.head()
-        for mark, encoding in _BOMS.items():
-            if head.startswith(mark):
-                return encoding
-        if len(head) > 1 and 0 in head[:2] and head[:2] != b"\0\0":
-            return "utf-16-be" if head[0] == 0 else "utf-16-le"
-        return "utf-8"
 
 
 def read_rows(file: File) -> Iterator[Row]:
@@ -145,97 +78,6 @@ def _first_bad_byte(file: File) -> tuple[int, int, int]:
                 return before + error.start, number + returns, line[error.start]
             before += len(line)
     raise AssertionError("the file changed while it was read")
-
-
-# CSV and TSV
-
-
-def _csv(file: File) -> Iterator[Row]:
-    with file.text() as text:
-        first = text.readline()
-        # Where a comma is the decimal sign, spreadsheets write semicolons.
-        semicolons = file.format == "csv" and "," not in first and ";" in first
-        delimiter = "\t" if file.format == "tsv" else ";" if semicolons else ","
-        yield from _delimited(file.name, chain([first], text), delimiter)
-
-
-def _delimited(name: str, lines: Iterator[str], delimiter: str) -> Iterator[Row]:
-    csv.field_size_limit(max(csv.field_size_limit(), LARGEST_CELL))
-    record: list[str] = []
-    latest: list[str] = []
-    reader = csv.reader(_remembered(lines, record), delimiter=delimiter)
-    header: list[str] = []
-    number, line = 0, 1
-    try:
-        for cells in reader:
-            latest, line, start = record.copy(), reader.line_num + 1, line
-            record.clear()
-            if not any(cells) and (not header or len(cells) < len(header)):
-                continue
-            if not header:
-                header = _header(name, cells)
-                continue
-            number += 1
-            if _STAND_IN_NEEDED:
-                cells = [cell.replace(_STAND_IN, "\0") for cell in cells]
-            problem = None if len(cells) == len(header) else _misfit(cells, header, start)
-            yield Row(number, dict(zip(header, cells)), problem)  # noqa: B905  # a misfit has its problem
-    except csv.Error as error:
-        raise PlanError(f"{name} can't be read from line {line} on: {error}; look for a quote never closed") from error
-    if _ends_in_quotes(latest, delimiter):
-        start = line - len(latest)
-        raise PlanError(
-            f"{name} has a quote opened in the record at line {start} that is never closed: all that follows was"
-            f" taken for one cell; close it, or write the file again if it was cut short"
-        )
-    if header and not number:
-        raise PlanError(f"{name} has a header ({', '.join(header)}) and no rows")
-
-
-def _remembered(lines: Iterator[str], record: list[str]) -> Iterator[str]:
-    for line in lines:
-        record.append(line)
-        yield line.replace("\0", _STAND_IN) if _STAND_IN_NEEDED else line
-
-
-_STAND_IN_NEEDED = sys.version_info < (3, 11)
-"""Python 3.10's csv refuses NUL, and loses its place in the file."""
-_STAND_IN = "\ufdd0"
-"""A code point that no text has: Unicode keeps it for uses such as this."""
-
-
-def _header(name: str, cells: list[str]) -> list[str]:
-    names = [cell.strip() or f"column {position}" for position, cell in enumerate(cells, 1)]
-    _refuse_twins(name, names)
-    return names
-
-
-def _refuse_twins(name: str, columns: list[str]) -> None:
-    twins = [column for column, count in Counter(columns).items() if count > 1]
-    if twins:
-        places = (
-            f"{twin!r} is the name of columns {_listed([i for i, c in enumerate(columns, 1) if c == twin])}"
-            for twin in twins
-        )
-        raise PlanError(*(f"{name}: {place}; give each its own name" for place in places))
-
-
-def _listed(numbers: list[int]) -> str:
-    return " and ".join([", ".join(map(str, numbers[:-1])), str(numbers[-1])])
-
-
-def _misfit(cells: list[str], header: list[str], line: int) -> str | None:
-    if len(cells) > len(header) and not any(cells[len(header) :]):
-        return None  # spreadsheets leave empty cells at the end
-    return f"line {line} has {len(cells)} fields where the header has {len(header)}"
-
-
-def _ends_in_quotes(record: list[str], delimiter: str) -> bool:
-    try:
-        list(csv.reader((line.replace("\0", "") for line in record), delimiter=delimiter, strict=True))
-    except csv.Error as error:
-        return "unexpected end of data" in str(error)
-    return False
 
 
 # JSONL and JSON
@@ -320,7 +162,7 @@ def _parquet(file: File) -> Iterator[Row]:
     try:
         with closing(pq.ParquetFile(file.path)) as parquet:
             names = [name for name in parquet.schema_arrow.names if not name.startswith("__index_level_")]
-            _refuse_twins(file.name, names)
+            refuse_twins(file.name, names)
             number = 0
             for batch in parquet.iter_batches(batch_size=PARQUET_BATCH):
                 for values in batch.select(names).to_pylist():
@@ -333,8 +175,8 @@ def _parquet(file: File) -> Iterator[Row]:
 
 
 _READERS: Mapping[str, Callable[[File], Iterator[Row]]] = {
-    "csv": _csv,
-    "tsv": _csv,
+    "csv": delimited_rows,
+    "tsv": delimited_rows,
     "jsonl": _jsonl,
     "json": _json,
     "parquet": _parquet,

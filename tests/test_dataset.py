@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieval_tasks import records
+from fieval_tasks import delimited
 from fieval_tasks.dataset import Dataset, Row, read_dataset
 from fieval_tasks.errors import PlanError
 
@@ -384,7 +384,7 @@ def test_a_quote_never_closed_is_named_by_its_line(write: Write) -> None:
 
 def test_a_cell_beyond_all_bounds_is_named_by_its_line(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     before = csv.field_size_limit(1000)
-    monkeypatch.setattr(records, "LARGEST_CELL", 1000)
+    monkeypatch.setattr(delimited, "LARGEST_CELL", 1000)
     try:
         assert "can't be read from line 3 on" in problem_of(write("a.csv", "a,b\n1,2\n3," + "x" * 2000 + "\n"))
     finally:

@@ -1,0 +1,277 @@
+"""CSV and TSV: what parts the cells of a line, what a quote means, and the rows.
+
+A file is read in the one way in which its lines fit its header. A line that can't be read exactly is a row with a problem,
+and the next line is read on its own: no quote swallows rows without a word.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+import sys
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from fieval_tasks.errors import PlanError
+from fieval_tasks.files import LARGEST_CELL, File, Row
+
+DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+"""What may part cells, the likeliest first: spreadsheets write semicolons where a comma is the decimal sign, and tabs in
+their "Unicode text"; databases write bars."""
+LOOKED_AT = 2**20
+"""Characters at the start of a file by which its delimiter is chosen: some hundred rows, read in milliseconds."""
+_SEP = re.compile(r"sep=([^\w\s\"]|\t)\s*", re.IGNORECASE)
+"""Excel's own first line, which names the delimiter."""
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a file writes its cells."""
+
+    delimiter: str
+    quotes: bool = True
+    """A cell between quotes may hold delimiters, line ends and doubled quotes. Else a quote is a character like others."""
+    above: int = 0
+    """Lines above the header."""
+
+    def __str__(self) -> str:
+        parted = DELIMITERS.get(self.delimiter, repr(self.delimiter))
+        return f"cells parted by {parted}" if self.quotes else f"cells parted by {parted}, quotes taken as text"
+
+
+@dataclass(frozen=True)
+class Record:
+    """The cells of one record, or why they can't be told."""
+
+    cells: list[str]
+    line: int
+    """Where it begins, from 1."""
+    problem: str | None = None
+
+
+def style_of(file: File) -> Style:
+    """The style that the file's own first line names, or else the one that fits."""
+    with file.text() as text:
+        first = text.readline(LOOKED_AT)
+        named = _SEP.fullmatch(first)
+        if named:
+            return Style(named[1], above=1)
+        if file.format == "tsv":
+            return Style("\t", quotes=_is_quoted(file))
+        return Style(_delimiter([first, *_beginning(text)]))
+
+
+def _beginning(lines: Iterable[str]) -> Iterator[str]:
+    size = 0
+    for line in lines:
+        size += len(line)
+        if size > LOOKED_AT:
+            return
+        yield line
+
+
+def _delimiter(lines: list[str]) -> str:
+    """Of those in the header, the one by which most records have as many cells as it, and then the one it has most of."""
+    header = next((line for line in lines if not line.isspace()), "")
+    unquoted = re.sub(r'"[^"]*"', "", header)
+    likely = [delimiter for delimiter in DELIMITERS if delimiter in unquoted]
+    return max(likely, key=lambda d: (_share_that_fits(lines, d), unquoted.count(d)), default=",")
+
+
+def _share_that_fits(lines: list[str], delimiter: str) -> float:
+    records = [record for record in _quoted("", iter(lines), delimiter, 1, is_whole=False) if any(record.cells)]
+    if not records:
+        return 0.0
+    wanted = len(records[0].cells)
+    return sum(record.problem is None and _fits(record.cells, wanted) for record in records) / len(records)
+
+
+def _is_quoted(file: File) -> bool:
+    """A TSV file has no quotes by its standard, and many programs quote all the same. It counts as quoted where it fits
+    its header so and not otherwise; or where both fit and its header is in quotes, or a quote in a cell is doubled.
+    Raises PlanError where one column of text with quotes leaves open how many rows there are.
+    """
+    header: list[str] = []
+    size = 0
+    has_quotes = is_doubled = False
+    fits_plain = True
+    with file.text() as text:
+        for record in _plain(text, 1):
+            if any(record.cells):
+                size += 1
+                header = header or record.cells
+                quoted = [cell for cell in record.cells if '"' in cell]
+                has_quotes = has_quotes or bool(quoted)
+                is_doubled = is_doubled or any(map(_has_doubled_quotes, quoted))
+                fits_plain = fits_plain and _fits(record.cells, len(header))
+    size_quoted = _size_quoted(file) if has_quotes else None
+    if size_quoted is None:
+        return False
+    if not fits_plain or is_doubled or all(map(_is_in_quotes, header)):
+        return True
+    if len(header) == 1 and size_quoted != size:
+        raise PlanError(
+            f"{file.name} has {size_quoted - 1} rows where its quotes hold lines together, and {size - 1} where they are text:"
+            " write it as CSV or JSONL"
+        )
+    return False
+
+
+def _size_quoted(file: File) -> int | None:
+    """The records of a TSV file read with quotes, None where that does not fit its header."""
+    wanted = size = 0
+    with file.text() as text:
+        try:
+            for record in _quoted(file.name, text, "\t", 1):
+                wanted = wanted or len(record.cells)
+                if record.problem is not None or (any(record.cells) and not _fits(record.cells, wanted)):
+                    return None
+                size += any(record.cells)
+        except PlanError:  # a quote that is never closed
+            return None
+    return size
+
+
+def _is_in_quotes(cell: str) -> bool:
+    return len(cell) > 1 and cell[0] == cell[-1] == '"'
+
+
+def _has_doubled_quotes(cell: str) -> bool:
+    inner = cell[1:-1]
+    return _is_in_quotes(cell) and '""' in inner and '"' not in inner.replace('""', "")
+
+
+# -- the rows ------------------------------------------------------------------------------------------------------
+
+
+def delimited_rows(file: File) -> Iterator[Row]:
+    """Every row. Raises PlanError where the header, or what follows a quote never closed, can't be read."""
+    style = style_of(file)
+    with file.text() as text:
+        lines = islice(text, style.above, None)
+        first = style.above + 1
+        records = _quoted(file.name, lines, style.delimiter, first) if style.quotes else _plain(lines, first)
+        yield from _rows(file.name, records, style)
+
+
+def _rows(name: str, records: Iterator[Record], style: Style) -> Iterator[Row]:
+    header: list[str] = []
+    number = 0
+    for record in records:
+        cells = record.cells
+        if record.problem is None and not any(cells) and (not header or len(cells) < len(header)):
+            continue
+        if not header:
+            header = _header(name, record)
+            continue
+        number += 1
+        yield Row(number, dict(zip(header, cells)), record.problem or _misfit(record, header, style))  # noqa: B905
+    if header and not number:
+        raise PlanError(f"{name} has a header ({', '.join(header)}) and no rows")
+
+
+def _header(name: str, record: Record) -> list[str]:
+    if record.problem is not None:
+        raise PlanError(f"{name} has a header that can't be read: {record.problem}")
+    names = [cell.strip() or f"column {position}" for position, cell in enumerate(record.cells, 1)]
+    refuse_twins(name, names)
+    return names
+
+
+def refuse_twins(name: str, columns: list[str]) -> None:
+    """Raises PlanError where two columns have one name."""
+    twins = [column for column, count in Counter(columns).items() if count > 1]
+    if twins:
+        places = (
+            f"{twin!r} is the name of columns {_listed([i for i, c in enumerate(columns, 1) if c == twin])}"
+            for twin in twins
+        )
+        raise PlanError(*(f"{name}: {place}; give each its own name" for place in places))
+
+
+def _listed(numbers: list[int]) -> str:
+    return " and ".join([", ".join(map(str, numbers[:-1])), str(numbers[-1])])
+
+
+def _fits(cells: list[str], wanted: int) -> bool:
+    return len(cells) == wanted or (len(cells) > wanted and not any(cells[wanted:]))  # spreadsheets leave empty cells
+
+
+def _misfit(record: Record, header: list[str], style: Style) -> str | None:
+    if _fits(record.cells, len(header)):
+        return None
+    told = f"line {record.line} has {len(record.cells)} fields where the header has {len(header)}"
+    if not style.quotes and any('"' in cell for cell in record.cells):
+        told += "; quotes are text in this TSV file, so that a cell holds no tab or line end: write CSV for such cells"
+    return told
+
+
+# -- the records ---------------------------------------------------------------------------------------------------
+
+
+def _plain(lines: Iterable[str], first: int) -> Iterator[Record]:
+    """A record a line, parted by tabs."""
+    for place, line in enumerate(lines, first):
+        yield Record(line.rstrip("\r\n").split("\t"), place)
+
+
+def _quoted(name: str, lines: Iterator[str], delimiter: str, first: int, *, is_whole: bool = True) -> Iterator[Record]:
+    """Records as RFC 4180 has them. After one that breaks its rules, reading goes on at its second line.
+
+    `is_whole`: a quote that is open at the end is a PlanError; else the lines are the beginning of more.
+    """
+    csv.field_size_limit(max(csv.field_size_limit(), LARGEST_CELL))
+    taken: list[str] = []
+    again: deque[str] = deque()
+    reader = csv.reader(_fed(lines, taken, again), delimiter=delimiter, strict=True)
+    line = first
+    while True:
+        taken.clear()
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            if "unexpected end" in str(error):
+                if is_whole:
+                    raise PlanError(_never_closed(name, line)) from error
+                return
+            if "field limit" in str(error):
+                told = f"{name} can't be read from line {line} on: {error}; look for a quote never closed"
+                raise PlanError(told) from error
+            yield Record([], line, _breach(taken, line))
+            again.extendleft(reversed(taken[1:]))
+            line += 1
+        else:
+            yield Record([cell.replace(_STAND_IN, "\0") for cell in cells] if _STAND_IN_NEEDED else cells, line)
+            line += len(taken)
+
+
+def _fed(lines: Iterator[str], taken: list[str], again: deque[str]) -> Iterator[str]:
+    """The lines, each noted in `taken`; those that are to be read again come first."""
+    while (line := again.popleft() if again else next(lines, None)) is not None:
+        taken.append(line)
+        yield line.replace("\0", _STAND_IN) if _STAND_IN_NEEDED else line
+
+
+_STAND_IN_NEEDED = sys.version_info < (3, 11)
+"""Python 3.10's csv refuses NUL, and loses its place in the file."""
+_STAND_IN = "\ufdd0"
+"""A code point that no text has: Unicode keeps it for uses such as this."""
+
+
+def _breach(lines: list[str], first: int) -> str:
+    if any('\\"' in line for line in lines):
+        return f'line {first} escapes a quote by a backslash, as Spark and MySQL do: write it doubled, as ""'
+    if len(lines) > 1:
+        return f'line {first} opens a quote that is not closed rightly by line {first + len(lines) - 1}: close it, or write it doubled, as ""'
+    return f'line {first} has text after a closing quote: a quote inside of a cell is written doubled, as ""'
+
+
+def _never_closed(name: str, line: int) -> str:
+    return (
+        f"{name} has a quote opened in the record at line {line} that is never closed: all that follows was"
+        f" taken for one cell; close it, or write the file again if it was cut short"
+    )
