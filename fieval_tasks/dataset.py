@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import stat
 import sys
@@ -11,11 +12,13 @@ import tempfile
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import BinaryIO
 from urllib.parse import SplitResult
 
+from fieval_tasks.delimited import style_of
 from fieval_tasks.errors import PlanError, in_words
 from fieval_tasks.files import File, Row
 from fieval_tasks.locations import dataset_url, is_url, path_of
@@ -27,18 +30,31 @@ __all__ = ["STDIN", "Dataset", "Row", "read_dataset"]
 STDIN = "<stdin>"
 """The name of a dataset that came by standard input."""
 _BLOCK = 2**20
+_C1 = re.compile("[\x80-\x84\x86-\x9f]")
+"""Control characters that no text has (U+0085 apart, a line end on some machines)."""
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What one look at every row tells."""
+
+    columns: tuple[str, ...]
+    """In the order they were first seen."""
+    size: int
+    """Rows, with those that can't be used."""
+    notices: tuple[str, ...] = ()
+    """How the file was read, where that is not plain from its name, and what looks odd in it."""
 
 
 class Dataset:
     """Rows that can be read more than once. Closing it removes what was spooled for it."""
 
-    def __init__(self, file: File, columns: tuple[str, ...], size: int, fingerprint: str, release: Callable[[], None]):
+    def __init__(self, file: File, scan: Scan, fingerprint: str, release: Callable[[], None]):
         self._file = file
         self._stamp = _stamp(file.path)
-        self.columns = columns
-        """Over all rows, in the order they were first seen."""
-        self.size = size
-        """Rows, with those that can't be used."""
+        self.columns = scan.columns
+        self.size = scan.size
+        self.notices = scan.notices
         self.fingerprint = fingerprint
         """SHA-256 of the file's bytes, as they are on disk."""
         self.close = weakref.finalize(self, release)
@@ -71,8 +87,7 @@ def read_dataset(location: str, *, stdin: BinaryIO | None = None, spool: Path | 
     """
     with ExitStack() as copies:
         file = _file(location, stdin, spool, copies)
-        columns, size = _scan(file)
-        return Dataset(file, columns, size, _sha256(file.path), copies.pop_all().close)
+        return Dataset(file, _scan(file), _sha256(file.path), copies.pop_all().close)
 
 
 def _file(location: str, stdin: BinaryIO | None, spool: Path | None, copies: ExitStack) -> File:
@@ -156,22 +171,40 @@ def _datasets_in(folder: Path, most: int = 5) -> str:
     return f" ({folder} has: {', '.join(names[:most])}{more})" if names else ""
 
 
-def _scan(file: File) -> tuple[tuple[str, ...], int]:
-    """The columns and the number of rows."""
+def _scan(file: File) -> Scan:
     columns: dict[str, None] = {}
     size = 0
-    first_problem = None
+    first_problem = first_odd = None
     for row in read_rows(file):
         size += 1
         if row.problem is not None:
             first_problem = first_problem or row.problem
-        elif not row.values.keys() <= columns.keys():
+            continue
+        if not row.values.keys() <= columns.keys():
             columns |= dict.fromkeys(row.values)
+        first_odd = first_odd or _odd(row)
     if not size:
         raise PlanError(f"{file.name} is empty: it holds no rows")
     if not columns:
         raise PlanError(_no_good_row(file, size, first_problem))
-    return tuple(columns), size
+    return Scan(tuple(columns), size, tuple(filter(None, (_style(file), first_odd))))
+
+
+def _style(file: File) -> str | None:
+    if file.format not in ("csv", "tsv"):
+        return None
+    style = style_of(file)
+    return None if style.is_usual(file.format) else f"{file.name}: its {style}"
+
+
+def _odd(row: Row) -> str | None:
+    for column, value in row.values.items():
+        if isinstance(value, str) and not value.isascii() and (found := _C1.search(value)):
+            return (
+                f"row {row.number}: {column!r} holds the control character U+{ord(found[0]):04X}, and others may: text in CP1252 "
+                "that was converted as Latin-1 looks so; it is sent as it is"
+            )
+    return None
 
 
 def _no_good_row(file: File, size: int, problem: str | None) -> str:

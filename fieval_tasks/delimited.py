@@ -37,8 +37,11 @@ class Style:
     """Lines above the header."""
 
     def __str__(self) -> str:
-        parted = DELIMITERS.get(self.delimiter, repr(self.delimiter))
-        return f"cells parted by {parted}" if self.quotes else f"cells parted by {parted}, quotes taken as text"
+        return f"cells are parted by {DELIMITERS.get(self.delimiter, repr(self.delimiter))}"
+
+    def is_usual(self, file_format: str) -> bool:
+        """What the file's extension promises."""
+        return self.delimiter == {"csv": ",", "tsv": "\t"}[file_format]
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ def _is_quoted(file: File) -> bool:
                 quoted = [cell for cell in record.cells if '"' in cell]
                 has_quotes = has_quotes or bool(quoted)
                 is_doubled = is_doubled or any(map(_has_doubled_quotes, quoted))
-                fits_plain = fits_plain and _fits(record.cells, len(header))
+                fits_plain = fits_plain and len(record.cells) == len(header)
     size_quoted = _size_quoted(file) if has_quotes else None
     if size_quoted is None:
         return False

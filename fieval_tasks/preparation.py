@@ -175,7 +175,7 @@ def _new(plan: EvaluationPlan, ledger: Ledger, processes: int) -> Prepared:
             plan=whole.model_copy(update={"connection": way.name}).model_dump(
                 mode="json", exclude={"store", "resume", "retry_failed"}
             ),
-            notices=(*way.notices, *notices, *why, *_unfilled(bindings)),
+            notices=(*way.notices, *dataset.notices, *notices, *why, *_unfilled(bindings)),
         )
         rows = items(
             dataset, bindings, id_column=whole.id_column, limit=whole.limit, sample=whole.sample, seed=whole.seed

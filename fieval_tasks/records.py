@@ -9,8 +9,10 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
+from shlex import quote
 
 from fieval_tasks.delimited import delimited_rows, refuse_twins
 from fieval_tasks.errors import PlanError
@@ -60,10 +62,29 @@ def _wrong_encoding(file: File, error: UnicodeError) -> str:
     if encoding not in ("utf-8", "utf-8-sig"):
         return f"{file.name} is not whole {encoding.upper()} text ({error}); save it as UTF-8"
     offset, line, byte = _first_bad_byte(file)
-    return (
-        f"{file.name} is not UTF-8: byte 0x{byte:02X} at offset {offset} (line {line}); save it as UTF-8"
-        f" (a Latin-1 file: iconv -f LATIN1 -t UTF-8 {file.name} > new-{file.name})"
-    )
+    shown = quote(file.name)
+    told = f"{file.name} is not UTF-8: byte 0x{byte:02X} at offset {offset} (line {line})"
+    if _looks_like_cp1252(file):
+        return f"{told}; its bytes look like CP1252, Windows's Western text: iconv -f CP1252 -t UTF-8 {shown} > {quote(f'new-{file.name}')}"
+    return f"{told}; save it as UTF-8 where it was written, or, once you know its encoding: iconv -f ENCODING -t UTF-8 {shown}"
+
+
+_PUNCTUATION = frozenset(b"\x80\x82\x84\x85\x91\x92\x93\x94\x95\x96\x97\x99")
+"""The euro, quotes, dots, bullet, dashes and trade mark of CP1252, where Latin-1 has control characters."""
+
+
+def _looks_like_cp1252(file: File) -> bool:
+    """Of the bytes that tell it from Latin-1 there are some, all of them punctuation, and few letters are accented: text in
+    Cyrillic or Greek code pages has the same punctuation, and hardly a letter of ASCII.
+    """
+    counts: Counter[int] = Counter()
+    with file.open() as stream:
+        while block := stream.read(2**20):
+            counts.update(block)
+    telling = {byte for byte in counts if 0x80 <= byte < 0xA0}
+    accented = sum(n for byte, n in counts.items() if byte >= 0xC0)
+    letters = sum(n for byte, n in counts.items() if chr(byte).isascii() and chr(byte).isalpha())
+    return bool(telling) and telling <= _PUNCTUATION and accented * 3 < letters
 
 
 def _first_bad_byte(file: File) -> tuple[int, int, int]:

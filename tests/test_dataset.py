@@ -1,5 +1,7 @@
 """Reading: every format, and every bad day a file can have."""
 
+# ruff: noqa: RUF001  # text as people write it
+
 from __future__ import annotations
 
 import csv
@@ -332,6 +334,44 @@ def test_a_byte_that_is_not_utf8_is_named_by_offset_and_line(
 ) -> None:
     problem = problem_of(write(name, content))
     assert problem.startswith(f"{name} is not UTF-8: byte 0xE9 at offset {offset} (line {line}); save it as UTF-8")
+    assert problem.endswith(f"once you know its encoding: iconv -f ENCODING -t UTF-8 {name}")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text", "is_named"),
+    [
+        ("cp1252", "What’s the rule? Don’t pay € 5 – it’s free.", True),
+        ("cp1252", "Où est l’été ? « Ici » — bientôt…", True),
+        ("latin-1", "Où est-il ? Café « ici »", False),  # no byte tells it from many others
+        ("cp1251", "Что это? – «Правило», “бесплатно”…", False),
+        ("cp1253", "Τι είναι; – “Κανόνας”", False),
+        ("cp1250", "Źdźbło – ścieżka, “żółć”", False),
+        ("shift_jis", "これは何ですか。「規則」", False),
+        ("gbk", "这是什么？“规则”——免费", False),
+        ("mac-roman", "What’s the rule? Café – “free”", False),
+    ],
+)
+def test_cp1252_is_named_where_the_bytes_say_so_and_nothing_else_is_guessed(
+    write: Write, encoding: str, text: str, is_named: bool
+) -> None:
+    problem = problem_of(write("a.csv", f"answer\n{text}\n".encode(encoding)))
+    assert ("iconv -f CP1252" in problem) is is_named, problem
+    assert "LATIN" not in problem
+
+
+def test_text_that_was_converted_by_the_wrong_encoding_is_told(write: Write) -> None:
+    damaged = "What’s free?".encode("cp1252").decode("latin-1")
+    dataset = read_dataset(write("a.csv", f"question,answer\nfine,fine\nso,{damaged}\n"))
+    (notice,) = dataset.notices
+    assert notice.startswith("row 2: 'answer' holds the control character U+0092")
+    assert values(dataset)[1]["answer"] == damaged
+    assert read_dataset(write("b.csv", "question\nWhat’s “free”…\x85\n")).notices == ()
+
+
+def test_how_a_file_was_read_is_told_where_its_name_does_not(write: Write) -> None:
+    assert read_dataset(write("a.csv", "a;b\n1;2\n")).notices == ("a.csv: its cells are parted by semicolons",)
+    assert read_dataset(write("a.csv", CSV)).notices == ()
+    assert read_dataset(write("a.tsv", "a\tb\n1\t2\n")).notices == ()
 
 
 def test_half_a_utf16_character_is_named(write: Write) -> None:
