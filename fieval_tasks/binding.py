@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, Literal
 
+from fieval_tasks.columns import Place, place_of
 from fieval_tasks.errors import PlanError
 from fieval_tasks.gates import Gate, Metric
 from fieval_tasks.plan import DEFAULT_JUDGE, Check, EvaluationPlan, mapping_for
@@ -74,11 +75,18 @@ _SHOWN = 20
 
 @dataclass(frozen=True)
 class Source:
-    """The column that fills a key."""
+    """The column, or the place inside of one, that fills a key."""
 
-    column: str
+    place: Place
     how: Literal["named", "same name", "alias"]
     """Named in the mapping, or found."""
+    passed_over: tuple[str, ...] = ()
+    """Other columns that could have filled it by alias."""
+
+    @property
+    def column(self) -> str:
+        """As it is shown and kept: `answer`, or `output.answer`."""
+        return str(self.place)
 
 
 @dataclass(frozen=True)
@@ -145,17 +153,22 @@ def _model(check: Check, template: Template, default: str | None) -> str | None:
 def _sources(template: Template, mapping: Mapping[str, str], columns: Sequence[str]) -> dict[str, Source]:
     folded: dict[str, str] = {}
     for column in columns:
-        folded.setdefault(_fold(column), column)
-    found = {key: Source(mapping[key], "named") for key in template.keys if key in mapping}
+        if not column.startswith("__"):  # what a tool keeps for itself, as promptfoo's __expected
+            folded.setdefault(_fold(column), column)
+    found = {
+        key: Source(place, "named")
+        for key in template.keys
+        if key in mapping and (place := place_of(mapping[key], columns))
+    }
     for key in template.keys:
         twin = key if key in columns else folded.get(_fold(key))
-        if key not in found and twin is not None:
-            found[key] = Source(twin, "same name")
+        if key not in found and key not in mapping and twin is not None:
+            found[key] = Source(Place(twin), "same name")
     for key in template.keys:
-        if key not in found:
-            candidates = _candidates(template, key, folded, {source.column for source in found.values()})
+        if key not in found and key not in mapping:
+            candidates = _candidates(template, key, folded, {source.place.column for source in found.values()})
             if candidates:
-                found[key] = Source(candidates[0], "alias")
+                found[key] = Source(Place(candidates[0]), "alias", tuple(candidates[1:]))
     return {key: found[key] for key in template.keys if key in found}
 
 
@@ -229,7 +242,7 @@ def _missing_columns(plan: EvaluationPlan, columns: Sequence[str], dataset: str)
     if plan.id_column is not None:
         wanted.append((plan.id_column, f"--id {plan.id_column}"))
     for column, option in wanted:
-        if column not in columns:
+        if place_of(column, columns) is None:
             yield (
                 f"{option}: column {column!r} is not in {dataset} (it has: {_listed(columns)})"
                 f"{_meant(_like(column, columns))}"
@@ -243,8 +256,9 @@ def _unfilled_keys(
     for binding in bindings:
         if not binding.template.keys:
             yield f"template {binding.template.name!r} takes no inputs, so there is nothing to put rows to; leave it out"
+        named = mapping_for(binding.template.name, plan.mapping)
         for key in binding.template.required:
-            if key not in binding.sources:
+            if key not in binding.sources and key not in named:
                 needy.setdefault(key, []).append(binding)
     for key, without in needy.items():
         names = _listed(dict.fromkeys(binding.template.name for binding in without))

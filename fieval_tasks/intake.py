@@ -10,6 +10,7 @@ from dataclasses import replace
 from itertools import islice
 
 from fieval_tasks.binding import Binding
+from fieval_tasks.columns import MISSING, Place, place_of
 from fieval_tasks.dataset import Dataset, Row
 from fieval_tasks.errors import PlanError
 from fieval_tasks.items import Failed, Item
@@ -36,9 +37,10 @@ def items(
     or repeated.
     """
     size = dataset.size if limit is None else min(limit, dataset.size)
-    if id_column is not None:
-        _require_ids(dataset, id_column, size)
-    return _items(dataset, bindings, id_column, _chosen(size, sample, seed))
+    id_place = None if id_column is None else place_of(id_column, dataset.columns) or Place(id_column)
+    if id_place is not None:
+        _require_ids(dataset, id_place, size)
+    return _items(dataset, bindings, id_place, _chosen(size, sample, seed))
 
 
 def sharing(rows: Iterable[tuple[Item, Failed | None]]) -> Iterator[tuple[Item, Failed | None]]:
@@ -58,11 +60,11 @@ def _chosen(size: int, sample: int | None, seed: int) -> Collection[int]:
 
 
 def _items(
-    dataset: Dataset, bindings: Sequence[Binding], id_column: str | None, chosen: Collection[int]
+    dataset: Dataset, bindings: Sequence[Binding], ids: Place | None, chosen: Collection[int]
 ) -> Iterator[tuple[Item, Failed | None]]:
     seq = 0
     last = max(chosen, default=0)
-    for row, item_id in _identified(dataset, id_column):
+    for row, item_id in _identified(dataset, ids):
         if row.number in chosen:
             for binding in bindings:
                 yield _item(seq, item_id, row, binding)
@@ -96,12 +98,12 @@ def _inputs(row: Row, binding: Binding) -> tuple[dict[str, str], Failed | None]:
     inputs: dict[str, str] = {}
     flaws: list[tuple[str, str, Flaw]] = []
     for key, source in binding.sources.items():
-        text = text_of(row.values.get(source.column))
+        value = source.place.of(row.values)
+        text = text_of(None if value is MISSING else value)
         if isinstance(text, str):
             inputs[key] = text
         elif text.kind != "blank" or key in binding.template.required:
-            missing = source.column not in row.values
-            flaws.append((key, source.column, Flaw("blank", "is missing") if missing else text))
+            flaws.append((key, source.column, Flaw("blank", "is missing") if value is MISSING else text))
     if not inputs and not flaws:
         flaws = [(key, source.column, Flaw("blank", "is blank")) for key, source in binding.sources.items()]
     return inputs, _failed(row, flaws) if flaws else None
@@ -115,10 +117,10 @@ def _failed(row: Row, flaws: Sequence[tuple[str, str, Flaw]]) -> Failed:
 # Ids
 
 
-def _identified(dataset: Dataset, id_column: str | None) -> Iterator[tuple[Row, str]]:
-    if id_column is not None:
+def _identified(dataset: Dataset, ids: Place | None) -> Iterator[tuple[Row, str]]:
+    if ids is not None:
         for row in dataset.rows():
-            text = _id_text(row, id_column)
+            text = _id_text(row, ids)
             yield row, text if isinstance(text, str) else f"row-{row.number}"
     else:
         yield from _by_content(dataset)
@@ -140,19 +142,20 @@ def _by_content(dataset: Dataset) -> Iterator[tuple[Row, str]]:
             yield row, digest.hex()
 
 
-def _id_text(row: Row, column: str) -> str | Flaw:
+def _id_text(row: Row, ids: Place) -> str | Flaw:
     if row.problem is not None:
         return f"row-{row.number}"
-    return text_of(row.values.get(column))
+    value = ids.of(row.values)
+    return text_of(None if value is MISSING else value)
 
 
-def _require_ids(dataset: Dataset, column: str, size: int) -> None:
+def _require_ids(dataset: Dataset, ids: Place, size: int) -> None:
     """Raises PlanError unless each of the first rows has an id of its own."""
     seen: set[bytes] = set()
     unusable: list[str] = []
     repeated: list[str] = []
     for row in islice(dataset.rows(), size):
-        text = _id_text(row, column)
+        text = _id_text(row, ids)
         if isinstance(text, Flaw):
             unusable.append(f"row {row.number} {text.why}")
             continue
@@ -165,21 +168,21 @@ def _require_ids(dataset: Dataset, column: str, size: int) -> None:
     problems = []
     if unusable:
         told = ", ".join(unusable)
-        problems.append(f"column {column!r} of {dataset.name} can't give every row an id: {told}; leave out --id")
+        problems.append(f"column {str(ids)!r} of {dataset.name} can't give every row an id: {told}; leave out --id")
     if repeated:
-        places = _rows_with(dataset, column, size, repeated)
+        places = _rows_with(dataset, ids, size, repeated)
         told = ", ".join(f"{text!r} in rows {_first(numbers)}" for text, numbers in places.items())
         problems.append(
-            f"ids repeat in column {column!r} of {dataset.name}: {told}; make them unique, or leave out --id"
+            f"ids repeat in column {str(ids)!r} of {dataset.name}: {told}; make them unique, or leave out --id"
         )
     if problems:
         raise PlanError(*problems)
 
 
-def _rows_with(dataset: Dataset, column: str, size: int, ids: Sequence[str]) -> dict[str, list[int]]:
-    places: dict[str, list[int]] = {text: [] for text in ids}
+def _rows_with(dataset: Dataset, ids: Place, size: int, texts: Sequence[str]) -> dict[str, list[int]]:
+    places: dict[str, list[int]] = {text: [] for text in texts}
     for row in islice(dataset.rows(), size):
-        text = _id_text(row, column)
+        text = _id_text(row, ids)
         if isinstance(text, str) and text in places:
             places[text].append(row.number)
     return places

@@ -12,9 +12,11 @@ from datetime import datetime
 from functools import partial
 from importlib import resources
 from importlib.metadata import entry_points
+from itertools import islice
 from pathlib import Path
 
 from fieval_tasks.binding import Binding, bind, gate_problems
+from fieval_tasks.columns import held, inside
 from fieval_tasks.connections import Connection, connection
 from fieval_tasks.dataset import Dataset, read_dataset
 from fieval_tasks.engine import Engine, Share
@@ -35,6 +37,8 @@ MOST_CHUNKS = 150
 """Task runs that Prefect records reliably in one flow run."""
 SMALLEST_CHUNK = 20
 LARGEST_CHUNK = 500
+ROWS_LOOKED_AT = 100
+"""A place that none of so many rows has was misspelt."""
 LIMITS = "fieval.shared_limits"
 """The entry points that open a limit which processes share. Prefect's is one, so that nothing here imports Prefect."""
 
@@ -162,6 +166,7 @@ def _new(plan: EvaluationPlan, ledger: Ledger, processes: int) -> Prepared:
     with _dataset(whole.dataset) as dataset:
         catalogue, notices = templates_of(way)
         bindings = bind(whole, dataset.columns, catalogue)
+        _require_places(dataset, bindings)
         count = min(whole.limit or dataset.size, whole.sample or dataset.size, dataset.size)
         whole, why = _in_a_lane(whole, bindings, count)
         run = Run(
@@ -175,7 +180,7 @@ def _new(plan: EvaluationPlan, ledger: Ledger, processes: int) -> Prepared:
             plan=whole.model_copy(update={"connection": way.name}).model_dump(
                 mode="json", exclude={"store", "resume", "retry_failed"}
             ),
-            notices=(*way.notices, *dataset.notices, *notices, *why, *_unfilled(bindings)),
+            notices=(*way.notices, *dataset.notices, *notices, *why, *_unfilled(bindings), *_passed_over(bindings)),
         )
         rows = items(
             dataset, bindings, id_column=whole.id_column, limit=whole.limit, sample=whole.sample, seed=whole.seed
@@ -231,6 +236,32 @@ def _unfilled(bindings: Sequence[Binding]) -> Iterator[str]:
         if empty:
             keys = " and ".join(empty)
             yield f"{binding.check}: nothing fills {keys}, which is optional; if its judge fails, --map {empty[0]}=COLUMN"
+
+
+def _passed_over(bindings: Sequence[Binding]) -> Iterator[str]:
+    """Where more than one column could fill a key."""
+    for binding in bindings:
+        for key, source in binding.sources.items():
+            if source.passed_over:
+                others = " or ".join(source.passed_over)
+                yield f"{binding.check}: {key} is filled by {source.column}, and {others} could be meant: say which by --map {key}=COLUMN"
+
+
+def _require_places(dataset: Dataset, bindings: Sequence[Binding]) -> None:
+    """Raises PlanError for each place inside of a column at which none of the first rows holds anything."""
+    deep = {source.place for binding in bindings for source in binding.sources.values() if source.place.path}
+    if not deep:
+        return
+    first = [row.values for row in islice(dataset.rows(), ROWS_LOOKED_AT) if row.problem is None]
+    empty = sorted((place for place in deep if not inside(place, first)), key=str)
+    if empty:
+        raise PlanError(
+            *(
+                f"--map …={place}: none of the first {len(first):,} rows of {dataset.name} holds anything there"
+                f" ({held(place, first[0])})"
+                for place in empty
+            )
+        )
 
 
 def _recorded(binding: Binding) -> CheckRecord:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from fieval_tasks import binding
 from fieval_tasks.binding import ALIASES, Binding, Source, bind
+from fieval_tasks.columns import Place
 from fieval_tasks.errors import PlanError
 from fieval_tasks.plan import Check, EvaluationPlan
 from fieval_tasks.templates import Catalogue, Template, bundled_catalogue
@@ -49,17 +50,17 @@ def test_a_named_column_comes_before_the_same_name_and_that_before_an_alias() ->
         "factual_accuracy", columns=["context", "OUTPUT", "answer", "query"], mapping={"context": "answer"}
     )
     assert found.sources == {
-        "input": Source("query", "alias"),
-        "output": Source("OUTPUT", "same name"),
-        "context": Source("answer", "named"),
+        "input": Source(Place("query"), "alias"),
+        "output": Source(Place("OUTPUT"), "same name"),
+        "context": Source(Place("answer"), "named"),
     }
 
 
 def test_a_key_named_for_one_template_leaves_the_others_alone() -> None:
     columns = ["output", "raw", "context"]
     tone, grounded = bound("tone", "groundedness", columns=columns, mapping={"tone.output": "raw"})
-    assert tone.sources["output"] == Source("raw", "named")
-    assert grounded.sources["output"] == Source("output", "same name")
+    assert tone.sources["output"] == Source(Place("raw"), "named")
+    assert grounded.sources["output"] == Source(Place("output"), "same name")
 
 
 @pytest.mark.parametrize(
@@ -277,3 +278,26 @@ def test_a_gate_that_verdicts_decide_is_taken(output: str, gate: str) -> None:
 def test_a_gate_on_a_check_that_there_is_not_is_named_with_the_nearest() -> None:
     (problem,) = problems_of(plan_of("mine", gates=("mime.failures <= 3",)), ["output"], template())
     assert problem == "gate 'mime.failures <= 3': there is no check 'mime' (checks: mine); did you mean 'mine'?"
+
+
+def test_what_a_tool_keeps_for_itself_fills_nothing_by_alias() -> None:
+    columns = columns_of("groundedness", ["__output", "question", "answer", "docs"])
+    assert columns == {"output": "answer", "input": "question", "context": "docs"}
+    assert columns_of("groundedness", ["__out", "question", "docs"], {"output": "__out"})["output"] == "__out"
+
+
+def test_the_other_columns_that_could_have_filled_a_key_are_remembered() -> None:
+    (found,) = bound("groundedness", columns=["response", "answer", "docs", "passages", "question"])
+    passed_over = {key: source.passed_over for key, source in found.sources.items()}
+    assert passed_over == {"output": ("answer",), "context": ("passages",), "input": ()}
+
+
+def test_a_place_inside_of_a_column_fills_a_key() -> None:
+    columns = ["input", "output", "metadata"]
+    mapping = {"output": "output.answer", "context": "metadata.context"}
+    assert columns_of("groundedness", columns, mapping) == mapping | {"input": "input"}
+
+
+def test_a_column_that_is_not_there_is_one_problem() -> None:
+    (problem,) = problems_of(plan_of("completeness", mapping={"output": "outptu.answer"}), ["input", "output"])
+    assert problem.startswith("--map output=outptu.answer: column 'outptu.answer' is not in answers.csv")

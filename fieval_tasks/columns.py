@@ -1,0 +1,116 @@
+"""A column by the name that a user gives it, or a place inside of one: `answer`, `output.answer`, `choices[0].message.content`."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+_STEP = re.compile(r"\.([^.\[\]]+)|\[(\d{1,9})\]")
+"""One step of a path: `.name` or `[0]`."""
+
+
+class Missing:
+    """There is nothing at that place."""
+
+
+MISSING: Final = Missing()
+
+
+@dataclass(frozen=True)
+class Place:
+    """A column, or a place inside of the objects and lists that it holds."""
+
+    column: str
+    """As the dataset spells it."""
+    path: tuple[str | int, ...] = ()
+
+    def __str__(self) -> str:
+        steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in self.path)
+        return self.column + "".join(steps)
+
+    def of(self, values: Mapping[str, object]) -> object:
+        """What a row holds there, or MISSING. Text that is JSON is looked into, as exports to CSV write objects."""
+        value = values.get(self.column, MISSING)
+        for step in self.path:
+            value = _inside(value, step)
+        return value
+
+
+def _inside(value: object, step: str | int) -> object:
+    if isinstance(value, str):
+        value = _opened(value)
+    if isinstance(step, str):
+        return value.get(step, MISSING) if isinstance(value, Mapping) else MISSING
+    is_list = isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+    return value[step] if is_list and step < len(value) else MISSING  # type: ignore[index, arg-type]
+
+
+def _opened(text: str) -> object:
+    if text.lstrip()[:1] not in ("{", "["):
+        return text
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def place_of(name: str, columns: Iterable[str]) -> Place | None:
+    """The place that a name means: the column of that name; else the only one that differs by outer blanks or by how its
+    accents are composed (as names from macOS do); else a place inside of one. None where there is none.
+    """
+    known = tuple(columns)
+    column = _column(name, known)
+    if column is not None:
+        return Place(column)
+    for step in sorted(_STEP.finditer(name), key=lambda step: -step.start()):  # the longest name first
+        column = _column(name[: step.start()], known)
+        path = _path(name[step.start() :])
+        if column is not None and path is not None:
+            return Place(column, path)
+    return None
+
+
+def _column(name: str, columns: Sequence[str]) -> str | None:
+    if name in columns:
+        return name
+    alike = [column for column in columns if _plain(column) == _plain(name)]
+    return alike[0] if len(alike) == 1 else None
+
+
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFC", name.strip())
+
+
+def _path(text: str) -> tuple[str | int, ...] | None:
+    steps = list(_STEP.finditer(text))
+    if "".join(step[0] for step in steps) != text:
+        return None
+    return tuple(step[1] if step[1] is not None else int(step[2]) for step in steps)
+
+
+def inside(place: Place, rows: Iterable[Mapping[str, object]]) -> bool:
+    """Whether one of the rows holds something there."""
+    return any(place.of(values) is not MISSING for values in rows)
+
+
+def held(place: Place, values: Mapping[str, object]) -> str:
+    """For a message: how far the path leads in a row, and what there is instead."""
+    for length in range(len(place.path), 0, -1):
+        before = Place(place.column, place.path[: length - 1])
+        found = before.of(values)
+        if found is not MISSING:
+            return f"{str(before)!r} holds {_told(_opened(found) if isinstance(found, str) else found)}"
+    return f"{place.column!r} is missing"
+
+
+def _told(value: object) -> str:
+    if isinstance(value, Mapping):
+        names = [str(key) for key in value]
+        return f"an object with {', '.join(names[:20])}" if names else "an empty object"
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+        return f"a list of {len(value)}"
+    return "null" if value is None else f"a {type(value).__name__}"
