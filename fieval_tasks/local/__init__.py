@@ -16,6 +16,8 @@ from fieval_tasks.local.catalogue import METHODS, SUPPORTED
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
+    from fieval_tasks.local.scorer import Limits
+
 __all__ = ["METHODS", "NOTICE", "SUPPORTED", "create_app"]
 
 NOTICE: Final = (
@@ -32,16 +34,25 @@ def create_app(
     workers: int = 2,
     delay: float = 0.0,
     names: Collection[str] | None = None,
+    limits: Limits | None = None,
 ) -> Starlette:
     """An ASGI app that answers the three calls of the evaluation API to whoever sends these two keys.
 
     `database` is a SQLite file in which submitted evaluations outlive the process (None: in memory). `delay` is the
     extra seconds an evaluation takes before it is done. With `names`, calls to any other host name than those,
-    `localhost` and IP addresses are refused, as a server should that a browser can reach. No lifespan events are
-    needed: the workers start with the first evaluation and stop when idle. `await app.state.evaluator.aclose()`
+    `localhost` and IP addresses are refused, as a server should that a browser can reach. An evaluation that uses more
+    than the `limits` of computing and memory (None: those of `scorer.Limits`) is a failed one. No lifespan events are needed: the workers start with the first evaluation and stop when idle. `await app.state.evaluator.aclose()`
     releases everything, at any time, twice if need be. Raises ValueError when a key is blank, `workers` is under 1,
     `delay` is negative or the file is another program's, sqlite3.Error when it cannot be a database.
     """
-    from fieval_tasks.local.application import build
+    from fieval_tasks.local import application
 
-    return build(api_key=api_key, secret_key=secret_key, database=database, workers=workers, delay=delay, names=names)
+    return application.build(
+        api_key=api_key,
+        secret_key=secret_key,
+        database=database,
+        workers=workers,
+        delay=delay,
+        names=names,
+        limits=limits,
+    )

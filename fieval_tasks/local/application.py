@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
 import logging
@@ -9,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
+from uuid import UUID
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -29,6 +31,7 @@ from fieval_tasks.local.refusals import (
     not_authenticated,
     server_error,
 )
+from fieval_tasks.local.scorer import Limits
 from fieval_tasks.local.verdicts import NoInput, Unscorable
 
 _log = logging.getLogger(__name__)
@@ -37,7 +40,7 @@ ROOT: Final = "/sdk/api/v1"
 LARGEST_BODY: Final = 16 * 2**20
 """Bytes of a request body beyond which the answer is 413."""
 
-Handler = Callable[[Request], Awaitable[Any]]
+Handler = Callable[[Request], Awaitable[bytes]]
 
 
 def build(
@@ -48,18 +51,19 @@ def build(
     workers: int,
     delay: float,
     names: Collection[str] | None,
+    limits: Limits | None = None,
 ) -> Starlette:
     """See `fieval_tasks.local.create_app`."""
     if not api_key.strip() or not secret_key.strip():
         raise ValueError("the local evaluator needs an API key and a secret key that are not blank")
     if workers < 1 or delay < 0:
         raise ValueError(f"workers must be at least 1 and delay at least 0, not {workers} and {delay}")
-    evaluator = Evaluator(database, workers, delay)
+    evaluator = Evaluator(database, workers, delay, limits or Limits())
     calls = _Calls(evaluator)
     keys = _Keys(api_key, secret_key)
     endpoints = {
-        f"{ROOT}/new-eval/": _Endpoint({"GET": calls.poll, "POST": calls.evaluate}, evaluator, keys),
-        f"{ROOT}/get-evals/": _Endpoint({"GET": calls.catalogue}, evaluator, keys),
+        f"{ROOT}/new-eval/": _Endpoint({"GET": calls.poll, "POST": calls.evaluate}, keys),
+        f"{ROOT}/get-evals/": _Endpoint({"GET": calls.catalogue}, keys),
     }
     routes = [Route(path, endpoint) for path, endpoint in endpoints.items()]
     routes += [Route(path.rstrip("/"), _to_slash, methods=_METHODS) for path in endpoints]
@@ -76,26 +80,36 @@ class _Calls:
     def __init__(self, evaluator: Evaluator) -> None:
         self._evaluator = evaluator
 
-    async def evaluate(self, request: Request) -> Any:
-        submission = intake.read_submission(intake.parse_json(await _body(request)))
+    async def evaluate(self, request: Request) -> bytes:
+        submission = await asyncio.to_thread(_submission, await _body(request))
         if submission.is_async:
-            return replies.submitted(self._evaluator.submit(submission))
+            return await asyncio.to_thread(self._submitted, submission)
         try:
-            return replies.evaluated(await self._evaluator.run(submission))
+            return _encode(replies.evaluated(await self._evaluator.run(submission)))
         except Unscorable as error:
             raise invalid(str(error)) from None
         except NoInput:
             raise server_error() from None
 
-    async def poll(self, request: Request) -> Any:
+    async def poll(self, request: Request) -> bytes:
         intake.parse_json(await _body(request))
-        row = self._evaluator.find(intake.read_eval_id(dict(request.query_params)))
+        return await asyncio.to_thread(self._state, intake.read_eval_id(dict(request.query_params)))
+
+    async def catalogue(self, request: Request) -> bytes:
+        return _encode(replies.done(ENTRIES))
+
+    def _submitted(self, submission: intake.Submission) -> bytes:
+        return _encode(replies.submitted(self._evaluator.submit(submission)))
+
+    def _state(self, eval_id: UUID) -> bytes:
+        row = self._evaluator.find(eval_id)
         if row is None:
             raise invalid("Evaluation not found.")
-        return replies.state(row, is_running=self._evaluator.is_running(row))
+        return _encode(replies.state(row, is_running=self._evaluator.is_running(row)))
 
-    async def catalogue(self, request: Request) -> Any:
-        return replies.done(ENTRIES)
+
+def _submission(body: bytes) -> intake.Submission:
+    return intake.read_submission(intake.parse_json(body))
 
 
 class _OnlyKnownHosts:
@@ -136,9 +150,8 @@ class _Keys:
 class _Endpoint:
     """An ASGI app for one path, refusing in the platform's order: 406, 401, 405, and then what the call finds."""
 
-    def __init__(self, handlers: Mapping[str, Handler], evaluator: Evaluator, keys: _Keys) -> None:
+    def __init__(self, handlers: Mapping[str, Handler], keys: _Keys) -> None:
         self._handlers = handlers
-        self._evaluator = evaluator
         self._keys = keys
         self._allow = ", ".join([*handlers, "HEAD", "OPTIONS"])
 
@@ -165,8 +178,7 @@ class _Endpoint:
         handler = self._handlers.get("GET" if request.method == "HEAD" else request.method)
         if handler is None:
             raise api_error(405, "method_not_allowed", f'Method "{request.method}" not allowed.')
-        self._evaluator.recover()
-        return Response(_encode(await handler(request)), media_type="application/json")
+        return Response(await handler(request), media_type="application/json")
 
 
 async def _body(request: Request) -> bytes:
@@ -219,6 +231,6 @@ async def _not_found(request: Request, error: Exception) -> Response:
 @asynccontextmanager
 async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     evaluator: Evaluator = app.state.evaluator
-    evaluator.recover()
+    await asyncio.to_thread(evaluator.recover)
     yield
     await evaluator.aclose()

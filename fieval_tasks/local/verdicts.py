@@ -10,6 +10,9 @@ Inputs = Mapping[str, Any]
 """An item's values by key: a string, or a list of strings."""
 Params = Mapping[str, Any]
 
+OUT_OF_MEMORY: Final = 86
+"""Exit code of a process that could not even hold what it was asked, or its answer."""
+
 PASSED: Final = "Passed"
 FAILED: Final = "Failed"
 

@@ -79,7 +79,7 @@ async def in_process(**options: Any) -> AsyncIterator[httpx.AsyncClient]:
 
 async def settled(client: httpx.AsyncClient, eval_id: str) -> dict[str, Any]:
     """The `result` of a poll, once it is no longer pending or processing."""
-    for _ in range(1000):
+    for _ in range(10_000):
         reply = await client.get(NEW_EVAL, params={"eval_id": eval_id})
         result: dict[str, Any] = reply.json()["result"]
         if result["eval_status"] in ("completed", "failed"):

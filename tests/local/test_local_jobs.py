@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from fieval_tasks.local import create_app
+from fieval_tasks.local.scorer import Scorer
 from fieval_tasks.local.workers import LINGER, Workers
 from tests.local.local_evaluator import KEYS, NEW_EVAL, in_process, serving, settled
 
@@ -145,7 +146,7 @@ def test_options_that_make_no_sense_are_refused(options: dict[str, Any]) -> None
 def test_work_that_breaks_does_not_end_its_thread(caplog: pytest.LogCaptureFixture) -> None:
     handled: list[str] = []
 
-    def handle(ids: Any) -> None:
+    def handle(_: Scorer, ids: Any) -> None:
         handled.extend(ids)
         if ids == ["bad"]:
             raise RuntimeError("broken on purpose")
@@ -153,7 +154,7 @@ def test_work_that_breaks_does_not_end_its_thread(caplog: pytest.LogCaptureFixtu
     workers = Workers(1, handle)
     for name in ("bad", "good"):
         workers.schedule([name], due=0.0)
-        workers.call(lambda: None).result(5)
+        workers.call(lambda _: None).result(5)
     while len(handled) < 2:
         time.sleep(0.001)
     workers.close(timeout=5)
@@ -164,14 +165,14 @@ def test_work_that_breaks_does_not_end_its_thread(caplog: pytest.LogCaptureFixtu
 def test_calls_that_never_began_are_told_of_the_close() -> None:
     begun, ended = threading.Event(), threading.Event()
 
-    def hold() -> None:
+    def hold(_: Scorer) -> None:
         begun.set()
         ended.wait(5)
 
-    workers = Workers(1, lambda ids: None)
+    workers = Workers(1, lambda _, ids: None)
     first = workers.call(hold)
     begun.wait(5)
-    second = workers.call(lambda: None)
+    second = workers.call(lambda _: None)
     workers.close(timeout=0)
     ended.set()
     first.result(5)

@@ -13,6 +13,11 @@ from xml.parsers import expat
 from fieval_tasks.local.scoring.readings import text
 from fieval_tasks.local.verdicts import Inputs, Params, Unscorable, Verdict, passed
 
+LONGEST_SOURCE: Final = 2**20
+"""Characters of Python, whose tree takes up to 800 times as many bytes."""
+_NO_MEMORY: Final = 1
+"""Expat's XML_ERROR_NO_MEMORY."""
+
 _LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _HOST: Final = re.compile(rf"(?:{_LABEL}\.)*{_LABEL}\.?")
 _EMAIL: Final = re.compile(
@@ -64,6 +69,8 @@ def is_xml(inputs: Inputs, params: Params) -> Verdict:
     try:
         parser.Parse(text(inputs, "text").strip().encode(), True)
     except (expat.ExpatError, _HasDoctype) as error:
+        if getattr(error, "code", None) == _NO_MEMORY:
+            raise MemoryError from None
         return passed(False, f"Text is not valid XML: {error}")
     return passed(True, "Text is valid XML")
 
@@ -74,8 +81,11 @@ def syntax_validation(inputs: Inputs, params: Params) -> Verdict:
         return is_json(inputs, params)
     if language != "python":
         raise Unscorable(f"the local evaluator checks the syntax of python and json, not of {language}")
+    source = text(inputs, "text")
+    if len(source) > LONGEST_SOURCE:  # beyond it a MemoryError below might mean what it says
+        raise Unscorable(f"{len(source):,} characters are too many to read as Python: {LONGEST_SOURCE:,} at most")
     try:
-        ast.parse(text(inputs, "text"))
+        ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         return passed(False, f"Text is not valid Python: {error}")
     return passed(True, "Text is valid Python")

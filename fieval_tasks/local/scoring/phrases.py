@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Final
+from functools import lru_cache
+from typing import Any, Final
 
 from fieval_tasks.local.scoring.readings import text
 from fieval_tasks.local.scoring.tokens import sentences, words
@@ -117,6 +118,14 @@ def contains_code(inputs: Inputs, params: Params) -> Verdict:
 
 def prompt_injection(inputs: Inputs, params: Params) -> Verdict:
     """The pattern scanner of the `ai-evaluation` package, at its own threshold."""
+    results = [injection_scanner().scan(window) for window in _windows(text(inputs, "input"))]
+    names = sorted({name for result in results if not result.passed for name in result.matched_patterns})
+    return passed(not names, f"local heuristic: {', '.join(names) or 'no'} injection pattern found")
+
+
+@lru_cache(maxsize=1)
+def injection_scanner() -> Any:
+    """It takes up to 3 s to load."""
     try:
         from fi.evals.guardrails.scanners.jailbreak import (  # type: ignore[import-untyped]
             JailbreakScanner,
@@ -125,9 +134,7 @@ def prompt_injection(inputs: Inputs, params: Params) -> Verdict:
         raise Unscorable(
             f"this template needs the ai-evaluation package ({error}): pip install ai-evaluation"
         ) from error
-    results = [JailbreakScanner(use_ml=False).scan(window) for window in _windows(text(inputs, "input"))]
-    names = sorted({name for result in results if not result.passed for name in result.matched_patterns})
-    return passed(not names, f"local heuristic: {', '.join(names) or 'no'} injection pattern found")
+    return JailbreakScanner(use_ml=False)
 
 
 def is_concise(inputs: Inputs, params: Params) -> Verdict:
