@@ -22,6 +22,7 @@ from fieval_tasks.client import EvalClient
 from fieval_tasks.control import Control
 from fieval_tasks.errors import FievalError, Interrupted, RunStopped
 from fieval_tasks.items import Failed, Item, State, Ticket, Verdict
+from fieval_tasks.open_items import OpenItems
 from fieval_tasks.pace import Pace
 from fieval_tasks.permits import Permits, SharedPace, Source
 from fieval_tasks.plan import Mode
@@ -38,7 +39,10 @@ from fieval_tasks.submission import Lane, Post, Submission, Submitter, Told, eva
 T = TypeVar("T")
 
 LAST_MOMENT = 0.8
-"""Seconds that requests under way get when the run is stopped: a reply that is lost may be paid for twice."""
+"""Seconds that submissions under way get once somebody is in a hurry (Ctrl-C, SIGTERM): `flows.command` ends the process
+1.7 s after it. Whatever else stops a run lets them come in, each within its own time: a reply that is lost may be paid for twice."""
+CANCELLED_WITHIN = 5.0
+"""Seconds in which work that is cancelled ends, on the busiest machine; what does not is left behind with its loop."""
 SUBMITTERS = 4
 """Chunks that are submitted at the same time."""
 ROUND = 0.25
@@ -118,15 +122,16 @@ class Engine:
         may_hear_of_tiers = may_have_tiers and mode is not Mode.SUBMIT
         self._first_quota = AT_FIRST if may_hear_of_tiers else inf
         self._paused = False
-        self._expected_chunks = 0
+        self._chunks = Chunks(self._soon_wake)
         self._resending = 0
         self._stopped: FievalError | None = None
+        self._stopped_at = inf
         self._closed = False
         """The loop has ended: what a thread hands to it now would never be done."""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fieval-engine", daemon=True)
         self._work: set[asyncio.Task[Any]] = set()
-        self._ending: set[asyncio.Task[None]] = set()
+        self._asking: asyncio.Task[None] | None = None
 
     # -- from any thread -----------------------------------------------------------------------------------------
 
@@ -145,10 +150,12 @@ class Engine:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        _engines.pop(self.run.run_id, None)
         if kind is not None:  # nothing new is sent while what is on its way comes in
-            self.stop(Interrupted("the run was interrupted"))
-        self._end(self._close())
+            self.stop(Interrupted("the run was interrupted"), hurry=not issubclass(kind, Exception))
+        try:
+            self._end(self._close())
+        finally:
+            _engines.pop(self.run.run_id, None)
 
     def _end(self, last: Coroutine[Any, Any, None]) -> None:
         try:
@@ -161,11 +168,15 @@ class Engine:
 
     def expect(self, chunks: int) -> None:
         """So many chunks will be submitted, each reported by `chunk_done`."""
-        self._expected_chunks += chunks
+        self._chunks.expect(chunks)
 
     def chunk_done(self) -> None:
         """A chunk's task has ended, well or badly."""
-        self._soon(self._chunk_ended)  # counted by one thread: several tasks may end at once
+        self._chunks.done()
+
+    def chunks_have_ended(self, *, within: float) -> bool:
+        """Wait until every chunk that was expected is done, or so many seconds."""
+        return self._chunks.have_ended(within=within)
 
     def to_submit(self) -> list[int]:
         """The chunks that have something left to send and are for this process to try."""
@@ -185,7 +196,7 @@ class Engine:
         if is_new and self._mode is not Mode.SUBMIT:  # one that helped with it may have died since this run began
             self._look_into([chunk])
             self._soon(self._ask_for_found)
-        return self._until_done(self._send(self.ledger.unsent(self.run, chunk)))
+        return self._until_done(self._send(chunk))
 
     def _claim(self, chunks: Sequence[int]) -> list[int]:
         ours = self.ledger.claim(self.run.run_id, chunks, self._owner, lease=LEASE)
@@ -202,7 +213,7 @@ class Engine:
         while self._helping_with or (ours := self._take_one()):
             self._helping_with = self._helping_with or ours
             self._soon(self._ask_for_found)
-            sent += sum(self._until_done(self._send(self.ledger.unsent(self.run, n))) for n in self._helping_with)
+            sent += sum(self._until_done(self._send(chunk)) for chunk in self._helping_with)
             self._helping_with = []
         return sent
 
@@ -260,7 +271,7 @@ class Engine:
 
     def settle(self, show: Callable[[Progress], None] | None = None) -> int:
         """Ask for every open ticket until all are settled, or it is quiet; how many are left pending."""
-        self._until_done(self._poll(), show)
+        self._until_done(self._settled(), show)
         return self._poller.given_up + self.left
 
     @property
@@ -304,11 +315,16 @@ class Engine:
         """There are tickets to ask about."""
         return self._poller.open > 0 or bool(self._found_open)
 
-    def stop(self, reason: FievalError) -> None:
-        """End all work soon; whoever waits for it gets `reason`. The first reason stands."""
+    def stop(self, reason: FievalError, *, hurry: bool = False) -> None:
+        """End all work: nothing new begins, and whoever waits for it gets `reason`. The first reason stands.
+
+        Submissions under way come in before the engine ends; with a `hurry` they get LAST_MOMENT.
+        """
         if self._stopped is None:
-            self._stopped = reason
+            self._stopped, self._stopped_at = reason, monotonic()
             self._soon(self._wind_down)
+        if hurry:
+            self._soon(self._hurry)
 
     @property
     def progress(self) -> Progress:
@@ -332,6 +348,8 @@ class Engine:
                 raise self._too_late(owned, work)
             if self._deadline is not None and monotonic() > self._deadline:
                 self.stop(RunStopped("the time given by --timeout is over"))
+            if monotonic() > self._stopped_at + CANCELLED_WITHIN:
+                raise self._reason
             if show is not None:
                 show(self.progress)
         try:
@@ -360,7 +378,7 @@ class Engine:
     # -- on the loop ---------------------------------------------------------------------------------------------
 
     async def _open(self) -> None:
-        redone = self.ledger.redone(self.run.run_id)
+        self._open_items = OpenItems(self.ledger.redone(self.run.run_id))
         self._client = self._connect()
         self._recorder = Recorder(self.ledger, self.run.run_id, owner=self._owner)
         self._pace = self._paced()
@@ -368,6 +386,7 @@ class Engine:
             self._lane_of,
             self._recorder,
             self._pace,
+            self._open_items,
             params=self._params,
             on_tickets=self._ticketed,
             on_verdicts=self._decide,
@@ -378,10 +397,11 @@ class Engine:
             self._client,
             self._recorder,
             self._pace,
+            open_items=self._open_items,
             lane_of=self._lane_of,
-            decide=self._decide_ticketed,
+            decide=self._decide,
             send_again=self._send_again,
-            redone=redone,
+            on_stop=self.stop,
             orphans=self._orphan_policy,
         )
         agenda = Agenda(give_up_after=self._item_timeout)
@@ -424,11 +444,12 @@ class Engine:
         return self._quotas[model]
 
     async def _close(self) -> None:
-        if self._work:
-            await asyncio.wait(self._work, timeout=LAST_MOMENT)
         self._cancel_work()
+        if self._work:
+            await asyncio.wait(self._work, timeout=CANCELLED_WITHIN)
+        await self._submitter.under_way.come_in()
         self._renewing.cancel()
-        await asyncio.gather(*self._work, *self._ending, self._renewing, return_exceptions=True)
+        await asyncio.gather(self._renewing, return_exceptions=True)
         try:
             await self._recorder.aclose()
         finally:
@@ -448,6 +469,7 @@ class Engine:
     async def _let_go(self) -> None:
         async with self._claims_kept:
             self._claimed.clear()
+            self._open_items.let_go_all()
             await asyncio.to_thread(self.ledger.release, self.run.run_id, self._owner)
 
     async def _renew(self) -> None:
@@ -466,19 +488,15 @@ class Engine:
                 )
 
     def _wind_down(self) -> None:
-        """Nothing new starts; what is on its way may still bring its answer, for a moment."""
+        """Nothing new starts, and whoever waits is told; what is on its way comes in."""
         self._pace.stop()
         for quota in self._quotas.values():
             quota.stop()
-        ending = asyncio.ensure_future(self._end_soon())
-        self._ending.add(ending)
-        ending.add_done_callback(self._ending.discard)
-
-    async def _end_soon(self) -> None:
-        deadline = self._loop.time() + LAST_MOMENT
-        while self._pace.in_flight and self._loop.time() < deadline:
-            await asyncio.sleep(0.02)
         self._cancel_work()
+
+    def _hurry(self) -> None:
+        """What has not come in by then is cut off, and recorded as lost."""
+        self._loop.call_later(LAST_MOMENT, self._submitter.under_way.cut_off)
 
     def _cancel_work(self) -> None:
         for task in self._work:
@@ -508,48 +526,76 @@ class Engine:
     def _ticketed(self, items: Sequence[Item], tickets: Sequence[Ticket], submission: Submission) -> None:
         for n, (item, ticket) in enumerate(zip(items, tickets, strict=True)):
             self._count(State.SUBMITTED)
-            if self._mode is not Mode.SUBMIT:
-                self._settlement.sent(item, submission.began_at)
+            if self._mode is Mode.SUBMIT:
+                self._open_items.let_go((ticket.seq,))
+            else:
+                if self._mode is Mode.SYNC:
+                    self._ask()  # its lane turned to submitting to hear why its calls failed: at once
+                self._open_items.ticketed(ticket.seq, ticket.eval_id, submission.began_at)
                 is_sentinel = n == 0 and submission.is_sentinel
                 is_last = self._lane_of(item.check).quota.is_last_lap(self._counts[State.READY])
                 self._poller.add(ticket.seq, ticket.eval_id, item.check, scout=is_sentinel or is_last)
 
-    async def _send(self, items: Sequence[Item]) -> int:
-        ready = await self._submitter.to_be_sent(items)
-        await self._submitter.send_all(self._requests(ready))
+    async def _send(self, chunk: int) -> int:
+        """Send what a chunk has left and nobody has in hand; how many items that was."""
+        items = await self._open_items.take_up(asyncio.to_thread(self.ledger.unsent, self.run, chunk))
+        try:
+            ready = await self._submitter.to_be_sent(items)
+            await self._submitter.send_all(self._requests(ready))
+        finally:
+            self._sender_ended(items)
         return len(ready)
+
+    def _sender_ended(self, items: Sequence[Item], *, put_back: bool = False) -> None:
+        if self._stopped is None:  # else they may still be under way, and nobody takes up anything more
+            self._open_items.let_go_unsent(items, put_back=put_back)
 
     def _requests(self, items: Sequence[Item]) -> list[tuple[Item, ...]]:
         """Packed, except where a bad neighbour would have others evaluated, and paid, before the request fails."""
         return [(item,) for item in items] if self._mode is Mode.SYNC else packs(items)
 
-    async def _decide_ticketed(self, told: Sequence[Told], questions: int) -> None:
-        await self._decide(told, leaving=State.SUBMITTED, questions=questions)
-
-    async def _decide(self, told: Sequence[Told], *, leaving: State = State.READY, questions: int = 0) -> None:
-        """Record verdicts, each for its item and for those that repeat it."""
+    async def _decide(self, told: Sequence[Told]) -> None:
+        """Record verdicts, each for its item and for those that repeat it. An item's first verdict stands."""
         now = utc_now()
-        shared = [(seq, e, verdict) for first, e, verdict in told for seq in self._repeats.get(first, ())]
+        found = {seq: held for seq, _, _ in told if (held := self._open_items.decide(seq))}
+        told = [one for one in told if one[0] in found]
+        shared = [(seq, e, verdict) for first, e, verdict in told for seq in self._repeats.pop(first, ())]
         await self._recorder.record(
-            *(Decided(seq, verdict, now, e, polls=questions) for seq, e, verdict in told),
+            *(Decided(seq, verdict, now, e, polls=found[seq].questions) for seq, e, verdict in told),
             *(Decided(seq, verdict, now, e) for seq, e, verdict in shared),
-            at_leisure=leaving is State.SUBMITTED,  # a ticket can be asked about again
+            at_leisure=all(held.eval_id for held in found.values()),  # a ticket can be asked about again
         )
-        for _, _, verdict in told:
-            self._count(_state(verdict), leaving=leaving)
+        for seq, _, verdict in told:
+            self._count(_state(verdict), leaving=State.SUBMITTED if found[seq].eval_id else State.READY)
         for _, _, verdict in shared:
             self._count(_state(verdict))
+        self._open_items.let_go(found)
 
     def _count(self, state: State, *, leaving: State = State.READY) -> None:
         self._counts[leaving] -= 1
         self._counts[state] += 1
 
-    def _chunk_ended(self) -> None:
-        self._expected_chunks -= 1
-        self._poller.wake()
+    def _soon_wake(self) -> None:
+        self._soon(self._poller.wake)
 
     def _more_to_come(self) -> bool:
-        return self._expected_chunks > 0 or self._resending > 0
+        return self._chunks.left > 0 or self._resending > 0
+
+    async def _settled(self) -> None:
+        await asyncio.shield(self._ask())
+
+    def _ask(self) -> asyncio.Task[None]:
+        """What asks for tickets, until none are left and none will come: one at a time."""
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.ensure_future(self._poll())
+            self._work.add(self._asking)
+            self._asking.add_done_callback(self._asked)
+        return self._asking
+
+    def _asked(self, task: asyncio.Task[None]) -> None:
+        self._work.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.stop(_as_reason(error))
 
     async def _poll(self) -> None:
         self._ask_for_found()
@@ -572,10 +618,16 @@ class Engine:
         while self._found_open:
             ticket = self._found_open.popleft()
             age = (now - ticket.submitted_at).total_seconds()
-            self._poller.add(ticket.seq, ticket.eval_id, ticket.check, age=max(age, 0.001))
+            if self._open_items.adopt(ticket.seq, ticket.eval_id):
+                self._poller.add(ticket.seq, ticket.eval_id, ticket.check, age=max(age, 0.001))
 
     def _send_again(self, seq: int, failed: Told | None = None) -> None:
-        """The server took this item and did not judge it; `failed`: its evaluation failed."""
+        """The server took this item and did not judge it; `failed`: its evaluation failed.
+
+        It stays in hand, so no chunk sends it as well.
+        """
+        if self._stopped is not None:
+            return
         self._count(State.READY, leaving=State.SUBMITTED)
         self._recorder.count("retries")
         self._resending += 1
@@ -585,10 +637,13 @@ class Engine:
 
     async def _sent_alone(self, seq: int, failed: Told | None) -> None:
         item = await asyncio.to_thread(self.ledger.item, self.run, seq)
-        if failed is None or await self._lane_of(item.check).breaker.relents():
-            await self._submitter.send((item,))
-        else:  # a check whose evaluations all fail is stopped: this one has failed already
-            await self._decide([failed])
+        try:
+            if failed is None or await self._lane_of(item.check).breaker.relents():
+                await self._submitter.send((item,))
+            else:  # a check whose evaluations all fail is stopped: this one has failed already
+                await self._decide([failed])
+        finally:
+            self._sender_ended((item,), put_back=True)
 
     def _sent_again(self, task: asyncio.Task[None]) -> None:
         self._work.discard(task)
@@ -596,6 +651,30 @@ class Engine:
             return self.stop(_as_reason(error))  # and still counted, so that the run does not seem done
         self._resending -= 1
         self._poller.wake()
+
+
+class Chunks:
+    """Chunks that are being submitted, counted by the threads that submit them and by those that wait."""
+
+    def __init__(self, on_done: Callable[[], None]) -> None:
+        self._on_done = on_done
+        self._changed = threading.Condition()
+        self.left = 0
+
+    def expect(self, chunks: int) -> None:
+        with self._changed:
+            self.left += chunks
+
+    def done(self) -> None:
+        with self._changed:
+            self.left -= 1
+            self._changed.notify_all()
+        self._on_done()
+
+    def have_ended(self, *, within: float) -> bool:
+        """Wait for so many seconds at most."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self.left <= 0, timeout=within)
 
 
 def _as_reason(error: BaseException) -> FievalError:
@@ -620,8 +699,8 @@ def current(run_id: str) -> Engine | None:
 
 
 def stop_all(reason: FievalError) -> bool:
-    """Stop every run that this process works on. False where there is none."""
+    """Stop every run that this process works on, in a hurry. False where there is none."""
     engines = list(_engines.values())
     for engine in engines:
-        engine.stop(reason)
+        engine.stop(reason, hurry=True)
     return bool(engines)

@@ -99,6 +99,10 @@ class Turn(AbstractAsyncContextManager["Turn"]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.leave()
+
+    def leave(self) -> None:
+        """Its place is free again."""
         self._line.leave()
 
     def leaves(self) -> None:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
 
 from fieval_tasks import policy
 from fieval_tasks.client import EvalClient
-from fieval_tasks.errors import ApiError, NotFound, NotTheProtocol, RunStopped, Throttled
-from fieval_tasks.items import Failed, Item, Pending, Verdict
+from fieval_tasks.errors import ApiError, FievalError, NotFound, NotTheProtocol, RunStopped, Throttled
+from fieval_tasks.items import Failed, Pending, Verdict
+from fieval_tasks.open_items import Held, OpenItems
 from fieval_tasks.orphans import Orphans
 from fieval_tasks.pace import Pace, Turn
 from fieval_tasks.policy import SILENCE, STRANGE_REPLIES, Remedy
 from fieval_tasks.polling import Answer
 from fieval_tasks.recording import Recorder
-from fieval_tasks.store import Asked, Change, Noted, Requeued, utc_now
+from fieval_tasks.store import Asked, Noted, Requeued, utc_now
 from fieval_tasks.submission import Lane, Told
 
 
@@ -28,64 +29,62 @@ class Settlement:
         recorder: Recorder,
         pace: Pace,
         *,
+        open_items: OpenItems,
         lane_of: Callable[[str], Lane],
-        decide: Callable[[Sequence[Told], int], Awaitable[None]],
+        decide: Callable[[Sequence[Told]], Awaitable[None]],
         send_again: Callable[[int, Told | None], None],
-        redone: Mapping[int, int],
+        on_stop: Callable[[FievalError], None],
         orphans: policy.Orphans = "wait",
     ) -> None:
-        """`decide` gets verdicts and how many questions they took; `send_again` also what failed, to stand if it is not
-        bought once more; `redone`: item -> times it was resubmitted so far.
+        """`decide` gets verdicts; `send_again` gets an item that is to be sent once more, and what failed, to stand if it
+        is not bought again.
         """
         self._client = client
         self._recorder = recorder
         self._pace = pace
+        self._open_items = open_items
         self._lane_of = lane_of
         self._decide = decide
         self._send_again = send_again
-        self._redone = Counter(redone)
+        self._on_stop = on_stop
         self._orphan_policy = orphans
         self._orphans: defaultdict[str, Orphans] = defaultdict(Orphans)
         self.orphans: set[int] = set()
         """Items whose evaluation the server seems to have forgotten."""
         self._failing_since: float | None = None
         self._strange_in_a_row = 0
-        self._sent_at: dict[int, float] = {}
-        self._questions: Counter[int] = Counter()
-
-    def sent(self, item: Item, at: float) -> None:
-        """The item's submission began then, by the pace's clock."""
-        self._sent_at[item.seq] = at
 
     async def ask(self, seq: int, eval_id: str, check: str, age: float, *, urgent: bool = False) -> Answer:
         """Ask for a ticket of that age in seconds; what it brought. `urgent`: before others. Raises RunStopped."""
         async with self._pace.turn("poll", urgent=urgent) as turn:
+            held = self._open_items.behind(seq, eval_id)
+            if held is None:  # it is closed: whatever it would say was heard
+                return Answer.DROPPED
             self._recorder.count("polls")
-            self._questions[seq] += 1
+            held.questions += 1
             try:
                 answer = await self._client.get_result(eval_id)
             except ApiError as error:
                 return await self._not_told(seq, eval_id, age, error, turn)
         turn.accepted()
         self._failing_since, self._strange_in_a_row = None, 0
-        self._tell_quota(seq, check, answer)
+        self._tell_quota(held, check, answer)
         if isinstance(answer, Pending):
-            return await self._pending(seq, eval_id, check, age)
+            return await self._pending(seq, eval_id, check, age, held)
         self.orphans.discard(seq)
         if isinstance(answer, Failed):
-            return await self._not_judged(seq, eval_id, check, age, answer)
-        return await self._judged(seq, eval_id, check, age, answer)
+            return await self._not_judged(seq, eval_id, check, age, answer, held)
+        return await self._judged(seq, eval_id, check, age, answer, held.redone)
 
-    async def _judged(self, seq: int, eval_id: str, check: str, age: float, verdict: Verdict) -> Answer:
+    async def _judged(self, seq: int, eval_id: str, check: str, age: float, verdict: Verdict, redone: int) -> Answer:
         now = monotonic()
-        self._sent_at.pop(seq, None)
         self._orphans[check].settled(now - age, now)
-        self._lane_of(check).breaker.heard(verdict, again=self._redone[seq] > 0)
-        await self._decide([(seq, eval_id, verdict)], self._questions.pop(seq))
+        self._lane_of(check).breaker.heard(verdict, again=redone > 0)
+        await self._decide([(seq, eval_id, verdict)])
         return Answer.DECIDED
 
-    def _tell_quota(self, seq: int, check: str, answer: Pending | Verdict) -> None:
-        sent_at = self._sent_at.get(seq)
+    def _tell_quota(self, held: Held, check: str, answer: Pending | Verdict) -> None:
+        sent_at = held.sent_at
         if sent_at is None:  # found open on resuming: sent by a process before this one
             return
         quota = self._lane_of(check).quota
@@ -93,15 +92,17 @@ class Settlement:
             quota.in_work(sent_at)
         elif isinstance(answer, Failed) and answer.kind == "rate_limited":
             quota.refused(sent_at)
+        elif isinstance(answer, Failed) and answer.kind == "insufficient_credits":
+            return  # no word that what was sent with it has passed: that would let more go out in vain
         else:
             quota.granted(sent_at)
 
-    async def _pending(self, seq: int, eval_id: str, check: str, age: float) -> Answer:
+    async def _pending(self, seq: int, eval_id: str, check: str, age: float, held: Held) -> Answer:
         now = monotonic()
         if seq in self.orphans or not self._orphans[check].has(now - age, now):
             return Answer.PENDING
         self.orphans.add(seq)
-        chosen = policy.on_orphan(self._orphan_policy, redone=self._redone[seq])
+        chosen = policy.on_orphan(self._orphan_policy, redone=held.redone)
         note = Noted((seq,), "orphan", f"{eval_id} is pending after {age:.0f} s, and later ones are done", utc_now())
         if chosen is not Remedy.RESUBMIT:
             await self._recorder.record(note)
@@ -109,7 +110,7 @@ class Settlement:
         self._recorder.count("possible_duplicates")
         self.orphans.discard(seq)
         self._lane_of(check).breaker.put_back()
-        return await self._sent_again(seq, note, counts=True)
+        return await self._sent_again(seq, held, note, counts=True)
 
     async def _not_told(self, seq: int, eval_id: str, age: float, error: ApiError, turn: Turn) -> Answer:
         chosen = policy.on_asking(error, age=age)
@@ -121,10 +122,9 @@ class Settlement:
             return Answer.UNHEARD
         if chosen is Remedy.FAIL:
             self.orphans.discard(seq)
-            self._sent_at.pop(seq, None)
             kind = "lost" if isinstance(error, NotFound) else error.kind
             failed = Failed("wait", kind, str(error))
-            await self._decide([(seq, eval_id, failed)], self._questions.pop(seq))
+            await self._decide([(seq, eval_id, failed)])
             return Answer.DROPPED
         self._recorder.count("retries")
         if error.ambiguous:
@@ -142,29 +142,33 @@ class Settlement:
         if now - self._failing_since > SILENCE:
             raise RunStopped(f"no answer for {SILENCE:.0f} s: {error}") from error
 
-    async def _not_judged(self, seq: int, eval_id: str, check: str, age: float, answer: Failed) -> Answer:
+    async def _not_judged(self, seq: int, eval_id: str, check: str, age: float, answer: Failed, held: Held) -> Answer:
         """The evaluation failed: for a limit that hides, for want of credit, or by itself."""
         breaker = self._lane_of(check).breaker
-        chosen = policy.on_judgement(answer.kind, answer.message, redone=self._redone[seq])
+        chosen = policy.on_judgement(answer.kind, answer.message, redone=held.redone)
         if chosen is Remedy.FAIL:
-            return await self._judged(seq, eval_id, check, age, answer)
+            return await self._judged(seq, eval_id, check, age, answer, held.redone)
         note = Noted((seq,), answer.kind, f"{eval_id}: {answer.message}", utc_now())
-        if chosen is Remedy.STOP and seq in self._sent_at:  # else it is news from before this process: try again
-            await self._recorder.record(note, *self._put_back(seq))
-            raise RunStopped(f"no credit left ({answer.message}): top up the account, then resume")
+        if chosen is Remedy.STOP and held.sent_at is not None:  # else it is news from before this process: try again
+            reason = RunStopped(f"no credit left ({answer.message}): top up the account, then resume")
+            self._on_stop(reason)  # before this is committed: meanwhile more would be sent in vain
+            await self._put_back(seq, held, note)
+            raise reason
         if chosen in (Remedy.REQUEUE, Remedy.STOP):
             self._recorder.count("throttled", chosen is Remedy.REQUEUE)
             breaker.put_back()
-            return await self._sent_again(seq, note, counts=False)
-        breaker.heard(answer, again=self._redone[seq] > 0)
-        return await self._sent_again(seq, note, counts=True, failed=(seq, eval_id, answer))
+            return await self._sent_again(seq, held, note, counts=False)
+        breaker.heard(answer, again=held.redone > 0)
+        return await self._sent_again(seq, held, note, counts=True, failed=(seq, eval_id, answer))
 
-    async def _sent_again(self, seq: int, note: Noted, *, counts: bool, failed: Told | None = None) -> Answer:
-        await self._recorder.record(note, *self._put_back(seq, counts=counts))
-        self._redone[seq] += counts
+    async def _sent_again(
+        self, seq: int, held: Held, note: Noted, *, counts: bool, failed: Told | None = None
+    ) -> Answer:
+        await self._put_back(seq, held, note, counts=counts)
         self._send_again(seq, failed)
         return Answer.DROPPED
 
-    def _put_back(self, seq: int, *, counts: bool = False) -> tuple[Change, ...]:
-        self._sent_at.pop(seq, None)
-        return Asked(seq, self._questions.pop(seq)), Requeued(seq, counts=counts)
+    async def _put_back(self, seq: int, held: Held, note: Noted, *, counts: bool = False) -> None:
+        asked = Asked(seq, held.questions)
+        self._open_items.put_back(seq, counts=counts)
+        await self._recorder.record(note, asked, Requeued(seq, counts=counts))

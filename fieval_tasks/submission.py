@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from fieval_tasks import policy, wire
 from fieval_tasks.breaker import Breaker
 from fieval_tasks.client import EvalClient
 from fieval_tasks.errors import ApiError, FievalError, NotTheProtocol, Refused, RunStopped, ServerFault, Throttled
 from fieval_tasks.items import Failed, Item, Ticket, Verdict
+from fieval_tasks.open_items import OpenItems
 from fieval_tasks.pace import Pace, Turn, backoff
 from fieval_tasks.policy import STRANGE_REPLIES, Ambiguous, Remedy
 from fieval_tasks.quota import Admission, Quota
 from fieval_tasks.recording import Recorder
-from fieval_tasks.store import Noted, NotTaken, ReplyLost, Sending, Submitted, utc_now
+from fieval_tasks.store import Change, Noted, NotTaken, ReplyLost, Sending, Submitted, utc_now
+
+T = TypeVar("T")
 
 TURN_ASYNC_AT = 3
 """Server faults in a row that a synchronous lane meets with before it turns to submitting."""
@@ -46,6 +48,8 @@ class Submission:
 
 
 _LOST = Failed("submit", "lost_reply", "the reply to its submission was lost, and --ambiguous fail was chosen")
+
+CUT_OFF = "the run was interrupted before the reply came"
 
 Post: TypeAlias = Callable[[Sequence[Item], "dict[str, Any]"], Awaitable[Given]]
 
@@ -131,6 +135,7 @@ class Submitter:
         lane_of: Callable[[str], Lane],
         recorder: Recorder,
         pace: Pace,
+        open_items: OpenItems,
         *,
         params: Callable[[Item], dict[str, Any]],
         on_tickets: Callable[[Sequence[Item], Sequence[Ticket], Submission], None],
@@ -141,13 +146,14 @@ class Submitter:
         self._lane_of = lane_of
         self._recorder = recorder
         self._pace = pace
+        self._open_items = open_items
+        self.under_way = UnderWay()
         self._params = params
         self._on_tickets = on_tickets
         self._on_verdicts = on_verdicts
         self._on_stop = on_stop
         self._ambiguous = ambiguous
         self._perhaps_taken: set[int] = set()
-        self._left: set[int] = set()
         self._strange_in_a_row = 0
         self._may_send = asyncio.Event()
         self._may_send.set()
@@ -161,14 +167,19 @@ class Submitter:
 
     async def send_all(self, requests: Iterable[tuple[Item, ...]]) -> None:
         """Make every request. Raises RunStopped or StoreError; what concerns one item only is that item's verdict."""
-        ended = await asyncio.gather(*map(self._or_stop, requests), return_exceptions=True)
-        for error in ended:
-            if error is not None:
-                raise error
+        await self._all(map(self.send, requests))
 
-    async def _or_stop(self, items: tuple[Item, ...]) -> None:
+    async def _all(self, works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+        """What each came to. None is left at work behind an error: the first is raised once all have ended."""
+        ended = await asyncio.gather(*map(self._or_stop, works), return_exceptions=True)
+        for error in ended:
+            if isinstance(error, BaseException):
+                raise error
+        return [end for end in ended if not isinstance(end, BaseException)]
+
+    async def _or_stop(self, work: Coroutine[Any, Any, T]) -> T:
         try:
-            await self.send(items)
+            return await work
         except FievalError as error:
             if not error.retryable:
                 self._on_stop(error)
@@ -176,14 +187,13 @@ class Submitter:
 
     async def to_be_sent(self, items: Sequence[Item]) -> list[Item]:
         """Those of a chunk's unsent items that may be sent; the ambiguous are dealt with as the user wants it."""
-        found = [item for item in items if item.seq not in self._left]
-        lost = [item for item in found if item.ambiguous and item.seq not in self._perhaps_taken]
+        lost = [item for item in items if item.ambiguous and item.seq not in self._perhaps_taken]
         if self._ambiguous == "fail":
             await self._on_verdicts([(item.seq, None, _LOST) for item in lost])
         if self._ambiguous != "resubmit":
-            return [item for item in found if not item.ambiguous]
+            return [item for item in items if not item.ambiguous]
         self._perhaps_taken.update(item.seq for item in lost)
-        return found
+        return list(items)
 
     async def send(self, items: tuple[Item, ...]) -> None:
         """Send these items, in one request if may be, until each is taken, fails, or is left. A stopped lane leaves all."""
@@ -219,16 +229,29 @@ class Submitter:
     async def _request(
         self, items: tuple[Item, ...], lane: Lane, tries: Tries, admission: Admission
     ) -> ApiError | None:
+        turn = await self._turn()
+        return await self.under_way.finished(self._posted(items, lane, tries, admission, turn))
+
+    async def _posted(
+        self, items: tuple[Item, ...], lane: Lane, tries: Tries, admission: Admission, turn: Turn
+    ) -> ApiError | None:
+        """From the announcement to the record of what came back, and out of its turn."""
         seqs = tuple(item.seq for item in items)
-        async with self._turn() as turn:
-            self._count_submission(seqs)
+        self._count_submission(seqs)
+        cut_off: Change = NotTaken(seqs, counts_as_attempt=False)
+        try:
             await self._recorder.record(Sending(seqs, utc_now()))
             turn.leaves()
-            try:
-                given = await lane.post(instead=tries.instead)(items, self._params(items[0]))
-            except ApiError as error:
-                await self._not_given(seqs, error, lane, turn)
-                return error
+            cut_off = ReplyLost(seqs)
+            given = await lane.post(instead=tries.instead)(items, self._params(items[0]))
+        except ApiError as error:
+            await self._not_given(seqs, error, lane, turn)
+            return error
+        except asyncio.CancelledError:
+            await self._recorder.record(cut_off, Noted(seqs, "cut_off", CUT_OFF, utc_now()))
+            raise
+        finally:
+            turn.leave()
         turn.accepted()
         lane.answered(well=True)
         admission.sent(turn.started_at, len(items))
@@ -236,15 +259,14 @@ class Submitter:
         await self._hand_on(items, given, lane, Submission(turn.started_at, admission.sentinel))
         return None
 
-    @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[Turn]:
-        """A turn in which nobody has told to pause."""
+    async def _turn(self) -> Turn:
+        """A turn that has come, while nobody has told to pause. It is to be left."""
         while True:
             await self._may_send.wait()
-            async with self._pace.turn("submit") as turn:
-                if self._may_send.is_set():  # else it was paused while this one waited
-                    yield turn
-                    return
+            turn = await self._pace.turn("submit").__aenter__()
+            if self._may_send.is_set():  # else it was paused while this one waited
+                return turn
+            turn.leave()
 
     def _count_submission(self, seqs: tuple[int, ...]) -> None:
         self._recorder.count("submits")
@@ -289,7 +311,7 @@ class Submitter:
         if chosen is Remedy.STOP:
             raise RunStopped(str(error)) from error
         if chosen is Remedy.LEAVE_PENDING:
-            self._left.update(item.seq for item in items)
+            self._open_items.leave(item.seq for item in items)
             return 0
         if chosen is Remedy.UNPACK:
             return await self._unpacked(error, items, lane)
@@ -305,7 +327,7 @@ class Submitter:
         if longest is not None and longest < len(items):
             lane.longest_pack = longest
             return await self._sent(items, lane)
-        return sum(await asyncio.gather(*(self._sent((item,), lane) for item in items)))
+        return sum(await self._all(self._sent((item,), lane) for item in items))
 
     async def _failed(self, error: ApiError, items: tuple[Item, ...], lane: Lane, tries: Tries) -> int | None:
         if _is_opaque(error) and lane.can_turn and not tries.instead:
@@ -320,6 +342,33 @@ class Submitter:
         self._recorder.count("retries")
         if chosen is not Remedy.WAIT_AND_SEND:  # a throttled request waits in its turn, with everyone
             await asyncio.sleep(backoff(faults))
+
+
+class UnderWay:
+    """Requests that have gone out. Whoever waits for one may be cancelled: it comes in, and is recorded, all the same."""
+
+    def __init__(self) -> None:
+        self._requests: set[asyncio.Task[Any]] = set()
+
+    def __len__(self) -> int:
+        return len(self._requests)
+
+    async def finished(self, request: Coroutine[Any, Any, T]) -> T:
+        """What it comes to."""
+        task = asyncio.ensure_future(request)
+        self._requests.add(task)
+        task.add_done_callback(self._requests.discard)
+        return await asyncio.shield(task)
+
+    async def come_in(self) -> None:
+        """Wait until each has ended: all have a time limit of their own."""
+        while self._requests:
+            await asyncio.wait(self._requests)
+
+    def cut_off(self) -> None:
+        """Wait no longer: each is recorded as lost."""
+        for task in self._requests:
+            task.cancel()
 
 
 class Tries:

@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 from prefect import State, flow, get_run_logger, unmapped
 from prefect.exceptions import TerminationSignal
-from prefect.futures import PrefectFutureList, wait
+from prefect.futures import PrefectFutureList
 from prefect.runtime import deployment, flow_run
 from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
@@ -24,7 +24,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from fieval_tasks.blocks import FutureAGICredentials
 from fieval_tasks.conclusion import Ended, Outcome, conclude
 from fieval_tasks.display import display
-from fieval_tasks.engine import SUBMITTERS, Engine, Share
+from fieval_tasks.engine import ROUND, SUBMITTERS, Engine, Share
 from fieval_tasks.errors import ExitCode, FievalError, Interrupted, PlanError
 from fieval_tasks.locations import is_allowed, local_path
 from fieval_tasks.plan import EvaluationPlan, Mode
@@ -173,7 +173,9 @@ def finish(submissions: PrefectFutureList[int], engine: Engine, *, polls_later: 
     `polls_later`: synchronous calls bring their verdicts, but a lane whose calls keep failing turns to submitting.
     """
     watch = Watch(engine)
-    while wait(submissions, timeout=0.25).not_done:
+    while not engine.chunks_have_ended(
+        within=ROUND
+    ):  # Prefect's wait for so long goes by an alarm, and may hang for ever
         display.get().show(engine.progress)
         watch.look()
         if polls_later and engine.awaits_verdicts:

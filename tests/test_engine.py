@@ -9,7 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import count
 from math import inf
@@ -26,11 +26,11 @@ from fieval_tasks.client import EvalClient
 from fieval_tasks.engine import Engine
 from fieval_tasks.errors import Interrupted, RunStopped, Unreachable
 from fieval_tasks.intake import sharing
-from fieval_tasks.items import Item, Result, State
+from fieval_tasks.items import Item, Result, State, Ticket
 from fieval_tasks.plan import Mode
 from fieval_tasks.policy import STRANGE_REPLIES
 from fieval_tasks.quota import REQUESTS_AT_FIRST
-from fieval_tasks.store import CheckRecord, Ledger, Run, Sending, utc_now
+from fieval_tasks.store import CheckRecord, Ledger, Run, Sending, Submitted, utc_now
 from fieval_tasks.submission import packs
 from fieval_tasks.threads import submit, submitting, work_once
 from tests.platform import TEMPLATE, Platform, Trouble, ok, refusal
@@ -328,6 +328,118 @@ def test_whatever_ends_the_work_early_lets_what_is_on_its_way_come_in(ledger: Le
     counted = ledger.counts(run.run_id)
     assert counted[State.SENDING] + counted[State.AMBIGUOUS] == 0
     assert counted[State.SUBMITTED] == platform.taken.total() < len(ANSWERS)
+
+
+def test_an_item_that_is_put_back_while_its_chunk_is_sent_goes_out_once_more_and_not_twice(ledger: Ledger) -> None:
+    platform = Slow(replies_after=0.5)
+    run = a_run(ledger, ["x", "y"])
+    [ticket] = platform.accept({"inputs": {"output": "x"}})
+    platform.trouble = lambda request, _: hidden_limit(request, platform) if ticket in str(request.url) else None
+    ledger.apply(run.run_id, [Submitted((Ticket(0, ticket),), utc_now())])
+    with Engine(run, ledger, platform.client, mode=Mode.ASYNC) as engine, ThreadPoolExecutor(1) as aside:
+        engine.expect(1)
+        settling = aside.submit(engine.settle)
+        while platform.taken["x"] < 2:  # it was refused, and goes out again
+            assert not settling.done()
+            sleep(0.01)
+        engine.submit_chunk(0)
+        engine.chunk_done()
+        settling.result(timeout=30)
+    assert platform.taken == {"x": 2, "y": 1}
+    assert {(r.status, r.attempts) for r in results(ledger, run).values()} == {("scored", 1)}
+
+
+def hidden_limit(request: httpx.Request, platform: Platform) -> httpx.Response:
+    message = "API call not allowed: rate_limited"
+    told = {"value": None, "reason": None, "runtime": None, "error_message": message}
+    return platform.done(request.url.params["eval_id"], status="failed", **told)
+
+
+@pytest.mark.parametrize("mode", [Mode.ASYNC, Mode.SYNC])
+def test_a_stop_without_hurry_lets_what_is_under_way_come_in(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, mode: Mode
+) -> None:
+    monkeypatch.setattr("fieval_tasks.engine.LAST_MOMENT", 0.01)
+    platform = Slow(replies_after=0.5)
+    run = a_run(ledger, ANSWERS, mode=mode)
+    with pytest.raises(RunStopped, match="no credit"), stopped_while_sending(run, ledger, platform) as engine:
+        engine.stop(RunStopped("no credit left"))
+    counted = ledger.counts(run.run_id)
+    assert counted[State.SENDING] + counted[State.AMBIGUOUS] == 0
+    assert counted[State.SUBMITTED] + counted[State.SCORED] + counted[State.FAILED] == platform.taken.total() > 0
+
+
+def test_what_a_hurried_stop_cuts_off_is_recorded_as_lost_before_the_engine_ends(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fieval_tasks.engine.LAST_MOMENT", 0.1)
+    platform = Slow(replies_after=600.0)
+    run = a_run(ledger, ANSWERS)
+    with pytest.raises(Interrupted), stopped_while_sending(run, ledger, platform) as engine:
+        engine.stop(Interrupted("interrupted"), hurry=True)
+    taken = {answer for answer, n in platform.taken.items() if n}
+    assert {a for a, r in results(ledger, run).items() if r.lost == 1} == taken
+    assert ledger.counts(run.run_id)[State.AMBIGUOUS] == len(taken) > 0
+    found, resumed = work(ledger, run, Platform())
+    assert {r.status for r in found.values()} == {"scored"}
+    assert resumed.possible_duplicates == len(taken)
+
+
+def test_somebody_who_is_in_a_hurry_need_not_wait_for_a_stop_that_was_not(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fieval_tasks.engine.LAST_MOMENT", 0.1)
+    platform = Slow(replies_after=600.0)
+    run = a_run(ledger, ["x"])
+    with pytest.raises(RunStopped, match="no credit"), stopped_while_sending(run, ledger, platform) as engine:
+        stop_and_then_hurry(engine)
+    assert ledger.counts(run.run_id)[State.AMBIGUOUS] == 1
+
+
+def stop_and_then_hurry(engine: Engine) -> None:
+    engine.stop(RunStopped("no credit left"))
+    engine.stop(Interrupted("interrupted"), hurry=True)
+
+
+@contextmanager
+def stopped_while_sending(run: Run, ledger: Ledger, platform: Platform) -> Iterator[Engine]:
+    """An engine whose first submissions are under way; after the block, the error that its chunk ended with is raised."""
+    mode = Mode(run.mode)
+    with Engine(run, ledger, platform.client, mode=mode, concurrency=4) as engine, ThreadPoolExecutor(1) as aside:
+        sending = aside.submit(engine.submit_chunk, 0)
+        while not platform.taken:
+            sleep(0.01)
+        yield engine
+        sending.result(timeout=30)
+
+
+def test_work_that_will_not_be_cancelled_holds_up_no_end(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fieval_tasks.engine.CANCELLED_WITHIN", 0.2)
+    run = a_run(ledger, ["x"])
+
+    async def stubborn(chunk: int) -> int:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(3600)
+        await asyncio.sleep(3600)
+        return 0
+
+    with Engine(run, ledger, Platform().client, mode=Mode.ASYNC) as engine, ThreadPoolExecutor(1) as aside:
+        engine._send = stubborn  # type: ignore[method-assign]
+        sending = aside.submit(engine.submit_chunk, 0)
+        while not engine._work:
+            sleep(0.01)
+        engine.stop(RunStopped("no credit left"))
+        with pytest.raises(RunStopped, match="no credit left"):
+            sending.result(timeout=30)
+
+
+def test_chunks_that_have_ended_are_told_from_those_that_have_not(ledger: Ledger) -> None:
+    with Engine(a_run(ledger, ["x"]), ledger, Platform().client, mode=Mode.ASYNC) as engine:
+        engine.expect(2)
+        engine.chunk_done()
+        assert not engine.chunks_have_ended(within=0.01)
+        threading.Timer(0.05, engine.chunk_done).start()
+        assert engine.chunks_have_ended(within=30.0)
 
 
 class Slow(Platform):

@@ -35,7 +35,7 @@ fieval_tasks.report.record
 fieval_tasks.settlement
 fieval_tasks.submission fieval_tasks.polling fieval_tasks.orphans
 fieval_tasks.connections
-fieval_tasks.client fieval_tasks.intake fieval_tasks.recording fieval_tasks.breaker
+fieval_tasks.client fieval_tasks.intake fieval_tasks.open_items fieval_tasks.recording fieval_tasks.breaker
 fieval_tasks.binding fieval_tasks.dataset fieval_tasks.permits fieval_tasks.quota fieval_tasks.store
 fieval_tasks.claims
 fieval_tasks.changes fieval_tasks.database
@@ -147,3 +147,15 @@ def test_no_flow_knows_when_it_happens(name: str) -> None:
 
 def test_flows_is_an_empty_package() -> None:
     assert (ROOT / "flows" / "__init__.py").read_text() == "", "a name in it would shadow its module under python -m"
+
+
+def test_nobody_waits_for_prefects_futures_with_a_timeout() -> None:
+    """Its alarm may go off while its own lock is held, and the main thread then waits for ever, deaf to signals."""
+    waits = [name for name in modules() if "prefect.futures.wait" in names_imported(name)]
+    assert not waits
+
+
+def names_imported(name: str) -> Iterator[str]:
+    for node in ast.walk(ast.parse(modules()[name].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)

@@ -12,6 +12,7 @@ import pytest
 from fieval_tasks.breaker import Breaker
 from fieval_tasks.errors import RunStopped
 from fieval_tasks.items import Item, State, Ticket
+from fieval_tasks.open_items import OpenItems
 from fieval_tasks.orphans import LATER_ONES
 from fieval_tasks.pace import Pace
 from fieval_tasks.policy import SILENCE
@@ -41,7 +42,9 @@ class Scene:
         self.ledger.apply("r", [Submitted(tuple(Ticket(i, one) for i, one in enumerate(self.ids)), utc_now())])
         self.stopped: list[str] = []
         self.told: list[Told] = []
-        self.questions: list[int] = []
+        self.open_items = OpenItems()
+        for i, one in enumerate(self.ids):
+            self.open_items.adopt(i, one)
         self.again: list[int] = []
         self.lane = Lane(TEMPLATE, [], Quota(), Breaker(self.stopped.append))
         self.client = platform.client()
@@ -50,16 +53,21 @@ class Scene:
             self.client,
             self.recorder,
             Pace(concurrency=8),
+            open_items=self.open_items,
             lane_of=lambda check: self.lane,
             decide=self._decide,
             send_again=lambda seq, failed: self.again.append(seq),
-            redone={},
+            on_stop=lambda reason: self.stopped.append(str(reason)),
             **options,
         )
 
-    async def _decide(self, told: Sequence[Told], questions: int) -> None:
+    async def _decide(self, told: Sequence[Told]) -> None:
         self.told += told
-        self.questions.append(questions)
+
+    def questions(self, seq: int) -> int:
+        held = self.open_items.behind(seq, self.ids[seq])
+        assert held is not None
+        return held.questions
 
     async def ask(self, seq: int, *, age: float = 1.0) -> Answer:
         return await self.settlement.ask(seq, self.ids[seq], TEMPLATE, age)
@@ -115,7 +123,7 @@ async def test_an_orphan_that_answers_after_all_is_none_any_more(tmp_path: Path,
     scenes.append(scene := await with_an_orphan(tmp_path, platform))
     platform.trouble = None
     assert await scene.ask(0, age=101.0) is Answer.DECIDED
-    assert (scene.settlement.orphans, scene.questions[-1]) == (set(), 2)
+    assert (scene.settlement.orphans, scene.questions(0)) == (set(), 2)
 
 
 async def test_an_orphan_that_the_server_does_not_know_is_none_any_more(tmp_path: Path, scenes: list[Scene]) -> None:
@@ -153,7 +161,7 @@ def without_credit(request: httpx.Request, platform: Platform) -> httpx.Response
 
 async def test_credit_that_is_gone_stops_the_run_and_keeps_the_item(tmp_path: Path, scenes: list[Scene]) -> None:
     scenes.append(scene := Scene(tmp_path, Platform(trouble=without_credit)))
-    scene.settlement.sent(Item(0, "0", 0, TEMPLATE, TEMPLATE, None, {}, "0"), at=0.0)
+    scene.open_items.ticketed(0, scene.ids[0], 0.0)
     with pytest.raises(RunStopped, match="insufficient_credits"):
         await scene.ask(0)
     assert scene.ledger.counts("r")[State.READY] == 1

@@ -22,6 +22,8 @@ from tests.faults.mix import Mix
 from tests.faults.platform import API_KEY, IN_CONTEXT, SECRET_KEY
 
 ROOT = Path(__file__).parents[2]
+SAY_WHERE = {"PYTHONFAULTHANDLER": "1"}
+"""Has a Python that is aborted say where each of its threads stood."""
 
 
 class Server:
@@ -80,16 +82,17 @@ class Command:
         command = [sys.executable, "-m", "flows.evaluate", *arguments]
         with self._said.open("w") as said:
             self._process = subprocess.Popen(
-                command, cwd=folder, env=os.environ | server.environment, stdout=said, stderr=said
+                command, cwd=folder, env=os.environ | server.environment | SAY_WHERE, stdout=said, stderr=said
             )
         self.began = time.time()
 
     def ended(self, *, within: float) -> int:
-        """The exit code. A command that does not end by itself in time is killed, and fails the test."""
+        """The exit code. One that does not end by itself in time is killed, says where it stood, and fails the test."""
         try:
             return self._process.wait(timeout=within)
         except subprocess.TimeoutExpired:
-            self.kill()
+            self._process.send_signal(signal.SIGABRT)
+            self._process.wait(timeout=10)
             raise AssertionError(f"the command did not end within {within} s:\n{self.said}") from None
 
     @property
