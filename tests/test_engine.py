@@ -285,7 +285,7 @@ def test_a_mistake_of_ours_while_an_item_is_sent_again_ends_the_run_and_is_told(
             work_once(engine, Mode.ASYNC)
 
 
-async def broken(seq: int) -> None:
+async def broken(*_: object) -> None:
     raise ZeroDivisionError("a slip")
 
 
