@@ -60,6 +60,15 @@ class Gate:
             raise ValueError(f"gate {text!r}: {fault}")
         return gate
 
+    @classmethod
+    def fault_of(cls, text: str) -> str | None:
+        """Why the text is refused, if it is."""
+        try:
+            cls.parse(text)
+        except ValueError as refusal:
+            return str(refusal)
+        return None
+
     def _fault(self, text: str) -> str | None:
         return self._fault_of_failures() if self.metric == "failures" else self._fault_of_share(text)
 

@@ -186,8 +186,9 @@ class EvaluationPlan(BaseModel):
     @field_validator("gates")
     @classmethod
     def _gates_read(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for text in value:
-            Gate.parse(text)
+        faults = [fault for text in value if (fault := Gate.fault_of(text))]
+        if faults:
+            raise ValueError("; ".join(faults))
         return value
 
     @field_validator("store")

@@ -141,7 +141,7 @@ def _resumed(plan: EvaluationPlan, ledger: Ledger) -> Prepared:
     run = ledger.run(plan.resume or "last")
     said = plan.model_dump(include=plan.model_fields_set)
     said = {name: value for name, value in said.items() if value != type(plan).model_fields[name].get_default()}
-    begun = EvaluationPlan.model_validate(dict(run.plan))
+    begun = EvaluationPlan.model_validate({name: run.plan[name] for name in SETTLED if name in run.plan})
     if said.get("mode") == Mode.AUTO.value:
         del said["mode"]  # it was decided when the run began
     whole = EvaluationPlan.model_validate({**run.plan, **said, "resume": run.run_id})

@@ -292,3 +292,12 @@ def test_a_store_with_its_password_is_refused_and_the_message_does_not_repeat_it
 @pytest.mark.parametrize("store", [None, "ledger.db", "sqlite:///a.db", "postgresql://user@host/db", "odd:name@x.db"])
 def test_a_store_without_a_password_is_fine(store: str | None) -> None:
     assert EvaluationPlan(store=store).store == store
+
+
+def test_every_gate_that_is_refused_is_named_at_once() -> None:
+    with pytest.raises(PlanError) as error:
+        EvaluationPlan(gates=("failures >= 3", "tone.mean >= 0.5", "tone.median >= 0.5"))
+    (problem,) = error.value.problems
+    assert "'failures >= 3': errors would help" in problem
+    assert "'median' is no figure of a check" in problem
+    assert "tone.mean" not in problem

@@ -96,7 +96,7 @@ def _outcome(result: Result) -> str:
 
 def _seconds(seconds: float | None) -> str | None:
     known = finite(seconds)
-    return None if known is None else f"{known:.3f}"
+    return None if known is None or known < 0 else f"{known:.3f}"
 
 
 def _attributes(**values: str | None) -> str:

@@ -18,10 +18,11 @@ from report_examples import facts
 from fieval_tasks import claims
 from fieval_tasks.conclusion import Ended, Outcome, conclude, judged
 from fieval_tasks.connections import Connection
-from fieval_tasks.errors import ExitCode, KeysRefused, RunStopped
+from fieval_tasks.errors import ExitCode, KeysRefused, PlanError, RunStopped
 from fieval_tasks.items import Item, Result, Scored, Ticket
 from fieval_tasks.plan import EvaluationPlan, allowed_failures
 from fieval_tasks.preparation import Prepared
+from fieval_tasks.preparation import prepared as resumed
 from fieval_tasks.report.files import write_results
 from fieval_tasks.report.summary import Report, summarise
 from fieval_tasks.report.table import table
@@ -193,6 +194,18 @@ def test_a_run_that_reaches_its_gates_is_good(prepared: Prepared) -> None:
     outcome = gated(prepared, "tone.pass_rate >= 1", "failures == 0")
     assert outcome.exit_code is ExitCode.OK
     assert "gate" not in outcome.message
+
+
+def test_a_run_begun_with_a_gate_that_is_now_refused_is_resumed_with_another(prepared: Prepared) -> None:
+    """An earlier version took gates that errors help."""
+    old = replace(prepared.run, run_id="old", plan={"gates": ["failures >= 3"], "connection": "local"})
+    row = Item(0, "id-0", 1, "tone", "tone", None, {"output": "x"}, "f")
+    prepared.ledger.create(old, [(row, None)], chunk_size=1)
+    store = prepared.ledger.name
+    with pytest.raises(PlanError, match="errors would help"), resumed(EvaluationPlan(resume="old", store=store)):
+        raise AssertionError("its own gate is not taken in silence")
+    with resumed(EvaluationPlan(resume="old", store=store, gates=("failures <= 3",))) as run:
+        assert run.plan.gates == ("failures <= 3",)
 
 
 def judged_of(text: str, run: list[Result]) -> tuple[str, str]:

@@ -210,6 +210,14 @@ def test_every_file_tells_of_the_same_items(run: list[Result]) -> None:
     assert int(root.get("failures", "")) == sum(result.passed is False for result in run)
 
 
+def test_junit_tells_no_time_that_can_not_be(tmp_path: Path) -> None:
+    times = [
+        case.get("time")
+        for case in junit(tmp_path, [judged(1, True, runtime_ms=odd) for odd in (-5.0, 1500.0)]).iter("testcase")
+    ]
+    assert times == [None, "1.500"]
+
+
 def test_junit_survives_hostile_text(tmp_path: Path) -> None:
     root = junit(tmp_path, hostile(), poisoned=True)
     assert {node.tag for node in root.iter()} == {
