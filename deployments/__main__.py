@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from fieval_tasks.door import run_command
+
+    run_command("deployments.__main__", "main")
+
 import argparse
-import sys
 from collections.abc import Sequence
 
-from fieval_tasks.errors import ExitCode, FievalError, PlanError
+from fieval_tasks.door import answered
+from fieval_tasks.errors import ExitCode, PlanError
 from fieval_tasks.prefect_server import configured_api, is_healthy
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit code: 0, 2 for bad input, 4 where Prefect can't do it, 130 after Ctrl-C."""
+    """The exit code: 0, 2 for bad input, 4 where Prefect can't do it, 70 for what nobody foresaw, 130 after Ctrl-C."""
     options = _parser().parse_args(arguments)
-    try:
-        api_in_use()
-        _set_up(options) if options.command == "setup" else _serve(options)
-    except FievalError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        return ExitCode.INTERRUPTED
+    return answered(lambda: _done(options), if_interrupted="interrupted")
+
+
+def _done(options: argparse.Namespace) -> int:
+    api_in_use()
+    _set_up(options) if options.command == "setup" else _serve(options)
     return ExitCode.OK
 
 
@@ -60,7 +63,3 @@ def _parser() -> argparse.ArgumentParser:
     serving = commands.add_parser("serve", help="the same deployments from this process, without a work pool")
     serving.add_argument("--limit", type=int, default=4, metavar="N", help="flow runs at the same time (default 4)")
     return parser
-
-
-if __name__ == "__main__":
-    sys.exit(main())

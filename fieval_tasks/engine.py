@@ -21,6 +21,7 @@ from fieval_tasks.breaker import Breaker
 from fieval_tasks.client import EvalClient
 from fieval_tasks.control import Control
 from fieval_tasks.errors import FievalError, Interrupted, RunStopped
+from fieval_tasks.faults import fault
 from fieval_tasks.items import Failed, Item, State, Ticket, Verdict
 from fieval_tasks.open_items import OpenItems
 from fieval_tasks.pace import Pace
@@ -679,9 +680,11 @@ class Chunks:
 
 def _as_reason(error: BaseException) -> FievalError:
     """Of an error that nobody waits for, why the run can't go on."""
-    if isinstance(error, FievalError) and not error.retryable:
+    if not isinstance(error, FievalError):
+        return fault(error)
+    if not error.retryable:
         return error
-    reason = RunStopped(str(error) if isinstance(error, FievalError) else f"{type(error).__name__}: {error}")
+    reason = RunStopped(str(error))
     reason.__cause__ = error
     return reason
 

@@ -17,7 +17,8 @@ FievalError
 │   └── NotTheProtocol       HTML, truncated JSON, or a shape the API does not have
 │       └── Drift            a shape the API may have, but not the one this run has seen so far
 └── RunStopped               the run ended before its items did, and can be resumed
-    └── Interrupted          by Ctrl-C, SIGTERM or a cancel
+    ├── Interrupted          by Ctrl-C, SIGTERM or a cancel
+    └── Unexpected           by an error that nobody foresaw
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ class ExitCode(IntEnum):
     BAD_INPUT = 2
     INCOMPLETE = 3
     STOPPED = 4
+    UNEXPECTED = 70
+    """What BSD's sysexits calls a software error."""
     INTERRUPTED = 130
 
 
@@ -192,6 +195,12 @@ class Interrupted(RunStopped):
     """Somebody asked the run to stop."""
 
     exit_code = ExitCode.INTERRUPTED
+
+
+class Unexpected(RunStopped):
+    """An error that nobody foresaw, which is its cause; the message names the log with its traceback."""
+
+    exit_code = ExitCode.UNEXPECTED
 
 
 def in_words(error: BaseException) -> str:

@@ -17,7 +17,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from http.client import HTTPException
 from importlib.util import find_spec
 from pathlib import Path
@@ -136,15 +136,19 @@ class OwnServer:
         self.api_url = f"http://127.0.0.1:{self._port}/api"
 
     def __enter__(self) -> OwnServer:
-        self._complaints = tempfile.TemporaryFile()  # a pipe that nobody reads would hold the server up
-        _past_proxies("127.0.0.1")
-        environment = {**os.environ, **QUIET}
-        environment.pop("PREFECT_API_URL", None)
-        command = [sys.executable, "-m", "fieval_tasks.prefect_server", str(self._port)]
-        self._process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._complaints,
-            start_new_session=True,
-        )  # fmt: skip  # its own session: a Ctrl-C is for this process, which then ends the server in order
+        with ExitStack() as opening:
+            self._complaints = opening.enter_context(
+                tempfile.TemporaryFile()
+            )  # a pipe that nobody reads would hold it up
+            opening.enter_context(environment_set(_past_proxies("127.0.0.1")))
+            environment = {**os.environ, **QUIET}
+            environment.pop("PREFECT_API_URL", None)
+            command = [sys.executable, "-m", "fieval_tasks.prefect_server", str(self._port)]
+            self._process = subprocess.Popen(
+                command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._complaints,
+                start_new_session=True,
+            )  # fmt: skip  # its own session: a Ctrl-C is for this process, which then ends the server in order
+            self._open = opening.pop_all()
         return self
 
     def __exit__(
@@ -152,13 +156,16 @@ class OwnServer:
     ) -> None:
         if self._process is None:
             return
-        self._process.terminate()
+        assert self._process.stdin is not None
         try:
-            self._process.communicate(timeout=END_LIMIT)
-        except subprocess.TimeoutExpired:
+            self._process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=END_LIMIT)
+        finally:  # late, or whoever waits was interrupted
             self._process.kill()
-            self._process.communicate()
-        self._complaints.close()
+            self._process.wait()
+            self._process.stdin.close()
+            self._open.close()
 
     def wait_until_ready(self) -> None:
         """Returns when the API answers. Raises RunStopped, with what the server said, where it does not come up."""
@@ -189,11 +196,27 @@ def is_healthy(api_url: str, *, timeout: float = 2.0) -> bool:
         return False
 
 
-def _past_proxies(host: str) -> None:
-    """From now on this process, and Prefect in it, asks the host itself, whatever proxy is set."""
+def _past_proxies(host: str) -> dict[str, str]:
+    """The variables with which this process, and Prefect in it, asks the host itself, whatever proxy is set."""
     direct = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
-    if direct != "*" and host not in direct.split(","):
-        os.environ["no_proxy"] = os.environ["NO_PROXY"] = f"{direct},{host}".lstrip(",")
+    if direct == "*" or host in direct.split(","):
+        return {}
+    return dict.fromkeys(("no_proxy", "NO_PROXY"), f"{direct},{host}".lstrip(","))
+
+
+@contextmanager
+def environment_set(variables: Mapping[str, str]) -> Iterator[None]:
+    """The variables have these values within the block, and their own again after it, however it ends."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def free_port() -> int:

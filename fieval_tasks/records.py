@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from shlex import quote
+from typing import Any
 
 from fieval_tasks.delimited import delimited_rows, refuse_twins
 from fieval_tasks.errors import PlanError
@@ -186,13 +187,39 @@ def _parquet(file: File) -> Iterator[Row]:
             refuse_twins(file.name, names)
             number = 0
             for batch in parquet.iter_batches(batch_size=PARQUET_BATCH):
-                for values in batch.select(names).to_pylist():
+                for values in _in_python(file.name, batch.select(names), number):
                     number += 1
                     yield Row(number, values)
     except pa.ArrowException as error:
         raise PlanError(f"{file.name} is not a Parquet file that can be read: {error}") from error
     if not number:
         raise PlanError(f"{file.name} has columns ({', '.join(names)}) and no rows")
+
+
+def _in_python(name: str, batch: Any, before: int) -> list[dict[str, object]]:
+    """The batch's rows; `before` it were as many. Raises PlanError, naming the column that Python has no values for."""
+    try:
+        rows: list[dict[str, object]] = batch.to_pylist()
+    except MemoryError:
+        raise
+    except Exception as error:  # each type of column raises its own: a date too far, a time zone that nobody knows
+        raise PlanError(_odd_cell(name, batch, before)) from error
+    return rows
+
+
+def _odd_cell(name: str, batch: Any, before: int) -> str:
+    for column in batch.schema.names:
+        for number, cell in enumerate(batch.column(column), before + 1):
+            try:
+                cell.as_py()
+            except Exception as error:
+                told = f"{type(error).__name__}: {error}"
+                kind = batch.schema.field(column).type
+                return (
+                    f"column {column!r} of {name}, of the type {kind}, can't be read in row {number} ({told}); "
+                    f"write it as text, or leave it out"
+                )
+    raise AssertionError(f"{name} could not be read a moment ago, and now it can")
 
 
 _READERS: Mapping[str, Callable[[File], Iterator[Row]]] = {

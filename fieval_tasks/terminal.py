@@ -15,7 +15,6 @@ from rich.progress import Progress as Bars
 from fieval_tasks.conclusion import Outcome
 from fieval_tasks.control import VARIABLE
 from fieval_tasks.progress import Progress
-from fieval_tasks.report.text import clean
 
 LINE_EVERY = 5.0
 """Seconds between two plain lines, where anything has changed."""
@@ -38,11 +37,6 @@ def shown(stream: TextIO | None = None) -> Iterator[Terminal]:
     )
     with Bars(*columns, console=Console(file=stream), transient=True) as bars:
         yield Bar(bars)
-
-
-def say(text: str) -> None:
-    """Print the text on standard error: its lines, and a mark for each character that a terminal would obey."""
-    print(clean(text), file=sys.stderr, flush=True)
 
 
 class Terminal:

@@ -21,7 +21,7 @@ def evaluate_parser() -> argparse.ArgumentParser:
         description="Put every row of a dataset to Future AGI evaluations. Without a dataset: a bundled sample, "
         "on the embedded local evaluator.",
         epilog="exit codes: 0 every item has a verdict; 1 a gate failed; 2 bad input, nothing sent; 3 some items have no verdict; "
-        "4 stopped (keys, credit, server); 130 interrupted",
+        "4 stopped (keys, credit, server); 70 an unexpected error, in a log; 130 interrupted",
     )
     add = parser.add_argument
     add("dataset", nargs="?", help="CSV, TSV, JSON, JSONL or Parquet; - reads JSONL from standard input")

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 if __name__ == "__main__":  # first of all: the command starts a Prefect server, where one is needed, before the import
-    import sys
+    from fieval_tasks.door import run_command
 
-    from flows.command import collect_command
-
-    sys.exit(collect_command())
+    run_command("flows.command", "collect_command")
 
 from collections.abc import Iterator, Sequence
 from time import monotonic
@@ -18,7 +16,8 @@ from prefect.states import Completed, Failed
 
 from fieval_tasks.conclusion import Ended, Outcome, conclude
 from fieval_tasks.display import display
-from fieval_tasks.errors import FievalError, Interrupted
+from fieval_tasks.errors import FievalError, Interrupted, Unexpected
+from fieval_tasks.faults import fault
 from fieval_tasks.plan import EvaluationPlan, Mode
 from fieval_tasks.preparation import Prepared, prepared, runs_to_collect
 from flows.evaluate import cancelled, may_begin, published, require_store
@@ -41,13 +40,17 @@ def collect(run: str | None = None, store: str | None = None) -> State[None]:
         require_store(store)
         names = [run] if run else runs_to_collect(store)
     except FievalError as error:
-        return Failed(message=str(error))
+        return Failed(message=str(error), data=error)
     states = [*collected(names, store, quiet=QUIET if deployment.id and not run else None)]
     if states and states[-1].is_cancelled():
         return states[-1]
     lines = [_named(name, str(state.message)) for name, state in zip(names, states, strict=True)]
     told = "; ".join(lines) or "no run waits for anything"
-    return Completed(message=told) if all(state.is_completed() for state in states) else Failed(message=told)
+    if all(state.is_completed() for state in states):
+        return Completed(message=told)
+    telling = FievalError if run else Unexpected  # of several runs, bad input of one is not the command's
+    errors = [state.data for state in states if isinstance(state.data, telling)]
+    return Failed(message=told, data=max(errors, key=lambda error: error.exit_code, default=None))
 
 
 def _named(name: str, message: str) -> str:
@@ -60,10 +63,11 @@ def collected(names: Sequence[str], store: str | None, *, quiet: float | None = 
         try:
             state = collect_run(name, store, quiet=quiet)
         except FievalError as error:
-            state = Failed(message=f"run {name}: {error}")
+            state = Failed(message=f"run {name}: {error}", data=error)
         except Exception as error:  # a fault of ours, which is no reason to leave the others without their verdicts
             get_run_logger().exception("run %s", name)
-            state = Failed(message=f"run {name}: {type(error).__name__}: {error}")
+            unexpected = fault(error)
+            state = Failed(message=f"run {name}: {unexpected}", data=unexpected)
         yield state
         if state.is_cancelled():
             return

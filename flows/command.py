@@ -6,9 +6,10 @@ import argparse
 import json
 import os
 import signal
+import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +18,18 @@ from pydantic import ValidationError
 
 from fieval_tasks.control import Control
 from fieval_tasks.display import display
+from fieval_tasks.door import answered, say
 from fieval_tasks.engine import stop_all
 from fieval_tasks.errors import ExitCode, FievalError, Interrupted, PlanError, RunStopped
+from fieval_tasks.faults import fault
 from fieval_tasks.items import State as ItemState
 from fieval_tasks.plan import EvaluationPlan
-from fieval_tasks.prefect_server import OwnServer, configured_api, is_healthy
+from fieval_tasks.prefect_server import OwnServer, configured_api, environment_set, is_healthy
 from fieval_tasks.preparation import Prepared, prepared
 from fieval_tasks.refusals import sentences, spelled
 from fieval_tasks.report.table import table
-from fieval_tasks.terminal import say, shown
+from fieval_tasks.report.text import clean
+from fieval_tasks.terminal import Terminal, shown
 from flows.arguments import (
     collect_parser,
     control_parser,
@@ -46,39 +50,42 @@ StopWork = Callable[[FievalError], bool]
 
 def evaluate_command(arguments: Sequence[str] | None = None) -> int:
     """`python -m flows.evaluate`; its exit code."""
-    return _answered(lambda: _evaluate(evaluate_parser().parse_args(arguments)))
+    return _commanded(lambda course: _evaluate(course, evaluate_parser().parse_args(arguments)))
 
 
 def fan_out_command(arguments: Sequence[str] | None = None) -> int:
     """`python -m flows.fan_out`; its exit code."""
-    return _answered(lambda: _fan_out(fan_out_parser().parse_args(arguments)))
+    return _commanded(lambda course: _fan_out(course, fan_out_parser().parse_args(arguments)))
 
 
 def collect_command(arguments: Sequence[str] | None = None) -> int:
     """`python -m flows.collect`; its exit code."""
-    return _answered(lambda: _collect(collect_parser().parse_args(arguments)))
+    return _commanded(lambda course: _collect(course, collect_parser().parse_args(arguments)))
 
 
-def _answered(work: Callable[[], int]) -> int:
-    """Every failure that has a sentence is told in it, and nothing else."""
-    try:
-        return work()
-    except PlanError as error:
-        for problem in error.problems:
-            say(f"error: {problem}")
-        return error.exit_code
-    except FievalError as error:
-        say(f"error: {error}")
-        return error.exit_code
-    except KeyboardInterrupt:
-        say("interrupted: nothing was sent")
-        return ExitCode.INTERRUPTED
+class Course:
+    """How far a command has come: what is true to say of it, and how it is stopped, when it is interrupted."""
+
+    def __init__(self) -> None:
+        self.told: Callable[[], str] = lambda: "interrupted: nothing was sent"
+        self.stop_work: StopWork = lambda _: False
+        self.is_interrupted = False
+
+
+def _commanded(work: Callable[[Course], int]) -> int:
+    """The exit code of a command, whose every failure, and every end by a signal, is told in a sentence."""
+
+    def until_interrupted() -> int:
+        with _interruptible(course := Course()):
+            return work(course)
+
+    return answered(until_interrupted)
 
 
 # -- evaluate ------------------------------------------------------------------------------------------------------
 
 
-def _evaluate(options: argparse.Namespace) -> int:
+def _evaluate(course: Course, options: argparse.Namespace) -> int:
     plan = plan_of(options)
     if options.dry_run and not _needs_prefect(plan):
         return _dry_run(plan)
@@ -90,10 +97,10 @@ def _evaluate(options: argparse.Namespace) -> int:
             return _dry_run(plan)
         with prepared(plan) as run:
             _require_limit(run.plan)
-            _describe(run)
-            begun = plan.model_copy(update={"resume": run.run.run_id})
+            _begun(course, run)
+            begun = run.plan.model_copy(update={"resume": run.run.run_id})
             resume_command = run.resume_command
-        return _shown(resume_command, lambda: _run_evaluate(begun, wait_for_api))
+        return _shown(course, resume_command, lambda: _run_evaluate(begun, wait_for_api))
 
 
 def _needs_prefect(plan: EvaluationPlan) -> bool:
@@ -118,11 +125,20 @@ def _run_evaluate(plan: EvaluationPlan, wait_for_api: Callable[[], None]) -> Sta
 
 def _dry_run(plan: EvaluationPlan) -> int:
     with prepared(plan) as run:
-        _describe(run)
-        invalid = run.ledger.counts(run.run.run_id)[ItemState.FAILED]
-        run.ledger.forget(run.run.run_id)
+        try:
+            _describe(run)
+            invalid = run.ledger.counts(run.run.run_id)[ItemState.FAILED]
+        finally:
+            run.ledger.forget(run.run.run_id)
     say(f"dry run: {invalid:,} items would fail before sending; nothing was sent")
     return ExitCode.OK
+
+
+def _begun(course: Course, run: Prepared) -> None:
+    """The run is in the ledger, and nothing of it is on its way yet."""
+    again = run.resume_command
+    course.told = lambda: f"interrupted: nothing was sent; to carry on: {again}"
+    _describe(run)
 
 
 def _describe(run: Prepared) -> None:
@@ -133,7 +149,7 @@ def _describe(run: Prepared) -> None:
 # -- fan out ---------------------------------------------------------------------------------------------------------
 
 
-def _fan_out(options: argparse.Namespace) -> int:
+def _fan_out(course: Course, options: argparse.Namespace) -> int:
     plan = plan_of(options)
     if options.dry_run:
         return _dry_run(plan)
@@ -152,10 +168,10 @@ def _fan_out(options: argparse.Namespace) -> int:
         _require_limit(plan)
         with prepared(plan, processes=options.shards) as run:
             _require_limit(run.plan)
-            _describe(run)
-            begun = plan.model_copy(update={"resume": run.run.run_id})
+            _begun(course, run)
+            begun = run.plan.model_copy(update={"resume": run.run.run_id})
             again = run.resume_command
-    return _shown(again, lambda: _run_fan_out(begun, options), stop_work=stop_teams)
+        return _shown(course, again, lambda: _run_fan_out(begun, options), stop_work=stop_teams)
 
 
 def _run_fan_out(plan: EvaluationPlan, options: argparse.Namespace) -> State[Any]:
@@ -168,10 +184,10 @@ def _run_fan_out(plan: EvaluationPlan, options: argparse.Namespace) -> State[Any
 # -- collect -------------------------------------------------------------------------------------------------------
 
 
-def _collect(options: argparse.Namespace) -> int:
+def _collect(course: Course, options: argparse.Namespace) -> int:
     with _prefect_api() as wait_for_api:
         again = f"python -m flows.collect {options.run or ''}".strip()
-        return _shown(again, lambda: _run_collect(options.run, options.store, wait_for_api))
+        return _shown(course, again, lambda: _run_collect(options.run, options.store, wait_for_api))
 
 
 def _run_collect(run: str | None, store: str | None, wait_for_api: Callable[[], None]) -> State[Any]:
@@ -187,10 +203,11 @@ def _run_collect(run: str | None, store: str | None, wait_for_api: Callable[[], 
 
 def control_command(arguments: Sequence[str] | None = None) -> int:
     """`python -m flows.control`; its exit code."""
-    return _answered(lambda: _control(control_parser().parse_args(arguments)))
+    return _commanded(lambda course: _control(course, control_parser().parse_args(arguments)))
 
 
-def _control(options: argparse.Namespace) -> int:
+def _control(course: Course, options: argparse.Namespace) -> int:
+    course.told = lambda: "interrupted"
     url = configured_api()
     if url is None:
         raise PlanError(
@@ -217,18 +234,21 @@ CONTROLS = ("paused", "rate", "concurrency")
 # -- a run in the terminal -----------------------------------------------------------------------------------------
 
 
-def _shown(resume_command: str, run: Callable[[], State[Any]], *, stop_work: StopWork = stop_all) -> int:
-    """Run with the display and the signals of a terminal; then say what it came to."""
-    with _interruptible(resume_command, stop_work) as signalled, shown() as screen:
+def _shown(
+    course: Course, resume_command: str, run: Callable[[], State[Any]], *, stop_work: StopWork = stop_all
+) -> int:
+    """Run with the display of a terminal; then say what it came to."""
+    with shown() as screen:
+        course.stop_work, course.told = stop_work, lambda: _standing(screen, f"to carry on: {resume_command}")
         token = display.set(screen)
         try:
-            state = run()
-        except httpx.HTTPError as error:
-            state = _without_prefect(error, resume_command)
+            state = _ended(run, resume_command)
         finally:
             display.reset(token)
+    if screen.outcomes:
+        course.told = lambda: _standing(screen)
     if state.is_cancelled():
-        if not signalled.is_set():
+        if not course.is_interrupted:
             say(str(state.message))  # cancelled in Prefect
         return ExitCode.INTERRUPTED
     for outcome in screen.outcomes:
@@ -238,11 +258,49 @@ def _shown(resume_command: str, run: Callable[[], State[Any]], *, stop_work: Sto
             say(outcome.sentence)
     if str(state.message) not in {outcome.message for outcome in screen.outcomes}:
         say(str(state.message))  # nothing came of it, or it was about several runs
-    worst = max((outcome.exit_code for outcome in screen.outcomes), default=ExitCode.OK)
+    worst = max((*(outcome.exit_code for outcome in screen.outcomes), _exit_code(state)))
     return worst or (ExitCode.OK if state.is_completed() else ExitCode.STOPPED)
 
 
-def _without_prefect(error: httpx.HTTPError, resume_command: str) -> State[Any]:
+def _standing(screen: Terminal, then: str | None = None) -> str:
+    """What an interrupted command has to say of its runs."""
+    ended = (f"run {outcome.report.summary.run_id} had ended: {outcome.sentence}" for outcome in screen.outcomes)
+    return "; ".join(("interrupted", *ended, *([then] if then else [])))
+
+
+def _ended(run: Callable[[], State[Any]], resume_command: str) -> State[Any]:
+    """How the flow ended. Raises Unexpected for what nobody foresaw, whether Prefect caught it or not."""
+    try:
+        state = run()
+        if (error := _error_of(state)) is not None and not isinstance(error, FievalError):
+            raise error
+        return state
+    except FievalError:
+        raise
+    except Exception as error:
+        if _is_prefects(error):
+            return _without_prefect(error, resume_command)
+        raise fault(error, then=f"to carry on: {resume_command}") from error
+
+
+def _is_prefects(error: BaseException) -> bool:
+    """It came of a call to Prefect's API."""
+    return isinstance(error, httpx.HTTPError) or isinstance(error.__cause__, httpx.HTTPError)
+
+
+def _error_of(state: State[Any]) -> BaseException | None:
+    """What the flow ended with, where that was an error: Prefect keeps it with the state, in this process only."""
+    data = getattr(state.data, "result", state.data)
+    return data if isinstance(data, BaseException) and not state.is_cancelled() else None
+
+
+def _exit_code(state: State[Any]) -> ExitCode:
+    """Of a state that was made of an error with a code of its own."""
+    error = _error_of(state)
+    return error.exit_code if isinstance(error, FievalError) else ExitCode.OK
+
+
+def _without_prefect(error: BaseException, resume_command: str) -> State[Any]:
     """Of a run that Prefect could not be told the end of."""
     from prefect.states import Crashed
 
@@ -251,30 +309,40 @@ def _without_prefect(error: httpx.HTTPError, resume_command: str) -> State[Any]:
 
 
 @contextmanager
-def _interruptible(resume_command: str, stop_work: StopWork) -> Iterator[threading.Event]:
-    """Ctrl-C stops the run in order, and within PATIENCE in any case. Yields what is set when it comes."""
-    signalled = threading.Event()
+def _interruptible(course: Course) -> Iterator[None]:
+    """Ctrl-C and SIGTERM stop the command in order, and within PATIENCE in any case; further ones change nothing."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # a signal is never for another thread
+        return
     signals = (signal.SIGINT, signal.SIGTERM)
     before = {number: signal.getsignal(number) for number in signals}
 
     def stop(_: int, __: FrameType | None) -> None:
         for number in signals:
             signal.signal(number, signal.SIG_IGN)
-        signalled.set()
-        say(f"\ninterrupted; to carry on: {resume_command}")
+        course.is_interrupted = True
         watchdog = threading.Timer(PATIENCE, os._exit, [int(ExitCode.INTERRUPTED)])
         watchdog.daemon = True
         watchdog.start()
-        if not stop_work(Interrupted("interrupted")):
+        _say_between(f"\n{course.told()}")
+        if not course.stop_work(Interrupted("interrupted")):
             raise SystemExit(ExitCode.INTERRUPTED)
 
     for number in signals:
         signal.signal(number, stop)
     try:
-        yield signalled
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _say_between(text: str) -> None:
+    """Say it from a signal's handler, which may have come in the middle of another print."""
+    try:
+        say(text)
+    except RuntimeError:
+        os.write(2, f"{clean(text)}\n".encode())
 
 
 @contextmanager
@@ -292,15 +360,36 @@ def _as_ours() -> Iterator[None]:
 @contextmanager
 def _prefect_api() -> Iterator[Callable[[], None]]:
     """Prefect's API: the user's own, else a server of ours that is starting. Yields what waits until it answers."""
-    for name, value in _QUIET.items():
-        os.environ.setdefault(name, value)
-    if url := configured_api():
+    url = configured_api()
+    if url:
         _require(url)
-        yield _ready
-        return
-    with OwnServer() as server:
-        os.environ["PREFECT_API_URL"] = server.api_url
-        yield server.wait_until_ready
+    with ExitStack() as afterwards:
+        wanted = {name: value for name, value in _QUIET.items() if name not in os.environ}
+        wait_for_api = _ready
+        if not url:
+            server = afterwards.enter_context(OwnServer())
+            wanted["PREFECT_API_URL"], wait_for_api = server.api_url, server.wait_until_ready
+        afterwards.enter_context(_prefect_set(wanted))
+        yield wait_for_api
+
+
+@contextmanager
+def _prefect_set(variables: Mapping[str, str]) -> Iterator[None]:
+    """Prefect goes by these settings within the block, and by the user's own after it, however it ends."""
+    with environment_set(variables):
+        _have_prefect_look()
+        yield
+    _have_prefect_look()
+
+
+def _have_prefect_look() -> None:
+    """Prefect reads its settings once, when it is imported: where it is already, again."""
+    if "prefect.context" in sys.modules:
+        from prefect.context import refresh_global_settings_context
+        from prefect.logging.configuration import setup_logging
+
+        refresh_global_settings_context()
+        setup_logging()
 
 
 _QUIET = {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL"}

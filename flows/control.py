@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 if __name__ == "__main__":
-    import sys
+    from fieval_tasks.door import run_command
 
-    from flows.command import control_command
-
-    sys.exit(control_command())
+    run_command("flows.command", "control_command")
 
 from datetime import datetime, timezone
 from typing import Any

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 if __name__ == "__main__":  # first of all: the command starts a Prefect server, where one is needed, before the import
-    import sys
+    from fieval_tasks.door import run_command
 
-    from flows.command import evaluate_command
-
-    sys.exit(evaluate_command())
+    run_command("flows.command", "evaluate_command")
 
 import os
 from collections.abc import Callable

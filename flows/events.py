@@ -12,7 +12,11 @@ from fieval_tasks.errors import ExitCode
 from fieval_tasks.gates import GateVerdict
 from fieval_tasks.report.summary import GateOutcome, Summary
 
-ENDED = {ExitCode.STOPPED: "fieval.run.stopped", ExitCode.INTERRUPTED: "fieval.run.cancelled"}
+ENDED = {
+    ExitCode.STOPPED: "fieval.run.stopped",
+    ExitCode.UNEXPECTED: "fieval.run.stopped",
+    ExitCode.INTERRUPTED: "fieval.run.cancelled",
+}
 GATES = {GateVerdict.FAIL.value: "fieval.gate.failed", GateVerdict.UNDECIDED.value: "fieval.gate.undecided"}
 
 

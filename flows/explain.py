@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from fieval_tasks.door import run_command
+
+    run_command("flows.explain", "explain_command")
+
 import argparse
-import sys
 from collections.abc import Sequence
 
 from fieval_tasks.biography import as_json, as_text, biographies
-from fieval_tasks.errors import ExitCode, FievalError
+from fieval_tasks.door import answered
+from fieval_tasks.errors import ExitCode
 from fieval_tasks.store import Ledger, store_url
 
 
@@ -21,11 +26,11 @@ def explain(run: str, item: str, store: str | None = None, *, as_data: bool = Fa
 def explain_command(arguments: Sequence[str] | None = None) -> int:
     """`python -m flows.explain`; its exit code."""
     options = explain_parser().parse_args(arguments)
-    try:
-        print(explain(options.run, options.item, options.store, as_data=options.json), end="")
-    except FievalError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    return answered(lambda: _explain(options))
+
+
+def _explain(options: argparse.Namespace) -> int:
+    print(explain(options.run, options.item, options.store, as_data=options.json), end="")
     return ExitCode.OK
 
 
@@ -40,7 +45,3 @@ def explain_parser() -> argparse.ArgumentParser:
     add("--store", metavar="URL", help="the ledger (default FIEVAL_STORE_URL, else fieval-runs/ledger.db)")
     add("--json", action="store_true", help="as a JSON array, nothing shortened")
     return parser
-
-
-if __name__ == "__main__":
-    sys.exit(explain_command())

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 if __name__ == "__main__":
-    import sys
+    from fieval_tasks.door import run_command
 
-    from flows.command import fan_out_command
-
-    sys.exit(fan_out_command())
+    run_command("flows.command", "fan_out_command")
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress

@@ -239,6 +239,49 @@ def test_with_no_prefect_at_all_the_command_brings_its_own_and_ends_clean(prefec
     assert summary("mine")["items"]["scored"] == 120
 
 
+@pytest.mark.parametrize(
+    ("place", "error", "code"),
+    [
+        ("flows.evaluate.work_once", KeyError(545), 70),  # in the flow
+        ("fieval_tasks.engine.Engine.submit_chunk", MemoryError(), 70),  # in a task
+        ("fieval_tasks.engine.Engine._decide", KeyError(545), 70),  # in the engine's loop
+        ("flows.evaluate.conclude", RecursionError("too deep"), 70),  # at the end
+        ("flows.evaluate.evaluate", SystemExit(1), 70),  # where a library ends the process
+        ("flows.evaluate.evaluate", httpx.ConnectError("Prefect is away"), 4),
+    ],
+)
+def test_an_error_in_a_flow_that_nobody_foresaw_is_70_and_names_its_log(
+    place: str,
+    error: BaseException,
+    code: int,
+    prefect_api: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(place, broken)
+    with of_prefect(prefect_api):
+        assert evaluate_command(["--run", "odd"]) == code
+    told = capfd.readouterr().err
+    assert "Traceback" not in told
+    if code == 70:
+        [log] = Path("fieval-runs").glob("error-*.log")
+        assert f"unexpected {type(error).__name__}" in told
+        assert str(log) in told
+        assert log.read_text().splitlines()[-1].startswith(type(error).__name__)
+    if not isinstance(error, SystemExit):
+        assert "python -m flows.evaluate --resume odd" in told
+
+
+def of_prefect(api: str) -> Any:
+    """The session's server, for what runs in this process."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    return temporary_settings(updates={PREFECT_API_URL: api})
+
+
 def test_standard_input_is_a_dataset(prefect_api: str) -> None:
     arguments = ("-", "--template", "completeness", "--connection", "local", "--run", "piped")
     assert run("flows.evaluate", *arguments, stdin=GOOD).returncode == 0
@@ -297,6 +340,79 @@ def test_ctrl_c_ends_within_two_seconds_and_names_the_command_that_resumes(
     assert "Traceback" not in told
     assert run("flows.evaluate", "--resume", "stopped", "--rate", "1000/s", **evaluator.environment).returncode == 0
     assert len(evaluator.submissions("What is stopped")) - 300 <= summary("stopped")["requests"]["possible_duplicates"]
+
+
+INTERRUPTED = """
+import importlib, os, signal, sys
+
+module, _, name = sys.argv[1].rpartition(".")
+owner = importlib.import_module(module) if "OwnServer" not in module else importlib.import_module("fieval_tasks.prefect_server").OwnServer
+whole = getattr(owner, name)
+
+def interrupted(*arguments, **options):
+    for _ in range(2):
+        os.kill(os.getpid(), signal.SIGINT)
+    return whole(*arguments, **options)
+
+setattr(owner, name, interrupted)
+from flows.command import evaluate_command
+sys.exit(evaluate_command(sys.argv[2:]))
+"""
+"""A command in which Ctrl-C is pressed, twice, just before something."""
+
+
+@pytest.mark.parametrize(
+    ("before", "said"),
+    [
+        ("fieval_tasks.preparation.read_dataset", "interrupted: nothing was sent"),
+        ("flows.command._run_evaluate", "interrupted; to carry on: python -m flows.evaluate --resume cut"),
+        ("fieval_tasks.conclusion.write_report", "interrupted; to carry on: python -m flows.evaluate --resume cut"),
+        ("flows.command.table", "interrupted; run cut had ended: 120 of 120 items scored"),
+    ],
+)
+def test_ctrl_c_says_what_is_true_at_each_moment(before: str, said: str, prefect_api: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, before, "--run", "cut"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 130, done.stderr
+    assert [line for line in done.stderr.splitlines() if "interrupted" in line] == [said]
+    assert "Traceback" not in done.stderr
+
+
+def test_ctrl_c_while_the_own_server_ends_names_the_run_that_was_paid_for(prefect_home: Path) -> None:
+    place = "fieval_tasks.prefect_server.OwnServer.__exit__"
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, place, "--run", "paid"], capture_output=True, text=True, timeout=120, check=False,
+        env=os.environ | {"PREFECT_API_URL": ""},
+    )  # fmt: skip
+    assert done.returncode == 130, done.stderr
+    assert "report: fieval-runs/paid/report.html" in done.stdout
+    assert done.stderr.splitlines()[-1] == "interrupted; run paid had ended: 120 of 120 items scored"
+
+
+def test_after_a_run_with_a_server_of_its_own_the_process_is_as_it_was_and_runs_another(prefect_home: Path) -> None:
+    script = """
+import os, sys
+before = dict(os.environ)
+from flows.command import evaluate_command
+assert evaluate_command(["missing.csv", "--template", "completeness"]) == 2
+assert dict(os.environ) == before, "though it ended in an error"
+codes = [evaluate_command(["--run", name, "--limit", "3"]) for name in ("one", "two")]
+from prefect.settings import PREFECT_API_URL
+assert dict(os.environ) == before, {*os.environ.items()} ^ {*before.items()}
+assert PREFECT_API_URL.value() is None, PREFECT_API_URL.value()
+sys.exit(max(codes))
+"""
+    clean = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=180, check=False, env=clean
+    )
+    assert done.returncode == 0, done.stderr
+    assert summary("one")["items"]["scored"] == summary("two")["items"]["scored"] == 6
 
 
 def test_a_cancel_from_prefect_stops_the_run_and_it_can_be_resumed(evaluator: Evaluator, prefect_api: str) -> None:

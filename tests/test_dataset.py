@@ -17,6 +17,7 @@ from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -385,6 +386,31 @@ def test_a_damaged_gzip_is_named(write: Write) -> None:
 @pytest.mark.parametrize("content", [b"PAR1....", b"PK\x03\x04....", b"%PDF-1.7"])
 def test_a_binary_file_by_the_name_of_a_text_one_is_named(write: Write, content: bytes) -> None:
     assert "not CSV" in problem_of(write("a.csv", content))
+
+
+def odd_columns() -> dict[str, Any]:
+    """Of each kind that Python has no value for."""
+    import pyarrow as pa
+
+    twins = pa.StructArray.from_arrays([pa.array([1]), pa.array([2])], ["a", "a"])
+    not_text = pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\1\0\0\0"), pa.py_buffer(b"\xff")])
+    return {
+        "a date beyond the year 9999": pa.array([10**8], pa.date32()),
+        "a moment before the year 1": pa.array([-(10**14)], pa.timestamp("ms")),
+        "a time zone that nobody knows": pa.array([1], pa.timestamp("us", tz="Mars/Phobos")),
+        "two fields of one name": twins,
+        "text that is no UTF-8": not_text,
+    }
+
+
+@pytest.mark.parametrize("odd", odd_columns())
+def test_a_parquet_column_that_python_has_no_values_for_is_named(tmp_path: Path, odd: str) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"fine": ["x"], "answer": odd_columns()[odd]}), tmp_path / "a.parquet")
+    assert problem_of(str(tmp_path / "a.parquet")).startswith("column 'answer' of a.parquet, of the type ")
+    assert "can't be read in row 1 (" in problem_of(str(tmp_path / "a.parquet"))
 
 
 def test_a_damaged_parquet_is_named(write: Write, tmp_path: Path) -> None:

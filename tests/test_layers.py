@@ -21,7 +21,7 @@ flows.poll
 flows.arguments flows.laptop flows.shared flows.watching flows.events flows.parameters
 fieval_tasks.tasks
 fieval_tasks.dataframe fieval_tasks.blocks
-fieval_tasks.display fieval_tasks.terminal
+fieval_tasks.display fieval_tasks.terminal fieval_tasks.door
 fieval_tasks.conclusion fieval_tasks.threads
 fieval_tasks.preparation
 fieval_tasks.engine
@@ -44,7 +44,7 @@ fieval_tasks.pace fieval_tasks.prefect_server fieval_tasks.progress fieval_tasks
 fieval_tasks.delimited
 fieval_tasks.columns fieval_tasks.control fieval_tasks.files fieval_tasks.lanes fieval_tasks.limits fieval_tasks.transport fieval_tasks.values fieval_tasks.wire
 fieval_tasks.plan fieval_tasks.templates
-fieval_tasks.dialect fieval_tasks.items fieval_tasks.locations fieval_tasks.policy fieval_tasks.gates fieval_tasks.refusals
+fieval_tasks.dialect fieval_tasks.faults fieval_tasks.items fieval_tasks.locations fieval_tasks.policy fieval_tasks.gates fieval_tasks.refusals
 fieval_tasks.errors
 """
 """From the top down. Modules of one line know nothing of each other; deployments/ stands above them all."""

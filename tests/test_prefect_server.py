@@ -365,9 +365,10 @@ def test_our_own_server_is_asked_directly_whatever_proxy_is_set(
         monkeypatch.setenv(name, direct)
     with instead(HEALTHY) as own:
         own.wait_until_ready()
-    hosts = os.environ["no_proxy"].split(",")
-    assert os.environ["NO_PROXY"] == os.environ["no_proxy"]
-    assert hosts == ["*"] if direct == "*" else hosts.count("127.0.0.1") == 1 and direct in os.environ["no_proxy"]
+        hosts = os.environ["no_proxy"].split(",")
+        assert os.environ["NO_PROXY"] == os.environ["no_proxy"]
+        assert hosts == ["*"] if direct == "*" else hosts.count("127.0.0.1") == 1 and direct in os.environ["no_proxy"]
+    assert os.environ["NO_PROXY"] == os.environ["no_proxy"] == direct, "as it was"
 
 
 def test_a_server_that_never_answers_is_given_up_and_ended(

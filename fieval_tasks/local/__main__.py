@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from fieval_tasks.door import run_command
+
+    run_command("fieval_tasks.local.__main__", "main")
+
 import argparse
 import ipaddress
 import logging
@@ -181,7 +186,3 @@ def _base_url(listener: socket.socket) -> str:
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:
     raise SystemExit(0)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -66,7 +66,7 @@ def _head(report: Report) -> str:
 
 def _mood(report: Report) -> str:
     code = report.summary.exit_code
-    if code in (ExitCode.GATE_FAILED, ExitCode.BAD_INPUT, ExitCode.STOPPED):
+    if code in (ExitCode.GATE_FAILED, ExitCode.BAD_INPUT, ExitCode.STOPPED, ExitCode.UNEXPECTED):
         return "bad"
     return "wait" if code or report.summary.items.pending else ""
 

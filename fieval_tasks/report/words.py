@@ -14,6 +14,7 @@ _HEADLINES = {
     ExitCode.GATE_FAILED: "A gate failed",
     ExitCode.BAD_INPUT: "Bad input: nothing was sent",
     ExitCode.STOPPED: "Stopped before the end",
+    ExitCode.UNEXPECTED: "Stopped by an unexpected error",
     ExitCode.INTERRUPTED: "Interrupted",
 }
 

@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from fieval_tasks.door import say
 from fieval_tasks.errors import PlanError
 from fieval_tasks.plan import EvaluationPlan
 from fieval_tasks.report.artifacts import key, worst_table
@@ -26,7 +27,6 @@ from fieval_tasks.report.markdown import markdown
 from fieval_tasks.report.record import FIELDS, record
 from fieval_tasks.report.table import table
 from fieval_tasks.report.text import clean
-from fieval_tasks.terminal import say
 from tests.security.hostile_runs import MARK, TEXTS, Written, report_of, results, written
 
 FILES = {
