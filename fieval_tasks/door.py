@@ -16,10 +16,12 @@ from fieval_tasks.errors import ExitCode, FievalError, PlanError
 BY_INTENT = (ExitCode.OK, ExitCode.BAD_INPUT, ExitCode.INTERRUPTED)
 """Codes with which argparse, a server or a signal's handler ends the process; any other is somebody's accident."""
 
+STANDARD_ERROR = 2
+
 
 def run_command(module: str, function: str) -> NoReturn:
     """Call the command, and end the process with its exit code."""
-    sys.stdout, sys.stderr = _outlet(sys.stdout, 1), _outlet(sys.stderr, 2)
+    sys.stdout, sys.stderr = _outlet(sys.stdout, 1), _outlet(sys.stderr, STANDARD_ERROR)
     try:
         code = answered(lambda: int(getattr(import_module(module), function)()))
     except SystemExit as end:  # --help, a wrong argument, a signal
@@ -90,15 +92,21 @@ class Outlet:
     def write(self, text: str) -> int:
         try:
             return int(self._stream.write(text))
-        except BrokenPipeError:
-            self._lead_nowhere()
+        except OSError as error:
+            self._give_up(error)
             return len(text)
 
     def flush(self) -> None:
         try:
             self._stream.flush()
-        except BrokenPipeError:
-            self._lead_nowhere()
+        except OSError as error:
+            self._give_up(error)
+
+    def _give_up(self, error: OSError) -> None:
+        """Anything but a reader that is gone, such as a full disk, is raised where it can still be told, and once."""
+        self._lead_nowhere()
+        if self._number != STANDARD_ERROR and not isinstance(error, BrokenPipeError):
+            raise error
 
     def _lead_nowhere(self) -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
