@@ -56,7 +56,7 @@ class Outcome:
     def message(self) -> str:
         """For the log and the flow's final state: with all that came up on the way."""
         gates = (gate_said(gate) for gate in self.report.summary.gates if gate.verdict != GateVerdict.PASS.value)
-        return "\n".join((*self.report.facts.news, *gates, self.sentence))
+        return "\n".join((*self.report.facts.news, *self.report.findings, *gates, self.sentence))
 
     @property
     def is_good(self) -> bool:

@@ -10,6 +10,7 @@ from shutil import rmtree
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 
+from fieval_tasks.conclusion import report_of
 from fieval_tasks.items import Result, State
 from fieval_tasks.plan import Check, EvaluationPlan, Mode
 from fieval_tasks.preparation import Prepared, prepared
@@ -60,6 +61,8 @@ def evaluate_dataframe(
                     _log.warning("what run %s has is kept; to carry on: %s", run.run.run_id, run.resume_command)
                     afterwards.pop_all()
                 raise
+            for finding in report_of(run).findings:
+                _log.warning("run %s: %s", run.run.run_id, finding)
             return _with_verdicts(frame, run)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from datetime import datetime, timezone
 from pathlib import Path
 from shutil import rmtree
 from time import sleep
@@ -14,14 +15,16 @@ import pytest
 from fieval_tasks.dataframe import evaluate_dataframe
 from fieval_tasks.engine import Engine
 from fieval_tasks.errors import PlanError, RunStopped
-from fieval_tasks.items import State
+from fieval_tasks.items import Scored, State
 from fieval_tasks.plan import Check, EvaluationPlan
-from fieval_tasks.preparation import prepared
+from fieval_tasks.preparation import Prepared, prepared
+from fieval_tasks.store import Decided
 
 FRAME = pd.DataFrame(
     {"question": ["What is 2 + 2?", "Name a colour.", "Name a city."], "answer": ["2 + 2 is 4.", None, "Paris."]},
     index=["a", "b", "c"],
 )
+NOON = datetime(2026, 8, 1, 12, tzinfo=timezone.utc)
 NAMES = ["value", "score", "passed", "reason", "error"]
 
 
@@ -87,6 +90,21 @@ def test_what_was_paid_for_before_the_run_was_cut_short_is_kept_and_named(
             assert found.ledger.counts(run)[State.SUBMITTED] == 2
     finally:
         rmtree(Path(store.removeprefix("sqlite:///")).parent)
+
+
+def test_a_verdict_without_a_usable_score_is_told_to_whoever_takes_the_mean(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def judged(run: Prepared) -> None:
+        odd = Scored(27.3, None, None, "of another scale", 1.0)
+        run.ledger.apply(
+            run.run.run_id, [Decided(0, Scored(0.5, 0.5, None, "so so", 1.0), NOON), Decided(2, odd, NOON)]
+        )
+
+    monkeypatch.setattr("fieval_tasks.dataframe.work_on", judged)
+    scored = evaluate_dataframe(FRAME, "completeness", connection="local")
+    assert scored.loc["c", ["completeness.value", "completeness.score"]].tolist() == [27.3, None]
+    assert "completeness: 1 of 2 verdicts have no score from 0 to 1; the mean is of the others only" in caplog.text
 
 
 def test_nothing_is_left_behind_without_a_store_but_the_local_evaluators_jobs() -> None:
