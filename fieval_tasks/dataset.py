@@ -10,9 +10,11 @@ import stat
 import sys
 import tempfile
 import weakref
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from glob import glob
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import BinaryIO
@@ -25,11 +27,13 @@ from fieval_tasks.locations import dataset_url, is_url, path_of
 from fieval_tasks.records import FORMATS, read_rows
 from fieval_tasks.templates import nearest
 
-__all__ = ["STDIN", "Dataset", "Row", "read_dataset"]
+__all__ = ["STDIN", "Dataset", "Reading", "Row", "read_dataset"]
 
 STDIN = "<stdin>"
 """The name of a dataset that came by standard input."""
 _BLOCK = 2**20
+_SHOWN = 5
+"""Files that a message names."""
 _C1 = re.compile("[\x80-\x84\x86-\x9f]")
 """Control characters that no text has (U+0085 apart, a line end on some machines)."""
 
@@ -46,29 +50,44 @@ class Scan:
     """How the file was read, where that is not plain from its name, and what looks odd in it."""
 
 
-class Dataset:
-    """Rows that can be read more than once. Closing it removes what was spooled for it."""
+@dataclass(frozen=True)
+class Reading:
+    """What the user says of how a dataset's files are to be read; None: what the files tell."""
 
-    def __init__(self, file: File, scan: Scan, fingerprint: str, release: Callable[[], None]):
-        self._file = file
-        self._stamp = _stamp(file.path)
+    format: str | None = None
+    """One of the values of FORMATS, whatever the files are called."""
+    delimiter: str | None = None
+    """What parts the cells of CSV."""
+    rows: str | None = None
+    """Where the rows are in a JSON document."""
+
+
+AS_IT_IS = Reading()
+
+
+class Dataset:
+    """Rows that can be read more than once, of one file or several. Closing it removes what was spooled for it."""
+
+    def __init__(self, name: str, files: Sequence[File], scan: Scan, fingerprint: str, release: Callable[[], None]):
+        self.name = name
+        """The file's base name, or <stdin>; of several files what they were called together."""
+        self._files = files
+        self._stamps = [_stamp(file.path) for file in files]
         self.columns = scan.columns
         self.size = scan.size
         self.notices = scan.notices
         self.fingerprint = fingerprint
-        """SHA-256 of the file's bytes, as they are on disk."""
+        """SHA-256 of the file's bytes, as they are on disk; of several, of their names and their SHA-256."""
         self.close = weakref.finalize(self, release)
 
-    @property
-    def name(self) -> str:
-        """The file's base name, or <stdin>."""
-        return self._file.name
-
     def rows(self) -> Iterator[Row]:
-        """Streams every row. Raises PlanError when the file is no longer the one that was scanned."""
-        if not self._file.path.exists() or _stamp(self._file.path) != self._stamp:
-            raise PlanError(f"{self.name} changed or went away while it was in use; start again with the file at rest")
-        return read_rows(self._file)
+        """Streams every row. Raises PlanError when a file is no longer the one that was scanned."""
+        for file, stamp in zip(self._files, self._stamps, strict=True):
+            if not file.path.exists() or _stamp(file.path) != stamp:
+                raise PlanError(
+                    f"{file.name} changed or went away while it was in use; start again with the file at rest"
+                )
+        return _rows(self._files)
 
     def __enter__(self) -> Dataset:
         return self
@@ -79,44 +98,87 @@ class Dataset:
         self.close()
 
 
-def read_dataset(location: str, *, stdin: BinaryIO | None = None, spool: Path | None = None) -> Dataset:
+def read_dataset(
+    location: str, reading: Reading = AS_IT_IS, *, stdin: BinaryIO | None = None, spool: Path | None = None
+) -> Dataset:
     """The dataset at a path, a URL (`locations.SCHEMES`), or `-`: standard input, as JSONL.
 
-    One scan counts the rows and learns the columns. What can't be read twice (standard input, pipes, URLs) is first
-    copied to a file in the folder `spool` (None: the system's). Raises PlanError when there is nothing to evaluate.
+    A folder, a pattern such as `part-*.csv`, or several of all these, one a line, are one dataset. One scan counts the
+    rows and learns the columns. What can't be read twice (standard input, pipes, URLs) is first copied to a file in the
+    folder `spool` (None: the system's). Raises PlanError when there is nothing to evaluate.
     """
     with ExitStack() as copies:
-        file = _file(location, stdin, spool, copies)
-        return Dataset(file, _scan(file), _sha256(file.path), copies.pop_all().close)
+        named = [line for line in location.splitlines() if line.strip()] if "\n" in location else [location]
+        files = [file for one in named for file in _files(one, reading, stdin, spool, copies)]
+        name = files[0].name if len(files) == 1 else _name_of_all(named, files)
+        return Dataset(name, files, _scan(name, files), _fingerprint(files), copies.pop_all().close)
 
 
-def _file(location: str, stdin: BinaryIO | None, spool: Path | None, copies: ExitStack) -> File:
+def _name_of_all(named: Sequence[str], files: Sequence[File]) -> str:
+    return Path(named[0]).name if len(named) == 1 else f"{files[0].name} and {len(files) - 1} more"
+
+
+def _files(
+    location: str, reading: Reading, stdin: BinaryIO | None, spool: Path | None, copies: ExitStack
+) -> list[File]:
     if location == "-":
-        return File(STDIN, _copy(stdin or sys.stdin.buffer, spool, copies), "jsonl")
+        return [_file(STDIN, _copy(stdin or sys.stdin.buffer, spool, copies), reading, default="jsonl")]
     url = dataset_url(location) if is_url(location) else None
     if url is not None and url.scheme != "file":
-        return _remote_file(url, location, spool, copies)
+        return [_remote_file(url, location, reading, spool, copies)]
     path = Path(location).expanduser() if url is None else path_of(url)
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError) as error:
+        if isinstance(error, FileNotFoundError) and (found := _matching(path)):
+            return [_file(one.name, one, reading) for one in found]
         raise PlanError(_not_there(location, path, error)) from error
     if stat.S_ISDIR(mode):
-        raise PlanError(_is_folder(location, path))
+        return _files_in(location, path, reading)
     if stat.S_ISREG(mode):
-        return File(path.name, path, _format(path.name))
+        return [_file(path.name, path, reading)]
     with path.open("rb") as pipe:  # <(a command), /dev/stdin
-        return File(location, _copy(pipe, spool, copies), _format(path.name, default="jsonl"))
+        return [_file(location, _copy(pipe, spool, copies), reading, default="jsonl")]
 
 
-def _remote_file(url: SplitResult, location: str, spool: Path | None, copies: ExitStack) -> File:
-    name = PurePosixPath(url.path).name
-    file_format = _format(name)
+def _matching(path: Path) -> list[Path]:
+    """The files that a pattern means, in the order of their names."""
+    return sorted(Path(one) for one in glob(str(path), recursive=True) if Path(one).is_file())
+
+
+def _files_in(location: str, folder: Path, reading: Reading) -> list[File]:
+    """The datasets in a folder. What begins with a dot or an underscore is some program's own, as Spark's _SUCCESS."""
+    inside = [path for path in sorted(folder.iterdir()) if path.is_file() and path.name[0] not in "._"]
+    found = inside if reading.format else [path for path in inside if _known(path)]
+    files = [_file(path.name, path, reading) for path in found]
+    if not files:
+        raise PlanError(f"{location} is a folder with no dataset in it; name a file of {', '.join(FORMATS)}")
+    formats = sorted({file.format for file in files})
+    if len(formats) > 1:
+        raise PlanError(
+            f"{location} is a folder with files of {' and '.join(formats)}{_datasets_in(folder)}: "
+            f"name those that belong together, as {location.rstrip('/')}/*.{formats[0]}"
+        )
+    return files
+
+
+def _known(path: Path) -> bool:
+    return path.suffix in FORMATS or (path.suffix == ".gz" and Path(path.stem).suffix in FORMATS)
+
+
+def _file(name: str, path: Path, reading: Reading, *, default: str | None = None) -> File:
+    file_format = reading.format or _format(Path(name).name, default)
+    return File(name, path, file_format, delimiter=reading.delimiter, rows=reading.rows)
+
+
+def _remote_file(url: SplitResult, location: str, reading: Reading, spool: Path | None, copies: ExitStack) -> File:
+    name = PurePosixPath(url.path).name or url.hostname or "it"
+    file_format = reading.format or _format(name)  # before anything is fetched
     import fsspec  # type: ignore[import-untyped]
 
     try:
         with fsspec.open(location, "rb") as stream:
-            return File(name, _copy(stream, spool, copies), file_format)
+            return _file(name, _copy(stream, spool, copies), replace(reading, format=file_format))
     except Exception as error:  # each file system behind fsspec raises its own
         told = f"{name} can't be fetched from {url.scheme}"
         may_tell = isinstance(error, ImportError) or not {"?", "@", "#"} & {*location}
@@ -142,7 +204,10 @@ def _format(name: str, default: str | None = None) -> str:
     file_format = FORMATS.get(suffix, default)
     if file_format is None:
         extension = f"the extension {path.suffix!r}" if path.suffix else "no extension"
-        raise PlanError(f"{name} has {extension}; write it as one of {', '.join(FORMATS)} (text also with .gz)")
+        raise PlanError(
+            f"{name} has {extension}; say what it is by --format, or write it as one of {', '.join(FORMATS)} "
+            "(text also with .gz)"
+        )
     if file_format == "parquet" and path.suffix == ".gz":
         raise PlanError(f"{name} is Parquet inside gzip; Parquet is compressed already: unzip it first")
     return file_format
@@ -161,22 +226,35 @@ def _not_there(location: str, path: Path, error: Exception) -> str:
     return f"{location} does not exist{_datasets_in(folder)}; check the path"
 
 
-def _is_folder(location: str, path: Path) -> str:
-    return f"{location} is a folder{_datasets_in(path)}; name one file"
-
-
 def _datasets_in(folder: Path, most: int = 5) -> str:
     names = sorted(p.name for p in folder.iterdir() if p.suffix in FORMATS or p.suffix == ".gz")
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return f" ({folder} has: {', '.join(names[:most])}{more})" if names else ""
 
 
-def _scan(file: File) -> Scan:
+def _rows(files: Sequence[File]) -> Iterator[Row]:
+    """Every row of every file, numbered on; of several files each row knows its own."""
+    if len(files) == 1:
+        yield from read_rows(files[0])
+        return
+    before = 0
+    for file in files:
+        number = before
+        for row in read_rows(file):
+            number = before + row.number
+            problem = None if row.problem is None else f"{file.name}: {row.problem}"
+            yield replace(row, number=number, problem=problem, file=file.name)
+        before = number
+
+
+def _scan(name: str, files: Sequence[File]) -> Scan:
     columns: dict[str, None] = {}
     size = 0
     first_problem = first_odd = None
-    for row in read_rows(file):
+    sizes: Counter[str] = Counter()
+    for row in _rows(files):
         size += 1
+        sizes[row.file or name] += 1
         if row.problem is not None:
             first_problem = first_problem or row.problem
             continue
@@ -184,10 +262,20 @@ def _scan(file: File) -> Scan:
             columns |= dict.fromkeys(row.values)
         first_odd = first_odd or _odd(row)
     if not size:
-        raise PlanError(f"{file.name} is empty: it holds no rows")
+        raise PlanError(f"{name} is empty: it holds no rows")
     if not columns:
-        raise PlanError(_no_good_row(file, size, first_problem))
-    return Scan(tuple(columns), size, tuple(filter(None, (_style(file), first_odd))))
+        raise PlanError(_no_good_row(name, files[0].format, size, first_problem))
+    notices = (_of_files(sizes), *dict.fromkeys(map(_style, files)), first_odd)
+    return Scan(tuple(columns), size, tuple(filter(None, notices)))
+
+
+def _of_files(sizes: Mapping[str, int]) -> str | None:
+    """Which rows are which file's, where there are several."""
+    if len(sizes) < 2:
+        return None
+    told = [f"{name} ({size:,})" for name, size in sizes.items()]
+    shown = ", ".join(told[:_SHOWN]) + (f" and {len(told) - _SHOWN} more" if len(told) > _SHOWN else "")
+    return f"{len(sizes)} files are read as one, in this order, with so many rows each: {shown}"
 
 
 def _style(file: File) -> str | None:
@@ -207,11 +295,17 @@ def _odd(row: Row) -> str | None:
     return None
 
 
-def _no_good_row(file: File, size: int, problem: str | None) -> str:
-    told = f"none of the {size} rows of {file.name} can be used ({problem or 'they are empty objects'}, for one)"
-    if file.name == STDIN:
-        return f"{told}; standard input is read as JSONL, one object a line"
-    return f"{told}; is it {file.format.upper()}?"
+def _no_good_row(name: str, file_format: str, size: int, problem: str | None) -> str:
+    told = f"none of the {size} rows of {name} can be used ({problem or 'they are empty objects'}, for one)"
+    if name == STDIN and file_format == "jsonl":
+        return f"{told}; standard input is read as JSONL, one object a line, unless --format says otherwise"
+    return f"{told}; is it {file_format.upper()}?"
+
+
+def _fingerprint(files: Sequence[File]) -> str:
+    if len(files) == 1:
+        return _sha256(files[0].path)
+    return hashlib.sha256("".join(f"{file.name}\n{_sha256(file.path)}\n" for file in files).encode()).hexdigest()
 
 
 def _sha256(path: Path) -> str:

@@ -59,8 +59,8 @@ def style_of(file: File) -> Style:
     with file.text() as text:
         first = text.readline(LOOKED_AT)
         named = _SEP.fullmatch(first)
-        if named:
-            return Style(named[1], above=1)
+        if named or file.delimiter is not None:
+            return Style(file.delimiter or (named[1] if named else ","), above=1 if named else 0)
         if file.format == "tsv":
             return Style("\t", quotes=_is_quoted(file))
         return Style(_delimiter([first, *_beginning(text)]))

@@ -32,6 +32,8 @@ class Row:
     """Column -> value; what could be read of it where there is a problem."""
     problem: str | None = None
     """Why the row can't be used, and where it stands."""
+    file: str | None = None
+    """The file that it stands in, where the dataset has several."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,10 @@ class File:
     path: Path
     format: str
     """One of the values of FORMATS."""
+    delimiter: str | None = None
+    """What parts the cells of CSV; None: what the file itself tells."""
+    rows: str | None = None
+    """Where the rows are in a JSON document; None: the one list of objects in it."""
 
     def head(self, size: int = 4) -> bytes:
         """The first bytes, unzipped."""

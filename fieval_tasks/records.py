@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -15,9 +16,11 @@ from contextlib import closing
 from shlex import quote
 from typing import Any
 
+from fieval_tasks.columns import MISSING, place_of
 from fieval_tasks.delimited import delimited_rows, refuse_twins
-from fieval_tasks.errors import PlanError
+from fieval_tasks.errors import PlanError, in_words
 from fieval_tasks.files import File, Row
+from fieval_tasks.values import Unreadable
 
 FORMATS = {
     ".csv": "csv",
@@ -133,30 +136,85 @@ def _json(file: File) -> Iterator[Row]:
     with file.text() as stream:
         text = stream.read()
     try:
-        content = json.loads(text)
+        documents = list(_documents(text))
     except json.JSONDecodeError as error:
-        if error.msg == "Extra data" and text.lstrip().startswith("{"):
+        if _is_by_lines(text):
             yield from _jsonl(file)  # JSONL by the name of JSON
             return
         raise PlanError(f"{file.name} is not JSON: line {error.lineno}, {_json_complaint(error)}") from error
     except (ValueError, RecursionError) as error:
         raise PlanError(f"{file.name} is not JSON that can be read: {error}") from error
     del text
-    for number, value in enumerate(_array(file.name, content), 1):
+    rows = documents if len(documents) > 1 else _array(file, documents[0])
+    for number, value in enumerate(rows, 1):
         yield _object(number, f"element {number}", value)
 
 
-def _array(name: str, content: object) -> list[object]:
-    if isinstance(content, dict):
-        found = [rows for rows in (content.get("data"), content.get("rows")) if isinstance(rows, list)]
-        if found:
-            return found[0]
+def _documents(text: str) -> Iterator[object]:
+    """The JSON values of a text one after the other, as jq writes them; mostly one. Raises JSONDecodeError."""
+    decoder, at = json.JSONDecoder(), 0
+    while at == 0 or at < len(text):
+        start = _SPACE.match(text, at).end()  # type: ignore[union-attr]  # it matches no character too
+        value, end = decoder.raw_decode(text, start)
+        if at and not isinstance(value, dict):  # text after JSON is no other document
+            raise json.JSONDecodeError("Extra data", text, start)
+        yield value
+        at = _SPACE.match(text, end).end()  # type: ignore[union-attr]
+
+
+_SPACE = re.compile(r"[ \t\r\n]*")
+
+
+def _is_by_lines(text: str) -> bool:
+    """Its first line is an object by itself."""
+    try:
+        return isinstance(json.loads(text.lstrip().partition("\n")[0]), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _array(file: File, content: object) -> list[object]:
+    """The rows of a JSON document: itself, or the one list of objects in it, or what `rows` names."""
+    if file.rows is not None:
+        return _named_rows(file.name, content, file.rows)
     if isinstance(content, list):
         return content
+    if isinstance(content, dict):
+        found = [content[key] for key in ("data", "rows") if isinstance(content.get(key), list)]
+        if found:
+            return list(found[0])
+        lists = dict(_lists(content))
+        if len(lists) == 1:
+            return next(iter(lists.values()))
+        if lists:
+            told = ", ".join(f"{place} ({len(rows):,})" for place, rows in lists.items())
+            raise PlanError(f"{file.name} holds several lists of objects: {told}; say which by --rows PATH")
     raise PlanError(
-        f"{name} holds {_kind(content)}, not an array of objects;"
+        f"{file.name} holds {_kind(content)}, not an array of objects;"
         ' write [{...}, {...}], {"data": [...]} or {"rows": [...]}, or JSONL with one object a line'
     )
+
+
+def _named_rows(name: str, content: object, path: str) -> list[object]:
+    place = place_of(path, content) if isinstance(content, dict) else None
+    rows = MISSING if place is None or not isinstance(content, dict) else place.of(content)
+    if isinstance(rows, list):
+        return rows
+    there = ", ".join(f"{found} ({len(inside):,})" for found, inside in _lists(content)) or "none"
+    raise PlanError(f"--rows {path}: there is no list in {name} (lists of objects in it: {there})")
+
+
+LOOKED_INTO = 3
+"""Objects inside of objects, to find the rows in: results.data.examples is as deep as exports go."""
+
+
+def _lists(content: object, path: str = "", depth: int = LOOKED_INTO) -> Iterator[tuple[str, list[object]]]:
+    """The lists of objects in an object, each by its path."""
+    if isinstance(content, list) and content and all(isinstance(value, dict) for value in content):
+        yield path, content
+    elif isinstance(content, dict) and depth:
+        for key, value in content.items():
+            yield from _lists(value, f"{path}.{key}" if path else key, depth - 1)
 
 
 def _json_complaint(error: Exception) -> str:
@@ -186,40 +244,34 @@ def _parquet(file: File) -> Iterator[Row]:
             names = [name for name in parquet.schema_arrow.names if not name.startswith("__index_level_")]
             refuse_twins(file.name, names)
             number = 0
-            for batch in parquet.iter_batches(batch_size=PARQUET_BATCH):
-                for values in _in_python(file.name, batch.select(names), number):
+            for batch in parquet.iter_batches(batch_size=PARQUET_BATCH, columns=names):
+                for cells in zip(*map(_cells, batch.columns), strict=True):
                     number += 1
-                    yield Row(number, values)
+                    yield Row(number, dict(zip(batch.schema.names, cells, strict=True)))
     except pa.ArrowException as error:
         raise PlanError(f"{file.name} is not a Parquet file that can be read: {error}") from error
     if not number:
         raise PlanError(f"{file.name} has columns ({', '.join(names)}) and no rows")
 
 
-def _in_python(name: str, batch: Any, before: int) -> list[dict[str, object]]:
-    """The batch's rows; `before` it were as many. Raises PlanError, naming the column that Python has no values for."""
+def _cells(column: Any) -> list[object]:
+    """A column's values in Python's types; where one has none there, it alone is Unreadable."""
     try:
-        rows: list[dict[str, object]] = batch.to_pylist()
+        values: list[object] = column.to_pylist()
+        return values
     except MemoryError:
         raise
-    except Exception as error:  # each type of column raises its own: a date too far, a time zone that nobody knows
-        raise PlanError(_odd_cell(name, batch, before)) from error
-    return rows
+    except Exception:  # each type raises its own: for a date after 9999, text that is not UTF-8, an unknown time zone
+        return [_cell(scalar) for scalar in column]
 
 
-def _odd_cell(name: str, batch: Any, before: int) -> str:
-    for column in batch.schema.names:
-        for number, cell in enumerate(batch.column(column), before + 1):
-            try:
-                cell.as_py()
-            except Exception as error:
-                told = f"{type(error).__name__}: {error}"
-                kind = batch.schema.field(column).type
-                return (
-                    f"column {column!r} of {name}, of the type {kind}, can't be read in row {number} ({told}); "
-                    f"write it as text, or leave it out"
-                )
-    raise AssertionError(f"{name} could not be read a moment ago, and now it can")
+def _cell(scalar: Any) -> object:
+    try:
+        return scalar.as_py()
+    except MemoryError:
+        raise
+    except Exception as error:
+        return Unreadable(in_words(error))
 
 
 _READERS: Mapping[str, Callable[[File], Iterator[Row]]] = {

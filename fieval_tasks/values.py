@@ -26,6 +26,13 @@ class Flaw:
     """To be said of the value: "is blank"."""
 
 
+@dataclass(frozen=True)
+class Unreadable:
+    """A value that its file holds and Python has no type for."""
+
+    why: str
+
+
 class _Flawed(Exception):
     def __init__(self, kind: str, why: str) -> None:
         self.flaw = Flaw(kind, why)
@@ -92,6 +99,8 @@ def _number(value: float) -> float | None:
 
 def _foreign(value: object) -> object:
     """Values of Parquet, NumPy and pandas. None of them is imported for it."""
+    if isinstance(value, Unreadable):
+        raise _Flawed("not_text", f"can't be read ({value.why})")
     if type(value).__name__ in ("NaTType", "NAType"):
         return None
     if isinstance(value, (datetime, date, time)):

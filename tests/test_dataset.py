@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fieval_tasks import delimited
-from fieval_tasks.dataset import Dataset, Row, read_dataset
+from fieval_tasks.dataset import Dataset, Reading, Row, read_dataset
 from fieval_tasks.errors import PlanError
+from fieval_tasks.values import Flaw, text_of
 
 Write = Callable[[str, "str | bytes"], str]
 TABLE = [{"question": "Why?", "answer": "Because, “so”."}, {"question": "Two\nlines", "answer": 'a "quote"'}]
@@ -267,10 +268,110 @@ def test_a_path_that_no_file_can_have_is_a_plan_error() -> None:
     assert "can't be opened" in problem_of("x" * 5000 + ".csv")
 
 
-def test_a_folder_is_refused_with_the_datasets_in_it(write: Write, tmp_path: Path) -> None:
+def test_a_folder_a_pattern_or_several_files_are_one_dataset(write: Write, tmp_path: Path) -> None:
+    write("part-0.csv", "a,b\n1,2\n3\n")
+    write("part-1.csv", "b,c\n4,5\n")
+    write("_SUCCESS", "")
+    write(".hidden.csv", "x\n1\n")
+    write("notes.txt", "not a dataset")
+    several = f"{tmp_path}/part-0.csv\n{tmp_path}/part-1.csv"
+    for location in (str(tmp_path), f"{tmp_path}/part-*.csv", f"{tmp_path}/**/p*[01].csv", several):
+        dataset = read_dataset(location)
+        assert (dataset.columns, dataset.size) == (("a", "b", "c"), 3)
+        assert [(row.number, row.file, row.problem) for row in dataset.rows()] == [
+            (1, "part-0.csv", None),
+            (2, "part-0.csv", "part-0.csv: line 3 has 1 fields where the header has 2"),
+            (3, "part-1.csv", None),
+        ]
+        assert dataset.notices == (
+            "2 files are read as one, in this order, with so many rows each: part-0.csv (2), part-1.csv (1)",
+        )
+    assert read_dataset(str(tmp_path)).fingerprint == read_dataset(several).fingerprint
+    assert read_dataset(several).name == "part-0.csv and 1 more"
+
+
+def test_a_file_whose_name_has_a_patterns_letters_is_that_file(write: Write, tmp_path: Path) -> None:
+    write("a1.csv", "a\n1\n")
+    assert values(read_dataset(write("a[1].csv", "a\n2\n"))) == [{"a": "2"}]
+
+
+def test_a_folder_of_several_formats_or_of_none_is_refused(write: Write, tmp_path: Path) -> None:
+    assert "is a folder with no dataset in it" in problem_of(str(tmp_path))
+    write("a.csv", CSV)
     write("b.jsonl", JSONL)
-    write("readme.txt", "")
-    assert problem_of(str(tmp_path)) == f"{tmp_path} is a folder ({tmp_path} has: b.jsonl); name one file"
+    problem = problem_of(str(tmp_path))
+    assert "is a folder with files of csv and jsonl" in problem
+    assert f"{tmp_path}/*.csv" in problem
+
+
+def test_one_of_several_files_that_changes_is_named(write: Write, tmp_path: Path) -> None:
+    dataset = read_dataset("\n".join([write("a.csv", CSV), write("b.csv", CSV)]))
+    write("b.csv", CSV + "more,rows\n")
+    with pytest.raises(PlanError, match=r"b\.csv changed or went away"):
+        dataset.rows()
+
+
+@pytest.mark.parametrize("name", ["export", "export.txt", "export.csv.1"])
+def test_what_a_file_is_can_be_said(write: Write, name: str) -> None:
+    location = write(name, CSV)
+    assert "say what it is by --format" in problem_of(location)
+    assert values(read_dataset(location, Reading(format="csv"))) == TABLE
+
+
+def test_what_comes_by_standard_input_can_be_said() -> None:
+    dataset = read_dataset("-", Reading(format="csv"), stdin=io.BytesIO(CSV.encode()))
+    assert values(dataset) == TABLE
+    assert dataset.name == "<stdin>"
+
+
+def test_the_delimiter_can_be_said(write: Write) -> None:
+    text = "a,b^c\n1,2^3\n"
+    assert values(read_dataset(write("a.csv", text), Reading(delimiter="^"))) == [{"a,b": "1,2", "c": "3"}]
+
+
+@pytest.mark.parametrize(
+    ("content", "path"),
+    [
+        ({"testCases": TABLE}, None),
+        ({"version": 2, "results": {"examples": TABLE, "tags": ["a"]}}, None),
+        ({"data": TABLE, "others": [{"x": 1}]}, None),
+        ({"train": [{"x": 1}], "test": TABLE}, "test"),
+        ({"a": {"b": [{"c": TABLE}]}}, "a.b[0].c"),
+    ],
+)
+def test_the_list_of_objects_in_a_json_document_is_found_or_named(
+    write: Write, content: object, path: str | None
+) -> None:
+    assert values(read_dataset(write("a.json", json.dumps(content)), Reading(rows=path))) == TABLE
+
+
+def test_a_json_document_with_several_lists_of_objects_names_them(write: Write) -> None:
+    location = write("a.json", json.dumps({"train": [{"x": 1}], "more": {"test": TABLE}}))
+    assert (
+        problem_of(location)
+        == "a.json holds several lists of objects: train (1), more.test (2); say which by --rows PATH"
+    )
+    with pytest.raises(
+        PlanError, match=r"--rows tset: there is no list in a\.json \(lists of objects in it: train \(1\), m"
+    ):
+        read_dataset(location, Reading(rows="tset"))
+
+
+def test_objects_one_after_the_other_are_rows_however_they_are_laid_out(write: Write) -> None:
+    text = "\n".join(json.dumps(row, indent=2) for row in TABLE)
+    assert values(read_dataset(write("a.json", text))) == TABLE
+    assert "a.json is not JSON: line 3, column 1: Extra data" in problem_of(write("a.json", '[{"a": 1}]\n\n[1]'))
+
+
+def test_a_value_that_python_has_no_type_for_is_that_values_problem_alone(tmp_path: Path) -> None:
+    import pyarrow as pa
+
+    far = pa.array([20_000, 10**8, None], pa.date32())
+    dataset = read_dataset(parquet(tmp_path / "a.parquet", {"a": ["x", "y", "z"], "until": far}))
+    first, second, third = values(dataset)
+    assert (first["until"], third["until"]) == (date(2024, 10, 4), None)
+    assert text_of(second["until"]) == Flaw("not_text", "can't be read (date value out of range)")
+    assert [row.problem for row in dataset.rows()] == [None] * 3
 
 
 @pytest.mark.parametrize("name", ["a.xlsx", "a", "a.txt", "a.gz", "a.parquet.gz"])
@@ -404,13 +505,16 @@ def odd_columns() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("odd", odd_columns())
-def test_a_parquet_column_that_python_has_no_values_for_is_named(tmp_path: Path, odd: str) -> None:
+def test_a_parquet_cell_that_python_has_no_value_for_is_a_problem_where_it_is_wanted(tmp_path: Path, odd: str) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     pq.write_table(pa.table({"fine": ["x"], "answer": odd_columns()[odd]}), tmp_path / "a.parquet")
-    assert problem_of(str(tmp_path / "a.parquet")).startswith("column 'answer' of a.parquet, of the type ")
-    assert "can't be read in row 1 (" in problem_of(str(tmp_path / "a.parquet"))
+    (row,) = values(read_dataset(str(tmp_path / "a.parquet")))
+    assert row["fine"] == "x"
+    flaw = text_of(row["answer"])
+    assert isinstance(flaw, Flaw)
+    assert flaw.why.startswith("can't be read (")
 
 
 def test_a_damaged_parquet_is_named(write: Write, tmp_path: Path) -> None:
