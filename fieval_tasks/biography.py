@@ -33,6 +33,8 @@ MEANINGS: Mapping[str, str] = {
     "not_found": "the server did not know its ticket",
     "hollow": "completed without a judge's reason or time: no verdict",
     "orphan": "pending far longer than those that were sent later",
+    "asked_again": "--retry-failed: its ticket is asked about again, for its verdict was never heard",
+    "reopened": "--retry-failed: it is to be sent again",
     "found_in_flight": "found half sent: its POST had begun and no answer was recorded, so it may have been accepted",
 }
 """Event -> what it means for the item. A word that is not here is shown as it is."""
@@ -64,6 +66,8 @@ class Cost:
     polls: int
     lost: int
     """POSTs whose reply was lost, each perhaps accepted."""
+    given_up: int
+    """Tickets that nobody asks about any more, each perhaps judged."""
     redone: int
     """Times it was sent again after the server had taken it."""
     possible_duplicates: int
@@ -154,10 +158,15 @@ def _twin(item: Item) -> str:
 
 
 def _cost(past: Past) -> Cost:
-    lost, posts = past.item.lost, past.result.attempts
-    has_ticket = past.result.eval_id is not None or past.result.status == "scored"
-    duplicates = lost if has_ticket or not lost else lost - 1
-    return Cost(posts, past.polls, lost, past.item.redone, duplicates)
+    item = past.item
+    return Cost(
+        posts=past.result.attempts,
+        polls=past.polls,
+        lost=item.lost,
+        given_up=item.doubts - item.lost,
+        redone=item.redone,
+        possible_duplicates=past.possible_duplicates,
+    )
 
 
 def _unknown(wanted: str, run: Run, known: list[str]) -> str:
@@ -215,10 +224,11 @@ def _cost_line(cost: Cost) -> str:
     if cost.redone:
         told.append(f"sent again {count(cost.redone, 'time')} after the server had taken it")
     if cost.lost:
-        told.append(
-            f"{count(cost.lost, 'reply', 'replies')} lost: {count(cost.possible_duplicates, 'possible duplicate')}"
-        )
-    return ", ".join(told)
+        told.append(f"{count(cost.lost, 'reply', 'replies')} lost")
+    if cost.given_up:
+        told.append(f"{count(cost.given_up, 'ticket')} given up")
+    twice = f": {count(cost.possible_duplicates, 'possible duplicate')}" if cost.lost or cost.given_up else ""
+    return ", ".join(told) + twice
 
 
 def _shown(text: str, limit: int = 80) -> str:

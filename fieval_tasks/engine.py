@@ -403,6 +403,7 @@ class Engine:
             decide=self._decide,
             send_again=self._send_again,
             on_stop=self.stop,
+            resendable=self.ledger.resendable(self.run.run_id),
             orphans=self._orphan_policy,
         )
         agenda = Agenda(give_up_after=self._item_timeout)
@@ -603,6 +604,7 @@ class Engine:
         quiet = asyncio.ensure_future(self._leave_when_quiet())
         try:
             await self._poller.run()
+            await self._settlement.fail_unknown()
         finally:
             quiet.cancel()
 

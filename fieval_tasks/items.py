@@ -67,6 +67,8 @@ class Item:
     """The item (its seq) that this one repeats: only that one is sent, and both share its verdict."""
     lost: int = 0
     """POSTs that carried it and whose reply was lost: each may have been accepted, and paid."""
+    doubts: int = 0
+    """Submissions that may have been judged, and paid, without anyone here having heard: lost replies, given-up tickets."""
     ambiguous: bool = False
     """The reply to its last submission was lost: it may have been accepted."""
     redone: int = 0
@@ -140,3 +142,5 @@ class Result:
     """POSTs that carried it and whose reply was lost: each may have been accepted, and paid."""
     same_as: int | None = None
     """The item (its seq) whose evaluation gave this one its verdict, where it repeats one."""
+    doubts: int = 0
+    """Submissions that may have been judged, and paid, without anyone here having heard: lost replies, given-up tickets."""

@@ -31,6 +31,11 @@ Orphans = Literal["wait", "resubmit"]
 
 GRACE_FOR_UNKNOWN = 30.0
 """Seconds for which a fresh ticket may be unknown to the server."""
+MANY_UNKNOWN = 10
+"""Tickets older than that and unknown to the server: fewer are failed, whatever became of the others;"""
+SHARE_UNKNOWN = 0.1
+"""so many and more, if they are more than this share of all that were asked about, stop the run: a server that has lost
+a few evaluations knows nearly all; one that was replaced, or other keys, know next to none."""
 STRANGE_REPLIES = 10
 """Answers in a row that this API can't have given, before the run stops."""
 SILENCE = 120.0
@@ -146,7 +151,8 @@ POLICY: Mapping[Signal, Rule] = {
     ),
     Signal.UNKNOWN_ID: Rule(
         '400 "Evaluation not found."',
-        f"unknown, which is fine for {GRACE_FOR_UNKNOWN:.0f} s",
+        f"unknown, which is fine for {GRACE_FOR_UNKNOWN:.0f} s; {MANY_UNKNOWN} such, and over {SHARE_UNKNOWN:.0%} of those "
+        f"asked about, stop the run and fail nothing",
         submitting=Course(Remedy.FAIL, unpack=True),
         asking=_FAIL,
     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from time import monotonic
 
 from fieval_tasks import policy
@@ -18,6 +18,7 @@ from fieval_tasks.polling import Answer
 from fieval_tasks.recording import Recorder
 from fieval_tasks.store import Asked, Noted, Requeued, utc_now
 from fieval_tasks.submission import Lane, Told
+from fieval_tasks.unknown import Stranger, Unknown
 
 
 class Settlement:
@@ -34,10 +35,11 @@ class Settlement:
         decide: Callable[[Sequence[Told]], Awaitable[None]],
         send_again: Callable[[int, Told | None], None],
         on_stop: Callable[[FievalError], None],
+        resendable: Collection[int] = (),
         orphans: policy.Orphans = "wait",
     ) -> None:
         """`decide` gets verdicts; `send_again` gets an item that is to be sent once more, and what failed, to stand if it
-        is not bought again.
+        is not bought again; `resendable`: items that are sent again, once, where their ticket turns out to be worth nothing.
         """
         self._client = client
         self._recorder = recorder
@@ -47,6 +49,8 @@ class Settlement:
         self._decide = decide
         self._send_again = send_again
         self._on_stop = on_stop
+        self._resendable = set(resendable)
+        self._unknown = Unknown()
         self._orphan_policy = orphans
         self._orphans: defaultdict[str, Orphans] = defaultdict(Orphans)
         self.orphans: set[int] = set()
@@ -65,8 +69,9 @@ class Settlement:
             try:
                 answer = await self._client.get_result(eval_id)
             except ApiError as error:
-                return await self._not_told(seq, eval_id, age, error, turn)
+                return await self._not_told(seq, eval_id, check, age, error, turn, held)
         turn.accepted()
+        self._unknown.heard()
         self._failing_since, self._strange_in_a_row = None, 0
         self._tell_quota(held, check, answer)
         if isinstance(answer, Pending):
@@ -107,12 +112,13 @@ class Settlement:
         if chosen is not Remedy.RESUBMIT:
             await self._recorder.record(note)
             return Answer.PENDING
-        self._recorder.count("possible_duplicates")
         self.orphans.discard(seq)
         self._lane_of(check).breaker.put_back()
-        return await self._sent_again(seq, held, note, counts=True)
+        return await self._sent_again(seq, held, note, counts=True, doubtful=True)
 
-    async def _not_told(self, seq: int, eval_id: str, age: float, error: ApiError, turn: Turn) -> Answer:
+    async def _not_told(
+        self, seq: int, eval_id: str, check: str, age: float, error: ApiError, turn: Turn, held: Held
+    ) -> Answer:
         chosen = policy.on_asking(error, age=age)
         if chosen is Remedy.STOP:
             raise RunStopped(str(error)) from error
@@ -121,17 +127,37 @@ class Settlement:
             turn.throttled(error.retry_after)
             return Answer.UNHEARD
         if chosen is Remedy.FAIL:
-            self.orphans.discard(seq)
-            kind = "lost" if isinstance(error, NotFound) else error.kind
-            failed = Failed("wait", kind, str(error))
-            await self._decide([(seq, eval_id, failed)])
-            return Answer.DROPPED
+            return await self._worth_nothing(seq, eval_id, check, error, held)
         self._recorder.count("retries")
         if error.ambiguous:
             turn.faltered()
         await self._recorder.record(Noted((seq,), error.kind, error.explained, utc_now()))
         self._stop_if_hopeless(error)
         return Answer.UNHEARD
+
+    async def _worth_nothing(self, seq: int, eval_id: str, check: str, error: ApiError, held: Held) -> Answer:
+        """The server will never say what became of this ticket."""
+        self.orphans.discard(seq)
+        if seq in self._resendable:
+            self._resendable.discard(seq)
+            self._lane_of(check).breaker.put_back()
+            note = Noted((seq,), error.kind, f"{eval_id}: {error.explained}", utc_now())
+            return await self._sent_again(seq, held, note, counts=True, doubtful=True)
+        if isinstance(error, NotFound):
+            self._unknown.add(Stranger(seq, eval_id, str(error)))
+            if self._unknown.only:
+                raise RunStopped(str(self._unknown)) from error
+        else:
+            await self._decide([(seq, eval_id, Failed("wait", error.kind, str(error)))])
+        return Answer.DROPPED
+
+    async def fail_unknown(self) -> None:
+        """Once all others have been asked about: fail those that the server does not know. Raises RunStopped if they are many."""
+        if self._unknown.too_many:
+            raise RunStopped(str(self._unknown))
+        failed = [(one.seq, one.eval_id, Failed("wait", "lost", one.told)) for one in self._unknown.taken()]
+        if failed:
+            await self._decide(failed)
 
     def _stop_if_hopeless(self, error: ApiError) -> None:
         self._strange_in_a_row = self._strange_in_a_row + 1 if isinstance(error, NotTheProtocol) else 0
@@ -162,13 +188,16 @@ class Settlement:
         return await self._sent_again(seq, held, note, counts=True, failed=(seq, eval_id, answer))
 
     async def _sent_again(
-        self, seq: int, held: Held, note: Noted, *, counts: bool, failed: Told | None = None
+        self, seq: int, held: Held, note: Noted, *, counts: bool, doubtful: bool = False, failed: Told | None = None
     ) -> Answer:
-        await self._put_back(seq, held, note, counts=counts)
+        await self._put_back(seq, held, note, counts=counts, doubtful=doubtful)
         self._send_again(seq, failed)
         return Answer.DROPPED
 
-    async def _put_back(self, seq: int, held: Held, note: Noted, *, counts: bool = False) -> None:
+    async def _put_back(
+        self, seq: int, held: Held, note: Noted, *, counts: bool = False, doubtful: bool = False
+    ) -> None:
+        """`doubtful`: the ticket that is given up may have been judged."""
         asked = Asked(seq, held.questions)
         self._open_items.put_back(seq, counts=counts)
-        await self._recorder.record(note, asked, Requeued(seq, counts=counts))
+        await self._recorder.record(note, asked, Requeued(seq, counts=counts, doubtful=doubtful))

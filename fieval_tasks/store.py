@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
-from fieval_tasks import claims
+from fieval_tasks import claims, duplicates
 from fieval_tasks.changes import (
     OPEN,
     UNSENT,
@@ -33,6 +33,7 @@ from fieval_tasks.changes import (
     Sending,
     Submitted,
     make,
+    reopen,
 )
 from fieval_tasks.claims import Claim, Stamp, owner_name
 from fieval_tasks.database import explained, file_of, opened, pauses, prepare, shown, store_url, tried_again
@@ -109,12 +110,13 @@ class Run:
     retries: int = 0
     throttled: int = 0
     possible_duplicates: int = 0
+    """Follows from the items, on reading: see `duplicates`."""
     begun_by: str | None = None
     """The Prefect flow run that worked on it first; `flow_run_id` is the latest."""
     address: str | None = None
     """Where its requests go: written when the first is sent, and kept to."""
     account: str | None = None
-    """Whose keys they are sent with, sealed: see `account`."""
+    """Whose keys they are sent with, sealed: see `account`. None: not known, or the embedded evaluator's."""
 
     def check(self, name: str) -> CheckRecord:
         return next(c for c in self.checks if c.name == name)
@@ -160,6 +162,8 @@ class Past:
     sent_at: datetime | None
     """When the last POST that carried it went out."""
     polls: int
+    possible_duplicates: int
+    """Evaluations that may have been made, and paid, beyond the one that counts: see `duplicates`."""
     events: tuple[Event, ...]
     """In the order in which they were recorded."""
 
@@ -212,9 +216,9 @@ class Ledger:
     def run(self, run_id: str) -> Run:
         """The run of that name, or the newest for `last`. Raises PlanError, with the names nearest to it."""
         with self._connect() as connection:
-            query = sa.select(runs).order_by(runs.c.created_at.desc()).limit(1)
+            query = _RUNS.order_by(runs.c.created_at.desc()).limit(1)
             if run_id != "last":
-                query = sa.select(runs).where(runs.c.run_id == run_id)
+                query = _RUNS.where(runs.c.run_id == run_id)
             row = connection.execute(query).mappings().first()
             if row is not None:
                 return _run(row)
@@ -242,16 +246,33 @@ class Ledger:
             sa.select(items.c.run_id).where(items.c.state.not_in([State.SCORED.value, State.FAILED.value])).distinct()
         )
         with self._connect() as connection:
-            found = connection.execute(sa.select(runs).where(runs.c.run_id.in_(still)).order_by(runs.c.created_at))
+            found = connection.execute(_RUNS.where(runs.c.run_id.in_(still)).order_by(runs.c.created_at))
             return [_run(row) for row in found.mappings()]
 
     @tried_again
     def unconcluded(self) -> list[Run]:
         """Runs that were started, whose items all have verdicts, and of which nobody has said how they ended, oldest first."""
         still = sa.exists().where(items.c.run_id == runs.c.run_id, items.c.state.in_(OPEN))
-        query = sa.select(runs).where(runs.c.started_at.is_not(None), runs.c.exit_code.is_(None), ~still)
+        query = _RUNS.where(runs.c.started_at.is_not(None), runs.c.exit_code.is_(None), ~still)
         with self._connect() as connection:
             return [_run(row) for row in connection.execute(query.order_by(runs.c.created_at)).mappings()]
+
+    @tried_again
+    def bind(
+        self, run_id: str, address: str, account: str | None, *, notice: str | None = None, anew: bool = False
+    ) -> bool:
+        """Keep where the run's requests go, and as whom, with a notice; whether that was done.
+
+        `anew`: though they went elsewhere before. Else what is kept already stays.
+        """
+        here = (runs.c.run_id == run_id, sa.true() if anew else runs.c.address.is_(None))
+        with self._begin() as connection:
+            bound = connection.execute(sa.update(runs).where(*here).values(address=address, account=account)).rowcount
+            told = connection.scalar(sa.select(runs.c.notices).where(runs.c.run_id == run_id)) or []
+            if bound and notice is not None and notice not in told:
+                said = sa.update(runs).where(runs.c.run_id == run_id).values(notices=[*told, notice])
+                connection.execute(said)
+        return bool(bound)
 
     def forget(self, run_id: str) -> None:
         """Take a run and its items out of the ledger."""
@@ -384,6 +405,13 @@ class Ledger:
             return dict(connection.execute(query).tuples().all())
 
     @tried_again
+    def resendable(self, run_id: str) -> set[int]:
+        """The items with a ticket that are to be sent again, should the server not know it: once, by `reopen_failed`."""
+        query = sa.select(items.c.seq).where(items.c.run_id == run_id, items.c.state == State.SUBMITTED.value)
+        with self._connect() as connection:
+            return set(connection.scalars(query.where(items.c.resend_if_unknown)))
+
+    @tried_again
     def open_tickets(self, run_id: str, chunks: Iterable[int] | None = None) -> list[OpenTicket]:
         """What was submitted and has no verdict: everything, or that of these chunks."""
         columns = (items.c.seq, items.c.eval_id, items.c.check_name, items.c.submitted_at)
@@ -396,13 +424,12 @@ class Ledger:
 
     @tried_again
     def reopen_failed(self, run_id: str) -> int:
-        """Make every failed item that could be sent ready again; the number of them."""
-        query = sa.update(items).where(
-            items.c.run_id == run_id, items.c.state == State.FAILED.value, items.c.stage != "validate"
-        )
-        cleared = dict.fromkeys(("stage", "error_kind", "error_message", "finished_at", "eval_id", "submitted_at"))
+        """Give every failed item that could be sent another chance; how many those are.
+
+        Where a ticket's verdict was never heard, the server is asked first: see `resendable`.
+        """
         with self._begin() as connection:
-            return connection.execute(query.values(state=State.READY.value, redone=0, **cleared)).rowcount
+            return reopen(connection, run_id, utc_now())
 
     def results(self, run: Run, *, with_inputs: bool = False) -> Iterator[Result]:
         """Every item with what became of it, in the run's order. Streams."""
@@ -418,7 +445,8 @@ class Ledger:
     @tried_again
     def pasts(self, run: Run, *, item_id: str | None = None, row: int | None = None) -> list[Past]:
         """All that is known of the items of that id, or of that row of the dataset: one for each check."""
-        query = sa.select(items).where(items.c.run_id == run.run_id).order_by(items.c.seq)
+        query = sa.select(items, duplicates.of_item.label("doubled"))
+        query = query.where(items.c.run_id == run.run_id).order_by(items.c.seq)
         if item_id is not None:
             query = query.where(items.c.item_id == item_id)
         if row is not None:
@@ -484,6 +512,7 @@ class Ledger:
             yield connection
 
 
+_RUNS = sa.select(runs, duplicates.of_run().label("doubled"))
 _TO_SEND = sa.and_(items.c.state.in_(UNSENT), items.c.same_as.is_(None))
 
 
@@ -504,7 +533,8 @@ def _run_values(run: Run) -> dict[str, Any]:
 
 
 def _run(row: sa.RowMapping) -> Run:
-    values = {name: value for name, value in row.items() if name != "is_whole"}
+    values = {name: value for name, value in row.items() if name not in ("is_whole", "doubled")}
+    values["possible_duplicates"] += row["doubled"]
     values["checks"] = tuple(CheckRecord(**c) for c in values["checks"])
     values["notices"] = tuple(values["notices"])
     return Run(**values)
@@ -542,6 +572,7 @@ def _item(row: sa.RowMapping, run: Run) -> Item:
         fingerprint=row["fingerprint"],
         same_as=row["same_as"],
         lost=row["lost"],
+        doubts=row["doubts"],
         ambiguous=row["state"] == State.AMBIGUOUS.value,
         redone=row["redone"],
     )
@@ -571,6 +602,7 @@ def _result(row: sa.RowMapping, run: Run, with_inputs: bool) -> Result:
         inputs=json.loads(row["inputs"]) if with_inputs else None,
         lost=row["lost"],
         same_as=row["same_as"],
+        doubts=row["doubts"],
     )
 
 
@@ -583,5 +615,6 @@ def _past(connection: Connection, row: sa.RowMapping, run: Run) -> Past:
         result=_result(row, run, True),
         sent_at=row["sent_at"],
         polls=row["polls"],
+        possible_duplicates=row["doubled"],
         events=tuple(Event(*found) for found in connection.execute(query)),
     )

@@ -153,7 +153,6 @@ class Submitter:
         self._on_verdicts = on_verdicts
         self._on_stop = on_stop
         self._ambiguous = ambiguous
-        self._perhaps_taken: set[int] = set()
         self._strange_in_a_row = 0
         self._may_send = asyncio.Event()
         self._may_send.set()
@@ -187,13 +186,11 @@ class Submitter:
 
     async def to_be_sent(self, items: Sequence[Item]) -> list[Item]:
         """Those of a chunk's unsent items that may be sent; the ambiguous are dealt with as the user wants it."""
-        lost = [item for item in items if item.ambiguous and item.seq not in self._perhaps_taken]
+        if self._ambiguous == "resubmit":
+            return list(items)
         if self._ambiguous == "fail":
-            await self._on_verdicts([(item.seq, None, _LOST) for item in lost])
-        if self._ambiguous != "resubmit":
-            return [item for item in items if not item.ambiguous]
-        self._perhaps_taken.update(item.seq for item in lost)
-        return list(items)
+            await self._on_verdicts([(item.seq, None, _LOST) for item in items if item.ambiguous])
+        return [item for item in items if not item.ambiguous]
 
     async def send(self, items: tuple[Item, ...]) -> None:
         """Send these items, in one request if may be, until each is taken, fails, or is left. A stopped lane leaves all."""
@@ -237,7 +234,7 @@ class Submitter:
     ) -> ApiError | None:
         """From the announcement to the record of what came back, and out of its turn."""
         seqs = tuple(item.seq for item in items)
-        self._count_submission(seqs)
+        self._recorder.count("submits")
         cut_off: Change = NotTaken(seqs, counts_as_attempt=False)
         try:
             await self._recorder.record(Sending(seqs, utc_now()))
@@ -268,12 +265,6 @@ class Submitter:
                 return turn
             turn.leave()
 
-    def _count_submission(self, seqs: tuple[int, ...]) -> None:
-        self._recorder.count("submits")
-        if again := self._perhaps_taken.intersection(seqs):
-            self._recorder.count("possible_duplicates", len(again))
-            self._perhaps_taken -= again
-
     async def _hand_on(self, items: Sequence[Item], given: Given, lane: Lane, submission: Submission) -> None:
         if given.tickets:
             await self._recorder.record(Submitted(given.tickets, utc_now()))
@@ -288,8 +279,6 @@ class Submitter:
         untaken = NotTaken(seqs, counts_as_attempt=not error.retryable)
         change = ReplyLost(seqs) if error.ambiguous else untaken
         await self._recorder.record(change, Noted(seqs, error.kind, error.explained, utc_now()))
-        if error.ambiguous:
-            self._perhaps_taken.update(seqs)
         if _is_opaque(error):
             lane.answered(well=False)
         if isinstance(error, Throttled):

@@ -92,7 +92,14 @@ def test_a_life_is_told_in_the_order_of_time_with_what_it_cost(ledger: Ledger) -
         (after(101), "submitted"),
         (after(105.5), "scored"),
     ]
-    assert vars(told.cost) == {"posts": 3, "polls": 5, "lost": 1, "redone": 1, "possible_duplicates": 1}
+    assert vars(told.cost) == {
+        "posts": 3,
+        "polls": 5,
+        "lost": 1,
+        "given_up": 0,
+        "redone": 1,
+        "possible_duplicates": 1,
+    }
     text = as_text(told)
     for said in (
         "id-0: row 1 of answers.csv, run sunny-otter",

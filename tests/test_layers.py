@@ -33,12 +33,12 @@ fieval_tasks.report.amendments fieval_tasks.biography
 fieval_tasks.report.css fieval_tasks.report.folder fieval_tasks.report.tally fieval_tasks.report.text
 fieval_tasks.report.record
 fieval_tasks.settlement
-fieval_tasks.submission fieval_tasks.polling fieval_tasks.orphans
+fieval_tasks.submission fieval_tasks.polling fieval_tasks.orphans fieval_tasks.unknown
 fieval_tasks.connections
 fieval_tasks.client fieval_tasks.intake fieval_tasks.open_items fieval_tasks.recording fieval_tasks.breaker
 fieval_tasks.binding fieval_tasks.dataset fieval_tasks.permits fieval_tasks.quota fieval_tasks.store
 fieval_tasks.claims
-fieval_tasks.changes fieval_tasks.database
+fieval_tasks.changes fieval_tasks.database fieval_tasks.duplicates
 fieval_tasks.schema
 fieval_tasks.pace fieval_tasks.prefect_server fieval_tasks.progress fieval_tasks.records fieval_tasks.statistics
 fieval_tasks.delimited

@@ -11,18 +11,18 @@ import pytest
 
 from fieval_tasks.breaker import Breaker
 from fieval_tasks.errors import RunStopped
-from fieval_tasks.items import Item, State, Ticket
+from fieval_tasks.items import Failed, Item, Scored, State, Ticket
 from fieval_tasks.open_items import OpenItems
 from fieval_tasks.orphans import LATER_ONES
 from fieval_tasks.pace import Pace
-from fieval_tasks.policy import SILENCE
+from fieval_tasks.policy import GRACE_FOR_UNKNOWN, MANY_UNKNOWN, SILENCE
 from fieval_tasks.polling import Answer
 from fieval_tasks.quota import Quota
 from fieval_tasks.recording import Recorder
 from fieval_tasks.settlement import Settlement
-from fieval_tasks.store import CheckRecord, Ledger, Run, Submitted, utc_now
+from fieval_tasks.store import CheckRecord, Ledger, Run, Sending, Submitted, utc_now
 from fieval_tasks.submission import Lane, Told
-from tests.platform import TEMPLATE, Platform, ok, refusal
+from tests.platform import TEMPLATE, Platform, Trouble, ok, refusal
 
 CHECK = CheckRecord(TEMPLATE, TEMPLATE, "turing_flash", {}, "Pass/Fail", {"output": "answer"})
 PENDING = {"eval_status": "pending", "result": "Evaluation is being processed."}
@@ -104,6 +104,8 @@ async def test_an_evaluation_the_server_forgot_is_flagged_and_submitted_again_on
     assert await scene.ask(0, age=100.0) is answer
     assert (scene.settlement.orphans, scene.again) == (({0}, []) if chosen == "wait" else (set(), [0]))
     await scene.recorder.record()
+    assert scene.ledger.run("r").possible_duplicates == 0
+    scene.ledger.apply("r", [Sending(tuple(scene.again))])
     assert scene.ledger.run("r").possible_duplicates == (chosen == "resubmit")
     assert scene.ledger.redone("r") == ({} if chosen == "wait" else {0: 1})
 
@@ -132,6 +134,65 @@ async def test_an_orphan_that_the_server_does_not_know_is_none_any_more(tmp_path
     platform.trouble = lambda request, platform: refusal("Evaluation not found", status=404)
     assert await scene.ask(0, age=101.0) is Answer.DROPPED
     assert scene.settlement.orphans == set()
+
+
+def knows(*numbers: int) -> Trouble:
+    """Of the tickets, the server knows these."""
+
+    def trouble(request: httpx.Request, platform: Platform) -> httpx.Response | None:
+        row = platform.rows[request.url.params["eval_id"]]
+        return None if int(row["output"]) in numbers else refusal("Evaluation not found.")
+
+    return trouble
+
+
+async def test_a_server_that_knows_none_of_many_tickets_stops_the_run_and_fails_nothing(
+    tmp_path: Path, scenes: list[Scene]
+) -> None:
+    scenes.append(scene := Scene(tmp_path, Platform(trouble=knows())))
+    for seq in range(MANY_UNKNOWN - 1):
+        assert await scene.ask(seq, age=GRACE_FOR_UNKNOWN) is Answer.DROPPED
+    with pytest.raises(RunStopped, match=r"does not know any of the 10 evaluations.*--retry-failed"):
+        await scene.ask(MANY_UNKNOWN, age=GRACE_FOR_UNKNOWN)
+    assert scene.told == []
+
+
+async def test_many_unknown_tickets_stop_the_run_though_some_are_known(tmp_path: Path, scenes: list[Scene]) -> None:
+    scenes.append(scene := Scene(tmp_path, Platform(trouble=knows(*range(MANY_UNKNOWN, 40)))))
+    for seq in reversed(range(40)):
+        await scene.ask(seq, age=GRACE_FOR_UNKNOWN)
+    with pytest.raises(RunStopped, match=r"does not know 10 of about 40 evaluations"):
+        await scene.settlement.fail_unknown()
+    assert len(scene.told) == 30
+    assert all(isinstance(verdict, Scored) for _, _, verdict in scene.told)
+
+
+async def test_a_few_unknown_tickets_fail_once_all_have_been_asked_about(tmp_path: Path, scenes: list[Scene]) -> None:
+    scenes.append(scene := Scene(tmp_path, Platform(trouble=knows(*range(3, 40)))))
+    for seq in range(40):
+        await scene.ask(seq, age=GRACE_FOR_UNKNOWN)
+    assert len(scene.told) == 37
+    await scene.settlement.fail_unknown()
+    await scene.settlement.fail_unknown()
+    failed = [(seq, eval_id, verdict.kind) for seq, eval_id, verdict in scene.told if isinstance(verdict, Failed)]
+    assert failed == [(seq, scene.ids[seq], "lost") for seq in range(3)]
+
+
+async def test_an_unknown_ticket_of_an_item_that_is_retried_is_given_up_and_the_item_sent_again_once(
+    tmp_path: Path, scenes: list[Scene]
+) -> None:
+    scenes.append(scene := Scene(tmp_path, Platform(trouble=knows()), resendable=range(40)))
+    for seq in range(40):
+        assert await scene.ask(seq, age=GRACE_FOR_UNKNOWN) is Answer.DROPPED
+    await scene.settlement.fail_unknown()
+    assert (scene.again, scene.told) == ([*range(40)], [])
+    assert scene.ledger.counts("r")[State.READY] == 40
+    scene.ledger.apply("r", [Sending(tuple(range(40))), Submitted((Ticket(0, scene.ids[0]),), utc_now())])
+    assert scene.ledger.run("r").possible_duplicates == 40
+    scene.open_items.ticketed(0, scene.ids[0], 0.0)
+    assert await scene.ask(0, age=GRACE_FOR_UNKNOWN) is Answer.DROPPED
+    await scene.settlement.fail_unknown()
+    assert [verdict.kind for _, _, verdict in scene.told if isinstance(verdict, Failed)] == ["lost"]
 
 
 def fails(request: httpx.Request, platform: Platform) -> httpx.Response:

@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from fieval_tasks import database, schema, store
+from fieval_tasks.changes import NOT_JUDGED
 from fieval_tasks.errors import PlanError, StoreError
 from fieval_tasks.items import Failed, Item, Result, Scored, State, Ticket
 from fieval_tasks.store import (
@@ -365,7 +366,8 @@ def test_a_request_that_was_not_taken_is_no_attempt_unless_it_counts_as_one(ledg
 
 def test_failed_items_are_ready_again_as_if_never_failed_and_invalid_ones_stay(ledger: Ledger) -> None:
     run = ledger.create(a_run(), rows(4, invalid=[1]), chunk_size=3)
-    ledger.apply(run.run_id, [Sending((0, 2)), ticket(0), Decided(0, NO_ANSWER, NOON), Decided(3, PASSED, NOON)])
+    failed = Failed("evaluate", "evaluation_error", "the judge fell over")
+    ledger.apply(run.run_id, [Sending((0, 2)), ticket(0), Decided(0, failed, NOON), Decided(3, PASSED, NOON)])
     before = results(ledger, run)
     assert ledger.reopen_failed(run.run_id) == 1
     assert ledger.reopen_failed(run.run_id) == 0
@@ -385,10 +387,105 @@ def test_an_item_that_failed_validation_is_final_from_the_start(ledger: Ledger) 
 def test_counts_of_requests_add_up(ledger: Ledger) -> None:
     run = begun(ledger)
     ledger.apply(run.run_id, [Counted(submits=1, polls=2), Counted(retries=3), Counted()])
-    ledger.apply(run.run_id, [Counted(polls=5, throttled=1, possible_duplicates=4)])
+    ledger.apply(run.run_id, [Counted(polls=5, throttled=1)])
     known = ledger.run(run.run_id)
-    counted = (known.submits, known.polls, known.retries, known.throttled, known.possible_duplicates)
-    assert counted == (1, 7, 3, 1, 4)
+    assert (known.submits, known.polls, known.retries, known.throttled) == (1, 7, 3, 1)
+
+
+def doubled(ledger: Ledger, run: Run) -> int:
+    """As the run has it, and the sum over its items' biographies."""
+    one_by_one = sum(past.possible_duplicates for seq in range(run.total) for past in ledger.pasts(run, row=seq + 1))
+    assert ledger.run(run.run_id).possible_duplicates == one_by_one
+    assert sum(one.possible_duplicates for one in ledger.unfinished() if one.run_id == run.run_id) in (0, one_by_one)
+    return one_by_one
+
+
+LOST_ONCE = (Sending((0, 1, 2)), ReplyLost((0, 1, 2)))
+
+
+def test_a_lost_reply_is_a_possible_duplicate_from_when_its_item_is_sent_again_to_when_it_is_not_taken(
+    ledger: Ledger,
+) -> None:
+    run = begun(ledger, 3)
+    ledger.apply(run.run_id, LOST_ONCE)
+    assert doubled(ledger, run) == 0
+    ledger.apply(run.run_id, [Sending((0, 1))])
+    assert doubled(ledger, run) == 2
+    ledger.apply(run.run_id, [NotTaken((0, 1), counts_as_attempt=True)])
+    assert doubled(ledger, run) == 0
+    ledger.apply(run.run_id, [*LOST_ONCE, Sending((0, 1, 2)), ticket(0), Decided(1, PASSED, NOON)])
+    assert doubled(ledger, run) == 6
+    ledger.apply(run.run_id, [Decided(2, Failed("submit", "refused", "no"), NOON)])
+    assert doubled(ledger, run) == 5
+
+
+def test_possible_duplicates_outlive_whoever_counted_and_a_change_of_mind(ledger: Ledger) -> None:
+    run = begun(ledger, 3)
+    ledger.apply(run.run_id, LOST_ONCE)
+    ledger.apply(run.run_id, [Decided(seq, Failed("submit", "lost_reply", "lost"), NOON) for seq in range(3)])
+    assert ledger.reopen_failed(run.run_id) == 3
+    assert doubled(ledger, run) == 0
+    ledger.apply(run.run_id, [Sending((0, 1, 2)), ticket(0)])
+    assert ledger.claim(run.run_id, [0], owner_name(), lease=60) == [0]
+    assert doubled(ledger, run) == 3  # of two, either of the lost replies may have been the only evaluation
+    ledger.apply(run.run_id, [Sending((1, 2)), ticket(1)])
+    assert doubled(ledger, run) == 5
+
+
+def test_a_failed_item_whose_ticket_was_never_answered_is_asked_about_again(ledger: Ledger) -> None:
+    run = begun(ledger, 4)
+    later = NOON + timedelta(minutes=5)
+    ledger.apply(run.run_id, [Sending((0, 1, 2, 3)), *(ticket(seq) for seq in range(4))])
+    ledger.apply(
+        run.run_id, [Decided(seq, Failed("wait", "lost", "not found"), later, f"eval-{seq}") for seq in (0, 1)]
+    )
+    assert ledger.resendable(run.run_id) == set()
+    assert ledger.reopen_failed(run.run_id) == 2
+    assert states(ledger, run) == dict.fromkeys(range(4), State.SUBMITTED)
+    found = sorted((t.seq, t.eval_id, t.submitted_at) for t in ledger.open_tickets(run.run_id))
+    assert found == [(seq, f"eval-{seq}", NOON) for seq in range(4)]
+    assert ledger.resendable(run.run_id) == {0, 1, 2, 3}
+    assert doubled(ledger, run) == 0
+    ledger.apply(run.run_id, [Requeued(0, doubtful=True), Decided(1, PASSED, later)])
+    assert ledger.resendable(run.run_id) == {2, 3}
+    assert doubled(ledger, run) == 0
+    ledger.apply(run.run_id, [Sending((0,)), ticket(0, "another")])
+    assert doubled(ledger, run) == 1
+    assert ledger.resendable(run.run_id) == {2, 3}
+    assert told_of(ledger, run, 0) == [("asked_again", "eval_id eval-0: lost: not found")]
+
+
+NOT_READ = ("hollow", "unreadable_value")
+
+
+@pytest.mark.parametrize("kind", ["evaluation_error", "rate_limited", "insufficient_credits", *NOT_READ])
+def test_an_evaluation_that_failed_is_bought_again_and_is_a_duplicate_only_where_it_was_completed(
+    ledger: Ledger, kind: str
+) -> None:
+    run = begun(ledger)
+    ledger.apply(run.run_id, [Sending((0,)), ticket(0), Decided(0, Failed("evaluate", kind, "why\0"), NOON)])
+    assert ledger.reopen_failed(run.run_id) == 1
+    assert states(ledger, run) == {0: State.READY}
+    assert doubled(ledger, run) == 0
+    ledger.apply(run.run_id, [Sending((0,)), ticket(0, "another"), Decided(0, PASSED, NOON)])
+    assert doubled(ledger, run) == (kind in NOT_READ)
+    assert told_of(ledger, run, 0) == [("reopened", rf"eval_id eval-0: {kind}: why\x00")]
+
+
+def test_items_that_share_a_failed_verdict_are_not_asked_about_themselves(ledger: Ledger) -> None:
+    shared = [(an_item(0), None), (an_item(1, same_as=0), None)]
+    run = ledger.create(a_run(), shared, chunk_size=3)
+    lost = [Decided(seq, Failed("wait", "lost", "not found"), NOON, "eval-0") for seq in (0, 1)]
+    ledger.apply(run.run_id, [Sending((0,)), ticket(0), *lost])
+    assert ledger.reopen_failed(run.run_id) == 2
+    assert states(ledger, run) == {0: State.SUBMITTED, 1: State.READY}
+    assert ledger.repeats(run.run_id) == {0: [1]}
+    assert results(ledger, run)[1].eval_id is None
+
+
+def told_of(ledger: Ledger, run: Run, seq: int) -> list[tuple[str, str]]:
+    [past] = ledger.pasts(run, row=seq + 1)
+    return [(event.event, event.detail) for event in past.events]
 
 
 def test_conclusions_come_back_in_the_order_in_which_they_were_added_and_go_with_their_run(ledger: Ledger) -> None:
@@ -413,8 +510,10 @@ class Entry:
     state: State = State.READY
     attempts: int = 0
     lost: int = 0
+    doubts: int = 0
     redone: int = 0
     polls: int = 0
+    resend_if_unknown: bool = False
     sent_at: datetime | None = None
     eval_id: str | None = None
     submitted_at: datetime | None = None
@@ -422,8 +521,16 @@ class Entry:
     verdict: Scored | Failed | None = None
 
     @property
+    def is_taken(self) -> bool:
+        """It may have been judged since its doubts arose."""
+        if isinstance(self.verdict, Failed):
+            return self.verdict.stage in ("wait", "evaluate")
+        return self.state in (State.SENDING, State.SUBMITTED, State.SCORED)
+
+    @property
     def told_to_the_sender(self) -> dict[str, Any]:
-        return {"lost": self.lost, "redone": self.redone, "ambiguous": self.state is State.AMBIGUOUS}
+        told = {"lost": self.lost, "doubts": self.doubts, "redone": self.redone}
+        return told | {"ambiguous": self.state is State.AMBIGUOUS}
 
 
 def expected(seq: int, entry: Entry) -> Result:
@@ -445,6 +552,7 @@ def expected(seq: int, entry: Entry) -> Result:
         submitted_at=entry.submitted_at,
         finished_at=entry.finished_at,
         lost=entry.lost,
+        doubts=entry.doubts,
     )
 
 
@@ -458,10 +566,10 @@ changes: st.SearchStrategy[Change] = st.one_of(
     st.builds(ReplyLost, several),
     st.builds(Submitted, st.lists(st.builds(Ticket, seqs, st.uuids().map(str)), max_size=3).map(tuple), moments),
     st.builds(Decided, seqs, st.one_of(scored, failed), moments, st.none() | st.just("told late"), few),
-    st.builds(Requeued, seqs, st.booleans()),
+    st.builds(Requeued, seqs, st.booleans(), st.booleans()),
     st.builds(Asked, seqs, few),
     st.builds(Noted, several, st.sampled_from(["drift", "lost_reply"]), any_text, moments),
-    st.builds(Counted, *[few] * 5),
+    st.builds(Counted, *[few] * 4),
 )
 
 
@@ -507,7 +615,7 @@ class Account(RuleBasedStateMachine):
         assert self.ledger.claim(self.run.run_id, chunks, another, lease=60) == chunks
         self.ledger.release(self.run.run_id, another)
         for seq in sending:
-            self.entries[seq].state, self.entries[seq].lost = State.AMBIGUOUS, self.entries[seq].lost + 1
+            self.lose(self.entries[seq])
         found = self.noted_since(len(self.noted))
         assert [(seq, event) for seq, _, event, _ in found] == [(seq, "found_in_flight") for seq in sending]
         self.noted += found
@@ -517,12 +625,29 @@ class Account(RuleBasedStateMachine):
         reopened = [
             s for s, e in self.entries.items() if isinstance(e.verdict, Failed) and e.verdict.stage != "validate"
         ]
+        noted = len(self.noted)
         assert self.ledger.reopen_failed(self.run.run_id) == len(reopened)
         for seq in reopened:
-            known = self.entries[seq]
-            self.entries[seq] = Entry(
-                attempts=known.attempts, lost=known.lost, polls=known.polls, sent_at=known.sent_at
-            )
+            self.reopen(seq, self.entries[seq])
+        for entry in self.those(range(SIZE), {State.SUBMITTED}):
+            entry.resend_if_unknown = True
+        self.noted += self.noted_since(noted)
+        assert sorted(seq for seq, *_ in self.noted[noted:]) == reopened
+
+    def reopen(self, seq: int, entry: Entry) -> None:
+        failed, entry.verdict = entry.verdict, None
+        assert isinstance(failed, Failed)
+        is_unheard = entry.eval_id is not None and failed.stage != "evaluate" and seq not in self.repeats
+        if is_unheard:
+            entry.state, entry.submitted_at = State.SUBMITTED, entry.submitted_at or entry.sent_at or entry.finished_at
+        else:
+            is_repeat, is_told = seq in self.repeats, failed.stage == "evaluate" and failed.kind not in NOT_JUDGED
+            entry.state, entry.eval_id, entry.submitted_at = State.READY, None, None
+            entry.doubts += is_told and not is_repeat
+        entry.redone, entry.finished_at = 0, None
+
+    def lose(self, entry: Entry) -> None:
+        entry.state, entry.lost, entry.doubts = State.AMBIGUOUS, entry.lost + 1, entry.doubts + 1
 
     def note(self, change: Change) -> None:
         if isinstance(change, Counted):
@@ -541,7 +666,8 @@ class Account(RuleBasedStateMachine):
         elif isinstance(change, Requeued):
             for entry in self.those((change.seq,), {State.SUBMITTED}):
                 entry.state, entry.eval_id, entry.submitted_at = State.READY, None, None
-                entry.redone += change.counts
+                entry.redone, entry.doubts = entry.redone + change.counts, entry.doubts + change.doubtful
+                entry.resend_if_unknown = False
         elif isinstance(change, Asked):
             self.entries[change.seq].polls += change.polls
         elif isinstance(change, Noted):
@@ -549,11 +675,13 @@ class Account(RuleBasedStateMachine):
         elif isinstance(change, Sending):
             for entry in self.those(change.seqs, UNSENT):
                 entry.state, entry.attempts, entry.sent_at = State.SENDING, entry.attempts + 1, change.at
+        elif isinstance(change, ReplyLost):
+            for entry in self.those(change.seqs, {State.SENDING}):
+                self.lose(entry)
         else:
             for entry in self.those(change.seqs, {State.SENDING}):
-                entry.state = State.AMBIGUOUS if isinstance(change, ReplyLost) else State.READY
-                entry.lost += isinstance(change, ReplyLost)
-                entry.attempts -= isinstance(change, NotTaken) and not change.counts_as_attempt
+                entry.state = State.READY
+                entry.attempts -= not change.counts_as_attempt
 
     def those(self, named: Sequence[int], among: set[State]) -> list[Entry]:
         return [self.entries[seq] for seq in set(named) if self.entries[seq].state in among]
@@ -568,6 +696,7 @@ class Account(RuleBasedStateMachine):
         assert sum(counts.values()) == self.run.total == SIZE
         assert counts == {state: [e.state for e in self.entries.values()].count(state) for state in State}
         whole = self.ledger.run(self.run.run_id)
+        assert whole.possible_duplicates == sum(e.doubts - (not e.is_taken) for e in self.entries.values() if e.doubts)
         assert {name: getattr(whole, name) for name in vars(self.counted)} == vars(self.counted)
 
     @invariant()
@@ -604,9 +733,11 @@ class Account(RuleBasedStateMachine):
     @invariant()
     def what_each_item_went_through_agrees(self) -> None:
         table, run_id = schema.items.c, self.run.run_id
-        assert self.read(table.seq, table.lost, table.redone, table.polls, table.sent_at) == [
-            (seq, e.lost, e.redone, e.polls, e.sent_at) for seq, e in self.entries.items()
+        assert self.read(table.seq, table.lost, table.doubts, table.redone, table.polls, table.sent_at) == [
+            (seq, e.lost, e.doubts, e.redone, e.polls, e.sent_at) for seq, e in self.entries.items()
         ]
+        is_open = {seq: e for seq, e in self.entries.items() if e.state is State.SUBMITTED}
+        assert self.ledger.resendable(run_id) == {seq for seq, e in is_open.items() if e.resend_if_unknown}
         assert self.ledger.redone(run_id) == {seq: e.redone for seq, e in self.entries.items() if e.redone}
 
     @invariant()
@@ -897,6 +1028,8 @@ def test_a_ledger_of_an_older_program_is_brought_up_to_date_once_whoever_opens_i
     assert schema_versions(url) == [schema.SCHEMA_VERSION]
     with Ledger(url) as ledger:
         assert [result.lost for result in ledger.results(run)] == [2, 2, 2, 2, 0, 0]
+        assert sum(past.possible_duplicates for seq in range(6) for past in ledger.pasts(run, row=seq + 1)) == 6
+        assert ledger.run(run.run_id).possible_duplicates == 10  # of which four don't follow from the items
     assert columns(url) == made_columns(url)
 
 

@@ -58,7 +58,7 @@ class Tally:
         self.pending_rows: list[int] = []
         self.lost: list[str] = []
         self.lost_count = 0
-        """Items of which the reply to a submission was lost."""
+        """Items of which a submission may have been judged unheard: its reply was lost, or its ticket given up."""
         self._worst_kept = worst
         self._worst: list[tuple[float, int, Result]] = []
         self._sharing: Counter[int] = Counter()
@@ -68,7 +68,7 @@ class Tally:
     def add(self, result: Result) -> None:
         self.n += 1
         self.status[result.status] += 1
-        if result.lost:
+        if result.doubts:
             self._add_lost(result.item_id)
         if result.status == "scored":
             self._add_verdict(result)

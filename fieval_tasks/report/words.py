@@ -83,7 +83,7 @@ def doubled(report: Report) -> str:
         sent = "its item was" if twice == 1 else "their items were"
         return (
             f"{count(twice, 'evaluation')} may have been made, and paid, twice: {sent} sent again, because no reply to "
-            f"the first submission had come (or no verdict, long after it)."
+            f"the first submission had come, or no verdict of it could be had."
         )
     if report.lost_count:
         return (

@@ -25,8 +25,8 @@ class Accounts:
     results: tuple[Result, ...]
     lost: Counter[str]
     """Text -> its POSTs whose reply was lost, as the ledger has it."""
-    redone: Counter[str]
-    """Text -> how often it was submitted again after it had been taken."""
+    given_up: Counter[str]
+    """Text -> its tickets that are not asked about any more, each perhaps judged, as the ledger has it."""
     platform: Account
 
     @classmethod
@@ -35,8 +35,8 @@ class Accounts:
         results = tuple(ledger.results(run, with_inputs=True))
         items = [ledger.item(run, seq) for seq in range(run.total)]
         lost = Counter({item.inputs["output"]: item.lost for item in items})
-        redone = Counter({item.inputs["output"]: item.redone for item in items})
-        return cls(run, results, lost, redone, platform)
+        given_up = Counter({item.inputs["output"]: item.doubts - item.lost for item in items})
+        return cls(run, results, lost, given_up, platform)
 
     @property
     def statuses(self) -> Counter[str]:
@@ -99,8 +99,7 @@ class Accounts:
             if evaluation.eval_id not in known and not self._may_be_sent_again(evaluation):
                 others[evaluation.text].append(evaluation)
         for text, unknown in others.items():
-            forgotten = sum(evaluation.fate == "stuck" for evaluation in unknown)  # and submitted again, as asked for
-            if len(unknown) > self.lost[text] + min(forgotten, self.redone[text]):
+            if len(unknown) > self.lost[text] + self.given_up[text]:
                 yield f"{text!r}: {len(unknown)} evaluations that no ticket names, and {self.lost[text]} lost replies"
 
     def _may_be_sent_again(self, evaluation: Evaluation) -> bool:
@@ -109,10 +108,14 @@ class Accounts:
     def _duplicates(self, killed: bool) -> Iterator[str]:
         if self.duplicates > self.run.possible_duplicates:
             yield f"{self.duplicates} evaluations too many, and {self.run.possible_duplicates} declared"
-        if self.run.possible_duplicates > self.lost.total() + self.redone.total():
-            yield f"{self.run.possible_duplicates} declared, and only {self.lost.total()} replies to items were lost"
+        doubts = self.lost.total() + self.given_up.total()
+        if self.run.possible_duplicates > doubts:
+            yield f"{self.run.possible_duplicates} declared, and only {doubts} replies lost or tickets given up"
+        judged = Counter(e.text for e in self.platform.evaluations() if not self._may_be_sent_again(e))
+        if more := {text: n for text, n in self.given_up.items() if n > judged[text]}:
+            yield f"more tickets given up than were not told to have failed: {more}"
         silent = self.platform.carried(*AMBIGUOUS)
-        if not killed and self.duplicates > silent.total() + self.redone.total():
+        if not killed and self.duplicates > silent.total() + self.given_up.total():
             yield f"{self.duplicates} evaluations too many, and {silent.total()} items in lost replies"
         if not killed and (more := {text: n for text, n in self.lost.items() if n > silent[text]}):
             yield f"lost replies in the ledger that the platform had answered: {more}"

@@ -14,6 +14,8 @@ REFUSALS = ("500", "503", "429")
 """The sender is told, and nothing was taken."""
 SILENCES = ("drop", "html", "502", "truncated", "cut", "hang")
 """The sender can't know whether a POST was taken."""
+NONSENSE = "400"
+"""A question is refused for good, though the evaluation is there."""
 TAKEN = "taken "
 """Stands before a silence that comes after the POST's items were accepted."""
 FATES = ("fails", "rate_limited", "hollow", "stuck", "odd")
@@ -30,7 +32,7 @@ class Mix:
     post: Chances = field(default_factory=dict)
     """Of a POST: REFUSALS, and SILENCES with or without TAKEN before them."""
     get: Chances = field(default_factory=dict)
-    """Of a question: REFUSALS and SILENCES."""
+    """Of a question: REFUSALS, SILENCES and NONSENSE."""
     rows: Chances = field(default_factory=dict)
     """Of each accepted evaluation: FATES."""
     items: Chances = field(default_factory=dict)

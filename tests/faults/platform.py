@@ -14,7 +14,7 @@ import httpx
 
 from fieval_tasks.client import Credentials, EvalClient
 from tests.faults.account import NO_CREDIT, Account, Evaluation
-from tests.faults.mix import REFUSALS, TAKEN, Mix
+from tests.faults.mix import NONSENSE, REFUSALS, TAKEN, Mix
 
 API_KEY, SECRET_KEY = "key-of-the-fault-suite", "secret-of-the-fault-suite"
 ALONE, IN_CONTEXT = "answers_alone", "answers_in_context"
@@ -173,6 +173,8 @@ class FaultyPlatform:
             return _unauthorised()
         if fault is not None:
             self.account.asked(eval_id, fault)
+            if fault == NONSENSE:
+                return _error(400, "validation_error", "Something is wrong with this question.")
             return self._refused(fault) if fault in REFUSALS else _silence(fault, self._ok({"eval_status": "pending"}))
         asked_about = self.account.evaluation(eval_id)
         now = time()

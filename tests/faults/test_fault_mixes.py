@@ -22,8 +22,7 @@ from tests.faults.mix import CURSES, FATES, REFUSALS, SILENCES, TAKEN, Mix
 from tests.faults.platform import ALONE, IN_CONTEXT, FaultyPlatform
 
 
-@pytest.fixture(autouse=True)
-def _no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fieval_tasks.submission.backoff", lambda attempt: 0.001)
     monkeypatch.setattr("fieval_tasks.limits.Limits.refused", lambda *_, **__: None)  # the pace has tests of its own
     monkeypatch.setattr("fieval_tasks.polling.SHORTEST_GAP", 0.001)
@@ -31,6 +30,9 @@ def _no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fieval_tasks.orphans.AT_LEAST", 0.1)
     monkeypatch.setattr("fieval_tasks.orphans.FAR_BEYOND", 1.0)
     monkeypatch.setattr("fieval_tasks.orphans.LATER_ONES", 3)
+
+
+_no_long_waits = pytest.fixture(autouse=True)(no_long_waits)
 
 
 def chances(*faults: str, at_most: float = 0.3) -> st.SearchStrategy[dict[str, float]]:

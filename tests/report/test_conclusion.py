@@ -27,7 +27,17 @@ from fieval_tasks.report.files import write_results
 from fieval_tasks.report.summary import Report, summarise
 from fieval_tasks.report.table import table
 from fieval_tasks.statistics import wilson_interval
-from fieval_tasks.store import CheckRecord, Counted, Decided, Ledger, ReplyLost, Run, Sending, Submitted, owner_name
+from fieval_tasks.store import (
+    CheckRecord,
+    Counted,
+    Decided,
+    Ledger,
+    Requeued,
+    Run,
+    Sending,
+    Submitted,
+    owner_name,
+)
 
 NOON = datetime(2026, 8, 1, 12, tzinfo=timezone.utc)
 CHECK = CheckRecord("tone", "tone", "turing_flash", {}, "Pass/Fail", {"output": "answer"})
@@ -278,6 +288,6 @@ def test_a_stop_is_told_without_what_would_steer_a_terminal(prepared: Prepared) 
 
 
 def test_possible_duplicates_name_the_command_that_explains_them(prepared: Prepared) -> None:
-    prepared.ledger.apply("mine", [Sending((0,)), ReplyLost((0,)), Counted(possible_duplicates=1)])
+    prepared.ledger.apply("mine", [Requeued(0, doubtful=True), Sending((0,))])
     concluded(prepared)
     assert "python -m flows.explain mine ITEM --store" in (prepared.folder / "report.md").read_text()

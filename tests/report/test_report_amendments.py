@@ -99,7 +99,7 @@ def test_every_amendment_is_kept_in_order() -> None:
 
 def doubtful(row: int) -> Result:
     """A result of which a reply was lost."""
-    return replace(judged(row, True), lost=1)
+    return replace(judged(row, True), lost=1, doubts=1)
 
 
 def test_possible_duplicates_are_explained_and_named() -> None:
