@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 
+from fieval_tasks.account import LOCAL, Account
 from fieval_tasks.client import Credentials, EvalClient
 from fieval_tasks.errors import PlanError, StoreError
 from fieval_tasks.plan import EvaluationPlan
@@ -37,6 +38,8 @@ class Connection:
     """What every report of the run must say."""
     may_have_tiers: bool = True
     """Its judges may have limits that show only in failed rows."""
+    account: Account = LOCAL
+    """Where it leads, and as whom: a run goes on as it began."""
 
 
 def connection(
@@ -50,7 +53,12 @@ def connection(
     if chosen == "local":
         return _local(plan)
     credentials = _of_environment(plan) if chosen == "env" else _of_block(plan, chosen, load_block or _block_loader())
-    return Connection(chosen, credentials.base_url, lambda: EvalClient(credentials, connections=connections))
+    return Connection(
+        chosen,
+        credentials.base_url,
+        lambda: EvalClient(credentials, connections=connections),
+        account=Account.of(credentials),
+    )
 
 
 def _of_environment(plan: EvaluationPlan) -> Credentials:

@@ -141,6 +141,11 @@ class EvaluationPlan(BaseModel):
     run: str | None = Field(default=None, title="Run name", description="Empty: a readable one is made")
     resume: str | None = Field(default=None, title="Resume", description="A run to carry on, or last")
     retry_failed: bool = Field(default=False, title="Retry failed", description="With resume: also the failed items")
+    same_account: bool = Field(
+        default=False,
+        title="Same account",
+        description="With resume: the keys or the address are new, and the account is the one that the run began with",
+    )
     output: str | None = Field(default=None, title="Output folder", description="Empty: fieval-runs/RUN")
     store: str | None = Field(default=None, title="Store", description="Ledger URL; empty: fieval-runs/ledger.db")
 
@@ -202,6 +207,8 @@ class EvaluationPlan(BaseModel):
     def _options_agree(self) -> EvaluationPlan:
         if self.retry_failed and not self.resume:
             raise ValueError("retry_failed needs resume: name the run whose failed items are to be tried again")
+        if self.same_account and not self.resume:
+            raise ValueError("same_account needs resume: it is about the account that a run began with")
         if self.run and self.resume not in (None, self.run):
             raise ValueError("run names a new run and resume is one to carry on: leave one of them out")
         return self

@@ -15,6 +15,7 @@ from importlib.metadata import entry_points
 from itertools import islice
 from pathlib import Path
 
+from fieval_tasks import belonging
 from fieval_tasks.binding import Binding, bind, gate_problems
 from fieval_tasks.columns import held, inside
 from fieval_tasks.connections import Connection, connection
@@ -53,8 +54,12 @@ class Prepared:
     connection: Connection
 
     def engine(self, mode: Mode | None = None, *, share: Share | None = None, quiet: float | None = None) -> Engine:
-        """What works on the run. Of several with a `share` each, each has its part of the plan's rate."""
+        """What works on the run. Of several with a `share` each, each has its part of the plan's rate.
+
+        Raises PlanError where the run was begun at another server, or with another account's keys.
+        """
         plan = self.plan
+        belonging.settle(self.ledger, self.run.run_id, self.connection.account)
         rate = None if plan.rate is None else parse_rate(plan.rate) / (share.of if share else 1)
         return Engine(
             self.run,
@@ -151,11 +156,16 @@ def _resumed(plan: EvaluationPlan, ledger: Ledger) -> Prepared:
         )
     if unfit := [*gate_problems(whole.gates, {check.name: check.output for check in run.checks})]:
         raise PlanError(*unfit)
+    way = connection(whole, connections=whole.concurrency)
+    if plan.same_account:
+        belonging.move(ledger, run, way.account)
+    else:
+        belonging.require_same(run, way.account)
     if plan.retry_failed:
         ledger.reopen_failed(run.run_id)
     if whole.mode is Mode.SUBMIT and not ledger.unsent_chunks(run.run_id):
         whole = whole.model_copy(update={"mode": Mode.ASYNC})  # all that is left to do is to ask
-    return Prepared(run, whole, ledger, connection(whole, connections=whole.concurrency))
+    return Prepared(ledger.run(run.run_id), whole, ledger, way)
 
 
 def _new(plan: EvaluationPlan, ledger: Ledger, processes: int) -> Prepared:
@@ -178,7 +188,7 @@ def _new(plan: EvaluationPlan, ledger: Ledger, processes: int) -> Prepared:
             connection=way.label,
             checks=tuple(_recorded(b) for b in bindings),
             plan=whole.model_copy(update={"connection": way.name}).model_dump(
-                mode="json", exclude={"store", "resume", "retry_failed"}
+                mode="json", exclude={"store", "resume", "retry_failed", "same_account"}
             ),
             notices=(*way.notices, *dataset.notices, *notices, *why, *_unfilled(bindings), *_passed_over(bindings)),
         )

@@ -60,6 +60,12 @@ def evaluate_parser() -> argparse.ArgumentParser:
     anew_or_on = parser.add_mutually_exclusive_group()  # after a dry run, what it has put into the ledger is taken out
     anew_or_on.add_argument("--resume", metavar="RUN|last", help="carry on a run that was cut off")
     add("--retry-failed", action="store_true", default=None, help="with --resume: also the items that failed")
+    add(
+        "--same-account",
+        action="store_true",
+        default=None,
+        help="with --resume: the keys or the address are new, the account is the run's",
+    )
     anew_or_on.add_argument("--dry-run", action="store_true", help="check everything and send nothing")
     add("--output", metavar="DIR", help="where the files go (default fieval-runs/RUN)")
     add("--store", metavar="URL", help="the ledger (default FIEVAL_STORE_URL, else fieval-runs/ledger.db)")
