@@ -104,7 +104,7 @@ def test_a_verdict_without_a_usable_score_is_told_to_whoever_takes_the_mean(
     monkeypatch.setattr("fieval_tasks.dataframe.work_on", judged)
     scored = evaluate_dataframe(FRAME, "completeness", connection="local")
     assert scored.loc["c", ["completeness.value", "completeness.score"]].tolist() == [27.3, None]
-    assert "completeness: 1 of 2 verdicts have no score from 0 to 1; the mean is of the others only" in caplog.text
+    assert "completeness: 1 of 2 verdicts has no score from 0 to 1; the mean is of the others only" in caplog.text
 
 
 def test_nothing_is_left_behind_without_a_store_but_the_local_evaluators_jobs() -> None:

@@ -409,7 +409,8 @@ def _without_score(tallies: Mapping[str, Tally]) -> Iterator[str]:
         if tally.no_score:
             what, figure = ("no Passed or Failed", "pass rate") if tally.judges else ("no score from 0 to 1", "mean")
             scored = count(tally.status["scored"], "verdict")
-            yield f"{name}: {tally.no_score:,} of {scored} have {what}; the {figure} is of the others only"
+            have = "has" if tally.no_score == 1 else "have"
+            yield f"{name}: {tally.no_score:,} of {scored} {have} {what}; the {figure} is of the others only"
 
 
 def _with_lists(fields: dict[str, Any]) -> dict[str, Any]:

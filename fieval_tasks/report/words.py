@@ -156,14 +156,17 @@ def _shared(check: CheckSummary) -> str:
 
 
 def _open(check: CheckSummary) -> str:
-    missing = check.n - check.scored
-    none = f"{missing:,} {'has' if missing == 1 else 'have'} no verdict" if missing else "Some verdicts carry no score"
+    missing, apart = check.n - check.scored, check.no_score
+    unknown = [f"{missing:,} {'has' if missing == 1 else 'have'} no verdict"] if missing else []
+    unknown += [f"{apart:,} can't be counted"] if apart else []
+    told = " and ".join(unknown)
     if check.bounds is None:
-        return f"{none}." if missing else ""
+        return f"{told}." if told else ""
     if check.bounds[0] == check.bounds[1]:
         return ""
     what = "pass rate" if check.passed is not None else "mean"
-    return f"{none}, so the true {what} of all {check.n:,} lies between {between(check.bounds)}."
+    so = f"so the true {what}" if not apart else f"so with a figure from 0 to 1 for each, the {what}"
+    return f"{told}, {so} of all {check.n:,} lies between {between(check.bounds)}."
 
 
 def _beyond(check: CheckSummary) -> str:

@@ -210,7 +210,7 @@ def test_what_the_counting_found_wrong_is_told_to_a_log_too(prepared: Prepared) 
     odd = Scored(0.7, 0.7, None, None, 1.0)
     prepared.ledger.apply("mine", [Decided(0, odd, NOON)])
     decide(prepared, True, True, first=1)
-    assert "tone: 1 of 3 verdicts have no Passed or Failed" in concluded(prepared).message
+    assert "tone: 1 of 3 verdicts has no Passed or Failed" in concluded(prepared).message
 
 
 def test_a_run_begun_with_a_gate_that_is_now_refused_is_resumed_with_another(prepared: Prepared) -> None:

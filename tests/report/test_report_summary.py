@@ -164,8 +164,9 @@ def test_a_verdict_without_a_score_is_counted_and_said_and_in_no_mean(odd: float
     report = summarise(facts(), [scored(1, 0.5), replace(scored(2, 0.0), score=odd, value=27.3)])
     check = report.summary.checks["fluency"]
     assert (check.scored, check.no_score, check.mean, check.bounds) == (2, 1, 0.5, (0.25, 0.75))
-    assert "fluency: 1 of 2 verdicts have no score from 0 to 1; the mean is of the others only" in report.notices
+    assert "fluency: 1 of 2 verdicts has no score from 0 to 1; the mean is of the others only" in report.notices
     assert "the mean score is 0.500 (1 is not counted in it)." in belief(check)
+    assert "1 can't be counted, so with a figure from 0 to 1 for each, the mean of all 2 lies between" in belief(check)
     json.dumps(report.summary.to_json(), allow_nan=False)
 
 
