@@ -21,6 +21,7 @@ flows.poll
 flows.arguments flows.laptop flows.shared flows.watching flows.events flows.parameters
 fieval_tasks.tasks
 fieval_tasks.dataframe fieval_tasks.blocks
+fieval_tasks.script
 fieval_tasks.display fieval_tasks.terminal fieval_tasks.door
 fieval_tasks.conclusion fieval_tasks.threads
 fieval_tasks.preparation
