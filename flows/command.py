@@ -25,7 +25,7 @@ from fieval_tasks.faults import fault
 from fieval_tasks.items import State as ItemState
 from fieval_tasks.plan import EvaluationPlan
 from fieval_tasks.prefect_server import OwnServer, configured_api, environment_set, is_healthy
-from fieval_tasks.preparation import Prepared, prepared
+from fieval_tasks.preparation import Prepared, prepared, runs_to_collect
 from fieval_tasks.refusals import sentences, spelled
 from fieval_tasks.report.table import table
 from fieval_tasks.report.text import clean
@@ -186,14 +186,28 @@ def _run_fan_out(plan: EvaluationPlan, options: argparse.Namespace) -> State[Any
 
 def _collect(course: Course, options: argparse.Namespace) -> int:
     with _prefect_api() as wait_for_api:
+        wait_for_api()  # it may keep the keys
+        _require_one(options.run, options.store)
         again = f"python -m flows.collect {options.run or ''}".strip()
-        return _shown(course, again, lambda: _run_collect(options.run, options.store, wait_for_api))
+        return _shown(course, again, lambda: _run_collect(options.run, options.store))
 
 
-def _run_collect(run: str | None, store: str | None, wait_for_api: Callable[[], None]) -> State[Any]:
+def _require_one(run: str | None, store: str | None) -> None:
+    """Raises PlanError where none of the runs can be asked about: with other keys than it was sent with, for one."""
+    problems: list[str] = []
+    for name in [run] if run else runs_to_collect(store):
+        try:
+            with prepared(EvaluationPlan(resume=name, store=store)):
+                return
+        except PlanError as error:
+            problems += error.problems
+    if problems:
+        raise PlanError(*problems)
+
+
+def _run_collect(run: str | None, store: str | None) -> State[Any]:
     from flows.collect import collect
 
-    wait_for_api()
     with _as_ours():
         return collect(run, store, return_state=True)
 

@@ -31,6 +31,29 @@ def test_what_is_wrong_with_one_run_keeps_no_other_from_its_verdicts(
     assert summary("sound")["items"]["scored"] == 6
 
 
+def test_a_run_that_was_sent_elsewhere_is_refused_and_its_tickets_are_kept(
+    workplace: Path, evaluator: Evaluator, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows.collect import collect
+    from flows.command import collect_command
+
+    for name, value in evaluator.environment.items():
+        monkeypatch.setenv(name, value)
+    plan = plan_of(dataset=dataset(workplace, ROWS), run="theirs", mode="submit", connection="env")
+    assert evaluated(plan).is_completed()
+    monkeypatch.setenv("FI_BASE_URL", "http://127.0.0.1:9")
+    with Ledger(store_url()) as ledger:
+        before = ledger.run("theirs"), ledger.counts("theirs")
+        for arguments in (["theirs"], []):
+            capfd.readouterr()
+            assert collect_command(arguments) == 2
+            told = capfd.readouterr().err
+            assert f"run theirs was sent to {evaluator.environment['FI_BASE_URL']}" in told
+            assert told.count("\n") == 1
+        assert "was sent to" in str(collect(return_state=True).message)
+        assert (ledger.run("theirs"), ledger.counts("theirs")) == before
+
+
 def test_a_run_that_brings_nothing_new_is_told_to_nobody_but_who_asks(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
