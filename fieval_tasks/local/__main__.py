@@ -147,6 +147,8 @@ def _listen(host: str, port: int) -> socket.socket:
 def _serve(listener: socket.socket, options: argparse.Namespace, keys: tuple[str, str]) -> None:
     import uvicorn
 
+    from fieval_tasks.local.connection import Connection, room_for_connections
+
     class Server(uvicorn.Server):
         """Says where it is once it can be reached, and nothing when it ends."""
 
@@ -171,8 +173,15 @@ def _serve(listener: socket.socket, options: argparse.Namespace, keys: tuple[str
         )
     except (sqlite3.Error, ValueError) as error:
         raise _Usage(f"cannot use --database {options.database}: {error}") from error
+    Connection.most = room_for_connections()
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, lifespan="on", ws="none", timeout_graceful_shutdown=1
+        app,
+        http=Connection,
+        log_config=None,
+        access_log=False,
+        lifespan="on",
+        ws="none",
+        timeout_graceful_shutdown=1,
     )
     Server(config).run(sockets=[listener])
 

@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from fieval_tasks.local import intake, replies
 from fieval_tasks.local.catalogue import ENTRIES
 from fieval_tasks.local.evaluator import Evaluator
-from fieval_tasks.local.hosts import answers_to, host_name
+from fieval_tasks.local.hosts import answers_to
 from fieval_tasks.local.refusals import (
     Refusal,
     api_error,
@@ -121,8 +121,10 @@ class _OnlyKnownHosts:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         app = self._app
-        if scope["type"] == "http" and not answers_to(host := Request(scope).headers.get("host", ""), self._names):
-            told = f"This server is not known as {host_name(host)[:80]!r}: ask its address, or start it with --name."
+        hosts = Request(scope).headers.getlist("host") if scope["type"] == "http" else []
+        if scope["type"] == "http" and not answers_to(hosts, self._names):
+            called = " and ".join(hosts)[:80]
+            told = f"This server is not known as {called!r}: ask its address, or start it with --name."
             app = _refused(api_error(400, "unknown_host", told))
         await app(scope, receive, send)
 

@@ -8,25 +8,26 @@ it was given can't be driven that way.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Sequence
+from typing import Final
+
+_HOST: Final = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::[0-9]{1,5})?")
+"""A whole Host header: an IPv6 address in brackets, or a name or IPv4 address; perhaps a port; nothing else."""
 
 
-def answers_to(header: str, names: Collection[str]) -> bool:
-    """The Host header holds an IP address, `localhost` or one of the names."""
-    host = host_name(header)
-    return host == "localhost" or _is_address(host) or host in {name.lower() for name in names}
+def answers_to(headers: Sequence[str], names: Collection[str]) -> bool:
+    """There is one Host header, and it holds an IP address, `localhost` or one of the names."""
+    if len(headers) != 1 or (match := _HOST.fullmatch(headers[0])) is None:
+        return False
+    if match["v6"] is not None:
+        return _is_address(match["v6"], version=6)
+    host = match["name"].lower()
+    return host == "localhost" or _is_address(host, version=4) or host in {name.lower() for name in names}
 
 
-def host_name(header: str) -> str:
-    """The name or address in a Host header, without its port and brackets."""
-    if header.startswith("["):
-        return header[1:].partition("]")[0]
-    return header.partition(":")[0].lower()
-
-
-def _is_address(name: str) -> bool:
+def _is_address(text: str, *, version: int) -> bool:
     try:
-        ipaddress.ip_address(name)
+        return ipaddress.ip_address(text).version == version
     except ValueError:
         return False
-    return True

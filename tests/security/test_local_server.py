@@ -64,7 +64,13 @@ def raw(server: Server, request: bytes, *, half_close: bool = True) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.test", "evil.test:8300", "localhost.evil.test", "127.0.0.1.evil.test", "", "x]"]
+    "host",
+    [
+        *("evil.test", "evil.test:8300", "localhost.evil.test", "127.0.0.1.evil.test", "", "x]", "[evil.test]"),
+        *("[::1]evil.com", "[::1]:80evil.com", "[::1].evil.com", "[::1", "::1", "[127.0.0.1]", "[]", "[::1%25eth0]"),
+        *("localhost:80@evil.com", "localhost:", "localhost:x", "localhost:80:80", "localhost/", "localhost evil.com"),
+        *("localhost,evil.com", "me@localhost", "127.1", "0x7f.0.0.1", "2130706433", "localhost.", "localhost:999999"),
+    ],
 )
 def test_a_page_that_rebinds_its_name_is_refused_even_with_the_keys(browser: httpx.Client, host: str) -> None:
     reply = browser.get(GET_EVALS, headers={"Host": host})
@@ -88,9 +94,17 @@ def test_a_request_without_a_host_is_refused(server: Server) -> None:
 
 
 def test_names_are_compared_whole_and_whatever_their_case() -> None:
-    assert answers_to("NAS.local:80", ["nas.LOCAL"])
-    assert not answers_to("x.nas.local", ["nas.local"])
-    assert not answers_to("nas.local.", [])
+    assert answers_to(["NAS.local:80"], ["nas.LOCAL"])
+    assert not answers_to(["x.nas.local"], ["nas.local"])
+    assert not answers_to(["nas.local."], [])
+    assert not answers_to(["localhost\n"], [])
+
+
+def test_a_host_that_is_said_twice_is_none() -> None:
+    assert not answers_to(["localhost", "localhost"], [])
+    request = f"GET {GET_EVALS} HTTP/1.1\r\nHost: localhost\r\nHost: evil.test\r\nConnection: close\r\n\r\n"
+    with talkative() as server:
+        assert raw(server, request.encode()).startswith(b"HTTP/1.1 400")
 
 
 def test_no_other_site_is_ever_given_leave_to_ask(browser: httpx.Client) -> None:
@@ -142,6 +156,19 @@ async def test_both_keys_are_always_compared_and_in_constant_time(
         monkeypatch.setattr(hmac, "compare_digest", recorded)
         await client.get(GET_EVALS, headers=keys)
     assert compared == [(keys[name].encode(), KEYS[name].encode()) for name in KEYS]
+
+
+# -- connections -----------------------------------------------------------------------------------------------------
+
+
+def test_the_server_s_connections_are_those_that_end() -> None:
+    probe = (
+        "import uvicorn; seen = []\n"
+        "uvicorn.Config.__init__ = lambda self, app, **options: seen.append(options) or exit(options['http'].__name__)\n"
+        "from fieval_tasks.local.__main__ import main; main(['--port', '0', '--generate-keys'])"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True)
+    assert done.stderr.strip() == "Connection"
 
 
 # -- size ----------------------------------------------------------------------------------------------------------
