@@ -94,7 +94,7 @@ def _local(plan: EvaluationPlan) -> Connection:
     keys = secrets.token_hex(16), secrets.token_hex(16)
 
     def open_client() -> EvalClient:
-        LOCAL_JOBS.parent.mkdir(parents=True, exist_ok=True)
+        LOCAL_JOBS.parent.mkdir(mode=0o700, exist_ok=True)
         try:
             app = create_app(api_key=keys[0], secret_key=keys[1], database=LOCAL_JOBS)
         except (ValueError, OSError, sqlite3.Error) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import threading
 import time
@@ -33,6 +34,7 @@ CREATE TABLE IF NOT EXISTS evaluations (
 _INDEX: Final = "CREATE INDEX IF NOT EXISTS open_evaluations ON evaluations (submitted) WHERE status = 'pending'"
 _OURS: Final = int.from_bytes(b"fiel", "big")
 """SQLite's application_id of our files. Change it with the schema."""
+_PRIVATE: Final = 0o600
 _BUSY_SECONDS: Final = 30.0
 
 
@@ -85,6 +87,8 @@ class Store:
         """Raises sqlite3.Error where the file cannot be a database, ValueError where it is another program's."""
         self._lock = threading.Lock()
         self._is_closed = False
+        if database is not None:
+            _make_private(Path(database))
         self._connection = sqlite3.connect(
             ":memory:" if database is None else database,
             timeout=_BUSY_SECONDS,
@@ -93,6 +97,8 @@ class Store:
         )
         try:
             self._set_up()
+            if database is not None:
+                _keep_private(Path(database))
         except BaseException:
             self._connection.close()
             raise
@@ -159,6 +165,22 @@ class Store:
                 self._connection.execute("ROLLBACK")
                 raise
             self._connection.execute("COMMIT")
+
+
+def _make_private(database: Path) -> None:
+    """Where there is no such file: one that only its owner may read. SQLite gives its log and its index the same rights.
+
+    A file that is there is not opened: to close it again would take its locks from a connection of this process.
+    """
+    with suppress(OSError):  # it is there; or can't be made, which SQLite tells in its own words
+        os.close(os.open(database, os.O_RDWR | os.O_CREAT | os.O_EXCL, _PRIVATE))
+
+
+def _keep_private(database: Path) -> None:
+    """The same for a file of an earlier version, which left it open to all."""
+    for path in (database, *(database.with_name(database.name + suffix) for suffix in ("-wal", "-shm"))):
+        with suppress(FileNotFoundError, PermissionError):  # there is none, or it is another user's, who may share it
+            path.chmod(_PRIVATE)
 
 
 def _columns(outcome: Outcome) -> tuple[Any, ...]:

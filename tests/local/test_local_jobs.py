@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import sqlite3
 import threading
 import time
 import weakref
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import pytest
 
 from fieval_tasks.local import create_app
 from fieval_tasks.local.scorer import Scorer
+from fieval_tasks.local.store import PENDING, Request, Store
 from fieval_tasks.local.workers import LINGER, Workers
 from tests.local.local_evaluator import KEYS, NEW_EVAL, in_process, serving, settled
 
@@ -39,6 +42,33 @@ async def test_a_settled_row_reads_the_same_after_a_restart(tmp_path: Path) -> N
         before = await settled(client, eval_id)
     async with in_process(database=database) as client:
         assert await settled(client, eval_id) == before
+
+
+def rights(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such rights")
+def test_only_its_owner_may_read_a_database_also_one_that_was_open_before(tmp_path: Path) -> None:
+    database = tmp_path / "evaluations.db"
+    before = os.umask(0)
+    try:
+        for _ in range(2):
+            with closing(Store(database)) as store:
+                store.add([Request("is_json", {"text": "[1]"}, {}, None, False)], [PENDING])
+                assert rights(tmp_path) == dict.fromkeys(
+                    ("evaluations.db", "evaluations.db-wal", "evaluations.db-shm"), 0o600
+                )
+            database.chmod(0o644)
+        other = tmp_path / "others.db"
+        with closing(sqlite3.connect(other)) as connection:
+            connection.execute("CREATE TABLE notes (text)")
+        other.chmod(0o640)
+        with pytest.raises(ValueError, match="another program"):
+            Store(other)
+        assert rights(tmp_path)["others.db"] == 0o640, "it is none of ours"
+    finally:
+        os.umask(before)
 
 
 def test_several_processes_may_open_one_new_database(tmp_path: Path) -> None:
