@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import operator
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timezone
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,7 @@ from fieval_tasks.store import (
     owner_name,
 )
 
+OPERATORS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt, "==": operator.eq}
 NOON = datetime(2026, 8, 1, 12, tzinfo=timezone.utc)
 CHECK = CheckRecord("tone", "tone", "turing_flash", {}, "Pass/Fail", {"output": "answer"})
 
@@ -244,6 +247,25 @@ def test_a_mean_of_equal_scores_is_that_score_to_its_gate(score: float) -> None:
         run = [examples.scored(row, score) for row in range(n)]
         verdicts = {sign: judged_of(f"fluency.mean {sign} {score:.7f}", run)[0] for sign in (">=", "<=", "==", ">")}
         assert verdicts == {">=": "PASS", "<=": "PASS", "==": "PASS", ">": "FAIL"}
+
+
+@given(
+    st.tuples(*3 * [st.integers(0, 40)]).filter(any),
+    st.sampled_from(sorted(OPERATORS)),
+    st.integers(1, 999),
+)
+def test_a_gate_on_a_pass_rate_holds_for_every_verdict_that_the_unmeasured_could_still_get(
+    counts: tuple[int, int, int], sign: str, thousandths: int
+) -> None:
+    passed, not_passed, unmeasured = counts
+    run = [examples.judged(row, row < passed) for row in range(passed + not_passed)]
+    run += [examples.failed(row) if row % 2 else examples.item(row) for row in range(unmeasured)]
+    threshold = Fraction(thousandths, 1000)
+    rates = [Fraction(passed + more, len(run)) for more in range(unmeasured + 1)]
+    holds = [OPERATORS[sign](rate, threshold) for rate in rates]
+    verdict, _ = judged_of(f"groundedness.pass_rate {sign} {thousandths / 10}%", run)
+    assert (verdict == "PASS") == all(holds)
+    assert not any(holds) if verdict == "FAIL" else any(holds) or sign == "=="
 
 
 def test_failures_in_percent_are_a_share_of_the_items() -> None:
