@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ssl import SSLContext
 from types import TracebackType
@@ -16,13 +16,15 @@ from urllib.parse import quote
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
+from yarl import URL
 
 from fieval_tasks import wire
 from fieval_tasks.dialect import Canary, Dialect
-from fieval_tasks.errors import ApiError, Drift, KeysRefused, Lost, NotTheProtocol, PlanError, Unreachable
+from fieval_tasks.errors import ApiError, Drift, KeysRefused, Lost, NotTheProtocol, PlanError, Unreachable, in_words
 from fieval_tasks.items import Pending, Verdict
+from fieval_tasks.scrubbing import forms_in_data, keep, keep_url, raise_without_secrets, scrubbed_data, without_secrets
 from fieval_tasks.templates import Catalogue
-from fieval_tasks.transport import PooledTransport, Untrusted
+from fieval_tasks.transport import NoWayThrough, PooledTransport, Untrusted, shown_address
 
 if sys.version_info >= (3, 11):
     from asyncio import timeout as time_limit
@@ -100,8 +102,8 @@ class EvalClient:
         self._telling = httpx.Headers(credentials.headers | ours | {"Content-Type": "application/json"})
         self._timeout = timeout
         self._canary = Canary()
-        # Shorter ones would be found in any sentence.
-        self._keys = [key.encode() for key in (credentials.api_key, credentials.secret_key) if len(key) >= 8]
+        self._secret = forms_in_data(credentials.api_key, credentials.secret_key)
+        keep(credentials.api_key, credentials.secret_key)
 
     async def __aenter__(self) -> EvalClient:
         return self
@@ -187,7 +189,9 @@ class EvalClient:
         """What the JSON of a 200 decodes to."""
         try:
             response, received = await self._exchange(method, path, body)
-            told = self._without_keys(_unpacked(response, received))
+            if response.status_code == 407:
+                raise no_way_through(self.base_url, _shown_proxy(self._url), "it answered 407", wants_login=True)
+            told = scrubbed_data(_unpacked(response, received), self._secret)
             if response.status_code != 200:
                 raise wire.error(response.status_code, response.headers, told)
             try:
@@ -197,6 +201,8 @@ class EvalClient:
         except ApiError as error:
             self._explain(error)
             raise
+        except Exception as error:  # nobody's answer to give, but it may hold the request with its headers
+            raise_without_secrets(error)
 
     async def _exchange(self, method: str, path: str, body: bytes | None) -> tuple[httpx.Response, bytes]:
         """A response and its body as it came, which is read no further than a reply may be long.
@@ -226,30 +232,13 @@ class EvalClient:
         target = self._url.raw_path.rstrip(b"/") + path.encode("ascii")
         return httpx.Request(method, self._url, headers=headers, content=body, extensions={"target": target})
 
-    def _without_keys(self, told: bytes) -> bytes:
-        """A server may say back what it was sent, and its words go into messages, reports and the ledger."""
-        for key in self._keys:
-            if key in told:
-                told = told.replace(key, b"[key]")
-        return told
-
     def _explain(self, error: ApiError) -> None:
-        """Add the next step, and take out keys: headers, and lines that are no HTTP, can say them back too."""
-        told = error.message
+        """Add the next step, and leave out a cause that would show a secret: of the proxy's, say, in a traceback."""
         if isinstance(error, KeysRefused):
-            told = f"{self.base_url} refused the keys ({told}): check {' and '.join(KEY_VARIABLES)}"
-        error.message = self._without_keys(told.encode("utf-8", "replace")).decode()[:LONGEST_MESSAGE]
+            error.message = f"{self.base_url} refused the keys ({error}): check {' and '.join(KEY_VARIABLES)}"
+        error.message = error.message[:LONGEST_MESSAGE]
         error.args = (error.message,)
-        error.request_id = error.request_id and self._without_keys(error.request_id.encode()).decode()
-        if any(key.decode() in str(cause) for cause in _causes(error) for key in self._keys):
-            error.__cause__ = error.__context__ = None  # it would show in a traceback
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    cause = error.__cause__ or error.__context__
-    while cause is not None:
-        yield cause
-        cause = cause.__cause__ or cause.__context__
+        without_secrets(error)
 
 
 def _traced(error: NotTheProtocol, request_id: str | None) -> NotTheProtocol:
@@ -308,12 +297,28 @@ def transport_error(error: httpx.HTTPError, where: str) -> ApiError:
 
     Calling a lost POST unsent would submit, and pay, twice.
     """
-    told = " ".join(str(error).split()) or type(error).__name__
+    told = " ".join(in_words(error).split())
     if isinstance(error, Untrusted):
         return Unreachable(f"the certificate of {where} can't be trusted ({told}): {_TRUST}")
+    if isinstance(error, NoWayThrough):
+        return no_way_through(where, error.proxy, told, wants_login=error.status == 407)
     if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)):
         return Unreachable(f"can't connect to {where} ({told}): is the server running, and is the base URL right?")
     return Lost(f"{where} took the request and no reply came back ({told})")
+
+
+def no_way_through(where: str, proxy: str | None, told: str, *, wants_login: bool) -> Unreachable:
+    """Of a request that a proxy did not pass on."""
+    variable = f"{httpx.URL(where).scheme}_proxy"
+    named = f"the proxy {proxy} that {variable} names" if proxy else "a proxy on the way"
+    next_step = (
+        f"it wants a login: put NAME:PASSWORD@ before its host in {variable}"
+        if wants_login
+        else f"is that proxy running, and does it let you through to there? no_proxy={httpx.URL(where).host} goes past it"
+    )
+    return Unreachable(
+        f"can't connect to {where} through {named} ({told}): {next_step}", status=407 if wants_login else None
+    )
 
 
 _TRUST = "where an authority of your own has signed it, name that authority's file in SSL_CERT_FILE"
@@ -342,11 +347,19 @@ def _proxy(url: httpx.URL) -> str | None:
     named = getproxies().get(url.scheme)
     if not named or proxy_bypass(url.host):
         return None
+    keep_url(named)
     if not re.fullmatch(
-        r"https?://(\S+@)?(\[[0-9a-fA-F:]+\]|[^\s/@:\[\]]+)(:\d+)?/?", named
+        r"https?://([^\s/@]+@)?(\[[0-9a-fA-F:]+\]|[^\s/@:\[\]]+)(:\d+)?/?", named
     ):  # it may hold a password, so it is not shown
-        raise PlanError(f"{url.scheme}_proxy names no HTTP proxy that can be used: write it as http://host:3128")
+        raise PlanError(
+            f"{url.scheme}_proxy names no HTTP proxy that can be used: write it as http://host:3128, and / and @ in a "
+            f"password as %2F and %40"
+        )
     return named
+
+
+def _shown_proxy(url: httpx.URL) -> str | None:
+    return (named := _proxy(url)) and shown_address(URL(named))
 
 
 def _header_text(variable: str) -> str:

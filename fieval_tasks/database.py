@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from fieval_tasks.errors import PlanError, StoreAway, StoreError
 from fieval_tasks.schema import SCHEMA_VERSION, UPGRADES, metadata, schema
+from fieval_tasks.scrubbing import keep, scrubbed
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -52,10 +53,11 @@ def opened(url: str, *, must_exist: bool = False) -> Engine:
     """The database, ready to be connected to. A file's folder is made, except where the file must exist already."""
     try:
         parsed = sa.make_url(url)
-    except (SQLAlchemyError, ValueError) as error:
+    except (SQLAlchemyError, ValueError):
         raise PlanError(
             "the store's URL can't be read: write a path, sqlite:///FILE or postgresql://HOST/DB"
-        ) from error
+        ) from None  # the parser's own words may repeat it
+    keep(parsed.password, *(str(value) for name, value in parsed.query.items() if "password" in name))
     is_sqlite = parsed.get_backend_name() == "sqlite"
     if not is_sqlite and parsed.get_backend_name() != "postgresql":
         raise PlanError("a store is a SQLite file or a PostgreSQL database: write a path or postgresql://HOST/DB")
@@ -183,7 +185,7 @@ def explained(name: str) -> Iterator[None]:
         yield
     except SQLAlchemyError as error:
         cause = getattr(error, "orig", None) or error
-        first_line = str(cause).strip().partition("\n")[0]
+        first_line = scrubbed(str(cause)).strip().partition("\n")[0]
         trouble = next((t for t in _TROUBLES if t.shows_in(error)), _UNKNOWN)
         kind = StoreAway if trouble.passes else StoreError
         raise kind(f"the store {name} can't be used: {first_line}; {trouble.next_step}") from error

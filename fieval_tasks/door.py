@@ -67,8 +67,9 @@ def _unforeseen(error: BaseException) -> int:
 def say(text: str) -> None:
     """Print the text on standard error: its lines, and a mark for each character that a terminal would obey."""
     from fieval_tasks.report.text import clean
+    from fieval_tasks.scrubbing import scrubbed
 
-    print(clean(text), file=sys.stderr, flush=True)
+    print(clean(scrubbed(text)), file=sys.stderr, flush=True)
 
 
 def _outlet(stream: Any, number: int) -> Any:

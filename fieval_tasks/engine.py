@@ -33,6 +33,7 @@ from fieval_tasks.polling import Agenda, Poller
 from fieval_tasks.progress import Progress
 from fieval_tasks.quota import ALL, AT_FIRST, SHARE, Quota
 from fieval_tasks.recording import Recorder
+from fieval_tasks.scrubbing import without_secrets
 from fieval_tasks.settlement import Settlement
 from fieval_tasks.store import Claim, Decided, Ledger, OpenTicket, Run, owner_name, utc_now
 from fieval_tasks.submission import Lane, Post, Submission, Submitter, Told, evaluating, packs, submitting
@@ -688,6 +689,7 @@ def _as_reason(error: BaseException) -> FievalError:
         return error
     reason = RunStopped(str(error))
     reason.__cause__ = error
+    without_secrets(reason)
     return reason
 
 

@@ -26,6 +26,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
 
+from fieval_tasks.scrubbing import scrubbed
+
 
 class ExitCode(IntEnum):
     """What the command's exit status means."""
@@ -41,11 +43,14 @@ class ExitCode(IntEnum):
 
 
 class FievalError(Exception):
-    """A failure with a sentence for the user: what happened, to what, and the next step."""
+    """A failure with a sentence for the user: what happened, to what, and the next step. No secret is in it."""
 
     exit_code = ExitCode.STOPPED
     retryable = False
     """The same call may succeed later, and repeating it can't buy anything twice."""
+
+    def __init__(self, *told: str) -> None:
+        super().__init__(*map(scrubbed, told))
 
 
 class PlanError(FievalError):
@@ -54,7 +59,7 @@ class PlanError(FievalError):
     exit_code = ExitCode.BAD_INPUT
 
     def __init__(self, *problems: str) -> None:
-        self.problems: tuple[str, ...] = problems
+        self.problems: tuple[str, ...] = tuple(map(scrubbed, problems))
         super().__init__("\n".join(problems))
 
 
@@ -78,9 +83,9 @@ class ApiError(FievalError):
 
     def __init__(self, message: str, *, status: int | None = None, request_id: str | None = None) -> None:
         super().__init__(message)
-        self.message = message
+        self.message = str(self)
         self.status = status
-        self.request_id = request_id
+        self.request_id = request_id and scrubbed(request_id)
 
     @property
     def explained(self) -> str:
@@ -150,7 +155,7 @@ class Refused(ApiError):
         request_id: str | None = None,
     ) -> None:
         super().__init__(message, status=status, request_id=request_id)
-        self.fields = dict(fields or {})
+        self.fields = {scrubbed(name): [*map(scrubbed, said)] for name, said in (fields or {}).items()}
         """Field name -> the server's complaints about it."""
 
 
@@ -204,5 +209,5 @@ class Unexpected(RunStopped):
 
 
 def in_words(error: BaseException) -> str:
-    """What an error of others says, or else its kind."""
-    return str(error) or type(error).__name__
+    """What an error of others says, without secrets, or else its kind."""
+    return scrubbed(str(error)) or type(error).__name__

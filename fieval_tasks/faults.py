@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 import tempfile
 import traceback
 from datetime import datetime
 from pathlib import Path
 
 from fieval_tasks.errors import Unexpected, in_words
+from fieval_tasks.scrubbing import scrubbed, without_secrets
 
 FOLDER = Path("fieval-runs")
 """Where the logs go; where that can't be written, to the system's folder for temporary files."""
@@ -24,23 +24,13 @@ def fault(error: BaseException, *, then: str = "") -> Unexpected:
     told = f"unexpected {_named(error)}; {_logged(error)}{f'; {then}' if then else ''}"
     unexpected = Unexpected(told)
     unexpected.__cause__ = error
+    without_secrets(unexpected)
     return unexpected
-
-
-def scrubbed(text: str) -> str:
-    """Without what the environment names as a secret, and without the user and password of any URL."""
-    named = (value for name, value in os.environ.items() if _NAMES_A_SECRET.search(name) and len(value) > 3)
-    for secret in sorted(named, key=len, reverse=True):
-        text = text.replace(secret, "[secret]")
-    return re.sub(r"(?<=://)[^\s/?#\"'`<>\\]*@", "[secret]@", text)
-
-
-_NAMES_A_SECRET = re.compile(r"(?i)(KEY|SECRET|TOKEN|PASSWORD|AUTH_STRING)$")
 
 
 def _named(error: BaseException) -> str:
     kind, words = type(error).__name__, " ".join(in_words(error).split())
-    words = scrubbed(words)[:LONGEST]
+    words = words[:LONGEST]
     return kind if words == kind else f"{kind}: {words}"
 
 

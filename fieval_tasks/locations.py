@@ -10,6 +10,7 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit
 from urllib.request import url2pathname
 
 from fieval_tasks.errors import PlanError
+from fieval_tasks.scrubbing import names_a_secret
 
 SCHEMES = ("file", "http", "https", "s3", "gs", "gcs", "az", "abfs")
 """What a URL may begin with. Each only reads bytes where it says; fsspec knows forty others, some of which run commands
@@ -17,11 +18,6 @@ of the file they are given, or lead on to any file of this machine."""
 FOLDERS = "FIEVAL_FOLDERS"
 """The variable with the folders, written as in PATH, that a deployment's parameters may name files in. Where it is not set
 they may name any: whoever owns the worker decides, and most keep their datasets where they please."""
-_SECRET_WORDS = {
-    *("signature", "sig", "token", "secret", "password", "passwd", "pwd", "credential", "credentials", "auth"),
-    *("apikey", "accesskey", "awsaccesskeyid", "privatekey"),
-}
-"""Words in the name of a URL's parameter: with its value anybody may read what the URL names."""
 
 
 def is_url(location: str) -> bool:
@@ -65,15 +61,9 @@ def path_of(file_url: SplitResult) -> Path:
 def opens_doors(url: str) -> bool:
     """A password, a signature or the like stands in it. Raises ValueError where it can't be read."""
     parts = url_parts(url)
-    names = (name.lower() for part in (parts.query, parts.fragment) for name, _ in parse_qsl(part))
+    names = (name for part in (parts.query, parts.fragment) for name, _ in parse_qsl(part))
     is_web = parts.scheme in ("http", "https")  # there a user name alone may be a token; abfs has CONTAINER@ACCOUNT
-    return bool(parts.password or (is_web and "@" in parts.netloc)) or any(map(_is_secret, names))
-
-
-def _is_secret(name: str) -> bool:
-    return (
-        name == "key" or name.endswith(("_key", "-key")) or not _SECRET_WORDS.isdisjoint(re.split(r"[^a-z0-9]+", name))
-    )
+    return bool(parts.password or (is_web and "@" in parts.netloc)) or any(map(names_a_secret, names))
 
 
 def local_path(location: str | None) -> Path | None:

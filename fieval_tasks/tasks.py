@@ -17,6 +17,7 @@ from fieval_tasks.errors import FievalError, RunStopped
 from fieval_tasks.plan import EvaluationPlan
 from fieval_tasks.preparation import prepared
 from fieval_tasks.report import artifacts
+from fieval_tasks.scrubbing import discreet
 
 # -- for any flow ----------------------------------------------------------------------------------------------------
 
@@ -27,7 +28,8 @@ def submit(plan: EvaluationPlan) -> str:
 
     Raises PlanError, with every problem, before anything is sent, and RunStopped where it can't go on.
     """
-    run: Any = EvaluationJob(plan=plan).trigger()  # in a plain task it is no coroutine
+    with discreet():
+        run: Any = EvaluationJob(plan=plan).trigger()  # in a plain task it is no coroutine
     return str(run.run_id)
 
 
@@ -38,7 +40,8 @@ def poll(run: str, store: str | None = None) -> int:
     `run` is any run of the ledger, whoever began it. `store`: the plan's. Raises RunStopped where it can't go on.
     """
     begun = EvaluationRun(run, store=store)
-    begun.wait_for_completion()
+    with discreet():
+        begun.wait_for_completion()
     summary: Any = begun.fetch_result()
     return int(summary["items"]["pending"])
 
@@ -46,7 +49,7 @@ def poll(run: str, store: str | None = None) -> int:
 @task(name="publish-run", task_run_name="publish-{run}", cache_policy=NO_CACHE, persist_result=False)
 def publish(run: str, store: str | None = None) -> dict[str, Any]:
     """Show how a run stands as artifacts of the flow run that calls this; the figures, as in summary.json."""
-    with prepared(EvaluationPlan(resume=run, store=store)) as found:
+    with discreet(), prepared(EvaluationPlan(resume=run, store=store)) as found:
         if found.ledger.conclusions(found.run.run_id):
             report = report_of(found)
         else:  # the artifacts link its files
@@ -83,7 +86,8 @@ def may_be_retried(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> boo
 )
 def submit_chunk(chunk: int, run_id: str) -> int:
     """Send what a chunk of the run has left; how many items that was."""
-    return _engine(run_id).submit_chunk(chunk)
+    with discreet():
+        return _engine(run_id).submit_chunk(chunk)
 
 
 @task(
@@ -98,7 +102,8 @@ def submit_chunk(chunk: int, run_id: str) -> int:
 )
 def submit_rest(run_id: str) -> int:
     """Send what is left in the run's chunks that nobody works on; how many items that was."""
-    return _engine(run_id).submit_rest()
+    with discreet():
+        return _engine(run_id).submit_rest()
 
 
 def _engine(run_id: str) -> Engine:

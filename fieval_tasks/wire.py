@@ -27,6 +27,7 @@ from fieval_tasks.errors import (
     Throttled,
 )
 from fieval_tasks.items import Failed, Pending, Scored, Value, Verdict
+from fieval_tasks.scrubbing import scrubbed
 from fieval_tasks.templates import Catalogue, Template
 
 EVALUATIONS = "/sdk/api/v1/new-eval/"
@@ -305,7 +306,7 @@ def _told(value: Any, output_type: str | None, reason: Any, runtime: Any) -> Ver
 
 
 def _evaluation_error(message: str) -> Failed:
-    told = _shortened(message)
+    told = _shortened(scrubbed(message))
     if len(told) <= _LONGEST_LIMIT:
         for kind, words in _LIMITS.items():
             if words.search(told):

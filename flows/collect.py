@@ -20,6 +20,7 @@ from fieval_tasks.errors import FievalError, Interrupted, Unexpected
 from fieval_tasks.faults import fault
 from fieval_tasks.plan import EvaluationPlan, Mode
 from fieval_tasks.preparation import Prepared, prepared, runs_to_collect
+from fieval_tasks.scrubbing import without_secrets
 from flows.evaluate import cancelled, may_begin, published, require_store
 from flows.poll import poll_evaluations
 
@@ -65,8 +66,9 @@ def collected(names: Sequence[str], store: str | None, *, quiet: float | None = 
         except FievalError as error:
             state = Failed(message=f"run {name}: {error}", data=error)
         except Exception as error:  # a fault of ours, which is no reason to leave the others without their verdicts
-            get_run_logger().exception("run %s", name)
-            unexpected = fault(error)
+            told = without_secrets(error)
+            get_run_logger().error("run %s", name, exc_info=told)
+            unexpected = fault(told)
             state = Failed(message=f"run {name}: {unexpected}", data=unexpected)
         yield state
         if state.is_cancelled():

@@ -20,7 +20,7 @@ from fieval_tasks.control import Control
 from fieval_tasks.display import display
 from fieval_tasks.door import answered, say
 from fieval_tasks.engine import stop_all
-from fieval_tasks.errors import ExitCode, FievalError, Interrupted, PlanError, RunStopped
+from fieval_tasks.errors import ExitCode, FievalError, Interrupted, PlanError, RunStopped, in_words
 from fieval_tasks.faults import fault
 from fieval_tasks.items import State as ItemState
 from fieval_tasks.plan import EvaluationPlan
@@ -318,7 +318,9 @@ def _without_prefect(error: BaseException, resume_command: str) -> State[Any]:
     """Of a run that Prefect could not be told the end of."""
     from prefect.states import Crashed
 
-    state: State[Any] = Crashed(message=f"the Prefect API can't be asked ({error}); to carry on: {resume_command}")
+    state: State[Any] = Crashed(
+        message=f"the Prefect API can't be asked ({in_words(error)}); to carry on: {resume_command}"
+    )
     return state
 
 

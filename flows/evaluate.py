@@ -28,6 +28,7 @@ from fieval_tasks.locations import is_allowed, local_path
 from fieval_tasks.plan import EvaluationPlan, Mode
 from fieval_tasks.preparation import Prepared, name_stem, prepared
 from fieval_tasks.report.artifacts import publish
+from fieval_tasks.scrubbing import raise_without_secrets
 from fieval_tasks.store import file_of, store_url
 from fieval_tasks.tasks import submit_chunk
 from flows.events import announce, announce_cancelled
@@ -74,6 +75,8 @@ def evaluate(plan: EvaluationPlan, credentials: FutureAGICredentials | None = No
             return work_on(run)
     except FievalError as error:  # what kept the run from starting, or its ledger from being written
         return Failed(message=str(error))
+    except Exception as error:  # nobody foresaw it, and Prefect logs and keeps it
+        raise_without_secrets(error)
 
 
 def may_begin(plan: EvaluationPlan) -> None:

@@ -37,6 +37,7 @@ from fieval_tasks.plan import MOST_SHARDS, SHARD_DEPLOYMENT, EvaluationPlan, Mod
 from fieval_tasks.preparation import Prepared, prepared
 from fieval_tasks.progress import Progress
 from fieval_tasks.report.artifacts import progress_started, progress_updated
+from fieval_tasks.scrubbing import raise_without_secrets
 from fieval_tasks.tasks import submit_rest
 from flows.evaluate import cancelled, published, require_doors, run_name, start_submitting, submit_and_wait
 from flows.parameters import plan_given
@@ -88,6 +89,8 @@ def fan_out(
             return shared_out(run, shards, deployment)
     except FievalError as error:
         return Failed(message=str(error))
+    except Exception as error:  # nobody foresaw it, and Prefect logs and keeps it
+        raise_without_secrets(error)
 
 
 def may_be_shared_out(plan: EvaluationPlan, shards: int) -> None:
@@ -367,6 +370,8 @@ def evaluate_shard(
             ended = submit_and_wait(run, share=Share(shard - 1, of), start=start_both)
     except FievalError as error:
         return Failed(message=str(error))
+    except Exception as error:  # nobody foresaw it, and Prefect logs and keeps it
+        raise_without_secrets(error)
     told = "\n".join((str(ended.stopped or "nothing is left to do"), *ended.notices))
     if isinstance(ended.stopped, Interrupted):
         return Cancelled(message=told)

@@ -13,6 +13,7 @@ from fieval_tasks.engine import Engine, current
 from fieval_tasks.errors import Interrupted, RunStopped
 from fieval_tasks.progress import Progress
 from fieval_tasks.report.artifacts import progress_started, progress_updated
+from fieval_tasks.scrubbing import discreet
 from flows.watching import Rhythm, Watch, at_once
 
 TAG = "fieval"
@@ -42,7 +43,8 @@ def polling(run_id: str) -> int | State[Any]:
         raise RunStopped(f"run {run_id} is not worked on in this process: use python -m flows.collect {run_id}")
     shown = Shown(engine)
     try:
-        left = engine.settle(shown.update)
+        with discreet():
+            left = engine.settle(shown.update)
     except Interrupted as error:
         return Cancelled(message=str(error))
     shown.finish()

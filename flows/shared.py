@@ -12,7 +12,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.responses import GlobalConcurrencyLimitResponse
 from prefect.exceptions import ObjectNotFound
 
-from fieval_tasks.errors import PlanError, RunStopped
+from fieval_tasks.errors import PlanError, RunStopped, in_words
 from fieval_tasks.permits import Answer, Away, Full, Leased
 from fieval_tasks.plan import EvaluationPlan
 
@@ -99,7 +99,7 @@ class SharedLimit:
         except _Unusable as error:
             raise RunStopped(self._problem(error)) from error
         except httpx.HTTPError as error:
-            return Away(f"the Prefect API can't be asked ({error})")
+            return Away(f"the Prefect API can't be asked ({in_words(error)})")
         self._least = min(SMALLEST, 2 * self._least)
         return Leased.between(n, rate, before=found.active_slots, after=after, since=since)
 

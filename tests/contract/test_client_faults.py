@@ -468,7 +468,7 @@ async def test_keys_that_a_verdict_says_back_are_not_passed_on() -> None:
     row = {"eval_id": "e-1", "value": None, "error_message": f"bad header {SECRET_KEY}"}
     body = json.dumps({"status": True, "result": {"eval_status": "failed", "result": row}}).encode()
     async with RawServer(answers(200, body)) as server, server.client() as client:
-        assert await get_result(client) == Failed("evaluate", "evaluation_error", "bad header [key]")
+        assert await get_result(client) == Failed("evaluate", "evaluation_error", "bad header [secret]")
 
 
 def test_credentials_do_not_show_their_keys() -> None:

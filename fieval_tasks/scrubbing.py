@@ -1,0 +1,203 @@
+"""Secrets are taken out of every text that may be shown or kept. This is the one place that knows how.
+
+What is secret: what was handed to `keep`, what the environment names as one, the user name and password of any URL, the
+signature in its query, and whatever follows the name of a header that carries keys.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from html import escape
+from typing import NoReturn
+from urllib.parse import quote, quote_plus, unquote, urlsplit
+
+MARK = "[secret]"
+"""Stands where a secret stood."""
+SHORTEST = 4
+"""Characters of a secret that is looked for on its own: a shorter one would be found in any sentence."""
+SHORTEST_IN_DATA = 8
+"""The same in what a server replies, where a word that only looks like the secret may be somebody's answer."""
+MOST_KEPT = 100
+"""Secrets that are looked for, the latest: a process that works for years may see many."""
+_SECRET_WORDS = {
+    *("signature", "sig", "token", "secret", "password", "passwd", "pwd", "credential", "credentials", "auth"),
+    *("apikey", "accesskey", "awsaccesskeyid", "privatekey", "pgpassword", "sslpassword"),
+}
+"""Words in the name of a variable, or of a URL's parameter: with its value anybody may read what the URL names."""
+
+_kept: dict[str, None] = {}
+
+
+def keep(*secrets: str | None) -> None:
+    """From now on these are taken out of every text."""
+    for secret in filter(None, secrets):
+        _kept.pop(secret, None)
+        _kept[secret] = None
+    for oldest in [*_kept][:-MOST_KEPT]:
+        del _kept[oldest]
+
+
+def keep_url(url: str) -> None:
+    """From now on what opens this URL is taken out of every text."""
+    keep(*_of_url(url))
+
+
+def scrubbed(text: str) -> str:
+    """The text without any secret, for a message, a log, a file or a database."""
+    known = {secret for secret in (*_kept, *_of_environment()) if len(secret) >= SHORTEST}
+    for form in sorted((form for secret in known for form in forms(secret)), key=len, reverse=True):
+        text = text.replace(form, MARK)
+    for pattern, instead in _PATTERNS:
+        text = pattern.sub(instead, text)
+    return text
+
+
+def forms_in_data(*secrets: str) -> tuple[bytes, ...]:
+    """What `scrubbed_data` looks for, where these were sent along."""
+    return tuple(form.encode() for one in secrets if len(one) >= SHORTEST_IN_DATA for form in forms(one))
+
+
+def scrubbed_data(data: bytes, secret: Sequence[bytes]) -> bytes:
+    """A server's reply without the keys that it was sent; nothing else in it is changed."""
+    for form in secret:
+        if form in data:
+            data = data.replace(form, MARK.encode())
+    return data
+
+
+def without_secrets(error: BaseException) -> BaseException:
+    """The error with its words scrubbed, and its causes only as far as they tell none: a traceback shows them all.
+
+    One that puts its words together from what it holds is told by another.
+    """
+    error.args = tuple(scrubbed(part) if isinstance(part, str) else part for part in error.args)
+    if _tells(error):
+        return RuntimeError(scrubbed(f"{type(error).__name__}: {error}"))
+    last = error
+    while (cause := last.__cause__ or last.__context__) is not None:
+        if _tells(cause):
+            last.__cause__ = last.__context__ = None
+            break
+        last.__context__ = cause
+        last = cause
+    return error
+
+
+def raise_without_secrets(error: BaseException) -> NoReturn:
+    """Raise an error that nobody foresaw so that whoever logs or keeps it, keeps no secret."""
+    told = without_secrets(error)
+    raise told from told.__cause__
+
+
+@contextmanager
+def discreet() -> Iterator[None]:
+    """Around what others log and keep the errors of."""
+    try:
+        yield
+    except Exception as error:
+        raise_without_secrets(error)
+
+
+def _tells(error: BaseException) -> bool:
+    return any(scrubbed(told) != told for told in (str(error), repr(error)))
+
+
+# -- what is secret --------------------------------------------------------------------------------------------------
+
+
+def names_a_secret(name: str) -> bool:
+    """As FI_API_KEY, PREFECT_API_AUTH_STRING, X-Amz-Signature and sig do."""
+    name = name.lower()
+    words = re.split(r"[^a-z0-9]+", name)
+    return name == "key" or name.endswith(("_key", "-key")) or not _SECRET_WORDS.isdisjoint(words)
+
+
+def _of_environment() -> Iterator[str]:
+    for name, value in os.environ.items():
+        if names_a_secret(name) and len(value) >= SHORTEST_IN_DATA:
+            yield value.strip()
+        if "://" in value and "@" in value:
+            yield from _of_url(value)
+
+
+def _of_url(url: str) -> Iterator[str]:
+    """The password as it is written and as it is meant, and with its user name, as a header has both in base64."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return
+    user, has_password, password = parts.netloc.rpartition("@")[0].partition(":")
+    secret = password if has_password else user
+    if secret:
+        yield from (secret, unquote(secret), b64encode(unquote(f"{user}:{password}").encode()).decode())
+
+
+@lru_cache(maxsize=2 * MOST_KEPT)
+def forms(secret: str) -> tuple[str, ...]:
+    """The secret as it is, and as a URL, a page, JSON, a dump of bytes or a header would hold it; the longest first."""
+    plain = secret.encode("utf-8", "replace")
+    quoted = (quote(secret), quote(secret, safe=""), quote_plus(secret))
+    in_json = json.dumps(secret)[1:-1]
+    found = {
+        *(secret, escape(secret), repr(secret)[1:-1], plain.hex(), plain.hex().upper()),
+        *(form for text in quoted for form in (text, text.replace("%", "%25"), _LOWER.sub(_lowered, text))),
+        *(in_json, in_json.replace("/", "\\/"), _HTML_SAFE.sub(_escaped, in_json)),
+        *_in_base64(plain),
+    }
+    return tuple(sorted((form for form in found if form), key=len, reverse=True))
+
+
+def _in_base64(plain: bytes) -> Iterator[str]:
+    """What stays the same of the secret, wherever in a longer text it stands that was encoded as a whole."""
+    for before in range(3):
+        for encode in (b64encode, urlsafe_b64encode):
+            whole = encode(bytes(before) + plain).decode()
+            same = whole[-(-before * 8 // 6) : len(whole) if (before + len(plain)) % 3 == 0 else -4]
+            if len(same) >= SHORTEST_IN_DATA:
+                yield same
+
+
+_LOWER = re.compile("%[0-9A-F]{2}")
+_HTML_SAFE = re.compile("[<>&]")
+
+
+def _lowered(found: re.Match[str]) -> str:
+    return found[0].lower()
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
+
+
+_USERINFO = re.compile(r"(?i)([a-z0-9+.-]*)://([^\s/?#\"'`<>\\]*)@")
+_USER_IS_NO_SECRET = ("postgres", "abfs", "wasb")
+"""Schemes whose user name alone opens nothing: that of a database, and Azure's name for a container."""
+
+
+def _without_userinfo(found: re.Match[str]) -> str:
+    scheme, userinfo = found.groups()
+    is_open = userinfo.endswith(":***") or (":" not in userinfo and scheme.lower().startswith(_USER_IS_NO_SECRET))
+    return found[0] if is_open else f"{scheme}://{MARK}@"
+
+
+def _without_signature(found: re.Match[str]) -> str:
+    return f"{found[1]}={MARK}" if names_a_secret(found[1]) else found[0]
+
+
+_PATTERNS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
+    (_USERINFO, _without_userinfo),
+    (re.compile(r"(?<=[?&#])([\w.-]+)=[^&#\s\"'<>]+"), _without_signature),
+    (
+        re.compile(
+            r"(?i)\b((?:proxy-)?authorization|x-api-key|x-secret-key)(['\"]?\s*[:=]\s*['\"]?)(?:(?:basic|bearer|digest|negotiate|token) +)?[^\s'\",;]+"
+        ),
+        rf"\1\2{MARK}",
+    ),
+)
+"""What is secret wherever it stands, though nobody has named it."""
