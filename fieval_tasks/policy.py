@@ -120,7 +120,7 @@ _AMBIGUOUS: Mapping[Ambiguous, Course] = {
 
 POLICY: Mapping[Signal, Rule] = {
     Signal.UNREACHABLE: Rule(
-        "connection refused, DNS or TLS failure before anything was sent",
+        "connection refused, DNS or TLS failure, or a proxy that refuses CONNECT, before anything was sent",
         "not accepted",
         submitting=Course(Remedy.CONNECT_AGAIN, 5, Remedy.GIVE_UP_FOR_NOW),
         asking=Course(Remedy.ASK_AGAIN),
