@@ -50,9 +50,9 @@ def keep_url(url: str) -> None:
 
 def scrubbed(text: str) -> str:
     """The text without any secret, for a message, a log, a file or a database."""
-    known = {secret for secret in (*_kept, *_of_environment()) if len(secret) >= SHORTEST}
-    for form in sorted((form for secret in known for form in forms(secret)), key=len, reverse=True):
-        text = text.replace(form, MARK)
+    for form in _all_forms(frozenset((*_kept, *_of_environment()))):
+        if form in text:
+            text = text.replace(form, MARK)
     for pattern, instead in _PATTERNS:
         text = pattern.sub(instead, text)
     return text
@@ -60,7 +60,9 @@ def scrubbed(text: str) -> str:
 
 def forms_in_data(*secrets: str) -> tuple[bytes, ...]:
     """What `scrubbed_data` looks for, where these were sent along."""
-    return tuple(form.encode() for one in secrets if len(one) >= SHORTEST_IN_DATA for form in forms(one))
+    return tuple(
+        form.encode() for form in _all_forms(frozenset(one for one in secrets if len(one) >= SHORTEST_IN_DATA))
+    )
 
 
 def scrubbed_data(data: bytes, secret: Sequence[bytes]) -> bytes:
@@ -138,9 +140,16 @@ def _of_url(url: str) -> Iterator[str]:
         yield from (secret, unquote(secret), b64encode(unquote(f"{user}:{password}").encode()).decode())
 
 
+@lru_cache(maxsize=8)
+def _all_forms(secrets: frozenset[str]) -> tuple[str, ...]:
+    """The longest first: one may be a part of another."""
+    found = {form for one in secrets if len(one) >= SHORTEST for form in forms(one)}
+    return tuple(sorted(found, key=len, reverse=True))
+
+
 @lru_cache(maxsize=2 * MOST_KEPT)
-def forms(secret: str) -> tuple[str, ...]:
-    """The secret as it is, and as a URL, a page, JSON, a dump of bytes or a header would hold it; the longest first."""
+def forms(secret: str) -> frozenset[str]:
+    """The secret as it is, and as a URL, a page, JSON, a dump of bytes or a header would hold it."""
     plain = secret.encode("utf-8", "replace")
     quoted = (quote(secret), quote(secret, safe=""), quote_plus(secret))
     in_json = json.dumps(secret)[1:-1]
@@ -150,7 +159,7 @@ def forms(secret: str) -> tuple[str, ...]:
         *(in_json, in_json.replace("/", "\\/"), _HTML_SAFE.sub(_escaped, in_json)),
         *_in_base64(plain),
     }
-    return tuple(sorted((form for form in found if form), key=len, reverse=True))
+    return frozenset(form for form in found if form)
 
 
 def _in_base64(plain: bytes) -> Iterator[str]:
@@ -175,15 +184,18 @@ def _escaped(found: re.Match[str]) -> str:
     return f"\\u{ord(found[0]):04x}"
 
 
-_USERINFO = re.compile(r"(?i)([a-z0-9+.-]*)://([^\s/?#\"'`<>\\]*)@")
+_USERINFO = re.compile(r"://([^\s/?#\"'`<>\\]*)@")
+LONGEST_SCHEME = 24
+"""Characters before a URL's colon that are looked at: postgresql+psycopg is the longest in use here."""
 _USER_IS_NO_SECRET = ("postgres", "abfs", "wasb")
 """Schemes whose user name alone opens nothing: that of a database, and Azure's name for a container."""
 
 
 def _without_userinfo(found: re.Match[str]) -> str:
-    scheme, userinfo = found.groups()
-    is_open = userinfo.endswith(":***") or (":" not in userinfo and scheme.lower().startswith(_USER_IS_NO_SECRET))
-    return found[0] if is_open else f"{scheme}://{MARK}@"
+    before = found.string[max(0, found.start() - LONGEST_SCHEME) : found.start()].lower()
+    scheme = re.split(r"[^a-z0-9+.-]", before)[-1]
+    is_open = found[1].endswith(":***") or (":" not in found[1] and scheme.startswith(_USER_IS_NO_SECRET))
+    return found[0] if is_open else f"://{MARK}@"
 
 
 def _without_signature(found: re.Match[str]) -> str:
