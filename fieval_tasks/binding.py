@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, Literal
 
+from fieval_tasks import parameters
 from fieval_tasks.columns import Place, place_of
 from fieval_tasks.errors import PlanError
 from fieval_tasks.gates import Gate, Metric
@@ -111,7 +112,12 @@ def bind(
     """
     dataset = _shown_name(plan)
     pairs = [(check, template) for check in plan.checks if (template := catalogue.get(check.template))]
-    bindings = tuple(_binding(plan, check, template, columns, default_model) for check, template in pairs)
+    every = {name for _, template in pairs for name in parameters.rules(template) or ()}
+    readings = [parameters.read(template, check.params, elsewhere=every) for check, template in pairs]
+    bindings = tuple(
+        _binding(plan, check, template, reading.values, columns, default_model)
+        for (check, template), reading in zip(pairs, readings, strict=True)
+    )
     problems = (
         *_unknown_templates(plan, catalogue),
         *_repeated_checks(bindings),
@@ -119,7 +125,7 @@ def bind(
         *_missing_columns(plan, columns, dataset),
         *_unfilled_keys(plan, bindings, columns, dataset),
         *_wrong_models(bindings),
-        *_wrong_params(bindings),
+        *(problem for reading in readings for problem in reading.problems),
         *gate_problems(plan.gates, {binding.check: binding.template.output for binding in bindings}),
     )
     if problems:
@@ -128,7 +134,12 @@ def bind(
 
 
 def _binding(
-    plan: EvaluationPlan, check: Check, template: Template, columns: Sequence[str], default_model: str | None
+    plan: EvaluationPlan,
+    check: Check,
+    template: Template,
+    params: Mapping[str, Any],
+    columns: Sequence[str],
+    default_model: str | None,
 ) -> Binding:
     model = _model(check, template, default_model)
     repeated = sum(c.template == check.template for c in plan.checks) > 1
@@ -136,7 +147,7 @@ def _binding(
         check=f"{template.name}:{model}" if repeated and model else template.name,
         template=template,
         model=model,
-        params=check.params,
+        params=params,
         sources=_sources(template, mapping_for(template.name, plan.mapping), columns),
     )
 
@@ -276,19 +287,6 @@ def _wrong_models(bindings: Sequence[Binding]) -> Iterator[str]:
         if models and binding.model not in models:
             told = f"does not take model {binding.model!r}" if binding.model else "needs a model"
             yield f"template {name!r} {told} (it takes: {_listed(models)}); write --template {name}:{models[0]}"
-
-
-def _wrong_params(bindings: Sequence[Binding]) -> Iterator[str]:
-    for binding in bindings:
-        name, known = binding.template.name, binding.template.parameters
-        for missing in binding.template.missing_parameters(binding.params):
-            yield f"template {name!r} needs parameter {missing!r}; add --param {missing}=VALUE"
-        for given in binding.params:
-            if known and given not in known:
-                yield (
-                    f"template {name!r} has no parameter {given!r} (it has: {_listed(known)})"
-                    f"{_meant(nearest(given, known))}; set one with --param KEY=VALUE"
-                )
 
 
 def gate_problems(gates: Iterable[str], outputs: Mapping[str, str]) -> Iterator[str]:

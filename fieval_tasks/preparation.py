@@ -15,7 +15,7 @@ from importlib.metadata import entry_points
 from itertools import islice
 from pathlib import Path
 
-from fieval_tasks import belonging
+from fieval_tasks import belonging, parameters
 from fieval_tasks.binding import Binding, bind, gate_problems
 from fieval_tasks.columns import held, inside
 from fieval_tasks.connections import Connection, connection
@@ -190,7 +190,15 @@ def _new(plan: EvaluationPlan, ledger: Ledger, processes: int) -> Prepared:
             plan=whole.model_copy(update={"connection": way.name}).model_dump(
                 mode="json", exclude={"store", "resume", "retry_failed", "same_account"}
             ),
-            notices=(*way.notices, *dataset.notices, *notices, *why, *_unfilled(bindings), *_passed_over(bindings)),
+            notices=(
+                *way.notices,
+                *dataset.notices,
+                *notices,
+                *why,
+                *_unfilled(bindings),
+                *_passed_over(bindings),
+                *_unchecked(bindings),
+            ),
         )
         rows = items(
             dataset, bindings, id_column=whole.id_column, limit=whole.limit, sample=whole.sample, seed=whole.seed
@@ -272,6 +280,14 @@ def _require_places(dataset: Dataset, bindings: Sequence[Binding]) -> None:
                 for place in empty
             )
         )
+
+
+def _unchecked(bindings: Sequence[Binding]) -> Iterator[str]:
+    """The server takes any parameter, and ignores in silence what it does not know."""
+    for binding in bindings:
+        if binding.params and parameters.rules(binding.template) is None:
+            names = ", ".join(binding.params)
+            yield f"{binding.check}: its template names no parameters, so {names} could not be checked"
 
 
 def _recorded(binding: Binding) -> CheckRecord:

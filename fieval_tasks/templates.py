@@ -26,17 +26,12 @@ class Template:
     models: tuple[str, ...] = ()
     """The only models it takes; empty: any."""
     parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Name -> schema of each config parameter, where the catalogue tells."""
+    """Name -> what the catalogue says of it, in the platform's words: see `parameters`."""
     description: str = ""
 
     @property
     def keys(self) -> tuple[str, ...]:
         return self.required + self.optional
-
-    def missing_parameters(self, given: Iterable[str]) -> tuple[str, ...]:
-        """Parameters that the template can't do without and the check does not set."""
-        present = set(given)
-        return tuple(n for n, schema in self.parameters.items() if schema.get("required") and n not in present)
 
 
 @dataclass(frozen=True)

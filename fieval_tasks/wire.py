@@ -306,7 +306,7 @@ def _told(value: Any, output_type: str | None, reason: Any, runtime: Any) -> Ver
 
 
 def _evaluation_error(message: str) -> Failed:
-    told = _shortened(scrubbed(message))
+    told = _shortened(scrubbed(message[: 2 * LONGEST_SENTENCE]))
     if len(told) <= _LONGEST_LIMIT:
         for kind, words in _LIMITS.items():
             if words.search(told):
@@ -330,7 +330,6 @@ def _template(entry: Mapping[str, Any]) -> Template:
     config = entry.get("config")
     config = config if isinstance(config, dict) else {}
     optional = _names(_pick(config, "optional_keys", "optionalKeys"))
-    schema = _pick(config, "function_params_schema", "functionParamsSchema")
     return Template(
         name=entry["name"],
         required=tuple(k for k in _names(_pick(config, "required_keys", "requiredKeys")) if k not in optional),
@@ -338,9 +337,20 @@ def _template(entry: Mapping[str, Any]) -> Template:
         output=_text(config.get("output") or ""),
         needs_model=_pick(config, "eval_type_id", "evalTypeId") != "CustomCodeEval",
         models=_names(config.get("models")),
-        parameters={k: v for k, v in schema.items() if isinstance(v, dict)} if isinstance(schema, dict) else {},
+        parameters=_parameters(config),
         description=_text(entry.get("description") or ""),
     )
+
+
+def _parameters(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """They stand in one of two places. Where one may have few values, those stand in a third."""
+    options = _objects(_pick(config, "config_params_option", "configParamsOption"), of=list)
+    told = _objects(config.get("config")) | _objects(_pick(config, "function_params_schema", "functionParamsSchema"))
+    return {name: {"options": options[name], **rule} if name in options else rule for name, rule in told.items()}
+
+
+def _objects(value: Any, of: type = dict) -> dict[str, Any]:
+    return {name: part for name, part in value.items() if isinstance(part, of)} if isinstance(value, dict) else {}
 
 
 def _names(value: Any) -> tuple[str, ...]:

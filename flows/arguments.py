@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from typing import Any
 
 from fieval_tasks.errors import PlanError
+from fieval_tasks.parameters import AsTyped
 from fieval_tasks.plan import MOST_SHARDS, SHARD_DEPLOYMENT, Check, EvaluationPlan, Mode, parse_duration
 from fieval_tasks.refusals import spelled
 
@@ -28,7 +28,12 @@ def evaluate_parser() -> argparse.ArgumentParser:
     add("--template", action="append", metavar="NAME[:MODEL]", help="a template to evaluate with; may be repeated")
     add("--model", help="judge model of the templates that name none (default turing_flash)")
     add("--map", action="append", metavar="[TEMPLATE.]KEY=COLUMN", help="the column that fills a template's key")
-    add("--param", action="append", metavar="[TEMPLATE.]NAME=VALUE", help="a template's parameter; VALUE as JSON")
+    add(
+        "--param",
+        action="append",
+        metavar="[TEMPLATE.]NAME=VALUE",
+        help="a template's parameter; VALUE as its type wants it",
+    )
     add("--id", dest="id_column", metavar="COLUMN", help="column with each row's id")
     add("--connection", help="local (embedded evaluator), env (FI_API_KEY, FI_SECRET_KEY) or a block's name")
     add("--base-url", metavar="URL", help="the platform's address (default FI_BASE_URL, else the cloud)")
@@ -139,6 +144,7 @@ def _checks(options: argparse.Namespace) -> tuple[Check, ...]:
     params = [_pair("--param", text) for text in options.param or ()]
     if params and not checks:
         raise PlanError("--param needs a --template to set a parameter of")
+    _require_templates([name for name, _ in params], [check.template for check in checks])
     return tuple(
         check.model_copy(update={"model": check.model or options.model, "params": _params_of(check.template, params)})
         for check in checks
@@ -146,16 +152,19 @@ def _checks(options: argparse.Namespace) -> tuple[Check, ...]:
 
 
 def _params_of(template: str, params: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    mine = {name.removeprefix(f"{template}."): text for name, text in params if name.startswith(f"{template}.")}
-    shared = {name: text for name, text in params if "." not in name}
-    return {name: _json_or_text(text) for name, text in (shared | mine).items()}
+    """As typed: each means what its template's catalogue entry makes of it, which is not at hand yet."""
+    shared = {name: AsTyped(text, is_shared=True) for name, text in params if "." not in name}
+    mine = {
+        name.removeprefix(f"{template}."): AsTyped(text) for name, text in params if name.startswith(f"{template}.")
+    }
+    return shared | mine
 
 
-def _json_or_text(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
+def _require_templates(names: Sequence[str], templates: Sequence[str]) -> None:
+    """Raises PlanError for a parameter of a template that is not asked for: it would be given to nobody."""
+    lost = [name for name in names if "." in name and not any(name.startswith(f"{one}.") for one in templates)]
+    if lost:
+        raise PlanError(*(f"--param {name}: no --template is {name.rpartition('.')[0]!r}" for name in lost))
 
 
 def _pair(option: str, text: str) -> tuple[str, str]:

@@ -73,11 +73,11 @@ def test_only_what_was_said_is_in_the_plan() -> None:
     assert typed("--resume", "r", "--rate", "5/s").model_fields_set == {"resume", "rate"}
 
 
-def test_parameters_are_json_where_they_can_be_and_may_name_their_template() -> None:
+def test_parameters_stay_as_they_were_typed_and_may_name_their_template() -> None:
     plan = typed(
         "d", "--template", "a", "--template", "b", "--param", "a.k=3", "--param", 'w=["x"]', "--param", "t=no!"
     )
-    assert [c.params for c in plan.checks] == [{"k": 3, "w": ["x"], "t": "no!"}, {"w": ["x"], "t": "no!"}]
+    assert [c.params for c in plan.checks] == [{"k": "3", "w": '["x"]', "t": "no!"}, {"w": '["x"]', "t": "no!"}]
 
 
 @pytest.mark.parametrize(
@@ -92,6 +92,7 @@ def test_parameters_are_json_where_they_can_be_and_may_name_their_template() -> 
         (["--retry-failed"], "needs resume"),
         (["--run", "../up"], "--run: a run name is letters"),
         (["--param", "k=v"], "needs a --template"),
+        (["--template", "contains", "--param", "contians.keyword=v"], "no --template is 'contians'"),
     ],
 )
 def test_wrong_arguments_are_named(arguments: list[str], said: str) -> None:

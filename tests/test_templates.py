@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieval_tasks.templates import Template, bundled_catalogue, nearest
+from fieval_tasks.templates import bundled_catalogue, nearest
 
 BUNDLED = sorted(bundled_catalogue().templates)
 
@@ -34,14 +34,6 @@ def test_a_bundled_template_can_be_asked_for(name: str) -> None:
 
 def test_a_template_that_is_not_there_is_none() -> None:
     assert bundled_catalogue().get("no such template") is None
-
-
-def test_required_parameters_that_are_not_given_are_missing() -> None:
-    template = Template(
-        "t", ("a",), (), "score", False, parameters={"must": {"required": True}, "may": {"required": False}, "can": {}}
-    )
-    assert template.missing_parameters([]) == ("must",)
-    assert template.missing_parameters(["must", "other"]) == ()
 
 
 @given(st.sampled_from([name for name in BUNDLED if len(name) >= 4]), st.data())

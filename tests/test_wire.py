@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieval_tasks import wire
+from fieval_tasks import parameters, wire
 from fieval_tasks.errors import (
     ApiError,
     GatewayFault,
@@ -620,7 +620,7 @@ def test_the_catalogue_knows_code_templates_parameters_and_models() -> None:
     assert tone is not None
     assert not recall.needs_model
     assert recall.parameters["k"]["minimum"] == 1
-    assert recall.missing_parameters([]) == ()
+    assert parameters.needed(recall) == ()
     assert tone.models == ("turing_large", "turing_flash")
     assert catalogue.source == "here"
 
@@ -636,7 +636,7 @@ def test_an_entry_of_odd_parts_is_still_a_template() -> None:
     }  # fmt: skip
     odd = wire.catalogue({"result": [{"name": "t", "config": config}]}, source="x").templates["t"]
     assert (odd.required, odd.optional, odd.models) == (("a",), (), ())
-    assert odd.missing_parameters([]) == ("k",)
+    assert parameters.needed(odd) == ("k",)
 
 
 @pytest.mark.parametrize(
@@ -739,7 +739,7 @@ def test_any_json_given_to_catalogue_is_a_catalogue_or_an_api_error(body: Any) -
     if told is not None:
         for template in told.templates.values():
             assert all(isinstance(text, str) for text in (*template.keys, *template.models, template.output))
-            template.missing_parameters([])
+            parameters.read(template, {"k": 1})
             hash(template.keys)
 
 
