@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from shlex import quote
 from typing import Any
 
 from prefect import serve
@@ -36,7 +37,7 @@ def require_no_pool() -> None:
             if pool is not None:
                 raise PlanError(
                     f"the deployment {name} is run by workers of the pool {pool!r}: start one with `prefect worker start "
-                    f"--pool {pool}`, or delete it first (`prefect deployment delete {name}`)"
+                    f"--pool {quote(pool)}`, or delete it first (`prefect deployment delete {quote(name)}`)"
                 )
 
 

@@ -22,7 +22,7 @@ from fieval_tasks.conclusion import Ended, conclude, report_of
 from fieval_tasks.engine import current
 from fieval_tasks.errors import Interrupted, PlanError, RunStopped
 from fieval_tasks.plan import EvaluationPlan, Mode
-from fieval_tasks.preparation import Prepared, prepared
+from fieval_tasks.preparation import Prepared, kept, prepared
 from fieval_tasks.refusals import sentences
 from fieval_tasks.threads import resumable, submit_all
 
@@ -246,7 +246,7 @@ class EvaluationRun(JobRun[dict[str, Any]]):
     def _fetch(self) -> dict[str, Any]:
         if self._summary is not None:
             return self._summary
-        with prepared(self._plan) as run:
+        with kept(self.run_id, self.store) as run:
             return report_of(run).summary.to_json()
 
     @contextmanager

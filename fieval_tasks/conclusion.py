@@ -12,7 +12,7 @@ from pathlib import Path
 from fieval_tasks.errors import ExitCode, FievalError, RunStopped
 from fieval_tasks.gates import Gate, GateVerdict
 from fieval_tasks.plan import allowed_failures
-from fieval_tasks.preparation import Prepared
+from fieval_tasks.preparation import Kept
 from fieval_tasks.report.amendments import Standing, amendments
 from fieval_tasks.report.files import write_report, write_results
 from fieval_tasks.report.folder import held
@@ -63,7 +63,7 @@ class Outcome:
         return self.exit_code is ExitCode.OK
 
 
-def conclude(prepared: Prepared, ended: Ended, *, seconds: float) -> Outcome:
+def conclude(prepared: Kept, ended: Ended, *, seconds: float) -> Outcome:
     """Write the run's files from the ledger and say how it went. `seconds` is what this process spent on it.
 
     Raises RunStopped where they can't be written; the run has no exit code then, by which a collector finds it.
@@ -74,7 +74,7 @@ def conclude(prepared: Prepared, ended: Ended, *, seconds: float) -> Outcome:
         return _concluded(prepared, ended, seconds)
 
 
-def _concluded(prepared: Prepared, ended: Ended, seconds: float) -> Outcome:
+def _concluded(prepared: Kept, ended: Ended, seconds: float) -> Outcome:
     ledger, run_id = prepared.ledger, prepared.run.run_id
     complete = _is_complete(prepared)
     ledger.finished(run_id, exit_code=None, seconds=seconds, complete=complete)
@@ -95,7 +95,7 @@ def _concluded(prepared: Prepared, ended: Ended, seconds: float) -> Outcome:
 
 
 @contextmanager
-def _claimed(prepared: Prepared) -> Iterator[None]:
+def _claimed(prepared: Kept) -> Iterator[None]:
     """No collector takes the run for one that was left without a report."""
     owner = owner_name()
     prepared.ledger.claim(prepared.run.run_id, [LAST_CHUNK], owner, lease=LEASE)
@@ -106,7 +106,7 @@ def _claimed(prepared: Prepared) -> Iterator[None]:
 
 
 @contextmanager
-def _writing(prepared: Prepared) -> Iterator[None]:
+def _writing(prepared: Kept) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -123,7 +123,7 @@ def _is_news(ledger: Ledger, run_id: str, exit_code: ExitCode, standing: Standin
     return amendments([(last.at, Standing.from_json(last.standing)), (now, standing)]) != ()
 
 
-def report_of(prepared: Prepared) -> Report:
+def report_of(prepared: Kept) -> Report:
     """How a run stands at this moment, read from the ledger. Nothing is written anywhere."""
     run = prepared.ledger.run(prepared.run.run_id)
     facts = _facts(prepared, run, Ended(), _is_complete(prepared))
@@ -132,7 +132,7 @@ def report_of(prepared: Prepared) -> Report:
     return report
 
 
-def _decided(prepared: Prepared, report: Report, ended: Ended, at: datetime) -> tuple[Report, ExitCode]:
+def _decided(prepared: Kept, report: Report, ended: Ended, at: datetime) -> tuple[Report, ExitCode]:
     """The report with its gates judged, as it stands `at` this moment, and the exit code that it comes to."""
     gates = [judged(text, report) for text in prepared.plan.gates]
     exit_code = _exit_code(prepared, report.summary.items, gates, ended)
@@ -140,7 +140,7 @@ def _decided(prepared: Prepared, report: Report, ended: Ended, at: datetime) -> 
     return report.with_outcome(exit_code, gates).amended(earlier, at), exit_code
 
 
-def _is_complete(prepared: Prepared) -> bool:
+def _is_complete(prepared: Kept) -> bool:
     counts = prepared.ledger.counts(prepared.run.run_id)
     return all(n == 0 or state.is_final for state, n in counts.items())
 
@@ -176,7 +176,7 @@ def _earlier_reports(ledger: Ledger, run_id: str) -> list[tuple[datetime, Standi
     return [(report.at, Standing.from_json(report.standing)) for report in ledger.conclusions(run_id)]
 
 
-def _exit_code(prepared: Prepared, items: Items, gates: Sequence[GateOutcome], ended: Ended) -> ExitCode:
+def _exit_code(prepared: Kept, items: Items, gates: Sequence[GateOutcome], ended: Ended) -> ExitCode:
     if ended.stopped is not None:
         return ended.stopped.exit_code
     verdicts = {gate.verdict for gate in gates}
@@ -188,7 +188,7 @@ def _exit_code(prepared: Prepared, items: Items, gates: Sequence[GateOutcome], e
     return ExitCode.INCOMPLETE if undecided or missing > allowed else ExitCode.OK
 
 
-def _sentence(prepared: Prepared, items: Items, unsent: int, stopped: FievalError | None) -> str:
+def _sentence(prepared: Kept, items: Items, unsent: int, stopped: FievalError | None) -> str:
     counted = f"{items.scored:,} of {items.total:,} items scored"
     counted += f", {items.failed:,} failed" if items.failed else ""
     counted += f", {items.pending:,} pending" if items.pending else ""
@@ -201,14 +201,9 @@ def _sentence(prepared: Prepared, items: Items, unsent: int, stopped: FievalErro
     return counted
 
 
-def _next_command(prepared: Prepared) -> str:
+def _next_command(prepared: Kept) -> str:
     is_sent = not prepared.ledger.count_unsent(prepared.run.run_id)
     return prepared.collect_command if is_sent else prepared.resume_command
-
-
-def _explain_command(prepared: Prepared) -> str:
-    store = f" --store {prepared.ledger.name}" if prepared.plan.store else ""
-    return f"python -m flows.explain {prepared.run.run_id} ITEM{store}"
 
 
 def _shared(ledger: Ledger, run: Run) -> Iterator[str]:
@@ -216,7 +211,7 @@ def _shared(ledger: Ledger, run: Run) -> Iterator[str]:
         yield f"{n:,} items repeat others of this run exactly: they were not sent, and share the others' verdicts"
 
 
-def _facts(prepared: Prepared, run: Run, ended: Ended, complete: bool) -> RunFacts:
+def _facts(prepared: Kept, run: Run, ended: Ended, complete: bool) -> RunFacts:
     return RunFacts(
         run_id=run.run_id,
         flow_run_id=run.flow_run_id,
@@ -238,6 +233,6 @@ def _facts(prepared: Prepared, run: Run, ended: Ended, complete: bool) -> RunFac
         news=ended.notices,
         mapping={c.name: dict(c.sources) for c in run.checks},
         resume_command=None if complete else _next_command(prepared),
-        explain_command=_explain_command(prepared),
+        explain_command=prepared.explain_command,
         planned=run.total,
     )

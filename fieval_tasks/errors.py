@@ -2,6 +2,7 @@
 
 FievalError
 ├── PlanError                what was asked for is wrong; nothing was sent
+│   └── NameTaken            there is a run of that name
 ├── StoreError               the ledger can't be opened, read or written
 │   └── StoreAway            not at this moment, for a reason that tends to pass
 ├── ApiError                 what the evaluation API answered, or failed to answer
@@ -61,6 +62,10 @@ class PlanError(FievalError):
     def __init__(self, *problems: str) -> None:
         self.problems: tuple[str, ...] = tuple(map(scrubbed, problems))
         super().__init__("\n".join(problems))
+
+
+class NameTaken(PlanError):
+    """There is a run of that name already, which only somebody who chose the name need be told."""
 
 
 class StoreError(FievalError):

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from importlib import resources
@@ -18,10 +18,11 @@ from pathlib import Path
 from fieval_tasks import belonging, parameters
 from fieval_tasks.binding import Binding, bind, gate_problems
 from fieval_tasks.columns import held, inside
+from fieval_tasks.commands import command
 from fieval_tasks.connections import Connection, connection
 from fieval_tasks.dataset import Dataset, read_dataset
 from fieval_tasks.engine import Engine, Share
-from fieval_tasks.errors import ApiError, Lost, PlanError, RunStopped, ServerFault, Throttled
+from fieval_tasks.errors import ApiError, Lost, NameTaken, PlanError, RunStopped, ServerFault, Throttled
 from fieval_tasks.intake import items, sharing
 from fieval_tasks.lanes import Load, choose, judging_time
 from fieval_tasks.permits import Source
@@ -45,13 +46,47 @@ LIMITS = "fieval.shared_limits"
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A run that is in the ledger, with all that is needed to work on it."""
+class Kept:
+    """A run that is in the ledger, to be read."""
 
     run: Run
     plan: EvaluationPlan
     ledger: Ledger
+
+    def worked_on_by_others(self) -> str | None:
+        """The process that works on this run now, if another one does."""
+        claims = self.ledger.claimed_by_others(self.run.run_id, owner_name())
+        return next((claim.holder for claim in claims if claim.is_live), None)
+
+    @property
+    def folder(self) -> Path:
+        """Where the run's files go."""
+        return Path(self.plan.output) if self.plan.output else Path("fieval-runs") / self.run.run_id
+
+    @property
+    def resume_command(self) -> str:
+        return command("evaluate", "--resume", self.run.run_id, store=self._store)
+
+    @property
+    def collect_command(self) -> str:
+        return command("collect", self.run.run_id, store=self._store)
+
+    @property
+    def explain_command(self) -> str:
+        return command("explain", self.run.run_id, "ITEM", store=self._store)
+
+    @property
+    def _store(self) -> str | None:
+        return self.ledger.name if self.plan.store else None
+
+
+@dataclass(frozen=True)
+class Prepared(Kept):
+    """A run that is in the ledger, with all that is needed to work on it."""
+
     connection: Connection
+    notes: tuple[str, ...] = ()
+    """What of this call is not done as it was said, and why."""
 
     def engine(self, mode: Mode | None = None, *, share: Share | None = None, quiet: float | None = None) -> Engine:
         """What works on the run. Of several with a `share` each, each has its part of the plan's rate.
@@ -78,26 +113,6 @@ class Prepared:
             shared_limit=None if plan.shared_limit is None else partial(_shared_limit, plan.shared_limit),
         )
 
-    def worked_on_by_others(self) -> str | None:
-        """The process that works on this run now, if another one does."""
-        claims = self.ledger.claimed_by_others(self.run.run_id, owner_name())
-        return next((claim.holder for claim in claims if claim.is_live), None)
-
-    @property
-    def folder(self) -> Path:
-        """Where the run's files go."""
-        return Path(self.plan.output) if self.plan.output else Path("fieval-runs") / self.run.run_id
-
-    @property
-    def resume_command(self) -> str:
-        store = f" --store {self.ledger.name}" if self.plan.store else ""
-        return f"python -m flows.evaluate --resume {self.run.run_id}{store}"
-
-    @property
-    def collect_command(self) -> str:
-        store = f" --store {self.ledger.name}" if self.plan.store else ""
-        return f"python -m flows.collect {self.run.run_id}{store}"
-
     def described(self) -> list[str]:
         """What is about to happen, for the user, before anything is sent."""
         run = self.run
@@ -106,7 +121,7 @@ class Prepared:
             judge = f" by {check.model}" if check.model else ""
             columns = ", ".join(f"{key} <- {column}" for key, column in check.sources.items())
             lines.append(f"  {check.name}{judge}: {columns}")
-        return [clean(line) for line in (*lines, *(f"  note: {notice}" for notice in run.notices))]
+        return [clean(line) for line in (*lines, *(f"  note: {told}" for told in (*run.notices, *self.notes)))]
 
 
 def _shared_limit(name: str) -> Source:
@@ -128,10 +143,19 @@ def prepared(plan: EvaluationPlan, *, flow_run_id: str | None = None, processes:
     ledger = Ledger(store_url(plan.store))
     try:
         if flow_run_id and not plan.resume and (begun := ledger.begun_by(flow_run_id)):
-            plan = plan.model_copy(update={"resume": begun})
+            plan = EvaluationPlan(resume=begun, store=plan.store)
         yield _resumed(plan, ledger) if plan.resume else _new(plan, ledger, processes)
     finally:
         ledger.close()
+
+
+@contextmanager
+def kept(run: str, store: str | None) -> Iterator[Kept]:
+    """The run of that name, or the last, only to be read: no keys are needed. Raises PlanError where there is none."""
+    with Ledger(store_url(store), must_exist=True) as ledger:
+        found = ledger.run(run)
+        plan = EvaluationPlan.model_validate({**found.plan, "store": store, "resume": found.run_id})
+        yield Kept(found, plan, ledger)
 
 
 def runs_to_collect(store: str | None) -> list[str]:
@@ -144,11 +168,12 @@ def runs_to_collect(store: str | None) -> list[str]:
 def _resumed(plan: EvaluationPlan, ledger: Ledger) -> Prepared:
     """A run of the ledger, under its own plan and what this call says differently."""
     run = ledger.run(plan.resume or "last")
-    said = plan.model_dump(include=plan.model_fields_set)
-    said = {name: value for name, value in said.items() if value != type(plan).model_fields[name].get_default()}
+    said = {name: value for name, value in plan.model_dump(include=plan.model_fields_set).items() if value is not None}
     begun = EvaluationPlan.model_validate({name: run.plan[name] for name in SETTLED if name in run.plan})
-    if said.get("mode") == Mode.AUTO.value:
-        del said["mode"]  # it was decided when the run began
+    notes: tuple[str, ...] = ()
+    if said.get("mode") == Mode.AUTO:
+        del said["mode"]
+        notes = (f"mode: auto was decided when the run began, and it stays {run.mode}",)
     whole = EvaluationPlan.model_validate({**run.plan, **said, "resume": run.run_id})
     if changed := [name for name in SETTLED if getattr(whole, name) != getattr(begun, name)]:
         raise PlanError(
@@ -163,9 +188,9 @@ def _resumed(plan: EvaluationPlan, ledger: Ledger) -> Prepared:
         belonging.require_same(run, way.account)
     if plan.retry_failed:
         ledger.reopen_failed(run.run_id)
-    if whole.mode is Mode.SUBMIT and not ledger.unsent_chunks(run.run_id):
+    if whole.mode is Mode.SUBMIT and "mode" not in said and not ledger.unsent_chunks(run.run_id):
         whole = whole.model_copy(update={"mode": Mode.ASYNC})  # all that is left to do is to ask
-    return Prepared(ledger.run(run.run_id), whole, ledger, way)
+    return Prepared(ledger.run(run.run_id), whole, ledger, way, notes)
 
 
 def _new(plan: EvaluationPlan, ledger: Ledger, processes: int) -> Prepared:
@@ -180,7 +205,7 @@ def _new(plan: EvaluationPlan, ledger: Ledger, processes: int) -> Prepared:
         count = min(whole.limit or dataset.size, whole.sample or dataset.size, dataset.size)
         whole, why = _in_a_lane(whole, bindings, count)
         run = Run(
-            run_id=whole.run or _fresh_name(ledger, whole.dataset),
+            run_id=whole.run or "",
             created_at=utc_now(),
             dataset=dataset.name if whole.dataset is not None else "the bundled sample",
             dataset_fingerprint=dataset.fingerprint,
@@ -200,11 +225,17 @@ def _new(plan: EvaluationPlan, ledger: Ledger, processes: int) -> Prepared:
                 *_unchecked(bindings),
             ),
         )
-        rows = items(
-            dataset, bindings, id_column=whole.id_column, limit=whole.limit, sample=whole.sample, seed=whole.seed
-        )
         size = whole.chunk_size or chunk_size(count * len(bindings), processes)
-        written = ledger.create(run, sharing(rows), chunk_size=size)
+        for name in [whole.run] if whole.run else _fresh_names(ledger, whole.dataset):
+            rows = items(
+                dataset, bindings, id_column=whole.id_column, limit=whole.limit, sample=whole.sample, seed=whole.seed
+            )
+            try:
+                written = ledger.create(replace(run, run_id=name), sharing(rows), chunk_size=size)
+                break
+            except NameTaken:  # by another process, a moment ago
+                if whole.run:
+                    raise
     return Prepared(written, whole, ledger, way)
 
 
@@ -309,7 +340,8 @@ def name_stem(dataset: str | None) -> str:
     return "".join(c if c.isalnum() and c.isascii() else "-" for c in stem).strip("-")[:40] or "run"
 
 
-def _fresh_name(ledger: Ledger, dataset: str | None) -> str:
+def _fresh_names(ledger: Ledger, dataset: str | None) -> Iterator[str]:
+    """Readable names that no run has, each for the case that another process takes those before it."""
     name = f"{name_stem(dataset)}-{datetime.now():%Y%m%d-%H%M%S}"
     taken = ledger.names(name)
-    return next(n for n in (name, *(f"{name}-{i}" for i in range(2, 10_000))) if n not in taken)
+    return (n for n in (name, *(f"{name}-{i}" for i in range(2, 10_000))) if n not in taken)

@@ -37,7 +37,7 @@ from fieval_tasks.changes import (
 )
 from fieval_tasks.claims import Claim, Stamp, owner_name
 from fieval_tasks.database import explained, file_of, opened, pauses, prepare, shown, store_url, tried_again
-from fieval_tasks.errors import PlanError, StoreAway
+from fieval_tasks.errors import NameTaken, PlanError, StoreAway
 from fieval_tasks.items import Failed, Item, Result, State
 from fieval_tasks.schema import Moment, conclusions, events, items, runs, utc_now
 
@@ -200,7 +200,7 @@ class Ledger:
             try:
                 connection.execute(sa.insert(runs).values(**_run_values(run)))
             except IntegrityError as error:
-                raise PlanError(
+                raise NameTaken(
                     f"there is a run {run.run_id!r} already: choose another --run, or --resume it"
                 ) from error
             total = 0

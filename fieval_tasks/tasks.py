@@ -15,7 +15,7 @@ from fieval_tasks.conclusion import Ended, conclude, report_of
 from fieval_tasks.engine import Engine, current
 from fieval_tasks.errors import FievalError, RunStopped
 from fieval_tasks.plan import EvaluationPlan
-from fieval_tasks.preparation import prepared
+from fieval_tasks.preparation import kept
 from fieval_tasks.report import artifacts
 from fieval_tasks.scrubbing import discreet
 
@@ -49,7 +49,7 @@ def poll(run: str, store: str | None = None) -> int:
 @task(name="publish-run", task_run_name="publish-{run}", cache_policy=NO_CACHE, persist_result=False)
 def publish(run: str, store: str | None = None) -> dict[str, Any]:
     """Show how a run stands as artifacts of the flow run that calls this; the figures, as in summary.json."""
-    with discreet(), prepared(EvaluationPlan(resume=run, store=store)) as found:
+    with discreet(), kept(run, store) as found:
         if found.ledger.conclusions(found.run.run_id):
             report = report_of(found)
         else:  # the artifacts link its files

@@ -145,6 +145,8 @@ def _checks(options: argparse.Namespace) -> tuple[Check, ...]:
     if params and not checks:
         raise PlanError("--param needs a --template to set a parameter of")
     _require_templates([name for name, _ in params], [check.template for check in checks])
+    if options.model and not checks:
+        raise PlanError("--model needs a --template to be the judge of; a run that is resumed keeps its own")
     return tuple(
         check.model_copy(update={"model": check.model or options.model, "params": _params_of(check.template, params)})
         for check in checks

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 from pydantic import ValidationError
 
+from fieval_tasks.commands import command
 from fieval_tasks.control import Control
 from fieval_tasks.display import display
 from fieval_tasks.door import answered, say
@@ -188,7 +189,7 @@ def _collect(course: Course, options: argparse.Namespace) -> int:
     with _prefect_api() as wait_for_api:
         wait_for_api()  # it may keep the keys
         _require_one(options.run, options.store)
-        again = f"python -m flows.collect {options.run or ''}".strip()
+        again = command("collect", *([options.run] if options.run else []), store=options.store)
         return _shown(course, again, lambda: _run_collect(options.run, options.store))
 
 

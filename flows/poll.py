@@ -8,6 +8,7 @@ import httpx
 from prefect import State, flow, get_run_logger, tags
 from prefect.states import Cancelled
 
+from fieval_tasks.commands import command
 from fieval_tasks.display import display
 from fieval_tasks.engine import Engine, current
 from fieval_tasks.errors import Interrupted, RunStopped
@@ -40,7 +41,7 @@ def polling(run_id: str) -> int | State[Any]:
     """The subflow itself: Cancelled where somebody stopped the run, as the run's own flow is."""
     engine = current(run_id)
     if engine is None:
-        raise RunStopped(f"run {run_id} is not worked on in this process: use python -m flows.collect {run_id}")
+        raise RunStopped(f"run {run_id} is not worked on in this process: use {command('collect', run_id)}")
     shown = Shown(engine)
     try:
         with discreet():

@@ -223,6 +223,27 @@ def test_what_one_process_triggers_another_waits_for(place: Path, evaluator: Eva
     assert len(evaluator.submissions("two-processes")) == 3, "waiting submits nothing"
 
 
+def test_how_a_run_stands_is_read_without_its_keys(
+    tmp_path: Path, evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fieval_tasks.blocks import EvaluationRun
+    from fieval_tasks.preparation import prepared
+
+    monkeypatch.chdir(tmp_path)
+    for name, value in evaluator.environment.items():
+        monkeypatch.setenv(name, value)
+    with prepared(EvaluationPlan(run="theirs", connection="env", limit=2)):
+        pass
+    for name in evaluator.environment:
+        monkeypatch.delenv(name)
+    assert EvaluationRun("theirs").fetch_result()["items"]["pending"] == 4
+    with pytest.raises(PlanError, match=r"no run 'there' in .*theirs"):
+        EvaluationRun("there").fetch_result()
+    with pytest.raises(PlanError):
+        EvaluationRun("theirs", store="nowhere.db").fetch_result()
+    assert not Path("nowhere.db").exists(), "a look makes nothing"
+
+
 def test_before_anyone_waits_the_result_is_pending(place: Path, evaluator: Evaluator) -> None:
     keys = credentials(**of(evaluator))
     keys.save("evaluator", overwrite=True)

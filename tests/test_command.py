@@ -16,8 +16,11 @@ from typing import Any
 import httpx
 import pytest
 
-from fieval_tasks.errors import PlanError
+from fieval_tasks.errors import NameTaken, PlanError
 from fieval_tasks.plan import Check, EvaluationPlan, Mode
+from fieval_tasks.preparation import prepared
+from fieval_tasks.store import Ledger, store_url
+from fieval_tasks.threads import submit_all
 from flows.arguments import evaluate_parser, option_name, plan_of
 from flows.command import evaluate_command
 from tests.conftest import Evaluator
@@ -93,6 +96,7 @@ def test_parameters_stay_as_they_were_typed_and_may_name_their_template() -> Non
         (["--run", "../up"], "--run: a run name is letters"),
         (["--param", "k=v"], "needs a --template"),
         (["--template", "contains", "--param", "contians.keyword=v"], "no --template is 'contians'"),
+        (["--model", "turing_small", "--resume", "a"], "--model needs a --template"),
     ],
 )
 def test_wrong_arguments_are_named(arguments: list[str], said: str) -> None:
@@ -281,6 +285,86 @@ def of_prefect(api: str) -> Any:
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     return temporary_settings(updates={PREFECT_API_URL: api})
+
+
+def test_on_a_resume_what_was_typed_counts_though_it_be_the_default(capfd: pytest.CaptureFixture[str]) -> None:
+    begun = EvaluationPlan(run="typed", mode=Mode.SYNC, concurrency=7, seed=5, sample=3, item_timeout=60)
+    with prepared(begun) as run:
+        assert (run.plan.mode, run.plan.concurrency) == (Mode.SYNC, 7)
+    with prepared(typed("--resume", "typed")) as run:
+        assert (run.plan.mode, run.plan.concurrency, run.plan.item_timeout) == (Mode.SYNC, 7, 60)
+    with prepared(typed("--resume", "typed", "--mode", "async", "--concurrency", "96", "--item-timeout", "10m")) as run:
+        assert (run.plan.mode, run.plan.concurrency, run.plan.item_timeout) == (Mode.ASYNC, 96, 600)
+    with pytest.raises(PlanError, match="begun with another seed"), prepared(typed("--resume", "typed", "--seed", "0")):
+        pass
+    with prepared(typed("--resume", "typed", "--mode", "auto")) as run:
+        assert "  note: mode: auto was decided when the run began, and it stays sync" in run.described()
+
+
+def test_a_run_that_is_only_to_be_submitted_does_not_wait_for_verdicts_when_all_of_it_is_out() -> None:
+    with prepared(EvaluationPlan(run="out", mode=Mode.SUBMIT, limit=2)) as run, run.engine() as engine:
+        submit_all(engine)
+    with prepared(typed("--resume", "out")) as run:
+        assert run.plan.mode is Mode.ASYNC, "all that is left to do is to ask"
+    with prepared(typed("--resume", "out", "--mode", "submit")) as run:
+        assert run.plan.mode is Mode.SUBMIT, "somebody has said so"
+
+
+def test_two_commands_on_one_dataset_in_one_second_are_two_runs() -> None:
+    commands = [
+        subprocess.Popen(
+            [sys.executable, "-c", ONE_SECOND], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, stdin=subprocess.PIPE, text=True
+        )
+        for _ in range(4)
+    ]  # fmt: skip
+    for command in commands:
+        assert command.stdin is not None
+        command.stdin.write("now\n")
+        command.stdin.flush()
+    told = [command.communicate(timeout=60)[1] for command in commands]
+    assert [command.returncode for command in commands] == [0] * 4, told
+    with Ledger(store_url(), must_exist=True) as ledger:
+        assert len(ledger.names("sample-20260102-030405")) == 4
+
+
+ONE_SECOND = """
+import datetime, sys
+from fieval_tasks import preparation
+from fieval_tasks.plan import EvaluationPlan
+
+class Stopped(datetime.datetime):
+    @classmethod
+    def now(cls, tz=None):
+        return cls(2026, 1, 2, 3, 4, 5)
+
+preparation.datetime = Stopped
+names = preparation.Ledger.names
+preparation.Ledger.names = lambda *_: set()  # as if the others were quicker, each time
+sys.stdin.readline()
+with preparation.prepared(EvaluationPlan()):
+    pass
+"""
+
+
+def test_a_name_that_somebody_chose_is_never_another_one() -> None:
+    mine = EvaluationPlan(run="mine")
+    with prepared(mine), pytest.raises(NameTaken, match="'mine' already"), prepared(mine):
+        pass
+
+
+def test_a_command_that_is_shown_can_be_pasted_whatever_is_in_its_words(tmp_path: Path) -> None:
+    store = tmp_path / "a folder; with 'quotes' $HOME" / "ledger.db"
+    store.parent.mkdir()
+    with prepared(EvaluationPlan(run="mine", store=str(store), limit=1)) as run:
+        for line in (run.resume_command, run.collect_command, run.explain_command):
+            words = subprocess.run(
+                ["bash", "-c", f"python() {{ printf '%s\\n' \"$@\"; }}; {line}"],
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout.splitlines()
+            assert words[-2:] == ["--store", f"sqlite:///{store}"]
+            assert Ledger(words[-1], must_exist=True).names("") == {"mine"}
 
 
 def test_standard_input_is_a_dataset(prefect_api: str) -> None:

@@ -573,8 +573,8 @@ def test_a_shard_is_told_where_the_ledger_is_and_no_secret(workplace: Path) -> N
     from fieval_tasks.preparation import prepared
     from flows.fan_out import shard_plan
 
-    with prepared(EvaluationPlan(run="told", shared_limit="one", output="here", limit=5)) as run:
-        assert shard_plan(run) == {
-            "resume": "told", "run": "told", "limit": 5, "shared_limit": "one", "checks": [{"template": "groundedness"}, {"template": "completeness"}],
-            "store": f"sqlite:///{workplace / 'fieval-runs/ledger.db'}",
-        }  # fmt: skip
+    with prepared(EvaluationPlan(run="told", shared_limit="one", output="here", limit=5, concurrency=9)) as run:
+        here = f"sqlite:///{workplace / 'fieval-runs/ledger.db'}"
+        assert shard_plan(run) == {"resume": "told", "store": here}, "all else is in the ledger"
+    with prepared(EvaluationPlan(resume="told", concurrency=96, rate="5/s")) as run:
+        assert shard_plan(run) == {"resume": "told", "store": here, "rate": "5/s", "concurrency": 96}

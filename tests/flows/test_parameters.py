@@ -164,3 +164,17 @@ def test_the_form_has_help_for_each_parameter_and_a_select_of_blocks(prefect_hom
     assert form["definitions"]["FutureAGICredentials"]["block_type_slug"] == "futureagi-credentials"
     fields = form["definitions"]["EvaluationPlan"]["properties"] | form["definitions"]["Check"]["properties"]
     assert [name for name, field in fields.items() if not field.get("description")] == []
+
+
+def test_a_form_that_resumes_says_nothing_by_the_defaults_that_it_shows_and_a_plan_by_hand_means_each() -> None:
+    from flows.parameters import plan_given
+
+    shown = EvaluationPlan().model_dump(mode="json") | {"resume": "r", "rate": ""}
+    assert plan_given(shown | {"concurrency": 5}).model_dump(exclude_unset=True, exclude_none=True) == {
+        "resume": "r",
+        "concurrency": 5,
+    }
+    by_hand = {"resume": "r", "mode": "async", "concurrency": 96, "timeout": ""}
+    assert plan_given(by_hand).model_fields_set == {"resume", "mode", "concurrency"}
+    in_python = EvaluationPlan(resume="r", concurrency=96)
+    assert plan_given(in_python).model_fields_set == {"resume", "concurrency"}
