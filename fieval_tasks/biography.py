@@ -23,7 +23,6 @@ MEANINGS: Mapping[str, str] = {
     "gateway_fault": "a gateway gave up waiting for the server: the POST may have been accepted",
     "lost_reply": "the reply was lost: the POST may have been accepted",
     "not_the_protocol": "the answer was not one of this API",
-    "drift": "the answer had another shape than those before",
     "unreachable": "no connection, so nothing was accepted",
     "throttled": "the server asked everyone to wait",
     "keys_refused": "the server did not accept the keys",

@@ -19,8 +19,8 @@ import httpx
 from yarl import URL
 
 from fieval_tasks import wire
-from fieval_tasks.dialect import Canary, Dialect
-from fieval_tasks.errors import ApiError, Drift, KeysRefused, Lost, NotTheProtocol, PlanError, Unreachable, in_words
+from fieval_tasks.dialect import Listener
+from fieval_tasks.errors import ApiError, KeysRefused, Lost, NotTheProtocol, PlanError, Unreachable, in_words
 from fieval_tasks.items import Pending, Verdict
 from fieval_tasks.scrubbing import forms_in_data, keep, keep_url, raise_without_secrets, scrubbed_data, without_secrets
 from fieval_tasks.templates import Catalogue
@@ -38,7 +38,7 @@ KEY_VARIABLES = ("FI_API_KEY", "FI_SECRET_KEY")
 LONGEST_REPLY = 64 * 2**20
 """Bytes, unpacked. The catalogue has 428 KB, and a result echoes its inputs: one of 30 MiB was seen."""
 LONGEST_ERROR = 2**20
-"""Bytes that are read of an answer that is not 200: its status says most of it."""
+"""Bytes that are read of an answer that is not 2xx: its status says most of it."""
 LONGEST_MESSAGE = 3_000
 """Characters of an error, whose cause may quote what the server sent."""
 
@@ -101,7 +101,7 @@ class EvalClient:
         self._asking = httpx.Headers(credentials.headers | ours)
         self._telling = httpx.Headers(credentials.headers | ours | {"Content-Type": "application/json"})
         self._timeout = timeout
-        self._canary = Canary()
+        self._listener = Listener()
         self._secret = forms_in_data(credentials.api_key, credentials.secret_key)
         keep(credentials.api_key, credentials.secret_key)
 
@@ -117,9 +117,9 @@ class EvalClient:
         await self._transport.aclose()
 
     @property
-    def dialect(self) -> Dialect:
-        """How the server has spoken to this client so far: a reply that differs from it raises Drift."""
-        return self._canary.dialect
+    def notices(self) -> tuple[str, ...]:
+        """What the server was heard to change while this client talked to it, in sentences for a report."""
+        return self._listener.notices
 
     async def templates(self) -> Catalogue:
         """The templates that these keys may use."""
@@ -135,7 +135,9 @@ class EvalClient:
         params: Mapping[str, Any] | None = None,
     ) -> Verdict:
         """One synchronous evaluation: waits for the judge and answers with its verdict."""
-        [(_, verdict)] = await self.evaluate_pack(template, [inputs], model=model, params=params)
+        [(eval_id, verdict)] = await self.evaluate_pack(template, [inputs], model=model, params=params)
+        if verdict is None or isinstance(verdict, Pending):
+            raise NotTheProtocol(f"{self.base_url} took it as {eval_id} and told no verdict: get_result asks for it")
         return verdict
 
     async def submit(
@@ -148,12 +150,13 @@ class EvalClient:
     ) -> str:
         """Submit one evaluation and answer with its eval_id."""
         [eval_id] = await self.submit_pack(template, [inputs], model=model, params=params)
+        assert eval_id is not None, "a reply that names nothing is an error"
         return eval_id
 
     async def get_result(self, eval_id: str) -> Pending | Verdict:
         """How the evaluation stands: Pending, or its verdict."""
         path = f"{wire.EVALUATIONS}?eval_id={quote(eval_id, safe='')}"
-        return await self._call("GET", path, lambda reply: wire.state(reply, eval_id=eval_id, canary=self._canary))
+        return await self._call("GET", path, lambda reply: wire.state(reply, eval_id=eval_id, listener=self._listener))
 
     async def submit_pack(
         self,
@@ -162,8 +165,8 @@ class EvalClient:
         *,
         model: str | None = None,
         params: Mapping[str, Any] | None = None,
-    ) -> list[str]:
-        """Submit items of one check in one request; their eval_ids, in order."""
+    ) -> list[str | None]:
+        """Submit items of one check in one request; their eval_ids, in order. None: perhaps taken, and not named."""
         body = wire.submission(template, inputs, model=model, params=params, is_async=True)
         return await self._submission(wire.eval_ids, body, expected=len(inputs))
 
@@ -174,30 +177,33 @@ class EvalClient:
         *,
         model: str | None = None,
         params: Mapping[str, Any] | None = None,
-    ) -> list[tuple[str | None, Verdict]]:
-        """Evaluate items of one check in one synchronous request; (eval_id, verdict) of each, in order."""
+    ) -> list[wire.Answered]:
+        """Evaluate items of one check in one synchronous request; (eval_id, verdict) of each, in order.
+
+        Of one that the reply does not judge, the verdict is Pending where it has an eval_id to ask for, else None.
+        """
         body = wire.submission(template, inputs, model=model, params=params, is_async=False)
         return await self._submission(wire.verdicts, body, expected=len(inputs))
 
     async def _submission(self, decode: Callable[..., list[T]], body: bytes, *, expected: int) -> list[T]:
         def decoded(reply: Any) -> list[T]:
-            return decode(reply, expected=expected, canary=self._canary)
+            return decode(reply, expected=expected, listener=self._listener)
 
         return await self._call("POST", wire.EVALUATIONS, decoded, body=body)
 
     async def _call(self, method: str, path: str, decode: Callable[[Any], T], *, body: bytes | None = None) -> T:
-        """What the JSON of a 200 decodes to."""
+        """What the JSON of a 2xx decodes to."""
         try:
             response, received = await self._exchange(method, path, body)
             if response.status_code == 407:
                 raise no_way_through(self.base_url, _shown_proxy(self._url), "it answered 407", wants_login=True)
             told = scrubbed_data(_unpacked(response, received), self._secret)
-            if response.status_code != 200:
+            if not response.is_success:
                 raise wire.error(response.status_code, response.headers, told)
             try:
                 return decode(wire.parsed(told))
             except NotTheProtocol as error:
-                raise _traced(error, wire.request_id_of(response.headers)) from error
+                raise _traced(error, response) from error
         except ApiError as error:
             self._explain(error)
             raise
@@ -241,12 +247,11 @@ class EvalClient:
         without_secrets(error)
 
 
-def _traced(error: NotTheProtocol, request_id: str | None) -> NotTheProtocol:
+def _traced(error: NotTheProtocol, response: httpx.Response) -> NotTheProtocol:
     """The same error, with the id of the request that was answered so."""
+    request_id = wire.request_id_of(response.headers)
     told = error.message if request_id is None else f"{error.message} (request id {request_id})"
-    if isinstance(error, Drift):
-        told += ": perhaps it is being upgraded, and a run that starts later will do"
-    return type(error)(told, status=200, request_id=request_id)
+    return type(error)(told, status=response.status_code, request_id=request_id)
 
 
 async def _received(response: httpx.Response) -> bytes:
@@ -262,7 +267,7 @@ async def _received(response: httpx.Response) -> bytes:
 
 
 def _most(response: httpx.Response) -> int:
-    return LONGEST_REPLY if response.status_code == 200 else LONGEST_ERROR
+    return LONGEST_REPLY if response.is_success else LONGEST_ERROR
 
 
 def _unpacked(response: httpx.Response, received: bytes) -> bytes:
@@ -270,7 +275,7 @@ def _unpacked(response: httpx.Response, received: bytes) -> bytes:
     most = _most(response)
     if "content-encoding" in response.headers:
         received = _decompressed(received, response.headers["content-encoding"].strip().lower(), most)
-    if len(received) > most and response.status_code == 200:
+    if len(received) > most and response.is_success:
         raise NotTheProtocol(f"the server's reply is longer than {most >> 20} MiB, which no reply of this API is")
     return received
 

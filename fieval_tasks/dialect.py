@@ -1,99 +1,41 @@
-"""What the first replies of a run settle of how its server speaks; a later reply that differs is Drift."""
+"""What a server was heard to change while a run talked to it: a notice for the report, and never an error."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from fieval_tasks.errors import Drift
-
-CASING = "the server answered in {now} where it used {before} before"
-ENVELOPE = "the server answered {about} with {now} where it came with {before} before"
-OUTPUT_TYPE = "the server says that {about!r} gives {now!r} where it said {before!r} before"
-VALUE_TYPE = "the value of {about!r} came as {now} where it came as {before} before"
+SPELLING = "the server answered partly in {before}, partly in {now}"
+ENVELOPE = "the server answered {about} partly with {before}, partly with {now}"
+OUTPUT_TYPE = "the server said of {about!r} that it gives {before!r}, and that it gives {now!r}"
+VALUES = "the server wrote the values of {about!r} partly as {before}, partly as {now}"
+MORE_THAN_SENT = "the server answered a request of one item with several evaluations, and only the first was asked for"
 
 MOST_TRAITS = 10_000
-"""A server that invents names without end must not fill the memory: what is beyond is not settled."""
+"""A server that invents names without end must not fill the memory: what is beyond is not remembered."""
 
 
-@dataclass(frozen=True)
-class Dialect:
-    """How the server has spoken so far."""
-
-    casing: str | None = None
-    """`snake_case` or `camelCase`, or both where its submissions and its states differ; None before it showed."""
-    longest_pack: int = 0
-    """Items of the longest request that was accepted; 0 before the first."""
-
-    def __str__(self) -> str:
-        packs = f"packs of up to {self.longest_pack}" if self.longest_pack > 1 else ""
-        return ", ".join(filter(None, (self.casing, packs))) or "nothing heard yet"
-
-
-class Canary:
+class Listener:
     """Remembers each trait as the first reply that had it showed it. One for each run, on one event loop."""
 
     def __init__(self) -> None:
-        self._settled: dict[tuple[str, ...], str] = {}
-        self._doubted: set[tuple[str, ...]] = set()
-        self._usual: set[tuple[str | None, ...]] = set()
-        self._longest_pack = 0
+        self._heard: dict[tuple[str, ...], str] = {}
+        self._notices: dict[str, str] = {}
 
     @property
-    def dialect(self) -> Dialect:
-        casings = {now for (trait, *_), now in self._settled.items() if trait is CASING}
-        return Dialect(casing=" and ".join(sorted(casings)) or None, longest_pack=self._longest_pack)
+    def notices(self) -> tuple[str, ...]:
+        """A sentence for each kind of change, about the first of them."""
+        return tuple(
+            f"{told}: perhaps it is being upgraded; every answer was read as it came" for told in self._notices.values()
+        )
 
-    def took(self, items: int) -> None:
-        """The server accepted a request of so many items."""
-        self._longest_pack = max(self._longest_pack, items)
-
-    def envelope(self, part: str, now: str, *, casing: str | None = None) -> None:
-        """What a reply is wrapped in. `part` says of which kind of reply this is; what differs by kind may differ."""
-        self._settle((ENVELOPE, part), now)
-        if casing is not None:
-            self._settle((CASING, part), casing)
-
-    def evaluation(
-        self,
-        part: str,
-        *,
-        casing: str | None,
-        template: str | None,
-        output_type: str | None,
-        value_type: str | None = None,
-        readable: bool = True,
-    ) -> None:
-        """One evaluation of a reply. None for what it does not show: a failed row has no output type, for one."""
-        seen = (part, casing, template, output_type, value_type)
-        if seen in self._usual and not self._doubted:  # the common case, and one look-up for all of its traits
+    def hear(self, kind: str, *about: str, now: str | None) -> None:
+        """How the server puts something: `kind` is one of the sentences above. None: it does not show here."""
+        if now is None:
             return
-        if casing is not None:
-            self._settle((CASING, part), casing)
-        if template is not None and output_type is not None:
-            self._settle((OUTPUT_TYPE, part, template), output_type)
-        if output_type is not None and value_type is not None:
-            self._settle_value((VALUE_TYPE, part, output_type, template or output_type), value_type, readable)
-        if readable and len(self._usual) < MOST_TRAITS:
-            self._usual.add(seen)
+        trait = (kind, *about)
+        before = self._heard.get(trait)
+        if before is None and len(self._heard) < MOST_TRAITS:
+            self._heard[trait] = now
+        elif before not in (None, now):
+            self.notice(kind, about=about[-1], before=before, now=now)
 
-    def _settle_value(self, trait: tuple[str, ...], now: str, readable: bool) -> None:
-        """A value of another JSON type that can't be read is a judge's slip, and that item's own. A second one in a
-        row, or one that could be read, is another way of writing values.
-        """
-        before = self._settled.get(trait)
-        if before is None and not readable:
-            return
-        if before not in (None, now) and not readable and trait not in self._doubted:
-            self._doubted.add(trait)
-            return
-        self._settle(trait, now)
-        self._doubted.discard(trait)
-
-    def _settle(self, trait: tuple[str, ...], now: str) -> None:
-        before = self._settled.get(trait)
-        if before == now:
-            return
-        if before is not None:
-            raise Drift(trait[0].format(about=trait[-1], now=now, before=before))
-        if len(self._settled) < MOST_TRAITS:
-            self._settled[trait] = now
+    def notice(self, kind: str, **told: str | None) -> None:
+        self._notices.setdefault(kind, kind.format(**told))

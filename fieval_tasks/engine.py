@@ -305,7 +305,12 @@ class Engine:
             f"{orphans:,} of the items were pending far longer than others that were submitted later and are done: the "
             f"server may have forgotten them; python -m flows.collect asks again, --orphans resubmit sends them once more"
         )
-        return (*self._lanes_stopped, *([forgotten] if orphans else []), *self._without_permits())
+        return (
+            *self._lanes_stopped,
+            *([forgotten] if orphans else []),
+            *self._without_permits(),
+            *self._client.notices,
+        )
 
     def _without_permits(self) -> tuple[str, ...]:
         away = self._permits.times_away if self._permits else 0

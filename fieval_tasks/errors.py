@@ -16,7 +16,7 @@ FievalError
 │   ├── KeysRefused          401, 403
 │   ├── NoCredit             402, or a row that failed with insufficient_credits
 │   └── NotTheProtocol       HTML, truncated JSON, or a shape the API does not have
-│       └── Drift            a shape the API may have, but not the one this run has seen so far
+│       └── Miscounted       evaluations for more or fewer items than were sent: whose they are can't be told
 └── RunStopped               the run ended before its items did, and can be resumed
     ├── Interrupted          by Ctrl-C, SIGTERM or a cancel
     └── Unexpected           by an error that nobody foresaw
@@ -189,10 +189,8 @@ class NotTheProtocol(ApiError):
     ambiguous = True
 
 
-class Drift(NotTheProtocol):
-    """The server answered in another way than it did before in this run: reported, never guessed at."""
-
-    kind = "drift"
+class Miscounted(NotTheProtocol):
+    """A pack was answered with more or fewer evaluations than it had items: whose each is can't be told."""
 
 
 class RunStopped(FievalError):

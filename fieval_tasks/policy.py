@@ -165,7 +165,7 @@ POLICY: Mapping[Signal, Rule] = {
         judged=_STOP,
     ),
     Signal.STRANGE: Rule(
-        "HTML, truncated JSON, a wrong or drifting shape with 200",
+        "HTML, truncated JSON, or a shape that can't be read with 200; no eval_id for an item of a pack",
         f"not the protocol; a POST may have been accepted; {STRANGE_REPLIES} in a row stop the run",
         submitting=_AMBIGUOUS,
         asking=Course(Remedy.ASK_AGAIN),

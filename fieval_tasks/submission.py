@@ -5,14 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 from fieval_tasks import policy, wire
 from fieval_tasks.breaker import Breaker
 from fieval_tasks.client import EvalClient
-from fieval_tasks.errors import ApiError, FievalError, NotTheProtocol, Refused, RunStopped, ServerFault, Throttled
-from fieval_tasks.items import Failed, Item, Ticket, Verdict
+from fieval_tasks.errors import (
+    ApiError,
+    FievalError,
+    Miscounted,
+    NotTheProtocol,
+    Refused,
+    RunStopped,
+    ServerFault,
+    Throttled,
+)
+from fieval_tasks.items import Failed, Item, Pending, Scored, Ticket, Verdict
 from fieval_tasks.open_items import OpenItems
 from fieval_tasks.pace import Pace, Turn, backoff
 from fieval_tasks.policy import STRANGE_REPLIES, Ambiguous, Remedy
@@ -31,10 +41,15 @@ Told: TypeAlias = "tuple[int, str | None, Verdict]"
 
 @dataclass(frozen=True)
 class Given:
-    """One answer for each item of a request: its ticket, or its verdict at once."""
+    """What the answer to a request has for its items: tickets, or verdicts at once."""
 
     tickets: tuple[Ticket, ...] = ()
     verdicts: tuple[Told, ...] = ()
+
+    def unnamed(self, items: Sequence[Item]) -> tuple[Item, ...]:
+        """Those of the request's items for which it has neither: perhaps taken."""
+        named = {ticket.seq for ticket in self.tickets} | {seq for seq, _, _ in self.verdicts}
+        return tuple(item for item in items if item.seq not in named)
 
 
 @dataclass(frozen=True)
@@ -47,6 +62,7 @@ class Submission:
     """To be asked about early: it would show a limit that hides."""
 
 
+_UNNAMED = NotTheProtocol("the answer to a request of several items named no eval_id for this one")
 _LOST = Failed("submit", "lost_reply", "the reply to its submission was lost, and --ambiguous fail was chosen")
 
 CUT_OFF = "the run was interrupted before the reply came"
@@ -60,18 +76,22 @@ def submitting(client: EvalClient) -> Post:
     async def post(items: Sequence[Item], params: dict[str, Any]) -> Given:
         first = items[0]
         ids = await client.submit_pack(first.template, [i.inputs for i in items], model=first.model, params=params)
-        return Given(tickets=tuple(Ticket(i.seq, eval_id) for i, eval_id in zip(items, ids, strict=True)))
+        return Given(tickets=tuple(Ticket(i.seq, e) for i, e in zip(items, ids, strict=True) if e is not None))
 
     return post
 
 
 def evaluating(client: EvalClient) -> Post:
-    """POSTs that wait for the judge and answer with verdicts."""
+    """POSTs that wait for the judge and answer with verdicts, or with a ticket for want of one."""
 
     async def post(items: Sequence[Item], params: dict[str, Any]) -> Given:
         first = items[0]
         told = await client.evaluate_pack(first.template, [i.inputs for i in items], model=first.model, params=params)
-        return Given(verdicts=tuple((i.seq, e, v) for i, (e, v) in zip(items, told, strict=True)))
+        both = [(i.seq, eval_id, verdict) for i, (eval_id, verdict) in zip(items, told, strict=True)]
+        return Given(
+            tickets=tuple(Ticket(seq, e) for seq, e, verdict in both if e and isinstance(verdict, Pending)),
+            verdicts=tuple((seq, e, verdict) for seq, e, verdict in both if isinstance(verdict, (Scored, Failed))),
+        )
 
     return post
 
@@ -100,6 +120,10 @@ def longest_pack(keys: Collection[str]) -> int:
     return LONGEST_PACK if len(keys) == 1 else LONGEST_PACK_OF_KEYS
 
 
+FIRST_PACK_WITHIN = 1.0
+"""Seconds for which other packs wait for the answer to a lane's first: a slow server must not hold up the run."""
+
+
 class Lane:
     """One check's way to the server."""
 
@@ -112,6 +136,21 @@ class Lane:
         """As far as the server was not heard to say otherwise."""
         self._posts = posts
         self._faults_in_a_row = 0
+        self._pack_is_out = False
+        self._pack_answered = asyncio.Event()
+
+    async def may_pack(self) -> None:
+        """Wait while the lane's first pack is on its way: how it is answered shows whether others may be packed."""
+        if self._pack_is_out:
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._pack_answered.wait(), FIRST_PACK_WITHIN)
+        self._pack_is_out = True
+
+    def answered_pack(self, *, fully: bool) -> None:
+        """A pack was answered; `fully`: it is certain which answer is whose, for each of its items."""
+        self._pack_answered.set()
+        if not fully:
+            self.longest_pack = 1
 
     def post(self, *, instead: bool) -> Post:
         turned = instead or self._faults_in_a_row >= TURN_ASYNC_AT
@@ -206,16 +245,30 @@ class Submitter:
                 lane.breaker.returned(leave, len(items), taken=taken)
             items = items[len(going) :]
 
-    async def _sent(self, items: tuple[Item, ...], lane: Lane) -> int:
+    async def _sent(self, items: tuple[Item, ...], lane: Lane, tries: Tries | None = None) -> int:
         """How many of them the server took, after all that the policy allows was done for each."""
-        taken, tries = 0, Tries()
+        taken, tries = 0, tries or Tries()
         while items and lane.breaker.stopped is None:
+            if len(items) > 1:
+                await lane.may_pack()
             tried, error = await self._try(items[: lane.longest_pack], lane, tries)
-            over = len(tried) if error is None else await self._after(error, tried, lane, tries)
+            over = (
+                await self._taken(tried, lane, tries) if error is None else await self._after(error, tried, lane, tries)
+            )
             if over is not None:
                 taken += over
                 items, tries = items[len(tried) :], Tries()
         return taken
+
+    async def _taken(self, items: tuple[Item, ...], lane: Lane, tries: Tries) -> int:
+        """How many of an answered request's items were taken, once those that it did not name were dealt with."""
+        again = await self._all(self._once_more(item, lane) for item in tries.unnamed)
+        return len(items) - len(again) + sum(again)
+
+    async def _once_more(self, item: Item, lane: Lane) -> int:
+        tries = Tries()
+        over = await self._after(_UNNAMED, (item,), lane, tries)
+        return await self._sent((item,), lane, tries) if over is None else over
 
     async def _try(self, items: tuple[Item, ...], lane: Lane, tries: Tries) -> tuple[tuple[Item, ...], ApiError | None]:
         """The items that went into the request, and what went wrong with it."""
@@ -254,6 +307,9 @@ class Submitter:
         admission.sent(turn.started_at, len(items))
         self._strange_in_a_row = 0
         await self._hand_on(items, given, lane, Submission(turn.started_at, admission.sentinel))
+        tries.unnamed = await self._not_named(given.unnamed(items))
+        if len(items) > 1:
+            lane.answered_pack(fully=not tries.unnamed)
         return None
 
     async def _turn(self) -> Turn:
@@ -268,12 +324,21 @@ class Submitter:
     async def _hand_on(self, items: Sequence[Item], given: Given, lane: Lane, submission: Submission) -> None:
         if given.tickets:
             await self._recorder.record(Submitted(given.tickets, utc_now()))
-            self._on_tickets(items, given.tickets, submission)
+            seqs = {ticket.seq for ticket in given.tickets}
+            self._on_tickets([item for item in items if item.seq in seqs], given.tickets, submission)
         if given.verdicts:
             lane.quota.granted(submission.began_at, len(given.verdicts))
             for _, _, verdict in given.verdicts:
                 lane.breaker.heard(verdict)
             await self._on_verdicts(given.verdicts)
+
+    async def _not_named(self, items: tuple[Item, ...]) -> tuple[Item, ...]:
+        """The answer named others of the request: these may have been taken too."""
+        if items:
+            seqs = tuple(item.seq for item in items)
+            self._perhaps_taken.update(seqs)
+            await self._recorder.record(ReplyLost(seqs), Noted(seqs, _UNNAMED.kind, _UNNAMED.explained, utc_now()))
+        return items
 
     async def _not_given(self, seqs: tuple[int, ...], error: ApiError, lane: Lane, turn: Turn) -> None:
         untaken = NotTaken(seqs, counts_as_attempt=not error.retryable)
@@ -286,7 +351,9 @@ class Submitter:
             turn.throttled(error.retry_after)
         elif error.ambiguous:
             turn.faltered()
-        if isinstance(error, NotTheProtocol):
+        if isinstance(error, Miscounted):
+            lane.answered_pack(fully=False)
+        elif isinstance(error, NotTheProtocol):
             self._strange_in_a_row += 1
             if self._strange_in_a_row >= STRANGE_REPLIES:
                 raise RunStopped(f"{STRANGE_REPLIES} answers in a row are not the evaluation API's: {error}") from error
@@ -367,6 +434,8 @@ class Tries:
         self._met: Counter[policy.Signal] = Counter()
         self.instead = False
         """It is to go the lane's other way."""
+        self.unnamed: tuple[Item, ...] = ()
+        """The items that its answer did not name, beside others that it did."""
 
     def of(self, error: ApiError) -> int:
         """How often it met with the like of this before."""

@@ -10,14 +10,15 @@ import warnings
 from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from time import time
-from typing import Any, TypeGuard
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
-from fieval_tasks.dialect import Canary
+from fieval_tasks.dialect import ENVELOPE, MORE_THAN_SENT, OUTPUT_TYPE, SPELLING, VALUES, Listener
 from fieval_tasks.errors import (
     ApiError,
     GatewayFault,
     KeysRefused,
+    Miscounted,
     NoCredit,
     NotFound,
     NotTheProtocol,
@@ -36,10 +37,14 @@ LONGEST_LITERAL = 65_536
 """Characters of a Python literal that are worth parsing; longer text stays text."""
 LONGEST_SENTENCE = 2_000
 """Characters of what the server says of an error that are kept."""
+LONGEST_ID = 200
+"""Characters of an eval_id, which is a UUID of 36 wherever it was seen: what is longer can't be asked for."""
 LONGEST_WAIT_TOLD = 86_400.0
 """Seconds. A Retry-After beyond a day is a mistake (a date in epoch seconds, say), or worse: as good as none."""
 
 JSON = Any
+Answered: TypeAlias = "tuple[str | None, Verdict | Pending | None]"
+"""An item's eval_id and verdict, as a synchronous reply tells them."""
 
 
 # -- what we send ------------------------------------------------------------------------------------------------
@@ -73,49 +78,53 @@ def _packed(inputs: Sequence[Mapping[str, str]]) -> dict[str, Any]:
 # -- what comes back -----------------------------------------------------------------------------------------------
 
 
-def eval_ids(reply: JSON, *, expected: int, canary: Canary | None = None) -> list[str]:
-    """The eval_ids of a submission, in input order. Raises Drift where it differs from what the canary has settled."""
-    evaluations = _evaluations(reply, expected=expected)
-    named = [i for e in evaluations if (i := _eval_id(e)) is not None]
-    if len(named) < len(evaluations):
+def eval_ids(reply: JSON, *, expected: int, listener: Listener | None = None) -> list[str | None]:
+    """The eval_id of each item of a submission, in input order; None for one that the reply does not name."""
+    evaluations = _evaluations(reply, expected=expected, listener=listener)
+    named = [_eval_id(e) for e in evaluations]
+    if named and not any(named):
         raise NotTheProtocol("the server took a submission and named no eval_id for it")
-    if canary is not None:
-        _hear_envelope(_SUBMISSION, reply, canary)
+    if listener is not None:
+        _hear_envelope(_SUBMISSION, reply, listener)
         for evaluation in evaluations:
-            _hear_evaluation(_SUBMISSION, evaluation, canary)
-        canary.took(expected)
+            _hear_evaluation(_SUBMISSION, evaluation, listener)
     return named
 
 
-def verdicts(reply: JSON, *, expected: int, canary: Canary | None = None) -> list[tuple[str | None, Verdict]]:
-    """(eval_id, verdict) of each item of a synchronous call, in input order. Raises Drift as `eval_ids` does."""
-    evaluations = _evaluations(reply, expected=expected)
-    told = [(_eval_id(e), _sync_verdict(e)) for e in evaluations]
-    if canary is not None:
-        _hear_envelope(_SUBMISSION, reply, canary)
+def verdicts(reply: JSON, *, expected: int, listener: Listener | None = None) -> list[Answered]:
+    """(eval_id, verdict) of each item of a synchronous call, in input order.
+
+    Of one that the reply does not judge, the verdict is Pending where it has an eval_id to ask for, else None.
+    """
+    evaluations = _evaluations(reply, expected=expected, listener=listener)
+    told = [_answered(e) for e in evaluations]
+    if told and not any(eval_id or verdict for eval_id, verdict in told):
+        raise NotTheProtocol("the server answered a submission with neither a verdict nor an eval_id")
+    if listener is not None:
+        _hear_envelope(_SUBMISSION, reply, listener)
         for evaluation, (_, verdict) in zip(evaluations, told, strict=True):
-            _hear_verdict(_SUBMISSION, evaluation, evaluation.get("output"), verdict, canary)
-        canary.took(expected)
+            _hear_verdict(_SUBMISSION, evaluation, evaluation.get("output"), verdict, listener)
     return told
 
 
-def state(reply: JSON, *, eval_id: str | None = None, canary: Canary | None = None) -> Pending | Verdict:
-    """What a GET says of one evaluation: of this one, where its eval_id is given. Raises Drift as `eval_ids` does."""
+def state(reply: JSON, *, eval_id: str | None = None, listener: Listener | None = None) -> Pending | Verdict:
+    """What a GET says of one evaluation: of this one, where its eval_id is given."""
     result = _result(reply)
-    status = _pick(result, "eval_status", "evalStatus")
+    status = _word(_pick(result, "eval_status", "evalStatus"))
     row = result.get("result")
-    if status in ("pending", "processing"):
-        if canary is not None:
-            _hear_envelope(_STATE, reply, canary, casing=_casing(result))
-        return Pending()
-    if status not in ("completed", "failed") or not isinstance(row, dict):
+    if status not in ("pending", "processing", "completed", "failed"):
         raise NotTheProtocol(f"an evaluation's state is {_shown(status)}, which this API does not have")
-    if eval_id is not None and _eval_id(row) not in (eval_id, None):
+    if listener is not None:
+        _hear_envelope(_STATE, reply, listener, spelling=_spelling(result))
+    if status in ("pending", "processing"):
+        return Pending()
+    if not isinstance(row, dict):
+        raise NotTheProtocol(f"an evaluation is {status} and the server tells {_shown(row)} of it")
+    if eval_id is not None and not _is_same(_eval_id(row), eval_id):
         raise NotTheProtocol(f"the server was asked for {_shown(eval_id)} and answered for {_shown(_eval_id(row))}")
     verdict = _row_verdict(status, row)
-    if canary is not None:
-        _hear_envelope(_STATE, reply, canary, casing=_casing(result))
-        _hear_verdict(_ROW, row, row.get("value"), verdict, canary)
+    if listener is not None:
+        _hear_verdict(_ROW, row, row.get("value"), verdict, listener)
     return verdict
 
 
@@ -278,9 +287,12 @@ def _unreadable(value: Any, wanted: str) -> Failed:
 # -- rows ----------------------------------------------------------------------------------------------------------
 
 
-def _sync_verdict(evaluation: Mapping[str, Any]) -> Verdict:
+def _answered(evaluation: Mapping[str, Any]) -> Answered:
+    eval_id = _eval_id(evaluation)
+    if evaluation.keys().isdisjoint(("output", "reason", "runtime")):
+        return eval_id, None if eval_id is None else Pending()
     kind = _pick(evaluation, "output_type", "outputType")
-    return _told(evaluation.get("output"), kind, evaluation.get("reason"), evaluation.get("runtime"))
+    return eval_id, _told(evaluation.get("output"), kind, evaluation.get("reason"), evaluation.get("runtime"))
 
 
 def _row_verdict(status: str, row: Mapping[str, Any]) -> Verdict:
@@ -357,7 +369,7 @@ def _names(value: Any) -> tuple[str, ...]:
     return tuple(name for name in value if isinstance(name, str)) if isinstance(value, list) else ()
 
 
-# -- what the canary hears -----------------------------------------------------------------------------------------
+# -- how the server speaks -----------------------------------------------------------------------------------------
 
 _SUBMISSION, _STATE, _ROW = "a submission", "a state", "a row"
 _SNAKE = frozenset(("eval_status", "eval_id", "output_type", "input_data", "error_message"))
@@ -370,32 +382,31 @@ _OF_ONE_JSON_TYPE = frozenset(("Pass/Fail", "score", "numeric", "reason"))
 _LONGEST_NAME = 200
 
 
-def _hear_envelope(part: str, reply: Mapping[str, Any], canary: Canary, *, casing: str | None = None) -> None:
-    canary.envelope(part, "status true" if reply.get("status") is True else "no status true", casing=casing)
+def _hear_envelope(part: str, reply: JSON, listener: Listener, *, spelling: str | None = None) -> None:
+    is_well = isinstance(reply, dict) and reply.get("status") is True
+    listener.hear(ENVELOPE, part, now=f"{'' if is_well else 'no '}status true")
+    listener.hear(SPELLING, part, now=spelling)
 
 
-def _hear_evaluation(part: str, evaluation: Mapping[str, Any], canary: Canary) -> None:
-    canary.evaluation(
-        part, casing=_casing(evaluation), template=_name(evaluation.get("name")), output_type=_output_type(evaluation)
-    )
+def _hear_evaluation(part: str, evaluation: Mapping[str, Any], listener: Listener) -> None:
+    listener.hear(SPELLING, part, now=_spelling(evaluation))
+    if (template := _name(evaluation.get("name"))) is not None:
+        listener.hear(OUTPUT_TYPE, part, template, now=_output_type(evaluation))
 
 
-def _hear_verdict(part: str, evaluation: Mapping[str, Any], value: Any, verdict: Verdict, canary: Canary) -> None:
-    """As an evaluation, with the JSON type of a value that was read, or was there to be read."""
+def _hear_verdict(
+    part: str, evaluation: Mapping[str, Any], value: Any, verdict: Verdict | Pending | None, listener: Listener
+) -> None:
+    """As an evaluation, with the JSON type of a value that was read."""
+    _hear_evaluation(part, evaluation, listener)
     output_type = _output_type(evaluation)
-    is_told = value is not None and (isinstance(verdict, Scored) or verdict.kind == "unreadable_value")
     is_of_one_type = part is _ROW or output_type in _OF_ONE_JSON_TYPE
-    canary.evaluation(
-        part,
-        casing=_casing(evaluation),
-        template=_name(evaluation.get("name")),
-        output_type=output_type,
-        value_type=_JSON_TYPES[type(value)] if is_told and is_of_one_type else None,
-        readable=isinstance(verdict, Scored),
-    )
+    if output_type is not None and isinstance(verdict, Scored) and is_of_one_type:
+        about = _name(evaluation.get("name")) or output_type
+        listener.hear(VALUES, part, output_type, about, now=_JSON_TYPES.get(type(value)))
 
 
-def _casing(fields: Mapping[str, Any]) -> str | None:
+def _spelling(fields: Mapping[str, Any]) -> str | None:
     if _CAMEL.isdisjoint(fields):
         return None if _SNAKE.isdisjoint(fields) else "snake_case"
     return "camelCase" if _SNAKE.isdisjoint(fields) else "both spellings at once"
@@ -412,35 +423,61 @@ def _name(value: Any) -> str | None:
 # -- envelopes -----------------------------------------------------------------------------------------------------
 
 
-def _evaluations(reply: JSON, *, expected: int) -> list[Mapping[str, Any]]:
-    groups = reply.get("result") if isinstance(reply, dict) else None
-    if not _are_objects(groups) or not all(_are_objects(g.get("evaluations")) for g in groups):
+def _evaluations(reply: JSON, *, expected: int, listener: Listener | None) -> list[Mapping[str, Any]]:
+    """What a submission's reply tells of each item, in input order; {} of one of which it tells nothing."""
+    groups = reply.get("result", reply) if isinstance(reply, dict) else reply
+    listed = [g["evaluations"] for g in _objects(groups) if isinstance(g.get("evaluations"), list)]
+    if not listed:
         raise NotTheProtocol(f"a submission was answered by {_shown(reply)}")
-    found: list[Mapping[str, Any]] = [e for g in groups for e in g["evaluations"]]
+    found: list[Mapping[str, Any]] = [e if isinstance(e, dict) else {} for evaluations in listed for e in evaluations]
+    if expected == 1 and len(found) > 1 and (first := next(filter(None, map(_eval_id, found)), None)):
+        if listener is not None:
+            listener.notice(MORE_THAN_SENT)
+        return [{"eval_id": first}]  # whichever is asked for, it is this item's
     if len(found) != expected:
-        raise NotTheProtocol(f"{expected} items were sent in one request and the answer has {len(found)}")
+        named = ", ".join(filter(None, map(_eval_id, found))) or "none"
+        raise Miscounted(
+            f"{expected} items were sent in one request and the answer has {len(found)} (eval_ids that it names: "
+            f"{_shortened(named)})"
+        )
     return found
 
 
-def _are_objects(value: JSON) -> TypeGuard[list[dict[str, Any]]]:
-    return isinstance(value, list) and all(isinstance(v, dict) for v in value)
+def _objects(value: JSON) -> list[dict[str, Any]]:
+    """The objects of a list, or the one object that stands in its place."""
+    return [v for v in (value if isinstance(value, list) else [value]) if isinstance(v, dict)]
 
 
 def _result(reply: JSON) -> Mapping[str, Any]:
-    result = reply.get("result") if isinstance(reply, dict) else None
-    if not isinstance(result, dict):
-        raise NotTheProtocol(f"a question for an evaluation was answered by {_shown(reply)}")
-    return result
+    """What tells an evaluation's state: under `result`, or the reply itself where it has no envelope."""
+    for part in _objects(reply):
+        for told in (part.get("result"), part):
+            if isinstance(told, dict) and _pick(told, "eval_status", "evalStatus") is not None:
+                return told
+    raise NotTheProtocol(f"a question for an evaluation was answered by {_shown(reply)}")
+
+
+def _word(value: Any) -> Any:
+    return value.strip().lower() if isinstance(value, str) else value
 
 
 def _pick(mapping: Mapping[str, Any], new: str, old: str) -> Any:
     """A field by its present name, or by the camelCase name of servers before April 2026."""
-    return mapping[new] if new in mapping else mapping.get(old)
+    value = mapping.get(new)
+    return mapping.get(old) if value is None else value
 
 
 def _eval_id(evaluation: Mapping[str, Any]) -> str | None:
+    """As it can be asked for, and kept: short and printable, or None."""
     eval_id = _pick(evaluation, "eval_id", "evalId")
-    return eval_id if isinstance(eval_id, str) and eval_id else None
+    if not isinstance(eval_id, str) or not 0 < len(eval_id) <= LONGEST_ID:
+        return None
+    return eval_id if eval_id.isprintable() and not eval_id.isspace() else None
+
+
+def _is_same(told: str | None, eval_id: str) -> bool:
+    """A row that names no eval_id, or one that can't be read, is taken for the one that was asked for."""
+    return told is None or told == eval_id or told.casefold() == eval_id.casefold()
 
 
 def _shown(value: Any) -> str:

@@ -9,10 +9,10 @@ import pytest
 from fieval_tasks import policy
 from fieval_tasks.errors import (
     ApiError,
-    Drift,
     GatewayFault,
     KeysRefused,
     Lost,
+    Miscounted,
     NoCredit,
     NotFound,
     NotTheProtocol,
@@ -49,7 +49,7 @@ def test_what_may_have_been_accepted_is_sent_again_only_as_a_possible_duplicate(
             assert (chosen is Remedy.SEND_AGAIN_AS_DUPLICATE) == kind("no").ambiguous
 
 
-@pytest.mark.parametrize("error", [Lost("no"), GatewayFault("no"), NotTheProtocol("no"), Drift("no")])
+@pytest.mark.parametrize("error", [Lost("no"), GatewayFault("no"), NotTheProtocol("no"), Miscounted("no")])
 def test_an_ambiguous_submission_goes_the_way_that_was_chosen_for_it(error: ApiError) -> None:
     def then(faults: int, chosen: policy.Ambiguous) -> Remedy:
         return policy.on_submitting(error, faults=faults, packed=False, ambiguous=chosen)

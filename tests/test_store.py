@@ -568,7 +568,7 @@ changes: st.SearchStrategy[Change] = st.one_of(
     st.builds(Decided, seqs, st.one_of(scored, failed), moments, st.none() | st.just("told late"), few),
     st.builds(Requeued, seqs, st.booleans(), st.booleans()),
     st.builds(Asked, seqs, few),
-    st.builds(Noted, several, st.sampled_from(["drift", "lost_reply"]), any_text, moments),
+    st.builds(Noted, several, st.sampled_from(["not_the_protocol", "lost_reply"]), any_text, moments),
     st.builds(Counted, *[few] * 4),
 )
 

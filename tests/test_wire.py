@@ -294,7 +294,7 @@ def test_eval_ids_and_sync_verdicts_come_in_input_order() -> None:
     assert [i[:8] for i in ids] == ["433d684c", "cabb677a", "dbd78fe4"]
 
 
-@pytest.mark.parametrize("expected", [0, 1, 2, 4])
+@pytest.mark.parametrize("expected", [0, 2, 4])
 def test_a_reply_of_another_length_than_the_request_is_refused(expected: int) -> None:
     for decode in (wire.eval_ids, wire.verdicts):
         with pytest.raises(NotTheProtocol, match=rf"{expected} items were sent .* the answer has 3"):
@@ -308,7 +308,7 @@ def test_an_entry_that_is_no_object_is_not_left_out_of_the_count() -> None:
         wire.eval_ids(damaged, expected=3)
 
 
-@pytest.mark.parametrize("eval_id", [None, "", 7, ["a"], {}])
+@pytest.mark.parametrize("eval_id", [None, "", " ", 7, True, ["a"], {}, "x" * 10**7, "a\nb", "\ud800"])
 def test_a_submission_without_an_eval_id_is_not_the_protocol(eval_id: Any) -> None:
     damaged = reply("async single submit")
     damaged["result"][0]["evaluations"][0]["eval_id"] = eval_id
@@ -320,7 +320,7 @@ def test_a_submission_without_an_eval_id_is_not_the_protocol(eval_id: Any) -> No
 def test_an_unknown_state_is_not_the_protocol(state: Any) -> None:
     damaged = reply("GET completed score")
     damaged["result"]["eval_status"] = state
-    with pytest.raises(NotTheProtocol, match="which this API does not have"):
+    with pytest.raises(NotTheProtocol, match=r"which this API does not have|was answered by"):
         wire.state(damaged)
 
 

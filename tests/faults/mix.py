@@ -22,6 +22,10 @@ FATES = ("fails", "rate_limited", "hollow", "stuck", "odd")
 """What becomes of an accepted evaluation. `odd`: read back as `failed`, with a value and no message."""
 CURSES = ("refused", "broken", "fails", "hollow", "stuck")
 """What an item meets each time it is sent: 400 or 500 for the whole POST, or always the same fate."""
+HABITS = ("alternates", "second unnamed", "last left out", "swapped", "one id", "rows of others", "no inputs")
+"""How it speaks: every other reply in the other spelling; a pack's second item without an eval_id, its last not mentioned,
+its eval_ids in reverse; one eval_id for every three items; another item's row under each third eval_id; rows that don't
+say what was judged."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,8 @@ class Mix:
     """Seconds for which a fresh eval_id is not found."""
     retry_after: str = "0"
     camel_case: bool = False
+    habits: tuple[str, ...] = ()
+    """Of HABITS."""
     credit: int | None = None
     """Evaluations that are judged; all later ones fail at once, for want of credit."""
     refuses: str | None = None
@@ -55,7 +61,8 @@ class Mix:
     @classmethod
     def parse(cls, text: str) -> Mix:
         said = json.loads(text)
-        return cls(**said | {"takes": tuple(said.get("takes", (0.0, 0.0)))})
+        lists = {"takes": tuple(said.get("takes", (0.0, 0.0))), "habits": tuple(said.get("habits", ()))}
+        return cls(**said | lists)
 
     def __str__(self) -> str:
         return json.dumps(asdict(self))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import time
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -78,6 +78,8 @@ class FaultyPlatform:
         self.mix = mix
         """May be replaced at any time."""
         self.account = account
+        self._replies = 0
+        self._shared: list[Evaluation] = []
 
     async def answered(self, asked: Asked) -> Reply:
         """What is accepted, is accepted in the middle of the time that a reply takes."""
@@ -115,10 +117,10 @@ class FaultyPlatform:
             return _silence(fault, self._ok([]))
         post = self.account.posted(body, texts, fault or "ok")
         accepted = [self._accept(post, item) for item in items]
-        tickets = self._ok([{"evaluations": [self._ticket(said["eval_name"], e) for e in accepted]}])
-        if fault:
-            return _silence(fault.removeprefix(TAKEN), tickets)
-        return tickets if said["is_async"] else self._judged_at_once(said["eval_name"], post, accepted)
+        if not fault and not said["is_async"]:
+            return self._judged_at_once(said["eval_name"], post, accepted)
+        tickets = self._ok([{"evaluations": self._tickets(said["eval_name"], accepted)}])
+        return _silence(fault.removeprefix(TAKEN), tickets) if fault else tickets
 
     def _refusal(self, template: str, items: list[dict[str, str]], fault: str | None) -> Reply | None:
         """The answer to a POST that is not accepted, and says so."""
@@ -148,6 +150,24 @@ class FaultyPlatform:
         found = self.account.evaluation(eval_id)
         assert found is not None
         return found
+
+    def _tickets(self, template: str, accepted: list[Evaluation]) -> list[dict[str, Any]]:
+        """What a submission's reply says of each item, as the platform's habits have it."""
+        habits = self.mix.habits
+        if "one id" in habits:
+            accepted = [self._shared_by_three(evaluation) for evaluation in accepted]
+        told = [self._ticket(template, evaluation) for evaluation in accepted]
+        if "second unnamed" in habits and len(told) > 1:
+            del told[1]["eval_id"]
+        if "last left out" in habits and len(told) > 1:
+            del told[-1]
+        return told[::-1] if "swapped" in habits else told
+
+    def _shared_by_three(self, evaluation: Evaluation) -> Evaluation:
+        if len(self._shared) % 3 == 0:
+            self._shared.clear()
+        self._shared.append(evaluation)
+        return self._shared[0]
 
     def _ticket(self, template: str, accepted: Evaluation) -> dict[str, Any]:
         return {"name": template, "output_type": "Pass/Fail", "eval_id": accepted.eval_id}
@@ -185,6 +205,9 @@ class FaultyPlatform:
             self.account.asked(eval_id, "pending")
             return self._ok({"eval_status": "pending", "result": "Evaluation is being processed."})
         self.account.asked(eval_id, "told")
+        if "rows of others" in self.mix.habits and int(eval_id[0], 16) % 3 == 0:
+            other = self.account.evaluations()[0]
+            asked_about = replace(other, eval_id=eval_id)
         return self._told(asked_about)
 
     def _told(self, evaluation: Evaluation) -> Reply:
@@ -201,11 +224,16 @@ class FaultyPlatform:
             "hollow": ("completed", judged | {"reason": None, "runtime": None}),
             "odd": ("failed", judged | {"error_message": None}),
         }.get(evaluation.fate, ("completed", judged))
-        about = {"eval_id": evaluation.eval_id, "input_data": dict(evaluation.inputs)}
+        about: dict[str, Any] = {"eval_id": evaluation.eval_id}
+        if "no inputs" not in self.mix.habits:
+            about["input_data"] = dict(evaluation.inputs)
         return self._ok({"eval_status": status, "result": about | row})
 
     def _ok(self, result: Any) -> Reply:
-        body = {"status": True, "result": _camel(result) if self.mix.camel_case else result}
+        self._replies += 1
+        is_odd = bool(self._replies % 2)
+        camel_case = is_odd if "alternates" in self.mix.habits else self.mix.camel_case
+        body = {"status": True, "result": _camel(result) if camel_case else result}
         return Reply(200, json.dumps(body).encode())
 
 

@@ -1,0 +1,56 @@
+"""Servers that take everything and say so in odd ways: what they named is kept, and no verdict lands on another's item."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.faults.laws import Accounts
+from tests.faults.mix import Mix
+from tests.faults.running import Command, accounts, dataset, serving, summary
+
+ITEMS = 60
+
+
+@contextmanager
+def evaluated(folder: Path, mix: Mix, *options: str, items: int = ITEMS) -> Iterator[tuple[int, Accounts]]:
+    """The command's exit code over so many items, and both accounts of it."""
+    with serving(folder, mix) as server:
+        arguments = (*dataset(folder, items), "--item-timeout", "20s", *options)
+        code = Command(folder, server, *arguments).ended(within=120)
+        yield code, accounts(folder, server)
+
+
+def notices(folder: Path) -> str:
+    return (folder / "fieval-runs" / "r" / "report.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("mode", ["async", "sync"])
+def test_a_server_that_changes_its_spelling_with_every_reply_is_read_as_any_other(
+    tmp_path: Path, prefect_api: str, mode: str
+) -> None:
+    items = 400 if mode == "async" else ITEMS
+    with evaluated(tmp_path, Mix(habits=("alternates",), takes=(0.0, 0.3)), "--mode", mode, items=items) as (
+        code,
+        found,
+    ):
+        assert code == 0
+        assert found.disagreements() == []
+        assert found.statuses == {"scored": items}
+        assert (found.duplicates, summary(tmp_path)["requests"]["possible_duplicates"]) == (0, 0)
+        assert notices(tmp_path).count("perhaps it is being upgraded") == 1
+
+
+@pytest.mark.parametrize("habit", ["second unnamed", "last left out"])
+def test_a_server_that_answers_packs_in_part_is_sent_one_item_at_a_time(
+    tmp_path: Path, prefect_api: str, habit: str
+) -> None:
+    with evaluated(tmp_path, Mix(habits=(habit,))) as (code, found):
+        assert code == 0
+        assert found.statuses == {"scored": ITEMS}
+        assert found.disagreements(killed=True) == []  # the platform did answer what it left out
+        assert 0 < found.duplicates <= 3, "only what the first pack carried"
+        assert summary(tmp_path)["requests"]["possible_duplicates"] == found.duplicates
