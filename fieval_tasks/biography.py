@@ -30,6 +30,7 @@ MEANINGS: Mapping[str, str] = {
     "insufficient_credits": "taken and not judged: no credit left",
     "evaluation_error": "taken, and the evaluation failed",
     "not_found": "the server did not know its ticket",
+    "wrong_item": "the server's row for its ticket is another item's: no verdict",
     "hollow": "completed without a judge's reason or time: no verdict",
     "orphan": "pending far longer than those that were sent later",
     "asked_again": "--retry-failed: its ticket is asked about again, for its verdict was never heard",

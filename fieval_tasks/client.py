@@ -21,7 +21,7 @@ from yarl import URL
 from fieval_tasks import wire
 from fieval_tasks.dialect import Listener
 from fieval_tasks.errors import ApiError, KeysRefused, Lost, NotTheProtocol, PlanError, Unreachable, in_words
-from fieval_tasks.items import Pending, Verdict
+from fieval_tasks.items import Pending, Row, Verdict
 from fieval_tasks.scrubbing import forms_in_data, keep, keep_url, raise_without_secrets, scrubbed_data, without_secrets
 from fieval_tasks.templates import Catalogue
 from fieval_tasks.transport import NoWayThrough, PooledTransport, Untrusted, shown_address
@@ -155,8 +155,16 @@ class EvalClient:
 
     async def get_result(self, eval_id: str) -> Pending | Verdict:
         """How the evaluation stands: Pending, or its verdict."""
+        return (await self.get_row(eval_id)).verdict
+
+    async def get_row(self, eval_id: str) -> Row:
+        """How the evaluation stands, and on which inputs it is."""
         path = f"{wire.EVALUATIONS}?eval_id={quote(eval_id, safe='')}"
-        return await self._call("GET", path, lambda reply: wire.state(reply, eval_id=eval_id, listener=self._listener))
+
+        def decoded(reply: Any) -> Row:
+            return Row(wire.state(reply, eval_id=eval_id, listener=self._listener), wire.judged_inputs(reply))
+
+        return await self._call("GET", path, decoded)
 
     async def submit_pack(
         self,

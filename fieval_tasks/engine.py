@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 from fieval_tasks.breaker import Breaker
 from fieval_tasks.client import EvalClient
 from fieval_tasks.control import Control
+from fieval_tasks.echoes import Echoes, Told, digest
 from fieval_tasks.errors import FievalError, Interrupted, RunStopped
 from fieval_tasks.faults import fault
 from fieval_tasks.items import Failed, Item, State, Ticket, Verdict
@@ -36,7 +37,7 @@ from fieval_tasks.recording import Recorder
 from fieval_tasks.scrubbing import without_secrets
 from fieval_tasks.settlement import Settlement
 from fieval_tasks.store import Claim, Decided, Ledger, OpenTicket, Run, owner_name, utc_now
-from fieval_tasks.submission import Lane, Post, Submission, Submitter, Told, evaluating, packs, submitting
+from fieval_tasks.submission import Lane, Post, Submission, Submitter, evaluating, packs, submitting
 
 T = TypeVar("T")
 
@@ -309,6 +310,7 @@ class Engine:
             *self._lanes_stopped,
             *([forgotten] if orphans else []),
             *self._without_permits(),
+            *self._echoes.notices,
             *self._client.notices,
         )
 
@@ -386,6 +388,7 @@ class Engine:
 
     async def _open(self) -> None:
         self._open_items = OpenItems(self.ledger.redone(self.run.run_id))
+        self._echoes = Echoes(self.ledger, self.run)
         self._client = self._connect()
         self._recorder = Recorder(self.ledger, self.run.run_id, owner=self._owner)
         self._pace = self._paced()
@@ -394,6 +397,7 @@ class Engine:
             self._recorder,
             self._pace,
             self._open_items,
+            self._echoes,
             params=self._params,
             on_tickets=self._ticketed,
             on_verdicts=self._decide,
@@ -405,6 +409,7 @@ class Engine:
             self._recorder,
             self._pace,
             open_items=self._open_items,
+            echoes=self._echoes,
             lane_of=self._lane_of,
             decide=self._decide,
             send_again=self._send_again,
@@ -539,7 +544,7 @@ class Engine:
             else:
                 if self._mode is Mode.SYNC:
                     self._ask()  # its lane turned to submitting to hear why its calls failed: at once
-                self._open_items.ticketed(ticket.seq, ticket.eval_id, submission.began_at)
+                self._open_items.ticketed(ticket.seq, ticket.eval_id, submission.began_at, digest=digest(item.inputs))
                 is_sentinel = n == 0 and submission.is_sentinel
                 is_last = self._lane_of(item.check).quota.is_last_lap(self._counts[State.READY])
                 self._poller.add(ticket.seq, ticket.eval_id, item.check, scout=is_sentinel or is_last)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 Status = Literal["scored", "failed", "pending", "skipped"]
 Stage = Literal["validate", "submit", "wait", "evaluate"]
@@ -111,6 +111,15 @@ Verdict: TypeAlias = "Scored | Failed"
 @dataclass(frozen=True)
 class Pending:
     """The server has not decided yet."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the server tells of one evaluation."""
+
+    verdict: Verdict | Pending
+    inputs: Mapping[str, Any] | None = None
+    """What was judged, as the server has it; None where it does not say."""
 
 
 @dataclass(frozen=True)

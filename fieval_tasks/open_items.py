@@ -22,6 +22,8 @@ class Held:
     """Its ticket; None: it is to be sent."""
     sent_at: float | None = None
     """When the submission began that brought the ticket, by the pace's clock; None: a process before this one made it."""
+    digest: bytes | None = None
+    """Of the inputs that the ticket is for (echoes.digest); None: the ledger has them."""
     questions: int = 0
     """Asked about the ticket, and not recorded yet."""
     was_put_back: bool = False
@@ -67,10 +69,10 @@ class OpenItems:
         self._held[seq] = Held(self._redone.get(seq, 0), eval_id)
         return True
 
-    def ticketed(self, seq: int, eval_id: str, sent_at: float) -> None:
+    def ticketed(self, seq: int, eval_id: str, sent_at: float, *, digest: bytes | None = None) -> None:
         """An item that was sent has its ticket."""
         held = self._held[seq]
-        held.eval_id, held.sent_at, held.questions = eval_id, sent_at, 0
+        held.eval_id, held.sent_at, held.digest, held.questions = eval_id, sent_at, digest, 0
 
     def behind(self, seq: int, eval_id: str) -> Held | None:
         """The item behind a ticket, while that is its open one."""

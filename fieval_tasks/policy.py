@@ -177,7 +177,7 @@ POLICY: Mapping[Signal, Rule] = {
         judged=Course(Remedy.RESUBMIT, 1, Remedy.FAIL),
     ),
     Signal.HOLLOW: Rule(
-        "a row `completed` with neither reason nor runtime, or with a value that can't be read",
+        "a row `completed` with neither reason nor runtime, or with a value that can't be read, or on another item's inputs",
         "no verdict: never a pass",
         judged=_FAIL,
     ),
@@ -224,6 +224,7 @@ _JUDGEMENTS = {
     "insufficient_credits": Signal.NO_CREDIT,
     "hollow": Signal.HOLLOW,
     "unreadable_value": Signal.HOLLOW,
+    "wrong_item": Signal.HOLLOW,
 }
 
 

@@ -20,6 +20,7 @@ UPGRADES = {
         "ALTER TABLE fieval_items ADD COLUMN resend_if_unknown BOOLEAN DEFAULT FALSE NOT NULL",
         "UPDATE fieval_items SET doubts = lost WHERE lost > 0",
         "CREATE INDEX fieval_items_in_doubt ON fieval_items (run_id) WHERE doubts > 0",
+        "CREATE INDEX fieval_items_by_eval_id ON fieval_items (run_id, eval_id) WHERE eval_id IS NOT NULL",
         # what was counted and does not follow from the items: a forgotten evaluation that was submitted again
         "UPDATE fieval_runs SET possible_duplicates = CASE WHEN possible_duplicates > {0} "
         "THEN possible_duplicates - {0} ELSE 0 END".format(
@@ -101,6 +102,7 @@ runs = sa.Table(
 )
 
 _IN_DOUBT = sa.text("doubts > 0")
+_HAS_TICKET = sa.text("eval_id IS NOT NULL")
 
 items = sa.Table(
     "fieval_items",
@@ -135,6 +137,7 @@ items = sa.Table(
     sa.Column("resend_if_unknown", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Index("fieval_items_by_state", "run_id", "state"),
     sa.Index("fieval_items_by_chunk", "run_id", "chunk"),
+    sa.Index("fieval_items_by_eval_id", "run_id", "eval_id", sqlite_where=_HAS_TICKET, postgresql_where=_HAS_TICKET),
     sa.Index("fieval_items_in_doubt", "run_id", sqlite_where=_IN_DOUBT, postgresql_where=_IN_DOUBT),
 )
 

@@ -8,6 +8,7 @@ from time import monotonic
 
 from fieval_tasks import policy
 from fieval_tasks.client import EvalClient
+from fieval_tasks.echoes import Echoes, Told
 from fieval_tasks.errors import ApiError, FievalError, NotFound, NotTheProtocol, RunStopped, Throttled
 from fieval_tasks.items import Failed, Pending, Verdict
 from fieval_tasks.open_items import Held, OpenItems
@@ -17,7 +18,7 @@ from fieval_tasks.policy import SILENCE, STRANGE_REPLIES, Remedy
 from fieval_tasks.polling import Answer
 from fieval_tasks.recording import Recorder
 from fieval_tasks.store import Asked, Noted, Requeued, utc_now
-from fieval_tasks.submission import Lane, Told
+from fieval_tasks.submission import Lane
 from fieval_tasks.unknown import Stranger, Unknown
 
 
@@ -31,6 +32,7 @@ class Settlement:
         pace: Pace,
         *,
         open_items: OpenItems,
+        echoes: Echoes,
         lane_of: Callable[[str], Lane],
         decide: Callable[[Sequence[Told]], Awaitable[None]],
         send_again: Callable[[int, Told | None], None],
@@ -45,6 +47,7 @@ class Settlement:
         self._recorder = recorder
         self._pace = pace
         self._open_items = open_items
+        self._echoes = echoes
         self._lane_of = lane_of
         self._decide = decide
         self._send_again = send_again
@@ -67,16 +70,18 @@ class Settlement:
             self._recorder.count("polls")
             held.questions += 1
             try:
-                answer = await self._client.get_result(eval_id)
+                row = await self._client.get_row(eval_id)
             except ApiError as error:
                 return await self._not_told(seq, eval_id, check, age, error, turn, held)
         turn.accepted()
         self._unknown.heard()
         self._failing_since, self._strange_in_a_row = None, 0
+        answer = row.verdict
         self._tell_quota(held, check, answer)
         if isinstance(answer, Pending):
             return await self._pending(seq, eval_id, check, age, held)
         self.orphans.discard(seq)
+        answer = await self._echoes.objection(seq, eval_id, held.digest, row) or answer
         if isinstance(answer, Failed):
             return await self._not_judged(seq, eval_id, check, age, answer, held)
         return await self._judged(seq, eval_id, check, age, answer, held.redone)

@@ -398,6 +398,13 @@ class Ledger:
             return _item(connection.execute(query).mappings().one(), run)
 
     @tried_again
+    def is_shared(self, run_id: str, seq: int, eval_id: str) -> bool:
+        """Whether an item other than this one, and no repeat of another, has that eval_id, or had it and was judged."""
+        others = (items.c.run_id == run_id, items.c.eval_id == eval_id, items.c.seq != seq, items.c.same_as.is_(None))
+        with self._connect() as connection:
+            return connection.execute(sa.select(items.c.seq).where(*others).limit(1)).first() is not None
+
+    @tried_again
     def redone(self, run_id: str) -> dict[int, int]:
         """The items that were sent again after the server had taken them and not judged them: how often."""
         query = sa.select(items.c.seq, items.c.redone).where(items.c.run_id == run_id, items.c.redone > 0)

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias, TypeVar
 from fieval_tasks import policy, wire
 from fieval_tasks.breaker import Breaker
 from fieval_tasks.client import EvalClient
+from fieval_tasks.echoes import Echoes, Told
 from fieval_tasks.errors import (
     ApiError,
     FievalError,
@@ -22,7 +23,7 @@ from fieval_tasks.errors import (
     ServerFault,
     Throttled,
 )
-from fieval_tasks.items import Failed, Item, Pending, Scored, Ticket, Verdict
+from fieval_tasks.items import Failed, Item, Pending, Scored, Ticket
 from fieval_tasks.open_items import OpenItems
 from fieval_tasks.pace import Pace, Turn, backoff
 from fieval_tasks.policy import STRANGE_REPLIES, Ambiguous, Remedy
@@ -34,9 +35,6 @@ T = TypeVar("T")
 
 TURN_ASYNC_AT = 3
 """Server faults in a row that a synchronous lane meets with before it turns to submitting."""
-
-Told: TypeAlias = "tuple[int, str | None, Verdict]"
-"""An item's place in the run, its eval_id where it has one, and its verdict."""
 
 
 @dataclass(frozen=True)
@@ -175,6 +173,7 @@ class Submitter:
         recorder: Recorder,
         pace: Pace,
         open_items: OpenItems,
+        echoes: Echoes,
         *,
         params: Callable[[Item], dict[str, Any]],
         on_tickets: Callable[[Sequence[Item], Sequence[Ticket], Submission], None],
@@ -186,6 +185,7 @@ class Submitter:
         self._recorder = recorder
         self._pace = pace
         self._open_items = open_items
+        self._echoes = echoes
         self.under_way = UnderWay()
         self._params = params
         self._on_tickets = on_tickets
@@ -328,15 +328,15 @@ class Submitter:
             self._on_tickets([item for item in items if item.seq in seqs], given.tickets, submission)
         if given.verdicts:
             lane.quota.granted(submission.began_at, len(given.verdicts))
-            for _, _, verdict in given.verdicts:
-                lane.breaker.heard(verdict)
-            await self._on_verdicts(given.verdicts)
+            async with self._echoes.own(given.verdicts) as own:
+                for _, _, verdict in own:
+                    lane.breaker.heard(verdict)
+                await self._on_verdicts(own)
 
     async def _not_named(self, items: tuple[Item, ...]) -> tuple[Item, ...]:
         """The answer named others of the request: these may have been taken too."""
         if items:
             seqs = tuple(item.seq for item in items)
-            self._perhaps_taken.update(seqs)
             await self._recorder.record(ReplyLost(seqs), Noted(seqs, _UNNAMED.kind, _UNNAMED.explained, utc_now()))
         return items
 

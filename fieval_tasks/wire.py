@@ -128,6 +128,13 @@ def state(reply: JSON, *, eval_id: str | None = None, listener: Listener | None 
     return verdict
 
 
+def judged_inputs(reply: JSON) -> Mapping[str, Any] | None:
+    """What an evaluation judged, as a GET tells it; None where it does not."""
+    row = _result(reply).get("result")
+    inputs = _pick(row, "input_data", "inputData") if isinstance(row, dict) else None
+    return inputs if isinstance(inputs, dict) else None
+
+
 def catalogue(reply: JSON, *, source: str) -> Catalogue:
     """Every template that get-evals lists."""
     entries = reply.get("result") if isinstance(reply, dict) else None
@@ -426,7 +433,7 @@ def _name(value: Any) -> str | None:
 def _evaluations(reply: JSON, *, expected: int, listener: Listener | None) -> list[Mapping[str, Any]]:
     """What a submission's reply tells of each item, in input order; {} of one of which it tells nothing."""
     groups = reply.get("result", reply) if isinstance(reply, dict) else reply
-    listed = [g["evaluations"] for g in _objects(groups) if isinstance(g.get("evaluations"), list)]
+    listed = [g["evaluations"] for g in _dicts(groups) if isinstance(g.get("evaluations"), list)]
     if not listed:
         raise NotTheProtocol(f"a submission was answered by {_shown(reply)}")
     found: list[Mapping[str, Any]] = [e if isinstance(e, dict) else {} for evaluations in listed for e in evaluations]
@@ -443,14 +450,14 @@ def _evaluations(reply: JSON, *, expected: int, listener: Listener | None) -> li
     return found
 
 
-def _objects(value: JSON) -> list[dict[str, Any]]:
+def _dicts(value: JSON) -> list[dict[str, Any]]:
     """The objects of a list, or the one object that stands in its place."""
     return [v for v in (value if isinstance(value, list) else [value]) if isinstance(v, dict)]
 
 
 def _result(reply: JSON) -> Mapping[str, Any]:
     """What tells an evaluation's state: under `result`, or the reply itself where it has no envelope."""
-    for part in _objects(reply):
+    for part in _dicts(reply):
         for told in (part.get("result"), part):
             if isinstance(told, dict) and _pick(told, "eval_status", "evalStatus") is not None:
                 return told

@@ -78,7 +78,14 @@ class Platform(httpx.AsyncBaseTransport):
     def done(self, eval_id: str, **fields: Any) -> httpx.Response:
         """A settled row; `fields` replace what it says, and `status` how it ended."""
         status = fields.pop("status", "completed")
-        row = {"eval_id": eval_id, "reason": "because", "runtime": 5.0, "output_type": "Pass/Fail"}
+        inputs = {"output": self.rows[eval_id]["output"]}
+        row = {
+            "eval_id": eval_id,
+            "input_data": inputs,
+            "reason": "because",
+            "runtime": 5.0,
+            "output_type": "Pass/Fail",
+        }
         return ok({"eval_status": status, "result": row | {"value": self.verdict(eval_id)} | fields})
 
     def verdict(self, eval_id: str) -> str:

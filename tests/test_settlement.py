@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from fieval_tasks.breaker import Breaker
+from fieval_tasks.echoes import Echoes, Told
 from fieval_tasks.errors import RunStopped
 from fieval_tasks.items import Failed, Item, Scored, State, Ticket
 from fieval_tasks.open_items import OpenItems
@@ -20,8 +21,8 @@ from fieval_tasks.polling import Answer
 from fieval_tasks.quota import Quota
 from fieval_tasks.recording import Recorder
 from fieval_tasks.settlement import Settlement
-from fieval_tasks.store import CheckRecord, Ledger, Run, Sending, Submitted, utc_now
-from fieval_tasks.submission import Lane, Told
+from fieval_tasks.store import CheckRecord, Ledger, Requeued, Run, Sending, Submitted, utc_now
+from fieval_tasks.submission import Lane
 from tests.platform import TEMPLATE, Platform, Trouble, ok, refusal
 
 CHECK = CheckRecord(TEMPLATE, TEMPLATE, "turing_flash", {}, "Pass/Fail", {"output": "answer"})
@@ -49,11 +50,13 @@ class Scene:
         self.lane = Lane(TEMPLATE, [], Quota(), Breaker(self.stopped.append))
         self.client = platform.client()
         self.recorder = Recorder(self.ledger, "r")
+        self.echoes = Echoes(self.ledger, self.run)
         self.settlement = Settlement(
             self.client,
             self.recorder,
             Pace(concurrency=8),
             open_items=self.open_items,
+            echoes=self.echoes,
             lane_of=lambda check: self.lane,
             decide=self._decide,
             send_again=lambda seq, failed: self.again.append(seq),
@@ -235,3 +238,79 @@ async def test_credit_that_was_gone_before_this_process_began_is_tried_again(
     assert await scene.ask(0) is Answer.DROPPED
     assert (scene.again, scene.told) == ([0], [])
     assert scene.ledger.counts("r")[State.READY] == 1
+
+
+# -- whose row it is -----------------------------------------------------------------------------------------------
+
+
+def row_of(output: Any, **about: Any) -> Any:
+    """A platform that tells of every evaluation that it judged this."""
+    told = {"input_data": {"output": output}} | about
+
+    def trouble(request: httpx.Request, platform: Platform) -> httpx.Response:
+        return platform.done(request.url.params["eval_id"], **told)
+
+    return trouble
+
+
+@pytest.mark.parametrize("status", ["completed", "failed"])
+async def test_a_row_with_the_inputs_of_another_item_is_a_failure_of_its_own_kind(
+    tmp_path: Path, scenes: list[Scene], status: str
+) -> None:
+    value = {"value": None, "error_message": "no"} if status == "failed" else {}
+    scene = Scene(tmp_path, Platform(trouble=row_of("1", status=status, **value)))
+    scenes.append(scene)
+    assert await scene.ask(0) is Answer.DECIDED
+    [(seq, eval_id, verdict)] = scene.told
+    assert (seq, eval_id) == (0, scene.ids[0])
+    assert isinstance(verdict, Failed)
+    assert (verdict.stage, verdict.kind) == ("evaluate", "wrong_item")
+    assert scene.again == []
+    [notice] = scene.echoes.notices
+    assert "1 verdicts that are on another item's inputs" in notice
+
+
+async def test_a_server_that_mixes_up_everything_is_stopped_soon(tmp_path: Path, scenes: list[Scene]) -> None:
+    scenes.append(scene := Scene(tmp_path, Platform(trouble=row_of("elsewhere"))))
+    for seq in range(40):
+        await scene.ask(seq)
+    assert scene.lane.breaker.stopped is not None
+    assert "wrong_item" in scene.lane.breaker.stopped
+
+
+async def test_an_eval_id_of_two_items_is_neithers_where_nobody_says_whose_it_is(
+    tmp_path: Path, scenes: list[Scene]
+) -> None:
+    scenes.append(scene := Scene(tmp_path, Platform(trouble=row_of("", input_data=None))))
+    assert await scene.ask(2) is Answer.DECIDED
+    scene.ledger.apply("r", [Requeued(1), Submitted((Ticket(1, scene.ids[0]),), utc_now())])
+    assert await scene.ask(0) is Answer.DECIDED
+    assert [type(verdict) for _, _, verdict in scene.told] == [Scored, Failed]
+    assert "another item, too" in scene.told[1][2].message  # type: ignore[union-attr]
+
+
+async def test_verdicts_that_could_not_be_checked_are_told_of_where_others_could(
+    tmp_path: Path, scenes: list[Scene]
+) -> None:
+    platform = Platform(trouble=row_of("", input_data=None))
+    scenes.append(scene := Scene(tmp_path, platform))
+    await scene.ask(0)
+    assert scene.echoes.notices == (), "an old server: nobody expects more of it"
+    platform.trouble = None
+    await scene.ask(1)
+    [notice] = scene.echoes.notices
+    assert "on which inputs 1 of 2 verdicts are" in notice
+
+
+async def test_verdicts_at_once_with_an_eval_id_that_others_have_are_nobodys(
+    tmp_path: Path, scenes: list[Scene]
+) -> None:
+    scenes.append(scene := Scene(tmp_path, Platform()))
+    good = Scored("Passed", 1.0, True, "because", 5.0)
+    async with scene.echoes.own([(0, scene.ids[0], good), (1, None, good)]) as own:
+        assert [verdict for _, _, verdict in own] == [good, good]
+        async with scene.echoes.own([(2, scene.ids[0], good)]) as [(_, _, meanwhile)]:
+            assert isinstance(meanwhile, Failed)
+    async with scene.echoes.own([(3, scene.ids[7], good), (4, "new", good)]) as [(_, _, known), (_, _, new)]:
+        assert isinstance(known, Failed)
+        assert new == good

@@ -986,6 +986,7 @@ ADDED = {
     1: ("ALTER TABLE fieval_runs DROP COLUMN begun_by",),
     2: (
         "DROP INDEX fieval_items_in_doubt",
+        "DROP INDEX fieval_items_by_eval_id",
         *(f"ALTER TABLE fieval_runs DROP COLUMN {name}" for name in ("address", "account", "is_whole")),
         *(f"ALTER TABLE fieval_items DROP COLUMN {name}" for name in ("doubts", "resend_if_unknown")),
     ),

@@ -22,10 +22,12 @@ FATES = ("fails", "rate_limited", "hollow", "stuck", "odd")
 """What becomes of an accepted evaluation. `odd`: read back as `failed`, with a value and no message."""
 CURSES = ("refused", "broken", "fails", "hollow", "stuck")
 """What an item meets each time it is sent: 400 or 500 for the whole POST, or always the same fate."""
-HABITS = ("alternates", "second unnamed", "last left out", "swapped", "one id", "rows of others", "no inputs")
+HABITS = (
+    "alternates", "second unnamed", "last left out", "swapped", "one id", "rows of others", "no inputs", "one answer",
+)  # fmt: skip
 """How it speaks: every other reply in the other spelling; a pack's second item without an eval_id, its last not mentioned,
 its eval_ids in reverse; one eval_id for every three items; another item's row under each third eval_id; rows that don't
-say what was judged."""
+say what was judged; the first verdict that was told at once for every item."""
 
 
 @dataclass(frozen=True)

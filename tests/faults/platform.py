@@ -182,6 +182,9 @@ class FaultyPlatform:
         if any(e.fate == "stuck" for e in accepted):
             self.account.answered(post, f"{TAKEN}hang")
             return _silence("hang", self._ok([]))
+        if "one answer" in self.mix.habits:
+            self._shared.append(accepted[0])
+            accepted = self._shared[:1]
         return self._ok([{"evaluations": [self._ticket(template, e) | _verdict_at_once(e) for e in accepted]}])
 
     # -- questions -----------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import pytest
 
 from tests.faults.laws import Accounts
 from tests.faults.mix import Mix
+from tests.faults.platform import reason
 from tests.faults.running import Command, accounts, dataset, serving, summary
 
 ITEMS = 60
@@ -54,3 +55,34 @@ def test_a_server_that_answers_packs_in_part_is_sent_one_item_at_a_time(
         assert found.disagreements(killed=True) == []  # the platform did answer what it left out
         assert 0 < found.duplicates <= 3, "only what the first pack carried"
         assert summary(tmp_path)["requests"]["possible_duplicates"] == found.duplicates
+
+
+def on_wrong_items(found: Accounts) -> int:
+    """Scored items whose verdict is not the one of their own inputs."""
+    return sum(result.status == "scored" and result.reason != reason(result.inputs or {}) for result in found.results)
+
+
+@pytest.mark.parametrize(
+    "habits", [("swapped",), ("one id",), ("rows of others",), ("one id", "no inputs")], ids=" and ".join
+)
+def test_no_verdict_lands_on_another_item_and_those_that_would_are_named(
+    tmp_path: Path, prefect_api: str, habits: tuple[str, ...]
+) -> None:
+    with evaluated(tmp_path, Mix(habits=habits)) as (code, found):
+        assert code == 3
+        assert on_wrong_items(found) == 0
+        wrong = [r for r in found.results if r.status == "failed"]
+        assert wrong
+        assert {(r.error or {})["kind"] for r in wrong} == {"wrong_item"}
+        assert summary(tmp_path)["requests"]["possible_duplicates"] == 0
+        assert "wrong\\_item" in notices(tmp_path)
+
+
+def test_a_proxy_that_answers_every_submission_with_the_first_answer_scores_one_item(
+    tmp_path: Path, prefect_api: str
+) -> None:
+    with evaluated(tmp_path, Mix(habits=("one answer",)), "--mode", "sync", items=300) as (code, found):
+        assert code == 3
+        assert found.statuses["scored"] == 1
+        assert {(r.error or {})["kind"] for r in found.results if r.status == "failed"} == {"wrong_item"}
+        assert found.statuses["pending"] > 0, "it is stopped before all is bought"
