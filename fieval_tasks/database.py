@@ -17,6 +17,7 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from fieval_tasks.errors import PlanError, StoreAway, StoreError
+from fieval_tasks.private import make_file, make_folder
 from fieval_tasks.schema import SCHEMA_VERSION, UPGRADES, metadata, schema
 from fieval_tasks.scrubbing import keep, scrubbed
 
@@ -68,7 +69,9 @@ def opened(url: str, *, must_exist: bool = False) -> Engine:
     try:
         if not is_sqlite:
             return sa.create_engine(parsed, pool_pre_ping=True, connect_args=_timeouts(parsed))
-        Path(parsed.database or "").parent.mkdir(parents=True, exist_ok=True)
+        make_folder(Path(parsed.database or "").parent)
+        if not parsed.query:  # else SQLite may look it up by other rules
+            make_file(Path(parsed.database or ""))  # and SQLite gives what it puts beside a file the file's own mode
         engine = sa.create_engine(parsed, connect_args={"timeout": PATIENCE})
     except (SQLAlchemyError, ImportError, OSError) as error:
         raise StoreError(f"the store {shown(parsed)} can't be opened: {error}") from error

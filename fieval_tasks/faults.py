@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from fieval_tasks.errors import Unexpected, in_words
+from fieval_tasks.private import make_folder
 from fieval_tasks.scrubbing import scrubbed, without_secrets
 
 FOLDER = Path("fieval-runs")
@@ -44,7 +45,7 @@ def _logged(error: BaseException) -> str:
 
 def _written(text: str) -> Path:
     try:
-        FOLDER.mkdir(parents=True, exist_ok=True)
+        make_folder(FOLDER)
         return _file(text, FOLDER)
     except OSError:
         return _file(text, Path(tempfile.gettempdir()))

@@ -239,6 +239,7 @@ def _end_with_parent() -> None:
 
 
 def _serve(port: int) -> None:
+    os.umask(0o077)  # its database holds the run's log and its parameters
     import uvicorn
 
     _end_with_parent()

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from fieval_tasks.items import Result
-from fieval_tasks.report.folder import fresh, make
+from fieval_tasks.private import make_folder
+from fieval_tasks.report.folder import fresh
 from fieval_tasks.report.html import html
 from fieval_tasks.report.junit import Suites
 from fieval_tasks.report.markdown import markdown
@@ -33,7 +34,7 @@ def write_results(facts: RunFacts, results: Iterable[Result], folder: Path) -> R
     is a number, a list or a choice with its score. The CSV file is for spreadsheets: see `inert` for what it changes.
     The other two hold every text as it was.
     """
-    make(folder)
+    make_folder(folder)
     counting = Counting(facts)
     with ExitStack() as files:
         writers = (
@@ -62,7 +63,7 @@ def _counted(results: Iterable[Result], counting: Counting, suites: Suites) -> I
 
 def write_report(report: Report, folder: Path) -> dict[str, Path]:
     """Write summary.json, report.md and report.html; returns name -> path."""
-    make(folder)
+    make_folder(folder)
     texts = {
         "summary.json": _json(report.summary.to_json(), pretty=True) + "\n",
         "report.md": markdown(report),

@@ -12,6 +12,8 @@ from time import monotonic, sleep
 from typing import IO, Any
 from uuid import uuid4
 
+from fieval_tasks.private import make_folder
+
 if sys.platform != "win32":
     import fcntl
 
@@ -27,12 +29,6 @@ _NEXT_TRY = 0.05
 _PART = re.compile(rf"\.(?:{'|'.join(map(re.escape, FILES))})\.[0-9a-f]{{8}}\.part")
 
 
-def make(folder: Path) -> None:
-    """The folder, and those above it: what there is stays as it is, what is made is its owner's alone."""
-    for place in reversed([place for place in (folder, *folder.parents) if not place.exists()]):
-        place.mkdir(mode=0o700, exist_ok=True)
-
-
 @contextmanager
 def held(
     folder: Path, *, clock: Callable[[], float] = monotonic, pause: Callable[[float], None] = sleep
@@ -42,7 +38,7 @@ def held(
     So a report that was begun later, and knows more, also ends later. One who has had it for LONGEST_WRITING seconds, or
     a file system without locks, holds nobody up; nothing is taken away then.
     """
-    make(folder)
+    make_folder(folder)
     if sys.platform == "win32":
         yield
         return
