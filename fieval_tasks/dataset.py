@@ -23,7 +23,7 @@ from urllib.parse import SplitResult
 from fieval_tasks.delimited import style_of
 from fieval_tasks.errors import PlanError, in_words
 from fieval_tasks.files import File, Row
-from fieval_tasks.locations import dataset_url, is_url, path_of
+from fieval_tasks.locations import dataset_url, each, is_url, path_of
 from fieval_tasks.records import FORMATS, read_rows
 from fieval_tasks.templates import nearest
 
@@ -108,7 +108,7 @@ def read_dataset(
     folder `spool` (None: the system's). Raises PlanError when there is nothing to evaluate.
     """
     with ExitStack() as copies:
-        named = [line for line in location.splitlines() if line.strip()] if "\n" in location else [location]
+        named = each(location)
         files = [file for one in named for file in _files(one, reading, stdin, spool, copies)]
         name = files[0].name if len(files) == 1 else _name_of_all(named, files)
         return Dataset(name, files, _scan(name, files), _fingerprint(files), copies.pop_all().close)

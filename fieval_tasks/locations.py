@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from glob import iglob
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 from urllib.request import url2pathname
@@ -18,6 +19,11 @@ of the file they are given, or lead on to any file of this machine."""
 FOLDERS = "FIEVAL_FOLDERS"
 """The variable with the folders, written as in PATH, that a deployment's parameters may name files in. Where it is not set
 they may name any: whoever owns the worker decides, and most keep their datasets where they please."""
+
+
+def each(dataset: str) -> list[str]:
+    """The locations that a dataset's name stands for: mostly one, or one a line."""
+    return [line for line in dataset.splitlines() if line.strip()] if "\n" in dataset else [dataset]
 
 
 def is_url(location: str) -> bool:
@@ -66,19 +72,22 @@ def opens_doors(url: str) -> bool:
     return bool(parts.password or (is_web and "@" in parts.netloc)) or any(map(names_a_secret, names))
 
 
-def local_path(location: str | None) -> Path | None:
-    """The path on this machine that it names, if it names one."""
-    if location is None or location == "-" or (is_url(location) and not location.startswith("file://")):
-        return None
-    return path_of(dataset_url(location)) if is_url(location) else Path(location).expanduser()
-
-
-def is_allowed(path: Path) -> bool:
-    """FIEVAL_FOLDERS is not set, or it lies in one of those or in the working folder, wherever links lead."""
-    if FOLDERS not in os.environ:
+def is_allowed(location: str) -> bool:
+    """FIEVAL_FOLDERS is not set; or it is no file of this machine, or lies in one of those folders or in the working folder,
+    wherever links lead, as does each file of a pattern or a folder."""
+    if FOLDERS not in os.environ or location == "-" or (is_url(location) and not location.startswith("file://")):
         return True
-    inside = path.resolve()
-    return any(inside.is_relative_to(folder) for folder in _allowed_folders())
+    path = path_of(dataset_url(location)) if is_url(location) else Path(location).expanduser()
+    folders = [*_allowed_folders()]
+    return all(any(file.resolve().is_relative_to(folder) for folder in folders) for file in _meant(path))
+
+
+def _meant(path: Path) -> Iterator[Path]:
+    yield path
+    if path.is_dir():
+        yield from path.iterdir()
+    elif not path.exists():
+        yield from map(Path, iglob(str(path), recursive=True))
 
 
 def _allowed_folders() -> Iterator[Path]:

@@ -22,7 +22,7 @@ from pydantic import (
 
 from fieval_tasks.errors import PlanError
 from fieval_tasks.gates import NUMBER, Gate
-from fieval_tasks.locations import is_url, opens_doors, url_parts
+from fieval_tasks.locations import each, is_url, opens_doors, url_parts
 from fieval_tasks.policy import Ambiguous, Orphans
 from fieval_tasks.refusals import sentences
 
@@ -165,7 +165,7 @@ class EvaluationPlan(BaseModel):
     @field_validator("dataset", "base_url")
     @classmethod
     def _url_is_no_secret(cls, value: str | None) -> str | None:
-        if value is not None and is_url(value) and opens_doors(value):
+        if value is not None and any(is_url(one) and opens_doors(one) for one in each(value)):
             raise ValueError(
                 "a URL with a password or a signature would show in Prefect, leave that out and give it by the "
                 "environment of the machine that reads it"

@@ -24,7 +24,7 @@ from fieval_tasks.conclusion import Ended, Outcome, conclude
 from fieval_tasks.display import display
 from fieval_tasks.engine import ROUND, SUBMITTERS, Engine, Share
 from fieval_tasks.errors import ExitCode, FievalError, Interrupted, PlanError
-from fieval_tasks.locations import is_allowed, local_path
+from fieval_tasks.locations import each, is_allowed
 from fieval_tasks.plan import EvaluationPlan, Mode
 from fieval_tasks.preparation import Prepared, name_stem, prepared
 from fieval_tasks.report.artifacts import publish
@@ -91,11 +91,11 @@ def require_doors(plan: EvaluationPlan) -> None:
     """Raises PlanError where a deployment's parameters name what its worker doesn't open to whoever may edit them."""
     if not deployment.id:
         return
-    if plan.dataset == "-" and not plan.resume:
+    locations = [] if plan.dataset is None or plan.resume else each(plan.dataset)
+    if "-" in locations:
         raise PlanError("plan.dataset: - is for a terminal; give a deployment the path or the URL of a file")
-    named = {"dataset": None if plan.resume else local_path(plan.dataset), "output": local_path(plan.output)}
-    shut = [name for name, path in named.items() if path is not None and not is_allowed(path)]
-    if shut:
+    named = {"dataset": locations, "output": [] if plan.output is None else [plan.output]}
+    if shut := [name for name, places in named.items() if not all(map(is_allowed, places))]:
         raise PlanError(*(f"plan.{name}: {_SHUT}" for name in shut))
     require_store(plan.store)
 
@@ -109,7 +109,7 @@ def require_store(store: str | None) -> None:
     path = file_of(store)
     if path is None:  # its host could ask for the worker's password
         raise PlanError("store: a deployment takes none on a server; set FIEVAL_STORE_URL where its worker runs")
-    if not is_allowed(path):
+    if not is_allowed(str(path)):
         raise PlanError(f"store: {_SHUT}")
 
 

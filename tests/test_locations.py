@@ -13,7 +13,7 @@ import pytest
 
 from fieval_tasks.dataset import read_dataset
 from fieval_tasks.errors import PlanError
-from fieval_tasks.locations import SCHEMES, is_allowed, local_path, opens_doors
+from fieval_tasks.locations import SCHEMES, is_allowed, opens_doors
 
 ROWS = "answer\nyes\n"
 KERCHUNK = (
@@ -190,10 +190,11 @@ def test_a_deployment_may_name_files_of_its_folders_wherever_links_lead(
     (home / "way-out").symlink_to(other)
     monkeypatch.chdir(home)
     monkeypatch.setenv("FIEVAL_FOLDERS", f"{data}{os.pathsep}")
-    allowed = {
-        name: is_allowed(local_path(name) or other) for name in ("a.csv", f"{data}/a.csv", (home / "a.csv").as_uri())
-    }
-    assert all(allowed.values()), allowed
+    (home / "a.csv").write_text(ROWS)
+    (home / "set").mkdir()
+    (home / "set" / "link.csv").symlink_to(other / "a.csv")
+    fine = ("a.csv", "*.csv", f"{data}/a.csv", f"{data}", (home / "a.csv").as_uri(), "-", "https://host/a.csv")
+    assert [name for name in fine if not is_allowed(name)] == []
     shut = (
         "/etc/a.csv",
         "../other/a.csv",
@@ -202,5 +203,6 @@ def test_a_deployment_may_name_files_of_its_folders_wherever_links_lead(
         f"{tmp_path}/data-too/a.csv",
         "file:///etc/a.csv",
     )
-    assert [name for name in shut if is_allowed(local_path(name) or home)] == []
-    assert [local_path(name) for name in (None, "-", "https://host/a.csv")] == [None] * 3
+    (other / "a.csv").write_text(ROWS)
+    through_links = ("way-out", "way*/a.csv", "*/../other/*.csv", "set", "set/*.csv", "/etc/*.csv")
+    assert [name for name in (*shut, *through_links) if is_allowed(name)] == []

@@ -251,6 +251,8 @@ def test_a_plan_can_not_be_changed_after_it_was_checked() -> None:
 @pytest.mark.parametrize("field", ["dataset", "base_url"])
 def test_a_url_with_a_password_is_refused_and_the_message_does_not_repeat_it(field: str) -> None:
     assert "s3cret" not in problem(**{field: "https://me:s3cret@files.test/a.csv"})
+    if field == "dataset":
+        assert "s3cret" not in problem(dataset="https://files.test/a.csv\nhttps://me:s3cret@files.test/b.csv")
     assert EvaluationPlan(dataset="s3://bucket/me@here/a.csv").dataset
 
 

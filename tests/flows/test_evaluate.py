@@ -126,6 +126,8 @@ def test_a_deployment_waits_for_nobody_to_type_its_rows(workplace: Path, monkeyp
         ({"dataset": "/etc/answers.csv"}, "plan.dataset: this worker opens files in its working folder"),
         ({"dataset": "file:///etc/answers.csv"}, "plan.dataset: this worker opens"),
         ({"dataset": "../answers.csv", "output": "/etc/x"}, "plan.dataset: this worker opens"),
+        ({"dataset": "https://files.test/a.csv\n/etc/b.csv"}, "plan.dataset: this worker opens"),
+        ({"dataset": "a.csv\n-"}, "plan.dataset: - is for a terminal"),
         ({"output": "~/x"}, "plan.output: this worker opens"),
         ({"store": "/etc/ledger.db"}, "store: this worker opens"),
         ({"store": "sqlite:///file:/etc/ledger.db?uri=true"}, "store: a deployment takes none on a server"),
