@@ -416,6 +416,7 @@ class Engine:
             on_stop=self.stop,
             resendable=self.ledger.resendable(self.run.run_id),
             orphans=self._orphan_policy,
+            item_timeout=self._item_timeout,
         )
         agenda = Agenda(give_up_after=self._item_timeout)
         self._poller = Poller(

@@ -28,6 +28,8 @@ class Held:
     """Asked about the ticket, and not recorded yet."""
     was_put_back: bool = False
     """Its ticket came to nothing: whoever sends it once more has it, and no chunk."""
+    resenders: int = 0
+    """Those that send it once more: two, for a moment, where what one has just sent is put back before it has ended."""
     is_left: bool = False
     """Not to be sent by this process any more, though it has no ticket."""
     is_decided: bool = False
@@ -84,6 +86,7 @@ class OpenItems:
         held = self._held[seq]
         held.eval_id, held.sent_at, held.questions = None, None, 0
         held.was_put_back = True
+        held.resenders += 1
         held.redone += counts
 
     def leave(self, seqs: Iterable[int]) -> None:
@@ -108,8 +111,11 @@ class OpenItems:
 
     def let_go_unsent(self, items: Iterable[Item], *, put_back: bool = False) -> None:
         """Whoever was to send these, or to send once more what was `put_back`, has ended: the unsent may be taken up again."""
-        held = ((item.seq, self._held.get(item.seq)) for item in items)
-        self.let_go([seq for seq, one in held if one and one.is_unsent and one.was_put_back is put_back])
+        held = [(item.seq, one) for item in items if (one := self._held.get(item.seq))]
+        for _, one in held:
+            one.resenders -= put_back
+        free = ((seq, one) for seq, one in held if one.is_unsent and not one.resenders)
+        self.let_go([seq for seq, one in free if one.was_put_back is put_back])
 
     def let_go_all(self) -> None:
         """Others may work on all of it."""

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -36,6 +37,8 @@ MANY_UNKNOWN = 10
 SHARE_UNKNOWN = 0.1
 """so many and more, if they are more than this share of all that were asked about, stop the run: a server that has lost
 a few evaluations knows nearly all; one that was replaced, or other keys, know next to none."""
+OVERTAKEN = 10
+"""Times that a hidden limit may refuse an item while it lets others of its check pass, before the item fails."""
 STRANGE_REPLIES = 10
 """Answers in a row that this API can't have given, before the run stops."""
 SILENCE = 120.0
@@ -55,6 +58,7 @@ class Signal(Enum):
     NO_CREDIT = "no credit"
     STRANGE = "not the protocol"
     RATE_LIMITED = "hidden throttle"
+    KEPT_BACK = "hidden throttle, for too long"
     EVALUATION_ERROR = "evaluation error"
     HOLLOW = "hollow"
     ORPHAN = "orphan"
@@ -158,7 +162,7 @@ POLICY: Mapping[Signal, Rule] = {
     ),
     Signal.KEYS_REFUSED: Rule("401, 403", "the keys", submitting=_STOP, asking=_STOP),
     Signal.NO_CREDIT: Rule(
-        '402, or a row `failed` with "insufficient_credits"',
+        '402, or a row `failed` with "API call not allowed: insufficient_credits"',
         "no credit left",
         submitting=_STOP,
         asking=_STOP,
@@ -170,7 +174,16 @@ POLICY: Mapping[Signal, Rule] = {
         submitting=_AMBIGUOUS,
         asking=Course(Remedy.ASK_AGAIN),
     ),
-    Signal.RATE_LIMITED: Rule('a row `failed` with "rate_limited"', "a hidden limit", judged=Course(Remedy.REQUEUE)),
+    Signal.RATE_LIMITED: Rule(
+        'a row `failed` with "API call not allowed: rate_limited"',
+        "a hidden limit; where it lets most others of the check pass, perhaps the item's own words",
+        judged=Course(Remedy.REQUEUE, OVERTAKEN, Remedy.FAIL),
+    ),
+    Signal.KEPT_BACK: Rule(
+        "the same, five times or more, longer than `--item-timeout` after the item was sent first",
+        "it has had its time",
+        judged=Course(Remedy.LEAVE_PENDING),
+    ),
     Signal.EVALUATION_ERROR: Rule(
         "a row `failed` with any other error, or without a value",
         "the evaluation itself failed",
@@ -210,8 +223,9 @@ _SIGNALS: tuple[tuple[type[ApiError], Signal], ...] = (
     (NotTheProtocol, Signal.STRANGE),
 )
 
-HOPELESS = ("check your input",)
-"""Words of an evaluation error that no second try will mend."""
+HOPELESS = re.compile("No input received for ")
+"""The beginning of an evaluation error that no second try will mend. "Unable to generate a response at this time. Please
+check your input for accuracy." is none: so the server says that a judge's reply held no JSON, this time."""
 
 
 def judgement(kind: str) -> Signal:
@@ -248,11 +262,18 @@ def on_asking(error: ApiError, *, age: float) -> Remedy:
 
 
 def on_judgement(kind: str, message: str, *, redone: int) -> Remedy:
-    """What to do about an evaluation that failed. `redone`: how often the item was submitted again before."""
+    """What to do about an evaluation that failed by itself. `redone`: how often the item was submitted again before."""
     course = POLICY[judgement(kind)].judged
     assert isinstance(course, Course)
-    hopeless = any(word in message for word in HOPELESS)
+    hopeless = HOPELESS.match(message) is not None
     return Remedy.FAIL if hopeless and course.first is Remedy.RESUBMIT else course.after(redone)
+
+
+def on_setback(overtaken: int, *, had_its_time: bool) -> Remedy:
+    """What to do about an item that a hidden limit refused. `overtaken`: how often while it let most others pass."""
+    course = POLICY[Signal.KEPT_BACK if had_its_time else Signal.RATE_LIMITED].judged
+    assert isinstance(course, Course)
+    return course.after(overtaken)
 
 
 def on_orphan(policy: Orphans, *, redone: int) -> Remedy:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from math import inf
 from time import monotonic
 
 from fieval_tasks import policy
@@ -14,9 +15,10 @@ from fieval_tasks.items import Failed, Pending, Verdict
 from fieval_tasks.open_items import Held, OpenItems
 from fieval_tasks.orphans import Orphans
 from fieval_tasks.pace import Pace, Turn
-from fieval_tasks.policy import SILENCE, STRANGE_REPLIES, Remedy
+from fieval_tasks.policy import SILENCE, STRANGE_REPLIES, Remedy, Signal
 from fieval_tasks.polling import Answer
 from fieval_tasks.recording import Recorder
+from fieval_tasks.setbacks import Setbacks
 from fieval_tasks.store import Asked, Noted, Requeued, utc_now
 from fieval_tasks.submission import Lane
 from fieval_tasks.unknown import Stranger, Unknown
@@ -39,9 +41,11 @@ class Settlement:
         on_stop: Callable[[FievalError], None],
         resendable: Collection[int] = (),
         orphans: policy.Orphans = "wait",
+        item_timeout: float = inf,
     ) -> None:
         """`decide` gets verdicts; `send_again` gets an item that is to be sent once more, and what failed, to stand if it
-        is not bought again; `resendable`: items that are sent again, once, where their ticket turns out to be worth nothing.
+        is not bought again; `resendable`: items that are sent again, once, where their ticket turns out to be worth nothing;
+        `item_timeout`: seconds from an item's first submission after which a limit does not have it put back for ever.
         """
         self._client = client
         self._recorder = recorder
@@ -55,6 +59,8 @@ class Settlement:
         self._resendable = set(resendable)
         self._unknown = Unknown()
         self._orphan_policy = orphans
+        self._item_timeout = item_timeout
+        self._setbacks: defaultdict[str, Setbacks] = defaultdict(Setbacks)
         self._orphans: defaultdict[str, Orphans] = defaultdict(Orphans)
         self.orphans: set[int] = set()
         """Items whose evaluation the server seems to have forgotten."""
@@ -89,6 +95,7 @@ class Settlement:
     async def _judged(self, seq: int, eval_id: str, check: str, age: float, verdict: Verdict, redone: int) -> Answer:
         now = monotonic()
         self._orphans[check].settled(now - age, now)
+        self._setbacks[check].judged(seq)
         self._lane_of(check).breaker.heard(verdict, again=redone > 0)
         await self._decide([(seq, eval_id, verdict)])
         return Answer.DECIDED
@@ -176,7 +183,7 @@ class Settlement:
     async def _not_judged(self, seq: int, eval_id: str, check: str, age: float, answer: Failed, held: Held) -> Answer:
         """The evaluation failed: for a limit that hides, for want of credit, or by itself."""
         breaker = self._lane_of(check).breaker
-        chosen = policy.on_judgement(answer.kind, answer.message, redone=held.redone)
+        chosen, answer = self._remedy(seq, check, age, answer, held.redone)
         if chosen is Remedy.FAIL:
             return await self._judged(seq, eval_id, check, age, answer, held.redone)
         note = Noted((seq,), answer.kind, f"{eval_id}: {answer.message}", utc_now())
@@ -185,12 +192,26 @@ class Settlement:
             self._on_stop(reason)  # before this is committed: meanwhile more would be sent in vain
             await self._put_back(seq, held, note)
             raise reason
-        if chosen in (Remedy.REQUEUE, Remedy.STOP):
-            self._recorder.count("throttled", chosen is Remedy.REQUEUE)
-            breaker.put_back()
-            return await self._sent_again(seq, held, note, counts=False)
-        breaker.heard(answer, again=held.redone > 0)
-        return await self._sent_again(seq, held, note, counts=True, failed=(seq, eval_id, answer))
+        if chosen is Remedy.RESUBMIT:
+            self._setbacks[check].judged(seq)
+            breaker.heard(answer, again=held.redone > 0)
+            return await self._sent_again(seq, held, note, counts=True, failed=(seq, eval_id, answer))
+        self._recorder.count("throttled", chosen is not Remedy.STOP)
+        breaker.put_back()
+        if chosen is Remedy.LEAVE_PENDING:
+            await self._recorder.record(note)
+            return Answer.DROPPED
+        return await self._sent_again(seq, held, note, counts=False)
+
+    def _remedy(self, seq: int, check: str, age: float, answer: Failed, redone: int) -> tuple[Remedy, Failed]:
+        """What to do, and what the failure is called."""
+        if policy.judgement(answer.kind) is not Signal.RATE_LIMITED:
+            return policy.on_judgement(answer.kind, answer.message, redone=redone), answer
+        now = monotonic()
+        setback = self._setbacks[check].refused(seq, sent_at=now - age)
+        had_its_time = setback.has_had_its_time(now, self._item_timeout)
+        chosen = policy.on_setback(setback.overtaken, had_its_time=had_its_time)
+        return chosen, setback.explained(answer) if chosen is Remedy.FAIL else answer
 
     async def _sent_again(
         self, seq: int, held: Held, note: Noted, *, counts: bool, doubtful: bool = False, failed: Told | None = None

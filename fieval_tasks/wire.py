@@ -326,23 +326,22 @@ def _told(value: Any, output_type: str | None, reason: Any, runtime: Any) -> Ver
 
 def _evaluation_error(message: str) -> Failed:
     told = _shortened(scrubbed(message[: 2 * LONGEST_SENTENCE]))
-    if len(told) <= _LONGEST_LIMIT:
-        for kind, words in _LIMITS.items():
-            if words.search(told):
-                return Failed("evaluate", kind, told)
-    return Failed("evaluate", "evaluation_error", told)
+    kind = next((kind for kind, sentence in _LIMITS.items() if sentence.fullmatch(told.strip())), "evaluation_error")
+    return Failed("evaluate", kind, told)
 
 
-_LONGEST_LIMIT = 200
-"""Characters. The platform tells of its limits in short; a longer text may only be quoting an item's own words."""
+_NOT_ALLOWED = r"(?:API call not allowed ?: ?)?"
 _LIMITS = {
-    "rate_limited": re.compile(r"\brate_limited\b", re.IGNORECASE),
+    "rate_limited": re.compile(rf"{_NOT_ALLOWED}rate_limited\.?", re.IGNORECASE),
     "insufficient_credits": re.compile(
-        r"\binsufficient[ _]credits?\b|\blimit reached for \w*credits?\b|\bout of credits?\b", re.IGNORECASE
+        rf"{_NOT_ALLOWED}insufficient[ _]credits?\.?|(?:you are )?out of credits?\.?"
+        r"|(?:\w+ ){0,3}limit reached for \w*credits?\.?",
+        re.IGNORECASE,
     ),
 }
-"""As "API call not allowed: rate_limited", and as "Free tier limit reached for ai_credits". A judge's own provider that
-has enough (RateLimitError, insufficient_quota) is not among them: the platform ran the evaluation, and it failed."""
+"""Whole sentences, as "API call not allowed: rate_limited" and "Free tier limit reached for ai_credits": an error may quote
+an item's own words. A judge's own provider that has enough (RateLimitError, insufficient_quota) is not among them: the
+platform ran the evaluation, and it failed."""
 
 
 def _template(entry: Mapping[str, Any]) -> Template:

@@ -51,8 +51,10 @@ def _no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fieval_tasks.polling.FIRST_GUESS", 0.001)
 
 
-def a_run(ledger: Ledger, answers: list[str], *, mode: Mode = Mode.ASYNC, chunk_size: int = 10) -> Run:
-    run = Run("r", utc_now(), "d", "f", mode.value, "test", (CHECK,), {}, ())
+def a_run(
+    ledger: Ledger, answers: list[str], *, mode: Mode = Mode.ASYNC, chunk_size: int = 10, run_id: str = "r"
+) -> Run:
+    run = Run(run_id, utc_now(), "d", "f", mode.value, "test", (CHECK,), {}, ())
     rows = (
         (Item(i, f"id-{i}", i + 1, TEMPLATE, TEMPLATE, None, {"output": a}, f"{i}"), None)
         for i, a in enumerate(answers)
@@ -269,6 +271,37 @@ def test_a_row_refused_by_the_hidden_limit_is_sent_again(ledger: Ledger) -> None
     found, run = work(ledger, a_run(ledger, ANSWERS[:2]), platform)
     assert {(r.status, r.attempts) for r in found.values()} == {("scored", 2)}
     assert run.throttled == 2
+
+
+def limits(applies: Callable[[str], bool], *, said: str = "API call not allowed: rate_limited") -> Trouble:
+    """The evaluations of these answers fail, as by a limit that hides."""
+
+    def trouble(request: httpx.Request, platform: Platform) -> httpx.Response | None:
+        row = platform.rows.get(request.url.params.get("eval_id", ""))
+        return fails_with(said)(request, platform) if row is not None and applies(row["output"]) else None
+
+    return trouble
+
+
+def test_an_item_whose_error_quotes_a_limits_words_is_bought_once_more_like_any_other(ledger: Ledger) -> None:
+    for n, said in enumerate(("no JSON in 'rate_limited'", "'insufficient credits' is no answer")):
+        platform = Platform(trouble=limits(lambda answer: answer == "answer 7", said=said))
+        run = a_run(ledger, ANSWERS, run_id=f"{n}")
+        found, _ = work(ledger, run, platform)
+        assert (found.pop("answer 7").status, platform.taken["answer 7"]) == ("failed", 2)
+        assert {r.status for r in found.values()} == {"scored"}
+
+
+def test_an_item_that_is_refused_with_nobody_beside_it_is_left_pending_after_its_time(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fieval_tasks.limits.Limits.refused", lambda *_, **__: None)
+    platform = Platform(trouble=limits(lambda answer: True))
+    found, run = work(ledger, a_run(ledger, ["x"]), platform, item_timeout=0.3)
+    assert (found["x"].status, found["x"].error) == ("pending", None)
+    platform.trouble = None
+    found, _ = work(ledger, run, platform)
+    assert found["x"].status == "scored"
 
 
 def test_a_mistake_of_ours_while_an_item_is_sent_again_ends_the_run_and_is_told(ledger: Ledger) -> None:

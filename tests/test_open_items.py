@@ -88,3 +88,16 @@ async def test_what_was_not_sent_may_be_taken_up_again_and_what_was_left_may_not
     assert seqs(await hands.take_up(read(0, 1, 2, 3))) == [3]
     hands.let_go_all()
     assert seqs(await hands.take_up(read(0, 1))) == [0, 1]
+
+
+async def test_what_is_put_back_before_its_sender_has_ended_stays_in_the_hand_of_the_next() -> None:
+    hands = OpenItems()
+    hands.adopt(0, "a")
+    hands.put_back(0, counts=False)
+    hands.ticketed(0, "b", 1.0)
+    hands.put_back(0, counts=False)
+    hands.let_go_unsent(items(0), put_back=True)  # who sent it as "b"
+    assert seqs(await hands.take_up(read(0))) == []
+    hands.ticketed(0, "c", 2.0)
+    hands.let_go_unsent(items(0), put_back=True)
+    assert hands.behind(0, "c") is not None

@@ -76,7 +76,7 @@ def test_keys_and_credit_stop_the_run(error: ApiError) -> None:
 
 def test_throttling_costs_no_attempt_however_often_it_comes() -> None:
     assert policy.on_submitting(Throttled("slow"), faults=10_000, packed=True) is Remedy.WAIT_AND_SEND
-    assert policy.on_judgement("rate_limited", "", redone=10_000) is Remedy.REQUEUE
+    assert policy.on_setback(0, had_its_time=False) is Remedy.REQUEUE
 
 
 def test_a_server_that_can_not_be_reached_is_given_up_for_now_and_fails_nothing() -> None:
@@ -90,11 +90,22 @@ def test_a_fresh_ticket_may_be_unknown_and_an_old_one_is_lost() -> None:
     assert policy.on_asking(missing, age=policy.GRACE_FOR_UNKNOWN) is Remedy.FAIL
 
 
+def test_an_item_that_a_limit_alone_refuses_fails_and_one_that_has_had_its_time_stays_pending() -> None:
+    assert policy.on_setback(policy.OVERTAKEN - 1, had_its_time=False) is Remedy.REQUEUE
+    assert policy.on_setback(policy.OVERTAKEN, had_its_time=False) is Remedy.FAIL
+    assert policy.on_setback(0, had_its_time=True) is Remedy.LEAVE_PENDING
+
+
 def test_a_failed_evaluation_is_bought_once_more_except_where_that_is_hopeless() -> None:
     assert policy.on_judgement("evaluation_error", "the judge timed out", redone=0) is Remedy.RESUBMIT
     assert policy.on_judgement("evaluation_error", "the judge timed out", redone=1) is Remedy.FAIL
-    said = "No input received for 'output'. Please check your input."
-    assert policy.on_judgement("evaluation_error", said, redone=0) is Remedy.FAIL
+    for said in ("'output'. Please check your input.", "any of 'context', 'output'. Please check your inputs."):
+        assert policy.on_judgement("evaluation_error", f"No input received for {said}", redone=0) is Remedy.FAIL
+    no_json = "Unable to generate a response at this time. Please check your input for accuracy."
+    assert [policy.on_judgement("evaluation_error", no_json, redone=n) for n in (0, 1)] == [
+        Remedy.RESUBMIT,
+        Remedy.FAIL,
+    ]
 
 
 def test_a_row_without_a_verdict_is_never_a_pass_and_not_bought_again() -> None:

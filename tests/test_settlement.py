@@ -16,10 +16,11 @@ from fieval_tasks.items import Failed, Item, Scored, State, Ticket
 from fieval_tasks.open_items import OpenItems
 from fieval_tasks.orphans import LATER_ONES
 from fieval_tasks.pace import Pace
-from fieval_tasks.policy import GRACE_FOR_UNKNOWN, MANY_UNKNOWN, SILENCE
+from fieval_tasks.policy import GRACE_FOR_UNKNOWN, MANY_UNKNOWN, OVERTAKEN, SILENCE
 from fieval_tasks.polling import Answer
 from fieval_tasks.quota import Quota
 from fieval_tasks.recording import Recorder
+from fieval_tasks.setbacks import OFTEN
 from fieval_tasks.settlement import Settlement
 from fieval_tasks.store import CheckRecord, Ledger, Requeued, Run, Sending, Submitted, utc_now
 from fieval_tasks.submission import Lane
@@ -74,6 +75,12 @@ class Scene:
 
     async def ask(self, seq: int, *, age: float = 1.0) -> Answer:
         return await self.settlement.ask(seq, self.ids[seq], TEMPLATE, age)
+
+    async def ask_anew(self, seq: int, *, age: float = 1.0) -> Answer:
+        """As after it was sent once more, where it was put back."""
+        self.open_items.ticketed(seq, self.ids[seq], 0.0)
+        self.ledger.apply("r", [Submitted((Ticket(seq, self.ids[seq]),), utc_now())])
+        return await self.ask(seq, age=age)
 
     async def aclose(self) -> None:
         await self.recorder.aclose()
@@ -314,3 +321,58 @@ async def test_verdicts_at_once_with_an_eval_id_that_others_have_are_nobodys(
     async with scene.echoes.own([(3, scene.ids[7], good), (4, "new", good)]) as [(_, _, known), (_, _, new)]:
         assert isinstance(known, Failed)
         assert new == good
+
+
+# -- a limit that hides ---------------------------------------------------------------------------------------------
+
+
+def limited(*answers: str) -> Trouble:
+    """The evaluations of these fail as by a limit that hides."""
+
+    def trouble(request: httpx.Request, platform: Platform) -> httpx.Response | None:
+        if platform.rows[request.url.params["eval_id"]]["output"] not in answers:
+            return None
+        told = {"value": None, "reason": None, "runtime": None, "error_message": "API call not allowed: rate_limited"}
+        return platform.done(request.url.params["eval_id"], status="failed", **told)
+
+    return trouble
+
+
+async def test_an_item_that_a_limit_alone_refuses_is_put_back_only_so_often(
+    tmp_path: Path, scenes: list[Scene]
+) -> None:
+    scenes.append(scene := Scene(tmp_path, Platform(trouble=limited("0"))))
+    for seq in range(1, OVERTAKEN + 1):
+        assert await scene.ask(seq) is Answer.DECIDED
+        assert await scene.ask_anew(0) is Answer.DROPPED
+    assert await scene.ask(OVERTAKEN + 1) is Answer.DECIDED
+    assert await scene.ask_anew(0) is Answer.DECIDED
+    seq, eval_id, verdict = scene.told[-1]
+    assert (seq, eval_id) == (0, scene.ids[0])
+    assert isinstance(verdict, Failed)
+    assert (verdict.stage, verdict.kind) == ("evaluate", "always_rate_limited")
+    assert f"failed {OVERTAKEN + 1} times" in verdict.message
+    assert scene.again == [0] * OVERTAKEN
+
+
+async def test_a_limit_that_refuses_everybody_costs_no_item_anything_however_often(
+    tmp_path: Path, scenes: list[Scene]
+) -> None:
+    scenes.append(scene := Scene(tmp_path, Platform(trouble=limited(*(f"{n}" for n in range(40))))))
+    for _ in range(OVERTAKEN + 2):
+        for seq in range(4):
+            assert await scene.ask_anew(seq) is Answer.DROPPED
+    assert scene.told == []
+    assert scene.again == [*range(4)] * (OVERTAKEN + 2)
+
+
+async def test_an_item_that_is_refused_often_and_for_longer_than_its_time_is_left_pending(
+    tmp_path: Path, scenes: list[Scene]
+) -> None:
+    scenes.append(scene := Scene(tmp_path, Platform(trouble=limited("0")), item_timeout=600.0))
+    for _ in range(OFTEN - 1):
+        assert await scene.ask_anew(0, age=601.0) is Answer.DROPPED
+    assert scene.again == [0] * (OFTEN - 1)
+    assert await scene.ask_anew(0, age=1.0) is Answer.DROPPED
+    assert (scene.again, scene.told) == ([0] * (OFTEN - 1), [])
+    assert scene.ledger.counts("r")[State.SUBMITTED] == 40

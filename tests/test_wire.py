@@ -203,17 +203,27 @@ def failed_with(message: Any) -> Verdict:
     [
         ("API call not allowed: RATE_LIMITED", "rate_limited"),
         ("rate_limited", "rate_limited"),
-        ("Insufficient_Credits (organization 7)", "insufficient_credits"),
+        ("API call not allowed : rate_limited.", "rate_limited"),
+        ("API call not allowed: insufficient_credits", "insufficient_credits"),
         ("Insufficient credits", "insufficient_credits"),
         ("Monthly limit reached for AI_credits.", "insufficient_credits"),
         ("You are out of credits", "insufficient_credits"),
         ("Free tier limit reached for seats", "evaluation_error"),
         ("LLM call failed (gpt-4o-mini): RateLimitError: insufficient_quota", "evaluation_error"),
         ("not_rate_limited", "evaluation_error"),
+        ("Can't parse the judge's answer to 'rate_limited'", "evaluation_error"),
+        ("The answer says: rate_limited", "evaluation_error"),
+        ("Could not evaluate 'insufficient credits'", "evaluation_error"),
+        ("insufficient_credits is no JSON", "evaluation_error"),
+        ("The text 'limit reached for ai_credits' is too short", "evaluation_error"),
+        ("no verdict on: Free tier limit reached for ai_credits", "evaluation_error"),
+        ("API call not allowed: rate_limited\nAPI call not allowed: rate_limited", "evaluation_error"),
         (f"can't read the answer {'x' * 200!r}: rate_limited", "evaluation_error"),
     ],
 )
-def test_a_limit_is_told_by_its_words_in_any_case_and_not_by_a_text_that_quotes_them(message: str, kind: str) -> None:
+def test_a_limit_is_told_by_a_whole_sentence_in_any_case_and_not_by_a_text_that_quotes_it(
+    message: str, kind: str
+) -> None:
     assert failed_with(message) == Failed("evaluate", kind, message)
 
 
