@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fieval_tasks.account import LOCAL, Account, one_spelling
+from fieval_tasks.commands import command
 from fieval_tasks.errors import PlanError
 from fieval_tasks.store import Ledger, Run
 
@@ -34,7 +35,7 @@ def require_same(run: Run, account: Account) -> None:
     if is_same(run, account):
         return
     there, here = _address(run), account.address
-    again = f"python -m flows.evaluate --resume {run.run_id} --same-account"
+    again = command("evaluate", "--resume", run.run_id, "--same-account")
     if there == here:
         raise PlanError(
             f"run {run.run_id} was sent to {here} with another account's keys, or to another workspace: its tickets are "

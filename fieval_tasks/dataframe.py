@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
@@ -38,12 +37,13 @@ def evaluate_dataframe(
     `templates` are names, NAME:MODEL, or Checks; `mapping` is template key -> column, as for `--map`; `options` are
     further fields of EvaluationPlan, such as `concurrency`. Rows keep their order and index. `.error` is None, or
     says why an item has no verdict: an error is never a score. Without `store` the ledger is a file that is gone
-    afterwards; where the run was cut short it is kept, and named. Raises PlanError, with every problem, before
+    afterwards, unless an item has no verdict yet (`mode="submit"`, one past its time, a run that was cut short): then it is kept, and `.error`, a warning and the frame's `attrs["fieval"]` (run, store, command) name
+    it and the command that fetches the verdicts. Raises PlanError, with every problem, before
     anything is sent, and RunStopped, with the command that carries on, where the run can't go on.
     """
-    with ExitStack() as afterwards:
-        folder = Path(mkdtemp(prefix="fieval-"))
-        afterwards.callback(rmtree, folder)
+    folder = Path(mkdtemp(prefix="fieval-"))
+    is_needed = False
+    try:
         plan = EvaluationPlan(
             dataset=str(_written(frame, folder)),
             checks=_checks(templates, model),
@@ -54,21 +54,38 @@ def evaluate_dataframe(
             **options,
         )
         with prepared(plan) as run:
+            is_needed = not store  # for all that is known of what is paid for from now on
             try:
                 work_on(run)
+                for finding in report_of(run).findings:
+                    _log.warning("run %s: %s", run.run.run_id, finding)
+                scored = _with_verdicts(frame, run)
             except BaseException:  # Ctrl-C too
-                if not store and _is_begun(run):
+                is_needed = is_needed and _is_begun(run)
+                if is_needed:
                     _log.warning("what run %s has is kept; to carry on: %s", run.run.run_id, run.resume_command)
-                    afterwards.pop_all()
                 raise
-            for finding in report_of(run).findings:
-                _log.warning("run %s: %s", run.run.run_id, finding)
-            return _with_verdicts(frame, run)
+            if then := _next_command(run):
+                _log.warning("not every item of run %s has its verdict; to fetch the rest: %s", run.run.run_id, then)
+                scored.attrs["fieval"] = {"run": run.run.run_id, "store": run.ledger.name, "command": then}
+            is_needed = is_needed and then is not None
+            return scored
+    finally:
+        if not is_needed:
+            rmtree(folder)
 
 
 def _is_begun(run: Prepared) -> bool:
     """Something may have been paid for."""
     return any(n for state, n in run.ledger.counts(run.run.run_id).items() if state is not State.READY)
+
+
+def _next_command(run: Prepared) -> str | None:
+    """What brings the verdicts that are still missing; None where each item has its own, or has failed."""
+    counts = run.ledger.counts(run.run.run_id)
+    if not any(n for state, n in counts.items() if not state.is_final):
+        return None
+    return run.resume_command if run.ledger.count_unsent(run.run.run_id) else run.collect_command
 
 
 def _written(frame: pd.DataFrame, folder: Path) -> Path:
@@ -84,9 +101,10 @@ def _checks(templates: str | Check | Sequence[str | Check], model: str | None) -
 
 
 def _with_verdicts(frame: pd.DataFrame, run: Prepared) -> pd.DataFrame:
+    then = _next_command(run)
     columns: dict[str, list[Any]] = {}
     for result in run.ledger.results(run.run):
-        for name, value in _cells(result).items():
+        for name, value in _cells(result, then).items():
             columns.setdefault(f"{result.check}.{name}", [None] * len(frame))[result.row - 1] = value
     import pandas as pd
 
@@ -94,10 +112,10 @@ def _with_verdicts(frame: pd.DataFrame, run: Prepared) -> pd.DataFrame:
     return pd.concat([frame, verdicts], axis="columns")
 
 
-def _cells(result: Result) -> dict[str, Any]:
+def _cells(result: Result, then: str | None) -> dict[str, Any]:
     error = f"{result.error['kind']}: {result.error['message']}" if result.error else None
     if result.status == "pending":
-        error = "pending: no verdict yet"
+        error = f"pending: no verdict yet; to fetch it: {then}"
     return {
         "value": result.value,
         "score": result.score,

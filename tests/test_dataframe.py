@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shlex
 from datetime import datetime, timezone
 from pathlib import Path
 from shutil import rmtree
+from tempfile import mkdtemp
 from time import sleep
 
 import pandas as pd
@@ -17,8 +19,9 @@ from fieval_tasks.engine import Engine
 from fieval_tasks.errors import PlanError, RunStopped
 from fieval_tasks.items import Scored, State
 from fieval_tasks.plan import Check, EvaluationPlan
-from fieval_tasks.preparation import Prepared, prepared
+from fieval_tasks.preparation import Prepared, kept, prepared
 from fieval_tasks.store import Decided
+from fieval_tasks.threads import work_on
 
 FRAME = pd.DataFrame(
     {"question": ["What is 2 + 2?", "Name a colour.", "Name a city."], "answer": ["2 + 2 is 4.", None, "Paris."]},
@@ -105,6 +108,58 @@ def test_a_verdict_without_a_usable_score_is_told_to_whoever_takes_the_mean(
     scored = evaluate_dataframe(FRAME, "completeness", connection="local")
     assert scored.loc["c", ["completeness.value", "completeness.score"]].tolist() == [27.3, None]
     assert "completeness: 1 of 2 verdicts has no score from 0 to 1; the mean is of the others only" in caplog.text
+
+
+def collected(scored: pd.DataFrame) -> list[str]:
+    """The statuses of a run whose verdicts are fetched by the command that the frame names, pasted as it is."""
+    told = scored.attrs["fieval"]
+    words = shlex.split(told["command"])
+    assert words[:4] == ["python", "-m", "flows.collect", told["run"]]
+    try:
+        with prepared(EvaluationPlan(resume=told["run"], store=words[5])) as run:
+            work_on(run)
+            return sorted(result.status for result in run.ledger.results(run.run))
+    finally:
+        rmtree(Path(told["store"].removeprefix("sqlite:///")).parent)
+
+
+def test_what_is_only_submitted_stays_in_a_ledger_that_the_frame_names(caplog: pytest.LogCaptureFixture) -> None:
+    scored = evaluate_dataframe(FRAME, "completeness", connection="local", mode="submit")
+    told = scored.attrs["fieval"]["command"]
+    assert told in caplog.text
+    assert scored.loc["a", "completeness.error"] == f"pending: no verdict yet; to fetch it: {told}"
+    assert collected(scored) == ["failed", "scored", "scored"]
+
+
+def test_items_past_their_time_stay_in_a_ledger_that_the_frame_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(Engine, "settle", lambda self, show=None: 0)  # as if no verdict came in time
+        scored = evaluate_dataframe(FRAME, "completeness", connection="local")
+    assert collected(scored) == ["failed", "scored", "scored"]
+
+
+def test_verdicts_that_can_not_be_put_into_the_frame_are_not_thrown_away(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def out_of_memory(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("fieval_tasks.dataframe._with_verdicts", out_of_memory)
+    with pytest.raises(MemoryError):
+        evaluate_dataframe(FRAME, "completeness", connection="local")
+    [(run, store)] = re.findall(r"--resume (\S+) --store (\S+)", caplog.text)
+    with kept(run, store) as found:
+        assert found.ledger.counts(run)[State.SCORED] == 2
+    rmtree(Path(store.removeprefix("sqlite:///")).parent)
+
+
+def test_with_a_store_of_ones_own_nothing_else_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    aside = tmp_path / "aside"
+    aside.mkdir()
+    monkeypatch.setattr("fieval_tasks.dataframe.mkdtemp", lambda prefix: mkdtemp(prefix=prefix, dir=aside))
+    scored = evaluate_dataframe(FRAME, "completeness", connection="local", mode="submit", store="mine.db")
+    assert shlex.split(scored.attrs["fieval"]["command"])[-1] == f"sqlite:///{tmp_path / 'mine.db'}"
+    assert list(aside.iterdir()) == []
 
 
 def test_nothing_is_left_behind_without_a_store_but_the_local_evaluators_jobs() -> None:
