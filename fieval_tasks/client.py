@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ssl import SSLContext
 from types import TracebackType
@@ -253,6 +253,15 @@ class EvalClient:
         error.message = error.message[:LONGEST_MESSAGE]
         error.args = (error.message,)
         without_secrets(error)
+
+
+async def in_time(call: Awaitable[T], seconds: float) -> T:
+    """What a call comes to within so many seconds, where that is less than the client's own time. Raises Lost after it."""
+    try:
+        async with time_limit(seconds):
+            return await call
+    except asyncio.TimeoutError as error:
+        raise Lost(f"no whole reply came within {seconds:.0f} s, which is the item's time") from error
 
 
 def _traced(error: NotTheProtocol, response: httpx.Response) -> NotTheProtocol:

@@ -46,6 +46,12 @@ LAST_MOMENT = 0.8
 1.7 s after it. Whatever else stops a run lets them come in, each within its own time: a reply that is lost may be paid for twice."""
 CANCELLED_WITHIN = 5.0
 """Seconds in which work that is cancelled ends, on the busiest machine; what does not is left behind with its loop."""
+LONGEST_WAIT = 3600.0
+"""Seconds that a server may ask everyone to wait (Retry-After), and no more than an item's time: what is open would be past
+it, and a day's limit is better met by a run that has ended and says when to carry on. An hour is the platform's longest limit
+but that of a day."""
+SHORTEST_WAIT = 60.0
+"""Seconds of such a wait that are never too much, however short an item's time is: limits of a minute are common."""
 SUBMITTERS = 4
 """Chunks that are submitted at the same time."""
 ROUND = 0.25
@@ -310,9 +316,14 @@ class Engine:
             *self._lanes_stopped,
             *([forgotten] if orphans else []),
             *self._without_permits(),
+            *self._asked_to_wait(),
             *self._echoes.notices,
             *self._client.notices,
         )
+
+    def _asked_to_wait(self) -> tuple[str, ...]:
+        asked = self._pace.longest_asked
+        return (f"the server asked everyone to wait, for up to {asked:,.0f} s",) if asked > SHORTEST_WAIT else ()
 
     def _without_permits(self) -> tuple[str, ...]:
         away = self._permits.times_away if self._permits else 0
@@ -344,6 +355,7 @@ class Engine:
             failed=counts[State.FAILED],
             waiting=counts[State.SUBMITTED],
             paused=self._paused,
+            waits=self._pace.waits,
         )
 
     def _until_done(self, work: Coroutine[Any, Any, T], show: Callable[[Progress], None] | None = None) -> T:
@@ -402,6 +414,7 @@ class Engine:
             on_tickets=self._ticketed,
             on_verdicts=self._decide,
             on_stop=self.stop,
+            item_timeout=self._item_timeout,
             ambiguous=self._ambiguous,
         )
         self._settlement = Settlement(
@@ -415,8 +428,8 @@ class Engine:
             send_again=self._send_again,
             on_stop=self.stop,
             resendable=self.ledger.resendable(self.run.run_id),
-            orphans=self._orphan_policy,
             item_timeout=self._item_timeout,
+            orphans=self._orphan_policy,
         )
         agenda = Agenda(give_up_after=self._item_timeout)
         self._poller = Poller(
@@ -429,9 +442,17 @@ class Engine:
         self._renewing = asyncio.ensure_future(self._renew())
 
     def _paced(self) -> Pace:
+        longest_wait = max(SHORTEST_WAIT, min(LONGEST_WAIT, self._item_timeout))
+        ends_at = inf if self._deadline is None else self._deadline
         if self._permits is None:
-            return Pace(concurrency=self._concurrency, rate=self._rate)
-        return SharedPace(self._permits, concurrency=self._concurrency, rate=self._rate)
+            return Pace(concurrency=self._concurrency, rate=self._rate, longest_wait=longest_wait, ends_at=ends_at)
+        return SharedPace(
+            self._permits,
+            concurrency=self._concurrency,
+            rate=self._rate,
+            longest_wait=longest_wait,
+            ends_at=ends_at,
+        )
 
     def _lane_of(self, check: str) -> Lane:
         if check not in self._lanes:
@@ -654,7 +675,7 @@ class Engine:
         item = await asyncio.to_thread(self.ledger.item, self.run, seq)
         try:
             if failed is None or await self._lane_of(item.check).breaker.relents():
-                await self._submitter.send((item,))
+                await self._submitter.send_at_last(item)
             else:  # a check whose evaluations all fail is stopped: this one has failed already
                 await self._decide([failed])
         finally:

@@ -1,23 +1,38 @@
 """How fast requests go: the server's limits are found from what it refuses, and everyone keeps to them.
 
-`Pace` and its turns, then `Line` (who waits, on asyncio). What a server bears is found in `limits`.
+`Pace` and its turns, `Outage` (a server that does not answer), then `Line` (who waits, on asyncio). What a server bears is
+found in `limits`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextlib import AbstractAsyncContextManager
+from datetime import datetime, timedelta
 from math import inf
 from time import monotonic
 from types import TracebackType
 from typing import Generic, Protocol, TypeVar
 
+from fieval_tasks.errors import RunStopped
 from fieval_tasks.limits import Governor, Kind, Learned
 from fieval_tasks.limits import backoff as backoff
 
 T = TypeVar("T")
+
+DIFFERENT = 5
+"""Requests about so many different things fail in a row before the server counts as away: one item's own fault is about one
+thing, and where one reply in five is lost by chance, five in a row are seen once in 3,000. No connection at all is no item's fault."""
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = 4.0
+"""Seconds of the pauses while it is away: ten probes in 30 s, and a server that is back is noticed within the longest."""
+PROBE = 10.0
+"""Seconds after which a probe that has brought nothing is followed by another: it may never have gone out."""
+TOLD = 5.0
+"""Seconds: a wait that the server asked for is shown where it is longer."""
 
 
 class Pace:
@@ -27,10 +42,25 @@ class Pace:
     known says nothing new about the limit. A refusal of unknown age costs a pause, and nothing is learned from it.
     """
 
-    def __init__(self, *, concurrency: int, rate: float | None = None, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        concurrency: int,
+        rate: float | None = None,
+        longest_wait: float = inf,
+        ends_at: float = inf,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        """`longest_wait`: seconds that a server may ask for; `ends_at`: by the clock, what no wait may outlast."""
         self._clock = clock
+        self._longest_wait = longest_wait
+        self._ends_at = ends_at
         self._governor = Governor(concurrency=concurrency, rate=rate)
-        self._line = Line(self._governor, clock)
+        self._outage = Outage()
+        self._asked_until = -inf
+        self.longest_asked = 0.0
+        """Seconds that the server asked to wait for, at most."""
+        self._line = Line(Both(self._governor, self._outage), clock)
 
     def turn(self, kind: Kind = "submit", *, urgent: bool = False) -> Turn:
         """Wait for a place and for the right moment; the place is free again on leaving. `urgent`: before all others."""
@@ -44,13 +74,62 @@ class Pace:
 
     def accepted(self, started_at: float | None = None, kind: Kind = "submit") -> None:
         """The server took a request."""
+        self._outage.answered()
         self._governor.accepted(started_at, self._clock(), kind)
         self._line.advance()
 
+    def answered(self) -> None:
+        """The server did not take a request, and says why: it is there."""
+        was_away = self._outage.is_on
+        self._outage.answered()
+        if was_away:
+            self._line.advance()
+
+    def failed(self, about: Hashable | None, started_at: float | None = None) -> float:
+        """A request brought no answer that is the server's; `about`: what it was about, None: that can't be the reason.
+
+        Everyone pauses once that is no item's own fault. Seconds for which nothing has been answered.
+        """
+        now = self._clock()
+        self._outage.failed(now if started_at is None else started_at, now, about)
+        return self._outage.lasts(now)
+
     def throttled(self, retry_after: float | None, started_at: float | None = None) -> None:
-        """The server refused a request: everyone pauses, as long as it asked or as seems right."""
-        self._governor.refused(started_at, self._clock(), retry_after)
+        """The server refused a request: everyone pauses, as long as it asked or as seems right.
+
+        Raises RunStopped where it asks for more than anybody waits.
+        """
+        self.answered()
+        self._slow_down(retry_after, started_at)
         self._line.advance()
+        if retry_after is not None:
+            self._wait_as_asked(retry_after)
+
+    def _slow_down(self, retry_after: float | None, started_at: float | None) -> None:
+        self._governor.refused(started_at, self._clock(), retry_after)
+
+    def _wait_as_asked(self, seconds: float) -> None:
+        until = self._clock() + seconds
+        self._asked_until = max(self._asked_until, until)
+        self.longest_asked = max(self.longest_asked, seconds)
+        if seconds > self._longest_wait:
+            raise RunStopped(
+                f"{self._asked_to_wait()}, and no more than {self._longest_wait:,.0f} s are waited for: carry on then"
+            )
+        if until > self._ends_at and seconds > TOLD:
+            raise RunStopped(f"{self._asked_to_wait()}, which is after the time given by --timeout: carry on then")
+
+    def _asked_to_wait(self) -> str:
+        at = datetime.now() + timedelta(seconds=min(self._asked_until - self._clock(), FOREVER))
+        day = "" if at.date() == datetime.now().date() else f"{at:%Y-%m-%d} "
+        return f"the server asked to wait until {day}{at:%H:%M}"
+
+    @property
+    def waits(self) -> str:
+        """What holds every request up at this moment, in words; empty where nothing does for long."""
+        if self._asked_until - self._clock() > TOLD:
+            return self._asked_to_wait()
+        return "no answer from the server" if self._outage.lasts(self._clock()) > TOLD else ""
 
     def faltered(self, started_at: float | None = None) -> None:
         """The server failed or was silent under load (503, a timeout): fewer requests at once."""
@@ -118,6 +197,16 @@ class Turn(AbstractAsyncContextManager["Turn"]):
     def faltered(self) -> None:
         self._pace.faltered(self.started_at)
 
+    def answered(self) -> None:
+        self._pace.answered()
+
+    def failed(self, about: Hashable | None) -> float:
+        return self._pace.failed(about, self.started_at)
+
+
+FOREVER = 10.0 * 365 * 86_400
+"""Seconds, far beyond which no date can be said."""
+
 
 # -- who waits ---------------------------------------------------------------------------------------------------------
 
@@ -133,6 +222,72 @@ class Gate(Protocol):
 
     def leave(self, n: int) -> None:
         """It has ended, or never used its turn."""
+
+
+class Both:
+    """Whoever two gates let in."""
+
+    def __init__(self, one: Gate, other: Gate) -> None:
+        self._one = one
+        self._other = other
+
+    def wait(self, now: float) -> float:
+        return max(self._one.wait(now), self._other.wait(now))
+
+    def begin(self, now: float, n: int) -> None:
+        self._one.begin(now, n)
+        self._other.begin(now, n)
+
+    def leave(self, n: int) -> None:
+        self._one.leave(n)
+        self._other.leave(n)
+
+
+class Outage:
+    """The gate of a server that does not answer: one pause for everyone, then a single probe, which decides; and again.
+
+    A pause is twice as long as the one before, up to LONGEST_PAUSE.
+    """
+
+    def __init__(self) -> None:
+        self._about: set[Hashable] = set()
+        self._since = inf
+        self._noticed_at = -inf
+        self._pauses = 0
+        self._until = -inf
+        self._probed_at = -inf
+
+    @property
+    def is_on(self) -> bool:
+        return self._pauses > 0
+
+    def lasts(self, now: float) -> float:
+        """Seconds since a request failed and none was answered; 0 where the server is there."""
+        return max(0.0, now - self._since) if self.is_on else 0.0
+
+    def wait(self, now: float) -> float:
+        return max(0.0, self._until - now, self._probed_at + PROBE - now) if self.is_on else 0.0
+
+    def begin(self, now: float, n: int) -> None:
+        self._probed_at = now
+
+    def leave(self, n: int) -> None:
+        """Whether it was answered is told by itself."""
+
+    def answered(self) -> None:
+        self._about.clear()
+        self._since, self._pauses = inf, 0
+
+    def failed(self, began: float, now: float, about: Hashable | None) -> None:
+        self._since = min(self._since, began)
+        if about is not None:
+            self._about.add(about)
+        if self.is_on and began < self._noticed_at:
+            return  # it was on its way when the others failed
+        if self.is_on or about is None or len(self._about) >= DIFFERENT:
+            self._noticed_at, self._probed_at = now, -inf
+            self._until = now + min(LONGEST_PAUSE, FIRST_PAUSE * 2.0**self._pauses) * random.uniform(0.8, 1.0)
+            self._pauses += 1
 
 
 class FairQueue(Generic[T]):

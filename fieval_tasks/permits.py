@@ -237,16 +237,23 @@ class SharedPace(Pace):
     that others use as well. That is the shared limit's to hold.
     """
 
-    def __init__(self, permits: Permits, *, concurrency: int, rate: float | None = None) -> None:
-        super().__init__(concurrency=concurrency, rate=rate)
+    def __init__(
+        self,
+        permits: Permits,
+        *,
+        concurrency: int,
+        rate: float | None = None,
+        longest_wait: float = inf,
+        ends_at: float = inf,
+    ) -> None:
+        super().__init__(concurrency=concurrency, rate=rate, longest_wait=longest_wait, ends_at=ends_at)
         self._permits = permits
 
     def turn(self, kind: Kind = "submit", *, urgent: bool = False) -> Turn:
         return PermittedTurn(self._permits, self, self._line, kind, urgent=urgent)
 
-    def throttled(self, retry_after: float | None, started_at: float | None = None) -> None:
+    def _slow_down(self, retry_after: float | None, started_at: float | None) -> None:
         self._governor.limits.pause(self._clock(), retry_after)
-        self._line.advance()
 
     def stop(self) -> None:
         super().stop()

@@ -16,6 +16,7 @@ from fieval_tasks.errors import (
     GatewayFault,
     KeysRefused,
     Lost,
+    Miscounted,
     NoCredit,
     NotFound,
     NotTheProtocol,
@@ -259,6 +260,12 @@ def on_asking(error: ApiError, *, age: float) -> Remedy:
     if course is None:
         raise error
     return course.after(0)
+
+
+def is_answer(error: ApiError) -> bool:
+    """Whether it is the server that says so. Else it may be away: nothing came, or what stands before it, or fell over, spoke."""
+    is_none = signal(error) in (Signal.UNREACHABLE, Signal.LOST, Signal.STRANGE, Signal.SERVER_FAULT)
+    return not is_none or isinstance(error, Miscounted)
 
 
 def on_judgement(kind: str, message: str, *, redone: int) -> Remedy:

@@ -16,6 +16,8 @@ class Progress:
     """Submitted, and no verdict yet."""
     paused: bool = False
     """Somebody had it submit nothing."""
+    waits: str = ""
+    """What holds every request up at this moment, in words."""
 
     @property
     def settled(self) -> int:

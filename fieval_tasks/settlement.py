@@ -8,9 +8,9 @@ from math import inf
 from time import monotonic
 
 from fieval_tasks import policy
-from fieval_tasks.client import EvalClient
+from fieval_tasks.client import EvalClient, in_time
 from fieval_tasks.echoes import Echoes, Told
-from fieval_tasks.errors import ApiError, FievalError, NotFound, NotTheProtocol, RunStopped, Throttled
+from fieval_tasks.errors import ApiError, FievalError, NotFound, NotTheProtocol, RunStopped, Throttled, Unreachable
 from fieval_tasks.items import Failed, Pending, Verdict
 from fieval_tasks.open_items import Held, OpenItems
 from fieval_tasks.orphans import Orphans
@@ -22,6 +22,9 @@ from fieval_tasks.setbacks import Setbacks
 from fieval_tasks.store import Asked, Noted, Requeued, utc_now
 from fieval_tasks.submission import Lane
 from fieval_tasks.unknown import Stranger, Unknown
+
+LAST_QUESTION = 5.0
+"""Seconds that a question has at least: the one at an item's deadline is asked, too, and the reply is a few hundred bytes."""
 
 
 class Settlement:
@@ -40,8 +43,8 @@ class Settlement:
         send_again: Callable[[int, Told | None], None],
         on_stop: Callable[[FievalError], None],
         resendable: Collection[int] = (),
-        orphans: policy.Orphans = "wait",
         item_timeout: float = inf,
+        orphans: policy.Orphans = "wait",
     ) -> None:
         """`decide` gets verdicts; `send_again` gets an item that is to be sent once more, and what failed, to stand if it
         is not bought again; `resendable`: items that are sent again, once, where their ticket turns out to be worth nothing;
@@ -58,8 +61,8 @@ class Settlement:
         self._on_stop = on_stop
         self._resendable = set(resendable)
         self._unknown = Unknown()
-        self._orphan_policy = orphans
         self._item_timeout = item_timeout
+        self._orphan_policy = orphans
         self._setbacks: defaultdict[str, Setbacks] = defaultdict(Setbacks)
         self._orphans: defaultdict[str, Orphans] = defaultdict(Orphans)
         self.orphans: set[int] = set()
@@ -69,14 +72,16 @@ class Settlement:
 
     async def ask(self, seq: int, eval_id: str, check: str, age: float, *, urgent: bool = False) -> Answer:
         """Ask for a ticket of that age in seconds; what it brought. `urgent`: before others. Raises RunStopped."""
+        queued_at = monotonic()
         async with self._pace.turn("poll", urgent=urgent) as turn:
+            left = self._item_timeout - age - (monotonic() - queued_at)
             held = self._open_items.behind(seq, eval_id)
             if held is None:  # it is closed: whatever it would say was heard
                 return Answer.DROPPED
             self._recorder.count("polls")
             held.questions += 1
             try:
-                row = await self._client.get_row(eval_id)
+                row = await in_time(self._client.get_row(eval_id), max(LAST_QUESTION, left))
             except ApiError as error:
                 return await self._not_told(seq, eval_id, check, age, error, turn, held)
         turn.accepted()
@@ -139,10 +144,15 @@ class Settlement:
             turn.throttled(error.retry_after)
             return Answer.UNHEARD
         if chosen is Remedy.FAIL:
+            turn.answered()
             return await self._worth_nothing(seq, eval_id, check, error, held)
         self._recorder.count("retries")
         if error.ambiguous:
             turn.faltered()
+        if policy.is_answer(error):
+            turn.answered()
+        else:
+            turn.failed(None if isinstance(error, Unreachable) else eval_id)
         await self._recorder.record(Noted((seq,), error.kind, error.explained, utc_now()))
         self._stop_if_hopeless(error)
         return Answer.UNHEARD

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Hashable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
 from typing import Any, TypeAlias, TypeVar
 
 from fieval_tasks import policy, wire
 from fieval_tasks.breaker import Breaker
-from fieval_tasks.client import EvalClient
+from fieval_tasks.client import EvalClient, in_time
 from fieval_tasks.echoes import Echoes, Told
 from fieval_tasks.errors import (
     ApiError,
@@ -22,17 +23,20 @@ from fieval_tasks.errors import (
     RunStopped,
     ServerFault,
     Throttled,
+    Unreachable,
 )
 from fieval_tasks.items import Failed, Item, Pending, Scored, Ticket
 from fieval_tasks.open_items import OpenItems
 from fieval_tasks.pace import Pace, Turn, backoff
-from fieval_tasks.policy import STRANGE_REPLIES, Ambiguous, Remedy
+from fieval_tasks.policy import SILENCE, STRANGE_REPLIES, Ambiguous, Remedy
 from fieval_tasks.quota import Admission, Quota
 from fieval_tasks.recording import Recorder
 from fieval_tasks.store import Change, Noted, NotTaken, ReplyLost, Sending, Submitted, utc_now
 
 T = TypeVar("T")
 
+SHORTEST_POST = 5.0
+"""Seconds that a POST has at least, however short an item's time is: one that is given up may have been paid for."""
 TURN_ASYNC_AT = 3
 """Server faults in a row that a synchronous lane meets with before it turns to submitting."""
 
@@ -179,6 +183,7 @@ class Submitter:
         on_tickets: Callable[[Sequence[Item], Sequence[Ticket], Submission], None],
         on_verdicts: Callable[[Sequence[Told]], Awaitable[None]],
         on_stop: Callable[[FievalError], None],
+        item_timeout: float = inf,
         ambiguous: Ambiguous = "resubmit",
     ) -> None:
         self._lane_of = lane_of
@@ -191,6 +196,7 @@ class Submitter:
         self._on_tickets = on_tickets
         self._on_verdicts = on_verdicts
         self._on_stop = on_stop
+        self._item_timeout = item_timeout
         self._ambiguous = ambiguous
         self._strange_in_a_row = 0
         self._may_send = asyncio.Event()
@@ -245,6 +251,15 @@ class Submitter:
                 lane.breaker.returned(leave, len(items), taken=taken)
             items = items[len(going) :]
 
+    async def send_at_last(self, item: Item) -> None:
+        """Send an item that no chunk's task would try again: as long as the server may come back."""
+        while True:
+            try:
+                return await self.send((item,))
+            except ApiError as error:  # the pace's pauses are between two tries, and its patience ends them
+                if not error.retryable:
+                    raise
+
     async def _sent(self, items: tuple[Item, ...], lane: Lane, tries: Tries | None = None) -> int:
         """How many of them the server took, after all that the policy allows was done for each."""
         taken, tries = 0, tries or Tries()
@@ -293,7 +308,8 @@ class Submitter:
             await self._recorder.record(Sending(seqs, utc_now()))
             turn.leaves()
             cut_off = ReplyLost(seqs)
-            given = await lane.post(instead=tries.instead)(items, self._params(items[0]))
+            post = lane.post(instead=tries.instead)
+            given = await in_time(post(items, self._params(items[0])), max(SHORTEST_POST, self._item_timeout))
         except ApiError as error:
             await self._not_given(seqs, error, lane, turn)
             return error
@@ -351,6 +367,10 @@ class Submitter:
             turn.throttled(error.retry_after)
         elif error.ambiguous:
             turn.faltered()
+        if policy.is_answer(error):
+            turn.answered()
+        elif turn.failed(_about(error, seqs)) > SILENCE:
+            raise RunStopped(f"no answer for {SILENCE:.0f} s: {error}") from error
         if isinstance(error, Miscounted):
             lane.answered_pack(fully=False)
         elif isinstance(error, NotTheProtocol):
@@ -413,8 +433,13 @@ class UnderWay:
         """What it comes to."""
         task = asyncio.ensure_future(request)
         self._requests.add(task)
-        task.add_done_callback(self._requests.discard)
+        task.add_done_callback(self._ended)
         return await asyncio.shield(task)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._requests.discard(task)
+        if not task.cancelled():
+            task.exception()  # else asyncio complains where whoever waited was cancelled: the run has its reason by then
 
     async def come_in(self) -> None:
         """Wait until each has ended: all have a time limit of their own."""
@@ -448,6 +473,13 @@ class Tries:
 def _is_opaque(error: ApiError) -> bool:
     """The server did not take it, and does not say why."""
     return isinstance(error, ServerFault) and not error.ambiguous
+
+
+def _about(error: ApiError, seqs: tuple[int, ...]) -> Hashable | None:
+    """What a request without an answer was about, as the pace asks. A fault may be the input's: all of them are one thing."""
+    if isinstance(error, Unreachable):
+        return None
+    return "an input" if _is_opaque(error) else seqs
 
 
 def _sign(error: ApiError) -> policy.Signal:

@@ -52,8 +52,9 @@ class Terminal:
         self.outcomes.append(outcome)
 
 
-def _paused(progress: Progress) -> str:
-    return f", paused by the variable {VARIABLE}" if progress.paused else ""
+def _held_up(progress: Progress) -> str:
+    paused = f", paused by the variable {VARIABLE}" if progress.paused else ""
+    return f"{paused}, {progress.waits}" if progress.waits else paused
 
 
 class Bar(Terminal):
@@ -67,7 +68,7 @@ class Bar(Terminal):
     def show(self, progress: Progress) -> None:
         waiting = f", {progress.waiting:,} waiting" if progress.waiting else ""
         failed = f", {progress.failed:,} failed" if progress.failed else ""
-        words = f"{progress.scored:,} scored{failed}{waiting}{_paused(progress)}"
+        words = f"{progress.scored:,} scored{failed}{waiting}{_held_up(progress)}"
         self._bars.update(self._task, description=words, total=progress.total, completed=progress.settled)
 
 
@@ -88,7 +89,7 @@ class Lines(Terminal):
         self._last, self._next = progress, monotonic() + LINE_EVERY
         failed = f", {progress.failed:,} failed" if progress.failed else ""
         print(
-            f"{progress.settled:,} of {progress.total:,} settled{failed}, {progress.waiting:,} waiting{_paused(progress)} "
+            f"{progress.settled:,} of {progress.total:,} settled{failed}, {progress.waiting:,} waiting{_held_up(progress)} "
             f"({monotonic() - self._started:.0f} s)",
             file=self._stream,
             flush=True,

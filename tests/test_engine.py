@@ -47,6 +47,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 @pytest.fixture(autouse=True)
 def _no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fieval_tasks.submission.backoff", lambda attempt: 0.001)
+    monkeypatch.setattr("fieval_tasks.pace.LONGEST_PAUSE", 0.001)
     monkeypatch.setattr("fieval_tasks.polling.SHORTEST_GAP", 0.001)
     monkeypatch.setattr("fieval_tasks.polling.FIRST_GUESS", 0.001)
 

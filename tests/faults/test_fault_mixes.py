@@ -25,6 +25,7 @@ from tests.faults.platform import ALONE, IN_CONTEXT, FaultyPlatform
 def no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fieval_tasks.submission.backoff", lambda attempt: 0.001)
     monkeypatch.setattr("fieval_tasks.limits.Limits.refused", lambda *_, **__: None)  # the pace has tests of its own
+    monkeypatch.setattr("fieval_tasks.pace.LONGEST_PAUSE", 0.001)
     monkeypatch.setattr("fieval_tasks.polling.SHORTEST_GAP", 0.001)
     monkeypatch.setattr("fieval_tasks.polling.FIRST_GUESS", 0.001)
     monkeypatch.setattr("fieval_tasks.orphans.AT_LEAST", 0.1)
