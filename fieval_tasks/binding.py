@@ -326,7 +326,9 @@ def _like(name: str, columns: Sequence[str]) -> list[str]:
 def _shown_name(plan: EvaluationPlan) -> str:
     if plan.dataset is None:
         return "the sample"
-    return "standard input" if plan.dataset == "-" else PurePath(plan.dataset.partition("?")[0]).name
+    first, *others = plan.dataset.splitlines()
+    name = "standard input" if first == "-" else PurePath(first.partition("?")[0]).name
+    return f"{name} and {len(others)} more" if others else name
 
 
 def _meant(names: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from enum import Enum
 from fractions import Fraction
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -107,6 +107,21 @@ class EvaluationPlan(BaseModel):
     limit: int | None = Field(default=None, ge=1, title="Limit", description="Only the first N rows")
     sample: int | None = Field(default=None, ge=1, title="Sample", description="N rows drawn at random")
     seed: int = Field(default=0, title="Seed", description="Of the random sample")
+    format: Literal["csv", "tsv", "jsonl", "json", "parquet"] | None = Field(
+        default=None, title="Format", description="Of the dataset; empty: what its name says"
+    )
+    delimiter: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1,
+        title="Delimiter",
+        description="What parts the cells of CSV; empty: what its header and rows fit",
+    )
+    rows: str | None = Field(
+        default=None,
+        title="Rows",
+        description="Where the rows are in a JSON document, such as results.examples; empty: its one list of objects",
+    )
     concurrency: int = Field(default=96, ge=1, le=1000, title="Concurrency", description="Requests in flight at most")
     rate: Rate | None = Field(default=None, title="Rate", description="Requests at most, such as 20/s or 600/min")
     shared_limit: str | None = Field(

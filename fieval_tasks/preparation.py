@@ -20,7 +20,7 @@ from fieval_tasks.binding import Binding, bind, gate_problems
 from fieval_tasks.columns import held, inside
 from fieval_tasks.commands import command
 from fieval_tasks.connections import Connection, connection
-from fieval_tasks.dataset import Dataset, read_dataset
+from fieval_tasks.dataset import Dataset, Reading, read_dataset
 from fieval_tasks.engine import Engine, Share
 from fieval_tasks.errors import ApiError, Lost, NameTaken, PlanError, RunStopped, ServerFault, Throttled
 from fieval_tasks.intake import items, sharing
@@ -33,8 +33,23 @@ from fieval_tasks.submission import longest_pack
 from fieval_tasks.templates import Catalogue, bundled_catalogue
 
 SAMPLE_CHECKS = (Check(template="groundedness"), Check(template="completeness"))
-SETTLED = ("dataset", "checks", "mapping", "id_column", "limit", "sample", "seed", "chunk_size")
+SETTLED = (
+    "dataset",
+    "format",
+    "delimiter",
+    "rows",
+    "checks",
+    "mapping",
+    "id_column",
+    "limit",
+    "sample",
+    "seed",
+    "chunk_size",
+)
 """What can't change once a run has begun."""
+OF_A_DATASET = ("checks", "mapping", "id_column", "gates", "format", "delimiter", "rows")
+"""What is said of a dataset: without one, an unset variable of a CI would have the bundled sample pass its gate."""
+_SAMPLE = "the bundled sample runs only where nothing is said of a dataset"
 MOST_CHUNKS = 150
 """Task runs that Prefect records reliably in one flow run."""
 SMALLEST_CHUNK = 20
@@ -194,11 +209,15 @@ def _resumed(plan: EvaluationPlan, ledger: Ledger) -> Prepared:
 
 
 def _new(plan: EvaluationPlan, ledger: Ledger, processes: int) -> Prepared:
+    if plan.dataset is None and (said := [name for name in OF_A_DATASET if getattr(plan, name)]):
+        raise PlanError(
+            f"dataset: none is named, though {' and '.join(said)} are given (is a variable empty?); {_SAMPLE}"
+        )
     if plan.dataset is not None and not plan.checks:
         raise PlanError("no template is named: add --template NAME, such as --template groundedness")
     whole = plan if plan.checks or plan.dataset else plan.model_copy(update={"checks": SAMPLE_CHECKS})
     way = connection(whole, connections=whole.concurrency)
-    with _dataset(whole.dataset) as dataset:
+    with _dataset(whole) as dataset:
         catalogue, notices = templates_of(way)
         bindings = bind(whole, dataset.columns, catalogue)
         _require_places(dataset, bindings)
@@ -240,9 +259,10 @@ def _new(plan: EvaluationPlan, ledger: Ledger, processes: int) -> Prepared:
 
 
 @contextmanager
-def _dataset(location: str | None) -> Iterator[Dataset]:
+def _dataset(plan: EvaluationPlan) -> Iterator[Dataset]:
+    reading = Reading(format=plan.format, delimiter=plan.delimiter, rows=plan.rows)
     sample = resources.files("fieval_tasks").joinpath("data/sample.jsonl")
-    with resources.as_file(sample) as bundled, read_dataset(location or str(bundled)) as dataset:
+    with resources.as_file(sample) as bundled, read_dataset(plan.dataset or str(bundled), reading) as dataset:
         yield dataset
 
 
@@ -336,7 +356,7 @@ def name_stem(dataset: str | None) -> str:
     """What a run on this dataset is called, before its time is added."""
     if dataset is None:
         return "sample"
-    stem = "stdin" if dataset == "-" else Path(dataset).name.split(".")[0]
+    stem = "stdin" if dataset == "-" else Path(dataset.splitlines()[0]).name.split(".")[0]
     return "".join(c if c.isalnum() and c.isascii() else "-" for c in stem).strip("-")[:40] or "run"
 
 

@@ -24,7 +24,14 @@ def evaluate_parser() -> argparse.ArgumentParser:
         "4 stopped (keys, credit, server); 70 an unexpected error, in a log; 130 interrupted",
     )
     add = parser.add_argument
-    add("dataset", nargs="?", help="CSV, TSV, JSON, JSONL or Parquet; - reads JSONL from standard input")
+    add(
+        "dataset",
+        nargs="*",
+        help="CSV, TSV, JSON, JSONL or Parquet: files, a folder, a pattern or a URL; - reads JSONL",
+    )
+    add("--format", choices=["csv", "tsv", "jsonl", "json", "parquet"], help="of a dataset whose name does not say it")
+    add("--delimiter", metavar="C", help="what parts the cells of CSV (default: what its header and rows fit)")
+    add("--rows", metavar="PATH", help="where a JSON document has its rows, as results.examples")
     add("--template", action="append", metavar="NAME[:MODEL]", help="a template to evaluate with; may be repeated")
     add("--model", help="judge model of the templates that name none (default turing_flash)")
     add("--map", action="append", metavar="[TEMPLATE.]KEY=COLUMN", help="the column that fills a template's key")
@@ -125,12 +132,20 @@ def control_parser() -> argparse.ArgumentParser:
 def plan_of(options: argparse.Namespace) -> EvaluationPlan:
     """The plan that the arguments make, holding only what was said. Raises PlanError with every problem."""
     said = {name: getattr(options, name) for name in EvaluationPlan.model_fields if hasattr(options, name)}
+    said["dataset"] = _dataset(options.dataset)
     said["checks"] = _checks(options)
     said["mapping"] = dict(_pair("--map", text) for text in options.map or ())
     try:
         return EvaluationPlan(**{name: value for name, value in said.items() if value not in (None, (), {})})
     except PlanError as error:
         raise PlanError(*(spelled(problem, EvaluationPlan, option_name) for problem in error.problems)) from None
+
+
+def _dataset(named: Sequence[str]) -> str | None:
+    """One a line. An empty one is what an unset variable leaves behind, and never the bundled sample."""
+    if not all(one.strip() for one in named):
+        raise PlanError("DATASET is empty: is the variable that should name it unset?")
+    return "\n".join(named) or None
 
 
 def option_name(place: str) -> str:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import select
 import signal
+import stat
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from io import BufferedReader
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -88,6 +91,8 @@ def _commanded(work: Callable[[Course], int]) -> int:
 
 def _evaluate(course: Course, options: argparse.Namespace) -> int:
     plan = plan_of(options)
+    if plan.dataset is None and plan.resume is None and _rows_are_waiting():
+        raise PlanError("rows come by standard input and no DATASET is named: name it -")
     if options.dry_run and not _needs_prefect(plan):
         return _dry_run(plan)
     with _prefect_api() as wait_for_api:
@@ -102,6 +107,18 @@ def _evaluate(course: Course, options: argparse.Namespace) -> int:
             begun = run.plan.model_copy(update={"resume": run.run.run_id})
             resume_command = run.resume_command
         return _shown(course, resume_command, lambda: _run_evaluate(begun, wait_for_api))
+
+
+def _rows_are_waiting() -> bool:
+    """A pipe or a file that holds something is this process's standard input."""
+    try:
+        source = os.fstat(sys.stdin.fileno())
+        if not stat.S_ISFIFO(source.st_mode):
+            return stat.S_ISREG(source.st_mode) and source.st_size > 0
+        is_ready = bool(select.select([sys.stdin], [], [], 0)[0])  # with rows, or at its end
+        return is_ready and isinstance(sys.stdin.buffer, BufferedReader) and bool(sys.stdin.buffer.peek(1))
+    except (OSError, ValueError, AttributeError):  # there is none, or it is closed
+        return False
 
 
 def _needs_prefect(plan: EvaluationPlan) -> bool:

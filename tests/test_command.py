@@ -562,3 +562,48 @@ def test_what_was_only_submitted_is_collected_later(evaluator: Evaluator, prefec
     assert collected.returncode == 0
     assert summary("later")["items"]["scored"] == 30
     assert len(evaluator.submissions("What is later")) == 30
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (("",), "DATASET is empty"),
+        (("  ", "--template", "groundedness"), "DATASET is empty"),
+        (("a.csv", "", "--template", "groundedness"), "DATASET is empty"),
+    ],
+)
+def test_an_empty_dataset_is_an_unset_variable_and_not_the_sample(typed: tuple[str, ...], said: str) -> None:
+    with pytest.raises(PlanError, match=said):
+        plan_of(evaluate_parser().parse_args(typed))
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ("--template", "groundedness"),
+        ("--gate", "groundedness.pass_rate >= 0.5"),
+        ("--map", "output=answer"),
+        ("--id", "id"),
+        ("--format", "csv"),
+    ],
+)
+def test_the_sample_is_not_for_who_says_something_of_a_dataset(typed: tuple[str, ...], tmp_path: Path) -> None:
+    from fieval_tasks.preparation import prepared
+
+    plan = plan_of(evaluate_parser().parse_args([*typed, "--store", str(tmp_path / "ledger.db")]))
+    with pytest.raises(PlanError, match=r"dataset: none is named, though .* given"), prepared(plan):
+        pass
+
+
+def test_several_files_are_one_dataset() -> None:
+    plan = plan_of(evaluate_parser().parse_args(["a.csv", "b.csv", "--template", "groundedness"]))
+    assert plan.dataset == "a.csv\nb.csv"
+
+
+def test_rows_that_are_piped_without_being_named_are_not_passed_over(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "flows.evaluate", "--dry-run"]
+    ended = subprocess.run(
+        command, input='{"output": "x"}\n', cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "no DATASET is named: name it -" in ended.stderr
