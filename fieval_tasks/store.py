@@ -6,19 +6,18 @@ SQLite by default, PostgreSQL by URL. The tables are made on first use and carry
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
-from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
-from fieval_tasks import claims, duplicates
+from fieval_tasks import claims, drafts, duplicates
 from fieval_tasks.changes import (
     OPEN,
     UNSENT,
@@ -37,7 +36,7 @@ from fieval_tasks.changes import (
 )
 from fieval_tasks.claims import Claim, Stamp, owner_name
 from fieval_tasks.database import explained, file_of, opened, pauses, prepare, shown, store_url, tried_again
-from fieval_tasks.errors import NameTaken, PlanError, StoreAway
+from fieval_tasks.errors import NameTaken, PlanError, StoreAway, StoreError
 from fieval_tasks.items import Failed, Item, Result, State
 from fieval_tasks.schema import Moment, conclusions, events, items, runs, utc_now
 
@@ -68,6 +67,8 @@ __all__ = [
     "store_url",
     "utc_now",
 ]
+
+T = TypeVar("T")
 
 BATCH = 1_000
 """Rows a statement carries, or a read holds."""
@@ -195,22 +196,54 @@ class Ledger:
     # -- runs ----------------------------------------------------------------------------------------------------
 
     def create(self, run: Run, rows: Iterable[tuple[Item, Failed | None]], *, chunk_size: int) -> Run:
-        """Write a run and all its items, or nothing at all. Items that failed validation are final from the start."""
+        """Write a run and all its items, or nothing at all: nobody sees it before it is whole.
+
+        Items that failed validation are final from the start. Raises NameTaken.
+        """
+        self._take_out_drafts()
+        now, owner = utc_now(), owner_name()
         with self._begin() as connection:
             try:
-                connection.execute(sa.insert(runs).values(**_run_values(run)))
+                drafts.begin(connection, _run_values(run), owner)
             except IntegrityError as error:
                 raise NameTaken(
                     f"there is a run {run.run_id!r} already: choose another --run, or --resume it"
                 ) from error
-            total = 0
-            rows = iter(rows)
-            now = utc_now()
-            while batch := [_item_values(run, i, f, chunk_size, now) for i, f in islice(rows, BATCH)]:
-                connection.execute(sa.insert(items), batch)
-                total += len(batch)
-            connection.execute(sa.update(runs).where(runs.c.run_id == run.run_id).values(total=total))
+        try:
+            self._write_out(run.run_id, (_item_values(run, i, f, chunk_size, now) for i, f in rows), owner)
+        except BaseException:
+            with suppress(StoreError):  # else whoever writes the next run takes it out
+                self._take_out(run.run_id, owner)
+            raise
         return self.run(run.run_id)
+
+    def _write_out(self, run_id: str, rows: Iterable[dict[str, Any]], owner: str) -> None:
+        total = commits = 0
+        for commits, batch in enumerate(drafts.in_batches(rows, most=BATCH), 1):
+            self._in_draft(drafts.add, run_id, batch, Stamp(owner, commits))
+            total += len(batch)
+        self._in_draft(drafts.publish, run_id, total, Stamp(owner, commits + 1))
+        self.release(run_id, owner)
+
+    @tried_again
+    def _in_draft(self, write: Callable[[Connection, str, T, Stamp], None], run_id: str, what: T, stamp: Stamp) -> None:
+        with self._begin() as connection:
+            write(connection, run_id, what, stamp)
+
+    def _take_out_drafts(self) -> None:
+        """Those that a process which ended has left."""
+        with self._connect() as connection:
+            left = drafts.left_behind(connection)
+        for run_id in left:
+            self._take_out(run_id, owner_name())
+
+    def _take_out(self, run_id: str, owner: str) -> None:
+        """A run, or a draft that nobody else writes."""
+        with self._begin() as connection:
+            is_left = drafts.withdraw(connection, run_id, owner)
+        while is_left:
+            with self._begin() as connection:
+                is_left = drafts.take_some_out(connection, run_id)
 
     @tried_again
     def run(self, run_id: str) -> Run:
@@ -222,13 +255,13 @@ class Ledger:
             row = connection.execute(query).mappings().first()
             if row is not None:
                 return _run(row)
-            known = connection.scalars(sa.select(runs.c.run_id).order_by(runs.c.created_at.desc())).all()
+            known = connection.scalars(_NAMES.order_by(runs.c.created_at.desc())).all()
         raise PlanError(f"no run {run_id!r} in {self.name} ({_named(run_id, known)})")
 
     @tried_again
     def begun_by(self, flow_run_id: str) -> str | None:
         """The run that a Prefect flow run began, whoever worked on it since."""
-        query = sa.select(runs.c.run_id).where(runs.c.begun_by == flow_run_id).order_by(runs.c.created_at.desc())
+        query = _NAMES.where(runs.c.begun_by == flow_run_id).order_by(runs.c.created_at.desc())
         with self._connect() as connection:
             return connection.scalar(query.limit(1))
 
@@ -236,7 +269,7 @@ class Ledger:
     def names(self, prefix: str) -> set[str]:
         """The runs whose name starts so."""
         with self._connect() as connection:
-            query = sa.select(runs.c.run_id).where(sa.func.substr(runs.c.run_id, 1, len(prefix)) == prefix)
+            query = _NAMES.where(sa.func.substr(runs.c.run_id, 1, len(prefix)) == prefix)
             return set(connection.scalars(query))
 
     @tried_again
@@ -276,9 +309,7 @@ class Ledger:
 
     def forget(self, run_id: str) -> None:
         """Take a run and its items out of the ledger."""
-        with self._begin() as connection:
-            connection.execute(sa.delete(items).where(items.c.run_id == run_id))
-            connection.execute(sa.delete(runs).where(runs.c.run_id == run_id))
+        self._take_out(run_id, owner_name())
 
     @tried_again
     def started(self, run_id: str, *, flow_run_id: str | None, mode: str | None = None) -> None:
@@ -519,7 +550,8 @@ class Ledger:
             yield connection
 
 
-_RUNS = sa.select(runs, duplicates.of_run().label("doubled"))
+_RUNS = sa.select(runs, duplicates.of_run().label("doubled")).where(drafts.is_whole)
+_NAMES = sa.select(runs.c.run_id).where(drafts.is_whole)
 _TO_SEND = sa.and_(items.c.state.in_(UNSENT), items.c.same_as.is_(None))
 
 

@@ -39,6 +39,7 @@ fieval_tasks.connections fieval_tasks.belonging fieval_tasks.echoes
 fieval_tasks.account
 fieval_tasks.client fieval_tasks.intake fieval_tasks.open_items fieval_tasks.recording fieval_tasks.breaker
 fieval_tasks.binding fieval_tasks.dataset fieval_tasks.permits fieval_tasks.quota fieval_tasks.store
+fieval_tasks.drafts
 fieval_tasks.claims
 fieval_tasks.changes fieval_tasks.database fieval_tasks.duplicates
 fieval_tasks.schema

@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from itertools import count
@@ -145,6 +145,112 @@ def test_a_run_is_not_seen_before_it_is_whole(ledger: Ledger) -> None:
     ledger.create(a_run("whole"), watched(), chunk_size=3)
     assert seen == [set()] * 3
     assert ledger.names("") == {"whole"}
+
+
+ABANDONS = """
+import sys
+from dataclasses import replace
+from fieval_tasks import store
+from tests.test_store import a_run, an_item
+store.BATCH = 10
+def rows():
+    for seq in range(25):
+        yield an_item(seq), None
+    print("half", flush=True)
+    sys.stdin.readline()
+    yield an_item(25), None
+ledger = store.Ledger(sys.argv[1])
+ledger.create(a_run("abandoned"), rows(), chunk_size=3)
+print("whole", flush=True)
+"""
+
+
+def seen(ledger: Ledger) -> list[str]:
+    """Every run that a reader is shown."""
+    names = {run.run_id for run in (*ledger.unfinished(), *ledger.unconcluded())} | ledger.names("")
+    for wanted in ("last", "abandoned"):
+        with suppress(PlanError):
+            names.add(ledger.run(wanted).run_id)
+    names |= {ledger.begun_by("nightly") or ""} - {""}
+    return sorted(names)
+
+
+def held(ledger: Ledger) -> int:
+    """Items that the ledger holds, of whatever run."""
+    engine = sa.create_engine(ledger.url)
+    with engine.connect() as connection:
+        n = connection.scalar(sa.select(sa.func.count()).select_from(schema.items)) or 0
+    engine.dispose()
+    return n
+
+
+def test_what_a_killed_process_had_half_written_is_seen_by_nobody_and_taken_out_by_the_next(ledger: Ledger) -> None:
+    with program(ABANDONS, ledger.url) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "half\n"
+        assert held(ledger) == 20
+        assert seen(ledger) == []
+        with pytest.raises(PlanError, match="'abandoned' already"):
+            begun(ledger, 1, name="abandoned")
+        begun(ledger, 1, name="another")
+        assert (seen(ledger), held(ledger)) == (["another"], 21)
+        process.kill()
+        process.wait()
+        assert seen(ledger) == ["another"]
+    assert begun(ledger, 4, name="abandoned").total == 4
+    assert (seen(ledger), held(ledger)) == (["abandoned", "another"], 5)
+
+
+def test_what_is_being_written_is_left_alone_and_becomes_whole(ledger: Ledger) -> None:
+    with program(ABANDONS, ledger.url) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "half\n"
+        begun(ledger, 1, name="another")
+        assert process.communicate("go on\n")[0] == "whole\n"
+    assert seen(ledger) == ["abandoned", "another"]
+    assert len(results(ledger, ledger.run("abandoned"))) == 26
+    assert ledger.claimed_by_others("abandoned", "anybody") == []
+
+
+def test_whoever_was_taken_for_dead_while_writing_writes_nothing_more(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "BATCH", 10)
+
+    def slow() -> Iterator[tuple[Item, Failed | None]]:
+        yield from rows(15)
+        with monkeypatch.context() as patched:
+            patched.setattr("fieval_tasks.claims._has_gone", lambda owner: True)
+            begun(ledger, 1, name="another")
+        yield from rows(40)[15:]
+
+    with pytest.raises(StoreError, match="was taken out: nothing was sent"):
+        ledger.create(a_run("slow"), slow(), chunk_size=3)
+    assert (seen(ledger), held(ledger)) == (["another"], 1)
+
+
+def test_a_run_is_written_and_taken_out_in_small_transactions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "BATCH", 10)
+    monkeypatch.setattr("fieval_tasks.drafts.BATCH", 10)
+    with Ledger(store_url(str(tmp_path / "ledger.db"))) as ledger:
+        written = writes(ledger)
+        begun(ledger, 95)
+        ledger.forget(ledger.run("last").run_id)
+        assert max(written) <= 10
+        assert sum(written) == 2 * 95
+
+
+def writes(ledger: Ledger) -> list[int]:
+    """From now on, for each commit: the rows of items that it wrote or took out."""
+    told = [0]
+
+    def executed(_: Any, cursor: Any, statement: str, *__: Any) -> None:
+        if statement.startswith(("INSERT INTO fieval_items", "DELETE FROM fieval_items")):
+            told[-1] += cursor.rowcount
+
+    sa.event.listen(ledger._engine, "after_cursor_execute", executed)
+    sa.event.listen(ledger._engine, "commit", lambda _: told.append(0))
+    return told
 
 
 def test_a_run_of_that_name_is_refused_and_the_first_stays(ledger: Ledger) -> None:
