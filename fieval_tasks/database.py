@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from time import monotonic, sleep
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
@@ -68,7 +68,9 @@ def opened(url: str, *, must_exist: bool = False) -> Engine:
         raise PlanError(f"there is no ledger {parsed.database}: name the one that holds the run with --store")
     try:
         if not is_sqlite:
-            return sa.create_engine(parsed, pool_pre_ping=True, connect_args=_timeouts(parsed))
+            engine = sa.create_engine(parsed, pool_pre_ping=True, connect_args=_timeouts(parsed))
+            sa.event.listen(engine, "connect", _postgresql_settings)
+            return engine
         make_folder(Path(parsed.database or "").parent)
         if not parsed.query:  # else SQLite may look it up by other rules
             make_file(Path(parsed.database or ""))  # and SQLite gives what it puts beside a file the file's own mode
@@ -92,6 +94,16 @@ def shown(url: sa.URL) -> str:
     """The URL without its password, which libpq also takes as a parameter."""
     hidden = {name: "***" if "password" in name else value for name, value in url.query.items()}
     return url.set(query=hidden).render_as_string(hide_password=True)
+
+
+def _postgresql_settings(connection: Any, _: object) -> None:
+    """A commit is on the server's disk before it is answered, whatever its own default is. What waits for more stays."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT set_config('synchronous_commit', 'on', false) "
+            "WHERE current_setting('synchronous_commit') <> 'remote_apply'"
+        )
+    connection.commit()  # else it would be taken back with the transaction
 
 
 def _sqlite_settings(connection: sqlite3.Connection, _: object) -> None:
@@ -120,22 +132,40 @@ def _begin_immediate(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("writes") else "BEGIN")
 
 
-def prepare(engine: Engine, name: str) -> None:
-    """Make the tables, or bring an older program's up to date. Raises StoreError for those of a newer one."""
-    with engine.begin() as connection:
-        if engine.dialect.name == "postgresql":  # SQLite's write lock does this already: one process makes the tables
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(SCHEMA_LOCK)))
-        metadata.create_all(connection)
-        version = connection.scalar(sa.select(schema.c.version))
-        if version is None:
-            connection.execute(sa.insert(schema).values(version=SCHEMA_VERSION))
-            return
-        version = _upgraded(connection, version)
-        if version != SCHEMA_VERSION:
-            raise StoreError(
-                f"the store {name} has schema version {version}, and this program writes {SCHEMA_VERSION}: "
-                f"use the program that made it, or another --store"
-            )
+def prepare(engine: Engine, name: str, *, must_exist: bool = False) -> None:
+    """Make the tables, or bring an older program's up to date: nothing else here waits for whoever writes.
+
+    Raises PlanError where there must be tables and are none, and StoreError for those of a newer program.
+    """
+    with engine.connect() as connection:
+        found = _version(connection)
+    if found is None and must_exist:
+        raise PlanError(f"the store {name} is no ledger: name the one that holds the run with --store")
+    if found != SCHEMA_VERSION:
+        with engine.execution_options(writes=True).begin() as connection:
+            _bring_up_to_date(connection, name)
+
+
+def _version(connection: Connection) -> int | None:
+    if not sa.inspect(connection).has_table(schema.name):
+        return None
+    return connection.scalar(sa.select(schema.c.version))
+
+
+def _bring_up_to_date(connection: Connection, name: str) -> None:
+    if connection.dialect.name == "postgresql":  # SQLite's write lock does this already: one process makes the tables
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(SCHEMA_LOCK)))
+    metadata.create_all(connection)
+    version = connection.scalar(sa.select(schema.c.version))
+    if version is None:
+        connection.execute(sa.insert(schema).values(version=SCHEMA_VERSION))
+        return
+    version = _upgraded(connection, version)
+    if version != SCHEMA_VERSION:
+        raise StoreError(
+            f"the store {name} has schema version {version}, and this program writes {SCHEMA_VERSION}: "
+            f"use the program that made it, or another --store"
+        )
 
 
 def _upgraded(connection: Connection, version: int) -> int:

@@ -13,9 +13,9 @@ from typing import Protocol
 from fieval_tasks.errors import StoreError
 from fieval_tasks.store import Change, Counted, Stamp, StoreAway, owner_name, pauses
 
-PATIENCE = 300.0
+PATIENCE = 120.0
 """Seconds for which a ledger that is away, or held by another program, is tried again: what was answered and is not
-recorded is paid for again. Ten times as long as anything else waits, so that a run that gives up still records it."""
+recorded is paid for again. Four times as long as anything else waits, so that a run that gives up still records it."""
 
 GATHER = 0.02
 """Seconds between two commits, in which changes gather."""

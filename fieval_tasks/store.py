@@ -179,7 +179,7 @@ class Ledger:
         self.name = shown(self._engine.url)
         try:
             with explained(self.name):
-                prepare(self._writer, self.name)
+                prepare(self._engine, self.name, must_exist=must_exist)
         except BaseException:
             self.close()
             raise
@@ -453,12 +453,14 @@ class Ledger:
     def open_tickets(self, run_id: str, chunks: Iterable[int] | None = None) -> list[OpenTicket]:
         """What was submitted and has no verdict: everything, or that of these chunks."""
         columns = (items.c.seq, items.c.eval_id, items.c.check_name, items.c.submitted_at)
-        query = sa.select(items.c.chunk, *columns).where(items.c.run_id == run_id)
-        query = query.where(items.c.state == State.SUBMITTED.value)
-        wanted = None if chunks is None else set(chunks)
+        query = sa.select(*columns).where(items.c.run_id == run_id, items.c.state == State.SUBMITTED.value)
+        wanted = None if chunks is None else sorted(set(chunks))
         with self._connect() as connection:
-            found = connection.execute(query)
-            return [OpenTicket(*row) for chunk, *row in found if wanted is None or chunk in wanted]
+            if wanted is None:
+                return [OpenTicket(*row) for row in connection.execute(query)]
+            parts = (wanted[start : start + BATCH] for start in range(0, len(wanted), BATCH))
+            found = (connection.execute(query.where(items.c.chunk.in_(part))) for part in parts)
+            return [OpenTicket(*row) for rows in found for row in rows]
 
     @tried_again
     def reopen_failed(self, run_id: str) -> int:

@@ -24,6 +24,7 @@ SETTINGS = {
     "unix_socket_directories": "",
     "fsync": "off",
     "synchronous_commit": "off",
+    "wal_writer_delay": "10s",  # what was not waited for is lost with the server
     "full_page_writes": "off",
     "timezone": "Asia/Kathmandu",  # nobody's: a time that comes back in it was not turned back to UTC
     "log_min_messages": "log",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -1052,6 +1053,69 @@ def test_a_connection_that_was_cut_is_made_anew(postgres_server: str) -> None:
         assert results(ledger, run)[0].status == "scored"
 
 
+def test_what_was_committed_outlives_a_crash_of_the_server_whatever_its_default_is() -> None:
+    with postgres.server() as server:
+        url = postgres.fresh_database(server.url)
+        with Ledger(store_url(url)) as ledger:
+            run = begun(ledger, 50)
+            ledger.apply(run.run_id, [Decided(seq, PASSED, NOON) for seq in range(50)])
+        server.stop(signal.SIGQUIT)
+        server.start()
+        with Ledger(store_url(url)) as ledger:
+            assert ledger.counts(run.run_id)[State.SCORED] == 50
+
+
+@pytest.mark.parametrize(("asked", "kept"), [("off", "on"), ("local", "on"), ("remote_apply", "remote_apply")])
+def test_a_session_waits_for_the_disk_unless_it_waits_for_more(postgres_server: str, asked: str, kept: str) -> None:
+    url = f"{postgres.fresh_database(postgres_server)}?options=-csynchronous_commit%3D{asked}"
+    engine = database.opened(store_url(url))
+    for _ in range(2):
+        with engine.connect() as connection:
+            assert connection.scalar(sa.text("SHOW synchronous_commit")) == kept
+    engine.dispose()
+
+
+def test_tickets_of_some_chunks_are_read_alone(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "BATCH", 2)
+    run = begun(ledger, 30)
+    ledger.apply(run.run_id, [ticket(seq) for seq in range(30)])
+    read: list[int] = []
+    sa.event.listen(ledger._engine, "after_cursor_execute", lambda _, cursor, *__: read.append(cursor.rowcount))
+    found = ledger.open_tickets(run.run_id, chunks=iter([0, 9, 9, 4, 5, 77]))
+    assert sorted(one.seq for one in found) == [0, 1, 2, 12, 13, 14, 15, 16, 17, 27, 28, 29]
+    assert len(read) >= 3
+    assert ledger.open_tickets(run.run_id, chunks=[]) == []
+    assert len(ledger.open_tickets(run.run_id)) == 30
+
+
+def test_a_ledger_that_another_program_holds_is_opened_and_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from flows.explain import explain_command
+
+    monkeypatch.setattr(database, "PATIENCE", 0.0)
+    url = store_url(str(tmp_path / "ledger.db"))
+    with Ledger(url) as ledger:
+        begun(ledger, 2, name="mine")
+    with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("UPDATE fieval_runs SET wall_seconds = 1")
+        assert explain_command(["mine", "row:1", "--store", url]) == 0
+        assert "row 1 of answers.csv" in capsys.readouterr().out
+        with Ledger(url) as ledger:
+            assert len(results(ledger, ledger.run("mine"))) == 2
+
+
+def test_a_database_without_a_ledger_is_not_made_one_by_who_only_reads(url: str) -> None:
+    if url.startswith("sqlite"):
+        Path(url.removeprefix("sqlite:///")).touch()
+    with pytest.raises(PlanError, match="is no ledger"):
+        Ledger(url, must_exist=True)
+    engine = sa.create_engine(url)
+    assert sa.inspect(engine).get_table_names() == []
+    engine.dispose()
+
+
 def schema_versions(url: str) -> list[int]:
     engine = sa.create_engine(url)
     with engine.connect() as connection:
@@ -1212,7 +1276,6 @@ def test_a_database_that_another_holds_is_waited_for_and_then_told(
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreError, match=r"can't be used: database is locked; another program holds it"):
             ledger.apply(run.run_id, [Decided(0, PASSED, NOON)])
-        assert "database is locked" in sentence(StoreError, url)
         assert results(ledger, run)[0].status == "pending"
         other.execute("ROLLBACK")
         ledger.apply(run.run_id, [Decided(0, PASSED, NOON)])
