@@ -253,8 +253,13 @@ def _quoted(name: str, lines: Iterator[str], delimiter: str, first: int, *, is_w
 
 
 def _fed(lines: Iterator[str], taken: list[str], again: deque[str]) -> Iterator[str]:
-    """The lines, each noted in `taken`; those that are to be read again come first."""
+    """The lines, each noted in `taken`; those that are to be read again come first. Raises csv.Error for a record without
+    end: where each of its cells is closed, csv goes on and on."""
+    size = 0
     while (line := again.popleft() if again else next(lines, None)) is not None:
+        size = len(line) + (size if taken else 0)
+        if size > LARGEST_CELL:
+            raise csv.Error(f"record larger than field limit ({LARGEST_CELL})")
         taken.append(line)
         yield line.replace("\0", _STAND_IN) if _STAND_IN_NEEDED else line
 

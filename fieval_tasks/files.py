@@ -8,10 +8,13 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import BinaryIO
+
+from fieval_tasks.errors import PlanError
 
 LARGEST_CELL = 256 * 2**20
-"""Characters of one CSV cell; a larger one is taken for a quote that was never closed."""
+"""Characters of one cell, line or JSON document. A larger one is a quote that was never closed, or made to fill the memory:
+a gzip file of 3 MB may hold a line of 3 GB."""
 _GZIP = b"\x1f\x8b"
 _BOMS = {
     codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark it begins with
@@ -36,6 +39,34 @@ class Row:
     """The file that it stands in, where the dataset has several."""
 
 
+class Lines(io.TextIOWrapper):
+    """Text whose lines are read up to a bound: what lies beyond it is never held."""
+
+    def __init__(self, stream: BinaryIO, encoding: str, name: str, longest: int) -> None:
+        super().__init__(stream, encoding=encoding, newline="")
+        self._told = name
+        self._longest = longest
+        self._line = 0
+        self._is_at_start = True
+
+    def readline(self, size: int = -1, /) -> str:  # type: ignore[override]  # TextIOWrapper names it otherwise
+        """The next line, or `size` characters of it. Raises PlanError for one that is longer than the bound."""
+        line = super().readline(size if 0 <= size <= self._longest else self._longest + 1)
+        self._line += self._is_at_start
+        self._is_at_start = line.endswith(("\n", "\r"))
+        if len(line) > self._longest:
+            raise PlanError(f"{self._told}: line {self._line} has more than {self._longest:,} characters, {_TOO_MANY}")
+        return line
+
+    def __next__(self) -> str:  # type: ignore[override]  # as TextIOWrapper's own
+        if line := self.readline():
+            return line
+        raise StopIteration
+
+
+_TOO_MANY = "which are more than one row can have: give each row a line of its own, or see what made it so long"
+
+
 @dataclass(frozen=True)
 class File:
     """A dataset on this machine's disk."""
@@ -49,6 +80,8 @@ class File:
     """What parts the cells of CSV; None: what the file itself tells."""
     rows: str | None = None
     """Where the rows are in a JSON document; None: the one list of objects in it."""
+    longest: int = LARGEST_CELL
+    """Characters of a line, a cell or a JSON document."""
 
     def head(self, size: int = 4) -> bytes:
         """The first bytes, unzipped."""
@@ -63,9 +96,9 @@ class File:
             return gzip.open(self.path, "rb")  # type: ignore[return-value]
         return stream
 
-    def text(self) -> TextIO:
+    def text(self) -> Lines:
         """The text with its own line ends, in the encoding that its first bytes tell."""
-        return io.TextIOWrapper(self.open(), encoding=self.encoding(), newline="")
+        return Lines(self.open(), self.encoding(), self.name, self.longest)
 
     def encoding(self) -> str:
         """By the byte order mark; without one UTF-8, or UTF-16 where every other byte of the start is zero."""

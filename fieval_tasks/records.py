@@ -6,6 +6,7 @@ A row that can't be read is a `Row` with a problem; a file that can't be read is
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import json
 import re
@@ -93,16 +94,27 @@ def _looks_like_cp1252(file: File) -> bool:
 
 def _first_bad_byte(file: File) -> tuple[int, int, int]:
     """Its offset in the (unzipped) file, its line from 1, and the byte itself."""
-    before = 0
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    before, line, returns = 0, 1, 0
+    block = b"..."
     with file.open() as stream:
-        for number, line in enumerate(stream, 1):
+        while block:
+            kept, block = decoder.getstate()[0], stream.read(2**20)
             try:
-                line.decode("utf-8")
+                decoder.decode(block, final=not block)
             except UnicodeDecodeError as error:
-                returns = line[: error.start].count(b"\r")  # only a CR-only file has them inside a "line"
-                return before + error.start, number + returns, line[error.start]
-            before += len(line)
+                block = kept + block
+                line, returns = _counted(block[: error.start], line, returns)
+                return before - len(kept) + error.start, line + returns, block[error.start]
+            line, returns = _counted(block, line, returns)
+            before += len(block)
     raise AssertionError("the file changed while it was read")
+
+
+def _counted(block: bytes, line: int, returns: int) -> tuple[int, int]:
+    """The line after this block, and the CRs since its last LF: only a CR-only file has them inside a "line"."""
+    ends = block.count(b"\n")
+    return line + ends, block.rpartition(b"\n")[2].count(b"\r") + (0 if ends else returns)
 
 
 # JSONL and JSON
@@ -134,7 +146,14 @@ def _object(number: int, place: str, value: object) -> Row:
 
 def _json(file: File) -> Iterator[Row]:
     with file.text() as stream:
-        text = stream.read()
+        text = stream.read(file.longest + 1)
+    if len(text) > file.longest:
+        if not _is_by_lines(text):
+            raise PlanError(
+                f"{file.name} is one JSON document of more than {file.longest:,} characters: write it as JSONL"
+            )
+        yield from _jsonl(file)
+        return
     try:
         documents = list(_documents(text))
     except json.JSONDecodeError as error:
@@ -244,7 +263,8 @@ def _parquet(file: File) -> Iterator[Row]:
             names = [name for name in parquet.schema_arrow.names if not name.startswith("__index_level_")]
             refuse_twins(file.name, names)
             number = 0
-            for batch in parquet.iter_batches(batch_size=PARQUET_BATCH, columns=names):
+            for batch in _batches(file, parquet, names):
+                _refuse_longer(file, batch, number + 1)
                 for cells in zip(*map(_cells, batch.columns), strict=True):
                     number += 1
                     yield Row(number, dict(zip(batch.schema.names, cells, strict=True)))
@@ -252,6 +272,50 @@ def _parquet(file: File) -> Iterator[Row]:
         raise PlanError(f"{file.name} is not a Parquet file that can be read: {error}") from error
     if not number:
         raise PlanError(f"{file.name} has columns ({', '.join(names)}) and no rows")
+
+
+def _batches(file: File, parquet: Any, names: list[str]) -> Iterator[Any]:
+    """The rows, as many at a time as stay within the bound if all are as long as the longest that the file repeats."""
+    for group in range(parquet.num_row_groups):
+        longest = max(1, _longest_repeated(file, parquet.metadata.row_group(group), group))
+        size = max(1, min(PARQUET_BATCH, file.longest // longest))
+        yield from parquet.iter_batches(batch_size=size, row_groups=[group], columns=names)
+
+
+def _longest_repeated(file: File, group: Any, index: int) -> int:
+    """Bytes of the longest text that a row group holds once, however many of its rows have it: for a few bytes each, all
+    may have the same 200 MB."""
+    import pyarrow.parquet as pq
+
+    chunks = [group.column(number) for number in range(group.num_columns)]
+    texts = [c.path_in_schema for c in chunks if c.physical_type == "BYTE_ARRAY" and c.has_dictionary_page]
+    with closing(pq.ParquetFile(file.path, read_dictionary=texts)) as parquet:
+        columns = [text.partition(".")[0] for text in texts]
+        rows = next(parquet.iter_batches(batch_size=1, row_groups=[index], columns=columns), None) if texts else None
+    return max((_longest(column) for column in rows.columns), default=0) if rows is not None else 0
+
+
+def _refuse_longer(file: File, batch: Any, first: int) -> None:
+    """Raises PlanError where one cell of text is longer than any may be."""
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        if (longest := _longest(column)) > file.longest:
+            raise PlanError(
+                f"{file.name}: column {name!r} has a cell of {longest:,} bytes among the {batch.num_rows} rows from row"
+                f" {first} on, and the most that is read is {file.longest:,}"
+            )
+
+
+def _longest(column: Any) -> int:
+    """Bytes of the longest text in a column, or in what its rows share."""
+    import pyarrow as pa
+    import pyarrow.compute as pc  # type: ignore[import-untyped]
+
+    while pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+        column = column.values
+    values = column.dictionary if pa.types.is_dictionary(column.type) else column
+    if values.type not in (pa.string(), pa.large_string(), pa.binary(), pa.large_binary()):
+        return 0
+    return int(pc.max(pc.binary_length(values)).as_py() or 0)
 
 
 def _cells(column: Any) -> list[object]:
