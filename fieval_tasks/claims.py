@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from secrets import token_hex
+from uuid import getnode
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -21,6 +24,9 @@ from fieval_tasks.changes import Noted, ReplyLost, make
 from fieval_tasks.errors import StoreError
 from fieval_tasks.items import State
 from fieval_tasks.schema import Moment, claims, items, utc_now, writers
+
+PROC = Path("/proc")
+"""Where Linux tells of its processes."""
 
 
 @dataclass(frozen=True)
@@ -187,16 +193,20 @@ _SIGN = (
 
 
 def _has_gone(owner: str) -> bool:
-    """Whether a process is known to be gone: only of this boot of this machine can that be said."""
+    """Whether a process is known to be gone: only of those that this process can see for what they are is that said."""
     if owner.count("/") != 5:
         return False
-    _, boot, namespace, pid, start, _ = owner.split("/")
-    if not start or (boot, namespace) != _whereabouts():
+    _, place, namespace, pid, start, _ = owner.split("/")
+    if not start or (place, namespace) != _whereabouts():
         return False
     return not _exists(int(pid)) or _start(int(pid)) not in (start, None)
 
 
 def _exists(pid: int) -> bool:
+    if sys.platform == "win32":  # there os.kill ends what it is to look for
+        import psutil
+
+        return bool(psutil.pid_exists(pid))
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -207,20 +217,48 @@ def _exists(pid: int) -> bool:
 
 
 def _whereabouts() -> tuple[str, str]:
-    """This boot of the machine, and the pid namespace in it; empty where there is no /proc of our own to tell."""
+    """This boot of the machine, and the pid namespace in it; without a /proc that tells, the machine alone.
+
+    Empty where processes can't be told from their successors: a claim then lasts until its lease is over.
+    """
+    if not _has_proc():
+        return (_machine(), "") if _started(os.getpid()) else ("", "")
     try:
-        if os.readlink("/proc/self") != str(os.getpid()):  # mounted from another namespace: its numbers mean others
+        if os.readlink(PROC / "self") != str(os.getpid()):  # mounted from another namespace: its numbers mean others
             return "", ""
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return boot, os.readlink("/proc/self/ns/pid").strip("pid:[]")
+        boot = (PROC / "sys/kernel/random/boot_id").read_text().strip()
+        return boot, os.readlink(PROC / "self/ns/pid").strip("pid:[]")
     except OSError:
         return "", ""
 
 
+def _has_proc() -> bool:
+    return os.path.lexists(PROC / "self")
+
+
+@cache
+def _machine() -> str:
+    """By its name and network address; where it has no address, by a number that is this process's alone."""
+    return f"{getnode():x}-{socket.gethostname()}".replace("/", "-")[:60]
+
+
 def _start(pid: int) -> str | None:
-    """When a process began, in ticks since the boot; None where that can't be read. One that has ended began never."""
+    """When a process began; None where that can't be read. One that has ended began never."""
+    if not _has_proc():
+        return _started(pid)
     try:
-        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        fields = (PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()
     except OSError:
         return None
     return "never" if fields[0] in (b"Z", b"X") else fields[19].decode()
+
+
+def _started(pid: int) -> str | None:
+    """The same on macOS, BSD and Windows, which have no /proc: to a tenth of a second, in which no pid comes round."""
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return "never" if process.status() == psutil.STATUS_ZOMBIE else f"{process.create_time():.1f}"
+    except (psutil.Error, OSError):  # it may live all the same, where we may not look
+        return None

@@ -29,6 +29,10 @@ from enum import IntEnum
 
 from fieval_tasks.scrubbing import scrubbed
 
+MOST_COMPLAINTS = 20
+LONGEST_COMPLAINT = 2_000
+"""Of fields, of complaints about one, and characters of each, that are kept of a refusal: the server may send a megabyte."""
+
 
 class ExitCode(IntEnum):
     """What the command's exit status means."""
@@ -160,8 +164,9 @@ class Refused(ApiError):
         request_id: str | None = None,
     ) -> None:
         super().__init__(message, status=status, request_id=request_id)
-        self.fields = {scrubbed(name): [*map(scrubbed, said)] for name, said in (fields or {}).items()}
-        """Field name -> the server's complaints about it."""
+        told = [(name, [*said][:MOST_COMPLAINTS]) for name, said in (fields or {}).items()][:MOST_COMPLAINTS]
+        self.fields = {_kept_of(name): [*map(_kept_of, said)] for name, said in told}
+        """Field name -> the server's complaints about it, as far as anybody reads them."""
 
 
 class NotFound(Refused):
@@ -209,6 +214,10 @@ class Unexpected(RunStopped):
     """An error that nobody foresaw, which is its cause; the message names the log with its traceback."""
 
     exit_code = ExitCode.UNEXPECTED
+
+
+def _kept_of(complaint: str) -> str:
+    return scrubbed(complaint[:LONGEST_COMPLAINT])
 
 
 def in_words(error: BaseException) -> str:

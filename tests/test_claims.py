@@ -13,6 +13,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar
 
+import psutil
 import pytest
 import sqlalchemy as sa
 from hypothesis import settings
@@ -186,13 +187,16 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-@pytest.fixture
-def needs_proc() -> None:
-    if claims._whereabouts() == ("", ""):
-        pytest.skip("this system has no /proc to tell a process from its successor")
+@pytest.fixture(params=["with /proc", "without"])
+def tells(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Linux has a /proc to tell a process from its successor; elsewhere psutil asks the system."""
+    if request.param == "without":
+        monkeypatch.setattr(claims, "PROC", tmp_path / "no proc")
+    elif claims.owner_name().split("/")[2] == "":
+        pytest.skip("this system has no /proc")
 
 
-@pytest.mark.usefixtures("needs_proc")
+@pytest.mark.usefixtures("tells")
 def test_the_chunks_of_a_process_that_is_gone_are_free_at_once(ledger: Ledger) -> None:
     run_id, other = begun(ledger), owner_name()
     process = sleeper()
@@ -204,7 +208,7 @@ def test_the_chunks_of_a_process_that_is_gone_are_free_at_once(ledger: Ledger) -
     assert ledger.claim(run_id, [0], other, lease=LEASE) == [0]
 
 
-@pytest.mark.usefixtures("needs_proc")
+@pytest.mark.usefixtures("tells")
 def test_a_process_that_has_ended_and_that_nobody_fetched_is_gone() -> None:
     with sleeper() as process:
         name = owner_name(process.pid)
@@ -213,14 +217,14 @@ def test_a_process_that_has_ended_and_that_nobody_fetched_is_gone() -> None:
         assert claims._has_gone(name)
 
 
-@pytest.mark.usefixtures("needs_proc")
+@pytest.mark.usefixtures("tells")
 def test_a_pid_that_was_given_to_another_process_does_not_keep_a_claim_alive() -> None:
     host, boot, namespace, pid, start, number = owner_name().split("/")
     assert not claims._has_gone("/".join((host, boot, namespace, pid, start, number)))
-    assert claims._has_gone("/".join((host, boot, namespace, pid, str(int(start) - 1), number)))
+    assert claims._has_gone("/".join((host, boot, namespace, pid, f"{float(start) - 1:g}", number)))
 
 
-@pytest.mark.usefixtures("needs_proc")
+@pytest.mark.usefixtures("tells")
 @pytest.mark.parametrize("elsewhere", [1, 2])
 def test_of_another_machine_boot_or_container_nothing_is_concluded(elsewhere: int) -> None:
     parts = owner_name().split("/")
@@ -228,6 +232,40 @@ def test_of_another_machine_boot_or_container_nothing_is_concluded(elsewhere: in
     assert claims._has_gone("/".join(parts))
     parts[elsewhere] = "another"
     assert not claims._has_gone("/".join(parts))
+
+
+def test_a_process_with_a_proc_concludes_nothing_of_one_without(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with_proc = owner_name().split("/")
+    with_proc[3] = "4194305"
+    monkeypatch.setattr(claims, "PROC", tmp_path / "no proc")
+    assert not claims._has_gone("/".join(with_proc))
+
+
+def test_a_moment_in_which_proc_can_not_be_read_ends_no_claim(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Too many open files, say."""
+    name = owner_name()
+    (tmp_path / "self").symlink_to(str(os.getpid()))
+    monkeypatch.setattr(claims, "PROC", tmp_path)
+    assert not claims._has_gone(name)
+    assert claims._start(os.getpid()) is None
+
+
+@pytest.mark.parametrize("refused", [psutil.AccessDenied(1), psutil.NoSuchProcess(1), psutil.Error(), OSError()])
+def test_where_even_the_system_tells_nothing_the_lease_decides(
+    refused: Exception, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A hidden process looks as if it were not there: what can't see itself sees nobody."""
+    monkeypatch.setattr(claims, "PROC", tmp_path / "no proc")
+    name = owner_name()
+
+    def refuse(pid: int) -> psutil.Process:
+        raise refused
+
+    monkeypatch.setattr(psutil, "Process", refuse)
+    assert owner_name().split("/")[1:3] == ["", ""]
+    assert not claims._has_gone(name)
 
 
 @pytest.mark.parametrize("name", ["", "laptop", "a/b/c/d/e/f/g", "a/////f"])
@@ -328,7 +366,7 @@ class Company(RuleBasedStateMachine):
         }
 
 
-@pytest.mark.usefixtures("needs_proc")
+@pytest.mark.usefixtures("tells")
 def test_no_chunk_ever_has_two_living_owners(ledger: Ledger) -> None:
     company = type("CompanyOfThisLedger", (Company,), {"ledger": ledger})
     run_state_machine_as_test(company, settings=settings(max_examples=20, stateful_step_count=20))
