@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
+import re
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -13,10 +13,10 @@ from fieval_tasks.errors import PlanError
 from fieval_tasks.plan import Rate, parse_rate
 from fieval_tasks.refusals import sentences
 
-VARIABLE = "fieval_control"
-"""The Prefect variable that holds it: a JSON object, run name -> settings."""
-LARGEST = 5_000
-"""Bytes of JSON that Prefect takes in a variable."""
+PREFIX = "fieval_control_"
+"""How the Prefect variable begins by which a run is steered; each run has one of its own while it is at work."""
+_PLAIN = re.compile(r"[a-z0-9_-]+")
+"""What a variable may be called, and most runs are."""
 
 
 class Control(BaseModel):
@@ -30,44 +30,33 @@ class Control(BaseModel):
     """Requests at most, such as 20/s or 600/min."""
     concurrency: int | None = Field(default=None, ge=1, le=1000)
     """Requests in flight at most."""
-    at: datetime | None = Field(default=None, exclude=True, repr=False)
-    """When the command wrote it."""
 
     @property
     def requests_a_second(self) -> float | None:
         return None if self.rate is None else parse_rate(self.rate)
 
 
-def control_of(run_id: str, variable: Any) -> Control:
-    """What the variable says of a run. Raises PlanError where that can't be read."""
-    if variable is None:
+def variable_of(run_id: str) -> str:
+    """The variable's name, another one for each run: `fieval_control_nightly-20260101-020000`."""
+    if _PLAIN.fullmatch(run_id):
+        return PREFIX + run_id
+    plain = "".join(letter if _PLAIN.fullmatch(letter) else "_" for letter in run_id.lower())
+    return f"{PREFIX}{plain}-{hashlib.sha256(run_id.encode()).hexdigest()[:8]}"
+
+
+def control_of(run_id: str, value: Any) -> Control:
+    """What the variable's value says. Raises PlanError where that can't be read."""
+    if value is None:
         return Control()
-    if not isinstance(variable, Mapping):
-        example = json.dumps({run_id: {"paused": True}})
-        raise PlanError(f"the variable {VARIABLE} is no JSON object: write {example}")
+    if not isinstance(value, Mapping):
+        raise PlanError(f'the variable {variable_of(run_id)} is no JSON object: write {{"paused": true}}')
     try:
-        return Control.model_validate(variable.get(run_id) or {})
+        return Control.model_validate({name: said for name, said in value.items() if name != "run"})
     except ValidationError as error:
         told = "; ".join(sentences(error, Control))
-        raise PlanError(f"the variable {VARIABLE} can't be read for run {run_id} ({told})") from None
+        raise PlanError(f"the variable {variable_of(run_id)} can't be read ({told})") from None
 
 
-def steered(run_id: str, wanted: Control, variable: Mapping[str, Any], at: datetime) -> dict[str, Any]:
-    """The variable once it says this of a run, beside what it says of others: of as many as fit into it."""
-    told = wanted.model_dump(exclude_defaults=True)
-    mine = {run_id: told | {"at": at.isoformat(timespec="seconds")}} if told else {}
-    others = {name: said for name, said in variable.items() if name != run_id}
-    for name in sorted(others, key=lambda name: _keep_longer(others[name])):
-        if _size(others | mine) <= LARGEST:
-            break
-        del others[name]
-    return others | mine
-
-
-def _keep_longer(said: Any) -> tuple[bool, str]:
-    """Most settings are of runs that have ended, the oldest above all; a pause that is forgotten would cost money."""
-    return (said.get("paused") is True, str(said.get("at", ""))) if isinstance(said, Mapping) else (False, "")
-
-
-def _size(variable: Mapping[str, Any]) -> int:
-    return len(json.dumps(variable, ensure_ascii=False, separators=(",", ":")).encode())
+def value_of(run_id: str, wanted: Control) -> dict[str, Any]:
+    """The variable's value that says it, with the run's own name."""
+    return {"run": run_id, **wanted.model_dump(exclude_defaults=True)}

@@ -13,7 +13,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bars
 
 from fieval_tasks.conclusion import Outcome
-from fieval_tasks.control import VARIABLE
 from fieval_tasks.progress import Progress
 
 LINE_EVERY = 5.0
@@ -53,7 +52,7 @@ class Terminal:
 
 
 def _held_up(progress: Progress) -> str:
-    paused = f", paused by the variable {VARIABLE}" if progress.paused else ""
+    paused = ", paused by its variable in Prefect (flows.control --go)" if progress.paused else ""
     return f"{paused}, {progress.waits}" if progress.waits else paused
 
 

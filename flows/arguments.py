@@ -117,7 +117,7 @@ def collect_parser() -> argparse.ArgumentParser:
 def control_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m flows.control",
-        description="Steer a run that is at work, through the Prefect variable fieval_control.",
+        description="Steer a run that is at work, through its Prefect variable.",
         argument_default=argparse.SUPPRESS,
     )
     parser.add_argument("run", metavar="RUN", help="the run's name")
@@ -126,6 +126,7 @@ def control_parser() -> argparse.ArgumentParser:
     pausing.add_argument("--go", dest="paused", action="store_false", help="submit again")
     parser.add_argument("--rate", metavar="N/s|N/min", help="requests a second or minute at most, from now on")
     parser.add_argument("--concurrency", type=int, metavar="N", help="requests in flight at most, from now on")
+    parser.add_argument("--store", metavar="URL", help="the ledger of a run that is not at work yet")
     return parser
 
 

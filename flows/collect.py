@@ -23,6 +23,7 @@ from fieval_tasks.preparation import Prepared, prepared, runs_to_collect
 from fieval_tasks.scrubbing import without_secrets
 from flows.evaluate import cancelled, may_begin, published, require_store
 from flows.poll import poll_evaluations
+from flows.watching import steerable
 
 QUIET = 20.0
 """Seconds without a verdict after which a deployment's collector leaves a run until it comes again."""
@@ -112,7 +113,7 @@ def nothing_new(outcome: Outcome) -> State[None]:
 
 def wait_for_tickets(run: Prepared, quiet: float | None) -> Ended | None:
     """Poll until the run's open tickets are settled, or something stops it. None: some are left, for it is quiet."""
-    with run.engine(Mode.ASYNC, quiet=quiet) as engine:
+    with steerable(run), run.engine(Mode.ASYNC, quiet=quiet) as engine:
         try:
             poll_evaluations(engine.run.run_id)
         except FievalError as error:

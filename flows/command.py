@@ -249,13 +249,14 @@ def _control(course: Course, options: argparse.Namespace) -> int:
     _require(url)
     from flows.control import steer
 
+    changes = {name: getattr(options, name) for name in CONTROLS if hasattr(options, name)}
     try:
-        wanted = steer(options.run, {name: getattr(options, name) for name in CONTROLS if hasattr(options, name)})
+        run, wanted = steer(options.run, changes, getattr(options, "store", None))
     except ValidationError as error:
         raise PlanError(*(spelled(line, Control, option_name) for line in sentences(error, Control))) from None
     told = wanted.model_dump(exclude_defaults=True)
     say(
-        f"run {options.run}: {json.dumps(told) if told else 'as its plan says'}; a run of that name listens every few seconds"
+        f"run {run}: {json.dumps(told) if told else 'as its plan says'}; while it is at work it listens every few seconds"
     )
     return ExitCode.OK
 

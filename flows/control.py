@@ -7,19 +7,84 @@ if __name__ == "__main__":
 
     run_command("flows.command", "control_command")
 
-from datetime import datetime, timezone
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from time import sleep
 from typing import Any
 
-from prefect.variables import Variable
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import VariableCreate, VariableUpdate
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
-from fieval_tasks.control import VARIABLE, Control, control_of, steered
+from fieval_tasks.control import PREFIX, Control, control_of, value_of, variable_of
+from fieval_tasks.errors import PlanError, RunStopped
+from fieval_tasks.store import Ledger, store_url
+
+SETTLED = 1.0
+"""Seconds after which whoever had read the variable before it was written has written it, too: two calls take a tenth."""
+ATTEMPTS = 5
+"""Times that it is written, where others write it at the same time."""
 
 
-def steer(run_id: str, changes: dict[str, Any]) -> Control:
-    """Write what is to change into the variable, beside what it says of other runs; what the run is told now."""
-    variable: Any = Variable.get(VARIABLE, default=None)
-    wanted = control_of(run_id, variable).model_copy(update=changes)
-    wanted = Control.model_validate(wanted.model_dump())
-    told: Any = steered(run_id, wanted, variable or {}, datetime.now(timezone.utc))
-    Variable.set(VARIABLE, told, overwrite=True)
+def steer(
+    run: str, changes: Mapping[str, Any], store: str | None = None, *, wait: Callable[[float], None] = sleep
+) -> tuple[str, Control]:
+    """Have the run do so from now on, beside what it was told before; its name, and all that it is told.
+
+    `store`: the ledger in which a run is looked for that is not at work. Raises PlanError where there is no such run, or it
+    has ended, and pydantic's ValidationError for changes that can't be meant.
+    """
+    Control.model_validate(changes)
+    with get_client(sync_client=True) as client:
+        run = _known(client, run, store)
+        for _ in range(ATTEMPTS):
+            wanted = _written(client, run, changes)
+            wait(SETTLED)
+            if wanted is not None and _is_told(client, run, changes):
+                return run, wanted
+    raise RunStopped(f"run {run} is being told something else at the same time: ask for it again")
+
+
+def _written(client: SyncPrefectClient, run: str, changes: Mapping[str, Any]) -> Control | None:
+    """What the variable says once the changes are in it. None: somebody else has made or removed it meanwhile."""
+    name, there = variable_of(run), client.read_variable_by_name(variable_of(run))
+    said = control_of(run, None if there is None else there.value)
+    wanted = Control.model_validate({**said.model_dump(), **changes})
+    try:
+        if there is None:
+            client.create_variable(VariableCreate(name=name, value=value_of(run, wanted)))
+        else:
+            client.update_variable(VariableUpdate(name=name, value=value_of(run, wanted)))
+    except (ObjectAlreadyExists, ObjectNotFound):
+        return None
     return wanted
+
+
+def _is_told(client: SyncPrefectClient, run: str, changes: Mapping[str, Any]) -> bool:
+    """Nobody who had read the variable before has written over it. It also counts that the run has ended."""
+    there = client.read_variable_by_name(variable_of(run))
+    if there is None:
+        return True
+    said = control_of(run, there.value)
+    return all(getattr(said, name) == value for name, value in changes.items())
+
+
+def _known(client: SyncPrefectClient, run: str, store: str | None) -> str:
+    """The name of the run that is meant: one that is at work anywhere, or one of the ledger that is not finished."""
+    if client.read_variable_by_name(variable_of(run)) is not None:
+        return run
+    try:
+        with Ledger(store_url(store), must_exist=True) as ledger:
+            found = ledger.run(run)
+    except PlanError as error:
+        raise PlanError(f"no run {run!r} is at work{_near(client, run)}; {error}") from error
+    if found.finished_at is not None:
+        raise PlanError(f"run {found.run_id} has ended (exit code {found.exit_code}): there is nothing to steer")
+    return found.run_id
+
+
+def _near(client: SyncPrefectClient, run: str) -> str:
+    found = (variable.value for variable in client.read_variables() if variable.name.startswith(PREFIX))
+    runs = [str(value["run"]) for value in found if isinstance(value, Mapping) and "run" in value]
+    near = get_close_matches(run, runs, n=3)
+    return f", did you mean {' or '.join(near)}?" if near else f" ({', '.join(sorted(runs)[:5])} are)" if runs else ""

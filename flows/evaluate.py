@@ -35,7 +35,7 @@ from flows.events import announce, announce_cancelled
 from flows.parameters import plan_given
 from flows.poll import poll_evaluations
 from flows.shared import require_limit
-from flows.watching import Watch
+from flows.watching import Watch, steerable
 
 Start: TypeAlias = Callable[[Engine], PrefectFutureList[int]]
 """Begins to submit what this process may."""
@@ -72,7 +72,8 @@ def evaluate(plan: EvaluationPlan, credentials: FutureAGICredentials | None = No
                 may_begin(run.plan)  # what it says comes from a ledger that a parameter names
             for line in run.described():
                 get_run_logger().info(line)
-            return work_on(run)
+            with steerable(run):
+                return work_on(run)
     except FievalError as error:  # what kept the run from starting, or its ledger from being written
         return Failed(message=str(error))
     except Exception as error:  # nobody foresaw it, and Prefect logs and keeps it

@@ -42,7 +42,7 @@ from fieval_tasks.tasks import submit_rest
 from flows.evaluate import cancelled, published, require_doors, run_name, start_submitting, submit_and_wait
 from flows.parameters import plan_given
 from flows.shared import require_limit
-from flows.watching import Line, Rhythm, at_once, is_cancelled
+from flows.watching import Line, Rhythm, at_once, is_cancelled, steerable
 
 BEGIN_WITHIN = 600.0
 """Seconds in which a worker has to take up the first shard."""
@@ -86,7 +86,8 @@ def fan_out(
             may_be_shared_out(run.plan, shards)
             for line in run.described():
                 get_run_logger().info(line)
-            return shared_out(run, shards, deployment)
+            with steerable(run, is_all=True):
+                return shared_out(run, shards, deployment)
     except FievalError as error:
         return Failed(message=str(error))
     except Exception as error:  # nobody foresaw it, and Prefect logs and keeps it

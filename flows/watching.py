@@ -6,7 +6,7 @@ Where no worker stands behind a run, nobody else would notice a cancel.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from time import monotonic
 from typing import Any
 from uuid import UUID
@@ -14,13 +14,16 @@ from uuid import UUID
 import httpx
 from prefect import State, get_run_logger
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import VariableCreate
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.runtime import flow_run
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-from fieval_tasks.control import VARIABLE, Control, control_of
+from fieval_tasks.control import Control, control_of, value_of, variable_of
 from fieval_tasks.engine import Engine
 from fieval_tasks.errors import Interrupted, PlanError, in_words
+from fieval_tasks.preparation import Prepared
 
 AT_FIRST = 5.0
 """Seconds between two looks."""
@@ -71,6 +74,23 @@ class Line:
             self._is_away = False
 
 
+@contextmanager
+def steerable(run: Prepared, *, is_all: bool = False) -> Iterator[None]:
+    """Within the block the run has the variable by which it is steered; a pause from before counts.
+
+    It goes with the last process that works on the run; at once where the block `is_all` of the run's work.
+    """
+    run_id, line = run.run.run_id, Line()
+    with line.open() as client, suppress(ObjectAlreadyExists):
+        client.create_variable(VariableCreate(name=variable_of(run_id), value=value_of(run_id, Control())))
+    try:
+        yield
+    finally:
+        if is_all or not run.worked_on_by_others():
+            with line.open() as client, suppress(ObjectNotFound):
+                client.delete_variable_by_name(variable_of(run_id))
+
+
 class Watch:
     """Stops an engine once its flow run is to be cancelled, and has it do as the variable says."""
 
@@ -91,7 +111,7 @@ class Watch:
             states = [run.state for run in client.read_flow_runs(flow_run_filter=self._wanted)]
             if any(state and is_cancelled(state) for state in states):
                 self._engine.stop(Interrupted("cancelled in Prefect"))
-            variable = client.read_variable_by_name(VARIABLE)
+            variable = client.read_variable_by_name(variable_of(self._engine.run.run_id))
             self._do_as_told(None if variable is None else variable.value)
 
     def _do_as_told(self, variable: object) -> None:

@@ -538,6 +538,29 @@ def test_a_run_is_paused_and_quickened_while_it_is_at_work(evaluator: Evaluator,
     assert (summary("steered")["items"]["scored"], sent()) == (1_000, 1_000)
 
 
+def test_two_commands_that_steer_one_run_at_once_are_both_heard_and_an_unknown_run_is_refused(prefect_api: str) -> None:
+    from fieval_tasks.control import variable_of
+
+    for name in ("both", "other"):
+        with prepared(EvaluationPlan(run=name, limit=1)):
+            pass
+    steering = [
+        subprocess.Popen([sys.executable, "-m", "flows.control", *words], stderr=subprocess.PIPE, text=True)
+        for words in (["both", "--pause"], ["both", "--rate", "5/s"], ["other", "--pause"])
+    ]
+    told = [command.communicate(timeout=60)[1] for command in steering]
+    assert [command.returncode for command in steering] == [0, 0, 0], told
+    said = {
+        name: httpx.get(f"{prefect_api}/variables/name/{variable_of(name)}").raise_for_status().json()["value"]
+        for name in ("both", "other")
+    }
+    assert said == {"both": {"run": "both", "paused": True, "rate": "5/s"}, "other": {"run": "other", "paused": True}}
+    unknown = run("flows.control", "bath", "--pause")
+    assert (unknown.returncode, unknown.stderr.count("\n")) == (2, 1)
+    assert "no run 'bath' is at work, did you mean both?" in unknown.stderr
+    assert httpx.get(f"{prefect_api}/variables/name/{variable_of('bath')}").status_code == 404
+
+
 def is_still(count: Callable[[], int], *, seconds: float = 2.0) -> bool:
     """It does not change for so long."""
     before = count()

@@ -2,77 +2,61 @@
 
 from __future__ import annotations
 
-import json
-from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from fieval_tasks.control import LARGEST, Control, control_of, steered
+from fieval_tasks.control import PREFIX, Control, control_of, value_of, variable_of
 from fieval_tasks.errors import PlanError
+from fieval_tasks.plan import RUN_NAME
+
+RUNS = st.from_regex(RUN_NAME, fullmatch=True)
 
 
-@pytest.mark.parametrize("variable", [None, {}, {"other": {"paused": True}}, {"mine": None}, {"mine": {}}])
-def test_a_run_of_which_nothing_is_said_goes_by_its_plan(variable: Any) -> None:
-    assert control_of("mine", variable) == Control()
+@pytest.mark.parametrize("value", [None, {}, {"run": "mine"}])
+def test_a_run_of_which_nothing_is_said_goes_by_its_plan(value: Any) -> None:
+    assert control_of("mine", value) == Control()
 
 
-def test_each_run_is_told_its_own() -> None:
-    variable = {"mine": {"paused": True, "rate": "600/min"}, "other": {"concurrency": 4}}
-    assert control_of("mine", variable) == Control(paused=True, rate="600/min")
-    assert control_of("mine", variable).requests_a_second == 10
-    assert control_of("other", variable).concurrency == 4
+def test_what_is_said_is_read_as_it_was_written() -> None:
+    wanted = Control(paused=True, rate="600/min")
+    assert control_of("mine", value_of("mine", wanted)) == wanted
+    assert wanted.requests_a_second == 10
+    assert control_of("mine", {"concurrency": 4}).concurrency == 4, "by hand, without the run's name"
 
 
 @pytest.mark.parametrize(
-    ("variable", "said"),
+    ("value", "said"),
     [
-        ("paused", "no JSON object"),
-        ({"mine": "paused"}, "can't be read for run mine"),
-        ({"mine": {"rate": "fast"}}, "'fast' is not a rate"),
-        ({"mine": {"concurrency": 0}}, "concurrency"),
-        ({"mine": {"pause": True}}, "pause"),
+        ("paused", 'the variable fieval_control_mine is no JSON object: write {"paused": true}'),
+        ({"rate": "fast"}, "'fast' is not a rate"),
+        ({"concurrency": 0}, "the variable fieval_control_mine can't be read"),
+        ({"pause": True}, "pause"),
     ],
 )
-def test_what_can_not_be_read_is_refused_in_a_sentence(variable: Any, said: str) -> None:
-    with pytest.raises(PlanError, match=said):
-        control_of("mine", variable)
-
-
-def test_the_advice_for_a_variable_that_is_no_object_can_be_pasted() -> None:
+def test_what_can_not_be_read_is_refused_in_a_sentence(value: Any, said: str) -> None:
     with pytest.raises(PlanError) as raised:
-        control_of('to"night', "paused")
-    advised = json.loads(str(raised.value).partition("write ")[2])
-    assert control_of('to"night', advised) == Control(paused=True)
+        control_of("mine", value)
+    assert said in str(raised.value)
 
 
-NOON = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
-PAUSED = Control(paused=True)
-QUICK = Control(rate="20/s", concurrency=16)
+def test_a_variable_is_called_as_its_run_where_prefect_lets_it() -> None:
+    assert variable_of("nightly-20260101-020000") == "fieval_control_nightly-20260101-020000"
+    assert variable_of("Q3.answers").startswith("fieval_control_q3_answers-")
 
 
-def test_what_is_said_of_one_run_leaves_the_others_theirs() -> None:
-    both = steered("one", QUICK, steered("two", PAUSED, {}, NOON), NOON)
-    assert [control_of(run, both).model_dump() for run in ("one", "two")] == [QUICK.model_dump(), PAUSED.model_dump()]
-    assert set(steered("two", Control(), both, NOON)) == {"one"}, "a run that goes by its plan needs no entry"
+@given(st.sets(RUNS, min_size=2, max_size=20))
+def test_each_run_has_a_variable_of_its_own_that_prefect_takes(runs: set[str]) -> None:
+    names = {variable_of(run) for run in runs}
+    assert len(names) == len(runs)
+    for name in names:
+        assert name.startswith(PREFIX)
+        assert len(name) <= 255
+        assert {*name} <= {*"abcdefghijklmnopqrstuvwxyz0123456789-_"}
 
 
-def test_however_many_runs_were_steered_the_next_one_can_be() -> None:
-    variable = steered("still-paused", PAUSED, {"by-hand": {"rate": "1/s"}, "a slip": "paused"}, NOON)
-    for n in range(200):
-        variable = steered(f"nightly-{n}", QUICK, variable, NOON + timedelta(days=n))
-        assert len(json.dumps(variable, separators=(",", ":"))) <= LARGEST
-        assert control_of(f"nightly-{n}", variable).rate == "20/s"
-    kept = [run for run in variable if run.startswith("nightly")]
-    assert kept == [f"nightly-{n}" for n in range(200 - len(kept), 200)], "the oldest went"
-    assert len(kept) > 40
-    assert set(variable) - set(kept) == {"still-paused"}, "or it would go on, and spend money"
-
-
-def test_the_age_of_what_was_said_does_not_hang_on_the_order_of_the_variable() -> None:
-    """A PostgreSQL behind Prefect orders the names of an object as it likes."""
-    variable: dict[str, Any] = {}
-    for n in range(200):
-        variable = steered(f"nightly-{999 - n}", QUICK, dict(sorted(variable.items())), NOON + timedelta(days=n))
-    assert min(variable) == "nightly-800"
-    assert "nightly-999" not in variable
+@pytest.mark.parametrize(("one", "other"), [("A", "a"), ("a.b", "a_b"), ("a.b", "a-b"), ("A.b", "a.B")])
+def test_runs_of_nearly_one_name_have_two(one: str, other: str) -> None:
+    assert variable_of(one) != variable_of(other)

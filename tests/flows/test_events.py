@@ -13,6 +13,8 @@ import httpx
 import pytest
 
 from fieval_tasks.items import State
+from fieval_tasks.plan import EvaluationPlan
+from fieval_tasks.preparation import prepared
 from fieval_tasks.progress import Progress
 from fieval_tasks.store import Ledger, store_url
 from tests.flows.test_evaluate import ROWS, dataset, evaluated, plan_of
@@ -90,10 +92,12 @@ def test_a_run_that_its_worker_ends_says_so_before_it_goes(
 def test_a_run_that_is_to_be_paused_sends_nothing_first(workplace: Path, prefect_api: str) -> None:
     from flows.control import steer
 
+    with prepared(plan_of(dataset=dataset(workplace, ROWS), run="early")):
+        pass
     steer("early", {"paused": True})
     with ThreadPoolExecutor(1) as aside:
         halted = aside.submit(halt, "early", once=lambda progress: progress.paused, after=1.0)
-        state = evaluated(plan_of(dataset=dataset(workplace, ROWS), run="early"))
+        state = evaluated(EvaluationPlan(resume="early"))
     assert halted.result()
     assert state.is_cancelled()
     with Ledger(store_url()) as ledger:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,7 +10,10 @@ import httpx
 import pytest
 
 from fieval_tasks.control import Control
-from fieval_tasks.errors import Interrupted
+from fieval_tasks.errors import Interrupted, PlanError, RunStopped
+from fieval_tasks.plan import EvaluationPlan
+from fieval_tasks.preparation import prepared
+from tests.flows.test_evaluate import evaluated
 
 
 class FakePrefect:
@@ -96,15 +100,15 @@ def test_a_cancel_of_the_flow_run_or_of_its_parent_stops_the_work(
 def test_what_the_variable_says_is_done_once_and_a_slip_of_the_pen_changes_nothing(
     prefect_home: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    paused = FakePrefect([], {"mine": {"paused": True}})
+    paused = FakePrefect([], {"paused": True})
     assert looks(monkeypatch, paused, times=2) == [Control(paused=True)]
-    assert looks(monkeypatch, FakePrefect([], {"mine": {"rate": "fast"}}), times=2) == []
+    assert looks(monkeypatch, FakePrefect([], {"rate": "fast"}), times=2) == []
 
 
 def test_while_prefect_is_away_the_run_goes_on_and_each_outage_is_one_line_in_the_log(
     prefect_home: object, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    client = FakePrefect([], {"mine": {"paused": True}}, away=3)
+    client = FakePrefect([], {"paused": True}, away=3)
     assert looks(monkeypatch, client, times=5) == [Control(paused=True)], "once it is back"
     assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
         "the Prefect API can't be asked (connection refused); the run goes on, and asks again"
@@ -116,3 +120,117 @@ def test_a_look_at_a_prefect_that_is_away_is_over_at_the_first_attempt(
 ) -> None:
     client = FakePrefect([], away=1)
     assert (looks(monkeypatch, client), client.attempts) == ([], {1})
+
+
+# -- the command that steers, and the variable ---------------------------------------------------------------------------
+
+
+class Variables:
+    """Prefect's variables."""
+
+    def __init__(self, **values: Any) -> None:
+        self.values = values
+
+    def __enter__(self) -> Variables:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def read_variable_by_name(self, name: str) -> Any:
+        return SimpleNamespace(value=self.values[name]) if name in self.values else None
+
+    def read_variables(self) -> list[Any]:
+        return [SimpleNamespace(name=name, value=value) for name, value in self.values.items()]
+
+    def create_variable(self, wanted: Any) -> None:
+        from prefect.exceptions import ObjectAlreadyExists
+
+        if wanted.name in self.values:
+            raise ObjectAlreadyExists(http_exc=Exception())
+        self.values[wanted.name] = wanted.value
+
+    def update_variable(self, wanted: Any) -> None:
+        self.values[wanted.name] = wanted.value
+
+
+MINE = "fieval_control_mine"
+
+
+def steered(monkeypatch: pytest.MonkeyPatch, there: Variables, **changes: Any) -> Control:
+    from flows import control
+
+    monkeypatch.setattr(control, "get_client", lambda **_: there)
+    return control.steer("mine", changes, wait=lambda _: None)[1]
+
+
+def test_who_is_overwritten_says_it_again(prefect_home: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Overwriting(Variables):
+        reads = 0
+
+        def read_variable_by_name(self, name: str) -> Any:
+            self.reads += 1
+            if self.reads == 3:  # the look whether it is told
+                self.values[MINE] = {"run": "mine", "rate": "5/s"}
+            return super().read_variable_by_name(name)
+
+    there = Overwriting(**{MINE: {"run": "mine"}})
+    assert steered(monkeypatch, there, paused=True) == Control(paused=True, rate="5/s")
+    assert there.values[MINE] == {"run": "mine", "paused": True, "rate": "5/s"}
+
+
+def test_who_is_always_overwritten_is_told(prefect_home: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stubborn(Variables):
+        def update_variable(self, wanted: Any) -> None:
+            return
+
+    with pytest.raises(RunStopped, match="told something else at the same time"):
+        steered(monkeypatch, Stubborn(**{MINE: {"run": "mine"}}), paused=True)
+
+
+def test_a_run_that_is_not_there_or_has_ended_is_refused_and_the_nearest_named(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows import control
+
+    there = Variables(fieval_control_mien={"run": "mien"})
+    with pytest.raises(PlanError, match=r"^no run 'mine' is at work, did you mean mien\?"):
+        steered(monkeypatch, there, paused=True)
+    assert evaluated(EvaluationPlan(run="mine", limit=1)).is_completed()
+    with pytest.raises(PlanError, match=r"^run mine has ended \(exit code 0\)"):
+        steered(monkeypatch, there, paused=True)
+    with prepared(EvaluationPlan(run="waiting", limit=1)):
+        pass
+    assert control.steer("waiting", {"paused": True}, wait=lambda _: None) == ("waiting", Control(paused=True))
+    assert set(there.values) == {"fieval_control_mien", "fieval_control_waiting"}
+
+
+def test_a_run_has_its_variable_while_it_is_at_work_and_no_longer(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prefect.client.orchestration import get_client
+
+    import flows.evaluate
+
+    def names() -> set[str]:
+        with get_client(sync_client=True) as client:
+            return {variable.name for variable in client.read_variables()}
+
+    seen: list[set[str]] = []
+    whole = flows.evaluate.submit_and_wait
+
+    def noted(run: Any, **options: Any) -> Any:
+        seen.append(names())
+        return whole(run, **options)
+
+    monkeypatch.setattr(flows.evaluate, "submit_and_wait", noted)
+    assert evaluated(EvaluationPlan(run="Heard.once", limit=1)).is_completed()
+    assert any(name.startswith("fieval_control_heard_once-") for name in seen[0])
+    assert not any("heard_once" in name for name in names())
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise KeyError(545)
+
+    monkeypatch.setattr(flows.evaluate, "submit_and_wait", broken)
+    assert not evaluated(EvaluationPlan(run="broken", limit=1)).is_completed()
+    assert not any("broken" in name for name in names())
