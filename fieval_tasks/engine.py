@@ -37,7 +37,7 @@ from fieval_tasks.recording import Recorder
 from fieval_tasks.scrubbing import without_secrets
 from fieval_tasks.settlement import Settlement
 from fieval_tasks.store import Claim, Decided, Ledger, OpenTicket, Run, owner_name, utc_now
-from fieval_tasks.submission import Lane, Post, Submission, Submitter, evaluating, packs, submitting
+from fieval_tasks.submission import Lane, Post, Submission, Submitter, UnderWay, evaluating, packs, submitting
 
 T = TypeVar("T")
 
@@ -140,6 +140,7 @@ class Engine:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fieval-engine", daemon=True)
         self._work: set[asyncio.Task[Any]] = set()
+        self._under_way = UnderWay()
         self._asking: asyncio.Task[None] | None = None
 
     # -- from any thread -----------------------------------------------------------------------------------------
@@ -167,8 +168,14 @@ class Engine:
             _engines.pop(self.run.run_id, None)
 
     def _end(self, last: Coroutine[Any, Any, None]) -> None:
+        ending = asyncio.run_coroutine_threadsafe(last, self._loop)
         try:
-            self._call(last)
+            ending.result()
+        except BaseException:
+            if not ending.done():  # somebody is in a hurry now
+                self._soon(self._hurry)
+                ending.result()
+            raise
         finally:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
@@ -260,6 +267,10 @@ class Engine:
         if chunks:
             self._found_open.extend(self.ledger.open_tickets(self.run.run_id, chunks))
 
+    def rest(self, seconds: float) -> None:
+        """Do nothing for so long. Raises what stops the run as soon as it does."""
+        self._until_done(asyncio.sleep(seconds))
+
     def wait_for_others(self, show: Callable[[Progress], None] | None = None) -> bool:
         """Wait while other processes work on the run. True: something that nobody works on is ours to finish.
 
@@ -346,6 +357,12 @@ class Engine:
         if hurry:
             self._soon(self._hurry)
 
+    def come_in(self, show: Callable[[Progress], None]) -> None:
+        """After a stop: wait until every submission under way has had its answer, within its own time."""
+        coming = asyncio.run_coroutine_threadsafe(self._under_way.come_in(), self._loop)
+        while not wait([coming], timeout=ROUND).done:
+            show(self.progress)
+
     @property
     def progress(self) -> Progress:
         counts = self._counts
@@ -355,8 +372,14 @@ class Engine:
             failed=counts[State.FAILED],
             waiting=counts[State.SUBMITTED],
             paused=self._paused,
-            waits=self._pace.waits,
+            waits=self._waits,
         )
+
+    @property
+    def _waits(self) -> str:
+        if self._stopped is not None and (left := len(self._under_way)):
+            return f"stopping: {left:,} requests under way come in first"
+        return self._pace.waits
 
     def _until_done(self, work: Coroutine[Any, Any, T], show: Callable[[Progress], None] | None = None) -> T:
         owned = self._owned(work)
@@ -414,6 +437,7 @@ class Engine:
             on_tickets=self._ticketed,
             on_verdicts=self._decide,
             on_stop=self.stop,
+            under_way=self._under_way,
             item_timeout=self._item_timeout,
             ambiguous=self._ambiguous,
         )
@@ -482,7 +506,7 @@ class Engine:
         self._cancel_work()
         if self._work:
             await asyncio.wait(self._work, timeout=CANCELLED_WITHIN)
-        await self._submitter.under_way.come_in()
+        await self._under_way.come_in()
         self._renewing.cancel()
         await asyncio.gather(self._renewing, return_exceptions=True)
         try:
@@ -531,7 +555,7 @@ class Engine:
 
     def _hurry(self) -> None:
         """What has not come in by then is cut off, and recorded as lost."""
-        self._loop.call_later(LAST_MOMENT, self._submitter.under_way.cut_off)
+        self._loop.call_later(LAST_MOMENT, self._under_way.cut_off)
 
     def _cancel_work(self) -> None:
         for task in self._work:

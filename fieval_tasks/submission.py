@@ -183,6 +183,7 @@ class Submitter:
         on_tickets: Callable[[Sequence[Item], Sequence[Ticket], Submission], None],
         on_verdicts: Callable[[Sequence[Told]], Awaitable[None]],
         on_stop: Callable[[FievalError], None],
+        under_way: UnderWay,
         item_timeout: float = inf,
         ambiguous: Ambiguous = "resubmit",
     ) -> None:
@@ -191,7 +192,7 @@ class Submitter:
         self._pace = pace
         self._open_items = open_items
         self._echoes = echoes
-        self.under_way = UnderWay()
+        self._under_way = under_way
         self._params = params
         self._on_tickets = on_tickets
         self._on_verdicts = on_verdicts
@@ -295,7 +296,7 @@ class Submitter:
         self, items: tuple[Item, ...], lane: Lane, tries: Tries, admission: Admission
     ) -> ApiError | None:
         turn = await self._turn()
-        return await self.under_way.finished(self._posted(items, lane, tries, admission, turn))
+        return await self._under_way.finished(self._posted(items, lane, tries, admission, turn))
 
     async def _posted(
         self, items: tuple[Item, ...], lane: Lane, tries: Tries, admission: Admission, turn: Turn

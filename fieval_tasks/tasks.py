@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
-from prefect import State, task
+from prefect import State, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import TaskRun
-from prefect.tasks import Task, exponential_backoff
+from prefect.runtime import task_run
+from prefect.tasks import Task
 
 from fieval_tasks import dataframe
 from fieval_tasks.blocks import EvaluationJob, EvaluationRun
@@ -67,6 +69,10 @@ evaluate_dataframe = task(name="evaluate-dataframe", cache_policy=NO_CACHE, pers
 # -- parts of a run that this process works on -------------------------------------------------------------------------
 
 
+FIRST_DELAY = 8.0
+"""Seconds before a chunk's second try, and twice as many before each further one: an outage that outlasted a request's own tries."""
+
+
 def may_be_retried(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
     """An outage may pass; anything else that ends a chunk ends it for good."""
     error = state.result(raise_on_failure=False)
@@ -77,8 +83,6 @@ def may_be_retried(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> boo
     name="submit",
     task_run_name="submit-{chunk}",
     retries=3,
-    retry_delay_seconds=exponential_backoff(backoff_factor=8),
-    retry_jitter_factor=0.5,
     retry_condition_fn=may_be_retried,
     cache_policy=NO_CACHE,  # a cached answer would leave a chunk unsent
     persist_result=False,
@@ -87,14 +91,12 @@ def may_be_retried(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> boo
 def submit_chunk(chunk: int, run_id: str) -> int:
     """Send what a chunk of the run has left; how many items that was."""
     with discreet():
-        return _engine(run_id).submit_chunk(chunk)
+        return _rested(_engine(run_id)).submit_chunk(chunk)
 
 
 @task(
     name="submit-rest",
     retries=3,
-    retry_delay_seconds=exponential_backoff(backoff_factor=8),
-    retry_jitter_factor=0.5,
     retry_condition_fn=may_be_retried,
     cache_policy=NO_CACHE,
     persist_result=False,
@@ -103,7 +105,17 @@ def submit_chunk(chunk: int, run_id: str) -> int:
 def submit_rest(run_id: str) -> int:
     """Send what is left in the run's chunks that nobody works on; how many items that was."""
     with discreet():
-        return _engine(run_id).submit_rest()
+        return _rested(_engine(run_id)).submit_rest()
+
+
+def _rested(engine: Engine) -> Engine:
+    """The engine, after the pause before the next try: there a stop ends it at once, and Prefect's own delay sleeps on."""
+    tries = task_run.run_count or 1
+    if tries > 1:
+        pause = FIRST_DELAY * 2.0 ** (tries - 2) * random.uniform(1.0, 1.5)
+        get_run_logger().info("tries again in %.0f s", pause)
+        engine.rest(pause)
+    return engine
 
 
 def _engine(run_id: str) -> Engine:

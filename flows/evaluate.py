@@ -157,6 +157,7 @@ def submit_and_wait(run: Prepared, *, share: Share | None = None, start: Start =
                 work_once(engine, run.plan.mode, start)
         except FievalError as error:
             engine.stop(error)  # chunks that have not begun end with the task runner, unsent
+            engine.come_in(display.get().show)
             return Ended(error, engine.notices)
         return Ended(notices=engine.notices, waited=run.plan.mode is not Mode.SUBMIT)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
+import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -444,6 +446,52 @@ def stopped_while_sending(run: Run, ledger: Ledger, platform: Platform) -> Itera
         while not platform.taken:
             sleep(0.01)
         yield engine
+        sending.result(timeout=30)
+
+
+def test_what_is_waited_for_after_a_stop_is_said(ledger: Ledger) -> None:
+    said: list[str] = []
+    run = a_run(ledger, ["x"])
+    with (
+        pytest.raises(RunStopped, match="no credit"),
+        stopped_while_sending(run, ledger, Slow(replies_after=0.6)) as engine,
+    ):
+        stop_and_come_in(engine, said)
+    assert said[0] == "stopping: 1 requests under way come in first"
+    assert ledger.counts(run.run_id)[State.SUBMITTED] == 1
+
+
+def stop_and_come_in(engine: Engine, said: list[str]) -> None:
+    engine.stop(RunStopped("no credit left"))
+    engine.come_in(lambda progress: said.append(progress.waits))
+
+
+def test_somebody_who_gets_impatient_while_the_engine_ends_has_the_rest_recorded_as_lost(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fieval_tasks.engine.LAST_MOMENT", 0.1)
+    run = a_run(ledger, ["x"])
+    platform = Slow(replies_after=600.0)
+    engine = Engine(run, ledger, platform.client, mode=Mode.ASYNC)
+    ending = engine._close
+
+    async def interrupted() -> None:
+        asyncio.get_running_loop().call_later(0.2, os.kill, os.getpid(), signal.SIGINT)  # by then it is waited for
+        await ending()
+
+    engine._close = interrupted  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt), engine, ThreadPoolExecutor(1) as aside:
+        stopped(engine, aside, platform)
+    assert ledger.counts(run.run_id)[State.AMBIGUOUS] == 1
+
+
+def stopped(engine: Engine, aside: ThreadPoolExecutor, platform: Platform) -> None:
+    """While its first submission is under way."""
+    sending = aside.submit(engine.submit_chunk, 0)
+    while not platform.taken:
+        sleep(0.01)
+    engine.stop(RunStopped("no credit left"))
+    with pytest.raises(RunStopped):
         sending.result(timeout=30)
 
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import runpy
+import threading
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
-from fieval_tasks.errors import PlanError
+from fieval_tasks.errors import Interrupted, PlanError
+from fieval_tasks.plan import Mode
+from fieval_tasks.store import Ledger
 from tests.flows.test_evaluate import ROWS, dataset, lines, plan_of, summary
+from tests.platform import Platform
+from tests.test_engine import a_run
 
 GUIDE = Path(__file__).parents[2] / "docs" / "prefect.md"
 
@@ -62,4 +69,39 @@ def test_a_wrong_plan_is_an_exception_before_anything_is_sent(workplace: Path) -
         return submit(plan_of(dataset=dataset(workplace, ROWS), checks=[{"template": "groundednes"}]))
 
     with pytest.raises(PlanError, match="groundedness"):
+        mine()
+
+
+def test_a_stop_ends_the_pause_before_a_chunks_next_try_at_once(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prefect import flow
+    from prefect.task_runners import ThreadPoolTaskRunner
+
+    from fieval_tasks.engine import Engine
+    from flows.evaluate import finish, start_submitting
+
+    monkeypatch.setattr("fieval_tasks.tasks.FIRST_DELAY", 3_600.0)
+    monkeypatch.setattr("fieval_tasks.submission.backoff", lambda attempt: 0.001)
+    monkeypatch.setattr("fieval_tasks.pace.LONGEST_PAUSE", 0.001)
+    resting = threading.Event()
+
+    def rest(self: Engine, seconds: float) -> None:
+        resting.set()
+        self._until_done(asyncio.sleep(seconds))
+
+    monkeypatch.setattr(Engine, "rest", rest)
+    platform = Platform(trouble=lambda *_: httpx.ConnectError("refused"))
+
+    @flow(task_runner=ThreadPoolTaskRunner(max_workers=4))  # type: ignore[arg-type]
+    def mine() -> None:
+        with Ledger(f"sqlite:///{workplace / 'ledger.db'}") as ledger:
+            run = a_run(ledger, ["one", "two"], chunk_size=1)
+            with Engine(run, ledger, platform.client, mode=Mode.SUBMIT) as engine:
+                submissions = start_submitting(engine)
+                assert resting.wait(timeout=60)
+                engine.stop(Interrupted("a worker's SIGTERM"), hurry=True)
+                finish(submissions, engine, polls_later=False)
+
+    with pytest.raises(Interrupted, match="a worker's SIGTERM"):
         mine()
