@@ -149,9 +149,6 @@ class Judge:
     def verdict(self, number: int) -> str:
         return verdict(self._digests[number])
 
-    def digest(self, number: int) -> str:
-        return self._digests[number].hex()
-
     def tell(self, number: int) -> bool:
         """The verdict is being told. True the first time."""
         if self._state[number] != _RUNNING:
@@ -191,6 +188,7 @@ class Server:
     def _reset(self) -> None:
         rate, tier = self._limits
         self.judge = Judge(durations(self._evaluation, self._seed), tier)
+        self._inputs: dict[int, str] = {}
         self._rate = SlidingWindow(rate)
 
     @property
@@ -238,12 +236,15 @@ class Server:
         self.account.posts += 1
         try:
             request = json.loads(body or b"{}")
-            items = [digest(item) for item in unpacked(request)]
+            inputs = unpacked(request)
+            items = [digest(item) for item in inputs]
         except Refusal:
             self.account.invalid_requests += 1
             raise
         if request.get("is_async"):
-            return self._submitted(request["eval_name"], [self.judge.begin(item, now) for item in items])
+            numbers = [self.judge.begin(item, now) for item in items]
+            self._inputs.update(zip(numbers, map(json.dumps, inputs), strict=True))
+            return self._submitted(request["eval_name"], numbers)
         return self._evaluated(request["eval_name"], items, now)
 
     def _submitted(self, template: str, numbers: Sequence[int]) -> Answer:
@@ -280,7 +281,8 @@ class Server:
         return self._row(eval_id, number)
 
     def _row(self, eval_id: str, number: int) -> Answer:
-        common = f'"eval_id":"{eval_id}","name":"is_helpful","input_data":{{"digest":"{self.judge.digest(number)}"}}'
+        inputs = self._inputs.pop(number, "{}")  # kept until its end is told, which is once as a rule
+        common = f'"eval_id":"{eval_id}","name":"is_helpful","input_data":{inputs}'
         if self.judge.was_refused(number):
             row = (
                 f'{{"eval_status":"failed","result":{{{common},"reason":null,"runtime":null,"model":null,"output_type":'

@@ -106,8 +106,9 @@ def test_a_digest_never_says_the_same_of_what_differs(one: dict[str, str], other
     assert (digest(one) == digest(other)) == (trimmed(one) == trimmed(other))
 
 
-@given(
-    st.dictionaries(st.text(max_size=3), st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists))
-)
-def test_whatever_a_row_holds_is_compared(told: dict[str, Any]) -> None:
-    assert match({"a": "x"}, told) in Match
+JSON = st.recursive(st.none() | st.booleans() | st.floats() | st.text(), lambda part: st.lists(part, max_size=3))
+
+
+@given(JSON)
+def test_whatever_a_row_holds_is_compared(told: Any) -> None:
+    assert match({"a": "x"}, {"a": told}) in Match
