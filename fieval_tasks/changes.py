@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from fieval_tasks.cutting import cut
 from fieval_tasks.items import Failed, State, Ticket, Verdict
 from fieval_tasks.schema import events, items, runs
 
@@ -166,7 +167,7 @@ def _moves(change: Change) -> Iterator[tuple[Statement, dict[str, Any]]]:
     elif isinstance(change, Asked):
         yield _ASK, {"item": change.seq, "more_polls": change.polls}
     elif isinstance(change, Noted):
-        told = {"to_at": change.at, "to_event": change.event, "to_detail": change.detail[:LONGEST_DETAIL]}
+        told = {"to_at": change.at, "to_event": change.event, "to_detail": cut(change.detail, LONGEST_DETAIL)}
         yield from ((_NOTE, {"to_seq": seq, **told}) for seq in change.seqs)
     elif any(vars(change).values()):
         yield _COUNT, {f"more_{name}": n for name, n in vars(change).items()}

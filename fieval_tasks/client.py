@@ -8,8 +8,10 @@ import re
 import sys
 import zlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from ssl import SSLContext
+from traceback import clear_frames
 from types import TracebackType
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -19,6 +21,7 @@ import httpx
 from yarl import URL
 
 from fieval_tasks import wire
+from fieval_tasks.cutting import cut
 from fieval_tasks.dialect import Listener
 from fieval_tasks.errors import ApiError, KeysRefused, Lost, NotTheProtocol, PlanError, Unreachable, in_words
 from fieval_tasks.items import Pending, Row, Verdict
@@ -37,6 +40,11 @@ CLOUD = "https://api.futureagi.com"
 KEY_VARIABLES = ("FI_API_KEY", "FI_SECRET_KEY")
 LONGEST_REPLY = 64 * 2**20
 """Bytes, unpacked. The catalogue has 428 KB, and a result echoes its inputs: one of 30 MiB was seen."""
+SHORT_REPLY = 2**20
+"""Bytes of a reply that are read whatever else is under way; a result has some kilobytes as a rule."""
+LONG_REPLIES = 3
+"""Longer replies that are read at the same time; others wait for them, within their own time. With 100 connections all
+replies under way hold 100 x 1 MiB + 3 x 64 MiB at most."""
 LONGEST_ERROR = 2**20
 """Bytes that are read of an answer that is not 2xx: its status says most of it."""
 LONGEST_MESSAGE = 3_000
@@ -102,6 +110,7 @@ class EvalClient:
         self._telling = httpx.Headers(credentials.headers | ours | {"Content-Type": "application/json"})
         self._timeout = timeout
         self._listener = Listener()
+        self._long_replies = asyncio.Semaphore(LONG_REPLIES)
         self._secret = forms_in_data(credentials.api_key, credentials.secret_key)
         keep(credentials.api_key, credentials.secret_key)
 
@@ -202,21 +211,25 @@ class EvalClient:
     async def _call(self, method: str, path: str, decode: Callable[[Any], T], *, body: bytes | None = None) -> T:
         """What the JSON of a 2xx decodes to."""
         try:
-            response, received = await self._exchange(method, path, body)
-            if response.status_code == 407:
-                raise no_way_through(self.base_url, _shown_proxy(self._url), "it answered 407", wants_login=True)
-            told = scrubbed_data(_unpacked(response, received), self._secret)
-            if not response.is_success:
-                raise wire.error(response.status_code, response.headers, told)
-            try:
-                return decode(wire.parsed(told))
-            except NotTheProtocol as error:
-                raise _traced(error, response) from error
+            return await self._told(method, path, decode, body)
         except ApiError as error:
+            _let_go_of_bodies(error)
             self._explain(error)
             raise
         except Exception as error:  # nobody's answer to give, but it may hold the request with its headers
             raise_without_secrets(error)
+
+    async def _told(self, method: str, path: str, decode: Callable[[Any], T], body: bytes | None) -> T:
+        response, received = await self._exchange(method, path, body)
+        if response.status_code == 407:
+            raise no_way_through(self.base_url, _shown_proxy(self._url), "it answered 407", wants_login=True)
+        told = scrubbed_data(_unpacked(response, received), self._secret)
+        if not response.is_success:
+            raise wire.error(response.status_code, response.headers, told)
+        try:
+            return decode(wire.parsed(told))
+        except NotTheProtocol as error:
+            raise _traced(error, response) from error
 
     async def _exchange(self, method: str, path: str, body: bytes | None) -> tuple[httpx.Response, bytes]:
         """A response and its body as it came, which is read no further than a reply may be long.
@@ -229,7 +242,7 @@ class EvalClient:
             async with time_limit(self._timeout):  # for the whole of it: a server may drip a byte a second for ever
                 response = await self._transport.handle_async_request(request)
                 try:
-                    return response, await _received(response)
+                    return response, await _received(response, self._long_replies)
                 finally:
                     await response.aclose()
         except asyncio.TimeoutError as error:
@@ -250,7 +263,7 @@ class EvalClient:
         """Add the next step, and leave out a cause that would show a secret: of the proxy's, say, in a traceback."""
         if isinstance(error, KeysRefused):
             error.message = f"{self.base_url} refused the keys ({error}): check {' and '.join(KEY_VARIABLES)}"
-        error.message = error.message[:LONGEST_MESSAGE]
+        error.message = cut(error.message, LONGEST_MESSAGE)
         error.args = (error.message,)
         without_secrets(error)
 
@@ -264,6 +277,13 @@ async def in_time(call: Awaitable[T], seconds: float) -> T:
         raise Lost(f"no whole reply came within {seconds:.0f} s, which is the item's time") from error
 
 
+def _let_go_of_bodies(error: BaseException | None) -> None:
+    """An error may be kept for a while, and its traceback would keep all that was received."""
+    while error is not None:
+        clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
+
+
 def _traced(error: NotTheProtocol, response: httpx.Response) -> NotTheProtocol:
     """The same error, with the id of the request that was answered so."""
     request_id = wire.request_id_of(response.headers)
@@ -271,16 +291,19 @@ def _traced(error: NotTheProtocol, response: httpx.Response) -> NotTheProtocol:
     return type(error)(told, status=response.status_code, request_id=request_id)
 
 
-async def _received(response: httpx.Response) -> bytes:
+async def _received(response: httpx.Response, long_replies: asyncio.Semaphore) -> bytes:
     assert isinstance(response.stream, httpx.AsyncByteStream)
     most, length = _most(response), 0
     parts: list[bytes] = []
-    async for part in response.stream:
-        parts.append(part)
-        length += len(part)
-        if length > most:
-            break
-    return b"".join(parts)
+    async with AsyncExitStack() as room:
+        async for part in response.stream:
+            if length <= SHORT_REPLY < length + len(part):
+                await room.enter_async_context(long_replies)
+            parts.append(part)
+            length += len(part)
+            if length > most:
+                break
+        return b"".join(parts)
 
 
 def _most(response: httpx.Response) -> int:

@@ -29,6 +29,9 @@ SHARED = "the server named this item's eval_id for another item, too, and does n
 SHORTEST_CUT = 200
 """Characters of a value that may have been cut by the server; a shorter one is the whole of it."""
 
+LONGEST_WHOLE = 100_000
+"""Characters of a value that are compared as they are; of a longer one nothing but equality can be told."""
+
 
 class Match(Enum):
     SAME = "what was sent"
@@ -83,6 +86,14 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def _short(value: Any) -> Any:
+    """A long value by its beginning and a digest: equal where it is."""
+    text = _plain(value)
+    if len(text) <= LONGEST_WHOLE:
+        return value
+    return f"{text[:SHORTEST_CUT]} {blake2b(text.encode('utf-8', 'replace'), digest_size=16).hexdigest()}"
+
+
 def _may_be_cut(sent: str, told: str) -> bool:
     beginning = _plain(told).rstrip(".… ")
     return SHORTEST_CUT <= len(beginning) < len(sent) and _plain(sent).startswith(beginning)
@@ -122,8 +133,9 @@ class Echoes:
             return Match.UNTOLD
         if sent is not None and all(isinstance(value, str) for value in told.values()) and digest(told) == sent:
             return Match.SAME
+        told = {key: _short(value) for key, value in told.items()}  # many may wait for the ledger at once
         item = await asyncio.to_thread(self._ledger.item, self._run, seq)
-        return match(item.inputs, told)
+        return match({key: _short(value) for key, value in item.inputs.items()}, told)
 
     async def _is_shared(self, seq: int, eval_id: str) -> bool:
         return await asyncio.to_thread(self._ledger.is_shared, self._run.run_id, seq, eval_id)

@@ -13,6 +13,7 @@ from time import time
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
+from fieval_tasks.cutting import cut
 from fieval_tasks.dialect import ENVELOPE, MORE_THAN_SENT, OUTPUT_TYPE, SPELLING, VALUES, Listener
 from fieval_tasks.errors import (
     ApiError,
@@ -37,8 +38,13 @@ LONGEST_LITERAL = 65_536
 """Characters of a Python literal that are worth parsing; longer text stays text."""
 LONGEST_SENTENCE = 2_000
 """Characters of what the server says of an error that are kept."""
+MOST_KEYS = 100
+"""Keys of what a row says it judged; the largest template has some ten."""
 LONGEST_ID = 200
 """Characters of an eval_id, which is a UUID of 36 wherever it was seen: what is longer can't be asked for."""
+LONGEST_TEXT = 100_000
+"""Characters of a reason or a value that are kept, some fifty pages: a judge gives some hundreds, and a server that gives
+megabytes to each item must fill neither the memory nor the ledger."""
 LONGEST_WAIT_TOLD = 86_400.0
 """Seconds. A Retry-After beyond a day is a mistake (a date in epoch seconds, say), or worse: as good as none."""
 
@@ -132,7 +138,7 @@ def judged_inputs(reply: JSON) -> Mapping[str, Any] | None:
     """What an evaluation judged, as a GET tells it; None where it does not."""
     row = _result(reply).get("result")
     inputs = _pick(row, "input_data", "inputData") if isinstance(row, dict) else None
-    return inputs if isinstance(inputs, dict) else None
+    return inputs if isinstance(inputs, dict) and len(inputs) <= MOST_KEYS else None
 
 
 def catalogue(reply: JSON, *, source: str) -> Catalogue:
@@ -158,7 +164,7 @@ _TOO_LONG = re.compile(r"Input lists cannot have more than ([1-9][0-9]{0,5}) ite
 def error(status: int, headers: Mapping[str, str], body: bytes, *, now: float | None = None) -> ApiError:
     """The typed error of an answer that is not 200."""
     reply = _parsed_or_none(body)
-    told = _shortened(_said(reply) or "") or f"HTTP {status} with a body that is not the API's"
+    told = cut(_said(reply) or "", LONGEST_SENTENCE) or f"HTTP {status} with a body that is not the API's"
     request_id = request_id_of(headers)
     if status == 429 or (status == 503 and "retry-after" in headers):
         wait = _retry_after(headers.get("retry-after"), reply, now=time() if now is None else now)
@@ -237,11 +243,21 @@ def _other(value: Any) -> Scored | Failed:
 
 def _plain(value: Any) -> Value:
     """Any JSON or Python literal, as flat as a verdict's value is."""
+    if isinstance(value, (list, dict)) and _is_endless(value):
+        return _text(json.dumps(value, ensure_ascii=False))
     if isinstance(value, list):
         return [_text(v) for v in value]
     if isinstance(value, dict):
         return {_text(k): _number_or_text(v) for k, v in value.items()}
     return _number_or_text(value)
+
+
+def _is_endless(value: list[Any] | dict[str, Any]) -> bool:
+    """More choices than fit into a text that is kept. They are kept as such a text, which is cut."""
+    if len(value) > LONGEST_TEXT:
+        return True
+    parts = value if isinstance(value, list) else [*value, *value.values()]
+    return sum(len(part) if isinstance(part, str) else 1 for part in parts) > LONGEST_TEXT
 
 
 def _number_or_text(value: Any) -> str | float:
@@ -278,8 +294,8 @@ def _in_range(number: float | None) -> float | None:
 
 
 def _text(value: Any) -> str:
-    """Any JSON as text that every file and database can hold: no NUL, no half of a surrogate pair."""
-    text = value if isinstance(value, str) else _shown(value)
+    """Any JSON as text that every file and database can hold: no NUL, no half of a surrogate pair, no megabytes."""
+    text = cut(value, LONGEST_TEXT) if isinstance(value, str) else _shown(value)
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
 
 
@@ -305,7 +321,8 @@ def _answered(evaluation: Mapping[str, Any]) -> Answered:
 def _row_verdict(status: str, row: Mapping[str, Any]) -> Verdict:
     value, message = row.get("value"), _pick(row, "error_message", "errorMessage")
     if status == "failed" and (value is None or message):
-        return _evaluation_error(_text(message or "the evaluation failed and the server gave no reason"))
+        told = message if isinstance(message, str) else _shown(message) if message else ""
+        return _evaluation_error(told or "the evaluation failed and the server gave no reason")
     return _told(value, _pick(row, "output_type", "outputType"), row.get("reason"), row.get("runtime"))
 
 
@@ -325,7 +342,8 @@ def _told(value: Any, output_type: str | None, reason: Any, runtime: Any) -> Ver
 
 
 def _evaluation_error(message: str) -> Failed:
-    told = _shortened(scrubbed(message[: 2 * LONGEST_SENTENCE]))
+    beginning = scrubbed(_text(message[: 2 * LONGEST_SENTENCE]))
+    told = beginning if len(message) <= LONGEST_SENTENCE else cut(beginning, LONGEST_SENTENCE, of=len(message))
     kind = next((kind for kind, sentence in _LIMITS.items() if sentence.fullmatch(told.strip())), "evaluation_error")
     return Failed("evaluate", kind, told)
 
@@ -444,7 +462,7 @@ def _evaluations(reply: JSON, *, expected: int, listener: Listener | None) -> li
         named = ", ".join(filter(None, map(_eval_id, found))) or "none"
         raise Miscounted(
             f"{expected} items were sent in one request and the answer has {len(found)} (eval_ids that it names: "
-            f"{_shortened(named)})"
+            f"{cut(named, LONGEST_SENTENCE)})"
         )
     return found
 
@@ -494,10 +512,6 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _shortened(text: str) -> str:
-    return text if len(text) <= LONGEST_SENTENCE else f"{text[: LONGEST_SENTENCE - 3]}..."
-
-
 def _parsed_or_none(body: bytes) -> JSON:
     try:
         return json.loads(body)
@@ -518,7 +532,7 @@ def _said(reply: JSON) -> str | None:
         if isinstance(said, dict):
             said = said.get("message")
         if isinstance(said, str) and said:
-            return _text(said)
+            return _text(cut(said, LONGEST_SENTENCE))
     return None
 
 

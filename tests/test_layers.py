@@ -49,7 +49,7 @@ fieval_tasks.columns fieval_tasks.control fieval_tasks.files fieval_tasks.lanes 
 fieval_tasks.plan fieval_tasks.templates
 fieval_tasks.dialect fieval_tasks.commands fieval_tasks.faults fieval_tasks.items fieval_tasks.locations fieval_tasks.policy fieval_tasks.gates fieval_tasks.refusals
 fieval_tasks.errors
-fieval_tasks.private fieval_tasks.scrubbing
+fieval_tasks.cutting fieval_tasks.private fieval_tasks.scrubbing
 """
 """From the top down. Modules of one line know nothing of each other; deployments/ stands above them all."""
 

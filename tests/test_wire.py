@@ -230,8 +230,22 @@ def test_a_limit_is_told_by_a_whole_sentence_in_any_case_and_not_by_a_text_that_
 def test_an_endless_message_is_kept_by_its_beginning() -> None:
     kept = failed_with("a" * 10**6)
     assert isinstance(kept, Failed)
-    assert kept.message == "a" * (wire.LONGEST_SENTENCE - 3) + "..."
+    assert len(kept.message) == wire.LONGEST_SENTENCE
+    assert kept.message.endswith("aaa… (cut, 1,000,000 characters)")
     assert str(wire.error(400, {}, json.dumps({"detail": "a" * 10**6}).encode())) == kept.message
+
+
+@pytest.mark.parametrize("output", ["a" * 10**6, ["a" * 10**6], ["a"] * 10**6, {"choice": "a" * 10**6, "score": 1.0}])
+def test_endless_reasons_and_values_are_kept_by_their_beginning(output: Any) -> None:
+    told = reply("user reason [sync]")
+    told["result"][0]["evaluations"][0] |= {"reason": "b" * 10**6, "output": output, "output_type": None}
+    [(_, verdict)] = wire.verdicts(told, expected=1)
+    assert isinstance(verdict, Scored)
+    assert verdict.reason is not None
+    assert verdict.reason.endswith("bbb… (cut, 1,000,000 characters)")
+    for kept in (verdict.reason, str(verdict.value)):
+        assert len(kept) <= wire.LONGEST_TEXT + 100
+    assert "characters)" in str(verdict.value)
 
 
 def test_a_failed_row_with_neither_value_nor_message_says_so() -> None:
@@ -695,9 +709,9 @@ def places(part: Any) -> Iterator[tuple[Any, Any]]:
         yield from places(part[key])
 
 
-def assert_storable(verdict: Pending | Verdict) -> None:
+def assert_storable(verdict: Pending | Verdict | None) -> None:
     """Its text can be encoded, its value is JSON, and no number is NaN or infinite."""
-    if isinstance(verdict, Pending):
+    if verdict is None or isinstance(verdict, Pending):
         return
     if isinstance(verdict, Failed):
         verdict.message.encode()

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from fieval_tasks import client as client_module
-from fieval_tasks.client import LONGEST_ERROR, LONGEST_REPLY, EvalClient
+from fieval_tasks.client import LONG_REPLIES, LONGEST_ERROR, LONGEST_REPLY, EvalClient
 from fieval_tasks.errors import Lost, NotTheProtocol, Refused, ServerFault
 from fieval_tasks.items import Pending
 from tests.contract.raw_server import Manner, RawServer, answers, drips, is_silent, says_without_end
@@ -115,6 +115,40 @@ async def test_of_a_long_error_the_status_still_counts() -> None:
     assert type(await failure(answers(500, page))) is ServerFault
     refusal = b'{"detail": "no", "padding": "' + b"x" * 1_000 + b'"}'
     assert type(await failure(answers(400, refusal))) is Refused
+
+
+@pytest.mark.usefixtures("short_replies")
+async def test_endless_replies_to_many_questions_share_what_memory_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "SHORT_REPLY", MIB // 16)
+    monkeypatch.setattr(client_module, "LONGEST_REPLY", 4 * MIB)
+    async with RawServer(ENDLESS["until it hangs up"]) as server, server.client(timeout=60) as client:
+        tracemalloc.start()
+        try:
+            ended = await asyncio.gather(*(get_result(client) for _ in range(40)), return_exceptions=True)
+            _, most = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    print("PEAK", most / MIB, [str(e)[:100] for e in ended][:2])
+    assert {type(error) for error in ended} == {NotTheProtocol}
+    assert most < 80 * MIB, "and not 40 times 4 MiB, or more"
+
+
+@pytest.mark.usefixtures("short_replies")
+async def test_a_long_reply_waits_for_others_within_its_time_and_a_short_one_for_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(client_module, "SHORT_REPLY", 1_000)
+    stuck = drips(OK + b"Content-Length: 99999\r\n\r\n" + b" " * 2_000, b" ")
+    manners = [*[stuck] * (LONG_REPLIES + 1), answers(200, PENDING)]
+    async with RawServer(*manners) as server, server.client(timeout=1.0) as client:
+        calls = []
+        for count in range(1, LONG_REPLIES + 2):
+            calls.append(asyncio.ensure_future(get_result(client)))
+            while len(server.received) < count:
+                await asyncio.sleep(0.01)
+        assert await get_result(client) == Pending()
+        ended = await asyncio.gather(*calls, return_exceptions=True)
+    assert {type(error) for error in ended} == {Lost}
 
 
 ENDLESS_HEADS = {
