@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
@@ -34,16 +34,42 @@ class Template:
         return self.required + self.optional
 
 
-@dataclass(frozen=True)
-class Catalogue:
-    """Every template that a connection offers."""
+class NoSuchTemplate(KeyError):
+    """A name that the catalogue does not have."""
+
+    def __init__(self, name: object, nearest: Sequence[str], source: str) -> None:
+        super().__init__(name)
+        hint = f"did you mean {' or '.join(nearest)}?" if nearest else "check its name"
+        self._told = f"no template {name!r} in {source}: {hint}"
+
+    def __str__(self) -> str:
+        return self._told
+
+
+@dataclass(frozen=True, repr=False)
+class Catalogue(Mapping[str, Template]):
+    """Every template that a connection offers, by name."""
 
     templates: Mapping[str, Template]
     source: str
     """Where it came from, in words for the user."""
 
-    def get(self, name: str) -> Template | None:
-        return self.templates.get(name)
+    def __getitem__(self, name: str) -> Template:
+        if name not in self.templates:
+            raise NoSuchTemplate(name, self.nearest(str(name)), self.source)
+        return self.templates[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.templates)
+
+    def __len__(self) -> int:
+        return len(self.templates)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.templates
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} templates of {self.source}>"
 
     def nearest(self, name: str) -> list[str]:
         """Up to three names that the user may have meant."""

@@ -60,3 +60,23 @@ def test_at_most_three_are_suggested_all_of_them_known(name: str, known: list[st
 
 def test_what_is_like_nothing_finds_nothing() -> None:
     assert bundled_catalogue().nearest("qqqqqqqq") == []
+
+
+def test_a_catalogue_is_a_mapping_of_names() -> None:
+    catalogue = bundled_catalogue()
+    assert len(catalogue) == len([*catalogue]) == 156
+    assert "toxicity" in catalogue
+    assert "toxicty" not in catalogue
+    assert 7 not in catalogue
+    assert catalogue["toxicity"].name == "toxicity"
+    assert catalogue.get("toxicty") is None
+    assert dict(catalogue.items()) == catalogue.templates
+    assert repr(catalogue) == "<156 templates of the copy bundled with this package>"
+
+
+def test_a_name_that_a_catalogue_does_not_have_is_told_with_those_that_were_meant() -> None:
+    with pytest.raises(KeyError) as told:
+        bundled_catalogue()["toxicty"]
+    assert str(told.value) == "no template 'toxicty' in the copy bundled with this package: did you mean toxicity?"
+    with pytest.raises(KeyError, match="check its name"):
+        bundled_catalogue()["qqqqqqqqqqqqqqqqqqq"]
