@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import quote
 
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, FlowRunFilter, FlowRunFilterName
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
 from websockets.sync.client import connect
 from websockets.sync.connection import Connection
 
@@ -49,7 +49,7 @@ def take_all(ui: str, folder: Path) -> Iterator[Path]:
         page.click("Submit")
         page.open(f"{ui}/runs/flow-run/{_completed(run)}", "Completed")
         yield page.picture(folder / "run.png")
-        page.open(f"{ui}/artifacts/artifact/{_summary_of(run)}", "groundedness")
+        page.open(f"{ui}/artifacts/key/fieval-nightly-summary", run)
         yield page.picture(folder / "artifact.png")
         page.open(f"{ui}/automations", "fieval zombie runs")
         yield page.picture(folder / "automations.png")
@@ -71,14 +71,6 @@ def _completed(run: str) -> str:
                     return str(found.id)
             time.sleep(1)
     raise RunStopped(f"the run {run}, started in the browser, did not complete: is a worker of the pool running?")
-
-
-def _summary_of(run: str) -> str:
-    """The id of the artifact that shows the run's summary."""
-    wanted = ArtifactFilter(key=ArtifactFilterKey(any_=[f"fieval-{run}-summary"]))
-    with get_client(sync_client=True) as client:
-        [summary] = client.read_artifacts(artifact_filter=wanted)
-        return str(summary.id)
 
 
 class Page:

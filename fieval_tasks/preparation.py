@@ -74,6 +74,11 @@ class Kept:
         return next((claim.holder for claim in claims if claim.is_live), None)
 
     @property
+    def series(self) -> str:
+        """What the run is one of, with all others on the same data: the dataset's location, as it was given."""
+        return self.plan.dataset or "sample"
+
+    @property
     def folder(self) -> Path:
         """Where the run's files go."""
         return Path(self.plan.output) if self.plan.output else Path("fieval-runs") / self.run.run_id

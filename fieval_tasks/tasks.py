@@ -54,9 +54,9 @@ def publish(run: str, store: str | None = None) -> dict[str, Any]:
     with discreet(), kept(run, store) as found:
         if found.ledger.conclusions(found.run.run_id):
             report = report_of(found)
-        else:  # the artifacts link its files
+        else:  # the summary names its files
             report = conclude(found, Ended(waited=False), seconds=0.0).report
-        artifacts.publish(report, found.folder)
+        artifacts.publish(report, found.folder, series=found.series)
     return report.summary.to_json()
 
 

@@ -91,7 +91,7 @@ def collect_run(name: str, store: str | None, *, quiet: float | None = None) -> 
         if isinstance(ended.stopped, Interrupted):
             return cancelled(run, seconds=monotonic() - began)
         outcome = conclude(run, ended, seconds=monotonic() - began)
-        return published(run, outcome) if outcome.is_news else nothing_new(outcome)
+        return published(run, outcome, series=run.series) if outcome.is_news else nothing_new(outcome)
 
 
 def left(run: Prepared) -> State[None]:

@@ -189,13 +189,21 @@ def finish(submissions: PrefectFutureList[int], engine: Engine, *, polls_later: 
         poll_evaluations(engine.run.run_id)
 
 
-def published(run: Prepared, outcome: Outcome) -> State[None]:
-    """Show the outcome to everyone. The flow's state says what the verdicts say, not only that the code ran."""
-    publish(outcome.report, run.folder)
+def published(run: Prepared, outcome: Outcome, *, series: str | None = None) -> State[None]:
+    """Show the outcome to everyone. The flow's state says what the verdicts say, not only that the code ran.
+
+    `series`: what its artifacts are versions of. None: see `series_of`.
+    """
+    publish(outcome.report, run.folder, series=series or series_of(run))
     announce(outcome)
     display.get().conclude(outcome)
     get_run_logger().info(outcome.message)
     return Completed(message=outcome.message) if outcome.is_good else Failed(message=outcome.message)
+
+
+def series_of(run: Prepared) -> str:
+    """What a run's artifacts are versions of: the deployment's, or else those of its dataset."""
+    return deployment.name or run.series
 
 
 def cancelled(run: Prepared, *, seconds: float) -> State[None]:

@@ -39,7 +39,15 @@ from fieval_tasks.progress import Progress
 from fieval_tasks.report.artifacts import progress_started, progress_updated
 from fieval_tasks.scrubbing import raise_without_secrets
 from fieval_tasks.tasks import submit_rest
-from flows.evaluate import cancelled, published, require_doors, run_name, start_submitting, submit_and_wait
+from flows.evaluate import (
+    cancelled,
+    published,
+    require_doors,
+    run_name,
+    series_of,
+    start_submitting,
+    submit_and_wait,
+)
 from flows.parameters import plan_given
 from flows.shared import require_limit
 from flows.watching import Line, Rhythm, at_once, is_cancelled, steerable
@@ -174,7 +182,7 @@ class Shown:
 
     def __init__(self, run: Prepared) -> None:
         self._run = run
-        self._artifact = progress_started(run.run.total, run_id=run.run.run_id)
+        self._artifact = progress_started(run.run.total, series=series_of(run))
         self._rhythm = Rhythm()
 
     def update(self, *, last: bool = False) -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import httpx
 from prefect.artifacts import (
-    create_link_artifact,
     create_markdown_artifact,
     create_progress_artifact,
     create_table_artifact,
@@ -32,8 +33,14 @@ TABLE_LIMIT = 900_000
 """Bytes of a table artifact; a hosted server takes less than 5 MB, and the UI shows ten rows a page."""
 MARKDOWN_LIMIT = 900_000
 _CELL = 300
-_BLOCK = re.compile(r"^(?=[-+=]|\d+[.)])")
-"""Where a line would begin a list or a rule."""
+_BREAK = "\u200b"
+_ACTIVE = re.compile(
+    r"^(?=[#>]|\d{1,9}[.)](?:\s|$)|[-+*_](?:\s|$|[-*_]{2})|```|~~~)"  # where a heading, a list, a rule or a fence would begin
+    r"|(?<=<)(?=[a-z/!?])|(?<=&)(?=\#?\w+;)|(?<=\])(?=[(\[:])"  # a tag, an entity, the address of a link
+    r"|(?<=:)(?=//)|(?<=www)(?=\.)|(?<=@)(?=\w)",  # an address that is linked as it stands
+    re.IGNORECASE,
+)
+_LONGEST_KEY = 80
 _SYNC: Any = {"_sync": True}  # Prefect's own switch: the plain call, even where an event loop runs
 
 
@@ -46,34 +53,23 @@ class Progress:
     total: int
 
 
-def publish(report: Report, folder: Path) -> None:
-    """Show the report in the flow run that calls this: a summary, the worst rows, a link to the files.
+def publish(report: Report, folder: Path, *, series: str) -> None:
+    """Show the report in the flow run that calls this: a summary, and the worst rows.
 
+    Reports of one `series`, such as a deployment or a dataset, are versions of the same artifacts.
     A server that refuses an artifact is a line in the log: the verdicts are bought and written by then.
     """
-    run_id = report.summary.run_id
-    title = f"{inert(run_id)}: {standing(report)}"
-    table = worst_table(report)
-    _attempt(lambda: create_markdown_artifact(_summary(report), key=key(run_id, "summary"), description=title, **_SYNC))
+    run_id = inert(report.summary.run_id)
+    title, text, table = f"{run_id}: {standing(report)}", _summary(report, folder), worst_table(report)
+    _attempt(lambda: create_markdown_artifact(text, key=key(series, "summary"), description=title, **_SYNC))
     if table:
-        about = f"{inert(run_id)}: failed verdicts and lowest scores"
-        _attempt(lambda: create_table_artifact(table, key=key(run_id, "worst-rows"), description=about, **_SYNC))
-    for name, path in (("report", folder / "report.html"), ("files", folder)):
-        _publish_link(run_id, name, path)
+        about = f"{run_id}: failed verdicts and lowest scores"
+        _attempt(lambda: create_table_artifact(table, key=key(series, "worst-rows"), description=about, **_SYNC))
 
 
-def _publish_link(run_id: str, name: str, path: Path) -> None:
-    about = f"On the machine that ran it: {inert(str(path.resolve()), 400)}"
-    _attempt(
-        lambda: create_link_artifact(
-            path.resolve().as_uri(), link_text=inert(path.name), key=key(run_id, name), description=about, **_SYNC
-        )
-    )
-
-
-def progress_started(total: int, *, run_id: str | None = None) -> Progress:
-    """Show a progress bar at 0 %. With a run id it has a key, and stands on the UI's page of artifacts too."""
-    named = key(run_id, "progress") if run_id else None
+def progress_started(total: int, *, series: str | None = None) -> Progress:
+    """Show a progress bar at 0 %. One of a `series` has a key, and stands on the UI's page of artifacts too."""
+    named = key(series, "progress") if series else None
     about = f"0 of {total:,} items settled"
     made = _attempt(lambda: create_progress_artifact(0.0, key=named, description=about, **_SYNC))
     return Progress(made, total)
@@ -88,10 +84,13 @@ def progress_updated(handle: Progress, fraction: float) -> None:
     _attempt(lambda: update_progress_artifact(artifact_id, 100 * reached, description=about, **_SYNC))
 
 
-def key(run_id: str, name: str) -> str:
-    """An artifact key as Prefect takes it: lower-case letters, digits and dashes."""
-    slug = re.sub(r"[^a-z0-9]+", "-", run_id.lower()).strip("-")
-    return f"fieval-{slug}-{name}" if slug else f"fieval-{name}"
+def key(series: str, kind: str) -> str:
+    """An artifact key as Prefect takes it: lower-case letters, digits and dashes. Where letters of the series have no
+    place in it, a hash tells it from others."""
+    slug = re.sub(r"[^a-z0-9]+", "-", series.lower()).strip("-")
+    if len(slug) > _LONGEST_KEY or not slug or not series.isascii():
+        slug = f"{slug[:_LONGEST_KEY]}-{sha256(series.encode(errors='replace')).hexdigest()[:8]}".strip("-")
+    return f"fieval-{slug}-{kind}"
 
 
 def worst_table(report: Report) -> list[dict[str, str]]:
@@ -122,16 +121,22 @@ def _cells(result: Result, keys: list[str]) -> dict[str, str]:
 
 
 def _cell(text: str) -> str:
-    """The text for a cell, which the UI renders as Markdown: nothing in it may be a link, a picture or a heading."""
-    return _BLOCK.sub("&#8203;", inert(text, _CELL))
+    """The text for a cell, as it is, for the UI shows it so. The older UI reads Markdown in it: where that would make a
+    link, a picture, a tag or a block of it, a space of no width stands, which neither shows."""
+    return _ACTIVE.sub(_BREAK, one_line(text, _CELL))
 
 
-def _summary(report: Report) -> str:
-    """The Markdown report, with fewer worst rows where it would be too large."""
+def _summary(report: Report, folder: Path) -> str:
+    """The Markdown report, with fewer worst rows where it would be too large, and where its files are."""
     texts = (markdown(report, worst=shown) for shown in (5, 1, 0))
-    return next(
-        (text for text in texts if len(text.encode()) <= MARKDOWN_LIMIT), f"{standing(report)}. See report.html."
-    )
+    short = (text for text in texts if len(text.encode()) <= MARKDOWN_LIMIT)
+    return next(short, f"{standing(report)}. See report.html.\n") + _files(folder)
+
+
+def _files(folder: Path) -> str:
+    """A browser opens no file of another machine, and refuses those of its own: the place is text."""
+    where = f"{inert(str(folder.resolve()), 400)} on the machine {inert(socket.gethostname())}"
+    return f"\n## Files\n\nThe whole report, report.html, and every verdict, results.csv, are in {where}.\n"
 
 
 def _attempt(call: Callable[[], Any]) -> Any:

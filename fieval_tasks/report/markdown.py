@@ -13,10 +13,21 @@ from fieval_tasks.report.words import amendment, belief, doubled, headline, requ
 
 WORST_SHOWN = 5
 _CELL = 200
-_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;", ":": "&#58;"}
-# GitHub looks for addresses, mentions and issues in what entities stand for, too: a space of no width ends them.
-_ENTITIES |= {"@": "&#64;&#8203;", "#": "&#35;&#8203;"}
+_BREAK = "\u200b"
+"""A space of no width, as the character: what is joined on both sides of it is no address, mention or issue to those who
+look for these in the text. Prefect's older UI shows the numbers of entities as they are written."""
+_WRITTEN = {
+    "&": "&amp;",
+    "<": "&lt;",
+    ">": "&gt;",
+    ":": f":{_BREAK}",
+    ".": f"{_BREAK}.",
+    "@": f"\\@{_BREAK}",
+    "#": f"\\#{_BREAK}",
+}
 _SPECIAL = re.compile(r"[\\`*_\[\]~$^]|(?<=www)\.|[&<>|@#]|:(?=//)", re.IGNORECASE)
+_BEGIN = re.compile(r"^(?:(?=[-+=])|(\d{1,9})(?=[.)](?:\s|$)))")
+"""Where a line would begin a list or a rule."""
 
 
 def markdown(report: Report, *, worst: int = WORST_SHOWN) -> str:
@@ -37,8 +48,12 @@ def markdown(report: Report, *, worst: int = WORST_SHOWN) -> str:
 
 
 def inert(text: str, limit: int = _CELL) -> str:
-    """The text on one line, saying nothing to a Markdown reader: no markup, no HTML, no cell border, no link."""
-    return _SPECIAL.sub(lambda found: _ENTITIES.get(found[0], "\\" + found[0]), one_line(text, limit))
+    """The text on one line, saying nothing to a Markdown reader: no markup, no HTML, no cell border, no link.
+
+    GitHub and both of Prefect's UIs show it as it was.
+    """
+    written = _SPECIAL.sub(lambda found: _WRITTEN.get(found[0], "\\" + found[0]), one_line(text, limit))
+    return _BEGIN.sub(r"\1\\", written)
 
 
 def _gates(report: Report) -> list[str]:

@@ -103,10 +103,11 @@ def test_the_run_has_its_artifacts_and_its_polling_subflow(workplace: Path) -> N
     run_id = UUID(summary("seen")["flow_run_id"])
     with get_client(sync_client=True) as client:
         mine = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run_id]))
-        keys = {a.key for a in client.read_artifacts(artifact_filter=mine)}
+        shown = {a.key: str(a.data) for a in client.read_artifacts(artifact_filter=mine)}
         named = FlowRunFilter(name=FlowRunFilterName(any_=["seen", "poll-seen"]))
         runs = {r.name: r for r in client.read_flow_runs(flow_run_filter=named)}
-    assert keys == {f"fieval-seen-{what}" for what in ("summary", "worst-rows", "report", "files")}
+    assert shown.keys() == {f"fieval-answers-jsonl-{what}" for what in ("summary", "worst-rows")}, "none of them a link"
+    assert str(Path("fieval-runs/seen").resolve()) in shown["fieval-answers-jsonl-summary"].replace("\\", "")
     for name in ("seen", "poll-seen"):
         assert runs[name].state_type is not None
         assert runs[name].state_type.value == "COMPLETED"
@@ -243,7 +244,7 @@ def test_a_flow_run_that_is_tried_again_carries_on_its_own_run(workplace: Path) 
     with pytest.MonkeyPatch.context() as patched:
         broken = iter([OSError("the report's disk is away")])
 
-        def publish(*_: Any) -> None:
+        def publish(*_: Any, **__: Any) -> None:
             if error := next(broken, None):
                 raise error
 
@@ -261,7 +262,7 @@ def test_a_flow_run_that_is_tried_again_knows_its_run_also_after_others_worked_o
 
     names: list[set[str]] = []
 
-    def publish(*_: Any) -> None:
+    def publish(*_: Any, **__: Any) -> None:
         with Ledger(store_url()) as ledger:
             names.append(ledger.names(""))
             for name in names[-1]:

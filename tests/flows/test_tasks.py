@@ -46,7 +46,24 @@ def test_a_run_is_shown_as_it_stands_before_and_after_its_verdicts_have_come(wor
     shown, written = ({**figures, "finished_at": None} for figures in (after, summary("mine")))
     assert shown == written
     assert len(lines("mine")) == 6
-    assert artifacts("fieval-mine-") == {f"fieval-mine-{what}" for what in ("summary", "worst-rows", "report", "files")}
+    assert artifacts("fieval-answers-jsonl-") >= {f"fieval-answers-jsonl-{what}" for what in ("summary", "worst-rows")}
+
+
+def test_each_run_of_a_deployment_is_a_version_of_the_same_artifacts(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+
+    from flows.evaluate import evaluate
+
+    monkeypatch.setenv("PREFECT__RUNTIME__DEPLOYMENT__NAME", "Every night!")
+    for run, rows in (("one", "a.jsonl"), ("two", "b.jsonl")):
+        assert evaluate(plan_of(dataset=dataset(workplace, ROWS, rows), run=run), return_state=True).is_completed()
+    with get_client(sync_client=True) as client:
+        wanted = ArtifactFilter(key=ArtifactFilterKey(any_=["fieval-every-night-summary"]))
+        found = client.read_artifacts(artifact_filter=wanted)
+    assert sorted(str(artifact.description)[:4] for artifact in found) == ["one:", "two:"]
 
 
 def artifacts(beginning: str) -> set[str | None]:

@@ -26,7 +26,7 @@ from fieval_tasks.report.files import CELL_LIMIT, inert
 from fieval_tasks.report.markdown import markdown
 from fieval_tasks.report.record import FIELDS, record
 from fieval_tasks.report.table import table
-from fieval_tasks.report.text import clean
+from fieval_tasks.report.text import clean, one_line
 from tests.security.hostile_runs import MARK, TEXTS, Written, report_of, results, written
 
 FILES = {
@@ -144,16 +144,28 @@ def test_markdown_is_text_only(run: Written) -> None:
     assert_markdown_is_inert(run.text("report.md"))
 
 
-def test_a_table_artifact_is_text_only_where_the_ui_renders_its_cells(text: str) -> None:
+STYLE = {f"{kind}_{end}" for kind in ("em", "strong", "s") for end in ("open", "close")} | {"code_inline"}
+LINES = {"paragraph_open", "inline", "paragraph_close", "text", "text_special"}
+
+
+def test_a_table_artifact_is_the_text_itself_and_makes_nothing_but_style_of_it_in_the_ui_that_reads_markdown(
+    text: str,
+) -> None:
     rows = worst_table(report_of(text))
     assert rows
     for cell in (cell for row in rows for cell in row.values()):
-        assert set(kinds(cell)) <= {"paragraph_open", "inline", "paragraph_close", "text", "text_special"}, cell
+        assert set(kinds(cell)) <= LINES | STYLE, cell
         assert not STEERS.search(cell)
+        assert not LINKED_AS_WRITTEN.search(cell)
+        assert not LINKED_AS_READ.search(cell.replace("#", ""))  # Prefect knows no issues
+    inputs = next(row[name] for row in rows for name in row if name.startswith("input: ") and MARK in row[name])
+    assert inputs.replace("\u200b", "") == one_line(text, 300)
 
 
-def test_an_artifact_key_is_a_slug(text: str) -> None:
-    assert re.fullmatch(r"[a-z0-9-]+", key(text, "summary"))
+def test_an_artifact_key_is_a_slug_of_its_own(text: str) -> None:
+    assert re.fullmatch(r"[a-z0-9-]{1,120}", key(text, "summary"))
+    assert key(f"日{text}", "summary") != key(f"本{text}", "summary")
+    assert key("data/answers.csv", "summary") == "fieval-data-answers-csv-summary"
 
 
 def assert_markdown_is_inert(source: str) -> None:
