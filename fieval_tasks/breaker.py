@@ -32,9 +32,9 @@ A server that judges well is never held up by the latter."""
 BOUGHT_A_SECOND = 5.0
 """So many more in each second after the first ticket: a judge that takes long holds nobody up for good."""
 MISJUDGED_AT_FIRST = 10
-"""Evaluations that failed, and none judged yet, at which the lane may stop,"""
+"""Items whose evaluations failed, and none judged yet, at which the lane may stop,"""
 MISJUDGED_SHARE = 2 / 3
-"""where they are this much of all that were bought. What fails, fails quickly: of a hundred that are out, all those that
+"""where failures are this much of all that was bought. What fails, fails quickly: of a hundred that are out, all those that
 will fail may be known before the first is judged. Where half of them will, 67 do so once in 2,000 runs, and where three in
 ten will, never (1e-14)."""
 LATEST = 50
@@ -138,12 +138,20 @@ class Breaker:
             self._news.set()
         for _ in range(taken):
             self._refusals.went_well()
-        if taken and not self._taken:
+        if taken:
+            self._was_taken()
+
+    def _was_taken(self) -> None:
+        if not self._taken:
             self._taken, self._first_ticket_at = True, self._clock()
 
-    def refused(self, reason: str) -> None:
-        """The server will never take an item, and says why."""
+    def refused(self, reason: str, *, of_its_own: bool = True) -> None:
+        """The server will never take an item, and says why. Not `of_its_own`: something before it, whose one answer to
+        different things says nothing of what is wrong.
+        """
         self._refusals.went_wrong(reason)
+        if not of_its_own:
+            self._refusals.alike = 0
         if self._taken:
             hopeless = self._refusals.alike >= REFUSED_LATER or self._refusals.are_most_of_the_latest
         else:
@@ -155,19 +163,25 @@ class Breaker:
         """An item that was taken has its verdict, or failed to get one; `again`: as it did before."""
         self._unjudged -= 1
         if isinstance(verdict, Failed):
-            self.failed(verdict, again=again)
+            self._failed(verdict, again=again)
         else:
             self._judged += 1
             self._failures.went_well()
             self._news.set()
 
     def failed(self, verdict: Failed, *, again: bool = False) -> None:
-        """An evaluation failed that no ticket was given for, or whose ticket was told of."""
+        """The judge of a synchronous call failed: the server took the item, and has no verdict nor ticket for it."""
+        self._was_taken()
+        self._failed(verdict, again=again)
+        self._news.set()
+
+    def _failed(self, verdict: Failed, *, again: bool) -> None:
         self._failures.went_wrong(f"{verdict.kind}: {verdict.message}", is_news=not again)
         if self._judged:
             hopeless = self._failures.are_most_of_the_latest
         else:
-            hopeless = self._failures.count >= max(MISJUDGED_AT_FIRST, MISJUDGED_SHARE * self._bought)
+            are_many = self._failures.items >= MISJUDGED_AT_FIRST
+            hopeless = are_many and self._failures.count >= MISJUDGED_SHARE * self._bought
         if hopeless:
             self._stop(f"the judge failed on {self._failures}")
 
@@ -188,7 +202,9 @@ class Outcomes:
 
     def __init__(self) -> None:
         self.count = 0
-        """That went wrong, in all."""
+        """Times that something went wrong."""
+        self.items = 0
+        """With so many items."""
         self.alike = 0
         """The latest in a row that went wrong for the same reason."""
         self._latest: deque[str | None] = deque(maxlen=LATEST)
@@ -202,6 +218,7 @@ class Outcomes:
         """Not `is_news`: it counts as one more, and tells nothing of how many items fare so."""
         self.count += 1
         if is_news:
+            self.items += 1
             like = masked(reason)
             self.alike = self.alike + 1 if self._latest and self._latest[-1] == like else 1
             self._latest.append(like)

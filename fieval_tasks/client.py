@@ -23,7 +23,16 @@ from yarl import URL
 from fieval_tasks import wire
 from fieval_tasks.cutting import cut
 from fieval_tasks.dialect import Listener
-from fieval_tasks.errors import ApiError, KeysRefused, Lost, NotTheProtocol, PlanError, Unreachable, in_words
+from fieval_tasks.errors import (
+    ApiError,
+    KeysRefused,
+    Lost,
+    NotTheProtocol,
+    PlanError,
+    Refused,
+    Unreachable,
+    in_words,
+)
 from fieval_tasks.items import Pending, Row, Verdict
 from fieval_tasks.scrubbing import forms_in_data, keep, keep_url, raise_without_secrets, scrubbed_data, without_secrets
 from fieval_tasks.templates import Catalogue
@@ -47,6 +56,8 @@ LONG_REPLIES = 3
 replies under way hold 100 x 1 MiB + 3 x 64 MiB at most."""
 LONGEST_ERROR = 2**20
 """Bytes that are read of an answer that is not 2xx: its status says most of it."""
+ENOUGH_FOR_A_REFUSAL = 10.0
+"""Seconds for the body of an answer that says by its status that nothing was accepted."""
 LONGEST_MESSAGE = 3_000
 """Characters of an error, whose cause may quote what the server sent."""
 
@@ -200,7 +211,10 @@ class EvalClient:
         Of one that the reply does not judge, the verdict is Pending where it has an eval_id to ask for, else None.
         """
         body = wire.submission(template, inputs, model=model, params=params, is_async=False)
-        return await self._submission(wire.verdicts, body, expected=len(inputs))
+        try:
+            return await self._submission(wire.verdicts, body, expected=len(inputs))
+        except Refused as error:
+            raise wire.judges_failure(error) from error.__cause__
 
     async def _submission(self, decode: Callable[..., list[T]], body: bytes, *, expected: int) -> list[T]:
         def decoded(reply: Any) -> list[T]:
@@ -292,6 +306,17 @@ def _traced(error: NotTheProtocol, response: httpx.Response) -> NotTheProtocol:
 
 
 async def _received(response: httpx.Response, long_replies: asyncio.Semaphore) -> bytes:
+    """Its body, and of a redirect or a refusal what comes of it soon: its status says that nothing was accepted."""
+    if not 300 <= response.status_code < 500:
+        return await _all_of(response, long_replies)
+    try:
+        async with time_limit(ENOUGH_FOR_A_REFUSAL):
+            return await _all_of(response, long_replies)
+    except (httpx.HTTPError, asyncio.TimeoutError):
+        return b""
+
+
+async def _all_of(response: httpx.Response, long_replies: asyncio.Semaphore) -> bytes:
     assert isinstance(response.stream, httpx.AsyncByteStream)
     most, length = _most(response), 0
     parts: list[bytes] = []
@@ -314,7 +339,12 @@ def _unpacked(response: httpx.Response, received: bytes) -> bytes:
     """The body of a reply, however much is packed in it: whole, or NotTheProtocol. Of an error, its beginning."""
     most = _most(response)
     if "content-encoding" in response.headers:
-        received = _decompressed(received, response.headers["content-encoding"].strip().lower(), most)
+        try:
+            received = _decompressed(received, response.headers["content-encoding"].strip().lower(), most)
+        except NotTheProtocol:
+            if response.is_success:
+                raise
+            return b""  # its status says enough
     if len(received) > most and response.is_success:
         raise NotTheProtocol(f"the server's reply is longer than {most >> 20} MiB, which no reply of this API is")
     return received

@@ -13,8 +13,10 @@ FievalError
 │   │   └── GatewayFault     502 and 504: a POST may have been accepted behind the gateway
 │   ├── Refused              400: these inputs will never be accepted
 │   │   └── NotFound         400 "Evaluation not found."
-│   ├── KeysRefused          401, 403
-│   ├── NoCredit             402, or a row that failed with insufficient_credits
+│   ├── EvaluationFailed     400 of a synchronous call whose judge failed
+│   ├── TurnedAway           3xx or 4xx that is not the API's: the request was not passed on to it
+│   ├── KeysRefused          401, 403 of the API itself
+│   ├── NoCredit             402 of the API itself, or a row that failed with insufficient_credits
 │   └── NotTheProtocol       HTML, truncated JSON, or a shape the API does not have
 │       └── Miscounted       evaluations for more or fewer items than were sent: whose they are can't be told
 └── RunStopped               the run ended before its items did, and can be resumed
@@ -160,6 +162,7 @@ class Refused(ApiError):
         message: str,
         *,
         fields: Mapping[str, Sequence[str]] | None = None,
+        is_validation: bool = True,
         status: int | None = None,
         request_id: str | None = None,
     ) -> None:
@@ -167,12 +170,26 @@ class Refused(ApiError):
         told = [(name, [*said][:MOST_COMPLAINTS]) for name, said in (fields or {}).items()][:MOST_COMPLAINTS]
         self.fields = {_kept_of(name): [*map(_kept_of, said)] for name, said in told}
         """Field name -> the server's complaints about it, as far as anybody reads them."""
+        self.is_validation = is_validation
+        """The answer says that the request was looked at and found wanting. If not, a judge may have failed on it."""
 
 
 class NotFound(Refused):
     """The server knows no evaluation of that id (or it belongs to another organisation or workspace)."""
 
     kind = "not_found"
+
+
+class EvaluationFailed(ApiError):
+    """A synchronous call's judge failed: the evaluation was begun, and brought no verdict."""
+
+    kind = "evaluation_error"
+
+
+class TurnedAway(ApiError):
+    """A redirect or a refusal that is not the API's own: a firewall's, a proxy's, another server's. Nothing was accepted."""
+
+    kind = "turned_away"
 
 
 class KeysRefused(ApiError):

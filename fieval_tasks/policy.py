@@ -13,6 +13,7 @@ from typing import Literal
 
 from fieval_tasks.errors import (
     ApiError,
+    EvaluationFailed,
     GatewayFault,
     KeysRefused,
     Lost,
@@ -23,6 +24,7 @@ from fieval_tasks.errors import (
     Refused,
     ServerFault,
     Throttled,
+    TurnedAway,
     Unreachable,
 )
 
@@ -55,12 +57,14 @@ class Signal(Enum):
     SERVER_FAULT = "server fault"
     REFUSED = "refused"
     UNKNOWN_ID = "unknown eval_id"
+    TURNED_AWAY = "turned away"
     KEYS_REFUSED = "keys refused"
     NO_CREDIT = "no credit"
     STRANGE = "not the protocol"
     RATE_LIMITED = "hidden throttle"
     KEPT_BACK = "hidden throttle, for too long"
     EVALUATION_ERROR = "evaluation error"
+    JUDGES_FAILURE = "evaluation error, synchronously"
     HOLLOW = "hollow"
     ORPHAN = "orphan"
 
@@ -131,7 +135,7 @@ POLICY: Mapping[Signal, Rule] = {
         asking=Course(Remedy.ASK_AGAIN),
     ),
     Signal.LOST: Rule(
-        "read timeout, reset, 502 or 504 after sending",
+        "read timeout, reset, or a gateway's 502, 504, 520, 522 or 524 after sending",
         "ambiguous: perhaps accepted, perhaps paid",
         submitting=_AMBIGUOUS,
         asking=Course(Remedy.ASK_AGAIN),
@@ -161,9 +165,16 @@ POLICY: Mapping[Signal, Rule] = {
         submitting=Course(Remedy.FAIL, unpack=True),
         asking=_FAIL,
     ),
-    Signal.KEYS_REFUSED: Rule("401, 403", "the keys", submitting=_STOP, asking=_STOP),
+    Signal.TURNED_AWAY: Rule(
+        "any other 3xx or 4xx, that is not in the API's own JSON",
+        "not accepted: a firewall or a proxy took offence, perhaps at this item, or the address is wrong; "
+        f"{STRANGE_REPLIES} in a row, of items that were sent alone, stop the run",
+        submitting=Course(Remedy.FAIL, unpack=True),
+        asking=Course(Remedy.ASK_AGAIN),
+    ),
+    Signal.KEYS_REFUSED: Rule("401, 403 in the API's own JSON", "the keys", submitting=_STOP, asking=_STOP),
     Signal.NO_CREDIT: Rule(
-        '402, or a row `failed` with "API call not allowed: insufficient_credits"',
+        '402 in the API\'s own JSON, or a row `failed` with "API call not allowed: insufficient_credits"',
         "no credit left",
         submitting=_STOP,
         asking=_STOP,
@@ -189,6 +200,12 @@ POLICY: Mapping[Signal, Rule] = {
         "a row `failed` with any other error, or without a value",
         "the evaluation itself failed",
         judged=Course(Remedy.RESUBMIT, 1, Remedy.FAIL),
+    ),
+    Signal.JUDGES_FAILURE: Rule(
+        "400 of a synchronous call, with neither `details` nor `errors`",
+        "the evaluation itself failed; such a call carries one item, for it would keep from us what its neighbours were "
+        "judged, and perhaps charged",
+        submitting=Course(Remedy.RESUBMIT, 1, Remedy.FAIL),
     ),
     Signal.HOLLOW: Rule(
         "a row `completed` with neither reason nor runtime, or with a value that can't be read, or on another item's inputs",
@@ -219,6 +236,8 @@ _SIGNALS: tuple[tuple[type[ApiError], Signal], ...] = (
     (ServerFault, Signal.SERVER_FAULT),
     (NotFound, Signal.UNKNOWN_ID),
     (Refused, Signal.REFUSED),
+    (EvaluationFailed, Signal.JUDGES_FAILURE),
+    (TurnedAway, Signal.TURNED_AWAY),
     (KeysRefused, Signal.KEYS_REFUSED),
     (NoCredit, Signal.NO_CREDIT),
     (NotTheProtocol, Signal.STRANGE),

@@ -10,7 +10,16 @@ from time import monotonic
 from fieval_tasks import policy
 from fieval_tasks.client import EvalClient, in_time
 from fieval_tasks.echoes import Echoes, Told
-from fieval_tasks.errors import ApiError, FievalError, NotFound, NotTheProtocol, RunStopped, Throttled, Unreachable
+from fieval_tasks.errors import (
+    ApiError,
+    FievalError,
+    NotFound,
+    NotTheProtocol,
+    RunStopped,
+    Throttled,
+    TurnedAway,
+    Unreachable,
+)
 from fieval_tasks.items import Failed, Pending, Verdict
 from fieval_tasks.open_items import Held, OpenItems
 from fieval_tasks.orphans import Orphans
@@ -182,7 +191,8 @@ class Settlement:
             await self._decide(failed)
 
     def _stop_if_hopeless(self, error: ApiError) -> None:
-        self._strange_in_a_row = self._strange_in_a_row + 1 if isinstance(error, NotTheProtocol) else 0
+        is_strange = isinstance(error, (NotTheProtocol, TurnedAway))
+        self._strange_in_a_row = self._strange_in_a_row + 1 if is_strange else 0
         if self._strange_in_a_row >= STRANGE_REPLIES:
             raise RunStopped(f"{STRANGE_REPLIES} answers in a row are not the evaluation API's: {error}") from error
         now = monotonic()

@@ -16,6 +16,7 @@ from fieval_tasks.client import EvalClient, in_time
 from fieval_tasks.echoes import Echoes, Told
 from fieval_tasks.errors import (
     ApiError,
+    EvaluationFailed,
     FievalError,
     Miscounted,
     NotTheProtocol,
@@ -23,6 +24,7 @@ from fieval_tasks.errors import (
     RunStopped,
     ServerFault,
     Throttled,
+    TurnedAway,
     Unreachable,
 )
 from fieval_tasks.items import Failed, Item, Pending, Scored, Ticket
@@ -199,6 +201,8 @@ class Submitter:
         self._on_stop = on_stop
         self._item_timeout = item_timeout
         self._ambiguous = ambiguous
+        self._redone: Counter[int] = Counter()
+        self._misjudged: dict[int, Failed] = {}
         self._strange_in_a_row = 0
         self._may_send = asyncio.Event()
         self._may_send.set()
@@ -250,7 +254,16 @@ class Submitter:
                 taken = await self._sent(going, lane)
             finally:
                 lane.breaker.returned(leave, len(items), taken=taken)
-            items = items[len(going) :]
+            items = (*items[len(going) :], *await self._bought_again(going, lane))
+
+    async def _bought_again(self, items: tuple[Item, ...], lane: Lane) -> tuple[Item, ...]:
+        """Those whose judge failed on a synchronous call, where they may be bought once more; else they have failed."""
+        failed = tuple(item for item in items if item.seq in self._misjudged)
+        told = [(item.seq, None, self._misjudged.pop(item.seq)) for item in failed]
+        if not failed or await lane.breaker.relents():
+            return failed
+        await self._on_verdicts(told)
+        return ()
 
     async def send_at_last(self, item: Item) -> None:
         """Send an item that no chunk's task would try again: as long as the server may come back."""
@@ -374,14 +387,16 @@ class Submitter:
             raise RunStopped(f"no answer for {SILENCE:.0f} s: {error}") from error
         if isinstance(error, Miscounted):
             lane.answered_pack(fully=False)
-        elif isinstance(error, NotTheProtocol):
-            self._strange_in_a_row += 1
+        elif isinstance(error, NotTheProtocol) or (isinstance(error, TurnedAway) and len(seqs) == 1):
+            self._strange_in_a_row += 1  # of a pack, a firewall may dislike one item alone
             if self._strange_in_a_row >= STRANGE_REPLIES:
                 raise RunStopped(f"{STRANGE_REPLIES} answers in a row are not the evaluation API's: {error}") from error
 
     async def _after(self, error: ApiError, items: tuple[Item, ...], lane: Lane, tries: Tries) -> int | None:
         """Do as the policy says. None: they may be sent again now; else it is over, and so many were taken."""
         packed = len(items) > 1
+        if isinstance(error, EvaluationFailed):
+            return await self._not_judged(error, items, lane)
         chosen = policy.on_submitting(error, faults=tries.of(error), packed=packed, ambiguous=self._ambiguous)
         if chosen is Remedy.GIVE_UP_FOR_NOW:
             raise error
@@ -398,6 +413,20 @@ class Submitter:
         tries.add(error)
         return None
 
+    async def _not_judged(self, error: EvaluationFailed, items: tuple[Item, ...], lane: Lane) -> int:
+        """A synchronous call's judge failed."""
+        for item in items:
+            failed = Failed("evaluate", error.kind, str(error))
+            redone = item.redone + self._redone[item.seq]
+            lane.breaker.failed(failed, again=redone > 0)
+            if policy.on_submitting(error, faults=redone, packed=False) is Remedy.RESUBMIT:
+                self._recorder.count("retries")
+                self._redone[item.seq] += 1
+                self._misjudged[item.seq] = failed
+            else:
+                await self._on_verdicts([(item.seq, None, failed)])
+        return 0
+
     async def _unpacked(self, error: ApiError, items: tuple[Item, ...], lane: Lane) -> int:
         """A bad neighbour must cost nobody else; a pack that was merely too long is made shorter."""
         longest = wire.longest_pack_told(error) if isinstance(error, Refused) else None
@@ -410,7 +439,7 @@ class Submitter:
         if _is_opaque(error) and lane.can_turn and not tries.instead:
             tries.instead = True  # a fault tells nothing; a row that fails tells why
             return None
-        lane.breaker.refused(str(error))
+        lane.breaker.refused(str(error), of_its_own=not isinstance(error, TurnedAway))
         failed = Failed("submit", error.kind, str(error))
         await self._on_verdicts([(item.seq, None, failed) for item in items])
         return 0

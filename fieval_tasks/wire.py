@@ -10,13 +10,14 @@ import warnings
 from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from time import time
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 from urllib.parse import urlsplit
 
 from fieval_tasks.cutting import cut
 from fieval_tasks.dialect import ENVELOPE, MORE_THAN_SENT, OUTPUT_TYPE, SPELLING, VALUES, Listener
 from fieval_tasks.errors import (
     ApiError,
+    EvaluationFailed,
     GatewayFault,
     KeysRefused,
     Miscounted,
@@ -27,6 +28,7 @@ from fieval_tasks.errors import (
     Refused,
     ServerFault,
     Throttled,
+    TurnedAway,
 )
 from fieval_tasks.items import Failed, Pending, Scored, Value, Verdict
 from fieval_tasks.scrubbing import scrubbed
@@ -169,18 +171,67 @@ def error(status: int, headers: Mapping[str, str], body: bytes, *, now: float | 
     if status == 429 or (status == 503 and "retry-after" in headers):
         wait = _retry_after(headers.get("retry-after"), reply, now=time() if now is None else now)
         return Throttled(told, retry_after=wait, status=status, request_id=request_id)
-    if status in (401, 403):
-        return KeysRefused(told, status=status, request_id=request_id)
-    if status == 402:
-        return NoCredit(told, status=status, request_id=request_id)
-    if status in (502, 504):
+    if 300 <= status < 500:
+        return _not_taken(status, reply, told, headers, request_id)
+    if status in _GATEWAYS:
         return GatewayFault(told, status=status, request_id=request_id)
     if status >= 500:
         return ServerFault(told, status=status, request_id=request_id)
-    if 400 <= status < 500 and isinstance(reply, dict):
-        kind = NotFound if told == "Evaluation not found." else Refused
-        return kind(told, fields=_fields(reply), status=status, request_id=request_id)
-    return NotTheProtocol(_hint(status, headers) or told, status=status, request_id=request_id)
+    return NotTheProtocol(told, status=status, request_id=request_id)
+
+
+_GATEWAYS = (502, 504, 520, 522, 524)
+"""Of a gateway that waited for the server in vain; those from 520 on are a content network's."""
+
+
+def _not_taken(status: int, reply: JSON, told: str, headers: Mapping[str, str], request_id: str | None) -> ApiError:
+    """The error of a redirect or a refusal: the API's own where it comes in its envelope."""
+    if _is_ours(reply) and status >= 400:
+        if status in (401, 403) and _is_about_keys(reply):
+            return KeysRefused(told, status=status, request_id=request_id)
+        if status == 402:
+            return NoCredit(told, status=status, request_id=request_id)
+        if told.rstrip(".") == "Evaluation not found":
+            return NotFound(told, fields=_fields(reply), status=status, request_id=request_id)
+        if status != 404:
+            fields, is_validation = _fields(reply), status != 400 or _is_validation(reply)
+            return Refused(told, fields=fields, is_validation=is_validation, status=status, request_id=request_id)
+    return TurnedAway(_hint(status, headers), status=status, request_id=request_id)
+
+
+def _is_ours(reply: JSON) -> TypeGuard[Mapping[str, Any]]:
+    """It is an error envelope of this API, of new servers or old ones."""
+    if not isinstance(reply, dict):
+        return False
+    error = reply.get("error")
+    is_documented = isinstance(error, dict) and isinstance(error.get("message"), str)
+    is_old = isinstance(reply.get("detail"), str) or isinstance(reply.get("errors"), dict)
+    return reply.get("status") is False or is_old or is_documented
+
+
+def _is_about_keys(reply: Mapping[str, Any]) -> bool:
+    """Old servers name no type."""
+    kind = reply.get("type")
+    return kind is None or kind in ("authentication_error", "permission_error") or reply.get("code") in _KEY_CODES
+
+
+_KEY_CODES = ("not_authenticated", "authentication_failed", "permission_denied")
+
+
+def _is_validation(reply: Mapping[str, Any]) -> bool:
+    """As the API words what it did not begin to evaluate."""
+    is_explained = bool(reply.get("details") or reply.get("errors"))
+    return is_explained or _said(reply) in ("Validation failed", "Evaluation not found.")
+
+
+def judges_failure(error: Refused) -> ApiError:
+    """What a refusal of a synchronous call is, whose judge may have failed: told as a row that failed would tell it."""
+    if error.is_validation:
+        return error
+    kind = _evaluation_error(error.message).kind
+    limits: Mapping[str, type[ApiError]] = {"rate_limited": Throttled, "insufficient_credits": NoCredit}
+    failure = limits.get(kind, EvaluationFailed)
+    return failure(error.message, status=error.status, request_id=error.request_id)
 
 
 def parsed(body: bytes) -> JSON:
@@ -566,12 +617,15 @@ def _until(http_date: str, *, now: float) -> float | None:
         return None
 
 
-def _hint(status: int, headers: Mapping[str, str]) -> str | None:
-    if 300 <= status < 400:
+def _hint(status: int, headers: Mapping[str, str]) -> str:
+    """Of an answer that is not the API's: who may have given it."""
+    if status < 400:
         return f"the server redirects to {_place(headers.get('location'))} (HTTP {status}): check the base URL"
-    if status == 404:
-        return "HTTP 404: no evaluation API at this address: check the base URL"
-    return None
+    if status in (404, 405):
+        return f"HTTP {status}: no evaluation API at this address: check the base URL"
+    if status == 413:
+        return "HTTP 413: the request is too long for a proxy before the API"
+    return f"HTTP {status} that is not the API's: a firewall or a proxy before it turned the request away"
 
 
 def _place(location: str | None) -> str:

@@ -103,5 +103,6 @@ def ok(result: Any) -> httpx.Response:
 
 
 def refusal(detail: str, *, status: int = 400, **headers: str) -> httpx.Response:
-    body = {"status": False, "type": "validation_error", "code": "invalid", "detail": detail, "result": detail}
+    kind = {401: "authentication_error", 403: "permission_error"}.get(status, "validation_error")
+    body = {"status": False, "type": kind, "code": "invalid", "detail": detail, "result": detail}
     return httpx.Response(status, json=body, headers={k.replace("_", "-"): v for k, v in headers.items()})

@@ -244,6 +244,122 @@ def test_a_refused_item_fails_at_once(ledger: Ledger) -> None:
     assert (found["x"].status, found["x"].stage, platform.posts) == ("failed", "submit", 1)
 
 
+def turns_away(status: int, applies: Callable[[str], bool], *, method: str = "POST") -> Trouble:
+    """A firewall before the platform that dislikes the requests with these texts in them."""
+
+    def trouble(request: httpx.Request, _: Platform) -> httpx.Response | None:
+        disliked = request.method == method and applies(request.content.decode() or str(request.url))
+        return httpx.Response(status, html="<h1>Request blocked</h1>") if disliked else None
+
+    return trouble
+
+
+BLOCKED = ("answer 5<", "answer 77<", "answer 78<", "answer 250<")
+
+
+@pytest.mark.parametrize("mode", [Mode.ASYNC, Mode.SYNC])
+@pytest.mark.parametrize("status", [302, 401, 403, 404, 405, 413, 451])
+def test_rows_that_a_firewall_dislikes_fail_alone_and_are_no_doubt(ledger: Ledger, status: int, mode: Mode) -> None:
+    platform = Platform(trouble=turns_away(status, lambda body: any(text in body for text in BLOCKED)))
+    answers = [f"answer {n}<" for n in range(300)]
+    found, run = work(ledger, a_run(ledger, answers, chunk_size=100, mode=mode), platform)
+    assert {a for a, r in found.items() if r.status == "failed"} == set(BLOCKED)
+    assert Counter(r.status for r in found.values()) == {"scored": 296, "failed": 4}
+    assert {r.error["kind"] for r in found.values() if r.error} == {"turned_away"}
+    assert (run.possible_duplicates, run.notices) == (0, ())
+    assert set(platform.taken.values()) == {1}
+
+
+@pytest.mark.parametrize("status", [302, 403, 404])
+@pytest.mark.parametrize("after", [0, 40])
+def test_a_firewall_that_turns_everything_away_stops_the_run_soon(ledger: Ledger, status: int, after: int) -> None:
+    let_pass = count()
+    platform = Platform(trouble=turns_away(status, lambda _: next(let_pass) >= after))
+    run = a_run(ledger, [f"answer {n}" for n in range(2_000)], chunk_size=200)
+    with pytest.raises(RunStopped, match=f"10 answers in a row are not the evaluation API's: .*HTTP {status}"):
+        work(ledger, run, platform)
+    counts = ledger.counts(run.run_id)
+    assert counts[State.FAILED] < STRANGE_REPLIES
+    assert counts[State.AMBIGUOUS] + counts[State.SENDING] == 0
+    assert platform.posts < after + 100
+    platform.trouble = None
+    _, run = work(ledger, run, platform)
+    assert (run.possible_duplicates, set(platform.taken.values())) == (0, {1})
+
+
+def test_what_is_turned_away_of_one_check_alone_stops_that_check(ledger: Ledger) -> None:
+    checks = (CHECK, replace(CHECK, name="other"))
+    run = Run("r", utc_now(), "d", "f", "async", "test", checks, {}, ())
+    items = [
+        Item(i, f"id-{i}", i, check.name, TEMPLATE, None, {"output": f"{check.name} {i}"}, f"{i}")
+        for i, check in enumerate(checks * 300)
+    ]
+    run = ledger.create(run, ((item, None) for item in items), chunk_size=100)
+    found, _ = work(ledger, run, Platform(trouble=turns_away(403, lambda body: "other" in body)))
+    assert Counter(r.status for r in found.values() if r.check == TEMPLATE) == {"scored": 300}
+    assert sum(r.status == "failed" for r in found.values() if r.check == "other") <= 50
+
+
+def test_a_question_that_is_turned_away_is_asked_again_and_its_ticket_kept(ledger: Ledger) -> None:
+    times = count()
+    platform = Platform(trouble=turns_away(403, lambda url: next(times) < STRANGE_REPLIES - 1, method="GET"))
+    found, _ = work(ledger, a_run(ledger, ["x"]), platform)
+    assert (found["x"].status, platform.taken["x"]) == ("scored", 1)
+
+
+def test_questions_that_are_all_turned_away_stop_the_run_and_fail_nothing(ledger: Ledger) -> None:
+    platform = Platform(trouble=turns_away(403, lambda url: True, method="GET"))
+    run = a_run(ledger, ANSWERS)
+    with pytest.raises(RunStopped, match="10 answers in a row are not the evaluation API's"):
+        work(ledger, run, platform)
+    assert ledger.counts(run.run_id)[State.FAILED] == 0
+    platform.trouble = None
+    found, _ = work(ledger, run, platform)
+    assert {r.status for r in found.values()} == {"scored"}
+
+
+def judge_fails(
+    applies: Callable[[str, Platform], bool], message: str = "LLM call failed: InternalServerError"
+) -> Trouble:
+    """The judge of a synchronous call fails on these answers: told as a refusal, with neither details nor errors."""
+
+    def trouble(request: httpx.Request, platform: Platform) -> httpx.Response | None:
+        answer = json.loads(request.content)["inputs"]["output"] if request.method == "POST" else ""
+        if not answer or not applies(answer, platform):
+            return None
+        platform.taken[answer] += 1
+        return refusal(message.format(uuid4()))
+
+    return trouble
+
+
+def test_a_judge_that_fails_on_a_synchronous_call_is_asked_once_more(ledger: Ledger) -> None:
+    platform = Platform(trouble=judge_fails(lambda answer, seen: not seen.taken[answer]))
+    found, run = work(ledger, a_run(ledger, ANSWERS, mode=Mode.SYNC), platform)
+    assert {(r.status, r.attempts) for r in found.values()} == {("scored", 2)}
+    assert (platform.taken, run.possible_duplicates) == (dict.fromkeys(ANSWERS, 2), 0)
+
+
+def test_a_judge_that_fails_twice_on_a_synchronous_call_has_failed_on_that_item(ledger: Ledger) -> None:
+    bad = ANSWERS[:8]  # more than are refused alike before a check is stopped
+    platform = Platform(trouble=judge_fails(lambda answer, _: answer in bad))
+    found, run = work(ledger, a_run(ledger, ANSWERS, mode=Mode.SYNC), platform)
+    assert {a for a, r in found.items() if r.status == "failed"} == set(bad)
+    failed = found[bad[0]]
+    assert failed.error is not None
+    assert (failed.stage, failed.error["kind"], failed.attempts) == ("evaluate", "evaluation_error", 2)
+    assert run.notices == ()
+
+
+def test_a_judge_that_fails_on_every_synchronous_call_stops_its_check(ledger: Ledger) -> None:
+    platform = Platform(trouble=judge_fails(lambda *_: True, "request {}: no answer"))
+    answers = [f"answer {n}" for n in range(2_000)]
+    found, run = work(ledger, a_run(ledger, answers, mode=Mode.SYNC, chunk_size=200), platform)
+    assert platform.taken.total() <= 120
+    assert "the judge failed on" in run.notices[0]
+    assert {r.attempts for r in found.values() if r.status == "pending"} == {0}
+
+
 @pytest.mark.parametrize("method", ["POST", "GET"])
 def test_refused_keys_stop_the_run_and_lose_nothing(ledger: Ledger, method: str) -> None:
     allowed = count()

@@ -9,6 +9,7 @@ import pytest
 from fieval_tasks import policy
 from fieval_tasks.errors import (
     ApiError,
+    EvaluationFailed,
     GatewayFault,
     KeysRefused,
     Lost,
@@ -19,6 +20,7 @@ from fieval_tasks.errors import (
     Refused,
     ServerFault,
     Throttled,
+    TurnedAway,
     Unreachable,
 )
 from fieval_tasks.policy import POLICY, Course, Remedy, Signal
@@ -39,7 +41,8 @@ def test_every_error_of_a_call_is_a_sign_of_something() -> None:
 @pytest.mark.parametrize("packed", [True, False])
 def test_every_failed_post_and_every_failed_question_has_a_remedy(kind: type[ApiError], packed: bool) -> None:
     assert policy.on_submitting(kind("no"), faults=0, packed=packed) in Remedy
-    assert policy.on_asking(kind("no"), age=60.0) in Remedy
+    if kind is not EvaluationFailed:  # which no question brings
+        assert policy.on_asking(kind("no"), age=60.0) in Remedy
 
 
 def test_what_may_have_been_accepted_is_sent_again_only_as_a_possible_duplicate() -> None:
@@ -66,6 +69,19 @@ def test_a_bad_neighbour_costs_nobody_else_and_alone_it_gets_one_more_try_at_mos
     assert then(ServerFault("no"), 0, packed=True) is then(Refused("no"), 0, packed=True) is Remedy.UNPACK
     assert then(Refused("no"), 0, packed=False) is Remedy.FAIL
     assert [then(ServerFault("no"), n, packed=False) for n in (0, 1)] == [Remedy.SEND_AGAIN, Remedy.FAIL]
+
+
+def test_what_was_turned_away_before_the_api_fails_that_item_alone_and_no_ticket() -> None:
+    error = TurnedAway("403 of a firewall")
+    assert policy.on_submitting(error, faults=0, packed=True) is Remedy.UNPACK
+    assert policy.on_submitting(error, faults=0, packed=False) is Remedy.FAIL
+    assert policy.on_asking(error, age=10_000.0) is Remedy.ASK_AGAIN
+
+
+def test_a_judge_that_fails_at_once_is_asked_once_more_as_one_that_fails_later() -> None:
+    for redone in (0, 1):
+        later = policy.on_judgement("evaluation_error", "the judge timed out", redone=redone)
+        assert policy.on_submitting(EvaluationFailed("timed out"), faults=redone, packed=False) is later
 
 
 @pytest.mark.parametrize("error", [KeysRefused("no"), NoCredit("no")])

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from fieval_tasks import parameters, wire
 from fieval_tasks.errors import (
     ApiError,
+    EvaluationFailed,
     GatewayFault,
     KeysRefused,
     NoCredit,
@@ -26,6 +27,7 @@ from fieval_tasks.errors import (
     Refused,
     ServerFault,
     Throttled,
+    TurnedAway,
 )
 from fieval_tasks.items import Failed, Pending, Scored, Value, Verdict
 from fieval_tasks.templates import Catalogue
@@ -535,16 +537,24 @@ def test_a_sentence_of_an_older_server_still_makes_not_found() -> None:
 @pytest.mark.parametrize(
     ("status", "kind", "ambiguous"),
     [
-        (301, NotTheProtocol, True),
-        (402, NoCredit, False),
-        (404, NotTheProtocol, True),
-        (418, NotTheProtocol, True),
+        (301, TurnedAway, False),
+        (307, TurnedAway, False),
+        (400, TurnedAway, False),
+        (401, TurnedAway, False),
+        (402, TurnedAway, False),
+        (403, TurnedAway, False),
+        (404, TurnedAway, False),
+        (405, TurnedAway, False),
+        (413, TurnedAway, False),
+        (418, TurnedAway, False),
         (429, Throttled, False),
         (500, ServerFault, False),
         (502, GatewayFault, True),
         (503, ServerFault, False),
         (504, GatewayFault, True),
-        (520, ServerFault, False),
+        (520, GatewayFault, True),
+        (524, GatewayFault, True),
+        (521, ServerFault, False),
     ],
 )
 def test_a_page_of_html_is_told_by_its_status_alone(status: int, kind: type[ApiError], ambiguous: bool) -> None:
@@ -553,6 +563,67 @@ def test_a_page_of_html_is_told_by_its_status_alone(status: int, kind: type[ApiE
     assert (error.status, error.ambiguous) == (status, ambiguous)
     assert str(status) in str(error)
     assert "Sorry" not in str(error)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ({"status": False, "type": "authentication_error", "detail": "no"}, KeysRefused),
+        ({"status": False, "type": "permission_error", "code": "permission_denied", "detail": "no"}, KeysRefused),
+        ({"status": False, "result": "Invalid API key"}, KeysRefused),
+        ({"detail": "Authentication credentials were not provided."}, KeysRefused),
+        ({"error": {"code": "unauthorized", "message": "Invalid API key", "details": {}}}, KeysRefused),
+        ({"status": False, "type": "validation_error", "detail": "no"}, Refused),
+        ({"message": "Forbidden"}, TurnedAway),
+        ({"error": "blocked by rule 949110"}, TurnedAway),
+        ({"status": 403, "title": "Forbidden"}, TurnedAway),
+        ([], TurnedAway),
+    ],
+)
+def test_keys_are_refused_by_the_apis_own_words_only(status: int, body: Any, kind: type[ApiError]) -> None:
+    error = wire.error(status, {}, json.dumps(body).encode())
+    assert type(error) is kind
+    assert not error.ambiguous
+
+
+def test_a_402_is_no_credit_in_the_apis_own_words_only() -> None:
+    assert isinstance(wire.error(402, {}, b'{"status": false, "code": "ENTITLEMENT_DENIED", "detail": "no"}'), NoCredit)
+    assert isinstance(wire.error(402, {}, b'{"message": "Payment required"}'), TurnedAway)
+
+
+@pytest.mark.parametrize("body", [b'{"detail": "Not Found"}', b'{"error": "no such page"}', b""])
+def test_a_404_is_another_place_whatever_it_says_and_an_unknown_id_is_known_by_its_sentence(body: bytes) -> None:
+    error = wire.error(404, {}, body)
+    assert type(error) is TurnedAway
+    assert "check the base URL" in str(error)
+    assert isinstance(wire.error(404, {}, b'{"status": false, "detail": "Evaluation not found"}'), NotFound)
+
+
+@pytest.mark.parametrize("case", ERRORS)
+def test_of_a_synchronous_call_a_refusal_without_details_is_the_judges_failure(case: str) -> None:
+    error = error_of(case)
+    if not isinstance(error, Refused):
+        return
+    body = GOLDEN[case]["response"]
+    is_validation = bool(body.get("details") or body.get("errors")) or body["detail"] == "Evaluation not found."
+    assert type(wire.judges_failure(error)) is (type(error) if is_validation else EvaluationFailed)
+
+
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [
+        ("LLM call failed (gpt-4o-mini): InternalServerError: OpenAIException - stub error", EvaluationFailed),
+        ("API call not allowed: rate_limited", Throttled),
+        ("Free tier limit reached for ai_credits", NoCredit),
+        ("Validation failed", Refused),
+    ],
+)
+def test_a_synchronous_judges_failure_is_told_as_a_row_tells_it(message: str, kind: type[ApiError]) -> None:
+    error = wire.error(400, {}, json.dumps({"status": False, "type": "validation_error", "detail": message}).encode())
+    assert isinstance(error, Refused)
+    told = wire.judges_failure(error)
+    assert (type(told), str(told), told.status) == (kind, message, 400)
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ from fieval_tasks.errors import (
     Refused,
     ServerFault,
     Throttled,
+    TurnedAway,
     Unreachable,
 )
 from fieval_tasks.items import Failed, Pending
@@ -193,7 +194,8 @@ async def test_a_redirect_names_the_base_url_and_the_keys_stay_here(
         error = told.value
         assert elsewhere.received == []
         assert len(server.received) == 1
-    assert type(error) is NotTheProtocol
+    assert type(error) is TurnedAway
+    assert not error.ambiguous
     assert error.status == status
     assert "check the base URL" in str(error)
     assert elsewhere.url in str(error)
@@ -221,10 +223,26 @@ async def test_of_where_a_redirect_leads_only_the_host_is_told_in_print(location
     assert str(error).isprintable()
 
 
-async def test_a_page_not_found_names_the_base_url() -> None:
-    error = await failure(answers(404, HTML))
-    assert type(error) is NotTheProtocol
+@pytest.mark.parametrize("status", [404, 405])
+async def test_a_page_not_found_names_the_base_url(status: int) -> None:
+    error = await failure(answers(status, HTML))
+    assert type(error) is TurnedAway
     assert "check the base URL" in str(error)
+
+
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 413])
+async def test_a_firewalls_page_is_neither_the_keys_nor_a_doubt(status: int) -> None:
+    error = await failure(answers(status, HTML))
+    assert type(error) is TurnedAway
+    assert (error.status, error.ambiguous, error.retryable) == (status, False, False)
+
+
+@pytest.mark.parametrize("status", [301, 403, 413])
+async def test_a_refusal_whose_body_never_comes_is_one_all_the_same(status: int) -> None:
+    """As of a server that closes the line on what is too long for it."""
+    head = b"HTTP/1.1 %d So\r\nContent-Length: 1000\r\n\r\n<html>" % status
+    error = await failure(says_and_hangs_up(head))
+    assert type(error) is TurnedAway
 
 
 @pytest.mark.parametrize("status", [502, 504])
@@ -284,11 +302,17 @@ async def test_a_compressed_refusal_is_read() -> None:
     assert error.fields == {"inputs": ["Missing required keys: a"]}
 
 
-@pytest.mark.parametrize("status", [200, 400, 502])
-async def test_a_body_of_another_encoding_than_it_says_is_not_the_protocol(status: int) -> None:
-    error = await failure(answers(status, TAKEN, content_encoding="gzip"))
+async def test_a_body_of_another_encoding_than_it_says_is_not_the_protocol() -> None:
+    error = await failure(answers(200, TAKEN, content_encoding="gzip"))
     assert type(error) is NotTheProtocol
     assert "can't be decoded" in str(error)
+
+
+@pytest.mark.parametrize(("status", "kind"), [(400, TurnedAway), (500, ServerFault), (502, GatewayFault)])
+async def test_what_failed_is_told_by_its_status_where_its_body_can_not_be_decoded(
+    status: int, kind: type[ApiError]
+) -> None:
+    assert type(await failure(answers(status, TAKEN, content_encoding="gzip"))) is kind
 
 
 async def test_a_chunked_answer_is_read() -> None:
@@ -334,7 +358,7 @@ async def test_five_megabytes_have_a_length_too() -> None:
 async def test_a_get_has_no_body_and_keeps_its_slash(
     call: Callable[[EvalClient], Awaitable[object]], line: str
 ) -> None:
-    async with RawServer(answers(400, b"{}")) as server, server.client() as client:
+    async with RawServer(answers(400, b'{"detail": "no"}')) as server, server.client() as client:
         with pytest.raises(Refused):
             await call(client)
     [request] = server.received
@@ -388,7 +412,7 @@ async def test_the_keys_go_in_their_own_headers_and_netrc_is_left_alone(
     netrc.chmod(0o600)
     monkeypatch.setenv("NETRC", str(netrc))
     monkeypatch.setenv("HOME", str(tmp_path))
-    async with RawServer(answers(400, b"{}")) as server, server.client() as client:
+    async with RawServer(answers(400, b'{"detail": "no"}')) as server, server.client() as client:
         with pytest.raises(Refused):
             await call(client)
     [request] = server.received
