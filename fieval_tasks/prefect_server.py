@@ -27,6 +27,7 @@ from typing import Any
 from dotenv import dotenv_values
 
 from fieval_tasks.errors import PlanError, RunStopped
+from fieval_tasks.scrubbing import names_a_secret
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -141,11 +142,9 @@ class OwnServer:
                 tempfile.TemporaryFile()
             )  # a pipe that nobody reads would hold it up
             opening.enter_context(environment_set(_past_proxies("127.0.0.1")))
-            environment = {**os.environ, **QUIET}
-            environment.pop("PREFECT_API_URL", None)
             command = [sys.executable, "-m", "fieval_tasks.prefect_server", str(self._port)]
             self._process = subprocess.Popen(
-                command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._complaints,
+                command, env=_environment(), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._complaints,
                 start_new_session=True,
             )  # fmt: skip  # its own session: a Ctrl-C is for this process, which then ends the server in order
             self._open = opening.pop_all()
@@ -182,6 +181,17 @@ class OwnServer:
     def _last_complaint(self) -> str:
         self._complaints.seek(0)
         return self._complaints.read().decode("utf-8", "replace").strip().rpartition("\n")[2]
+
+
+def _environment() -> dict[str, str]:
+    """The server's: the platform's keys and the ledger's password are none of its business."""
+    ours = {name: value for name, value in os.environ.items() if not _is_ours(name)}
+    return {**ours, **QUIET}
+
+
+def _is_ours(name: str) -> bool:
+    is_secret = names_a_secret(name) and not name.upper().startswith("PREFECT_")
+    return is_secret or name.upper() in ("PREFECT_API_URL", "FIEVAL_STORE_URL")
 
 
 def is_healthy(api_url: str, *, timeout: float = 2.0) -> bool:

@@ -473,3 +473,15 @@ def ends(pid: int) -> Callable[[], bool]:
             os.close(watched)
 
     return over
+
+
+def test_our_own_server_is_given_no_keys_of_the_platform_and_no_password_of_the_ledger(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mine = {"FI_API_KEY": "a", "FI_SECRET_KEY": "b", "AWS_SECRET_ACCESS_KEY": "c", "FIEVAL_STORE_URL": "postgresql://x"}
+    prefects = {"PREFECT_SERVER_API_AUTH_STRING": "x:y", "PATH": os.environ["PATH"]}
+    for name, value in (mine | prefects).items():
+        monkeypatch.setenv(name, value)
+    given = prefect_server._environment()
+    assert not mine.keys() & given.keys()
+    assert prefects.items() <= given.items()

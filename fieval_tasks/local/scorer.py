@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -168,11 +169,16 @@ _BOOT: Final = (
 )
 
 
+_KEYS: Final = ("FI_API_KEY", "FI_SECRET_KEY")
+"""What scores a hostile row has no use for."""
+
+
 def _started(limits: Limits) -> subprocess.Popen[bytes]:
     command: list[Any] = [sys.executable, "-W", "ignore", "-c", _BOOT, limits.cpu_seconds, limits.memory, *sys.path]
     return subprocess.Popen(
         [str(part) for part in command],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        env={name: value for name, value in os.environ.items() if name not in _KEYS},
         start_new_session=True,  # a Ctrl-C in the terminal is for its parent to answer
     )

@@ -17,7 +17,7 @@ import pytest
 from fieval_tasks.local import create_app
 from fieval_tasks.local.catalogue import TEMPLATES, Template
 from fieval_tasks.local.packing import LARGEST_PACK
-from fieval_tasks.local.scorer import Broken, Closed, Limits, Scorer
+from fieval_tasks.local.scorer import Broken, Closed, Limits, Scorer, _started
 from fieval_tasks.local.scoring.process import LONGEST_REASON
 from fieval_tasks.local.store import Request
 from fieval_tasks.local.verdicts import NoInput, Unscorable
@@ -239,3 +239,13 @@ async def test_closing_cuts_off_what_is_scored_and_leaves_its_row_pending(tmp_pa
     async with in_process(database=database, limits=SMALL) as client:
         row = (await settled(client, eval_id))["result"]
         assert "0.5 s of computing" in row["error_message"], "taken up again, as it was left"
+
+
+def test_what_scores_a_hostile_row_is_given_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[dict[str, str]] = []
+    monkeypatch.setenv("FI_API_KEY", "a-key-of-mine")
+    monkeypatch.setenv("FI_SECRET_KEY", "a-secret-of-mine")
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, env, **__: given.append(env))
+    _started(Limits())
+    assert "PATH" in given[0]
+    assert not {"FI_API_KEY", "FI_SECRET_KEY"} & given[0].keys()
