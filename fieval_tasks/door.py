@@ -6,9 +6,11 @@ It imports next to nothing, so that it also answers for what goes wrong while th
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from types import FrameType
 from typing import Any, NoReturn
 
 from fieval_tasks.errors import ExitCode, FievalError, PlanError
@@ -21,12 +23,21 @@ STANDARD_ERROR = 2
 
 def run_command(module: str, function: str) -> NoReturn:
     """Call the command, and end the process with its exit code."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else the command is to ignore it: it runs aside
+        signal.signal(signal.SIGINT, _interrupt_once)
     sys.stdout, sys.stderr = _outlet(sys.stdout, 1), _outlet(sys.stderr, STANDARD_ERROR)
     try:
         code = answered(lambda: int(getattr(import_module(module), function)()))
     except SystemExit as end:  # --help, a wrong argument, a signal
         code = int(end.code or 0)
-    sys.exit(answered(lambda: _flushed(code)))
+    code = answered(lambda: _flushed(code))
+    sys.exit(code)
+
+
+def _interrupt_once(_: int, __: FrameType | None) -> NoReturn:
+    """A second Ctrl-C must not cut off what is said, and done in order, because of the first."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _flushed(code: int) -> int:

@@ -368,8 +368,9 @@ def _interruptible(course: Course) -> Iterator[None]:
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        if not course.is_interrupted:  # else the process ends within PATIENCE, and more of them change nothing
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def _say_between(text: str) -> None:

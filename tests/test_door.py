@@ -27,7 +27,12 @@ import os, sys
 class Breaking:
     def find_spec(self, name, path=None, target=None):
         if name == os.environ.get("BREAK_IMPORT"):
-            raise eval(os.environ["BREAK_WITH"])
+            error = eval(os.environ["BREAK_WITH"])
+            raise error() if callable(error) else error
+
+def ctrl_c_twice():
+    os.kill(os.getpid(), 2)
+    os.kill(os.getpid(), 2)
 
 sys.meta_path.insert(0, Breaking())
 """
@@ -152,3 +157,8 @@ def test_what_can_not_be_printed_for_another_reason_is_said() -> None:
 def test_a_terminal_that_has_no_such_letter_gets_another_one() -> None:
     codes, _ = shell("PYTHONIOENCODING=ascii python -m flows.evaluate --dry-run --run x")
     assert codes == [0]
+
+
+def test_a_second_ctrl_c_does_not_cut_off_what_is_said_because_of_the_first(breaking: None) -> None:
+    done = run("flows.explain", "some", "row:1", BREAK_IMPORT="sqlalchemy", BREAK_WITH="ctrl_c_twice")
+    assert (done.returncode, done.stderr) == (130, "interrupted: nothing was sent\n")
