@@ -48,14 +48,22 @@ def publish(connection: Connection, run_id: str, total: int, stamp: Stamp) -> No
         connection.execute(sa.update(runs).where(runs.c.run_id == run_id).values(is_whole=True, total=total))
 
 
-def withdraw(connection: Connection, run_id: str, owner: str) -> bool:
-    """Nobody sees the run any more; whether it is the owner's to take out: nobody else writes it."""
-    is_there = connection.execute(sa.update(runs).where(runs.c.run_id == run_id).values(is_whole=False)).rowcount
-    return bool(is_there and claims.take(connection, run_id, [WRITTEN], owner, LEASE))
+def withdraw(connection: Connection, run_id: str) -> None:
+    """Nobody sees the run any more: it is a draft again, and nobody's."""
+    connection.execute(sa.update(runs).where(runs.c.run_id == run_id).values(is_whole=False))
+
+
+def take_over(connection: Connection, run_id: str, owner: str) -> bool:
+    """Whether the draft is the owner's to take out: it has not become whole by now, and nobody else writes it."""
+    is_draft = (runs.c.run_id == run_id, ~is_whole)
+    held = connection.execute(
+        sa.update(runs).where(*is_draft).values(is_whole=False)
+    ).rowcount  # until this is committed
+    return bool(held and claims.take(connection, run_id, [WRITTEN], owner, LEASE))
 
 
 def left_behind(connection: Connection) -> list[str]:
-    """Drafts whose writer has ended."""
+    """Drafts whose writer seems to have ended: what is read here one after the other may have changed in between."""
     drafts = connection.scalars(sa.select(runs.c.run_id).where(~is_whole)).all()
     return [run_id for run_id in drafts if not any(claim.is_live for claim in claims.standing(connection, run_id))]
 

@@ -238,9 +238,9 @@ class Ledger:
             self._take_out(run_id, owner_name())
 
     def _take_out(self, run_id: str, owner: str) -> None:
-        """A run, or a draft that nobody else writes."""
+        """A draft, unless somebody else writes it."""
         with self._begin() as connection:
-            is_left = drafts.withdraw(connection, run_id, owner)
+            is_left = drafts.take_over(connection, run_id, owner)
         while is_left:
             with self._begin() as connection:
                 is_left = drafts.take_some_out(connection, run_id)
@@ -309,6 +309,8 @@ class Ledger:
 
     def forget(self, run_id: str) -> None:
         """Take a run and its items out of the ledger."""
+        with self._begin() as connection:
+            drafts.withdraw(connection, run_id)
         self._take_out(run_id, owner_name())
 
     @tried_again
