@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 
 from fieval_tasks.conclusion import report_of
+from fieval_tasks.dataset import Dataset, Row, Scan
+from fieval_tasks.delimited import refuse_twins
+from fieval_tasks.errors import PlanError
+from fieval_tasks.intake import canonical
 from fieval_tasks.items import Result, State
 from fieval_tasks.plan import Check, EvaluationPlan, Mode
 from fieval_tasks.preparation import Prepared, prepared
@@ -19,6 +24,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _log = logging.getLogger(__name__)
+
+VERDICT_COLUMNS = ("value", "score", "passed", "reason", "error")
 
 
 def evaluate_dataframe(
@@ -35,17 +42,18 @@ def evaluate_dataframe(
     """The frame with five more columns for each check: CHECK.value, .score, .passed, .reason and .error.
 
     `templates` are names, NAME:MODEL, or Checks; `mapping` is template key -> column, as for `--map`; `options` are
-    further fields of EvaluationPlan, such as `concurrency`. Rows keep their order and index. `.error` is None, or
-    says why an item has no verdict: an error is never a score. Without `store` the ledger is a file that is gone
+    further fields of EvaluationPlan, such as `concurrency`. Rows keep their order and index, and columns of an earlier
+    call's verdicts are replaced. Only what fills a key is made text, by the rules of files. `.error` is None, or says why an item has no verdict: an error is never a score. Without `store` the ledger is a file that is gone
     afterwards, unless an item has no verdict yet (`mode="submit"`, one past its time, a run that was cut short): then it is kept, and `.error`, a warning and the frame's `attrs["fieval"]` (run, store, command) name
     it and the command that fetches the verdicts. Raises PlanError, with every problem, before
     anything is sent, and RunStopped, with the command that carries on, where the run can't go on.
     """
+    rows = _rows_of(frame)
     folder = Path(mkdtemp(prefix="fieval-"))
     is_needed = False
     try:
         plan = EvaluationPlan(
-            dataset=str(_written(frame, folder)),
+            dataset=rows.name,
             checks=_checks(templates, model),
             mapping=dict(mapping or {}),
             mode=Mode(mode),
@@ -53,13 +61,14 @@ def evaluate_dataframe(
             store=store or str(folder / "ledger.db"),
             **options,
         )
-        with prepared(plan) as run:
+        with prepared(plan, dataset=rows) as run:
+            replaced = _replaced(frame, run)
             is_needed = not store  # for all that is known of what is paid for from now on
             try:
                 work_on(run)
                 for finding in report_of(run).findings:
                     _log.warning("run %s: %s", run.run.run_id, finding)
-                scored = _with_verdicts(frame, run)
+                scored = _with_verdicts(frame.drop(columns=replaced), run)
             except BaseException:  # Ctrl-C too
                 is_needed = is_needed and _is_begun(run)
                 if is_needed:
@@ -88,10 +97,43 @@ def _next_command(run: Prepared) -> str | None:
     return run.resume_command if run.ledger.count_unsent(run.run.run_id) else run.collect_command
 
 
-def _written(frame: pd.DataFrame, folder: Path) -> Path:
-    path = folder / "dataframe.jsonl"
-    frame.to_json(path, orient="records", lines=True, date_format="iso", force_ascii=True)
-    return path
+def _rows_of(frame: pd.DataFrame) -> Dataset:
+    """The frame as a dataset, each value as it is. Raises PlanError where its columns have no names of their own."""
+    import pandas as pd
+
+    if not isinstance(frame, pd.DataFrame):
+        raise PlanError(
+            f"a DataFrame is needed, and this is a {type(frame).__name__}: make one by pandas.DataFrame(rows)"
+        )
+    if frame.columns.nlevels > 1:
+        raise PlanError(
+            "the frame's columns have several levels: name each by one text, as frame.columns.map('.'.join)"
+        )
+    columns = tuple(map(str, frame.columns))
+    refuse_twins("the frame", list(columns))
+    if frame.empty:
+        raise PlanError("the frame is empty: it holds no rows")
+
+    def read() -> Iterator[Row]:
+        for number, cells in enumerate(frame.itertuples(index=False, name=None), 1):
+            yield Row(number, dict(zip(columns, cells, strict=True)))
+
+    digest = hashlib.sha256()
+    for row in read():
+        digest.update(canonical(row.values).encode())
+    return Dataset("DataFrame", Scan(columns, len(frame)), digest.hexdigest(), read)
+
+
+def _replaced(frame: pd.DataFrame, run: Prepared) -> list[str]:
+    """The columns of an earlier call's verdicts. Raises PlanError where only some of them are there: they are the user's."""
+    columns, replaced = set(frame.columns), []
+    for check in run.run.checks:
+        mine = [f"{check.name}.{name}" for name in VERDICT_COLUMNS]
+        there = [name for name in mine if name in columns]
+        if there and there != mine:
+            raise PlanError(f"the frame has a column {there[0]!r}, where a verdict would go: rename it")
+        replaced += there
+    return replaced
 
 
 def _checks(templates: str | Check | Sequence[str | Check], model: str | None) -> tuple[Check, ...]:

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from glob import glob
 from pathlib import Path, PurePosixPath
 from types import TracebackType
@@ -66,28 +67,26 @@ AS_IT_IS = Reading()
 
 
 class Dataset:
-    """Rows that can be read more than once, of one file or several. Closing it removes what was spooled for it."""
+    """Rows that can be read more than once. Closing it removes what was spooled for it."""
 
-    def __init__(self, name: str, files: Sequence[File], scan: Scan, fingerprint: str, release: Callable[[], None]):
+    def __init__(
+        self,
+        name: str,
+        scan: Scan,
+        fingerprint: str,
+        read: Callable[[], Iterator[Row]],
+        release: Callable[[], None] = lambda: None,
+    ):
         self.name = name
         """The file's base name, or <stdin>; of several files what they were called together."""
-        self._files = files
-        self._stamps = [_stamp(file.path) for file in files]
         self.columns = scan.columns
         self.size = scan.size
         self.notices = scan.notices
         self.fingerprint = fingerprint
         """SHA-256 of the file's bytes, as they are on disk; of several, of their names and their SHA-256."""
-        self.close = weakref.finalize(self, release)
-
-    def rows(self) -> Iterator[Row]:
+        self.rows = read
         """Streams every row. Raises PlanError when a file is no longer the one that was scanned."""
-        for file, stamp in zip(self._files, self._stamps, strict=True):
-            if not file.path.exists() or _stamp(file.path) != stamp:
-                raise PlanError(
-                    f"{file.name} changed or went away while it was in use; start again with the file at rest"
-                )
-        return _rows(self._files)
+        self.close = weakref.finalize(self, release)
 
     def __enter__(self) -> Dataset:
         return self
@@ -111,7 +110,8 @@ def read_dataset(
         named = each(location)
         files = [file for one in named for file in _files(one, reading, stdin, spool, copies)]
         name = files[0].name if len(files) == 1 else _name_of_all(named, files)
-        return Dataset(name, files, _scan(name, files), _fingerprint(files), copies.pop_all().close)
+        read = partial(_unchanged_rows, files, [_stamp(file.path) for file in files])
+        return Dataset(name, _scan(name, files), _fingerprint(files), read, copies.pop_all().close)
 
 
 def _name_of_all(named: Sequence[str], files: Sequence[File]) -> str:
@@ -230,6 +230,13 @@ def _datasets_in(folder: Path, most: int = 5) -> str:
     names = sorted(p.name for p in folder.iterdir() if p.suffix in FORMATS or p.suffix == ".gz")
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return f" ({folder} has: {', '.join(names[:most])}{more})" if names else ""
+
+
+def _unchanged_rows(files: Sequence[File], stamps: Sequence[tuple[int, int]]) -> Iterator[Row]:
+    for file, stamp in zip(files, stamps, strict=True):
+        if not file.path.exists() or _stamp(file.path) != stamp:
+            raise PlanError(f"{file.name} changed or went away while it was in use; start again with the file at rest")
+    return _rows(files)
 
 
 def _rows(files: Sequence[File]) -> Iterator[Row]:

@@ -18,7 +18,16 @@ from fieval_tasks.values import Flaw, text_of
 
 _EXAMPLES = 3
 """Places that a message names."""
-_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=repr).encode
+
+
+def _by_value(value: object) -> str:
+    """A value that JSON has no form for, the same in every process: an address in memory is none of it."""
+    if type(value).__repr__ is object.__repr__:
+        return type(value).__name__
+    return repr(sorted(value, key=repr)) if isinstance(value, (set, frozenset)) else repr(value)
+
+
+canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=_by_value).encode
 
 
 def items(
@@ -86,7 +95,7 @@ def _item(seq: int, item_id: str, row: Row, binding: Binding) -> tuple[Item, Fai
         template=binding.template.name,
         model=binding.model,
         inputs=inputs,
-        fingerprint=hashlib.sha256(_canonical(identity).encode()).hexdigest(),
+        fingerprint=hashlib.sha256(canonical(identity).encode()).hexdigest(),
     )
     return item, failed
 
@@ -132,7 +141,7 @@ def _by_content(dataset: Dataset) -> Iterator[tuple[Row, str]]:
     repeats: dict[int, int] = {}
     for row in dataset.rows():
         content = row.values if row.problem is None else [row.number, row.problem]
-        digest = hashlib.sha256(_canonical(content).encode()).digest()[:6]
+        digest = hashlib.sha256(canonical(content).encode()).digest()[:6]
         number = int.from_bytes(digest, "big")
         if number in seen:
             repeats[number] = repeats.get(number, 1) + 1

@@ -153,10 +153,12 @@ def _shared_limit(name: str) -> Source:
 
 
 @contextmanager
-def prepared(plan: EvaluationPlan, *, flow_run_id: str | None = None, processes: int = 1) -> Iterator[Prepared]:
+def prepared(
+    plan: EvaluationPlan, *, flow_run_id: str | None = None, processes: int = 1, dataset: Dataset | None = None
+) -> Iterator[Prepared]:
     """Open the plan's run, new or resumed. Raises PlanError, with every problem, or RunStopped.
 
-    `processes`: how many will share a new run's chunks.
+    `processes`: how many will share a new run's chunks. `dataset`: the rows themselves, where the plan only names them.
 
     A flow run that is tried again (`flow_run_id`) carries on the run that it began: nothing is bought twice.
     """
@@ -164,7 +166,7 @@ def prepared(plan: EvaluationPlan, *, flow_run_id: str | None = None, processes:
     try:
         if flow_run_id and not plan.resume and (begun := ledger.begun_by(flow_run_id)):
             plan = EvaluationPlan(resume=begun, store=plan.store)
-        yield _resumed(plan, ledger) if plan.resume else _new(plan, ledger, processes)
+        yield _resumed(plan, ledger) if plan.resume else _new(plan, ledger, processes, dataset)
     finally:
         ledger.close()
 
@@ -213,7 +215,7 @@ def _resumed(plan: EvaluationPlan, ledger: Ledger) -> Prepared:
     return Prepared(ledger.run(run.run_id), whole, ledger, way, notes)
 
 
-def _new(plan: EvaluationPlan, ledger: Ledger, processes: int) -> Prepared:
+def _new(plan: EvaluationPlan, ledger: Ledger, processes: int, given: Dataset | None) -> Prepared:
     if plan.dataset is None and (said := [name for name in OF_A_DATASET if getattr(plan, name)]):
         raise PlanError(
             f"dataset: none is named, though {' and '.join(said)} are given (is a variable empty?); {_SAMPLE}"
@@ -222,7 +224,7 @@ def _new(plan: EvaluationPlan, ledger: Ledger, processes: int) -> Prepared:
         raise PlanError("no template is named: add --template NAME, such as --template groundedness")
     whole = plan if plan.checks or plan.dataset else plan.model_copy(update={"checks": SAMPLE_CHECKS})
     way = connection(whole, connections=whole.concurrency)
-    with _dataset(whole) as dataset:
+    with given or _dataset(whole) as dataset:
         catalogue, notices = templates_of(way)
         bindings = bind(whole, dataset.columns, catalogue)
         _require_places(dataset, bindings)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from pathlib import PurePath
 from uuid import UUID
 
 BLANK = frozenset({"{}", "[]", "null"})
@@ -78,8 +79,12 @@ def _plain(value: object) -> object:
         return _number(value)
     if isinstance(value, Mapping):
         return {_whole(str(key)): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
+    if isinstance(value, (list, tuple)):
         return [_plain(inner) for inner in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted(
+            (_plain(inner) for inner in value), key=_encode
+        )  # its own order differs from one process to another
     return _foreign(value)
 
 
@@ -107,7 +112,7 @@ def _foreign(value: object) -> object:
         return value.isoformat()
     if isinstance(value, Decimal):
         return _decimal(value)
-    if isinstance(value, (timedelta, UUID)):
+    if isinstance(value, (timedelta, UUID, PurePath)):
         return str(value)
     if isinstance(value, (bytes, bytearray, memoryview)):
         return _decoded(bytes(value))

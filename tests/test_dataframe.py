@@ -6,10 +6,12 @@ import asyncio
 import re
 import shlex
 from datetime import datetime, timezone
+from decimal import Decimal
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
 from time import sleep
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -165,3 +167,77 @@ def test_with_a_store_of_ones_own_nothing_else_is_left(tmp_path: Path, monkeypat
 def test_nothing_is_left_behind_without_a_store_but_the_local_evaluators_jobs() -> None:
     evaluate_dataframe(FRAME, "completeness", connection="local")
     assert {p.name.partition(".")[0] for p in Path().rglob("*") if p.is_file()} <= {"local"}
+
+
+class Document:
+    """As a retriever's: no text, and a circle."""
+
+    def __init__(self) -> None:
+        self.me = self
+
+
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        ([1e-11, 0.123456789012345], ["1e-11", "0.123456789012345"]),
+        ([Decimal("1.10"), Decimal("12345678901234567890.12")], ["1.10", "12345678901234567890.12"]),
+        (pd.to_datetime(["2026-08-01 12:30:00.123456"]), ["2026-08-01T12:30:00.123456"]),
+        (pd.array([7, 2**40], dtype="Int64"), ["7", str(2**40)]),
+        ([Path("/a/b")], ["/a/b"]),
+        ([{"b", "a", "c"}], ['["a", "b", "c"]']),
+        ([["a", 1], {"k": None}], ['["a", 1]', '{"k": null}']),
+    ],
+)
+def test_what_fills_a_key_is_the_text_that_a_file_would_give(values: Any, texts: list[str]) -> None:
+    frame = pd.DataFrame({"text": values, "expected_text": texts})
+    scored = evaluate_dataframe(frame, "equals", connection="local")
+    assert scored["equals.passed"].tolist() == [True] * len(texts)
+    pd.testing.assert_frame_equal(scored[["text", "expected_text"]], frame)
+
+
+@pytest.mark.parametrize("value", [Document(), b"\x89PNG\xff", 2**70, {1, 2}, float("inf")])
+def test_columns_that_fill_no_key_are_left_alone(value: object) -> None:
+    frame = FRAME.assign(other=pd.Series([value] * 3, index=FRAME.index, dtype=object))
+    scored = evaluate_dataframe(frame, "completeness", connection="local")
+    assert scored.loc["a", "completeness.error"] is None
+    assert scored["other"].tolist() == [value] * 3
+
+
+def test_what_has_no_text_is_that_items_own_error() -> None:
+    frame = pd.DataFrame({"text": ["{}", Document()]})
+    scored = evaluate_dataframe(frame, "is_json", connection="local", mapping={"text": "text"})
+    assert "is a Document, which has no text" in str(scored.loc[1, "is_json.error"])
+
+
+def test_verdicts_of_an_earlier_call_are_replaced() -> None:
+    once = evaluate_dataframe(FRAME, "completeness", connection="local")
+    once["completeness.score"] = 0.25
+    again = evaluate_dataframe(once, ["completeness"], connection="local")
+    assert list(again.columns) == list(once.columns)
+    assert again.loc["a", "completeness.score"] == 1.0
+
+
+def test_a_column_of_ones_own_is_not_replaced() -> None:
+    with pytest.raises(PlanError, match=r"the frame has a column 'completeness\.score', where a verdict would go"):
+        evaluate_dataframe(FRAME.assign(**{"completeness.score": 1}), "completeness", connection="local")
+
+
+@pytest.mark.parametrize(
+    ("frame", "said"),
+    [
+        ([{"question": "q", "answer": "a"}], "a DataFrame is needed, and this is a list"),
+        (pd.DataFrame([["a", "b"]], columns=pd.MultiIndex.from_tuples([("x", "q"), ("y", "a")])), "several levels"),
+        (pd.DataFrame([["a", "b"]], columns=["answer", "answer"]), "'answer' is the name of columns 1 and 2"),
+        (FRAME.iloc[:0], "the frame is empty"),
+    ],
+)
+def test_a_frame_that_is_none_is_refused_in_a_sentence(frame: Any, said: str) -> None:
+    with pytest.raises(PlanError, match=said):
+        evaluate_dataframe(frame, "completeness", connection="local")
+
+
+def test_columns_may_be_numbers() -> None:
+    frame = pd.DataFrame([["How many legs?", "Eight legs."]])
+    scored = evaluate_dataframe(frame, "completeness", connection="local", mapping={"input": "0", "output": "1"})
+    assert list(scored.columns)[:2] == [0, 1]
+    assert scored["completeness.error"].tolist() == [None]
