@@ -72,14 +72,27 @@ def opens_doors(url: str) -> bool:
     return bool(parts.password or (is_web and "@" in parts.netloc)) or any(map(names_a_secret, names))
 
 
+def is_stream(location: str) -> bool:
+    """Standard input, or a pipe or device on this machine."""
+    path = _path(location)
+    return location == "-" or (path is not None and path.exists() and not path.is_file() and not path.is_dir())
+
+
 def is_allowed(location: str) -> bool:
     """FIEVAL_FOLDERS is not set; or it is no file of this machine, or lies in one of those folders or in the working folder,
     wherever links lead, as does each file of a pattern or a folder."""
-    if FOLDERS not in os.environ or location == "-" or (is_url(location) and not location.startswith("file://")):
+    path = _path(location)
+    if path is None or FOLDERS not in os.environ:
         return True
-    path = path_of(dataset_url(location)) if is_url(location) else Path(location).expanduser()
     folders = [*_allowed_folders()]
     return all(any(file.resolve().is_relative_to(folder) for folder in folders) for file in _meant(path))
+
+
+def _path(location: str) -> Path | None:
+    """The path on this machine that it names, if it names one."""
+    if location == "-" or (is_url(location) and not location.startswith("file://")):
+        return None
+    return path_of(dataset_url(location)) if is_url(location) else Path(location).expanduser()
 
 
 def _meant(path: Path) -> Iterator[Path]:

@@ -9,6 +9,7 @@ if __name__ == "__main__":  # first of all: the command starts a Prefect server,
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from time import monotonic
 from typing import TypeAlias
 
@@ -24,7 +25,7 @@ from fieval_tasks.conclusion import Ended, Outcome, conclude
 from fieval_tasks.display import display
 from fieval_tasks.engine import ROUND, SUBMITTERS, Engine, Share
 from fieval_tasks.errors import ExitCode, FievalError, Interrupted, PlanError
-from fieval_tasks.locations import each, is_allowed
+from fieval_tasks.locations import each, is_allowed, is_stream
 from fieval_tasks.plan import EvaluationPlan, Mode
 from fieval_tasks.preparation import Prepared, name_stem, prepared
 from fieval_tasks.report.artifacts import publish
@@ -95,7 +96,11 @@ def require_doors(plan: EvaluationPlan) -> None:
     locations = [] if plan.dataset is None or plan.resume else each(plan.dataset)
     if "-" in locations:
         raise PlanError("plan.dataset: - is for a terminal; give a deployment the path or the URL of a file")
-    named = {"dataset": locations, "output": [] if plan.output is None else [plan.output]}
+    if any(map(is_stream, locations)):  # which need not have an end
+        raise PlanError(
+            "plan.dataset: a pipe or a device is for a terminal; give a deployment the path or URL of a file"
+        )
+    named = {"dataset": locations, "output": [] if plan.output is None else [str(Path(plan.output).absolute())]}
     if shut := [name for name, places in named.items() if not all(map(is_allowed, places))]:
         raise PlanError(*(f"plan.{name}: {_SHUT}" for name in shut))
     require_store(plan.store)

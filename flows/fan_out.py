@@ -43,6 +43,7 @@ from flows.evaluate import (
     cancelled,
     published,
     require_doors,
+    require_store,
     run_name,
     series_of,
     start_submitting,
@@ -375,6 +376,7 @@ def evaluate_shard(
     if plan.resume is None:
         return Failed(message="a shard works on a run that fan-out began, and plan.resume names none")
     try:
+        require_store(plan.store)
         with prepared(plan) as run:
             may_be_shared_out(run.plan, of)
             ended = submit_and_wait(run, share=Share(shard - 1, of), start=start_both)

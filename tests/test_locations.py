@@ -13,7 +13,7 @@ import pytest
 
 from fieval_tasks.dataset import read_dataset
 from fieval_tasks.errors import PlanError
-from fieval_tasks.locations import SCHEMES, is_allowed, opens_doors
+from fieval_tasks.locations import SCHEMES, is_allowed, is_stream, opens_doors
 
 ROWS = "answer\nyes\n"
 KERCHUNK = (
@@ -206,3 +206,11 @@ def test_a_deployment_may_name_files_of_its_folders_wherever_links_lead(
     (other / "a.csv").write_text(ROWS)
     through_links = ("way-out", "way*/a.csv", "*/../other/*.csv", "set", "set/*.csv", "/etc/*.csv")
     assert [name for name in (*shut, *through_links) if is_allowed(name)] == []
+
+
+def test_a_pipe_or_device_is_a_stream_and_a_file_is_none(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(ROWS)
+    assert [name for name in ("-", "/dev/zero", "file:///dev/zero") if not is_stream(name)] == []
+    assert [
+        name for name in (str(tmp_path), f"{tmp_path}/a.csv", f"{tmp_path}/no.csv", "http://h/a") if is_stream(name)
+    ] == []

@@ -579,3 +579,16 @@ def test_a_shard_is_told_where_the_ledger_is_and_no_secret(workplace: Path) -> N
         assert shard_plan(run) == {"resume": "told", "store": here}, "all else is in the ledger"
     with prepared(EvaluationPlan(resume="told", concurrency=96, rate="5/s")) as run:
         assert shard_plan(run) == {"resume": "told", "store": here, "rate": "5/s", "concurrency": 96}
+
+
+def test_a_shard_opens_no_ledger_on_a_server_that_its_worker_does_not_know(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fieval_tasks.plan import EvaluationPlan
+    from flows.fan_out import evaluate_shard
+
+    monkeypatch.setenv("PREFECT__RUNTIME__DEPLOYMENT__ID", "a-deployment")
+    elsewhere = EvaluationPlan(resume="told", store="postgresql://me@evil.test/db")
+    state = evaluate_shard(elsewhere, 1, 2, return_state=True)  # type: ignore[arg-type]
+    assert state.is_failed()
+    assert "store: a deployment takes none on a server" in str(state.message), "it could ask for the worker's password"
