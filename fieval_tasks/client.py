@@ -34,7 +34,15 @@ from fieval_tasks.errors import (
     in_words,
 )
 from fieval_tasks.items import Pending, Row, Verdict
-from fieval_tasks.scrubbing import forms_in_data, keep, keep_url, raise_without_secrets, scrubbed_data, without_secrets
+from fieval_tasks.scrubbing import (
+    SHORTEST_IN_DATA,
+    forms_in_data,
+    keep,
+    keep_url,
+    raise_without_secrets,
+    scrubbed_data,
+    without_secrets,
+)
 from fieval_tasks.templates import Catalogue
 from fieval_tasks.transport import NoWayThrough, PooledTransport, Untrusted, shown_address
 
@@ -122,8 +130,9 @@ class EvalClient:
         self._timeout = timeout
         self._listener = Listener()
         self._long_replies = asyncio.Semaphore(LONG_REPLIES)
-        self._secret = forms_in_data(credentials.api_key, credentials.secret_key)
-        keep(credentials.api_key, credentials.secret_key)
+        keys = [key for key in (credentials.api_key, credentials.secret_key) if len(key) >= SHORTEST_IN_DATA]
+        self._secret = forms_in_data(*keys)
+        keep(*keys)  # a shorter one, such as "test", would be found in any sentence
 
     async def __aenter__(self) -> EvalClient:
         return self

@@ -59,10 +59,8 @@ def scrubbed(text: str) -> str:
 
 
 def forms_in_data(*secrets: str) -> tuple[bytes, ...]:
-    """What `scrubbed_data` looks for, where these were sent along."""
-    return tuple(
-        form.encode() for form in _all_forms(frozenset(one for one in secrets if len(one) >= SHORTEST_IN_DATA))
-    )
+    """What `scrubbed_data` looks for, where these were sent along: each of SHORTEST_IN_DATA characters or more."""
+    return tuple(form.encode() for form in _all_forms(frozenset(secrets)))
 
 
 def scrubbed_data(data: bytes, secret: Sequence[bytes]) -> bytes:

@@ -133,7 +133,7 @@ def test_every_error_of_ours_is_scrubbed_at_its_birth() -> None:
 
 def test_replies_lose_the_keys_and_nothing_else() -> None:
     keep("unrelated-secret")
-    secret = forms_in_data("key-of-mine", "short")
+    secret = forms_in_data("key-of-mine")
     assert scrubbed_data(b"short unrelated-secret key-of-mine http://a:b@c", secret) == (
         b"short unrelated-secret [secret] http://a:b@c"
     )

@@ -505,3 +505,8 @@ def assert_secret(*texts: str) -> None:
     for text in texts:
         assert API_KEY not in text
         assert SECRET_KEY not in text
+
+
+async def test_a_key_that_is_a_common_word_is_left_in_sentences() -> None:
+    async with EvalClient(Credentials("local", "test", base_url=f"http://127.0.0.1:{free_port()}")):
+        assert str(PlanError("--connection local is for a test")) == "--connection local is for a test"
