@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-SPELLING = "the server answered partly in {before}, partly in {now}"
-ENVELOPE = "the server answered {about} partly with {before}, partly with {now}"
-OUTPUT_TYPE = "the server said of {about!r} that it gives {before!r}, and that it gives {now!r}"
-VALUES = "the server wrote the values of {about!r} partly as {before}, partly as {now}"
+_ALL_THE_SAME = ": perhaps it is being upgraded; every answer was read as it came"
+SPELLING = "the server answered partly in {before}, partly in {now}" + _ALL_THE_SAME
+ENVELOPE = "the server answered {about} partly with {before}, partly with {now}" + _ALL_THE_SAME
+OUTPUT_TYPE = "the server said of {about!r} that it gives {before!r}, and that it gives {now!r}" + _ALL_THE_SAME
+VALUES = "the server wrote the values of {about!r} partly as {before}, partly as {now}" + _ALL_THE_SAME
 MORE_THAN_SENT = "the server answered a request of one item with several evaluations, and only the first was asked for"
 
 MOST_TRAITS = 10_000
@@ -22,9 +23,7 @@ class Listener:
     @property
     def notices(self) -> tuple[str, ...]:
         """A sentence for each kind of change, about the first of them."""
-        return tuple(
-            f"{told}: perhaps it is being upgraded; every answer was read as it came" for told in self._notices.values()
-        )
+        return tuple(self._notices.values())
 
     def hear(self, kind: str, *about: str, now: str | None) -> None:
         """How the server puts something: `kind` is one of the sentences above. None: it does not show here."""

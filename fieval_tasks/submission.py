@@ -281,9 +281,10 @@ class Submitter:
             if len(items) > 1:
                 await lane.may_pack()
             tried, error = await self._try(items[: lane.longest_pack], lane, tries)
-            over = (
-                await self._taken(tried, lane, tries) if error is None else await self._after(error, tried, lane, tries)
-            )
+            if error is None:
+                over: int | None = await self._taken(tried, lane, tries)
+            else:
+                over = await self._after(error, tried, lane, tries)
             if over is not None:
                 taken += over
                 items, tries = items[len(tried) :], Tries()

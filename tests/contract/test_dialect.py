@@ -248,6 +248,7 @@ def test_several_evaluations_for_one_item_are_a_notice() -> None:
     run.ids({"result": [{"evaluations": [BARE, {"eval_id": "another"}]}]})
     [notice] = run.notices
     assert "one item with several evaluations" in notice
+    assert "upgraded" not in notice
 
 
 # -- what it costs -------------------------------------------------------------------------------------------------
