@@ -60,12 +60,20 @@ class Breaker:
     """One lane's canary and breaker."""
 
     def __init__(
-        self, on_stop: Callable[[str], None], *, awaits_verdicts: bool = True, clock: Callable[[], float] = monotonic
+        self,
+        on_stop: Callable[[str], None],
+        *,
+        awaits_verdicts: bool = True,
+        other_judges: str = "",
+        clock: Callable[[], float] = monotonic,
     ) -> None:
-        """`on_stop` is told why; `awaits_verdicts` is False where nobody asks for them in this run."""
+        """`on_stop` is told why; `awaits_verdicts` is False where nobody asks for them in this run; `other_judges`: what is
+        said besides where it is the judge that failed.
+        """
         self._on_stop = on_stop
         self._clock = clock
         self._awaits_verdicts = awaits_verdicts
+        self._other_judges = other_judges
         self.stopped: str | None = None
         """Why the lane was stopped; None while it is not."""
         self._taken = False
@@ -183,7 +191,8 @@ class Breaker:
             are_many = self._failures.items >= MISJUDGED_AT_FIRST
             hopeless = are_many and self._failures.count >= MISJUDGED_SHARE * self._bought
         if hopeless:
-            self._stop(f"the judge failed on {self._failures}")
+            way_out = f"; {self._other_judges}" if self._other_judges else ""
+            self._stop(f"the judge gave no verdict on {self._failures}{way_out}")
 
     def put_back(self) -> None:
         """An item was taken and is to be sent again, through no fault of its own."""

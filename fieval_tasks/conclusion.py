@@ -195,7 +195,7 @@ def _sentence(prepared: Kept, items: Items, unsent: int, stopped: FievalError | 
     if stopped is not None:
         return f"{stopped}\n{counted}; to carry on: {prepared.resume_command}"
     if unsent and items.pending:
-        counted += f", {unsent:,} of them not sent; to send them: {prepared.resume_command}"
+        counted += f", {unsent:,} of them still to be sent; to send them: {prepared.resume_command}"
     elif items.pending:
         counted += f"; to fetch their verdicts: {prepared.collect_command}"
     return counted

@@ -24,6 +24,7 @@ from fieval_tasks.echoes import Echoes, Told, digest
 from fieval_tasks.errors import FievalError, Interrupted, RunStopped
 from fieval_tasks.faults import fault
 from fieval_tasks.items import Failed, Item, State, Ticket, Verdict
+from fieval_tasks.lanes import other_judges
 from fieval_tasks.open_items import OpenItems
 from fieval_tasks.pace import Pace
 from fieval_tasks.permits import Permits, SharedPace, Source
@@ -124,7 +125,8 @@ class Engine:
         self._found_open: deque[OpenTicket] = deque()
         self._counts = ledger.counts(run.run_id)
         self._repeats = ledger.repeats(run.run_id)
-        self._lanes_stopped: list[str] = []
+        self._lanes_stopped: dict[str, str] = {}
+        """Check -> why."""
         self._lanes: dict[str, Lane] = {}
         self._quotas: dict[str | None, Quota] = {}
         # who only submits asks nothing: the news that a quota waits for would never come
@@ -324,7 +326,7 @@ class Engine:
             f"server may have forgotten them; python -m flows.collect asks again, --orphans resubmit sends them once more"
         )
         return (
-            *self._lanes_stopped,
+            *(self._stopped_lane(check, why) for check, why in self._lanes_stopped.items()),
             *([forgotten] if orphans else []),
             *self._without_permits(),
             *self._asked_to_wait(),
@@ -490,9 +492,18 @@ class Engine:
 
     def _breaker(self, check: str) -> Breaker:
         def stopped(why: str) -> None:
-            self._lanes_stopped.append(f"{check} was stopped: {why}; what it had not sent by then stays unsent")
+            self._lanes_stopped[check] = why
 
-        return Breaker(stopped, awaits_verdicts=self._mode is not Mode.SUBMIT)
+        judge = self.run.check(check)
+        return Breaker(
+            stopped,
+            awaits_verdicts=self._mode is not Mode.SUBMIT,
+            other_judges=other_judges(judge.template, judge.model, judge.models),
+        )
+
+    def _stopped_lane(self, check: str, why: str) -> str:
+        left = self.ledger.count_unsent(self.run.run_id, check=check)
+        return f"{check} was stopped: {why}" + (f"; {left:,} of its items are still to be sent" if left else "")
 
     def _quota_of(self, check: str) -> Quota:
         """One for each judge model: that is what the platform counts by."""

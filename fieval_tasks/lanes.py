@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fieval_tasks.plan import Mode
@@ -41,6 +42,18 @@ class Load:
 def judging_time(model: str | None) -> float:
     """Seconds that one evaluation by this judge takes; None: plain code."""
     return CODE if model is None else JUDGING.get(model, JUDGING_UNKNOWN)
+
+
+def other_judges(template: str, model: str | None, models: Sequence[str] = ()) -> str:
+    """How to have a template judged by another of its models; empty where it has no judge, or only this one.
+
+    `models`: those that it takes; none: any, so the platform's own are named.
+    """
+    others = [other for other in models or JUDGING if other != model]
+    if model is None or not others:
+        return ""
+    ways = " or ".join(f"--template {template}:{other}" for other in others[:3])
+    return f"another judge than {model} may do, in a new run: {ways}, or --model MODEL for every check"
 
 
 def choose(loads: list[Load], *, concurrency: int, rate: float | None) -> Lane:

@@ -356,6 +356,7 @@ def _recorded(binding: Binding) -> CheckRecord:
         params=dict(binding.params),
         output=binding.template.output,
         sources={key: source.column for key, source in binding.sources.items()},
+        models=binding.template.models,
     )
 
 

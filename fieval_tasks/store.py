@@ -85,6 +85,8 @@ class CheckRecord:
     output: str
     sources: Mapping[str, str]
     """Template key -> dataset column."""
+    models: tuple[str, ...] = ()
+    """The only models that the template takes; empty: any, or that was not recorded."""
 
 
 @dataclass(frozen=True)
@@ -399,9 +401,11 @@ class Ledger:
             return [_item(row, run) for row in connection.execute(query.order_by(items.c.seq)).mappings()]
 
     @tried_again
-    def count_unsent(self, run_id: str) -> int:
-        """How many items are still to be sent."""
+    def count_unsent(self, run_id: str, *, check: str | None = None) -> int:
+        """How many items, of the one check or of all, are still to be sent: for the first time, or once more."""
         query = sa.select(sa.func.count()).select_from(items).where(items.c.run_id == run_id, _TO_SEND)
+        if check is not None:
+            query = query.where(items.c.check_name == check)
         with self._connect() as connection:
             return connection.scalar(query) or 0
 
@@ -578,7 +582,7 @@ def _run_values(run: Run) -> dict[str, Any]:
 def _run(row: sa.RowMapping) -> Run:
     values = {name: value for name, value in row.items() if name not in ("is_whole", "doubled")}
     values["possible_duplicates"] += row["doubled"]
-    values["checks"] = tuple(CheckRecord(**c) for c in values["checks"])
+    values["checks"] = tuple(CheckRecord(**c | {"models": tuple(c.get("models", ()))}) for c in values["checks"])
     values["notices"] = tuple(values["notices"])
     return Run(**values)
 

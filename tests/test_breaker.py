@@ -248,7 +248,7 @@ async def test_of_a_slow_submission_ten_failures_without_a_verdict_are_enough(to
         breaker.heard(BAD)
     assert await taken(breaker, 1) is Leave.STAY
     assert told.reasons == [
-        f"the judge failed on {MISJUDGED_AT_FIRST} items in a row, each with: evaluation_error: no input received"
+        f"the judge gave no verdict on {MISJUDGED_AT_FIRST} items in a row, each with: evaluation_error: no input received"
     ]
 
 
@@ -296,7 +296,7 @@ async def test_a_judge_that_breaks_later_stops_the_lane_whatever_it_says(told: T
         assert told.reasons == []
         breaker.heard(failure(f"overloaded, request {uuid4()}" if n % 3 else f"no answer in {n} s"))
     assert told.reasons == [
-        f"the judge failed on {OUT_OF_LATEST} of the latest {LATEST} items, "
+        f"the judge gave no verdict on {OUT_OF_LATEST} of the latest {LATEST} items, "
         "most often (30 times) with: evaluation_error: overloaded, request #"
     ]
 

@@ -356,7 +356,7 @@ def test_a_judge_that_fails_on_every_synchronous_call_stops_its_check(ledger: Le
     answers = [f"answer {n}" for n in range(2_000)]
     found, run = work(ledger, a_run(ledger, answers, mode=Mode.SYNC, chunk_size=200), platform)
     assert platform.taken.total() <= 120
-    assert "the judge failed on" in run.notices[0]
+    assert "the judge gave no verdict on" in run.notices[0]
     assert {r.attempts for r in found.values() if r.status == "pending"} == {0}
 
 
@@ -841,7 +841,22 @@ def test_evaluations_that_all_fail_stop_their_lane_whatever_they_say(ledger: Led
     assert platform.taken.total() <= BOUGHT_AT_FIRST + 20
     assert {r.status for r in found.values()} == {"failed", "pending"}
     assert {r.attempts for r in found.values() if r.status == "pending"} == {0}, "what was bought is not left as unsent"
-    assert re.search(r"stopped: the judge failed on \d+ items in a row, each with: evaluation_error", run.notices[0])
+    assert re.search(
+        r"stopped: the judge gave no verdict on \d+ items in a row, each with: evaluation_error", run.notices[0]
+    )
+
+
+def test_a_judge_without_a_model_is_told_of_with_others_and_nothing_that_was_sent_is_called_unsent(
+    ledger: Ledger,
+) -> None:
+    platform = Platform(trouble=fails_with("", status="completed", error_message=None))
+    found, run = work(ledger, a_run(ledger, [f"answer {n}" for n in range(60)], chunk_size=60), platform)
+    assert {(r.status, r.error and r.error["kind"]) for r in found.values()} == {("failed", "hollow")}
+    [notice] = run.notices
+    assert "the judge gave no verdict on" in notice
+    assert "each with: hollow: " in notice
+    assert f"--template {TEMPLATE}:turing_small or --template {TEMPLATE}:turing_large" in notice
+    assert "sent" not in notice
 
 
 def test_a_check_with_some_failures_that_show_early_is_not_stopped(ledger: Ledger) -> None:
@@ -858,14 +873,14 @@ def test_a_check_with_some_failures_that_show_early_is_not_stopped(ledger: Ledge
     assert (platform.taken.total(), run.notices) == (390, ())
 
 
-def fails_with(message: str) -> Callable[[httpx.Request, Platform], httpx.Response | None]:
+def fails_with(message: str, **fields: Any) -> Callable[[httpx.Request, Platform], httpx.Response | None]:
     """Every evaluation fails so."""
 
     def trouble(request: httpx.Request, platform: Platform) -> httpx.Response | None:
         if request.method == "POST":
             return None
         told = {"value": None, "reason": None, "runtime": None, "error_message": message.format(uuid4())}
-        return platform.done(request.url.params["eval_id"], status="failed", **told)
+        return platform.done(request.url.params["eval_id"], **{"status": "failed", **told, **fields})
 
     return trouble
 

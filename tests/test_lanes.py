@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieval_tasks.lanes import POLLS, Load, choose, judging_time
+from fieval_tasks.lanes import POLLS, Load, choose, judging_time, other_judges
 from fieval_tasks.plan import Mode
 
 
@@ -45,3 +45,13 @@ def test_a_synchronous_run_is_only_chosen_for_fewer_requests(
     assert lane.mode in (Mode.SYNC, Mode.ASYNC)
     if lane.mode is Mode.SYNC:
         assert sum(load.items for load in loads) < sum(load.items * (1 / load.packed + POLLS) for load in loads)
+
+
+def test_other_judges_are_those_that_the_template_takes_or_the_platforms_own() -> None:
+    told = other_judges("groundedness", "turing_flash", ("turing_flash", "protect"))
+    assert "--template groundedness:protect, or --model" in told
+    assert "groundedness:turing_small or --template groundedness:turing_large" in other_judges(
+        "groundedness", "turing_flash"
+    )
+    assert other_judges("levenshtein_similarity", None) == ""
+    assert other_judges("only", "protect", ("protect",)) == ""
