@@ -24,7 +24,7 @@ def test_a_run_outlives_a_server_that_goes_and_comes_back(tmp_path: Path, prefec
         server.kill()
         time.sleep(OUTAGE)
         server.start()
-        assert command.ended(within=120) == 0, command.said
+        assert command.ended(within=150) == 0, command.said
         found = accounts(tmp_path, server)
         assert found.disagreements(killed=True) == []
         assert found.statuses == {"scored": 600}
@@ -33,13 +33,13 @@ def test_a_run_outlives_a_server_that_goes_and_comes_back(tmp_path: Path, prefec
 def test_keys_refused_in_the_middle_stop_the_run_and_lose_nothing(tmp_path: Path, prefect_api: str) -> None:
     with serving(tmp_path, replace(FINE, keys_refused_after=150)) as server:
         command = Command(tmp_path, server, *dataset(tmp_path, 300))
-        assert command.ended(within=60) == 4, command.said
+        assert command.ended(within=150) == 4, command.said
         assert "refused the keys" in command.said
         assert accounts(tmp_path, server).disagreements() == []
         assert server.account.requests() <= 150 + 100  # what was on its way
         server.become(FINE)
         resumed = Command(tmp_path, server, *RESUME)
-        assert resumed.ended(within=60) == 0, resumed.said
+        assert resumed.ended(within=150) == 0, resumed.said
         found = accounts(tmp_path, server)
         assert found.disagreements() == []
         assert (found.statuses, found.duplicates) == ({"scored": 300}, 0)
@@ -50,10 +50,10 @@ def test_a_terminated_run_says_how_to_carry_on_and_does(tmp_path: Path, prefect_
         command = Command(tmp_path, server, *dataset(tmp_path, 300), *SLOWLY)
         wait_until(lambda: server.account.items_accepted() >= 60)
         command.terminate()
-        assert command.ended(within=5) == 130, command.said
+        assert command.ended(within=20) == 130, command.said  # two seconds, and what a busy machine makes of them
         assert "--resume r" in command.said
         resumed = Command(tmp_path, server, *RESUME)
-        assert resumed.ended(within=60) == 0, resumed.said
+        assert resumed.ended(within=150) == 0, resumed.said
         found = accounts(tmp_path, server)
         assert found.disagreements(killed=True) == []
         assert found.statuses == {"scored": 300}
@@ -65,7 +65,7 @@ def test_a_synchronous_run_that_meets_only_opaque_faults_turns_to_where_the_reas
     with serving(tmp_path, replace(FINE, credit=50)) as server:
         arguments = dataset(tmp_path, 300, template=ALONE)
         command = Command(tmp_path, server, *arguments, "--mode", "sync")
-        assert command.ended(within=60) == 4, command.said
+        assert command.ended(within=150) == 4, command.said
         assert "credit" in command.said
         assert accounts(tmp_path, server).disagreements() == []
         assert server.account.posts() <= 50 + 150  # 32 calls under way meet a fault twice, before the lane turns
@@ -78,10 +78,10 @@ def test_a_server_that_changes_its_spelling_in_the_middle_stops_the_run_and_a_ne
         command = Command(tmp_path, server, *dataset(tmp_path, 300), *SLOWLY)
         wait_until(lambda: server.account.items_accepted() >= 60)
         server.become(replace(FINE, camel_case=True))
-        assert command.ended(within=60) == 4, command.said
+        assert command.ended(within=150) == 4, command.said
         assert accounts(tmp_path, server).disagreements(killed=True) == []
         resumed = Command(tmp_path, server, *RESUME)
-        assert resumed.ended(within=60) == 0, resumed.said
+        assert resumed.ended(within=150) == 0, resumed.said
         found = accounts(tmp_path, server)
         assert found.disagreements(killed=True) == []
         assert found.statuses == {"scored": 300}
