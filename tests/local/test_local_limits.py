@@ -168,13 +168,25 @@ def test_a_process_scores_many_evaluations_and_is_replaced_after_a_hostile_one()
 
 
 def test_a_process_that_makes_no_headway_is_ended() -> None:
-    with scorer(Limits(seconds=0.3)) as made:
-        made.score(asked("is_json"))
+    with scorer() as made:
+        made.score(asked("is_json"))  # to start takes a busy machine longer than the limit of this test
+        made._limits = Limits(seconds=0.3)
         stopped = process_of(made)
         stopped.send_signal(signal.SIGSTOP)
         with pytest.raises(Unscorable, match=r"no verdict within 0\.3 s"):
             made.score(asked("is_json", "x" * MEGABYTE))
         assert is_gone(stopped)
+
+
+def test_a_process_goes_with_its_parent_whatever_it_computes() -> None:
+    with scorer(Limits(cpu_seconds=600)) as made:
+        made.score(asked("is_json"))
+        process = process_of(made)
+        assert process.stdin is not None
+        hostile = {"template": "is_html", "inputs": COMMENTS["inputs"], "params": {}}
+        process.stdin.write(json.dumps(hostile).encode() + b"\n")
+        process.stdin.close()  # as the end of the parent does
+        assert process.wait(60) == 0
 
 
 def test_a_process_that_somebody_ended_costs_no_evaluation() -> None:

@@ -9,10 +9,12 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from queue import SimpleQueue
 from typing import Any, Final
 
 from fieval_tasks.local.catalogue import TEMPLATES
@@ -30,9 +32,11 @@ def main(cpu_seconds: float, memory: int) -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     _bound_memory(memory)
+    lines: SimpleQueue[bytes] = SimpleQueue()
+    threading.Thread(target=_read, args=(lines,), daemon=True).start()
     try:
-        for line in sys.stdin.buffer:
-            answer = _answer(line, cpu_seconds, memory)
+        while True:
+            answer = _answer(lines.get(), cpu_seconds, memory)
             is_spent = "memory" in answer or _memory_used() > memory / 2
             answers.write(json.dumps({**answer, "spent": is_spent}).encode() + b"\n")
             answers.flush()
@@ -42,6 +46,16 @@ def main(cpu_seconds: float, memory: int) -> None:
         os._exit(OUT_OF_MEMORY)
     except BrokenPipeError:  # the parent is gone
         os._exit(0)
+
+
+def _read(lines: SimpleQueue[bytes]) -> None:
+    """Hand on what is asked. Where there is no more, the parent is gone, and this process goes too, whatever it computes."""
+    try:
+        for line in sys.stdin.buffer:
+            lines.put(line)
+    except MemoryError:
+        os._exit(OUT_OF_MEMORY)
+    os._exit(0)
 
 
 def _answer(line: bytes, cpu_seconds: float, memory: int) -> Answer:
