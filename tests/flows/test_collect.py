@@ -58,7 +58,7 @@ def test_a_run_that_brings_nothing_new_is_told_to_nobody_but_who_asks(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     from fieval_tasks.client import EvalClient
-    from fieval_tasks.items import Pending
+    from fieval_tasks.items import Pending, Row
     from fieval_tasks.store import Ledger, store_url
     from flows.collect import collect
     from flows.command import collect_command
@@ -70,16 +70,16 @@ def test_a_run_that_brings_nothing_new_is_told_to_nobody_but_who_asks(
     monkeypatch.setattr("flows.events.emit_event", lambda event, **_: told.append(event))
     with Ledger(store_url()) as ledger:
         forgotten = min(ledger.open_tickets("forgotten"), key=lambda ticket: ticket.seq).eval_id
-    ask = EvalClient.get_result
+    ask = EvalClient.get_row
 
-    async def get_result(client: EvalClient, eval_id: str) -> Any:
+    async def get_row(client: EvalClient, eval_id: str) -> Any:
         while eval_id != forgotten:
-            if not isinstance(answer := await ask(client, eval_id), Pending):
+            if not isinstance((answer := await ask(client, eval_id)).verdict, Pending):
                 return answer
             await asyncio.sleep(0.01)
-        return Pending()
+        return Row(Pending(), None)
 
-    monkeypatch.setattr(EvalClient, "get_result", get_result)
+    monkeypatch.setattr(EvalClient, "get_row", get_row)
     assert collect(return_state=True).is_failed()
     assert (told, summary("forgotten")["items"]["pending"]) == (["fieval.run.completed", "fieval.gate.failed"], 1)
 
@@ -93,7 +93,7 @@ def test_a_run_that_brings_nothing_new_is_told_to_nobody_but_who_asks(
     assert "nothing new, 1 pending" in shown.err
     assert told == []
 
-    monkeypatch.setattr(EvalClient, "get_result", ask)
+    monkeypatch.setattr(EvalClient, "get_row", ask)
     collect(return_state=True)
     assert told == ["fieval.run.completed", "fieval.gate.failed"]
     assert summary("forgotten")["items"]["pending"] == 0
@@ -103,7 +103,7 @@ def test_a_deployments_collector_holds_no_worker_while_the_platform_thinks(
     workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from fieval_tasks.client import EvalClient
-    from fieval_tasks.items import Pending
+    from fieval_tasks.items import Pending, Row
     from flows.collect import collect
 
     for run in ("slow", "quick"):
@@ -122,12 +122,12 @@ def test_a_deployments_collector_holds_no_worker_while_the_platform_thinks(
     monkeypatch.setattr("flows.collect.QUIET", 1.0)
     with Ledger(store_url()) as ledger:
         slow = {ticket.eval_id for ticket in ledger.open_tickets("slow")}
-    ask = EvalClient.get_result
+    ask = EvalClient.get_row
 
-    async def get_result(client: EvalClient, eval_id: str) -> Any:
-        return Pending() if eval_id in slow else await ask(client, eval_id)
+    async def get_row(client: EvalClient, eval_id: str) -> Any:
+        return Row(Pending(), None) if eval_id in slow else await ask(client, eval_id)
 
-    monkeypatch.setattr(EvalClient, "get_result", get_result)
+    monkeypatch.setattr(EvalClient, "get_row", get_row)
     state = collect(return_state=True)
     assert state.is_completed()
     waiting = f"run slow: {len(slow)} of {len(slow)} items still wait for their verdicts"
