@@ -5,11 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from importlib import import_module
-from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,28 +22,32 @@ from fieval_tasks.report.summary import Counting, Report, RunFacts
 from fieval_tasks.report.text import INVISIBLE, clean, clip
 
 BATCH = 5_000
-"""Results held at once while writing."""
+"""Results held at once while writing,"""
+BATCH_TEXT = 16 * 2**20
+"""or fewer, once their inputs come to so many characters."""
 
 
 def write_results(facts: RunFacts, results: Iterable[Result], folder: Path) -> Report:
     """Write results.jsonl, results.csv, results.parquet and junit.xml, and count: in one pass, so that all agree.
 
     In the CSV and Parquet files `error` is JSON text, and `value` is text as the judge gave it, or JSON text where it
-    is a number, a list or a choice with its score. The CSV file is for spreadsheets: see `inert` for what it changes.
+    is a number, a list or a choice with its score; each key of the inputs has a column, `inputs.output` for one. The CSV
+    file is for spreadsheets: it begins with the mark by which Excel knows UTF-8, and see `inert` for what it changes.
     The other two hold every text as it was.
     """
     make_folder(folder)
     counting = Counting(facts)
+    keys = list(dict.fromkeys(key for sources in facts.mapping.values() for key in sources))
     with ExitStack() as files:
         writers = (
             _Jsonl(files.enter_context(fresh(folder / "results.jsonl"))),
-            _Csv(files.enter_context(fresh(folder / "results.csv"))),
-            files.enter_context(_parquet(folder / "results.parquet")),
+            _Csv(files.enter_context(fresh(folder / "results.csv")), columns(keys)),
+            files.enter_context(_parquet(folder / "results.parquet", keys)),
         )
         suites = Suites(facts, files)
         for batch in _batches(_counted(results, counting, suites)):
             lines = [record(result) for result in batch]
-            flat = [_flat(result, line) for result, line in zip(batch, lines, strict=True)]
+            flat = [_flat(result, line, keys) for result, line in zip(batch, lines, strict=True)]
             writers[0].write(lines)
             writers[1].write(flat)
             writers[2].write(batch, flat)
@@ -54,11 +56,10 @@ def write_results(facts: RunFacts, results: Iterable[Result], folder: Path) -> R
 
 
 def _counted(results: Iterable[Result], counting: Counting, suites: Suites) -> Iterator[Result]:
-    """The results, without their inputs: a batch of those may be large."""
     for result in results:
         counting.add(result)
         suites.add(result)
-        yield replace(result, inputs=None)
+        yield result
 
 
 def write_report(report: Report, folder: Path) -> dict[str, Path]:
@@ -76,8 +77,15 @@ def write_report(report: Report, folder: Path) -> dict[str, Path]:
 
 
 def _batches(results: Iterable[Result]) -> Iterator[list[Result]]:
-    iterator = iter(results)
-    while batch := list(islice(iterator, BATCH)):
+    batch: list[Result] = []
+    size = 0
+    for result in results:
+        batch.append(result)
+        size += sum(map(len, (result.inputs or {}).values()))
+        if len(batch) >= BATCH or size >= BATCH_TEXT:
+            yield batch
+            batch, size = [], 0
+    if batch:
         yield batch
 
 
@@ -118,19 +126,21 @@ def inert(text: str) -> str:
     Texts with such an apostrophe of their own get one more, so that taking one away gives the text back. Control
     characters become U+FFFD, and a text is cut to CELL_LIMIT.
     """
-    shown = clip(clean(text[: CELL_LIMIT + 1]), CELL_LIMIT)
+    shown = clip(clean(text[: CELL_LIMIT + 1], marks=True), CELL_LIMIT)
     if _STARTS_FORMULA.match(shown) and not _PLAIN_NUMBER.fullmatch(shown):
         shown = "'" + shown
     return _GOES_ON_AS_FORMULA.sub("'", shown) if _CELL_BORDER.search(shown) else shown
 
 
 class _Csv:
-    def __init__(self, file: IO[str]) -> None:
+    def __init__(self, file: IO[str], columns: Sequence[str]) -> None:
+        file.write("\ufeff")  # or Excel reads it as the machine's own 8-bit text
         self._rows = csv.writer(file)
-        self._rows.writerow(FIELDS)
+        self._columns = columns
+        self._rows.writerow(map(inert, columns))
 
     def write(self, flat: list[dict[str, Any]]) -> None:
-        self._rows.writerows([_cell(line[name]) for name in FIELDS] for line in flat)
+        self._rows.writerows([_cell(line[name]) for name in self._columns] for line in flat)
 
 
 def _cell(value: Any) -> Any:
@@ -139,17 +149,27 @@ def _cell(value: Any) -> Any:
     return inert(value) if isinstance(value, str) else value
 
 
-def _flat(result: Result, line: dict[str, Any]) -> dict[str, Any]:
+def columns(keys: Iterable[str]) -> list[str]:
+    """Of the CSV and Parquet files of a run whose templates have these keys."""
+    return [*(name for name in FIELDS if name != "inputs"), *dict.fromkeys(map(_input_column, keys))]
+
+
+def _input_column(key: str) -> str:
+    return str(_sound(f"inputs.{key}"))
+
+
+def _flat(result: Result, line: dict[str, Any], keys: Iterable[str]) -> dict[str, Any]:
     """The record without nested values."""
-    error = line["error"]
+    error, inputs = line["error"], line["inputs"] or {}
     return line | {
         "value": value_text(result.value),
         "error": None if error is None else _json(error),
+        **{_input_column(key): inputs.get(key) for key in keys},
     }
 
 
-def parquet_schema() -> Any:
-    """The columns of results.parquet, the same for every run."""
+def parquet_schema(keys: Iterable[str] = ()) -> Any:
+    """The columns of results.parquet: the same for every run, and one for each key of its templates."""
     pa = import_module("pyarrow")
     kinds = {
         "row": pa.int64(),
@@ -160,7 +180,7 @@ def parquet_schema() -> Any:
         "submitted_at": pa.timestamp("us", tz="UTC"),
         "finished_at": pa.timestamp("us", tz="UTC"),
     }
-    return pa.schema([(name, kinds.get(name, pa.string())) for name in FIELDS])
+    return pa.schema([(name, kinds.get(name, pa.string())) for name in columns(keys)])
 
 
 class _Parquet:
@@ -170,16 +190,16 @@ class _Parquet:
 
     def write(self, batch: list[Result], flat: list[dict[str, Any]]) -> None:
         pa = import_module("pyarrow")
-        columns = {name: [_sound(line[name]) for line in flat] for name in FIELDS}
-        columns["submitted_at"] = [result.submitted_at and utc(result.submitted_at) for result in batch]
-        columns["finished_at"] = [result.finished_at and utc(result.finished_at) for result in batch]
-        self._writer.write_batch(pa.record_batch(columns, schema=self._schema))
+        cells = {name: [_sound(line[name]) for line in flat] for name in self._schema.names}
+        cells["submitted_at"] = [result.submitted_at and utc(result.submitted_at) for result in batch]
+        cells["finished_at"] = [result.finished_at and utc(result.finished_at) for result in batch]
+        self._writer.write_batch(pa.record_batch(cells, schema=self._schema))
 
 
 @contextmanager
-def _parquet(path: Path) -> Iterator[_Parquet]:
+def _parquet(path: Path, keys: Iterable[str]) -> Iterator[_Parquet]:
     pq = import_module("pyarrow.parquet")
-    schema = parquet_schema()
+    schema = parquet_schema(keys)
     with fresh(path, binary=True) as file, pq.ParquetWriter(file, schema) as writer:
         yield _Parquet(writer, schema)
 

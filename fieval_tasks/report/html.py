@@ -210,7 +210,7 @@ def _row(result: Result) -> str:
     texts = [("value", chosen)] if chosen else []
     texts += [("reason", result.reason)] if result.reason else []
     texts += list((result.inputs or {}).items())
-    terms = "".join(f"<dt>{_line(key, 60)}</dt><dd>{_text(text)}</dd>" for key, text in texts if text)
+    terms = "".join(f'<dt>{_line(key, 60)}</dt><dd dir="auto">{_text(text)}</dd>' for key, text in texts if text)
     return (
         f'<article class="row"><header><b class="bad">{verdict}</b><span>row {result.row}</span>'
         f'<code class="soft">{_line(result.item_id, 80)}</code></header>'
@@ -266,7 +266,7 @@ def _table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 def _cells(names: list[str], kinds: list[str], row: tuple[str, ...]) -> str:
     cells = zip(names, kinds, row, strict=True)
-    return "".join(f'<td data-head="{name}"{kind}><div>{cell}</div></td>' for name, kind, cell in cells)
+    return "".join(f'<td data-head="{name}"{kind}><div dir="auto">{cell}</div></td>' for name, kind, cell in cells)
 
 
 def _share(value: float | None) -> str:
@@ -278,12 +278,12 @@ def _command(command: str) -> str:
 
 
 def _line(text: str, limit: int = 200) -> str:
-    return escape(one_line(text, limit))
+    return escape(one_line(text, limit, marks=True))
 
 
 def _text(text: str) -> str:
     """A text in its own lines; a long one folded behind its beginning."""
-    whole = clean(text[: _LONG + 1]).strip()
+    whole = clean(text[: _LONG + 1], marks=True).strip()
     if len(whole) <= _SHORT:
         return escape(whole)
-    return f"<details><summary>{escape(one_line(whole, _SHORT))}</summary>{escape(clip(whole, _LONG))}</details>"
+    return f"<details><summary>{escape(one_line(whole, _SHORT, marks=True))}</summary>{escape(clip(whole, _LONG))}</details>"

@@ -27,6 +27,7 @@ FIELDS = (
     "attempts",
     "submitted_at",
     "finished_at",
+    "inputs",
 )
 
 
@@ -39,6 +40,7 @@ def record(result: Result) -> dict[str, Any]:
     fields["error"] = dict(result.error) if result.error is not None else None
     fields["submitted_at"] = iso(result.submitted_at)
     fields["finished_at"] = iso(result.finished_at)
+    fields["inputs"] = None if result.inputs is None else dict(result.inputs)
     return fields
 
 

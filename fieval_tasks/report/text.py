@@ -22,16 +22,24 @@ INVISIBLE = re.compile(
 """Characters that would steer a terminal, reorder what is read, or be no text at all."""
 
 
-def clean(text: str) -> str:
-    """The text with its lines, and a visible mark for each character that would steer a terminal or hide something."""
+MARKS = "\u061c\u200b\u200e\u200f\u2060"
+"""Of those, the ones that languages need: where a word may break (Thai), and which way a sign reads (Arabic, Hebrew)."""
+_NO_MARK = re.compile(f"(?![{MARKS}]){INVISIBLE.pattern}")
+
+
+def clean(text: str, *, marks: bool = False) -> str:
+    """The text with its lines, and a visible sign for each character that would steer a terminal or hide something.
+
+    `marks`: those that languages need stay, for a page that keeps each text's direction to itself, or a file.
+    """
     if text.isascii() and text.isprintable():
         return text  # as most are
-    return INVISIBLE.sub("\ufffd", text.replace("\r\n", "\n"))
+    return (_NO_MARK if marks else INVISIBLE).sub("\ufffd", text.replace("\r\n", "\n"))
 
 
-def one_line(text: str, limit: int) -> str:
+def one_line(text: str, limit: int, *, marks: bool = False) -> str:
     """The text cleaned, on one line, of at most `limit` characters."""
-    return clip(clean(" ".join(text[: 8 * limit].split())), limit)
+    return clip(clean(" ".join(text[: 8 * limit].split()), marks=marks), limit)
 
 
 def clip(text: str, limit: int) -> str:

@@ -169,7 +169,7 @@ def test_the_files_have_the_documented_fields(workplace: Path) -> None:
         "results.jsonl", "results.csv", "results.parquet", "summary.json", "report.html", "report.md", "junit.xml",
     }  # fmt: skip
     assert [list(line) for line in lines("files")] == [list(FIELDS)] * 6
-    with (folder / "results.csv").open(encoding="utf-8", newline="") as file:
+    with (folder / "results.csv").open(encoding="utf-8-sig", newline="") as file:
         assert next(csv.reader(file)) == list(FIELDS)
     assert list(summary("files")) == SUMMARY_FIELDS
     assert "local heuristics" in (folder / "report.html").read_text(encoding="utf-8")

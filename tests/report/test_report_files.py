@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import codecs
 import csv
 import json
 import math
@@ -19,6 +20,7 @@ from hypothesis import given, settings
 from report_examples import HOSTILE, RUNS, facts, failed, hostile, hostile_facts, judged, scored, small
 
 from fieval_tasks.items import Result
+from fieval_tasks.report import files
 from fieval_tasks.report.files import inert, parquet_schema, write_report, write_results
 from fieval_tasks.report.record import FIELDS
 
@@ -38,7 +40,7 @@ def jsonl(folder: Path) -> list[dict[str, Any]]:
 
 
 def cells(folder: Path) -> list[dict[str, str]]:
-    with (folder / "results.csv").open(encoding="utf-8", newline="") as file:
+    with (folder / "results.csv").open(encoding="utf-8-sig", newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -53,7 +55,7 @@ def test_a_line_of_jsonl_reads_back_as_the_result_it_was(run: list[Result]) -> N
     with TemporaryDirectory() as folder:
         assert write_results(facts(), run, Path(folder)).summary.items.total == len(run)
         lines = jsonl(Path(folder))
-    assert [decoded(line) for line in lines] == [replace(result, inputs=None) for result in run]
+    assert [decoded(line) for line in lines] == run
     assert all(tuple(line) == FIELDS for line in lines)
 
 
@@ -65,8 +67,10 @@ def test_all_three_files_hold_every_result(run: list[Result]) -> None:
         assert len(jsonl(Path(folder))) == len(cells(Path(folder))) == len(run)
         table = pq.read_table(Path(folder) / "results.parquet")
     assert table.num_rows == len(run)
-    assert table.schema.equals(parquet_schema())
+    assert table.schema.equals(parquet_schema(["output"]))
     assert table["score"].to_pylist() == [result.score for result in run]
+    outputs = [(result.inputs or {}).get("output") for result in run]
+    assert table["inputs.output"].to_pylist() == outputs
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -229,3 +233,23 @@ def test_junit_survives_hostile_text(tmp_path: Path) -> None:
         "error",
     }
     assert len(list(root.iter("testcase"))) == 2 * len(HOSTILE)
+
+
+def test_a_spreadsheet_is_told_that_the_csv_file_is_utf8(tmp_path: Path) -> None:
+    write_results(facts(), [], tmp_path)
+    assert (tmp_path / "results.csv").read_bytes().startswith(codecs.BOM_UTF8 + b"item_id,row,")
+
+
+@pytest.mark.parametrize("item_id", ["\u200f\u05e9-1", "\u0e41\u200b\u0e21", "\u0645\u200c\u06cc", "\u200e8\u061c"])
+def test_an_id_comes_out_as_it_went_in(tmp_path: Path, item_id: str) -> None:
+    write_results(facts(), [judged(1, True, item_id=item_id)], tmp_path)
+    assert [line["item_id"] for line in jsonl(tmp_path)] == [item_id]
+    assert [row["item_id"] for row in cells(tmp_path)] == [item_id]
+    assert pq.read_table(tmp_path / "results.parquet")["item_id"].to_pylist() == [item_id]
+
+
+def test_results_with_long_inputs_are_written_in_small_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "BATCH_TEXT", 10)
+    write_results(facts(), [judged(n, True, inputs={"output": "x" * 6}) for n in range(1, 6)], tmp_path)
+    assert pq.ParquetFile(tmp_path / "results.parquet").num_row_groups == 3
+    assert [line["inputs"] for line in jsonl(tmp_path)] == [{"output": "x" * 6}] * 5

@@ -26,7 +26,7 @@ TAGS = (
     "rect line table thead tbody tr th td details summary dl dt dd"
 )
 ATTRIBUTES = (
-    "lang charset http-equiv content name class role scope data-head aria-label viewbox preserveaspectratio "
+    "dir lang charset http-equiv content name class role scope data-head aria-label viewbox preserveaspectratio "
     "x y x1 x2 y1 y2 width height rx"
 )
 
