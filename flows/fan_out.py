@@ -136,7 +136,7 @@ def shard_plan(run: Prepared) -> dict[str, Any]:
     """The plan by which a shard works on the run, as a flow parameter: where the run is, and what this call says of it
     otherwise. A store with a password is not named in it: the workers have it as FIEVAL_STORE_URL."""
     store = None if "***" in run.ledger.name else run.ledger.name
-    now = run.plan.model_dump(mode="json", exclude={"retry_failed", "output"})
+    now = run.plan.model_dump(mode="json", exclude={"retry_failed", "output", "same_account"})
     said = {name: value for name, value in now.items() if value not in (None, run.run.plan.get(name))}
     return said | {"resume": run.run.run_id} | ({"store": store} if store else {})
 
