@@ -145,6 +145,16 @@ class EvalClient:
     async def aclose(self) -> None:
         await self._transport.aclose()
 
+    async def in_time(self, call: Awaitable[T], seconds: float) -> T:
+        """What a call of this client's comes to within so many seconds, where that is less than its own. Raises Lost then."""
+        if seconds >= self._timeout:
+            return await call
+        try:
+            async with time_limit(seconds):
+                return await call
+        except asyncio.TimeoutError as error:
+            raise Lost(f"no whole reply came within {seconds:.0f} s, which is the item's time") from error
+
     @property
     def notices(self) -> tuple[str, ...]:
         """What the server was heard to change while this client talked to it, in sentences for a report."""
@@ -289,15 +299,6 @@ class EvalClient:
         error.message = cut(error.message, LONGEST_MESSAGE)
         error.args = (error.message,)
         without_secrets(error)
-
-
-async def in_time(call: Awaitable[T], seconds: float) -> T:
-    """What a call comes to within so many seconds, where that is less than the client's own time. Raises Lost after it."""
-    try:
-        async with time_limit(seconds):
-            return await call
-    except asyncio.TimeoutError as error:
-        raise Lost(f"no whole reply came within {seconds:.0f} s, which is the item's time") from error
 
 
 def _let_go_of_bodies(error: BaseException | None) -> None:

@@ -440,7 +440,6 @@ class Engine:
             on_verdicts=self._decide,
             on_stop=self.stop,
             under_way=self._under_way,
-            item_timeout=self._item_timeout,
             ambiguous=self._ambiguous,
         )
         self._settlement = Settlement(
@@ -487,8 +486,9 @@ class Engine:
         return self._lanes[check]
 
     def _posts(self) -> list[Post]:
-        ask_for_tickets = submitting(self._client)
-        return [evaluating(self._client), ask_for_tickets] if self._mode is Mode.SYNC else [ask_for_tickets]
+        ask_for_tickets = submitting(self._client, item_timeout=self._item_timeout)
+        at_once = evaluating(self._client, item_timeout=self._item_timeout)
+        return [at_once, ask_for_tickets] if self._mode is Mode.SYNC else [ask_for_tickets]
 
     def _breaker(self, check: str) -> Breaker:
         def stopped(why: str) -> None:

@@ -8,7 +8,7 @@ from math import inf
 from time import monotonic
 
 from fieval_tasks import policy
-from fieval_tasks.client import EvalClient, in_time
+from fieval_tasks.client import EvalClient
 from fieval_tasks.echoes import Echoes, Told
 from fieval_tasks.errors import (
     ApiError,
@@ -90,7 +90,7 @@ class Settlement:
             self._recorder.count("polls")
             held.questions += 1
             try:
-                row = await in_time(self._client.get_row(eval_id), max(LAST_QUESTION, left))
+                row = await self._client.in_time(self._client.get_row(eval_id), max(LAST_QUESTION, left))
             except ApiError as error:
                 return await self._not_told(seq, eval_id, check, age, error, turn, held)
         turn.accepted()

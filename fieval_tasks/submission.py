@@ -12,7 +12,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from fieval_tasks import policy, wire
 from fieval_tasks.breaker import Breaker
-from fieval_tasks.client import EvalClient, in_time
+from fieval_tasks.client import EvalClient
 from fieval_tasks.echoes import Echoes, Told
 from fieval_tasks.errors import (
     ApiError,
@@ -74,23 +74,27 @@ CUT_OFF = "the run was interrupted before the reply came"
 Post: TypeAlias = Callable[[Sequence[Item], "dict[str, Any]"], Awaitable[Given]]
 
 
-def submitting(client: EvalClient) -> Post:
+def submitting(client: EvalClient, *, item_timeout: float = inf) -> Post:
     """POSTs that answer with tickets."""
+    within = max(SHORTEST_POST, item_timeout)
 
     async def post(items: Sequence[Item], params: dict[str, Any]) -> Given:
         first = items[0]
-        ids = await client.submit_pack(first.template, [i.inputs for i in items], model=first.model, params=params)
+        call = client.submit_pack(first.template, [i.inputs for i in items], model=first.model, params=params)
+        ids = await client.in_time(call, within)
         return Given(tickets=tuple(Ticket(i.seq, e) for i, e in zip(items, ids, strict=True) if e is not None))
 
     return post
 
 
-def evaluating(client: EvalClient) -> Post:
+def evaluating(client: EvalClient, *, item_timeout: float = inf) -> Post:
     """POSTs that wait for the judge and answer with verdicts, or with a ticket for want of one."""
+    within = max(SHORTEST_POST, item_timeout)
 
     async def post(items: Sequence[Item], params: dict[str, Any]) -> Given:
         first = items[0]
-        told = await client.evaluate_pack(first.template, [i.inputs for i in items], model=first.model, params=params)
+        call = client.evaluate_pack(first.template, [i.inputs for i in items], model=first.model, params=params)
+        told = await client.in_time(call, within)
         both = [(i.seq, eval_id, verdict) for i, (eval_id, verdict) in zip(items, told, strict=True)]
         return Given(
             tickets=tuple(Ticket(seq, e) for seq, e, verdict in both if e and isinstance(verdict, Pending)),
@@ -186,7 +190,6 @@ class Submitter:
         on_verdicts: Callable[[Sequence[Told]], Awaitable[None]],
         on_stop: Callable[[FievalError], None],
         under_way: UnderWay,
-        item_timeout: float = inf,
         ambiguous: Ambiguous = "resubmit",
     ) -> None:
         self._lane_of = lane_of
@@ -199,7 +202,6 @@ class Submitter:
         self._on_tickets = on_tickets
         self._on_verdicts = on_verdicts
         self._on_stop = on_stop
-        self._item_timeout = item_timeout
         self._ambiguous = ambiguous
         self._redone: Counter[int] = Counter()
         self._misjudged: dict[int, Failed] = {}
@@ -323,8 +325,7 @@ class Submitter:
             await self._recorder.record(Sending(seqs, utc_now()))
             turn.leaves()
             cut_off = ReplyLost(seqs)
-            post = lane.post(instead=tries.instead)
-            given = await in_time(post(items, self._params(items[0])), max(SHORTEST_POST, self._item_timeout))
+            given = await lane.post(instead=tries.instead)(items, self._params(items[0]))
         except ApiError as error:
             await self._not_given(seqs, error, lane, turn)
             return error
