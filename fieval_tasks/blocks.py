@@ -241,7 +241,7 @@ class EvaluationRun(JobRun[dict[str, Any]]):
                 ended = Ended(notices=engine.notices)
             outcome = conclude(run, ended, seconds=monotonic() - began)
         self._summary = outcome.report.summary.to_json()
-        self.logger.info("run %s: %s", self.run_id, outcome.message)
+        self.logger.info(outcome.message)
 
     def _fetch(self) -> dict[str, Any]:
         if self._summary is not None:

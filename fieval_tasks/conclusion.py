@@ -49,14 +49,19 @@ class Outcome:
     """For the last line in the terminal."""
     folder: Path
     """Where the run's files are."""
+    stopped: FievalError | None = None
+    """What stopped the run before its end, if anything did."""
     is_news: bool = True
     """It differs from what was concluded before."""
 
     @property
     def message(self) -> str:
-        """For the log and the flow's final state: with all that came up on the way."""
+        """For the log and the flow's final state: with all that came up on the way, and where the report is."""
         gates = (gate_said(gate) for gate in self.report.summary.gates if gate.verdict != GateVerdict.PASS.value)
-        return "\n".join((*self.report.facts.news, *self.report.findings, *gates, self.sentence))
+        told = "\n".join((*self.report.facts.news, *self.report.findings, *gates, self.sentence))
+        return (
+            f"run {self.report.summary.run_id}: {told}\nreport: {clean(str((self.folder / 'report.html').resolve()))}"
+        )
 
     @property
     def is_good(self) -> bool:
@@ -91,7 +96,7 @@ def _concluded(prepared: Kept, ended: Ended, seconds: float) -> Outcome:
         ledger.add_conclusion(run_id, now, exit_code, standing.to_json())
     ledger.finished(run_id, exit_code=exit_code, seconds=0.0, complete=complete)
     sentence = _sentence(prepared, report.summary.items, ledger.count_unsent(run_id), ended.stopped)
-    return Outcome(report, exit_code, clean(sentence), prepared.folder, is_news)
+    return Outcome(report, exit_code, clean(sentence), prepared.folder, ended.stopped, is_news)
 
 
 @contextmanager

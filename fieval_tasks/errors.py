@@ -20,7 +20,7 @@ FievalError
 │   └── NotTheProtocol       HTML, truncated JSON, or a shape the API does not have
 │       └── Miscounted       evaluations for more or fewer items than were sent: whose they are can't be told
 └── RunStopped               the run ended before its items did, and can be resumed
-    ├── Interrupted          by Ctrl-C, SIGTERM or a cancel
+    ├── Interrupted          by Ctrl-C, SIGTERM, or a cancel or a suspension in Prefect
     └── Unexpected           by an error that nobody foresaw
 """
 

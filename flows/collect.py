@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from time import monotonic
 
 from prefect import State, flow, get_run_logger
+from prefect.exceptions import Pause
 from prefect.runtime import deployment, flow_run
 from prefect.states import Completed, Failed
 
@@ -21,9 +22,11 @@ from fieval_tasks.faults import fault
 from fieval_tasks.plan import EvaluationPlan, Mode
 from fieval_tasks.preparation import Prepared, prepared, runs_to_collect
 from fieval_tasks.scrubbing import without_secrets
-from flows.evaluate import cancelled, may_begin, published, require_store
+from flows.ending import INCOMPLETE, failed, name_of, refused
+from flows.evaluate import interrupted, may_begin, published, require_store
 from flows.poll import poll_evaluations
-from flows.watching import steerable
+from flows.showing import shown_in_prefect
+from flows.watching import reason_of, steerable
 
 QUIET = 20.0
 """Seconds without a verdict after which a deployment's collector leaves a run until it comes again."""
@@ -42,7 +45,7 @@ def collect(run: str | None = None, store: str | None = None) -> State[None]:
         require_store(store)
         names = [run] if run else runs_to_collect(store)
     except FievalError as error:
-        return Failed(message=str(error), data=error)
+        return refused(error, data=error)
     states = [*collected(names, store, quiet=QUIET if deployment.id and not run else None)]
     if states and states[-1].is_cancelled():
         return states[-1]
@@ -52,7 +55,9 @@ def collect(run: str | None = None, store: str | None = None) -> State[None]:
         return Completed(message=told)
     telling = FievalError if run else Unexpected  # of several runs, bad input of one is not the command's
     errors = [state.data for state in states if isinstance(state.data, telling)]
-    return Failed(message=told, data=max(errors, key=lambda error: error.exit_code, default=None))
+    ends = {str(state.name) for state in states if not state.is_completed()}
+    name = ends.pop() if len(ends) == 1 else INCOMPLETE  # and each has been logged
+    return Failed(name=name, message=told, data=max(errors, key=lambda error: error.exit_code, default=None))
 
 
 def _named(name: str, message: str) -> str:
@@ -65,7 +70,7 @@ def collected(names: Sequence[str], store: str | None, *, quiet: float | None = 
         try:
             state = collect_run(name, store, quiet=quiet)
         except FievalError as error:
-            state = Failed(message=f"run {name}: {error}", data=error)
+            state = failed(f"run {name}: {error}", name=name_of(error), data=error)
         except Exception as error:  # a fault of ours, which is no reason to leave the others without their verdicts
             told = without_secrets(error)
             get_run_logger().error("run %s", name, exc_info=told)
@@ -89,7 +94,7 @@ def collect_run(name: str, store: str | None, *, quiet: float | None = None) -> 
         if ended is None:
             return left(run)
         if isinstance(ended.stopped, Interrupted):
-            return cancelled(run, seconds=monotonic() - began)
+            return interrupted(run, seconds=monotonic() - began)
         outcome = conclude(run, ended, seconds=monotonic() - began)
         return published(run, outcome, series=run.series) if outcome.is_news else nothing_new(outcome)
 
@@ -113,9 +118,10 @@ def nothing_new(outcome: Outcome) -> State[None]:
 
 def wait_for_tickets(run: Prepared, quiet: float | None) -> Ended | None:
     """Poll until the run's open tickets are settled, or something stops it. None: some are left, for it is quiet."""
-    with steerable(run), run.engine(Mode.ASYNC, quiet=quiet) as engine:
+    shown = shown_in_prefect(run.run.total, series=run.series)
+    with steerable(run), run.engine(Mode.ASYNC, quiet=quiet) as engine, shown:
         try:
             poll_evaluations(engine.run.run_id)
-        except FievalError as error:
-            return Ended(error, engine.notices)
+        except (FievalError, Pause) as error:
+            return Ended(reason_of(error), engine.notices)
         return None if engine.left else Ended(notices=engine.notices)

@@ -14,10 +14,9 @@ from time import monotonic
 from typing import TypeAlias
 
 from prefect import State, flow, get_run_logger, unmapped
-from prefect.exceptions import TerminationSignal
+from prefect.exceptions import Pause, TerminationSignal
 from prefect.futures import PrefectFutureList
 from prefect.runtime import deployment, flow_run
-from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from fieval_tasks.blocks import FutureAGICredentials
@@ -27,33 +26,28 @@ from fieval_tasks.engine import ROUND, SUBMITTERS, Engine, Share
 from fieval_tasks.errors import ExitCode, FievalError, Interrupted, PlanError
 from fieval_tasks.locations import each, is_allowed, is_stream
 from fieval_tasks.plan import EvaluationPlan, Mode
-from fieval_tasks.preparation import Prepared, name_stem, prepared
+from fieval_tasks.preparation import Prepared, prepared
 from fieval_tasks.report.artifacts import publish
 from fieval_tasks.scrubbing import raise_without_secrets
 from fieval_tasks.store import file_of, store_url
 from fieval_tasks.tasks import submit_chunk
+from flows import ending
+from flows.ending import concluded, refused, rests
 from flows.events import announce, announce_cancelled
+from flows.naming import tag, title
 from flows.parameters import plan_given
 from flows.poll import poll_evaluations
 from flows.shared import require_limit
-from flows.watching import Watch, steerable
+from flows.showing import shown_in_prefect
+from flows.watching import Watch, reason_of, steerable, suspended_state
 
 Start: TypeAlias = Callable[[Engine], PrefectFutureList[int]]
 """Begins to submit what this process may."""
 
 
-def run_name() -> str:
-    """The flow run's name in the UI: the run's own, where it has one by now."""
-    try:
-        plan = plan_given(flow_run.parameters["plan"])
-    except PlanError:
-        return "refused"  # which the flow itself explains
-    return plan.resume or plan.run or name_stem(plan.dataset)
-
-
 @flow(
     name="evaluate",
-    flow_run_name=run_name,
+    flow_run_name=title,
     task_runner=ThreadPoolTaskRunner(max_workers=SUBMITTERS),  # type: ignore[arg-type]
     persist_result=False,
     validate_parameters=False,  # they are read here, and refused in a sentence
@@ -71,12 +65,13 @@ def evaluate(plan: EvaluationPlan, credentials: FutureAGICredentials | None = No
         with prepared(whole, flow_run_id=flow_run.id) as run:
             if whole.resume and whole.store:
                 may_begin(run.plan)  # what it says comes from a ledger that a parameter names
+            tag(run.run.run_id)
             for line in run.described():
                 get_run_logger().info(line)
             with steerable(run):
                 return work_on(run)
     except FievalError as error:  # what kept the run from starting, or its ledger from being written
-        return Failed(message=str(error))
+        return refused(error)
     except Exception as error:  # nobody foresaw it, and Prefect logs and keeps it
         raise_without_secrets(error)
 
@@ -132,10 +127,10 @@ def work_on(run: Prepared) -> State[None]:
     try:
         ended = submit_and_wait(run)
     except TerminationSignal:  # a worker's way to cancel; the state is Prefect's to set
-        cancelled(run, seconds=monotonic() - began)
+        interrupted(run, seconds=monotonic() - began)
         raise
     if isinstance(ended.stopped, Interrupted):
-        return cancelled(run, seconds=monotonic() - began)
+        return interrupted(run, seconds=monotonic() - began)
     return published(run, conclude(run, ended, seconds=monotonic() - began))
 
 
@@ -154,16 +149,18 @@ def submit_and_wait(run: Prepared, *, share: Share | None = None, start: Start =
 
     `start` begins each round of submissions.
     """
-    with run.engine(share=share) as engine:
+    series = None if share else series_of(run)  # its shards are one run
+    with run.engine(share=share) as engine, shown_in_prefect(run.run.total, series=series):
         try:
             Watch(engine).look(at_once=True)  # a run that is to be paused buys nothing first
             work_once(engine, run.plan.mode, start)
             while engine.wait_for_others(display.get().show):
                 work_once(engine, run.plan.mode, start)
-        except FievalError as error:
-            engine.stop(error)  # chunks that have not begun end with the task runner, unsent
+        except (FievalError, Pause) as error:
+            reason = reason_of(error)
+            engine.stop(reason)  # chunks that have not begun end with the task runner, unsent
             engine.come_in(display.get().show)
-            return Ended(error, engine.notices)
+            return Ended(reason, engine.notices)
         return Ended(notices=engine.notices, waited=run.plan.mode is not Mode.SUBMIT)
 
 
@@ -195,15 +192,14 @@ def finish(submissions: PrefectFutureList[int], engine: Engine, *, polls_later: 
 
 
 def published(run: Prepared, outcome: Outcome, *, series: str | None = None) -> State[None]:
-    """Show the outcome to everyone. The flow's state says what the verdicts say, not only that the code ran.
+    """Show the outcome to everyone.
 
     `series`: what its artifacts are versions of. None: see `series_of`.
     """
     publish(outcome.report, run.folder, series=series or series_of(run))
     announce(outcome)
     display.get().conclude(outcome)
-    get_run_logger().info(outcome.message)
-    return Completed(message=outcome.message) if outcome.is_good else Failed(message=outcome.message)
+    return concluded(outcome)
 
 
 def series_of(run: Prepared) -> str:
@@ -211,8 +207,11 @@ def series_of(run: Prepared) -> str:
     return deployment.name or run.series
 
 
-def cancelled(run: Prepared, *, seconds: float) -> State[None]:
-    """Somebody asked for an end soon: nothing is drawn up, for the ledger has it all."""
-    run.ledger.finished(run.run.run_id, exit_code=ExitCode.INTERRUPTED, seconds=seconds, complete=False)
-    announce_cancelled(run.run.run_id)
-    return Cancelled(message=f"interrupted; to carry on: {run.resume_command}")
+def interrupted(run: Prepared, *, seconds: float) -> State[None]:
+    """Somebody asked for an end soon, or for a rest: nothing is drawn up, for the ledger has it all."""
+    run_id = run.run.run_id
+    run.ledger.finished(run_id, exit_code=ExitCode.INTERRUPTED, seconds=seconds, complete=False)
+    if deployment.id and (state := suspended_state()):  # Prefect suspends no others
+        rests(state, f"run {run_id} is suspended; Resume in Prefect carries it on, or {run.resume_command}")
+    announce_cancelled(run_id)
+    return ending.cancelled(f"run {run_id} was interrupted; to carry on: {run.resume_command}")

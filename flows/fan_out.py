@@ -23,7 +23,7 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 from prefect.futures import PrefectFuture, PrefectFutureList
 from prefect.runtime import flow_run
-from prefect.states import Cancelled, Cancelling, Completed, Crashed, Failed
+from prefect.states import Cancelling, Completed, Crashed
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
@@ -36,22 +36,24 @@ from fieval_tasks.items import State as ItemState
 from fieval_tasks.plan import MOST_SHARDS, SHARD_DEPLOYMENT, EvaluationPlan, Mode
 from fieval_tasks.preparation import Prepared, prepared
 from fieval_tasks.progress import Progress
-from fieval_tasks.report.artifacts import progress_started, progress_updated
 from fieval_tasks.scrubbing import raise_without_secrets
 from fieval_tasks.tasks import submit_rest
+from flows import ending
+from flows.ending import REFUSED, failed, name_of, refused
 from flows.evaluate import (
-    cancelled,
+    interrupted,
     published,
     require_doors,
     require_store,
-    run_name,
     series_of,
     start_submitting,
     submit_and_wait,
 )
+from flows.naming import tag, title
 from flows.parameters import plan_given
 from flows.shared import require_limit
-from flows.watching import Line, Rhythm, at_once, is_cancelled, steerable
+from flows.showing import shown_in_prefect
+from flows.watching import Line, Rhythm, asked_to_end, steerable
 
 BEGIN_WITHIN = 600.0
 """Seconds in which a worker has to take up the first shard."""
@@ -68,7 +70,7 @@ LOOK = 1.0
 
 @flow(
     name="fan-out",
-    flow_run_name=run_name,
+    flow_run_name=title,
     persist_result=False,
     validate_parameters=False,  # they are read here, and refused in a sentence
 )
@@ -93,12 +95,13 @@ def fan_out(
         may_be_shared_out(whole, shards)
         with prepared(whole, flow_run_id=flow_run.id, processes=shards) as run:
             may_be_shared_out(run.plan, shards)
+            tag(run.run.run_id)
             for line in run.described():
                 get_run_logger().info(line)
             with steerable(run, is_all=True):
                 return shared_out(run, shards, deployment)
     except FievalError as error:
-        return Failed(message=str(error))
+        return refused(error)
     except Exception as error:  # nobody foresaw it, and Prefect logs and keeps it
         raise_without_secrets(error)
 
@@ -119,7 +122,7 @@ def shared_out(run: Prepared, shards: int, deployment: str) -> State[None]:
     run.ledger.started(run.run.run_id, flow_run_id=flow_run.id)
     ended = worked_on(run, shards, deployment) if run.ledger.unfinished_chunks(run.run.run_id) else Ended()
     if isinstance(ended.stopped, Interrupted):
-        return cancelled(run, seconds=monotonic() - began)
+        return interrupted(run, seconds=monotonic() - began)
     return published(run, conclude(run, ended, seconds=monotonic() - began))
 
 
@@ -143,15 +146,15 @@ def shard_plan(run: Prepared) -> dict[str, Any]:
 
 def follow(run: Prepared, team: Team) -> Ended:
     """Wait until the shards have done all they can; how it ended."""
-    shown = Shown(run)
-    try:
-        for _ in rounds(run, team):
-            shown.update()
-    except FievalError as error:
-        team.cancel()
-        return Ended(error, team.notices)
-    finally:
-        shown.update(last=True)
+    with shown_in_prefect(run.run.total, series=series_of(run)):
+        try:
+            for _ in rounds(run, team):
+                display.get().show(progress_of(run))
+        except FievalError as error:
+            team.cancel()
+            return Ended(error, team.notices)
+        finally:
+            display.get().show(progress_of(run))
     stopped = None if run.ledger.unfinished_chunks(run.run.run_id) == [] else team.stopped
     return Ended(stopped, team.notices, waited=run.plan.mode is not Mode.SUBMIT)
 
@@ -178,26 +181,15 @@ def rounds(run: Prepared, team: Team) -> Iterator[None]:
         team.look(soon=is_done)
 
 
-class Shown:
-    """How far the run is, in the terminal and as a live artifact."""
-
-    def __init__(self, run: Prepared) -> None:
-        self._run = run
-        self._artifact = progress_started(run.run.total, series=series_of(run))
-        self._rhythm = Rhythm()
-
-    def update(self, *, last: bool = False) -> None:
-        counts = self._run.ledger.counts(self._run.run.run_id)
-        progress = Progress(
-            total=sum(counts.values()),
-            scored=counts[ItemState.SCORED],
-            failed=counts[ItemState.FAILED],
-            waiting=counts[ItemState.SUBMITTED],
-        )
-        display.get().show(progress)
-        if last or self._rhythm.due():
-            with at_once():
-                progress_updated(self._artifact, progress.fraction)
+def progress_of(run: Prepared) -> Progress:
+    """How far the shards are, by the ledger."""
+    counts = run.ledger.counts(run.run.run_id)
+    return Progress(
+        total=sum(counts.values()),
+        scored=counts[ItemState.SCORED],
+        failed=counts[ItemState.FAILED],
+        waiting=counts[ItemState.SUBMITTED],
+    )
 
 
 class Team:
@@ -310,8 +302,8 @@ class Team:
             found = {run.id: run.state for run in client.read_flow_runs(flow_run_filter=wanted) if run.state}
             own = found.pop(self._own)
             self._states.update(found)
-            if is_cancelled(own):
-                raise Interrupted("cancelled in Prefect")
+            if reason := asked_to_end([own]):
+                raise reason
 
     @property
     def has_begun(self) -> bool:
@@ -374,20 +366,20 @@ def evaluate_shard(
         of: How many there are.
     """
     if plan.resume is None:
-        return Failed(message="a shard works on a run that fan-out began, and plan.resume names none")
+        return failed("a shard works on a run that fan-out began, and plan.resume names none", name=REFUSED)
     try:
         require_store(plan.store)
         with prepared(plan) as run:
             may_be_shared_out(run.plan, of)
             ended = submit_and_wait(run, share=Share(shard - 1, of), start=start_both)
     except FievalError as error:
-        return Failed(message=str(error))
+        return refused(error)
     except Exception as error:  # nobody foresaw it, and Prefect logs and keeps it
         raise_without_secrets(error)
     told = "\n".join((str(ended.stopped or "nothing is left to do"), *ended.notices))
     if isinstance(ended.stopped, Interrupted):
-        return Cancelled(message=told)
-    return Failed(message=told) if ended.stopped else Completed(message=told)
+        return ending.cancelled(told)
+    return failed(told, name=name_of(ended.stopped)) if ended.stopped else Completed(message=told)
 
 
 def start_both(engine: Engine) -> PrefectFutureList[int]:

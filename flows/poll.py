@@ -13,9 +13,8 @@ from fieval_tasks.display import display
 from fieval_tasks.engine import Engine, current
 from fieval_tasks.errors import Interrupted, RunStopped
 from fieval_tasks.progress import Progress
-from fieval_tasks.report.artifacts import progress_started, progress_updated
 from fieval_tasks.scrubbing import discreet
-from flows.watching import Rhythm, Watch, at_once
+from flows.watching import Watch
 
 TAG = "fieval"
 """Of every flow run of ours: the automation that finds dead ones goes by it."""
@@ -55,22 +54,16 @@ def polling(run_id: str) -> int | State[Any]:
 
 
 class Shown:
-    """A run's progress, in the terminal and as a live artifact."""
+    """A run's progress, and a look at what Prefect is asked meanwhile."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._display = display.get()
-        self._artifact = progress_started(engine.progress.total)
         self._watch = Watch(engine)
-        self._rhythm = Rhythm()
 
     def update(self, progress: Progress) -> None:
         self._display.show(progress)
         self._watch.look()
-        if self._rhythm.due():
-            with at_once():
-                progress_updated(self._artifact, progress.fraction)
 
     def finish(self) -> None:
         self._display.show(self._engine.progress)
-        progress_updated(self._artifact, self._engine.progress.fraction)

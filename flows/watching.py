@@ -1,11 +1,11 @@
-"""A run that is at work listens: to a cancel from the Prefect UI or CLI, and to the variable that steers it.
+"""A run that is at work listens: to a cancel or a suspension from the Prefect UI or CLI, and to the variable that steers it.
 
 Where no worker stands behind a run, nobody else would notice a cancel.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from time import monotonic
 from typing import Any
@@ -16,13 +16,13 @@ from prefect import State, get_run_logger
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import VariableCreate
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
-from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, Pause
 from prefect.runtime import flow_run
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from fieval_tasks.control import Control, control_of, value_of, variable_of
 from fieval_tasks.engine import Engine
-from fieval_tasks.errors import Interrupted, PlanError, in_words
+from fieval_tasks.errors import FievalError, Interrupted, PlanError, in_words
 from fieval_tasks.preparation import Prepared
 
 AT_FIRST = 5.0
@@ -32,17 +32,19 @@ SHARE = 20
 
 
 class Rhythm:
-    """Now and then."""
+    """True every so many seconds at first, later each time it is a twentieth older."""
 
-    def __init__(self) -> None:
-        self._began = monotonic()
-        self._next = self._began + AT_FIRST
+    def __init__(self, at_first: float = AT_FIRST, clock: Callable[[], float] = monotonic) -> None:
+        self._at_first = at_first
+        self._clock = clock
+        self._began = clock()
+        self._next = self._began + at_first
 
     def due(self) -> bool:
-        now = monotonic()
+        now = self._clock()
         if now < self._next:
             return False
-        self._next = now + max(AT_FIRST, (now - self._began) / SHARE)
+        self._next = now + max(self._at_first, (now - self._began) / SHARE)
         return True
 
 
@@ -92,7 +94,7 @@ def steerable(run: Prepared, *, is_all: bool = False) -> Iterator[None]:
 
 
 class Watch:
-    """Stops an engine once its flow run is to be cancelled, and has it do as the variable says."""
+    """Stops an engine once its flow run is to be cancelled or suspended, and has it do as the variable says."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -109,8 +111,8 @@ class Watch:
             return
         with self._line.open() as client:
             states = [run.state for run in client.read_flow_runs(flow_run_filter=self._wanted)]
-            if any(state and is_cancelled(state) for state in states):
-                self._engine.stop(Interrupted("cancelled in Prefect"))
+            if reason := asked_to_end(states):
+                self._engine.stop(reason)
             variable = client.read_variable_by_name(variable_of(self._engine.run.run_id))
             self._do_as_told(None if variable is None else variable.value)
 
@@ -128,6 +130,29 @@ class Watch:
             self._control = wanted
 
 
-def is_cancelled(state: State[Any]) -> bool:
-    """Somebody has asked for an end."""
-    return state.is_cancelling() or state.is_cancelled()
+_SUSPENDED = "suspended in Prefect"
+
+
+def asked_to_end(states: Iterable[State[Any] | None]) -> Interrupted | None:
+    """What somebody has asked for, in Prefect: an end, or a rest."""
+    known = [state for state in states if state is not None]
+    if any(state.is_cancelling() or state.is_cancelled() for state in known):
+        return Interrupted("cancelled in Prefect")
+    return Interrupted(_SUSPENDED) if any(is_suspended(state) for state in known) else None
+
+
+def is_suspended(state: State[Any]) -> bool:
+    """No process is to work on the flow run until somebody resumes it. (A run that is only paused keeps its own.)"""
+    return state.is_paused() and state.name == "Suspended"
+
+
+def reason_of(error: FievalError | Pause) -> FievalError:
+    """Why a run stops. Where Prefect looks at the run's state before we do, it raises a signal of its own."""
+    return error if isinstance(error, FievalError) else Interrupted(_SUSPENDED)
+
+
+def suspended_state() -> State[Any] | None:
+    """The flow run's own state at the server, where that is a suspension."""
+    with get_client(sync_client=True) as client:
+        state = client.read_flow_run(UUID(str(flow_run.id))).state
+    return state if state is not None and is_suspended(state) else None

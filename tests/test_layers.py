@@ -17,8 +17,9 @@ LAYERS = """
 flows.command
 flows.collect flows.fan_out
 flows.evaluate flows.explain flows.control
-flows.poll
-flows.arguments flows.laptop flows.shared flows.watching flows.events flows.parameters
+flows.naming flows.poll
+flows.showing
+flows.arguments flows.laptop flows.shared flows.watching flows.events flows.ending flows.parameters
 fieval_tasks.tasks
 fieval_tasks.dataframe fieval_tasks.blocks
 fieval_tasks.script

@@ -131,7 +131,9 @@ def test_a_deployments_collector_holds_no_worker_while_the_platform_thinks(
     state = collect(return_state=True)
     assert state.is_completed()
     waiting = f"run slow: {len(slow)} of {len(slow)} items still wait for their verdicts"
-    assert set(str(state.message).split("; ")) == {waiting, f"run quick: {len(slow)} of {len(slow)} items scored"}
+    report = f"report: {workplace / 'fieval-runs/quick/report.html'}"
+    said = f"run quick: {len(slow)} of {len(slow)} items scored\n{report}"
+    assert set(str(state.message).split("; ")) == {waiting, said}
     assert told == ["fieval.run.completed"]
 
     slow.clear()
@@ -164,7 +166,7 @@ def test_a_report_that_can_not_be_written_keeps_no_other_run_waiting_and_is_trie
         assert "the files of run broken can't be written to taken" in state.message
         assert summary("sound")["items"]["scored"] == 6
     (workplace / "taken").unlink()
-    assert collect(return_state=True).message == "run broken: 6 of 6 items scored"
+    assert collect(return_state=True).message.startswith("run broken: 6 of 6 items scored\nreport: ")
     assert (workplace / "taken" / "report.html").is_file()
     assert collect(return_state=True).message == "no run waits for anything"
 
@@ -183,7 +185,8 @@ def test_a_run_that_was_cut_off_between_its_last_verdict_and_its_report_is_concl
     told: list[str] = []
     monkeypatch.setattr("flows.events.emit_event", lambda event, **_: told.append(event))
     state = collect(return_state=True)
-    assert (state.is_completed(), state.message) == (True, "run cut: 6 of 6 items scored")
+    report = workplace / "fieval-runs/cut/report.html"
+    assert (state.is_completed(), state.message) == (True, f"run cut: 6 of 6 items scored\nreport: {report}")
     assert (summary("cut")["exit_code"], told) == (0, ["fieval.run.completed"])
 
 

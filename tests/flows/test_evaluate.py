@@ -106,7 +106,9 @@ def test_the_run_has_its_artifacts_and_its_polling_subflow(workplace: Path) -> N
         shown = {a.key: str(a.data) for a in client.read_artifacts(artifact_filter=mine)}
         named = FlowRunFilter(name=FlowRunFilterName(any_=["seen", "poll-seen"]))
         runs = {r.name: r for r in client.read_flow_runs(flow_run_filter=named)}
-    assert shown.keys() == {f"fieval-answers-jsonl-{what}" for what in ("summary", "worst-rows")}, "none of them a link"
+    assert shown.keys() == {f"fieval-answers-jsonl-{what}" for what in ("summary", "worst-rows", "progress")}, (
+        "none of them a link"
+    )
     assert str(Path("fieval-runs/seen").resolve()) in shown["fieval-answers-jsonl-summary"].replace("\\", "")
     for name in ("seen", "poll-seen"):
         assert runs[name].state_type is not None
@@ -291,3 +293,52 @@ def test_polling_a_run_that_is_not_worked_on_here_is_an_error(workplace: Path) -
 
     with pytest.raises(Exception, match=r"flows\.collect"):
         poll_evaluations("elsewhere")
+
+
+def test_a_suspended_run_rests_with_what_it_bought_and_a_resume_carries_it_on(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import Pause
+    from prefect.flow_engine import run_flow
+    from prefect.states import Pending, Running, Suspended
+
+    from fieval_tasks.engine import Engine
+    from fieval_tasks.store import Ledger, store_url
+    from flows.evaluate import evaluate
+
+    rows = [{**ROWS[0], "q": f"{n}, what is the capital of France?"} for n in range(120)]
+    plan = plan_of(dataset=dataset(workplace, rows), run="rests", chunk_size=10, rate="60/s")
+    with get_client(sync_client=True) as client:
+        begun = client.create_flow_run(evaluate, parameters={"plan": plan}, state=Pending())
+        monkeypatch.setenv("PREFECT__RUNTIME__DEPLOYMENT__ID", "a-deployment")
+        asked: list[bool] = []
+
+        with monkeypatch.context() as patched:
+            progress = Engine.progress
+
+            def suspended_once(engine: Engine) -> Any:
+                found = progress.fget(engine)  # type: ignore[attr-defined]
+                if found.waiting + found.settled >= 10 and not asked:
+                    asked.append(True)
+                    client.set_flow_run_state(begun.id, Suspended(), force=True)
+                return found
+
+            patched.setattr("flows.watching.Rhythm.due", lambda _: True)
+            patched.setattr(Engine, "progress", property(suspended_once))
+            with pytest.raises(Pause):
+                run_flow(evaluate, flow_run=begun, parameters={"plan": plan}, return_type="state")
+        rests = client.read_flow_run(begun.id)
+        assert (rests.state_type.value if rests.state_type else None, rests.state_name) == ("PAUSED", "Suspended")
+        with Ledger(store_url()) as ledger:
+            sent = ledger.run("rests").submits
+            assert 10 <= sent < 240
+            assert ledger.run("rests").exit_code == 130
+        client.set_flow_run_state(begun.id, Running(), force=True)
+        client.set_flow_run_state(begun.id, Pending(), force=True)
+        again = client.read_flow_run(begun.id)
+    ended = run_flow(evaluate, flow_run=again, parameters={"plan": plan}, return_type="state")
+    assert ended.is_completed(), ended.message  # type: ignore[union-attr]
+    counted = summary("rests")
+    assert counted["items"]["scored"] == 240
+    assert counted["requests"]["possible_duplicates"] == 0

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -81,11 +82,14 @@ def test_a_run_that_its_worker_ends_says_so_before_it_goes(
     def end(run: Prepared) -> None:
         raise TerminationSignal(signal=signal.SIGTERM)
 
+    told: list[str] = []
     monkeypatch.setattr(flows.evaluate, "submit_and_wait", end)
+    monkeypatch.setattr("flows.ending.get_run_logger", lambda: SimpleNamespace(warning=told.append))
     with prepared(plan_of(dataset=dataset(workplace, ROWS), run="ended")) as run:  # a flow would pass the signal on
         with pytest.raises(TerminationSignal):
             flows.evaluate.work_on(run)
         assert run.ledger.run("ended").exit_code == 130
+    assert told == ["run ended was interrupted; to carry on: python -m flows.evaluate --resume ended"]
     assert events(prefect_api, "ended", 1) == {"fieval.run.cancelled": {"exit_code": 130}}
 
 

@@ -87,8 +87,8 @@ def test_a_look_is_two_calls_however_many_flow_runs_it_is_about(
     assert (looks(monkeypatch, client, times=3), client.calls) == ([], 6)
 
 
-@pytest.mark.parametrize("asked", ["Cancelling", "Cancelled"])
-def test_a_cancel_of_the_flow_run_or_of_its_parent_stops_the_work(
+@pytest.mark.parametrize("asked", ["Cancelling", "Cancelled", "Suspended"])
+def test_a_cancel_or_a_suspension_of_the_flow_run_or_of_its_parent_stops_the_work(
     prefect_home: object, monkeypatch: pytest.MonkeyPatch, asked: str
 ) -> None:
     from prefect import states
@@ -234,3 +234,9 @@ def test_a_run_has_its_variable_while_it_is_at_work_and_no_longer(
     monkeypatch.setattr(flows.evaluate, "submit_and_wait", broken)
     assert not evaluated(EvaluationPlan(run="broken", limit=1)).is_completed()
     assert not any("broken" in name for name in names())
+
+
+def test_a_run_that_is_only_paused_keeps_its_process(prefect_home: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    from prefect.states import Paused
+
+    assert looks(monkeypatch, FakePrefect([Paused()])) == []

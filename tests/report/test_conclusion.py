@@ -159,7 +159,7 @@ def test_what_came_up_on_the_way_is_told_by_the_report_of_that_time(prepared: Pr
     notice = "tone was stopped: 10 refusals in a row"
     outcome = conclude(prepared, Ended(notices=(notice,)), seconds=1.0)
     assert f"note: {notice}" in table(outcome.report)
-    assert outcome.message.startswith(notice)
+    assert outcome.message.startswith(f"run {outcome.report.summary.run_id}: {notice}")
     assert notice in (prepared.folder / "report.html").read_text()
     assert notice not in table(concluded(prepared).report)
     assert notice not in (prepared.folder / "report.html").read_text()
