@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 from fieval_tasks.errors import ExitCode, FievalError, RunStopped
@@ -86,11 +87,11 @@ def _concluded(prepared: Kept, ended: Ended, seconds: float) -> Outcome:
     run = ledger.run(run_id)
     with _writing(prepared):
         facts = _facts(prepared, run, ended, complete)
-        counted = write_results(facts, ledger.results(run, with_inputs=True), prepared.folder)
         now = utc_now()
-        report, exit_code = _decided(prepared, counted, ended, now)
+        decide = partial(_decided, prepared, ended, now)
+        report = write_results(facts, ledger.results(run, with_inputs=True), prepared.folder, decide=decide)
         write_report(report, prepared.folder)
-    standing = report.summary.standing
+    standing, exit_code = report.summary.standing, ExitCode(report.summary.exit_code or 0)
     is_news = ended.stopped is not None or _is_news(ledger, run_id, exit_code, standing, now)
     if is_news:
         ledger.add_conclusion(run_id, now, exit_code, standing.to_json())
@@ -133,16 +134,15 @@ def report_of(prepared: Kept) -> Report:
     run = prepared.ledger.run(prepared.run.run_id)
     facts = _facts(prepared, run, Ended(), _is_complete(prepared))
     counted = summarise(facts, prepared.ledger.results(run, with_inputs=True))
-    report, _ = _decided(prepared, counted, Ended(), utc_now())
-    return report
+    return _decided(prepared, Ended(), utc_now(), counted)
 
 
-def _decided(prepared: Kept, report: Report, ended: Ended, at: datetime) -> tuple[Report, ExitCode]:
-    """The report with its gates judged, as it stands `at` this moment, and the exit code that it comes to."""
+def _decided(prepared: Kept, ended: Ended, at: datetime, report: Report) -> Report:
+    """The report with its gates judged and its exit code, as it stands `at` this moment."""
     gates = [judged(text, report) for text in prepared.plan.gates]
     exit_code = _exit_code(prepared, report.summary.items, gates, ended)
     earlier = _earlier_reports(prepared.ledger, prepared.run.run_id)
-    return report.with_outcome(exit_code, gates).amended(earlier, at), exit_code
+    return report.with_outcome(exit_code, gates).amended(earlier, at)
 
 
 def _is_complete(prepared: Kept) -> bool:
@@ -237,6 +237,7 @@ def _facts(prepared: Kept, run: Run, ended: Ended, complete: bool) -> RunFacts:
         notices=(*run.notices, *_shared(prepared.ledger, run), *ended.notices),
         news=ended.notices,
         mapping={c.name: dict(c.sources) for c in run.checks},
+        gates=prepared.plan.gates,
         resume_command=None if complete else _next_command(prepared),
         explain_command=prepared.explain_command,
         planned=run.total,

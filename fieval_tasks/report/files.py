@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -27,13 +27,19 @@ BATCH_TEXT = 16 * 2**20
 """or fewer, once their inputs come to so many characters."""
 
 
-def write_results(facts: RunFacts, results: Iterable[Result], folder: Path) -> Report:
+def write_results(
+    facts: RunFacts,
+    results: Iterable[Result],
+    folder: Path,
+    *,
+    decide: Callable[[Report], Report] = lambda report: report,
+) -> Report:
     """Write results.jsonl, results.csv, results.parquet and junit.xml, and count: in one pass, so that all agree.
 
     In the CSV and Parquet files `error` is JSON text, and `value` is text as the judge gave it, or JSON text where it
     is a number, a list or a choice with its score; each key of the inputs has a column, `inputs.output` for one. The CSV
     file is for spreadsheets: it begins with the mark by which Excel knows UTF-8, and see `inert` for what it changes.
-    The other two hold every text as it was.
+    The other two hold every text as it was. `decide` judges the gates, of which junit.xml tells too.
     """
     make_folder(folder)
     counting = Counting(facts)
@@ -51,8 +57,9 @@ def write_results(facts: RunFacts, results: Iterable[Result], folder: Path) -> R
             writers[0].write(lines)
             writers[1].write(flat)
             writers[2].write(batch, flat)
-        suites.write(files.enter_context(fresh(folder / "junit.xml")))
-    return counting.report()
+        report = decide(counting.report())
+        suites.write(files.enter_context(fresh(folder / "junit.xml")), report.summary.gates)
+    return report
 
 
 def _counted(results: Iterable[Result], counting: Counting, suites: Suites) -> Iterator[Result]:

@@ -52,6 +52,8 @@ class RunFacts:
     """Those of the notices that came up while this process worked on the run: the terminal has not shown them yet."""
     mapping: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Check -> template key -> column."""
+    gates: tuple[str, ...] = ()
+    """As the plan has them."""
     resume_command: str | None = None
     explain_command: str | None = None
     """Prints what is known of one item."""

@@ -114,7 +114,7 @@ def test_a_report_that_was_not_written_is_not_counted_as_one(prepared: Prepared)
 def test_a_run_whose_files_are_not_all_written_has_no_exit_code(
     prepared: Prepared, written: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: Any) -> None:
+    def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
     decide(prepared, True, True, True)
@@ -130,9 +130,9 @@ def test_a_run_is_somebodys_while_its_files_are_written_and_nobodys_after(
 ) -> None:
     seen = []
 
-    def watched(*given: Any) -> Report:
+    def watched(*given: Any, **said: Any) -> Report:
         seen.append(prepared.worked_on_by_others())
-        return write_results(*given)
+        return write_results(*given, **said)
 
     monkeypatch.setattr("fieval_tasks.conclusion.write_results", watched)
     concluded(prepared)

@@ -23,6 +23,7 @@ from fieval_tasks.items import Result
 from fieval_tasks.report import files
 from fieval_tasks.report.files import inert, parquet_schema, write_report, write_results
 from fieval_tasks.report.record import FIELDS
+from fieval_tasks.report.summary import GateOutcome
 
 PLAIN_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 NAMES = {"results.jsonl", "results.csv", "results.parquet", "junit.xml"}
@@ -253,3 +254,26 @@ def test_results_with_long_inputs_are_written_in_small_batches(tmp_path: Path, m
     write_results(facts(), [judged(n, True, inputs={"output": "x" * 6}) for n in range(1, 6)], tmp_path)
     assert pq.ParquetFile(tmp_path / "results.parquet").num_row_groups == 3
     assert [line["inputs"] for line in jsonl(tmp_path)] == [{"output": "x" * 6}] * 5
+
+
+def test_where_there_are_gates_they_are_the_cases_that_fail(tmp_path: Path) -> None:
+    outcomes = [
+        GateOutcome("groundedness.pass_rate >= 0.5", "PASS", sentence="groundedness.pass_rate is 0.6667"),
+        GateOutcome("groundedness.pass_rate >= 0.9", "FAIL", sentence="groundedness.pass_rate is 0.6667"),
+        GateOutcome("tone.failures <= 0", "UNDECIDED", sentence="1 item has no verdict"),
+    ]
+    gated = facts(gates=tuple(outcome.gate for outcome in outcomes))
+    report = write_results(gated, small(), tmp_path, decide=lambda counted: counted.with_outcome(1, outcomes))
+    root = ElementTree.parse(tmp_path / "junit.xml").getroot()
+    gates, *checks = root
+    assert report.summary.exit_code == 1
+    assert gates.get("name") == "gates"
+    assert [(case.get("name"), case[0].tag, case[0].get("type")) for case in gates] == [
+        ("groundedness.pass_rate >= 0.5", "system-out", None),
+        ("groundedness.pass_rate >= 0.9", "failure", "FAIL"),
+        ("tone.failures <= 0", "error", "UNDECIDED"),
+    ]
+    assert [suite.get("failures") for suite in checks] == ["0"] * len(checks)
+    for node in (root, *root):
+        for tag, name in (("testcase", "tests"), ("failure", "failures"), ("error", "errors"), ("skipped", "skipped")):
+            assert len(list(node.iter(tag))) == int(node.get(name, "-1"))
