@@ -23,7 +23,7 @@ from fieval_tasks.errors import (
 from fieval_tasks.items import Failed, Pending, Verdict
 from fieval_tasks.open_items import Held, OpenItems
 from fieval_tasks.orphans import Orphans
-from fieval_tasks.pace import Pace, Turn
+from fieval_tasks.pace import DIFFERENT, Pace, Turn
 from fieval_tasks.policy import SILENCE, STRANGE_REPLIES, Remedy, Signal
 from fieval_tasks.polling import Answer
 from fieval_tasks.recording import Recorder
@@ -78,6 +78,8 @@ class Settlement:
         """Items whose evaluation the server seems to have forgotten."""
         self._failing_since: float | None = None
         self._strange_in_a_row = 0
+        self._asked_in_vain: set[int] = set()
+        """Items whose questions failed since the last answer."""
 
     async def ask(self, seq: int, eval_id: str, check: str, age: float, *, urgent: bool = False) -> Answer:
         """Ask for a ticket of that age in seconds; what it brought. `urgent`: before others. Raises RunStopped."""
@@ -96,6 +98,7 @@ class Settlement:
         turn.accepted()
         self._unknown.heard()
         self._failing_since, self._strange_in_a_row = None, 0
+        self._asked_in_vain.clear()
         answer = row.verdict
         self._tell_quota(held, check, answer)
         if isinstance(answer, Pending):
@@ -163,8 +166,7 @@ class Settlement:
         else:
             turn.failed(None if isinstance(error, Unreachable) else eval_id)
         await self._recorder.record(Noted((seq,), error.kind, error.explained, utc_now()))
-        self._stop_if_hopeless(error)
-        return Answer.UNHEARD
+        return await self._in_vain(seq, error)
 
     async def _worth_nothing(self, seq: int, eval_id: str, check: str, error: ApiError, held: Held) -> Answer:
         """The server will never say what became of this ticket."""
@@ -190,15 +192,26 @@ class Settlement:
         if failed:
             await self._decide(failed)
 
-    def _stop_if_hopeless(self, error: ApiError) -> None:
+    async def _in_vain(self, seq: int, error: ApiError) -> Answer:
+        """A question failed. Once that is hopeless, the run stops, or a few items alone are left pending."""
+        self._asked_in_vain.add(seq)
+        why = self._hopeless(error)
+        if why is None:
+            return Answer.UNHEARD
+        if isinstance(error, Unreachable) or len(self._asked_in_vain) >= DIFFERENT:
+            raise RunStopped(f"{why}: {error}") from error
+        await self._recorder.record(Noted((seq,), error.kind, f"left pending: {why}", utc_now()))
+        return Answer.DROPPED
+
+    def _hopeless(self, error: ApiError) -> str | None:
+        """Why nothing more is to be hoped for, where that is so."""
         is_strange = isinstance(error, (NotTheProtocol, TurnedAway))
         self._strange_in_a_row = self._strange_in_a_row + 1 if is_strange else 0
         if self._strange_in_a_row >= STRANGE_REPLIES:
-            raise RunStopped(f"{STRANGE_REPLIES} answers in a row are not the evaluation API's: {error}") from error
+            return f"{STRANGE_REPLIES} answers in a row are not the evaluation API's"
         now = monotonic()
         self._failing_since = now if self._failing_since is None else self._failing_since
-        if now - self._failing_since > SILENCE:
-            raise RunStopped(f"no answer for {SILENCE:.0f} s: {error}") from error
+        return f"no answer for {SILENCE:.0f} s" if now - self._failing_since > SILENCE else None
 
     async def _not_judged(self, seq: int, eval_id: str, check: str, age: float, answer: Failed, held: Held) -> Answer:
         """The evaluation failed: for a limit that hides, for want of credit, or by itself."""

@@ -15,7 +15,7 @@ from fieval_tasks.errors import RunStopped
 from fieval_tasks.items import Failed, Item, Scored, State, Ticket
 from fieval_tasks.open_items import OpenItems
 from fieval_tasks.orphans import LATER_ONES
-from fieval_tasks.pace import Pace
+from fieval_tasks.pace import DIFFERENT, Pace
 from fieval_tasks.policy import GRACE_FOR_UNKNOWN, MANY_UNKNOWN, OVERTAKEN, SILENCE
 from fieval_tasks.polling import Answer
 from fieval_tasks.quota import Quota
@@ -219,9 +219,35 @@ async def test_a_question_that_fails_after_a_long_time_without_any_is_no_silence
     assert await scene.ask(0) is Answer.UNHEARD
     now += SILENCE
     assert await scene.ask(0) is Answer.UNHEARD
+    for seq in range(1, DIFFERENT - 1):
+        assert await scene.ask(seq) is Answer.UNHEARD
     now += 1.0
     with pytest.raises(RunStopped, match="no answer for 120 s"):
-        await scene.ask(0)
+        await scene.ask(DIFFERENT - 1)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        pytest.param(httpx.Response(403, html="<h1>Forbidden</h1>"), id="a firewall's"),
+        pytest.param(httpx.Response(200, html="<h1>Hello</h1>"), id="strange"),
+        pytest.param(httpx.Response(500, html="<h1>Oops</h1>"), id="a fault"),
+        pytest.param(httpx.Response(502, html="<h1>Oops</h1>"), id="a gateway's"),
+    ],
+)
+async def test_a_few_items_whose_questions_always_fail_are_left_pending_and_stop_nothing(
+    tmp_path: Path, scenes: list[Scene], monkeypatch: pytest.MonkeyPatch, reply: httpx.Response
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("fieval_tasks.settlement.monotonic", lambda: now)
+    scenes.append(scene := Scene(tmp_path, Platform(trouble=lambda *_: reply)))
+    left: set[int] = set()
+    for seq in [*range(DIFFERENT - 1)] * 20:
+        now += SILENCE / 40
+        if seq not in left and await scene.ask(seq) is Answer.DROPPED:
+            left.add(seq)
+    assert (left, scene.told, scene.again) == ({*range(DIFFERENT - 1)}, [], [])
+    assert scene.ledger.counts("r")[State.SUBMITTED] == 40
 
 
 def without_credit(request: httpx.Request, platform: Platform) -> httpx.Response:
