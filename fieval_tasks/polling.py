@@ -56,6 +56,8 @@ CURIOSITY = 50.0
 """With many open, one question for so many of them is a small price for noticing how the server changes."""
 LAST_FEW = 8.0
 """At the end the share is at least this, divided by the tickets still open: it matters in runs of a few items."""
+MOST_DOUBLINGS = 12
+"""Of the shortest gap: a quarter of an hour, longer than any ticket is put off."""
 AT_ONCE = 200
 """Questions under way."""
 
@@ -76,7 +78,9 @@ class Answer(Enum):
 class OpenTicket:
     """A ticket that has no verdict yet. Ordered by `due`."""
 
-    __slots__ = ("asked_at", "check", "due", "eval_id", "pending_at", "price", "scout", "seq", "since", "urgent")
+    __slots__ = (
+        "asked_at", "check", "due", "eval_id", "pending_at", "price", "scout", "seq", "since", "unheard", "urgent",
+    )  # fmt: skip
 
     seq: int
     eval_id: str
@@ -94,6 +98,8 @@ class OpenTicket:
     """What the purse paid for the question under way."""
     urgent: bool
     """The question under way is not to wait for others: a sentinel's first, or the last at the deadline."""
+    unheard: int
+    """Its latest questions in a row that failed."""
 
     def __lt__(self, other: OpenTicket) -> bool:
         return self.due < other.due
@@ -122,7 +128,7 @@ class Agenda:
         lane = self._lanes.get(check)
         if lane is None:
             lane = self._lanes[check] = _Lane(now, self._give_up_after)
-        ticket = OpenTicket(seq, eval_id, check, now - age, now, False, -inf, 0.0, 0.0, False)
+        ticket = OpenTicket(seq, eval_id, check, now - age, now, False, -inf, 0.0, 0.0, False, 0)
         if age:
             self._free_at = max(now, self._free_at + SPREAD)
             lane.look(ticket, at=self._free_at, now=now)
@@ -342,7 +348,12 @@ class _Lane:
         return heapq.heappop(self.waiting)
 
     def _gap_is_kept(self, ticket: OpenTicket, now: float) -> bool:
-        return ticket.asked_at + SHORTEST_GAP <= now <= self._deadline(ticket) - SHORTEST_GAP
+        return ticket.asked_at + self._gap(ticket) <= now <= self._deadline(ticket) - SHORTEST_GAP
+
+    def _gap(self, ticket: OpenTicket) -> float:
+        """Twice as long after each question that fails, as far as its plan is put off: it seems done, and isn't told."""
+        put_off = max(SHORTEST_GAP, PUT_OFF * (ticket.asked_at - ticket.since))
+        return min(SHORTEST_GAP * 2.0 ** min(ticket.unheard, MOST_DOUBLINGS), put_off)
 
     # -- answers -------------------------------------------------------------------------------------------------
 
@@ -367,6 +378,7 @@ class _Lane:
     def put_back(self, ticket: OpenTicket, answer: Answer, now: float) -> bool:
         """False where its time is over."""
         ticket.price, ticket.urgent = 0.0, False
+        ticket.unheard = ticket.unheard + 1 if answer is Answer.UNHEARD else 0
         over_for = now - self._deadline(ticket)
         if over_for >= 0.0 and (answer is not Answer.UNHEARD or over_for >= LAST_WORD):
             self._open -= 1

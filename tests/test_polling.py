@@ -327,7 +327,7 @@ def test_the_last_question_at_the_deadline_is_urgent() -> None:
 def test_a_ticket_taken_out_of_the_heap_leaves_a_heap(dues: list[int], place: int) -> None:
     lane = _Lane(0.0, 600)
     for seq, due in enumerate(dues):
-        heapq.heappush(lane.waiting, OpenTicket(seq, "", "", 0.0, float(due), False, -inf, 0.0, 0.0, False))
+        heapq.heappush(lane.waiting, OpenTicket(seq, "", "", 0.0, float(due), False, -inf, 0.0, 0.0, False, 0))
     place = min(place, len(dues) - 1)
     wanted = lane.waiting[place]
     assert lane._taken_out(place) is wanted
@@ -344,6 +344,21 @@ def test_a_server_that_cannot_be_reached_is_asked_ever_less_often() -> None:
     ).run()
     assert len(account.given_up) == 100
     assert account.polls <= 20
+
+
+def test_a_ticket_that_seems_done_and_is_never_told_of_is_asked_ever_less_often() -> None:
+    agenda, now, failed = Agenda(give_up_after=300), 0.0, 0
+    for seq in range(60):
+        agenda.add(seq, "", "check", now=0.0)
+    while len(agenda):
+        ticket = agenda.take(now, closing=True)
+        if ticket is None:
+            now = agenda.next_at() or inf
+            continue
+        is_heard = ticket.seq != 7 and now >= 2.0
+        failed += ticket.seq == 7
+        agenda.answered(ticket, Answer.DECIDED if is_heard else Answer.UNHEARD, now=now)
+    assert failed <= 40
 
 
 # -- the loop ----------------------------------------------------------------------------------------------------------
