@@ -25,6 +25,7 @@ from fieval_tasks.gates import NUMBER, Gate
 from fieval_tasks.locations import each, is_url, opens_doors, url_parts
 from fieval_tasks.policy import Ambiguous, Orphans
 from fieval_tasks.refusals import sentences
+from fieval_tasks.templates import bundled_catalogue
 
 DEFAULT_JUDGE = "turing_flash"
 """The platform's quickest judge model; used where a judge template is given none."""
@@ -56,12 +57,26 @@ class Mode(str, Enum):
     """Submit and end; `python -m flows.collect RUN` fetches the verdicts later."""
 
 
+def _to_choose_from(schema: dict[str, Any]) -> None:
+    """Of a template's name: the platform's own, and any other text, for a project's own templates."""
+    del schema["type"]
+    names = sorted(bundled_catalogue())
+    schema["anyOf"] = [
+        {"type": "string", "enum": names, "title": "of the platform"},
+        {"type": "string", "title": "of your own"},
+    ]
+
+
 class Check(BaseModel):
     """One template, with one model and its parameters, that every row is put to."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    template: str = Field(title="Template", description="Name of an evaluation template, such as groundedness")
+    template: str = Field(
+        title="Template",
+        description="Name of an evaluation template, such as groundedness",
+        json_schema_extra=_to_choose_from,
+    )
     model: str | None = Field(default=None, title="Judge model", description="Such as turing_flash or turing_small")
     params: dict[str, Any] = Field(default_factory=dict, title="Parameters", description="Sent as config.params")
 
@@ -90,21 +105,26 @@ class EvaluationPlan(BaseModel):
         title="Column mapping",
         description="[TEMPLATE.]KEY -> column of the dataset; keys not named here are matched by name, then by alias",
     )
-    id_column: str | None = Field(default=None, title="Id column", description="Empty: ids are made from the content")
+    gates: tuple[str, ...] = Field(
+        default=(),
+        title="Gates",
+        description="What must hold for the run to be good, such as groundedness.pass_rate >= 0.95",
+    )
+    limit: int | None = Field(default=None, ge=1, title="Limit", description="Only the first N rows")
     connection: str | None = Field(
         default=None,
         title="Connection",
         description="local, env or the name of a block of keys; empty: env where the keys are set, else local",
     )
-    base_url: str | None = Field(
-        default=None, title="Base URL", description="Empty: FI_BASE_URL, else the cloud. A deployment takes none"
+    id_column: str | None = Field(default=None, title="Id column", description="Empty: ids are made from the content")
+    allow_failures: str | None = Field(
+        default=None, title="Allowed failures", description="Items without a verdict that are still fine: N or P%"
     )
     mode: Mode = Field(
         default=Mode.ASYNC,
         title="Mode",
         description="async: submit, then poll; sync: wait in each request; auto: the cheaper of both; submit: collect later",
     )
-    limit: int | None = Field(default=None, ge=1, title="Limit", description="Only the first N rows")
     sample: int | None = Field(default=None, ge=1, title="Sample", description="N rows drawn at random")
     seed: int = Field(default=0, title="Seed", description="Of the random sample")
     format: Literal["csv", "tsv", "jsonl", "json", "parquet"] | None = Field(
@@ -130,28 +150,9 @@ class EvaluationPlan(BaseModel):
         title="Shared limit",
         description="A Prefect global concurrency limit with slot decay: requests a second of all runs that name it",
     )
-    chunk_size: int | None = Field(default=None, ge=1, title="Chunk size", description="Items per submit task")
+    timeout: float | None = Field(default=None, gt=0, title="Timeout", description="Seconds for the whole run")
     item_timeout: Annotated[float, Field(gt=0)] = Field(
         default=600.0, title="Item timeout", description="Seconds to wait for one verdict"
-    )
-    timeout: float | None = Field(default=None, gt=0, title="Timeout", description="Seconds for the whole run")
-    allow_failures: str | None = Field(
-        default=None, title="Allowed failures", description="Items without a verdict that are still fine: N or P%"
-    )
-    gates: tuple[str, ...] = Field(
-        default=(),
-        title="Gates",
-        description="What must hold for the run to be good, such as groundedness.pass_rate >= 0.95",
-    )
-    ambiguous: Ambiguous | None = Field(
-        default=None,
-        title="Where a reply to a submission is lost",
-        description="resubmit, also if empty: once more, perhaps paid twice; fail; ask: leave it pending",
-    )
-    orphans: Orphans | None = Field(
-        default=None,
-        title="Where the server seems to have forgotten an evaluation",
-        description="wait, also if empty: up to the item timeout; resubmit: once more, perhaps paid twice",
     )
     run: str | None = Field(default=None, title="Run name", description="Empty: a readable one is made")
     resume: str | None = Field(default=None, title="Resume", description="A run to carry on, or last")
@@ -163,6 +164,20 @@ class EvaluationPlan(BaseModel):
     )
     output: str | None = Field(default=None, title="Output folder", description="Empty: fieval-runs/RUN")
     store: str | None = Field(default=None, title="Store", description="Ledger URL; empty: fieval-runs/ledger.db")
+    base_url: str | None = Field(
+        default=None, title="Base URL", description="Empty: FI_BASE_URL, else the cloud. A deployment takes none"
+    )
+    chunk_size: int | None = Field(default=None, ge=1, title="Chunk size", description="Items per submit task")
+    ambiguous: Ambiguous | None = Field(
+        default=None,
+        title="Where a reply to a submission is lost",
+        description="resubmit, also if empty: once more, perhaps paid twice; fail; ask: leave it pending",
+    )
+    orphans: Orphans | None = Field(
+        default=None,
+        title="Where the server seems to have forgotten an evaluation",
+        description="wait, also if empty: up to the item timeout; resubmit: once more, perhaps paid twice",
+    )
 
     @field_validator("*", mode="before")
     @classmethod

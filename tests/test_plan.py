@@ -23,6 +23,7 @@ from fieval_tasks.plan import (
     parse_duration,
     parse_rate,
 )
+from fieval_tasks.templates import bundled_catalogue
 
 words = st.text(st.characters(codec="utf-8"), max_size=8)
 names = st.text("abcxyz_", min_size=1, max_size=8)
@@ -278,6 +279,8 @@ def test_every_field_of_the_form_has_a_title() -> None:
 
 def test_nothing_in_the_form_is_a_secret() -> None:
     form = json.dumps(fields_of_the_form()).lower()
+    for template in bundled_catalogue():  # which the form offers: some count tokens
+        form = form.replace(f'"{template.lower()}"', "")
     assert [word for word in ("secret", "password", "api_key", "api key", "token", "credential") if word in form] == []
 
 
@@ -303,3 +306,17 @@ def test_every_gate_that_is_refused_is_named_at_once() -> None:
     assert "'failures >= 3': errors would help" in problem
     assert "'median' is no figure of a check" in problem
     assert "tone.mean" not in problem
+
+
+def test_a_form_asks_first_for_what_decides_a_run() -> None:
+    asked = [*EvaluationPlan.model_json_schema()["properties"]]
+    assert asked[:6] == ["dataset", "checks", "mapping", "gates", "limit", "connection"]
+    assert asked.index("chunk_size") > asked.index("run")
+
+
+def test_a_form_offers_the_platforms_templates_and_takes_any_other() -> None:
+    check = EvaluationPlan.model_json_schema()["$defs"]["Check"]
+    listed, free = check["properties"]["template"]["anyOf"]
+    assert {"groundedness", "toxicity"} <= {*listed["enum"]}
+    assert free == {"type": "string", "title": "of your own"}
+    assert Check(template="a_template_of_mine").template == "a_template_of_mine"
