@@ -30,6 +30,8 @@ _SECRET_WORDS = {
     *("apikey", "accesskey", "awsaccesskeyid", "privatekey", "pgpassword", "sslpassword"),
 }
 """Words in the name of a variable, or of a URL's parameter: with its value anybody may read what the URL names."""
+_WORKING_FOLDER = "PWD"
+"""The variable in which each shell names the folder; of others, pwd is a password."""
 
 _kept: dict[str, None] = {}
 
@@ -120,7 +122,7 @@ def names_a_secret(name: str) -> bool:
 
 def _of_environment() -> Iterator[str]:
     for name, value in os.environ.items():
-        if names_a_secret(name) and len(value) >= SHORTEST_IN_DATA:
+        if name != _WORKING_FOLDER and names_a_secret(name) and len(value) >= SHORTEST_IN_DATA:
             yield value.strip()
         if "://" in value and "@" in value:
             yield from _of_url(value)

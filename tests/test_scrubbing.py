@@ -111,6 +111,7 @@ def test_what_is_no_secret_stays(text: str) -> None:
         ("PREFECT_API_AUTH_STRING", "admin:let-me-in", "admin:let-me-in"),
         ("AWS_SECRET_ACCESS_KEY", "abcdefgh12", "abcdefgh12"),
         ("PGPASSWORD", "let-me-in", "let-me-in"),
+        ("DB_PWD", "let-me-in", "let-me-in"),
         ("HTTPS_PROXY", "http://who:kn%40ws@proxy:1", "kn@ws"),
         ("HTTPS_PROXY", "http://who:kn%40ws@proxy:1", b64encode(b"who:kn@ws").decode()),
         ("FIEVAL_STORE_URL", "postgresql://who:let-me-in@db/x", "let-me-in"),
@@ -121,6 +122,12 @@ def test_what_the_environment_holds_is_known(
 ) -> None:
     monkeypatch.setenv(variable, value)
     assert scrubbed(f"it said {secret} twice") == f"it said {MARK} twice"
+
+
+def test_the_folder_in_which_a_shell_works_is_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PWD", "/home/somebody/work")
+    command = "python -m flows.collect RUN --store sqlite:////home/somebody/work/ledger.db"
+    assert scrubbed(command) == command
 
 
 def test_every_error_of_ours_is_scrubbed_at_its_birth() -> None:
