@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 import shlex
+import sys
+
+SCRIPT = "fieval"
+"""The console script: it puts its name before that of the command, where a process has its own."""
+
+
+def program(name: str) -> str:
+    """How the command is called: `fieval fan-out` where that was typed, else `python -m flows.fan_out`."""
+    is_script = sys.argv[0].startswith(f"{SCRIPT} ")
+    return f"{SCRIPT} {name.replace('_', '-')}" if is_script else f"python -m flows.{name}"
 
 
 def command(name: str, *words: str, store: str | None = None) -> str:
-    """`python -m flows.NAME WORDS`, each word quoted where a shell would read it as something else."""
-    return shlex.join(["python", "-m", f"flows.{name}", *words, *(["--store", store] if store else [])])
+    """The program and its words, each quoted where a shell would read it as something else."""
+    return shlex.join([*program(name).split(), *words, *(["--store", store] if store else [])])

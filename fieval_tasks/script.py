@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
+from fieval_tasks.commands import SCRIPT
 from fieval_tasks.door import run_command, say
 from fieval_tasks.errors import ExitCode
 
@@ -34,5 +35,5 @@ def main() -> NoReturn:
     if found is None or found.origin is None or Path(found.origin).parents[1] != home:
         say(f"error: the package flows that belongs to {home} can't be found: install prefect-futureagi again")
         sys.exit(ExitCode.BAD_INPUT)
-    sys.argv = [f"fieval {name}", *arguments]
+    sys.argv = [f"{SCRIPT} {name}", *arguments]
     run_command(*COMMANDS[name])

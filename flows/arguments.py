@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
+from fieval_tasks.commands import program
 from fieval_tasks.errors import PlanError
 from fieval_tasks.parameters import AsTyped
 from fieval_tasks.plan import MOST_SHARDS, SHARD_DEPLOYMENT, Check, EvaluationPlan, Mode, parse_duration
@@ -17,7 +18,7 @@ TYPED = {"checks": "--template", "dataset": "DATASET", "gates": "--gate", "id_co
 
 def evaluate_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m flows.evaluate",
+        prog=program("evaluate"),
         description="Put every row of a dataset to Future AGI evaluations. Without a dataset: a bundled sample, "
         "on the embedded local evaluator.",
         epilog="exit codes: 0 every item has a verdict; 1 a gate failed; 2 bad input, nothing sent; 3 some items have no verdict; "
@@ -65,7 +66,7 @@ def evaluate_parser() -> argparse.ArgumentParser:
         metavar="GATE",
         help='such as "groundedness.pass_rate >= 0.95" or "failures <= 2%%"',
     )
-    add("--allow-failures", metavar="N|P%%", help="items without a verdict that are still fine")
+    add("--allow-failures", metavar="N|P%", help="items without a verdict that are still fine")
     add("--ambiguous", choices=["resubmit", "fail", "ask"], help="a submission whose reply was lost (default resubmit)")
     add("--orphans", choices=["wait", "resubmit"], help="evaluations that seem forgotten (default wait)")
     add("--run", metavar="NAME", help="the run's name")
@@ -86,7 +87,7 @@ def evaluate_parser() -> argparse.ArgumentParser:
 
 def fan_out_parser() -> argparse.ArgumentParser:
     parser = evaluate_parser()
-    parser.prog = "python -m flows.fan_out"
+    parser.prog = program("fan_out")
     parser.description = "Evaluate a dataset in shards: flow runs on the work pool of your Prefect server."
     parser.add_argument("--shards", type=_shards, default=3, metavar="N", help="how many flow runs (default 3)")
     parser.add_argument(
@@ -106,7 +107,7 @@ def _shards(text: str) -> int:
 
 def collect_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m flows.collect",
+        prog=program("collect"),
         description="Fetch the verdicts of a run that was only submitted, or was cut off; without one, of all.",
     )
     parser.add_argument("run", nargs="?", metavar="RUN", help="a run's name, or last")
@@ -116,7 +117,7 @@ def collect_parser() -> argparse.ArgumentParser:
 
 def control_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m flows.control",
+        prog=program("control"),
         description="Steer a run that is at work, through its Prefect variable.",
         argument_default=argparse.SUPPRESS,
     )

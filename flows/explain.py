@@ -11,6 +11,7 @@ import argparse
 from collections.abc import Sequence
 
 from fieval_tasks.biography import as_json, as_text, biographies
+from fieval_tasks.commands import program
 from fieval_tasks.door import answered
 from fieval_tasks.errors import ExitCode
 from fieval_tasks.store import Ledger, store_url
@@ -36,7 +37,7 @@ def _explain(options: argparse.Namespace) -> int:
 
 def explain_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m flows.explain",
+        prog=program("explain"),
         description="What became of an item: when it was sent, what came back, why it waited, what it cost.",
     )
     add = parser.add_argument

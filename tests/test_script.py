@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from fieval_tasks.commands import command
 from fieval_tasks.script import COMMANDS
 
 
@@ -31,11 +32,11 @@ def test_a_projects_own_flows_are_left_alone(tmp_path: Path) -> None:
     assert "there is no ledger" in ended.stderr
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_is_there(tmp_path: Path, command: str) -> None:
-    ended = fieval(tmp_path, command, "--help")
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_there(tmp_path: Path, name: str) -> None:
+    ended = fieval(tmp_path, name, "--help")
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert "usage: " in ended.stdout
+    assert f"usage: fieval {name} " in ended.stdout
 
 
 def test_what_is_no_command_is_refused_with_the_nearest(tmp_path: Path) -> None:
@@ -43,6 +44,13 @@ def test_what_is_no_command_is_refused_with_the_nearest(tmp_path: Path) -> None:
     assert ended.returncode == 2
     assert "did you mean evaluate?" in ended.stderr
     assert fieval(tmp_path).returncode == 0
+
+
+def test_commands_that_are_shown_are_the_ones_that_were_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["fieval evaluate", "answers.csv"])
+    assert command("fan_out", "--resume", "RUN") == "fieval fan-out --resume RUN"
+    monkeypatch.setattr(sys, "argv", ["/home/somebody/flows/evaluate.py", "answers.csv"])
+    assert command("fan_out", "--resume", "a b") == "python -m flows.fan_out --resume 'a b'"
 
 
 def test_the_script_is_installed_under_its_name() -> None:
