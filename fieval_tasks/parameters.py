@@ -106,11 +106,8 @@ def _unknown(template: Template, names: Collection[str], known: Mapping[str, Rul
             yield f"template {template.name!r} has no parameters, so {name!r} would do nothing; leave it out"
             continue
         near = nearest(name, known)
-        meant = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
-        yield (
-            f"template {template.name!r} has no parameter {name!r} (it has: {', '.join(known)})"
-            f"{meant}; set one with --param KEY=VALUE"
-        )
+        hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "set one with --param NAME=VALUE"
+        yield f"template {template.name!r} has no parameter {name!r} (it has: {', '.join(known)}); {hint}"
 
 
 def _values(

@@ -236,9 +236,9 @@ class EvaluationPlan(BaseModel):
     @model_validator(mode="after")
     def _options_agree(self) -> EvaluationPlan:
         if self.retry_failed and not self.resume:
-            raise ValueError("retry_failed needs resume: name the run whose failed items are to be tried again")
+            raise ValueError("retry_failed: needs resume, the run whose failed items are to be tried again")
         if self.same_account and not self.resume:
-            raise ValueError("same_account needs resume: it is about the account that a run began with")
+            raise ValueError("same_account: needs resume, the run whose keys or address are new")
         if self.run and self.resume not in (None, self.run):
             raise ValueError("run names a new run and resume is one to carry on: leave one of them out")
         return self

@@ -33,6 +33,7 @@ from fieval_tasks.preparation import Prepared, prepared, runs_to_collect
 from fieval_tasks.refusals import sentences, spelled
 from fieval_tasks.report.table import table
 from fieval_tasks.report.text import clean
+from fieval_tasks.store import Ledger, store_url
 from fieval_tasks.terminal import Terminal, shown
 from flows.arguments import (
     collect_parser,
@@ -95,6 +96,8 @@ def _evaluate(course: Course, options: argparse.Namespace) -> int:
         raise PlanError("rows come by standard input and no DATASET is named: name it -")
     if options.dry_run and not _needs_prefect(plan):
         return _dry_run(plan)
+    if plan.resume:
+        _require_run(plan.resume, plan.store)
     with _prefect_api() as wait_for_api:
         if _needs_prefect(plan):
             wait_for_api()
@@ -119,6 +122,12 @@ def _rows_are_waiting() -> bool:
         return is_ready and isinstance(sys.stdin.buffer, BufferedReader) and bool(sys.stdin.buffer.peek(1))
     except (OSError, ValueError, AttributeError):  # there is none, or it is closed
         return False
+
+
+def _require_run(name: str, store: str | None) -> None:
+    """Raises PlanError where there is no such run, before a Prefect server is waited for."""
+    with Ledger(store_url(store), must_exist=True) as ledger:
+        ledger.run(name)
 
 
 def _needs_prefect(plan: EvaluationPlan) -> bool:
@@ -148,7 +157,7 @@ def _dry_run(plan: EvaluationPlan) -> int:
             invalid = run.ledger.counts(run.run.run_id)[ItemState.FAILED]
         finally:
             run.ledger.forget(run.run.run_id)
-    say(f"dry run: {invalid:,} items would fail before sending; nothing was sent")
+    say(f"dry run: {invalid:,} {'item' if invalid == 1 else 'items'} would fail before sending; nothing was sent")
     return ExitCode.OK
 
 
@@ -203,6 +212,8 @@ def _run_fan_out(plan: EvaluationPlan, options: argparse.Namespace) -> State[Any
 
 
 def _collect(course: Course, options: argparse.Namespace) -> int:
+    if options.run:
+        _require_run(options.run, options.store)
     with _prefect_api() as wait_for_api:
         wait_for_api()  # it may keep the keys
         _require_one(options.run, options.store)

@@ -220,7 +220,7 @@ def test_the_user_may_say_that_it_is_the_same_account_which_is_kept_and_told(
 
 
 def test_to_say_so_needs_a_run_that_has_begun() -> None:
-    with pytest.raises(PlanError, match="same_account needs resume"):
+    with pytest.raises(PlanError, match="same_account: needs resume"):
         EvaluationPlan(same_account=True)
 
 

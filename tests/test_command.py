@@ -22,7 +22,7 @@ from fieval_tasks.preparation import prepared
 from fieval_tasks.store import Ledger, store_url
 from fieval_tasks.threads import submit_all
 from flows.arguments import evaluate_parser, option_name, plan_of
-from flows.command import evaluate_command
+from flows.command import collect_command, evaluate_command
 from tests.conftest import Evaluator
 
 GOOD = '{"question": "What is it?", "answer": "It is a lamp.", "docs": "It is a lamp."}\n'
@@ -92,7 +92,7 @@ def test_parameters_stay_as_they_were_typed_and_may_name_their_template() -> Non
         (["--gate", "good"], "--gate: 'good' is not a gate: write CHECK.pass_rate >= 0.95"),
         (["--run", "a", "--resume", "b"], "leave one of them out"),
         (["--rate", "fast"], "'fast' is not a rate"),
-        (["--retry-failed"], "needs resume"),
+        (["--retry-failed"], "--retry-failed: needs resume"),
         (["--run", "../up"], "--run: a run name is letters"),
         (["--param", "k=v"], "needs a --template"),
         (["--template", "contains", "--param", "contians.keyword=v"], "no --template is 'contians'"),
@@ -153,7 +153,7 @@ ODD_FILES: dict[str, tuple[str, bytes, str]] = {
     "CRLF": ("d.csv", b"question,answer\r\nq,a\r\nq,b\r\n", "0 items would fail"),
     "a 5 MB cell": ("d.csv", b"question,answer\nq," + b"a" * 5_000_000 + b"\n", "0 items would fail"),
     "mixed types": ("d.jsonl", b'{"question":1,"answer":[1]}\n{"question":true,"answer":{"a":1}}\n', "0 items would"),
-    "NaN": ("d.jsonl", b'{"question":"q","answer":NaN}\n{"question":"q","answer":"a"}\n', "1 items would fail"),
+    "NaN": ("d.jsonl", b'{"question":"q","answer":NaN}\n{"question":"q","answer":"a"}\n', "1 item would fail"),
     "a blank answer": ("d.csv", b'question,answer\nq,\nq," "\nq,a\n', "2 items would fail"),
 }
 
@@ -173,6 +173,21 @@ def test_every_problem_is_named_at_once(capfd: pytest.CaptureFixture[str]) -> No
     told = capfd.readouterr().err
     assert "completeness" in told
     assert "'dox' is not in d.csv" in told
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"), [(evaluate_command, ["--resume", "nobody"]), (collect_command, ["nobody"])]
+)
+def test_a_run_that_is_not_there_is_told_before_a_server_is_waited_for(
+    command: Callable[[list[str]], int],
+    arguments: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    assert evaluate_command(["--dry-run"]) == 0  # there is a ledger
+    monkeypatch.setattr("flows.command._prefect_api", lambda: pytest.fail("a server is started"))
+    assert command(arguments) == 2
+    assert "no run 'nobody' in" in capfd.readouterr().err
 
 
 def test_a_dry_run_leaves_nothing_in_the_ledger(capfd: pytest.CaptureFixture[str]) -> None:
@@ -440,7 +455,7 @@ def interrupted(*arguments, **options):
     return whole(*arguments, **options)
 
 setattr(owner, name, interrupted)
-from flows.command import evaluate_command
+from flows.command import collect_command, evaluate_command
 sys.exit(evaluate_command(sys.argv[2:]))
 """
 """A command in which Ctrl-C is pressed, twice, just before something."""
@@ -483,7 +498,7 @@ def test_after_a_run_with_a_server_of_its_own_the_process_is_as_it_was_and_runs_
     script = """
 import os, sys
 before = dict(os.environ)
-from flows.command import evaluate_command
+from flows.command import collect_command, evaluate_command
 assert evaluate_command(["missing.csv", "--template", "completeness"]) == 2
 assert dict(os.environ) == before, "though it ended in an error"
 codes = [evaluate_command(["--run", name, "--limit", "3"]) for name in ("one", "two")]

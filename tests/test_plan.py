@@ -183,7 +183,7 @@ def problem(**fields: Any) -> str:
     [
         ({"rate": "fast"}, "'fast' is not a rate"),
         ({"allow_failures": "many"}, "'many' is not an allowance"),
-        ({"retry_failed": True}, "retry_failed needs resume"),
+        ({"retry_failed": True}, "retry_failed: needs resume"),
         ({"limit": 0}, "limit: 0 will not do, write 1 or more"),
         ({"limit": "ten"}, "limit: write a whole number"),
         ({"concurrency": 1001}, "concurrency: 1001 will not do, write 1000 at most"),

@@ -60,7 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=_port, default=8300, help="0 picks a free one (default: %(default)s)")
     parser.add_argument("--database", type=Path, metavar="FILE", help="SQLite file that outlives the server")
-    parser.add_argument("--workers", type=_at_least_one, default=2, metavar="N", help="threads that score (default: 2)")
+    parser.add_argument(
+        "--workers", type=_at_least_one, default=2, metavar="N", help="evaluations at a time (default: 2)"
+    )
     parser.add_argument("--delay", type=_seconds, default=0.0, metavar="S", help="extra seconds per evaluation")
     parser.add_argument("--allow-remote", action="store_true", help="let --host be reachable from other machines")
     parser.add_argument("--name", action="append", default=[], help="a host name clients reach it by; may be repeated")
