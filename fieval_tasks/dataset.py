@@ -111,7 +111,10 @@ def read_dataset(
         files = [file for one in named for file in _files(one, reading, stdin, spool, copies)]
         name = files[0].name if len(files) == 1 else _name_of_all(named, files)
         read = partial(_unchanged_rows, files, [_stamp(file.path) for file in files])
-        return Dataset(name, _scan(name, files), _fingerprint(files), read, copies.pop_all().close)
+        left_out = [told for one in named for told in _left_out(one, reading)]
+        scan = _scan(name, files)
+        scan = replace(scan, notices=(*scan.notices, *left_out))
+        return Dataset(name, scan, _fingerprint(files), read, copies.pop_all().close)
 
 
 def _name_of_all(named: Sequence[str], files: Sequence[File]) -> str:
@@ -148,11 +151,12 @@ def _matching(path: Path) -> list[Path]:
 
 def _files_in(location: str, folder: Path, reading: Reading) -> list[File]:
     """The datasets in a folder. What begins with a dot or an underscore is some program's own, as Spark's _SUCCESS."""
-    inside = [path for path in sorted(folder.iterdir()) if path.is_file() and path.name[0] not in "._"]
-    found = inside if reading.format else [path for path in inside if _known(path)]
+    found = [path for path in _shown(folder) if path.is_file() and (reading.format or _known(path))]
     files = [_file(path.name, path, reading) for path in found]
     if not files:
-        raise PlanError(f"{location} is a folder with no dataset in it; name a file of {', '.join(FORMATS)}")
+        deeper = any(path.is_dir() for path in _shown(folder))
+        instead = _BY_PATTERN.format(location.rstrip("/")) if deeper else f"name a file of {', '.join(FORMATS)}"
+        raise PlanError(f"{location} is a folder with no dataset in it; {instead}")
     formats = sorted({file.format for file in files})
     if len(formats) > 1:
         raise PlanError(
@@ -162,12 +166,40 @@ def _files_in(location: str, folder: Path, reading: Reading) -> list[File]:
     return files
 
 
+_BY_PATTERN = "a pattern, as '{}/**/*.csv', names the files of its folders too"
+
+
+def _shown(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.name[0] not in "._")
+
+
+def _left_out(location: str, reading: Reading) -> Iterator[str]:
+    """What a folder holds beside the datasets that are read."""
+    path = Path(location).expanduser()
+    if is_url(location) or not path.is_dir():
+        return
+    left = [
+        one.name + "/" * one.is_dir() for one in _shown(path) if one.is_dir() or not (reading.format or _known(one))
+    ]
+    if left:
+        more = f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
+        pattern = f"; {_BY_PATTERN.format(location.rstrip('/'))}" if any(name.endswith("/") for name in left) else ""
+        yield f"of {location} these are not read: {', '.join(left[:_SHOWN])}{more}{pattern}"
+
+
 def _known(path: Path) -> bool:
-    return path.suffix in FORMATS or (path.suffix == ".gz" and Path(path.stem).suffix in FORMATS)
+    name = Path(path.name.lower())
+    return (name.suffix if name.suffix != ".gz" else Path(name.stem).suffix) in FORMATS
 
 
 def _file(name: str, path: Path, reading: Reading, *, default: str | None = None) -> File:
     file_format = reading.format or _format(Path(name).name, default)
+    if reading.delimiter is not None and file_format not in ("csv", "tsv"):
+        raise PlanError(
+            f"--delimiter parts the cells of CSV, and {name} is read as {file_format.upper()}; leave it out"
+        )
+    if reading.rows is not None and file_format != "json":
+        raise PlanError(f"--rows leads into a JSON document, and {name} is read as {file_format.upper()}; leave it out")
     return File(name, path, file_format, delimiter=reading.delimiter, rows=reading.rows)
 
 
@@ -294,10 +326,18 @@ def _style(file: File) -> str | None:
 
 def _odd(row: Row) -> str | None:
     for column, value in row.values.items():
-        if isinstance(value, str) and not value.isascii() and (found := _C1.search(value)):
+        if not isinstance(value, str):
+            continue
+        if "\x1b" in value or (not value.isascii() and _C1.search(value)):
+            found = "\x1b" if "\x1b" in value else _C1.findall(value)[0]
+            meant = (
+                "text in ISO-2022, or of a terminal,"
+                if found == "\x1b"
+                else "text in CP1252 that was converted as Latin-1"
+            )
             return (
-                f"row {row.number}: {column!r} holds the control character U+{ord(found[0]):04X}, and others may: text in CP1252 "
-                "that was converted as Latin-1 looks so; it is sent as it is"
+                f"row {row.number}: {column!r} holds the control character U+{ord(found):04X}, and others may: {meant} "
+                "looks so; it is sent as it is"
             )
     return None
 

@@ -94,7 +94,7 @@ def _share_that_fits(lines: list[str], delimiter: str) -> float:
 def _is_quoted(file: File) -> bool:
     """A TSV file has no quotes by its standard, and many programs quote all the same. It counts as quoted where it fits
     its header so and not otherwise; or where both fit and its header is in quotes, or a quote in a cell is doubled.
-    Raises PlanError where one column of text with quotes leaves open how many rows there are.
+    Raises PlanError where the quotes leave open how many rows there are.
     """
     header: list[str] = []
     size = 0
@@ -114,7 +114,7 @@ def _is_quoted(file: File) -> bool:
         return False
     if not fits_plain or is_doubled or all(map(_is_in_quotes, header)):
         return True
-    if len(header) == 1 and size_quoted != size:
+    if size_quoted != size:
         raise PlanError(
             f"{file.name} has {size_quoted - 1} rows where its quotes hold lines together, and {size - 1} where they are text:"
             " write it as CSV or JSONL"
@@ -142,8 +142,9 @@ def _is_in_quotes(cell: str) -> bool:
 
 
 def _has_doubled_quotes(cell: str) -> bool:
+    """Or is an empty text in quotes, by which Spark and polars tell it from none."""
     inner = cell[1:-1]
-    return _is_in_quotes(cell) and '""' in inner and '"' not in inner.replace('""', "")
+    return cell == '""' or (_is_in_quotes(cell) and '""' in inner and '"' not in inner.replace('""', ""))
 
 
 # -- the rows ------------------------------------------------------------------------------------------------------
@@ -199,7 +200,8 @@ def _listed(numbers: list[int]) -> str:
 
 
 def _fits(cells: list[str], wanted: int) -> bool:
-    return len(cells) == wanted or (len(cells) > wanted and not any(cells[wanted:]))  # spreadsheets leave empty cells
+    """Spreadsheets leave empty cells at the end; of a file with one column they are the text's own commas."""
+    return len(cells) == wanted or (len(cells) > wanted > 1 and not any(cells[wanted:]))
 
 
 def _misfit(record: Record, header: list[str], style: Style) -> str | None:
@@ -216,8 +218,9 @@ def _misfit(record: Record, header: list[str], style: Style) -> str | None:
 
 def _plain(lines: Iterable[str], first: int) -> Iterator[Record]:
     """A record a line, parted by tabs."""
+    ends = _Ends()
     for place, line in enumerate(lines, first):
-        yield Record(line.rstrip("\r\n").split("\t"), place)
+        yield Record(line.rstrip("\r\n").split("\t"), place, ends.problem(line, place))
 
 
 def _quoted(name: str, lines: Iterator[str], delimiter: str, first: int, *, is_whole: bool = True) -> Iterator[Record]:
@@ -229,7 +232,7 @@ def _quoted(name: str, lines: Iterator[str], delimiter: str, first: int, *, is_w
     taken: list[str] = []
     again: deque[str] = deque()
     reader = csv.reader(_fed(lines, taken, again), delimiter=delimiter, strict=True)
-    line = first
+    line, ends = first, _Ends()
     while True:
         taken.clear()
         try:
@@ -248,8 +251,31 @@ def _quoted(name: str, lines: Iterator[str], delimiter: str, first: int, *, is_w
             again.extendleft(reversed(taken[1:]))
             line += 1
         else:
-            yield Record([cell.replace(_STAND_IN, "\0") for cell in cells] if _STAND_IN_NEEDED else cells, line)
+            shown = [cell.replace(_STAND_IN, "\0") for cell in cells] if _STAND_IN_NEEDED else cells
+            yield Record(shown, line, ends.problem(taken[-1], line + len(taken) - 1))
             line += len(taken)
+
+
+class _Ends:
+    """How a file's lines end, by the first. Where that is a line feed, many writers leave a carriage return in a cell without
+    quotes: whether it is the cell's, or ends the line too, can't be told."""
+
+    def __init__(self) -> None:
+        self._usual: str | None = None
+        self._is_broken = False
+
+    def problem(self, line: str, place: int) -> str | None:
+        """Of the last line of a record; what follows a line that is broken in the middle is as doubtful."""
+        end = next((end for end in ("\r\n", "\n", "\r") if line.endswith(end)), "")
+        self._usual = self._usual or end
+        was_broken, self._is_broken = self._is_broken, end == "\r" != self._usual
+        if was_broken or self._is_broken or (end == "\r\n" and self._usual == "\n" and line[-3:-2] != '"'):
+            broken = place if self._is_broken or not was_broken else place - 1
+            return f"line {broken} ends in a carriage return, and the first does not: is it the cell's? {_END_ALIKE}"
+        return None
+
+
+_END_ALIKE = "end every line alike, or put the cell in quotes"
 
 
 def _fed(lines: Iterator[str], taken: list[str], again: deque[str]) -> Iterator[str]:

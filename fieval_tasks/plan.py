@@ -185,6 +185,20 @@ class EvaluationPlan(BaseModel):
         """A form sends an empty field as empty text."""
         return cls.model_fields[field.field_name or ""].get_default() if value == "" else value
 
+    @field_validator("delimiter", mode="before")
+    @classmethod
+    def _tab_may_be_written(cls, value: Any) -> Any:
+        return "\t" if value == r"\t" else value
+
+    @field_validator("delimiter")
+    @classmethod
+    def _delimiter_parts(cls, value: str | None) -> str | None:
+        if value is not None and (value.isalnum() or value in '"\r\n\0'):
+            raise ValueError(
+                "what parts cells is a character that their text need not have, such as ; or | or \\t for a tab"
+            )
+        return value
+
     @field_validator("dataset", mode="before")
     @classmethod
     def _rows_are_in_a_file(cls, value: Any) -> Any:

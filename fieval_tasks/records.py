@@ -9,11 +9,13 @@ from __future__ import annotations
 import codecs
 import gzip
 import json
+import math
 import re
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
+from decimal import Decimal
 from shlex import quote
 from typing import Any
 
@@ -131,11 +133,32 @@ def _jsonl(file: File) -> Iterator[Row]:
 
 def _json_line(number: int, place: int, line: str) -> Row:
     try:
-        value = json.loads(line)
+        value = _decode(line)
     except (ValueError, RecursionError) as error:
         cut = "" if line.endswith(("\n", "\r")) else "; the file ends here: was it cut short?"
         return Row(number, problem=f"line {place} is not JSON ({_json_complaint(error)}){cut}")
     return _object(number, f"line {place}", value)
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """An object of JSON. Raises ValueError where one of its names stands twice: each value may be the one that is meant."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twins = sorted({name for name, count in Counter(name for name, _ in pairs).items() if count > 1})
+        raise ValueError(f"an object has {' and '.join(map(repr, twins))} more than once")
+    return found
+
+
+def _exact(text: str) -> float | Decimal:
+    """A number as it is written, where a float would be another one. (One beyond all floats is infinite, and refused.)"""
+    number = float(text)
+    if repr(number) == text or math.isinf(number) or Decimal(repr(number)) == Decimal(text):
+        return number
+    return Decimal(text)
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_exact)
+_decode = _DECODER.decode
 
 
 def _object(number: int, place: str, value: object) -> Row:
@@ -171,10 +194,10 @@ def _json(file: File) -> Iterator[Row]:
 
 def _documents(text: str) -> Iterator[object]:
     """The JSON values of a text one after the other, as jq writes them; mostly one. Raises JSONDecodeError."""
-    decoder, at = json.JSONDecoder(), 0
+    at = 0
     while at == 0 or at < len(text):
         start = _SPACE.match(text, at).end()  # type: ignore[union-attr]  # it matches no character too
-        value, end = decoder.raw_decode(text, start)
+        value, end = _DECODER.raw_decode(text, start)
         if at and not isinstance(value, dict):  # text after JSON is no other document
             raise json.JSONDecodeError("Extra data", text, start)
         yield value
@@ -199,12 +222,12 @@ def _array(file: File, content: object) -> list[object]:
     if isinstance(content, list):
         return content
     if isinstance(content, dict):
-        found = [content[key] for key in ("data", "rows") if isinstance(content.get(key), list)]
-        if found:
-            return list(found[0])
         lists = dict(_lists(content))
-        if len(lists) == 1:
-            return next(iter(lists.values()))
+        usual = [name for name in ("data", "rows") if name in lists]
+        if len(usual) == 1 or len(lists) == 1:
+            return lists[usual[0]] if len(usual) == 1 else next(iter(lists.values()))
+        if not lists and (found := [content[name] for name in ("data", "rows") if isinstance(content.get(name), list)]):
+            return list(found[0])
         if lists:
             told = ", ".join(f"{place} ({len(rows):,})" for place, rows in lists.items())
             raise PlanError(f"{file.name} holds several lists of objects: {told}; say which by --rows PATH")
@@ -320,7 +343,11 @@ def _longest(column: Any) -> int:
 
 def _cells(column: Any) -> list[object]:
     """A column's values in Python's types; where one has none there, it alone is Unreadable."""
+    import pyarrow as pa
+
     try:
+        if column.type == pa.time64("ns"):  # of which Python's own times are without the nanoseconds
+            return [text and text.removesuffix(".000000000") for text in column.cast(pa.string()).to_pylist()]
         values: list[object] = column.to_pylist()
         return values
     except MemoryError:

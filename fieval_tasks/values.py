@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import PurePath
+from typing import Any
 from uuid import UUID
 
 BLANK = frozenset({"{}", "[]", "null"})
@@ -78,7 +79,7 @@ def _plain(value: object) -> object:
     if isinstance(value, float):
         return _number(value)
     if isinstance(value, Mapping):
-        return {_whole(str(key)): _plain(inner) for key, inner in value.items()}
+        return _object(value)
     if isinstance(value, (list, tuple)):
         return [_plain(inner) for inner in value]
     if isinstance(value, (set, frozenset)):
@@ -88,10 +89,17 @@ def _plain(value: object) -> object:
     return _foreign(value)
 
 
+def _object(value: Mapping[object, object]) -> dict[str, object]:
+    found = {_whole(key if isinstance(key, str) else str(key)): _plain(inner) for key, inner in value.items()}
+    if len(found) < len(value):
+        raise _Flawed("not_text", "has two keys with one text")
+    return found
+
+
 def _whole(text: str) -> str:
     if "\0" in text:  # inside JSON text it would hide as \u0000
         raise _Flawed("nul", f"has a NUL character at position {text.index(chr(0)) + 1}")
-    return str(text)
+    return str.__str__(text)  # of an enumeration's member str() may be its name
 
 
 def _number(value: float) -> float | None:
@@ -119,7 +127,19 @@ def _foreign(value: object) -> object:
     unwrapped = getattr(value, "tolist", None)  # NumPy's scalars and arrays
     if unwrapped is None:
         raise _Flawed("not_text", f"is a {type(value).__name__}, which has no text")
+    if getattr(getattr(value, "dtype", None), "kind", "") in (
+        "M",
+        "m",
+    ):  # as Python's own, nanoseconds are a bare number
+        return _times(value)
     return _plain(unwrapped())
+
+
+def _times(value: Any) -> object:
+    if value.ndim:
+        return [_times(inner) for inner in value]
+    text = str(value)
+    return None if text == "NaT" else text
 
 
 def _decimal(value: Decimal) -> str | None:

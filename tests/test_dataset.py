@@ -283,11 +283,77 @@ def test_a_folder_a_pattern_or_several_files_are_one_dataset(write: Write, tmp_p
             (2, "part-0.csv", "part-0.csv: line 3 has 1 fields where the header has 2"),
             (3, "part-1.csv", None),
         ]
+        left_out = [f"of {tmp_path} these are not read: notes.txt"] if location == str(tmp_path) else []
         assert dataset.notices == (
             "2 files are read as one, in this order, with so many rows each: part-0.csv (2), part-1.csv (1)",
+            *left_out,
         )
     assert read_dataset(str(tmp_path)).fingerprint == read_dataset(several).fingerprint
     assert read_dataset(several).name == "part-0.csv and 1 more"
+
+
+def test_what_a_folder_holds_beside_its_datasets_is_said(write: Write, tmp_path: Path) -> None:
+    write("PART-0.CSV", CSV)
+    for name in ("country=DE/part-1.csv", "part-2.csv.zst"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write(name, CSV)
+    pattern = f"a pattern, as '{tmp_path}/**/*.csv', names the files of its folders too"
+    dataset = read_dataset(str(tmp_path))
+    assert dataset.name == "PART-0.CSV"
+    assert dataset.notices == (f"of {tmp_path} these are not read: country=DE/, part-2.csv.zst; {pattern}",)
+    (tmp_path / "PART-0.CSV").unlink()
+    assert pattern in problem_of(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("reading", "option"), [(Reading(delimiter=";"), "--delimiter"), (Reading(rows="a"), "--rows")]
+)
+def test_what_a_format_has_no_use_for_is_refused(write: Write, reading: Reading, option: str) -> None:
+    with pytest.raises(PlanError, match=f"{option} .* is read as JSONL; leave it out"):
+        read_dataset(write("a.jsonl", JSONL), reading)
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
+def test_a_name_that_stands_twice_in_an_object_is_named(write: Write, name: str) -> None:
+    assert "an object has 'answer' more than once" in problem_of(write(name, '{"answer": "a", "answer": "b"}\n'))
+
+
+@pytest.mark.parametrize(("name", "written"), [("a.jsonl", '{{"a": {}}}'), ("a.json", '[{{"a": {}}}]')])
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        ("0.12345678901234567890", "0.12345678901234567890"),
+        ("12345678901234567890.5", "12345678901234567890.5"),
+        ("1e-400", "1E-400"),
+        ("1.10", "1.1"),
+        ("1e5", "100000.0"),
+    ],
+)
+def test_a_number_that_no_float_is_stays_what_it_is(
+    write: Write, name: str, written: str, number: str, text: str
+) -> None:
+    (row,) = values(read_dataset(write(name, written.format(number))))
+    assert text_of(row["a"]) == text
+
+
+def test_a_parquet_time_keeps_its_nanoseconds(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"at": pa.array([1, 60_000_000_000, None], pa.time64("ns"))}), tmp_path / "a.parquet")
+    told = [text_of(row["at"]) for row in values(read_dataset(str(tmp_path / "a.parquet")))]
+    assert told[:2] == ["00:00:00.000000001", "00:01:00"]
+    assert isinstance(told[2], Flaw)
+
+
+def test_of_two_lists_neither_is_taken_for_the_rows(write: Write) -> None:
+    assert "say which by --rows" in problem_of(write("a.json", json.dumps({"data": TABLE, "rows": TABLE})))
+    assert values(read_dataset(write("b.json", json.dumps({"data": [], "examples": TABLE})))) == TABLE
+
+
+def test_text_in_an_encoding_of_seven_bits_is_said_to_look_so(write: Write) -> None:
+    (notice,) = read_dataset(write("a.csv", "id,answer\n1,日本語\n".encode("iso2022_jp"))).notices
+    assert notice.startswith("row 1: 'answer' holds the control character U+001B")
 
 
 def test_a_file_whose_name_has_a_patterns_letters_is_that_file(write: Write, tmp_path: Path) -> None:

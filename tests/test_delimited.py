@@ -72,10 +72,7 @@ def test_a_quote_in_tsv_is_a_character(file) -> None:  # type: ignore[no-untyped
     assert [row["answer"] for row in rows] == answers
 
 
-# a cell with both may read as two plain rows of two cells each, and nobody could tell
-CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\0\t")) | st.text(
-    st.characters(codec="utf-8", exclude_characters="\0\r\n")
-)
+CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\0")) | st.text('ab"\t\r\n ,')
 
 
 @pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
@@ -88,7 +85,76 @@ def test_tsv_that_a_program_quoted_comes_back(
         csv.writer(stream, delimiter="\t", quoting=quoting).writerows([["left", "right"], *rows])  # type: ignore[arg-type]
     if any(map(any, rows)):
         expected = [{"left": left, "right": right} for left, right in rows]
-        assert read(File("a.tsv", path, "tsv")) == expected
+        assert comes_back(File("a.tsv", path, "tsv"), expected)
+
+
+WRITERS = {"minimal": csv.QUOTE_MINIMAL, "all": csv.QUOTE_ALL, "text": csv.QUOTE_NONNUMERIC}
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+@given(
+    rows=st.integers(1, 3).flatmap(lambda n: st.lists(st.lists(CELLS, min_size=n, max_size=n), min_size=1)),
+    quoting=st.sampled_from([*WRITERS]),
+    delimiter=st.sampled_from(",;\t|"),
+)
+def test_what_a_program_wrote_comes_back_cell_for_cell_or_is_named(
+    tmp_path_factory: pytest.TempPathFactory, line_end: str, rows: list[list[str]], quoting: str, delimiter: str
+) -> None:
+    path = tmp_path_factory.mktemp("csv") / "a.csv"
+    header = [f"column {n}" for n in range(len(rows[0]))]
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream, delimiter=delimiter, quoting=WRITERS[quoting], lineterminator=line_end).writerows(  # type: ignore[arg-type]
+            [header, *rows]
+        )
+    expected = [dict(zip(header, row, strict=True)) for row in rows]
+    assert comes_back(File("a.csv", path, "csv", delimiter=delimiter), expected)
+    assert comes_back(File("a.csv", path, "csv"), expected)
+
+
+def comes_back(file: File, expected: list[dict[str, str]]) -> bool:
+    """Or it is refused, or one of its rows is named."""
+    try:
+        rows = list(delimited_rows(file))
+    except PlanError:
+        return True
+    return any(row.problem for row in rows) or [dict(row.values) for row in rows] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "broken"),
+    [
+        ("id,answer\n1,no\r\n2,yes\n", {1: 2}),  # "no" with a return, or a line's end from Windows
+        ("id,answer\n1,\r\n2,yes\n", {1: 2}),
+        ("answer\none\rtwo\nthree\n", {1: 2, 2: 2}),
+        ("id,answer\r\n1,one\r2,two\r\n3,three\r\n", {1: 2, 2: 2}),
+    ],
+)
+@pytest.mark.parametrize("name", ["answers.csv", "answers.tsv"])
+def test_a_carriage_return_that_may_be_a_cells_own_is_a_problem(  # type: ignore[no-untyped-def]
+    file, name: str, text: str, broken: dict[int, int]
+) -> None:
+    rows = list(delimited_rows(file(text.replace(",", "\t" if name.endswith("tsv") else ","), name)))
+    told = {row.number: row.problem for row in rows if row.problem}
+    assert told.keys() == broken.keys()
+    for number, line in broken.items():
+        assert str(told[number]).startswith(f"line {line} ends in a carriage return, and the first does not")
+
+
+@pytest.mark.parametrize(
+    "text", ['id,answer\n1,"no"\r\n2,"yes"\n', "id,answer\r\n1,no\n2,yes\r\n", "id,answer\r1,no\r2,yes\r"]
+)
+def test_line_ends_that_can_be_no_cells_own_may_differ(file, text: str) -> None:  # type: ignore[no-untyped-def]
+    assert [row["answer"] for row in read(file(text))] == ["no", "yes"]
+
+
+def test_a_comma_at_the_end_of_a_text_in_the_only_column_is_no_empty_cell(file) -> None:  # type: ignore[no-untyped-def]
+    rows = list(delimited_rows(file("answer\nYes,\nNo\n")))
+    assert [row.problem for row in rows] == ["line 2 has 2 fields where the header has 1", None]
+
+
+def test_an_empty_text_in_quotes_is_none_of_two_quotes(file) -> None:  # type: ignore[no-untyped-def]
+    rows = read(file('id\tanswer\n1\t""\n2\tyes\n', "answers.tsv"))  # as Spark and polars write it
+    assert [row["answer"] for row in rows] == ["", "yes"]
 
 
 @given(
@@ -103,9 +169,10 @@ def test_tsv_without_quotes_comes_back(tmp_path_factory: pytest.TempPathFactory,
     assert read(File("a.tsv", path, "tsv")) == [{"left": left, "right": right} for left, right in rows]
 
 
-def test_one_column_of_tsv_whose_quotes_may_hold_lines_together_is_refused(file) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize("text", ['answer\n"one\ntwo"\nthree\n', 'id\tanswer\n1\t"one\ntwo\tthree"\n2\tfour\n'])
+def test_tsv_whose_quotes_may_hold_lines_together_is_refused(file, text: str) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(PlanError, match="has 2 rows where its quotes hold lines together, and 3 where they are text"):
-        list(delimited_rows(file('answer\n"one\ntwo"\nthree\n', "answers.tsv")))
+        list(delimited_rows(file(text, "answers.tsv")))
 
 
 def test_a_line_that_tsv_can_not_hold_is_a_problem(file) -> None:  # type: ignore[no-untyped-def]

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from enum import Enum
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -78,6 +79,28 @@ def ids(dataset: Dataset, **options: Any) -> list[str]:
 )
 def test_a_value_becomes_the_text_one_expects(value: object, text: str) -> None:
     assert text_of(value) == text
+
+
+def test_times_of_numpy_are_no_numbers_of_nanoseconds() -> None:
+    import numpy as np
+
+    moment = np.datetime64("2026-08-01T12:30:00.000000001", "ns")
+    assert text_of(moment) == "2026-08-01T12:30:00.000000001"
+    assert text_of(np.array([moment])) == '["2026-08-01T12:30:00.000000001"]'
+    assert (
+        text_of({"took": np.timedelta64(5, "ns"), "at": np.datetime64("NaT")})
+        == '{"took": "5 nanoseconds", "at": null}'
+    )
+
+
+def test_a_member_of_an_enumeration_of_texts_is_its_text() -> None:
+    colour = Enum("Colour", {"RED": "red"}, type=str)
+    assert text_of(colour.RED) == "red"  # type: ignore[attr-defined]
+    assert text_of([colour.RED]) == '["red"]'  # type: ignore[attr-defined]
+
+
+def test_two_keys_with_one_text_are_a_flaw() -> None:
+    assert text_of({1: "a", "1": "b"}) == Flaw("not_text", "has two keys with one text")
 
 
 def test_values_of_numpy_and_pandas_become_the_text_of_what_they_hold() -> None:

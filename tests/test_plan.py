@@ -320,3 +320,13 @@ def test_a_form_offers_the_platforms_templates_and_takes_any_other() -> None:
     assert {"groundedness", "toxicity"} <= {*listed["enum"]}
     assert free == {"type": "string", "title": "of your own"}
     assert Check(template="a_template_of_mine").template == "a_template_of_mine"
+
+
+def test_a_tab_may_be_written_as_it_is_in_programs() -> None:
+    assert EvaluationPlan(delimiter=r"\t").delimiter == "\t"
+
+
+@pytest.mark.parametrize("delimiter", ['"', "\n", "\r", "\0", "a", "7", "||"])
+def test_what_can_part_no_cells_is_refused(delimiter: str) -> None:
+    with pytest.raises(PlanError, match="delimiter"):
+        EvaluationPlan(delimiter=delimiter)
