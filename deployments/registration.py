@@ -140,8 +140,15 @@ def _block_of(there: Automation | None) -> UUID | None:
 
 def _updated(client: SyncPrefectClient, there: Automation, wanted: AutomationCore) -> str:
     wanted = wanted.model_copy(update={"enabled": there.enabled})  # somebody may have switched it off
+    if _said(there) == _said(wanted):  # an update would have it forget what it is counting
+        return f"automation {wanted.name}: there already, left as it is"
     client.update_automation(there.id, wanted)
     return f"automation {wanted.name}: updated{'' if there.enabled else ', and still switched off'}"
+
+
+def _said(automation: AutomationCore) -> dict[str, Any]:
+    """All that the files say of an automation; sets of names, so that their order is none."""
+    return automation.model_dump(include={*AutomationCore.model_fields})
 
 
 def _with_block(action: Mapping[str, Any], block_id: UUID | None) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from fieval_tasks.threads import resumable, submit_all
 T = TypeVar("T")
 
 _LOGO = HttpUrl("https://github.com/future-agi.png")
+"""Prefect takes no other than an address on the web here: no data URL, and no file of this package."""
 _DOCUMENTATION = HttpUrl("https://docs.futureagi.com/docs/evaluation")
 
 
@@ -44,11 +45,16 @@ class FutureAGICredentials(CredentialsBlock):
     _description = "Keys of the Future AGI platform, or of a server of your own, and where they are for."
     _code_example = """\
 ```python
+import asyncio
+
 from fieval_tasks.blocks import FutureAGICredentials
 
-credentials = FutureAGICredentials.load("prod")
-async with credentials.get_client() as client:
-    verdict = await client.evaluate("toxicity", {"output": "You are great."}, model="turing_flash")
+async def judged(text):
+    credentials = await FutureAGICredentials.load("prod")
+    async with credentials.get_client() as client:
+        return await client.evaluate("toxicity", {"output": text}, model="turing_flash")
+
+print(asyncio.run(judged("You are great.")))
 ```"""
 
     api_key: SecretStr = Field(title="API key", description="FI_API_KEY, from the platform's settings")

@@ -8,7 +8,7 @@ from typing import Any
 from prefect import State, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import TaskRun
-from prefect.runtime import task_run
+from prefect.runtime import flow_run, task_run
 from prefect.tasks import Task
 
 from fieval_tasks import dataframe
@@ -30,6 +30,7 @@ def submit(plan: EvaluationPlan) -> str:
 
     Raises PlanError, with every problem, before anything is sent, and RunStopped where it can't go on.
     """
+    _say_if_alone()
     with discreet():
         run: Any = EvaluationJob(plan=plan).trigger()  # in a plain task it is no coroutine
     return str(run.run_id)
@@ -41,6 +42,7 @@ def poll(run: str, store: str | None = None) -> int:
 
     `run` is any run of the ledger, whoever began it. `store`: the plan's. Raises RunStopped where it can't go on.
     """
+    _say_if_alone()
     begun = EvaluationRun(run, store=store)
     with discreet():
         begun.wait_for_completion()
@@ -51,6 +53,7 @@ def poll(run: str, store: str | None = None) -> int:
 @task(name="publish-run", task_run_name="publish-{run}", cache_policy=NO_CACHE, persist_result=False)
 def publish(run: str, store: str | None = None) -> dict[str, Any]:
     """Show how a run stands as artifacts of the flow run that calls this; the figures, as in summary.json."""
+    _say_if_alone()
     with discreet(), kept(run, store) as found:
         if found.ledger.conclusions(found.run.run_id):
             report = report_of(found)
@@ -58,6 +61,15 @@ def publish(run: str, store: str | None = None) -> dict[str, Any]:
             report = conclude(found, Ended(waited=False), seconds=0.0).report
         artifacts.publish(report, found.folder, series=found.series)
     return report.summary.to_json()
+
+
+def _say_if_alone() -> None:
+    """A task that is called in a plain script does its work, and Prefect's own warning on that says nothing of use."""
+    if flow_run.id is None:
+        get_run_logger().warning(
+            "this task was called outside of a flow: it does its work, and no flow run has its log and its artifacts; "
+            "call it in a function with Prefect's @flow"
+        )
 
 
 evaluate_dataframe = task(name="evaluate-dataframe", cache_policy=NO_CACHE, persist_result=False)(

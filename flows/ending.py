@@ -14,6 +14,7 @@ from prefect.states import Cancelled, Completed, Failed
 from fieval_tasks.conclusion import Outcome
 from fieval_tasks.errors import ExitCode, FievalError, KeysRefused, NoCredit, NotTheProtocol, PlanError, StoreError
 from fieval_tasks.gates import GateVerdict
+from flows.parameters import in_parameters
 
 GATE_FAILED = "Gate failed"
 GATE_UNDECIDED = "Gate undecided"
@@ -46,6 +47,7 @@ def refused(error: FievalError, *, data: Any = None) -> State[None]:
 
 def failed(reason: str, *, name: str = STOPPED, data: Any = None) -> State[None]:
     """Failed, with the reason in the log."""
+    reason = in_parameters(reason) if deployment.id else reason
     get_run_logger().error(reason)
     _tell_it_once()
     return Failed(name=name, message=reason, data=data)

@@ -35,7 +35,7 @@ from flows import ending
 from flows.ending import concluded, refused, rests
 from flows.events import announce, announce_cancelled
 from flows.naming import tag, title
-from flows.parameters import plan_given
+from flows.parameters import in_parameters, plan_given
 from flows.poll import poll_evaluations
 from flows.shared import require_limit
 from flows.showing import shown_in_prefect
@@ -67,7 +67,7 @@ def evaluate(plan: EvaluationPlan, credentials: FutureAGICredentials | None = No
                 may_begin(run.plan)  # what it says comes from a ledger that a parameter names
             tag(run.run.run_id)
             for line in run.described():
-                get_run_logger().info(line)
+                get_run_logger().info(in_parameters(line) if deployment.id else line)
             with steerable(run):
                 return work_on(run)
     except FievalError as error:  # what kept the run from starting, or its ledger from being written

@@ -57,6 +57,8 @@ from flows.watching import Line, Rhythm, asked_to_end, steerable
 
 BEGIN_WITHIN = 600.0
 """Seconds in which a worker has to take up the first shard."""
+WAITS_FOR_A_WORKER = 30.0
+"""Seconds after which, and then each time, the log says so: a worker that is there takes up a run within ten to twenty."""
 QUIET = 90.0
 """Seconds without a live claim after which shards that still count as running are given up: longer than a lease."""
 LAST_WORDS = 10.0
@@ -162,9 +164,15 @@ def follow(run: Prepared, team: Team) -> Ended:
 def rounds(run: Prepared, team: Team) -> Iterator[None]:
     """One for each look, until there is nothing more to wait for. Raises what stops the run."""
     began = last_sign = monotonic()
+    waiting = Rhythm(WAITS_FOR_A_WORKER)
     while not team.has_ended:
         yield
         now = monotonic()
+        if not team.has_begun and waiting.due():
+            get_run_logger().warning(
+                "no worker has taken up a shard yet: the run waits for one that runs %s, for %.0f s in all; to start one: "
+                "prefect worker start --pool NAME", team.deployment, BEGIN_WITHIN,
+            )  # fmt: skip
         if run.plan.timeout is not None and now - began > run.plan.timeout:
             raise RunStopped("the time given by --timeout is over")
         if now - began > BEGIN_WITHIN and not team.has_begun:

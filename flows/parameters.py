@@ -5,6 +5,7 @@ Flows that use it set `validate_parameters=False`, for Prefect's own reading wri
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from fieval_tasks.blocks import plan_with
@@ -35,6 +36,22 @@ def _without_defaults(plan: EvaluationPlan, given: object) -> EvaluationPlan:
         unsaid |= {name for name, default in EvaluationPlan() if getattr(plan, name) == default}
     return EvaluationPlan(**{name: getattr(plan, name) for name in plan.model_fields_set - unsaid})
 
+
+def in_parameters(told: str) -> str:
+    """What is said in the command line's words, for who fills in a form: `--map input=q` is `plan.mapping {"input": "q"}`."""
+    for option, field in _OPTIONS:
+        told = option.sub(field, told)
+    return told
+
+
+_OPTIONS = [
+    (re.compile(r"--map ([\w.…-]+)=([^\s:;,)]+)"), r'plan.mapping {"\1": "\2"}'),
+    (re.compile(r"--template ([\w./-]+):([\w./-]+)"), r'plan.checks [{"template": "\1", "model": "\2"}]'),
+    (re.compile(r"--template ([\w./-]+)"), r'plan.checks [{"template": "\1"}]'),
+    (re.compile(r"--id (?=[^\s-])"), "plan.id_column "),
+    (re.compile(r"--(connection|timeout|orphans|limit)\b"), r"plan.\1"),
+]
+"""Of those that messages name. The commands that a message shows are for a terminal, and have none of these."""
 
 SHOWN = {"mode", "seed", "concurrency", "item_timeout", "retry_failed"}
 """Prefect's form fills these in, each with its default. Whoever writes a plan by hand does not write all of them."""

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import runpy
 import sqlite3
 import subprocess
 import sys
@@ -141,6 +142,19 @@ def test_the_command_registers_them_with_what_the_ui_shows(place: Path) -> None:
         assert known[slug].documentation_url
         assert known[slug].description
         assert "```python" in str(known[slug].code_example)
+
+
+@pytest.mark.parametrize("name", ["FutureAGICredentials", "EvaluationJob"])
+def test_the_example_that_the_ui_shows_runs_as_it_is_pasted(
+    place: Path, evaluator: Evaluator, tmp_path: Path, name: str
+) -> None:
+    from fieval_tasks import blocks
+
+    credentials(**of(evaluator)).save("prod", overwrite=True)
+    job(place, "an example").save("answers", overwrite=True)
+    code = str(getattr(blocks, name)._code_example).removeprefix("```python\n").removesuffix("```")
+    (tmp_path / "pasted.py").write_text(code, encoding="utf-8")
+    runpy.run_path(str(tmp_path / "pasted.py"))
 
 
 # -- a block as the connection -------------------------------------------------------------------------------------

@@ -19,7 +19,8 @@ flows.collect flows.fan_out
 flows.evaluate flows.explain flows.control
 flows.naming flows.poll
 flows.showing
-flows.arguments flows.laptop flows.shared flows.watching flows.events flows.ending flows.parameters
+flows.arguments flows.laptop flows.shared flows.watching flows.events flows.ending
+flows.parameters
 fieval_tasks.tasks
 fieval_tasks.dataframe fieval_tasks.blocks
 fieval_tasks.script

@@ -21,4 +21,6 @@ def pass_rate_of(dataset: str, template: str, connection: str = "local") -> floa
 if __name__ == "__main__":
     import sys
 
+    if len(sys.argv) not in (3, 4):
+        sys.exit("usage: python tasks.py DATASET TEMPLATE [CONNECTION], such as answers.csv groundedness")
     print(pass_rate_of(*sys.argv[1:]))

@@ -33,6 +33,15 @@ def test_the_steps_of_a_run_are_put_together_in_another_flow(place: Path) -> Non
     assert flows_of("tasks.py")["pass_rate_of"]("towers.jsonl", "groundedness") == 0.25
 
 
+@pytest.mark.parametrize("given", [[], ["answers.csv"], ["a", "b", "c", "d"]])
+def test_an_example_without_its_arguments_says_what_they_are(
+    given: list[str], prefect_home: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["tasks.py", *given])
+    with pytest.raises(SystemExit, match=r"usage: python tasks\.py DATASET TEMPLATE"):
+        runpy.run_path(str(EXAMPLES / "tasks.py"), run_name="__main__")
+
+
 def test_a_job_is_triggered_in_one_flow_and_waited_for_in_another(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

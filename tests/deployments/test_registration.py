@@ -47,9 +47,24 @@ def test_setting_up_twice_makes_everything_once_and_leaves_a_switched_off_automa
     assert main(["setup"]) == 0
     told = capsys.readouterr().out
     assert "work pool fieval: there already" in told
-    assert "fieval zombie runs: updated, and still switched off" in told
-    assert "fieval gate failed: updated" in told, "it keeps the block that it has"
+    assert "fieval zombie runs: there already, left as it is" in told, "it forgets nothing of what it counts"
+    assert "fieval gate failed: there already" in told, "it keeps the block that it has"
     assert known() == before
+
+
+def test_an_automation_is_updated_where_its_file_has_changed(place: Path) -> None:
+    from prefect.client.orchestration import get_client
+
+    from deployments.definitions import automations
+    from deployments.registration import _automation
+
+    said = next(said for said in automations() if "zombie" in said["name"]) | {"name": "changing"}
+    with get_client(sync_client=True) as client:
+        told = [_automation(client, said, None) for _ in range(2)]
+        told.append(_automation(client, said | {"trigger": said["trigger"] | {"within": 1200}}, None))
+        for automation in client.read_automations_by_name("changing"):
+            client.delete_automation(automation.id)
+    assert [line.partition(": ")[2] for line in told] == ["created", "there already, left as it is", "updated"]
 
 
 def test_automations_that_notify_wait_for_a_block_to_notify_by(place: Path) -> None:

@@ -592,3 +592,39 @@ def test_a_shard_opens_no_ledger_on_a_server_that_its_worker_does_not_know(
     state = evaluate_shard(elsewhere, 1, 2, return_state=True)  # type: ignore[arg-type]
     assert state.is_failed()
     assert "store: a deployment takes none on a server" in str(state.message), "it could ask for the worker's password"
+
+
+def test_a_fan_out_without_a_worker_says_what_it_waits_for(
+    prefect_home: object, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from flows import fan_out
+
+    class Nobody:
+        """A team whose shards nobody takes up."""
+
+        deployment, has_ended, has_begun = "evaluate-shard/shard", False, False
+
+        def wait(self, seconds: float) -> None: ...
+
+        def look(self, *, soon: bool = False) -> None: ...
+
+    clock = iter(range(0, 10_000, 10))
+    run: Any = SimpleNamespace(plan=SimpleNamespace(timeout=None), run=SimpleNamespace(run_id="r"))
+    run.ledger = SimpleNamespace(unfinished_chunks=lambda _: [1])
+    monkeypatch.setattr(fan_out, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(fan_out, "Rhythm", lambda seconds: fan_out_rhythm(seconds))
+    monkeypatch.setattr(fan_out, "get_run_logger", lambda: logging.getLogger("tests"))
+    team: Any = Nobody()
+    with pytest.raises(Exception, match="no worker took up"):
+        list(fan_out.rounds(run, team))
+    told = [record.getMessage() for record in caplog.records if "waits for one that runs" in record.getMessage()]
+    assert len(told) >= 5
+    assert "prefect worker start --pool" in told[0]
+
+
+def fan_out_rhythm(seconds: float) -> Any:
+    """A rhythm by a clock that goes ten seconds at each look."""
+    from flows.watching import Rhythm
+
+    clock = iter(range(0, 10_000, 10))
+    return Rhythm(seconds, lambda: float(next(clock)))

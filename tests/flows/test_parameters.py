@@ -178,3 +178,30 @@ def test_a_form_that_resumes_says_nothing_by_the_defaults_that_it_shows_and_a_pl
     assert plan_given(by_hand).model_fields_set == {"resume", "mode", "concurrency"}
     in_python = EvaluationPlan(resume="r", concurrency=96)
     assert plan_given(in_python).model_fields_set == {"resume", "concurrency"}
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ("say which: --map input=COLUMN", 'say which: plan.mapping {"input": "COLUMN"}'),
+        ("--map tone.input=q: column 'q' is not in a.csv", "plan.mapping {\"tone.input\": \"q\"}: column 'q' is not in a.csv"),
+        ("write --template tone:turing_small", 'write plan.checks [{"template": "tone", "model": "turing_small"}]'),
+        ("no template is named: add --template NAME", 'no template is named: add plan.checks [{"template": "NAME"}]'),
+        ("--id key: column 'key' is not in a.csv", "plan.id_column key: column 'key' is not in a.csv"),
+        ("the time given by --timeout is over", "the time given by plan.timeout is over"),
+        ("to carry on: python -m flows.evaluate --resume a --store b", "to carry on: python -m flows.evaluate --resume a --store b"),
+    ],
+)  # fmt: skip
+def test_who_fills_in_a_form_is_told_of_its_fields(prefect_home: object, told: str, said: str) -> None:
+    from flows.parameters import in_parameters
+
+    assert in_parameters(told) == said
+
+
+def test_a_deployment_speaks_of_parameters_and_a_command_of_options(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_of(dataset=dataset(workplace, ROWS), mapping={"output": "nowhere"})
+    assert "--map output=nowhere: column 'nowhere'" in str(evaluated(plan).message)
+    monkeypatch.setenv("PREFECT__RUNTIME__DEPLOYMENT__ID", "a-deployment")
+    assert 'plan.mapping {"output": "nowhere"}: column' in str(evaluated(plan).message)

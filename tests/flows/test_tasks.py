@@ -66,6 +66,18 @@ def test_each_run_of_a_deployment_is_a_version_of_the_same_artifacts(
     assert sorted(str(artifact.description)[:4] for artifact in found) == ["one:", "two:"]
 
 
+@pytest.mark.filterwarnings("ignore:Logger 'prefect.task_runs':UserWarning")
+def test_a_task_that_is_called_outside_of_a_flow_does_its_work_and_says_where_it_belongs(
+    workplace: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    from fieval_tasks.tasks import submit
+
+    assert submit(plan_of(dataset=dataset(workplace, ROWS), run="alone")) == "alone"
+    assert [r.levelname for r in caplog.records if "call it in a function with Prefect's @flow" in r.getMessage()] == [
+        "WARNING"
+    ]
+
+
 def artifacts(beginning: str) -> set[str | None]:
     """The keys that begin so. (Unfiltered, the server tells of any 200 that the session has left on it.)"""
     from prefect.client.orchestration import get_client
