@@ -15,7 +15,7 @@ from fieval_tasks.gates import Gate, GateVerdict
 from fieval_tasks.plan import allowed_failures
 from fieval_tasks.preparation import Kept
 from fieval_tasks.report.amendments import Standing, amendments
-from fieval_tasks.report.files import write_report, write_results
+from fieval_tasks.report.files import kinds, write_report, write_results
 from fieval_tasks.report.folder import held
 from fieval_tasks.report.summary import Counts, GateOutcome, Items, Report, Requests, RunFacts, summarise
 from fieval_tasks.report.text import clean
@@ -238,6 +238,7 @@ def _facts(prepared: Kept, run: Run, ended: Ended, complete: bool) -> RunFacts:
         news=ended.notices,
         mapping={c.name: dict(c.sources) for c in run.checks},
         gates=prepared.plan.gates,
+        kept=kinds(prepared.ledger.kept(run.run_id)) if prepared.plan.keep else {},
         resume_command=None if complete else _next_command(prepared),
         explain_command=prepared.explain_command,
         planned=run.total,

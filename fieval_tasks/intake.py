@@ -14,7 +14,7 @@ from fieval_tasks.columns import MISSING, Place, place_of
 from fieval_tasks.dataset import Dataset, Row
 from fieval_tasks.errors import PlanError
 from fieval_tasks.items import Failed, Item
-from fieval_tasks.values import Flaw, text_of
+from fieval_tasks.values import Flaw, text_of, typed
 
 _EXAMPLES = 3
 """Places that a message names."""
@@ -38,6 +38,7 @@ def items(
     limit: int | None = None,
     sample: int | None = None,
     seed: int = 0,
+    keep: Sequence[Place] = (),
 ) -> Iterator[tuple[Item, Failed | None]]:
     """Streams every chosen row put to every check, row by row; with a Failed where it must not be sent.
 
@@ -49,7 +50,7 @@ def items(
     id_place = None if id_column is None else place_of(id_column, dataset.columns) or Place(id_column)
     if id_place is not None:
         _require_ids(dataset, id_place, size)
-    return _items(dataset, bindings, id_place, _chosen(size, sample, seed))
+    return _items(dataset, bindings, id_place, _chosen(size, sample, seed), keep)
 
 
 def sharing(rows: Iterable[tuple[Item, Failed | None]]) -> Iterator[tuple[Item, Failed | None]]:
@@ -69,17 +70,28 @@ def _chosen(size: int, sample: int | None, seed: int) -> Collection[int]:
 
 
 def _items(
-    dataset: Dataset, bindings: Sequence[Binding], ids: Place | None, chosen: Collection[int]
+    dataset: Dataset,
+    bindings: Sequence[Binding],
+    ids: Place | None,
+    chosen: Collection[int],
+    keep: Sequence[Place],
 ) -> Iterator[tuple[Item, Failed | None]]:
     seq = 0
     last = max(chosen, default=0)
     for row, item_id in _identified(dataset, ids):
         if row.number in chosen:
+            kept = _kept(row, keep) if keep else None
             for binding in bindings:
-                yield _item(seq, item_id, row, binding)
+                item, failed = _item(seq, item_id, row, binding)
+                yield (item if kept is None else replace(item, kept=kept)), failed
                 seq += 1
         if row.number >= last:
             return
+
+
+def _kept(row: Row, keep: Sequence[Place]) -> dict[str, object]:
+    values = ((str(place), place.of(row.values)) for place in keep)
+    return {name: None if value is MISSING else typed(value) for name, value in values}
 
 
 def _item(seq: int, item_id: str, row: Row, binding: Binding) -> tuple[Item, Failed | None]:

@@ -73,6 +73,8 @@ class Item:
     """The reply to its last submission was lost: it may have been accepted."""
     redone: int = 0
     """Times it was sent again after the server had taken it and not judged it."""
+    kept: Mapping[str, Any] | None = None
+    """Columns of its row that are no inputs and go beside its result, as JSON holds them. Only where it is written."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,8 @@ class Result:
     finished_at: datetime | None
     inputs: Mapping[str, str] | None = None
     """Only where the reader asked for them."""
+    kept: Mapping[str, Any] | None = None
+    """Columns of the dataset that --keep named, likewise; None where it named none."""
     lost: int = 0
     """POSTs that carried it and whose reply was lost: each may have been accepted, and paid."""
     same_as: int | None = None

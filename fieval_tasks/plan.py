@@ -162,6 +162,9 @@ class EvaluationPlan(BaseModel):
         title="Same account",
         description="With resume: the keys or the address are new, and the account is the one that the run began with",
     )
+    keep: tuple[str, ...] = Field(
+        default=(), title="Columns to keep", description="Of the dataset, beside each result; all: every one"
+    )
     output: str | None = Field(default=None, title="Output folder", description="Empty: fieval-runs/RUN")
     store: str | None = Field(default=None, title="Store", description="Ledger URL; empty: fieval-runs/ledger.db")
     base_url: str | None = Field(

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from fieval_tasks import belonging, parameters
 from fieval_tasks.binding import Binding, bind, gate_problems
-from fieval_tasks.columns import held, inside
+from fieval_tasks.columns import Place, held, inside, place_of
 from fieval_tasks.commands import command
 from fieval_tasks.connections import Connection, connection
 from fieval_tasks.dataset import Dataset, Reading, read_dataset
@@ -45,6 +45,7 @@ SETTLED = (
     "sample",
     "seed",
     "chunk_size",
+    "keep",
 )
 """What can't change once a run has begun."""
 OF_A_DATASET = ("checks", "mapping", "id_column", "gates", "format", "delimiter", "rows")
@@ -228,6 +229,8 @@ def _new(plan: EvaluationPlan, ledger: Ledger, processes: int, given: Dataset | 
         catalogue, notices = templates_of(way)
         bindings = bind(whole, dataset.columns, catalogue)
         _require_places(dataset, bindings)
+        keep = _kept_places(whole.keep, dataset)
+        whole = whole.model_copy(update={"keep": tuple(map(str, keep))})
         count = min(whole.limit or dataset.size, whole.sample or dataset.size, dataset.size)
         whole, why = _in_a_lane(whole, bindings, count)
         run = Run(
@@ -254,7 +257,13 @@ def _new(plan: EvaluationPlan, ledger: Ledger, processes: int, given: Dataset | 
         size = whole.chunk_size or chunk_size(count * len(bindings), processes)
         for name in [whole.run] if whole.run else _fresh_names(ledger, whole.dataset):
             rows = items(
-                dataset, bindings, id_column=whole.id_column, limit=whole.limit, sample=whole.sample, seed=whole.seed
+                dataset,
+                bindings,
+                id_column=whole.id_column,
+                limit=whole.limit,
+                sample=whole.sample,
+                seed=whole.seed,
+                keep=keep,
             )
             try:
                 written = ledger.create(replace(run, run_id=name), sharing(rows), chunk_size=size)
@@ -346,6 +355,18 @@ def _unchecked(bindings: Sequence[Binding]) -> Iterator[str]:
         if binding.params and parameters.rules(binding.template) is None:
             names = ", ".join(binding.params)
             yield f"{binding.check}: its template names no parameters, so {names} could not be checked"
+
+
+def _kept_places(named: Sequence[str], dataset: Dataset) -> list[Place]:
+    """The columns to keep, `all` meaning every one. Raises PlanError for those that are not there."""
+    names = dict.fromkeys(column for name in named for column in (dataset.columns if name == "all" else (name,)))
+    found = {name: place_of(name, dataset.columns) for name in names}
+    if unknown := [name for name, place in found.items() if place is None]:
+        has = ", ".join(dataset.columns[:20])
+        raise PlanError(
+            *(f"--keep {name}: there is no such column in {dataset.name} (it has: {has})" for name in unknown)
+        )
+    return [place for place in found.values() if place is not None]
 
 
 def _recorded(binding: Binding) -> CheckRecord:

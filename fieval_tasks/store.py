@@ -477,6 +477,14 @@ class Ledger:
         with self._begin() as connection:
             return reopen(connection, run_id, utc_now())
 
+    def kept(self, run_id: str) -> Iterator[dict[str, Any]]:
+        """What is kept of each item's row."""
+        last = -1
+        query = sa.select(items.c.seq, items.c.kept).where(items.c.run_id == run_id, items.c.kept.is_not(None))
+        while page := self._page(query.where(items.c.seq > last).order_by(items.c.seq).limit(BATCH)):
+            yield from (json.loads(row["kept"]) for row in page)
+            last = page[-1]["seq"]
+
     def results(self, run: Run, *, with_inputs: bool = False) -> Iterator[Result]:
         """Every item with what became of it, in the run's order. Streams."""
         last = -1
@@ -599,6 +607,7 @@ def _item_values(run: Run, item: Item, failed: Failed | None, chunk_size: int, n
         "fingerprint": item.fingerprint,
         "same_as": item.same_as,
         "inputs": json.dumps(dict(item.inputs)),  # ASCII: half a surrogate pair can be stored and shown
+        "kept": None if item.kept is None else json.dumps(dict(item.kept)),
         "stage": failed.stage if failed else None,
         "error_kind": failed.kind if failed else None,
         "error_message": failed.message if failed else None,
@@ -647,6 +656,7 @@ def _result(row: sa.RowMapping, run: Run, with_inputs: bool) -> Result:
         submitted_at=row["submitted_at"],
         finished_at=row["finished_at"],
         inputs=json.loads(row["inputs"]) if with_inputs else None,
+        kept=json.loads(row["kept"]) if with_inputs and row["kept"] is not None else None,
         lost=row["lost"],
         same_as=row["same_as"],
         doubts=row["doubts"],

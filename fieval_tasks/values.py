@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from math import isfinite
 from pathlib import PurePath
 from typing import Any
 from uuid import UUID
@@ -51,6 +52,24 @@ def text_of(value: object) -> str | Flaw:
             return Flaw("not_text", "is nested too deeply")
         value = plain if isinstance(plain, str) else _encode(plain)
     return _flaw(value) or value
+
+
+def typed(value: object) -> object:
+    """A value as JSON holds it: numbers and truth values stay what they are; what has no text says why."""
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float) and isfinite(value):
+        return value
+    text = text_of(value)
+    if isinstance(text, Flaw):
+        return None if text.kind == "blank" else f"({text.why})"
+    return json.loads(text) if isinstance(value, (Mapping, list, tuple, set, frozenset)) else _scalar(value, text)
+
+
+def _scalar(value: object, text: str) -> object:
+    """NumPy's numbers are numbers; dates, decimals and the like are their text."""
+    unwrapped = getattr(value, "item", None)
+    return typed(unwrapped()) if unwrapped is not None and not isinstance(value, (datetime, Decimal)) else text
 
 
 def _flaw(text: str) -> Flaw | None:

@@ -80,6 +80,12 @@ def evaluate_parser() -> argparse.ArgumentParser:
         help="with --resume: the keys or the address are new, the account is the run's",
     )
     anew_or_on.add_argument("--dry-run", action="store_true", help="check everything and send nothing")
+    add(
+        "--keep",
+        action="append",
+        metavar="COLUMN|all",
+        help="a column of the dataset beside each result; may be repeated",
+    )
     add("--output", metavar="DIR", help="where the files go (default fieval-runs/RUN)")
     add("--store", metavar="URL", help="the ledger (default FIEVAL_STORE_URL, else fieval-runs/ledger.db)")
     return parser

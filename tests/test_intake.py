@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fieval_tasks.binding import bind
+from fieval_tasks.columns import place_of
 from fieval_tasks.dataset import Dataset, read_dataset
 from fieval_tasks.errors import PlanError
 from fieval_tasks.intake import items
@@ -345,3 +346,17 @@ def test_no_more_is_read_than_the_chosen_rows_need(rows: Rows) -> None:
     dataset.rows = counted  # type: ignore[method-assign,assignment]
     run(dataset, limit=5)
     assert len(read) == 5
+
+
+def test_columns_that_are_kept_are_typed_as_json_is(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(
+        '{"answer": "x", "lang": "fr", "turns": 3, "deep": {"a": [1, null]}, "none": null}\n{"answer": "y"}\n'
+    )
+    with read_dataset(str(path)) as dataset:
+        keep = [place for name in ("lang", "turns", "deep.a", "none") if (place := place_of(name, dataset.columns))]
+        found = [item.kept for item, _ in run(dataset, keep=keep)]
+    assert found == [
+        {"lang": "fr", "turns": 3, "deep.a": [1, None], "none": None},
+        dict.fromkeys(("lang", "turns", "deep.a", "none")),
+    ]

@@ -1169,7 +1169,7 @@ ADDED = {
         "DROP INDEX fieval_items_in_doubt",
         "DROP INDEX fieval_items_by_eval_id",
         *(f"ALTER TABLE fieval_runs DROP COLUMN {name}" for name in ("address", "account", "is_whole")),
-        *(f"ALTER TABLE fieval_items DROP COLUMN {name}" for name in ("doubts", "resend_if_unknown")),
+        *(f"ALTER TABLE fieval_items DROP COLUMN {name}" for name in ("doubts", "resend_if_unknown", "kept")),
     ),
 }
 """Version -> what takes out of the next one's tables all that it has not got."""

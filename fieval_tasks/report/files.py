@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -37,23 +37,25 @@ def write_results(
     """Write results.jsonl, results.csv, results.parquet and junit.xml, and count: in one pass, so that all agree.
 
     In the CSV and Parquet files `error` is JSON text, and `value` is text as the judge gave it, or JSON text where it
-    is a number, a list or a choice with its score; each key of the inputs has a column, `inputs.output` for one. The CSV
+    is a number, a list or a choice with its score; each key of the inputs has a column, `inputs.output` for one, and so has
+    each column of the dataset that is kept, under its own name, or as `columns.NAME` where that is taken. The CSV
     file is for spreadsheets: it begins with the mark by which Excel knows UTF-8, and see `inert` for what it changes.
     The other two hold every text as it was. `decide` judges the gates, of which junit.xml tells too.
     """
     make_folder(folder)
     counting = Counting(facts)
     keys = list(dict.fromkeys(key for sources in facts.mapping.values() for key in sources))
+    kept = _kept_columns(keys, facts.kept)
     with ExitStack() as files:
         writers = (
             _Jsonl(files.enter_context(fresh(folder / "results.jsonl"))),
-            _Csv(files.enter_context(fresh(folder / "results.csv")), columns(keys)),
-            files.enter_context(_parquet(folder / "results.parquet", keys)),
+            _Csv(files.enter_context(fresh(folder / "results.csv")), columns(keys, kept.values())),
+            files.enter_context(_parquet(folder / "results.parquet", parquet_schema(keys, facts.kept))),
         )
         suites = Suites(facts, files)
         for batch in _batches(_counted(results, counting, suites)):
             lines = [record(result) for result in batch]
-            flat = [_flat(result, line, keys) for result, line in zip(batch, lines, strict=True)]
+            flat = [_flat(result, line, keys, kept) for result, line in zip(batch, lines, strict=True)]
             writers[0].write(lines)
             writers[1].write(flat)
             writers[2].write(batch, flat)
@@ -156,27 +158,66 @@ def _cell(value: Any) -> Any:
     return inert(value) if isinstance(value, str) else value
 
 
-def columns(keys: Iterable[str]) -> list[str]:
-    """Of the CSV and Parquet files of a run whose templates have these keys."""
-    return [*(name for name in FIELDS if name != "inputs"), *dict.fromkeys(map(_input_column, keys))]
+def columns(keys: Iterable[str], kept: Iterable[str] = ()) -> list[str]:
+    """Of the CSV and Parquet files of a run whose templates have these keys, and of which these columns are kept."""
+    return [*(name for name in FIELDS if name != "inputs"), *dict.fromkeys(map(_input_column, keys)), *kept]
+
+
+def _kept_columns(keys: Iterable[str], kept: Iterable[str]) -> dict[str, str]:
+    """Column of the dataset -> its column in the files, each of a name of its own."""
+    taken = {*columns(keys), "columns", "inputs"}
+    found: dict[str, str] = {}
+    for name in kept:
+        column = str(_sound(name))
+        while column in taken:
+            column = f"columns.{column}"
+        taken.add(column)
+        found[name] = column
+    return found
+
+
+def kinds(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Of each column that is kept, what all its values are: int64, double, bool, or else string."""
+    seen: dict[str, set[type]] = {}
+    for row in rows:
+        for name, value in row.items():
+            seen.setdefault(name, set()).update([type(value)] if value is not None else [])
+            if type(value) is int and not -(2**63) <= value < 2**63:
+                seen[name].add(str)
+    return {name: _kind(types) for name, types in seen.items()}
+
+
+def _kind(types: set[type]) -> str:
+    if types in ({int}, {bool}):
+        return "int64" if types == {int} else "bool"
+    return "double" if types and types <= {int, float} else "string"
 
 
 def _input_column(key: str) -> str:
     return str(_sound(f"inputs.{key}"))
 
 
-def _flat(result: Result, line: dict[str, Any], keys: Iterable[str]) -> dict[str, Any]:
+def _flat(result: Result, line: dict[str, Any], keys: Iterable[str], kept: Mapping[str, str]) -> dict[str, Any]:
     """The record without nested values."""
     error, inputs = line["error"], line["inputs"] or {}
     return line | {
         "value": value_text(result.value),
         "error": None if error is None else _json(error),
         **{_input_column(key): inputs.get(key) for key in keys},
+        **{column: _plain((line.get("columns") or {}).get(name)) for name, column in kept.items()},
     }
 
 
-def parquet_schema(keys: Iterable[str] = ()) -> Any:
-    """The columns of results.parquet: the same for every run, and one for each key of its templates."""
+def _plain(value: Any) -> Any:
+    return _json(value) if isinstance(value, (list, dict)) else value
+
+
+def _text(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else _json(value)
+
+
+def parquet_schema(keys: Sequence[str] = (), kept: Mapping[str, str] | None = None) -> Any:
+    """The columns of results.parquet: the same for every run, one for each key of its templates, and those that are kept."""
     pa = import_module("pyarrow")
     kinds = {
         "row": pa.int64(),
@@ -187,7 +228,10 @@ def parquet_schema(keys: Iterable[str] = ()) -> Any:
         "submitted_at": pa.timestamp("us", tz="UTC"),
         "finished_at": pa.timestamp("us", tz="UTC"),
     }
-    return pa.schema([(name, kinds.get(name, pa.string())) for name in columns(keys)])
+    for name, column in _kept_columns(keys, kept or {}).items():
+        kinds[column] = getattr(pa, {"double": "float64", "bool": "bool_"}.get(kept[name], kept[name]))()  # type: ignore[index]
+    named = columns(keys, _kept_columns(keys, kept or {}).values())
+    return pa.schema([(name, kinds.get(name, pa.string())) for name in named])
 
 
 class _Parquet:
@@ -197,16 +241,19 @@ class _Parquet:
 
     def write(self, batch: list[Result], flat: list[dict[str, Any]]) -> None:
         pa = import_module("pyarrow")
-        cells = {name: [_sound(line[name]) for line in flat] for name in self._schema.names}
+        texts = {field.name for field in self._schema if pa.types.is_string(field.type)}
+        cells = {
+            name: [_sound(_text(line[name]) if name in texts else line[name]) for line in flat]
+            for name in self._schema.names
+        }
         cells["submitted_at"] = [result.submitted_at and utc(result.submitted_at) for result in batch]
         cells["finished_at"] = [result.finished_at and utc(result.finished_at) for result in batch]
         self._writer.write_batch(pa.record_batch(cells, schema=self._schema))
 
 
 @contextmanager
-def _parquet(path: Path, keys: Iterable[str]) -> Iterator[_Parquet]:
+def _parquet(path: Path, schema: Any) -> Iterator[_Parquet]:
     pq = import_module("pyarrow.parquet")
-    schema = parquet_schema(keys)
     with fresh(path, binary=True) as file, pq.ParquetWriter(file, schema) as writer:
         yield _Parquet(writer, schema)
 

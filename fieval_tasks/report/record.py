@@ -41,6 +41,8 @@ def record(result: Result) -> dict[str, Any]:
     fields["submitted_at"] = iso(result.submitted_at)
     fields["finished_at"] = iso(result.finished_at)
     fields["inputs"] = None if result.inputs is None else dict(result.inputs)
+    if result.kept is not None:
+        fields["columns"] = finite(dict(result.kept))
     return fields
 
 

@@ -54,6 +54,8 @@ class RunFacts:
     """Check -> template key -> column."""
     gates: tuple[str, ...] = ()
     """As the plan has them."""
+    kept: Mapping[str, str] = field(default_factory=dict)
+    """Column of the dataset that goes beside each result -> what its values are: int64, double, bool or string."""
     resume_command: str | None = None
     explain_command: str | None = None
     """Prints what is known of one item."""

@@ -21,7 +21,7 @@ from report_examples import HOSTILE, RUNS, facts, failed, hostile, hostile_facts
 
 from fieval_tasks.items import Result
 from fieval_tasks.report import files
-from fieval_tasks.report.files import inert, parquet_schema, write_report, write_results
+from fieval_tasks.report.files import inert, kinds, parquet_schema, write_report, write_results
 from fieval_tasks.report.record import FIELDS
 from fieval_tasks.report.summary import GateOutcome
 
@@ -277,3 +277,29 @@ def test_where_there_are_gates_they_are_the_cases_that_fail(tmp_path: Path) -> N
     for node in (root, *root):
         for tag, name in (("testcase", "tests"), ("failure", "failures"), ("error", "errors"), ("skipped", "skipped")):
             assert len(list(node.iter(tag))) == int(node.get(name, "-1"))
+
+
+def test_columns_that_are_kept_stand_beside_each_result_with_their_types(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [
+        {"lang": "fr", "turns": 3, "cost": 1, "ok": True, "tags": ["a", "é"], "row": 7, "odd": 1, "none": None},
+        {"lang": None, "turns": 2**40, "cost": 0.5, "ok": None, "tags": {"k": 1}, "row": 8, "odd": "x", "none": None},
+    ]
+    run = [judged(n, True, kept=row) for n, row in enumerate(rows, 1)]
+    write_results(facts(kept=kinds(rows)), run, tmp_path)
+    assert [line["columns"] for line in jsonl(tmp_path)] == rows
+    table = pq.read_table(tmp_path / "results.parquet")
+    names = ["lang", "turns", "cost", "ok", "tags", "columns.row", "odd", "none"]
+    assert table.schema.names[-8:] == names
+    assert [str(table.schema.field(name).type) for name in names] == [
+        "string", "int64", "double", "bool", "string", "int64", "string", "string",
+    ]  # fmt: skip
+    assert table["turns"].to_pylist() == [3, 2**40]
+    assert table["tags"].to_pylist() == ['["a", "é"]', '{"k": 1}']
+    assert table["odd"].to_pylist() == ["1", "x"]
+    assert [row["columns.row"] for row in cells(tmp_path)] == ["7", "8"]
+    assert [row["ok"] for row in cells(tmp_path)] == ["true", ""]
+
+
+def test_without_a_column_to_keep_there_is_none(tmp_path: Path) -> None:
+    write_results(facts(), [judged(1, True)], tmp_path)
+    assert "columns" not in jsonl(tmp_path)[0]
