@@ -48,8 +48,9 @@ SETTLED = (
     "keep",
 )
 """What can't change once a run has begun."""
-OF_A_DATASET = ("checks", "mapping", "id_column", "gates", "format", "delimiter", "rows")
-"""What is said of a dataset: without one, an unset variable of a CI would have the bundled sample pass its gate."""
+OF_A_DATASET = ("checks", "mapping", "id_column", "format", "delimiter", "rows")
+"""What is said of a dataset: without one, an unset variable of a CI would have the bundled sample pass its gate. (A gate
+alone is not among them: a dataset needs a template, so that whoever names only a gate means the sample.)"""
 _SAMPLE = "the bundled sample runs only where nothing is said of a dataset"
 MOST_CHUNKS = 150
 """Task runs that Prefect records reliably in one flow run."""

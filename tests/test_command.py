@@ -619,7 +619,7 @@ def test_an_empty_dataset_is_an_unset_variable_and_not_the_sample(typed: tuple[s
     "typed",
     [
         ("--template", "groundedness"),
-        ("--gate", "groundedness.pass_rate >= 0.5"),
+        ("--template", "groundedness", "--gate", "groundedness.pass_rate >= 0.5"),
         ("--map", "output=answer"),
         ("--id", "id"),
         ("--format", "csv"),
