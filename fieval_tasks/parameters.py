@@ -68,9 +68,7 @@ def read(template: Template, given: Mapping[str, Any], *, elsewhere: Collection[
     mine = {name: value for name, value in given.items() if name in known}
     alien = [name for name in given if name not in known and not (_is_shared(given[name]) and name in elsewhere)]
     values, problems = _values(template, known, mine)
-    missing = [
-        name for name in needed(template) if name not in mine or (name in values and values[name] in (None, "", []))
-    ]
+    missing = [name for name in needed(template) if name not in mine or (name in values and _is_nothing(values[name]))]
     return Reading(
         {name: value for name, value in values.items() if value is not None},
         (*_missing(template, missing, known), *_unknown(template, alien, known), *problems),
@@ -85,6 +83,10 @@ def _is_needed(rule: Rule, template: Template) -> bool:
         return False
     default = rule.get("default")
     return default in (None, "") or (default == [] and len(template.keys) < 2)
+
+
+def _is_nothing(value: Any) -> bool:
+    return value is None or value == "" or (isinstance(value, (list, tuple)) and not any(value))
 
 
 def _is_shared(value: Any) -> bool:
@@ -118,9 +120,13 @@ def _values(
         try:
             values[name] = _value(known[name], value)
         except _Unfit as error:
-            shown = f"{value!r:.60}" if isinstance(value, (str, int, float)) else f"a {type(value).__name__}"
-            problems.append(f"parameter {name!r} of template {template.name!r} can't be {shown}: {error}")
+            problems.append(f"parameter {name!r} of template {template.name!r} can't be {_shown(value)}: {error}")
     return values, problems
+
+
+def _shown(value: Any) -> str:
+    is_short = isinstance(value, (str, float)) or (isinstance(value, int) and abs(value) < LARGEST)
+    return f"{value!r:.60}" if is_short else f"a {type(value).__name__}"
 
 
 def _unchecked(template: Template, given: Mapping[str, Any]) -> Reading:
@@ -131,6 +137,8 @@ def _unchecked(template: Template, given: Mapping[str, Any]) -> Reading:
     )
 
 
+LARGEST = 10**300
+"""No number is as large: floats end at 1.8e308, and Python writes no whole number of thousands of digits."""
 _WRITE_JSON = "write text, a finite number, true or false, or a list or object of these"
 
 
@@ -190,10 +198,12 @@ def _fits(kind: str, value: Any) -> bool:
     if isinstance(value, bool):
         return kind == "truth"
     if kind == "number":
-        return isinstance(value, (int, float)) and math.isfinite(value)
+        return isinstance(value, (int, float)) and abs(value) < LARGEST
     if kind == "list":
         return isinstance(value, (list, tuple)) and all(isinstance(one, (str, dict, list)) for one in value)
-    return isinstance(value, {"text": str, "option": str, "whole": int, "object": dict}.get(kind, bool))
+    if kind == "whole":
+        return isinstance(value, int) and abs(value) < LARGEST
+    return isinstance(value, {"text": str, "option": str, "object": dict}.get(kind, bool))
 
 
 def _from_text(kind: str, text: str) -> Any:
@@ -204,7 +214,8 @@ def _from_text(kind: str, text: str) -> Any:
     if kind == "whole" and re.fullmatch(r"[+-]?[0-9]{1,18}", word):
         return int(word)
     if kind in ("whole", "number") and re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", word):
-        return float(word) if kind == "whole" or not word.lstrip("+-").isdecimal() else int(word)
+        is_float = kind == "whole" or len(word) > len(str(LARGEST)) or not word.lstrip("+-").isdecimal()
+        return float(word) if is_float else int(word)
     if kind == "list" and not word.startswith("["):
         return [part for part in map(str.strip, word.split(",")) if part]
     if kind in ("list", "object"):

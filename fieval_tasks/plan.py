@@ -22,7 +22,7 @@ from pydantic import (
 
 from fieval_tasks.errors import PlanError
 from fieval_tasks.gates import NUMBER, Gate
-from fieval_tasks.locations import each, is_url, opens_doors, url_parts
+from fieval_tasks.locations import each, is_url, opens_doors
 from fieval_tasks.policy import Ambiguous, Orphans
 from fieval_tasks.refusals import sentences
 from fieval_tasks.templates import bundled_catalogue
@@ -246,7 +246,7 @@ class EvaluationPlan(BaseModel):
     @field_validator("store")
     @classmethod
     def _store_is_no_secret(cls, value: str | None) -> str | None:
-        if value is not None and is_url(value) and _has_password(value):
+        if value is not None and is_url(value) and opens_doors(value):
             raise ValueError("a store URL with a password would show in Prefect: set it as FIEVAL_STORE_URL instead")
         return value
 
@@ -269,11 +269,6 @@ class EvaluationPlan(BaseModel):
             raise PlanError(*sentences(error, cls)) from None  # pydantic's own text may repeat what was given
 
 
-def _has_password(url: str) -> bool:
-    parts = url_parts(url)
-    return bool(parts.password) or "password" in parts.query
-
-
 def mapping_for(template: str, mapping: Mapping[str, str]) -> dict[str, str]:
     """The part of a mapping that concerns one template: plain keys, then the keys said for it alone."""
     prefix = f"{template}."
@@ -281,7 +276,7 @@ def mapping_for(template: str, mapping: Mapping[str, str]) -> dict[str, str]:
     return shared | {k.removeprefix(prefix): c for k, c in mapping.items() if k.startswith(prefix)}
 
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|min|h)?")
+_DURATION = re.compile(rf"({NUMBER})(ms|s|m|min|h)?")
 _SECONDS = {"ms": 0.001, "s": 1.0, None: 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 
@@ -293,7 +288,7 @@ def parse_duration(text: str) -> float:
     return float(match[1]) * _SECONDS[match[2]]
 
 
-_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*(s|sec|second|m|min|minute|h|hour)")
+_RATE = re.compile(rf"({NUMBER})\s*/\s*(s|sec|second|m|min|minute|h|hour)")
 _PER = {"s": 1.0, "sec": 1.0, "second": 1.0, "m": 60.0, "min": 60.0, "minute": 60.0, "h": 3600.0, "hour": 3600.0}
 
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from html import escape
 from typing import NoReturn
-from urllib.parse import quote, quote_plus, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
 MARK = "[secret]"
 """Stands where a secret stood."""
@@ -27,7 +27,8 @@ MOST_KEPT = 100
 """Secrets that are looked for, the latest: a process that works for years may see many."""
 _SECRET_WORDS = {
     *("signature", "sig", "token", "secret", "password", "passwd", "pwd", "credential", "credentials", "auth"),
-    *("apikey", "accesskey", "awsaccesskeyid", "privatekey", "pgpassword", "sslpassword"),
+    *("apikey", "accesskey", "awsaccesskeyid", "privatekey", "secretkey", "accountkey", "pgpassword", "sslpassword"),
+    *("accesstoken", "authtoken", "pass", "passphrase", "bearer", "jwt", "sas", "pat", "hmac"),
 }
 """Words in the name of a variable, or of a URL's parameter: with its value anybody may read what the URL names."""
 _WORKING_FOLDER = "PWD"
@@ -114,22 +115,32 @@ def _tells(error: BaseException) -> bool:
 
 
 def names_a_secret(name: str) -> bool:
-    """As FI_API_KEY, PREFECT_API_AUTH_STRING, X-Amz-Signature and sig do."""
-    name = name.lower()
-    words = re.split(r"[^a-z0-9]+", name)
-    return name == "key" or name.endswith(("_key", "-key")) or not _SECRET_WORDS.isdisjoint(words)
+    """As FI_API_KEY, PREFECT_API_AUTH_STRING, X-Amz-Signature, clientSecret and sig do."""
+    whole, words = _words(name), _words(_HUMP.sub("_", name))
+    return (
+        words[-1:] == ["key"] or words[-2:] == ["connection", "string"] or not _SECRET_WORDS.isdisjoint(whole + words)
+    )
+
+
+def _words(name: str) -> list[str]:
+    return [word for word in re.split(r"[^a-z0-9]+", name.lower()) if word]
+
+
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+"""Where camelCase begins another word."""
 
 
 def _of_environment() -> Iterator[str]:
     for name, value in os.environ.items():
         if name != _WORKING_FOLDER and names_a_secret(name) and len(value) >= SHORTEST_IN_DATA:
             yield value.strip()
-        if "://" in value and "@" in value:
+        if "://" in value and not {"@", "="}.isdisjoint(value):
             yield from _of_url(value)
 
 
 def _of_url(url: str) -> Iterator[str]:
-    """The password as it is written and as it is meant, and with its user name, as a header has both in base64."""
+    """The password as it is written and as it is meant, and with its user name, as a header has both in base64; and what its
+    query names as one."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -138,6 +149,7 @@ def _of_url(url: str) -> Iterator[str]:
     secret = password if has_password else user
     if secret:
         yield from (secret, unquote(secret), b64encode(unquote(f"{user}:{password}").encode()).decode())
+    yield from (value for name, value in parse_qsl(parts.query) if names_a_secret(name))
 
 
 @lru_cache(maxsize=8)

@@ -162,6 +162,7 @@ def test_a_file_url_is_a_path_of_this_machine(tmp_path: Path) -> None:
             for name in ("sig", "X-Amz-Signature", "X-Amz-Security-Token", "AWSAccessKeyId")
         ),
         *(f"https://host/a.csv?{name}=x" for name in ("private_token", "client_secret", "api_key", "key", "auth")),
+        *(f"https://host/a.csv?{name}=x" for name in ("accessToken", "clientSecret", "subscriptionKey", "jwt", "pass")),
         "https://host/a.csv#access_token=x",
     ],
 )

@@ -108,7 +108,7 @@ def test_what_has_no_default_is_needed(name: str, wanted: set[str]) -> None:
     assert set(needed(bundled(name))) == wanted
 
 
-@pytest.mark.parametrize("nothing", ["", [], "[]", None])
+@pytest.mark.parametrize("nothing", ["", [], "[]", None, [""]])
 def test_what_is_needed_and_empty_is_missing(nothing: object) -> None:
     (problem,) = read(bundled("contains_any"), {"keywords": nothing}).problems
     assert problem.startswith("template 'contains_any' needs parameter 'keywords'")
@@ -173,6 +173,11 @@ def test_a_value_is_what_its_type_makes_of_it(kind: str, typed: object, meant: o
         ("number", "NaN", "write a number"),
         ("number", float("nan"), "write a number"),
         ("number", "1e999", "write a number"),
+        ("number", "9" * 400, "write a number"),
+        ("number", "9" * 5_000, "write a number"),
+        ("number", 10**400, "can't be a int: write a number"),
+        pytest.param("integer", 10**5_000, "write a whole number", id="a long integer"),
+        pytest.param("string", 10**5_000, "write text", id="a long integer for text"),
         ("float", "inf", "write a number"),
         ("boolean", "maybe", "write true or false"),
         ("boolean", 1, "write true or false"),

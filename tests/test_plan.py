@@ -286,7 +286,12 @@ def test_nothing_in_the_form_is_a_secret() -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["postgresql://user:s3cret@host/db", "postgres://host/db?user=u&password=s3cret", "x://h/?sslpassword=s3cret"],
+    [
+        "postgresql://user:s3cret@host/db",
+        "postgres://host/db?user=u&password=s3cret",
+        "postgres://host/db?user=u&p%61ssword=s3cret",
+        "x://h/?sslpassword=s3cret",
+    ],
 )
 def test_a_store_with_its_password_is_refused_and_the_message_does_not_repeat_it(url: str) -> None:
     with pytest.raises(PlanError, match="FIEVAL_STORE_URL") as error:
@@ -330,3 +335,8 @@ def test_a_tab_may_be_written_as_it_is_in_programs() -> None:
 def test_what_can_part_no_cells_is_refused(delimiter: str) -> None:
     with pytest.raises(PlanError, match="delimiter"):
         EvaluationPlan(delimiter=delimiter)
+
+
+def test_a_rate_beyond_all_numbers_is_none() -> None:
+    with pytest.raises(ValueError, match="is not a rate"):
+        parse_rate(f"{'9' * 400}/s")
