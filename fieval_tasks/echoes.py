@@ -2,8 +2,8 @@
 
 A row says what was judged (`input_data`). In 64 recorded pairs of a submission and its row that was what had been sent,
 value for value, the item's own where it came in a pack, with the keys in another order. What may differ without being
-another item: white space at the ends, line ends, the spelling of keys, JSON that was read and written again (a number for
-its text, too), a long value that was cut, keys that are left out or added. Where nothing is told that can be compared
+another item: white space, the spelling of keys, JSON that was read and written again (a number or a truth value for its
+text, too), a long value that was cut, keys that are left out or added. Where nothing is told that can be compared
 (servers before April 2026, synchronous replies), an eval_id that two items were given belongs to neither.
 """
 
@@ -13,6 +13,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from enum import Enum
 from hashlib import blake2b
 from typing import Any, TypeAlias
@@ -60,7 +61,7 @@ def match(sent: Mapping[str, str], told: Mapping[str, Any]) -> Match:
 def _match(sent: str, told: Any) -> Match:
     if told is None or told == "":
         return Match.UNTOLD
-    if _plain(sent) == _plain(told) or _as_json(sent) == _as_json(told):
+    if _plain(sent) == _plain(told) or _as_json(sent) == _as_json(told) or _is_read_as(sent, told):
         return Match.SAME
     if isinstance(told, list):  # a whole pack, or another item's list
         return Match.UNTOLD if any(_plain(one) == _plain(sent) for one in told) else Match.OTHER
@@ -70,7 +71,7 @@ def _match(sent: str, told: Any) -> Match:
 
 def _plain(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return "\n".join(text.strip().splitlines())
+    return " ".join(text.split())
 
 
 def _as_json(value: Any) -> str:
@@ -80,6 +81,18 @@ def _as_json(value: Any) -> str:
         return json.dumps(_whole(read), sort_keys=True)
     except (ValueError, RecursionError):
         return _plain(value)
+
+
+def _is_read_as(sent: str, told: Any) -> bool:
+    """A number or a truth value that stands for the text, which need not be JSON: 7 for 007, true for True."""
+    if isinstance(told, bool):
+        return sent.strip().lower() == str(told).lower()
+    try:
+        if isinstance(told, float):
+            return float(sent) == told
+        return isinstance(told, int) and Decimal(sent.strip()) == told
+    except (ArithmeticError, ValueError):
+        return False
 
 
 def _whole(value: Any) -> Any:

@@ -104,7 +104,9 @@ class Settlement:
         if isinstance(answer, Pending):
             return await self._pending(seq, eval_id, check, age, held)
         self.orphans.discard(seq)
-        answer = await self._echoes.objection(seq, eval_id, held.digest, row) or answer
+        if objection := await self._echoes.objection(seq, eval_id, held.digest, row):
+            self._lane_of(check).answered_pack(fully=False)  # it may be packs that the server mixes up
+            answer = objection
         if isinstance(answer, Failed):
             return await self._not_judged(seq, eval_id, check, age, answer, held)
         return await self._judged(seq, eval_id, check, age, answer, held.redone)

@@ -55,6 +55,11 @@ class Given:
         named = {ticket.seq for ticket in self.tickets} | {seq for seq, _, _ in self.verdicts}
         return tuple(item for item in items if item.seq not in named)
 
+    @property
+    def shares_ids(self) -> bool:
+        """One eval_id for several items: whose it is can't be told yet."""
+        return len({ticket.eval_id for ticket in self.tickets}) < len(self.tickets)
+
 
 @dataclass(frozen=True)
 class Submission:
@@ -341,7 +346,7 @@ class Submitter:
         await self._hand_on(items, given, lane, Submission(turn.started_at, admission.sentinel))
         tries.unnamed = await self._not_named(given.unnamed(items))
         if len(items) > 1:
-            lane.answered_pack(fully=not tries.unnamed)
+            lane.answered_pack(fully=not (tries.unnamed or given.shares_ids))
         return None
 
     async def _turn(self) -> Turn:

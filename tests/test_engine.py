@@ -33,7 +33,7 @@ from fieval_tasks.plan import Mode
 from fieval_tasks.policy import STRANGE_REPLIES
 from fieval_tasks.quota import REQUESTS_AT_FIRST
 from fieval_tasks.store import CheckRecord, Ledger, Run, Sending, Submitted, utc_now
-from fieval_tasks.submission import packs
+from fieval_tasks.submission import LONGEST_PACK, packs
 from fieval_tasks.threads import submit, submitting, work_once
 from tests.platform import TEMPLATE, Platform, Trouble, ok, refusal
 
@@ -268,6 +268,23 @@ def test_rows_that_a_firewall_dislikes_fail_alone_and_are_no_doubt(ledger: Ledge
     assert {r.error["kind"] for r in found.values() if r.error} == {"turned_away"}
     assert (run.possible_duplicates, run.notices) == (0, ())
     assert set(platform.taken.values()) == {1}
+
+
+class NamesOneForAll(Platform):
+    """One eval_id for all items of a pack."""
+
+    def accept(self, body: dict[str, Any]) -> list[str]:
+        ids = super().accept(body)
+        return ids[:1] * len(ids)
+
+
+def test_a_server_that_names_one_eval_id_for_a_pack_is_sent_no_more_of_them(ledger: Ledger) -> None:
+    answers = [f"answer {n}" for n in range(200)]
+    found, run = work(ledger, a_run(ledger, answers, chunk_size=100), NamesOneForAll())
+    failed = [result.error["kind"] for result in found.values() if result.error]
+    assert 0 < len(failed) < LONGEST_PACK, "of the first pack"
+    assert {*failed} == {"wrong_item"}
+    assert run.possible_duplicates == 0
 
 
 @pytest.mark.parametrize("status", [302, 403, 404])
