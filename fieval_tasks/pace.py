@@ -131,6 +131,11 @@ class Pace:
             return self._asked_to_wait()
         return "no answer from the server" if self._outage.lasts(self._clock()) > TOLD else ""
 
+    @property
+    def is_away(self) -> bool:
+        """The server does not answer: one request at a time finds out whether it is back."""
+        return self._outage.is_on
+
     def faltered(self, started_at: float | None = None) -> None:
         """The server failed or was silent under load (503, a timeout): fewer requests at once."""
         self._governor.faltered(started_at, self._clock())

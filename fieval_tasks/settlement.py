@@ -83,6 +83,8 @@ class Settlement:
 
     async def ask(self, seq: int, eval_id: str, check: str, age: float, *, urgent: bool = False) -> Answer:
         """Ask for a ticket of that age in seconds; what it brought. `urgent`: before others. Raises RunStopped."""
+        if self._is_too_late(seq, eval_id, age):
+            return Answer.UNHEARD
         queued_at = monotonic()
         async with self._pace.turn("poll", urgent=urgent) as turn:
             left = self._item_timeout - age - (monotonic() - queued_at)
@@ -110,6 +112,12 @@ class Settlement:
         if isinstance(answer, Failed):
             return await self._not_judged(seq, eval_id, check, age, answer, held)
         return await self._judged(seq, eval_id, check, age, answer, held.redone)
+
+    def _is_too_late(self, seq: int, eval_id: str, age: float) -> bool:
+        """Its time is over, and the server away: to wait until its turn to probe came would take it far beyond."""
+        held = self._open_items.behind(seq, eval_id)
+        was_asked = held is not None and held.questions > 0
+        return was_asked and self._pace.is_away and age >= self._item_timeout
 
     async def _judged(self, seq: int, eval_id: str, check: str, age: float, verdict: Verdict, redone: int) -> Answer:
         now = monotonic()

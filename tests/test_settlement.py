@@ -250,6 +250,16 @@ async def test_a_few_items_whose_questions_always_fail_are_left_pending_and_stop
     assert scene.ledger.counts("r")[State.SUBMITTED] == 40
 
 
+async def test_an_item_past_its_time_does_not_wait_for_its_turn_to_probe_a_server_that_is_away(
+    tmp_path: Path, scenes: list[Scene]
+) -> None:
+    platform = Platform(trouble=lambda *_: httpx.ConnectError("refused"))
+    scenes.append(scene := Scene(tmp_path, platform, item_timeout=10.0))
+    assert await scene.ask(0) is Answer.UNHEARD
+    assert await scene.ask(0, age=10.0) is Answer.UNHEARD
+    assert (platform.polls, scene.questions(0)) == (1, 1)
+
+
 def without_credit(request: httpx.Request, platform: Platform) -> httpx.Response:
     told = {"value": None, "reason": None, "runtime": None}
     message = "API call not allowed: insufficient_credits"
