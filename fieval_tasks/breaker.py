@@ -246,7 +246,7 @@ class Outcomes:
 
 
 def masked(reason: str) -> str:
-    """With # for what differs where the reason is the same: UUIDs, ids of letters and digits, other numbers."""
+    """With # for what differs where the reason is the same: UUIDs, ids of letters and digits, numbers that are no status."""
     return _PECULIAR.sub("#", reason)
 
 
@@ -255,7 +255,7 @@ _PECULIAR = re.compile(
     \b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b
     | \b(?:0x[0-9a-f]+|[0-9a-f]{8,})\b
     | \b(?=[a-z_]*[0-9])(?=[0-9_]*[a-z])\w{8,}\b  # req_011CQ2, 8f3ab2c09d; but no name as short as 4o or v1
-    | [0-9]+(?:[.,:][0-9]+)*
+    | (?<!HTTP[ ])(?<![0-9])[0-9]+(?:[.,:][0-9]+)*  # but a status is what an error is
     """,
     re.IGNORECASE | re.VERBOSE | re.ASCII,
 )

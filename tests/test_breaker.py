@@ -317,6 +317,7 @@ async def test_items_that_are_put_back_make_room_for_others_and_those_that_faile
         ("timed out (request 3f2c1a90-11aa-4bbb-8ccc-1234567890ab) after 12.5 s", "timed out (request #) after # s"),
         ("Error req_011CQ2abcDEF at 0xdeadBEEF", "Error # at #"),
         ("trace 8f3ab2c09d of deadbeefcafe: 17 of 2,000 at 12:30:11", "trace # of #: # of # at #"),
+        ("HTTP 503 with a body of 12 bytes", "HTTP 503 with a body of # bytes"),
         ("evaluation_error: the judge fell over", "evaluation_error: the judge fell over"),
         ("LLM call failed (turing_flash): RateLimitError", "LLM call failed (turing_flash): RateLimitError"),
     ],
