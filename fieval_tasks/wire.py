@@ -204,7 +204,7 @@ def _is_ours(reply: JSON) -> TypeGuard[Mapping[str, Any]]:
     if not isinstance(reply, dict):
         return False
     error = reply.get("error")
-    is_documented = isinstance(error, dict) and isinstance(error.get("message"), str)
+    is_documented = isinstance(error, dict) and all(isinstance(error.get(name), str) for name in ("code", "message"))
     is_old = isinstance(reply.get("detail"), str) or isinstance(reply.get("errors"), dict)
     return reply.get("status") is False or is_old or is_documented
 

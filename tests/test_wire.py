@@ -577,6 +577,7 @@ def test_a_page_of_html_is_told_by_its_status_alone(status: int, kind: type[ApiE
         ({"status": False, "type": "validation_error", "detail": "no"}, Refused),
         ({"message": "Forbidden"}, TurnedAway),
         ({"error": "blocked by rule 949110"}, TurnedAway),
+        ({"error": {"code": 403, "message": "Blocked", "status": "PERMISSION_DENIED"}}, TurnedAway),
         ({"status": 403, "title": "Forbidden"}, TurnedAway),
         ([], TurnedAway),
     ],
