@@ -233,6 +233,15 @@ class Unexpected(RunStopped):
     exit_code = ExitCode.UNEXPECTED
 
 
+def stopped_by(error: ApiError) -> RunStopped:
+    """Why a run ends by what its server said, with the next step."""
+    return no_credit(str(error)) if isinstance(error, NoCredit) else RunStopped(str(error))
+
+
+def no_credit(told: str) -> RunStopped:
+    return RunStopped(f"no credit left ({told}): top up the account, then resume")
+
+
 def _kept_of(complaint: str) -> str:
     return scrubbed(complaint[:LONGEST_COMPLAINT])
 

@@ -19,6 +19,8 @@ from fieval_tasks.errors import (
     Throttled,
     TurnedAway,
     Unreachable,
+    no_credit,
+    stopped_by,
 )
 from fieval_tasks.items import Failed, Pending, Verdict
 from fieval_tasks.open_items import Held, OpenItems
@@ -160,7 +162,7 @@ class Settlement:
     ) -> Answer:
         chosen = policy.on_asking(error, age=age)
         if chosen is Remedy.STOP:
-            raise RunStopped(str(error)) from error
+            raise stopped_by(error) from error
         if isinstance(error, Throttled):
             self._recorder.count("throttled")
             turn.throttled(error.retry_after)
@@ -231,7 +233,7 @@ class Settlement:
             return await self._judged(seq, eval_id, check, age, answer, held.redone)
         note = Noted((seq,), answer.kind, f"{eval_id}: {answer.message}", utc_now())
         if chosen is Remedy.STOP and held.sent_at is not None:  # else it is news from before this process: try again
-            reason = RunStopped(f"no credit left ({answer.message}): top up the account, then resume")
+            reason = no_credit(answer.message)
             self._on_stop(reason)  # before this is committed: meanwhile more would be sent in vain
             await self._put_back(seq, held, note)
             raise reason

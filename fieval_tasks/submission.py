@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Hashable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from math import inf
 from typing import Any, TypeAlias, TypeVar
 
@@ -26,6 +27,7 @@ from fieval_tasks.errors import (
     Throttled,
     TurnedAway,
     Unreachable,
+    stopped_by,
 )
 from fieval_tasks.items import Failed, Item, Pending, Scored, Ticket
 from fieval_tasks.open_items import OpenItems
@@ -223,9 +225,9 @@ class Submitter:
 
     async def send_all(self, requests: Iterable[tuple[Item, ...]]) -> None:
         """Make every request. Raises RunStopped or StoreError; what concerns one item only is that item's verdict."""
-        await self._all(map(self.send, requests))
+        await self._all(partial(self.send, items) for items in requests)
 
-    async def _all(self, works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    async def _all(self, works: Iterable[Callable[[], Awaitable[T]]]) -> list[T]:
         """What each came to. None is left at work behind an error: the first is raised once all have ended."""
         ended = await asyncio.gather(*map(self._or_stop, works), return_exceptions=True)
         for error in ended:
@@ -233,9 +235,9 @@ class Submitter:
                 raise error
         return [end for end in ended if not isinstance(end, BaseException)]
 
-    async def _or_stop(self, work: Coroutine[Any, Any, T]) -> T:
+    async def _or_stop(self, work: Callable[[], Awaitable[T]]) -> T:
         try:
-            return await work
+            return await work()
         except FievalError as error:
             if not error.retryable:
                 self._on_stop(error)
@@ -299,7 +301,7 @@ class Submitter:
 
     async def _taken(self, items: tuple[Item, ...], lane: Lane, tries: Tries) -> int:
         """How many of an answered request's items were taken, once those that it did not name were dealt with."""
-        again = await self._all(self._once_more(item, lane) for item in tries.unnamed)
+        again = await self._all(partial(self._once_more, item, lane) for item in tries.unnamed)
         return len(items) - len(again) + sum(again)
 
     async def _once_more(self, item: Item, lane: Lane) -> int:
@@ -408,7 +410,7 @@ class Submitter:
         if chosen is Remedy.GIVE_UP_FOR_NOW:
             raise error
         if chosen is Remedy.STOP:
-            raise RunStopped(str(error)) from error
+            raise stopped_by(error) from error
         if chosen is Remedy.LEAVE_PENDING:
             self._open_items.leave(item.seq for item in items)
             return 0
@@ -440,7 +442,7 @@ class Submitter:
         if longest is not None and longest < len(items):
             lane.longest_pack = longest
             return await self._sent(items, lane)
-        return sum(await self._all(self._sent((item,), lane) for item in items))
+        return sum(await self._all(partial(self._sent, (item,), lane) for item in items))
 
     async def _failed(self, error: ApiError, items: tuple[Item, ...], lane: Lane, tries: Tries) -> int | None:
         if _is_opaque(error) and lane.can_turn and not tries.instead:

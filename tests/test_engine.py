@@ -705,6 +705,20 @@ def test_no_credit_stops_the_run_and_leaves_its_items_to_be_sent_again(ledger: L
     assert {r.status for r in found.values()} == {"scored"}
 
 
+@pytest.mark.parametrize(
+    ("mode", "reply"),
+    [
+        (Mode.ASYNC, refusal("Payment required", status=402)),
+        (Mode.SYNC, refusal("API call not allowed: insufficient_credits")),
+    ],
+)
+def test_no_credit_says_what_to_do_wherever_it_is_told(ledger: Ledger, mode: Mode, reply: httpx.Response) -> None:
+    run = a_run(ledger, ANSWERS, mode=mode)
+    platform = Platform(trouble=lambda request, _: reply if request.method == "POST" else None)
+    with pytest.raises(RunStopped, match=r"no credit left \(.*\): top up the account"):
+        work(ledger, run, platform)
+
+
 def test_a_failed_row_with_a_value_is_a_verdict_and_a_hollow_one_is_not(ledger: Ledger) -> None:
     def odd(request: httpx.Request, platform: Platform) -> httpx.Response | None:
         if request.method == "POST":
