@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import quote
 
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, FlowRunFilter, FlowRunFilterTags
 from websockets.sync.client import connect
 from websockets.sync.connection import Connection
 
@@ -49,7 +49,7 @@ def take_all(ui: str, folder: Path) -> Iterator[Path]:
         page.click("Submit")
         page.open(f"{ui}/runs/flow-run/{_completed(run)}", "Completed")
         yield page.picture(folder / "run.png")
-        page.open(f"{ui}/artifacts/key/fieval-nightly-summary", run)
+        page.open(f"{ui}/artifacts/artifact/{_summary_of(run)}", "groundedness")
         yield page.picture(folder / "artifact.png")
         page.open(f"{ui}/automations", "fieval zombie runs")
         yield page.picture(folder / "automations.png")
@@ -61,8 +61,8 @@ def _deployment_id() -> str:
 
 
 def _completed(run: str) -> str:
-    """The id of the flow run of that name, once it has ended well."""
-    wanted = FlowRunFilter(name=FlowRunFilterName(any_=[run]))
+    """The id of the flow run that works on the run of that name, once it has ended well."""
+    wanted = FlowRunFilter(tags=FlowRunFilterTags(all_=[run]))
     deadline = time.monotonic() + PATIENCE
     with get_client(sync_client=True) as client:
         while time.monotonic() < deadline:
@@ -71,6 +71,14 @@ def _completed(run: str) -> str:
                     return str(found.id)
             time.sleep(1)
     raise RunStopped(f"the run {run}, started in the browser, did not complete: is a worker of the pool running?")
+
+
+def _summary_of(run: str) -> str:
+    """The id of the artifact that shows the run's summary: a version of the deployment's."""
+    wanted = ArtifactFilter(key=ArtifactFilterKey(any_=["fieval-nightly-summary"]))
+    with get_client(sync_client=True) as client:
+        found = client.read_artifacts(artifact_filter=wanted)
+    return next(str(artifact.id) for artifact in found if str(artifact.description).startswith(f"{run}:"))
 
 
 class Page:
