@@ -21,7 +21,8 @@ def move(ledger: Ledger, run: Run, account: Account) -> None:
     """The user says that it is the same account, whatever has changed."""
     if is_same(run, account):
         return
-    notice = _MOVED.format(_named(_address(run) or account.address), _named(account.address))
+    there, here = _address(run) or account.address, account.address
+    notice = _RENEWED if there == here else _MOVED.format(_named(there), _named(here))
     ledger.bind(run.run_id, account.address, account.sealed(), notice=notice, anew=True)
 
 
@@ -61,3 +62,4 @@ _ADOPTED = (
     "it was begun by an older version, which did not keep whose keys it used: from now on it goes on with these, at {}"
 )
 _MOVED = "it was sent to {} first, and goes on at {}: --same-account says that this is the same account"
+_RENEWED = "it goes on with other keys, or another workspace: --same-account says that this is the same account"

@@ -138,7 +138,8 @@ class Prepared(Kept):
     def described(self) -> list[str]:
         """What is about to happen, for the user, before anything is sent."""
         run = self.run
-        lines = [f"run {run.run_id}: {run.total:,} items from {run.dataset}, on {self.connection.label}"]
+        items = "item" if run.total == 1 else "items"
+        lines = [f"run {run.run_id}: {run.total:,} {items} from {run.dataset}, on {self.connection.label}"]
         for check in run.checks:
             judge = f" by {check.model}" if check.model else ""
             columns = ", ".join(f"{key} <- {column}" for key, column in check.sources.items())

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from io import BufferedReader
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
 
 PATIENCE = 1.7
 """Seconds after Ctrl-C in which a run may end in order; then the process ends. The ledger has all that is known."""
+A_MOMENT = 5.0
+"""Seconds after which a wait for our own Prefect server is told: on a quiet machine it is up before."""
 StopWork = Callable[[FievalError], bool]
 """Stops what this process works on. False where it works on nothing."""
 
@@ -415,9 +418,20 @@ def _prefect_api() -> Iterator[Callable[[], None]]:
         wait_for_api = _ready
         if not url:
             server = afterwards.enter_context(OwnServer())
-            wanted["PREFECT_API_URL"], wait_for_api = server.api_url, server.wait_until_ready
+            wanted["PREFECT_API_URL"], wait_for_api = server.api_url, partial(_patiently, server.wait_until_ready)
         afterwards.enter_context(_prefect_set(wanted))
         yield wait_for_api
+
+
+def _patiently(wait: Callable[[], None]) -> None:
+    """Wait, and say so where it takes longer than a moment."""
+    slow = threading.Timer(A_MOMENT, say, ["waiting for the Prefect server of this run to start"])
+    slow.daemon = True
+    slow.start()
+    try:
+        wait()
+    finally:
+        slow.cancel()
 
 
 @contextmanager

@@ -219,6 +219,17 @@ def test_the_user_may_say_that_it_is_the_same_account_which_is_kept_and_told(
     assert elsewhere in refused()
 
 
+def test_where_only_the_keys_are_new_no_other_address_is_told(
+    environment: Evaluator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun()
+    monkeypatch.setenv("FI_API_KEY", "another-key-of-the-account")
+    with prepared(EvaluationPlan(resume="mine", same_account=True)):
+        pass
+    [told] = [notice for notice in known().notices if "--same-account" in notice]
+    assert told.startswith("it goes on with other keys")
+
+
 def test_to_say_so_needs_a_run_that_has_begun() -> None:
     with pytest.raises(PlanError, match="same_account: needs resume"):
         EvaluationPlan(same_account=True)

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import httpx
@@ -22,7 +23,7 @@ from fieval_tasks.preparation import prepared
 from fieval_tasks.store import Ledger, store_url
 from fieval_tasks.threads import submit_all
 from flows.arguments import evaluate_parser, option_name, plan_of
-from flows.command import collect_command, evaluate_command
+from flows.command import _patiently, collect_command, evaluate_command
 from tests.conftest import Evaluator
 
 GOOD = '{"question": "What is it?", "answer": "It is a lamp.", "docs": "It is a lamp."}\n'
@@ -188,6 +189,15 @@ def test_a_run_that_is_not_there_is_told_before_a_server_is_waited_for(
     monkeypatch.setattr("flows.command._prefect_api", lambda: pytest.fail("a server is started"))
     assert command(arguments) == 2
     assert "no run 'nobody' in" in capfd.readouterr().err
+
+
+def test_a_long_wait_for_a_server_is_told_and_a_short_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = Event()
+    monkeypatch.setattr("flows.command.say", lambda _: told.set())
+    _patiently(lambda: None)
+    assert not told.is_set()
+    monkeypatch.setattr("flows.command.A_MOMENT", 0.0)
+    _patiently(lambda: None if told.wait(60) else pytest.fail("nothing is said"))
 
 
 def test_a_dry_run_leaves_nothing_in_the_ledger(capfd: pytest.CaptureFixture[str]) -> None:
