@@ -36,7 +36,7 @@ def store_url(named: str | None = None) -> str:
     """The ledger's URL: as named, else FIEVAL_STORE_URL, else a file in the working folder. A path is fine too."""
     chosen = named or os.environ.get("FIEVAL_STORE_URL") or DEFAULT_STORE
     if "://" not in chosen:
-        return f"sqlite:///{Path(chosen).absolute()}"
+        return f"sqlite:///{Path(chosen).expanduser().absolute()}"
     return chosen.replace("postgres://", "postgresql://", 1).replace("postgresql://", "postgresql+psycopg://", 1)
 
 

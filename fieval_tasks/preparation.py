@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -83,7 +84,7 @@ class Kept:
     @property
     def folder(self) -> Path:
         """Where the run's files go."""
-        return Path(self.plan.output) if self.plan.output else Path("fieval-runs") / self.run.run_id
+        return _folder(self.plan.output) or Path("fieval-runs") / self.run.run_id
 
     @property
     def resume_command(self) -> str:
@@ -190,6 +191,21 @@ def runs_to_collect(store: str | None) -> list[str]:
         return [run.run_id for run in (*ledger.unconcluded(), *waiting)]
 
 
+def _folder(output: str | None) -> Path | None:
+    return Path(output).expanduser() if output else None
+
+
+def _require_writable(plan: EvaluationPlan) -> None:
+    """Raises PlanError where the run's files could not be written, while nothing is paid for yet."""
+    if (folder := _folder(plan.output)) is None:
+        return
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise PlanError(f"--output {plan.output}: {there} is no folder; name another")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PlanError(f"--output {plan.output}: {there} can't be written to; name another folder")
+
+
 def _resumed(plan: EvaluationPlan, ledger: Ledger) -> Prepared:
     """A run of the ledger, under its own plan and what this call says differently."""
     run = ledger.run(plan.resume or "last")
@@ -206,6 +222,8 @@ def _resumed(plan: EvaluationPlan, ledger: Ledger) -> Prepared:
         )
     if unfit := [*gate_problems(whole.gates, {check.name: check.output for check in run.checks})]:
         raise PlanError(*unfit)
+    if "output" in said:
+        _require_writable(whole)
     way = connection(whole, connections=whole.concurrency)
     if plan.same_account:
         belonging.move(ledger, run, way.account)
@@ -226,6 +244,7 @@ def _new(plan: EvaluationPlan, ledger: Ledger, processes: int, given: Dataset | 
     if plan.dataset is not None and not plan.checks:
         raise PlanError("no template is named: add --template NAME, such as --template groundedness")
     whole = plan if plan.checks or plan.dataset else plan.model_copy(update={"checks": SAMPLE_CHECKS})
+    _require_writable(whole)
     way = connection(whole, connections=whole.concurrency)
     with given or _dataset(whole) as dataset:
         catalogue, notices = templates_of(way)

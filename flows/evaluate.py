@@ -95,7 +95,10 @@ def require_doors(plan: EvaluationPlan) -> None:
         raise PlanError(
             "plan.dataset: a pipe or a device is for a terminal; give a deployment the path or URL of a file"
         )
-    named = {"dataset": locations, "output": [] if plan.output is None else [str(Path(plan.output).absolute())]}
+    named = {
+        "dataset": locations,
+        "output": [] if plan.output is None else [str(Path(plan.output).expanduser().absolute())],
+    }
     if shut := [name for name, places in named.items() if not all(map(is_allowed, places))]:
         raise PlanError(*(f"plan.{name}: {_SHUT}" for name in shut))
     require_store(plan.store)

@@ -206,6 +206,24 @@ def test_a_dry_run_leaves_nothing_in_the_ledger(capfd: pytest.CaptureFixture[str
     assert "nothing was sent" in capfd.readouterr().err
 
 
+def test_a_place_for_the_files_that_can_not_be_is_told_before_anything_is_paid(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    Path("taken").touch()
+    for output in ("taken", "taken/below", "taken/far/below"):
+        assert evaluate_command(["--dry-run", "--output", output]) == 2
+        assert f"error: --output {output}: " in (told := capfd.readouterr().err)
+        assert "taken is no folder; name another" in told
+
+
+def test_a_tilde_is_the_home_folder_for_whatever_is_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    with prepared(EvaluationPlan(output="~/x", store="~/l.db")) as run:
+        assert run.folder == tmp_path / "home" / "x"
+    assert (tmp_path / "home" / "l.db").is_file()
+    assert not Path("~").exists()
+
+
 def test_with_keys_set_a_dataset_goes_to_their_server_and_the_sample_stays_local(
     evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
