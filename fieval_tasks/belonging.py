@@ -8,13 +8,13 @@ from fieval_tasks.errors import PlanError
 from fieval_tasks.store import Ledger, Run
 
 
-def settle(ledger: Ledger, run_id: str, account: Account) -> None:
+def settle(ledger: Ledger, run_id: str, account: Account, *, store: str | None = None) -> None:
     """Before its first request: the run belongs to this account from now on. Raises PlanError where it is another's."""
     run = ledger.run(run_id)
-    require_same(run, account)
+    require_same(run, account, store=store)
     notice = _ADOPTED.format(_named(account.address)) if run.submits else None
     if run.address is None and not ledger.bind(run_id, account.address, account.sealed(), notice=notice):
-        require_same(ledger.run(run_id), account)  # another process was quicker
+        require_same(ledger.run(run_id), account, store=store)  # another process was quicker
 
 
 def move(ledger: Ledger, run: Run, account: Account) -> None:
@@ -31,12 +31,12 @@ def is_same(run: Run, account: Account) -> bool:
     return _address(run) in (None, account.address) and (run.address is None or account.has(run.account))
 
 
-def require_same(run: Run, account: Account) -> None:
-    """Raises PlanError where the run's tickets are another server's, or another account's."""
+def require_same(run: Run, account: Account, *, store: str | None = None) -> None:
+    """Raises PlanError where the run's tickets are another server's, or another account's. `store`: as it was given."""
     if is_same(run, account):
         return
     there, here = _address(run), account.address
-    again = command("evaluate", "--resume", run.run_id, "--same-account")
+    again = command("evaluate", "--resume", run.run_id, "--same-account", store=store)
     if there == here:
         raise PlanError(
             f"run {run.run_id} was sent to {here} with another account's keys, or to another workspace: its tickets are "

@@ -117,7 +117,7 @@ class Prepared(Kept):
         Raises PlanError where the run was begun at another server, or with another account's keys.
         """
         plan = self.plan
-        belonging.settle(self.ledger, self.run.run_id, self.connection.account)
+        belonging.settle(self.ledger, self.run.run_id, self.connection.account, store=self._store)
         rate = None if plan.rate is None else parse_rate(plan.rate) / (share.of if share else 1)
         return Engine(
             self.run,
@@ -228,7 +228,7 @@ def _resumed(plan: EvaluationPlan, ledger: Ledger) -> Prepared:
     if plan.same_account:
         belonging.move(ledger, run, way.account)
     else:
-        belonging.require_same(run, way.account)
+        belonging.require_same(run, way.account, store=ledger.name if plan.store else None)
     if plan.retry_failed:
         ledger.reopen_failed(run.run_id)
     if whole.mode is Mode.SUBMIT and "mode" not in said and not ledger.unsent_chunks(run.run_id):

@@ -159,7 +159,9 @@ def test_a_run_is_not_resumed_at_another_server(
     told = refused(**({"base_url": ELSEWHERE} if by == "option" else {}))
     assert environment.environment["FI_BASE_URL"] in told
     assert ELSEWHERE in told
-    assert "--resume mine --same-account" in told
+    assert told.endswith("--resume mine --same-account")
+    store = str(Path("fieval-runs/ledger.db").resolve())
+    assert f"--resume mine --same-account --store sqlite:///{store}" in refused(store=store)
 
 
 def test_neither_a_collector_nor_a_job_asks_another_server(
