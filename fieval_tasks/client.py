@@ -162,7 +162,7 @@ class EvalClient:
 
     async def templates(self) -> Catalogue:
         """The templates that these keys may use."""
-        source = f"get-evals of {self.base_url}"
+        source = f"the catalogue of {self.base_url}"
         return await self._call("GET", wire.TEMPLATES, lambda reply: wire.catalogue(reply, source=source))
 
     async def evaluate(
