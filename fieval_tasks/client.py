@@ -394,7 +394,7 @@ def transport_error(error: httpx.HTTPError, where: str) -> ApiError:
 
 def no_way_through(where: str, proxy: str | None, told: str, *, wants_login: bool) -> Unreachable:
     """Of a request that a proxy did not pass on."""
-    variable = f"{httpx.URL(where).scheme}_proxy"
+    variable = _proxy_variable(httpx.URL(where).scheme)
     named = f"the proxy {proxy} that {variable} names" if proxy else "a proxy on the way"
     next_step = (
         f"it wants a login: put NAME:PASSWORD@ before its host in {variable}"
@@ -429,7 +429,8 @@ def _certificates(url: httpx.URL) -> SSLContext | bool:
 
 def _proxy(url: httpx.URL) -> str | None:
     """The proxy that the environment names for this address."""
-    named = getproxies().get(url.scheme)
+    variable = _proxy_variable(url.scheme)
+    named = getproxies().get(variable.removesuffix("_proxy"))
     if not named or proxy_bypass(url.host):
         return None
     keep_url(named)
@@ -437,10 +438,16 @@ def _proxy(url: httpx.URL) -> str | None:
         r"https?://([^\s/@]+@)?(\[[0-9a-fA-F:]+\]|[^\s/@:\[\]]+)(:\d+)?/?", named
     ):  # it may hold a password, so it is not shown
         raise PlanError(
-            f"{url.scheme}_proxy names no HTTP proxy that can be used: write it as http://host:3128, and / and @ in a "
+            f"{variable} names no HTTP proxy that can be used: write it as http://host:3128, and / and @ in a "
             f"password as %2F and %40"
         )
     return named
+
+
+def _proxy_variable(scheme: str) -> str:
+    """What names the proxy for addresses of that scheme: all_proxy, where nothing is said of them alone."""
+    proxies = getproxies()
+    return "all_proxy" if "all" in proxies and scheme not in proxies else f"{scheme}_proxy"
 
 
 def _shown_proxy(url: httpx.URL) -> str | None:

@@ -149,6 +149,9 @@ def _of_url(url: str) -> Iterator[str]:
     secret = password if has_password else user
     if secret:
         yield from (secret, unquote(secret), b64encode(unquote(f"{user}:{password}").encode()).decode())
+        yield from secret.split("@")  # a reader that takes the first for the end shows the rest as the host
+    elif parts.scheme.startswith("postgres") and ":" in (login := url.partition("://")[2].rpartition("@")[0]):
+        yield login.partition(":")[2]  # with / or # in it, which SQLAlchemy takes and urlsplit does not
     yield from (value for name, value in parse_qsl(parts.query) if names_a_secret(name))
 
 

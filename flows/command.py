@@ -16,6 +16,7 @@ from functools import partial
 from io import BufferedReader
 from types import FrameType
 from typing import TYPE_CHECKING, Any
+from urllib.request import getproxies
 
 import httpx
 from pydantic import ValidationError
@@ -410,6 +411,7 @@ def _as_ours() -> Iterator[None]:
 @contextmanager
 def _prefect_api() -> Iterator[Callable[[], None]]:
     """Prefect's API: the user's own, else a server of ours that is starting. Yields what waits until it answers."""
+    _require_proxies()
     url = configured_api()
     if url:
         _require(url)
@@ -432,6 +434,18 @@ def _patiently(wait: Callable[[], None]) -> None:
         wait()
     finally:
         slow.cancel()
+
+
+def _require_proxies() -> None:
+    """Raises RunStopped where Prefect's client can't begin with the proxies of the environment: no run would be seen to its end."""
+    try:
+        if getproxies():
+            httpx.Client().close()
+    except (ImportError, ValueError, httpx.InvalidURL) as error:
+        raise RunStopped(
+            f"Prefect's client can't use a proxy that the environment names ({in_words(error)}), so nothing was sent: "
+            "do as it says, or unset that variable (all_proxy, http_proxy or https_proxy, also in capitals)"
+        ) from error
 
 
 @contextmanager

@@ -216,6 +216,22 @@ def test_a_place_for_the_files_that_can_not_be_is_told_before_anything_is_paid(
         assert "taken is no folder; name another" in told
 
 
+@pytest.mark.parametrize(
+    ("proxy", "told"), [("socks5://who:knows@proxy.test", "httpx[socks]"), ("ftp://proxy.test", "ftp")]
+)
+def test_a_proxy_that_prefects_client_can_not_use_is_told_before_anything(
+    proxy: str, told: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "socksio", None)  # as where it is not installed
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    assert evaluate_command([]) == 4
+    said = capfd.readouterr().err
+    assert said.startswith("error: Prefect's client can't use a proxy that the environment names (")
+    assert told in said
+    assert "knows" not in said
+    assert not Path("fieval-runs").exists()
+
+
 def test_a_tilde_is_the_home_folder_for_whatever_is_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     with prepared(EvaluationPlan(output="~/x", store="~/l.db")) as run:

@@ -117,6 +117,8 @@ def test_what_is_no_secret_stays(text: str) -> None:
         ("GITHUB_PAT", "let-me-in", "let-me-in"),
         ("DB_PASS", "let-me-in", "let-me-in"),
         ("AZURE_STORAGE_CONNECTION_STRING", "AccountKey=abc;", "AccountKey=abc;"),
+        ("FIEVAL_STORE_URL", "postgresql://who:let@me-in@db/x", "me-in"),
+        ("FIEVAL_STORE_URL", "postgresql+psycopg://who:let/me#in@db/x", "let/me#in"),
         ("FIEVAL_STORE_URL", "postgresql:///x?user=who&password=let-me%2Din", "let-me-in"),
         ("HTTPS_PROXY", "http://who:kn%40ws@proxy:1", "kn@ws"),
         ("HTTPS_PROXY", "http://who:kn%40ws@proxy:1", b64encode(b"who:kn@ws").decode()),

@@ -388,6 +388,17 @@ def test_a_proxy_that_can_not_be_read_is_told_before_anything_is_sent(
         EvalClient(Credentials(API_KEY, SECRET_KEY, base_url="http://platform.test"))
 
 
+def test_a_proxy_for_all_addresses_counts_where_none_is_named_for_these(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("all_proxy", "socks5://somewhere")
+    with pytest.raises(PlanError, match="all_proxy names no HTTP proxy"):
+        EvalClient(Credentials(API_KEY, SECRET_KEY, base_url="http://platform.test"))
+    monkeypatch.setenv("http_proxy", "http://somewhere:3128")
+    EvalClient(Credentials(API_KEY, SECRET_KEY, base_url="http://platform.test"))
+    monkeypatch.delenv("http_proxy")
+    monkeypatch.setenv("no_proxy", "platform.test")
+    EvalClient(Credentials(API_KEY, SECRET_KEY, base_url="http://platform.test"))
+
+
 @pytest.mark.parametrize("path", ["", "/", "/behind/a/proxy", "/behind/a/proxy/"])
 async def test_a_base_url_may_end_in_a_slash_or_have_a_path(path: str) -> None:
     async with RawServer(answers(200, PENDING)) as server, server.client(path=path) as client:
