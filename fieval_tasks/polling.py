@@ -56,8 +56,8 @@ CURIOSITY = 50.0
 """With many open, one question for so many of them is a small price for noticing how the server changes."""
 LAST_FEW = 8.0
 """At the end the share is at least this, divided by the tickets still open: it matters in runs of a few items."""
-MOST_DOUBLINGS = 12
-"""Of the shortest gap: a quarter of an hour, longer than any ticket is put off."""
+MOST_DOUBLINGS = 4
+"""Of the shortest gap, after questions that fail: to 3.2 s, within which a server that answers again is noticed."""
 AT_ONCE = 200
 """Questions under way."""
 

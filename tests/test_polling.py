@@ -346,7 +346,7 @@ def test_a_server_that_cannot_be_reached_is_asked_ever_less_often() -> None:
     assert account.polls <= 20
 
 
-def test_a_ticket_that_seems_done_and_is_never_told_of_is_asked_ever_less_often() -> None:
+def test_a_ticket_that_seems_done_and_is_never_told_of_is_asked_every_three_seconds_at_most() -> None:
     agenda, now, failed = Agenda(give_up_after=300), 0.0, 0
     for seq in range(60):
         agenda.add(seq, "", "check", now=0.0)
@@ -358,7 +358,7 @@ def test_a_ticket_that_seems_done_and_is_never_told_of_is_asked_ever_less_often(
         is_heard = ticket.seq != 7 and now >= 2.0
         failed += ticket.seq == 7
         agenda.answered(ticket, Answer.DECIDED if is_heard else Answer.UNHEARD, now=now)
-    assert failed <= 40
+    assert failed <= 110
 
 
 # -- the loop ----------------------------------------------------------------------------------------------------------
