@@ -330,6 +330,7 @@ class Engine:
             *([forgotten] if orphans else []),
             *self._without_permits(),
             *self._asked_to_wait(),
+            *self._settlement.notices,
             *self._echoes.notices,
             *self._client.notices,
         )

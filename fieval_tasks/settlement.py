@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from math import inf
 from time import monotonic
@@ -82,6 +82,8 @@ class Settlement:
         self._strange_in_a_row = 0
         self._asked_in_vain: set[int] = set()
         """Items whose questions failed since the last answer."""
+        self._left: Counter[str] = Counter()
+        """Why items were left pending -> how many."""
 
     async def ask(self, seq: int, eval_id: str, check: str, age: float, *, urgent: bool = False) -> Answer:
         """Ask for a ticket of that age in seconds; what it brought. `urgent`: before others. Raises RunStopped."""
@@ -212,8 +214,16 @@ class Settlement:
             return Answer.UNHEARD
         if isinstance(error, Unreachable) or len(self._asked_in_vain) >= DIFFERENT:
             raise RunStopped(f"{why}: {error}") from error
+        self._left[why] += 1
         await self._recorder.record(Noted((seq,), error.kind, f"left pending: {why}", utc_now()))
         return Answer.DROPPED
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        return tuple(
+            f"{n:,} items are left pending, for the questions about them alone kept failing: {why}"
+            for why, n in self._left.items()
+        )
 
     def _hopeless(self, error: ApiError) -> str | None:
         """Why nothing more is to be hoped for, where that is so."""
