@@ -30,6 +30,7 @@ from fieval_tasks.errors import (
     NotTheProtocol,
     PlanError,
     Refused,
+    TurnedAway,
     Unreachable,
     in_words,
 )
@@ -296,6 +297,8 @@ class EvalClient:
         """Add the next step, and leave out a cause that would show a secret: of the proxy's, say, in a traceback."""
         if isinstance(error, KeysRefused):
             error.message = f"{self.base_url} refused the keys ({error}): check {' and '.join(KEY_VARIABLES)}"
+        if isinstance(error, TurnedAway) and error.status in (404, 405):
+            error.message = f"{self.base_url}: {error}"
         error.message = cut(error.message, LONGEST_MESSAGE)
         error.args = (error.message,)
         without_secrets(error)

@@ -31,7 +31,7 @@ def shown(stream: TextIO | None = None) -> Iterator[Terminal]:
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("left"),
+        TextColumn("so far, left:"),  # "0:00:07 left" is what an unknown rest would leave of other words
         TimeRemainingColumn(),
     )
     with Bars(*columns, console=Console(file=stream), transient=True) as bars:

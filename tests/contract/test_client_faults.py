@@ -228,6 +228,7 @@ async def test_a_page_not_found_names_the_base_url(status: int) -> None:
     error = await failure(answers(status, HTML))
     assert type(error) is TurnedAway
     assert "check the base URL" in str(error)
+    assert str(error).startswith("http://127.0.0.1:")
 
 
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 413])
