@@ -56,7 +56,7 @@ def evaluate_dataframe(
             dataset=rows.name,
             checks=_checks(templates, model),
             mapping=dict(mapping or {}),
-            mode=Mode(mode),
+            mode=mode,  # type: ignore[arg-type]  # of a text the plan makes it, or says which there are
             connection=connection,
             store=store or str(folder / "ledger.db"),
             **options,

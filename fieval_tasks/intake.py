@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 
@@ -27,7 +27,28 @@ def _by_value(value: object) -> str:
     return repr(sorted(value, key=repr)) if isinstance(value, (set, frozenset)) else repr(value)
 
 
-canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=_by_value).encode
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=_by_value).encode
+_NO_JSON = (TypeError, ValueError, RecursionError)
+"""Keys of several types, a number of thousands of digits, a list that holds itself: Python has such cells, and no file."""
+
+
+def canonical(value: object) -> str:
+    """JSON, the same in every process; of a row's cell that has none, what Python shows of it, or else its type."""
+    try:
+        return _encode(value)
+    except _NO_JSON:
+        if not isinstance(value, Mapping):
+            raise
+        return _encode([(str(column), _shown(cell)) for column, cell in value.items()])
+
+
+def _shown(cell: object) -> str:
+    for told in (_encode, _by_value):
+        try:
+            return told(cell)
+        except _NO_JSON:
+            continue
+    return type(cell).__name__
 
 
 def items(

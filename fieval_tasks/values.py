@@ -50,7 +50,10 @@ def text_of(value: object) -> str | Flaw:
             return error.flaw
         except RecursionError:
             return Flaw("not_text", "is nested too deeply")
-        value = plain if isinstance(plain, str) else _encode(plain)
+        try:
+            value = plain if isinstance(plain, str) else _encode(plain)
+        except ValueError:
+            return Flaw("not_text", "holds a number of more digits than Python writes")
     return _flaw(value) or value
 
 

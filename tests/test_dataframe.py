@@ -54,6 +54,23 @@ def test_an_item_without_a_verdict_has_an_error_and_no_score() -> None:
     assert scored.loc["a", "completeness.error"] is None
 
 
+def test_cells_that_no_file_could_hold_break_nothing_and_are_named_where_they_are_wanted() -> None:
+    endless: list[Any] = []
+    endless.append(endless)
+    odd = [10**5_000, {("a", 1): 2}, {1: "a", "b": 2}, endless]
+    frame = pd.DataFrame({"text": ["1", "2", "3", "4"], "odd": odd})
+    scored = evaluate_dataframe(frame, "is_json", connection="local")
+    assert scored["is_json.passed"].tolist() == [True] * 4
+    mapped = evaluate_dataframe(frame, "is_json", mapping={"text": "odd"}, connection="local")
+    assert "row 1: 'text' (column 'odd') holds a number of more digits" in mapped["is_json.error"][0]
+    assert "nested too deeply" in mapped["is_json.error"][3]
+
+
+def test_a_mode_that_there_is_not_is_a_plan_error() -> None:
+    with pytest.raises(PlanError, match="mode"):
+        evaluate_dataframe(FRAME, "is_json", mode="nope", connection="local")
+
+
 def test_modes_agree_and_a_running_event_loop_is_no_obstacle() -> None:
     async def inside() -> pd.DataFrame:
         return evaluate_dataframe(FRAME, "completeness", connection="local", mode="sync")
