@@ -78,6 +78,10 @@ class Pace:
         self._governor.accepted(started_at, self._clock(), kind)
         self._line.advance()
 
+    def unused(self) -> None:
+        """What was let in sends nothing: another may probe in its place."""
+        self._outage.unused()
+
     def answered(self) -> None:
         """The server did not take a request, and says why: it is there."""
         was_away = self._outage.is_on
@@ -193,6 +197,10 @@ class Turn(AbstractAsyncContextManager["Turn"]):
         """The request goes out only now: the server's count of it is that much later, too."""
         self.started_at = self._pace.left(self.started_at)
 
+    def unused(self) -> None:
+        """No request goes out in it."""
+        self._pace.unused()
+
     def accepted(self) -> None:
         self._pace.accepted(self.started_at, self.kind)
 
@@ -275,6 +283,9 @@ class Outage:
 
     def begin(self, now: float, n: int) -> None:
         self._probed_at = now
+
+    def unused(self) -> None:
+        self._probed_at = -inf
 
     def leave(self, n: int) -> None:
         """Whether it was answered is told by itself."""

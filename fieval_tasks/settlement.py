@@ -91,7 +91,11 @@ class Settlement:
             return Answer.UNHEARD
         queued_at = monotonic()
         async with self._pace.turn("poll", urgent=urgent) as turn:
-            left = self._item_timeout - age - (monotonic() - queued_at)
+            waited = monotonic() - queued_at
+            if self._is_too_late(seq, eval_id, age + waited):
+                turn.unused()
+                return Answer.UNHEARD
+            left = self._item_timeout - age - waited
             held = self._open_items.behind(seq, eval_id)
             if held is None:  # it is closed: whatever it would say was heard
                 return Answer.DROPPED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -260,6 +261,23 @@ async def test_an_item_past_its_time_does_not_wait_for_its_turn_to_probe_a_serve
     assert await scene.ask(0) is Answer.UNHEARD
     assert await scene.ask(0, age=10.0) is Answer.UNHEARD
     assert (platform.polls, scene.questions(0)) == (1, 1)
+
+
+async def test_items_whose_time_ends_while_they_wait_to_probe_are_let_go_together(
+    tmp_path: Path, scenes: list[Scene], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("fieval_tasks.settlement.monotonic", lambda: now)
+    monkeypatch.setattr("fieval_tasks.pace.LONGEST_PAUSE", 0.05)
+    platform = Platform(trouble=lambda *_: httpx.ConnectError("refused"))
+    scenes.append(scene := Scene(tmp_path, platform, item_timeout=10.0))
+    for seq in range(8):
+        await scene.ask(seq)
+    waiting = [asyncio.ensure_future(scene.ask(seq)) for seq in range(8)]
+    await asyncio.sleep(0)
+    now = 10.0
+    assert await asyncio.gather(*waiting) == [Answer.UNHEARD] * 8
+    assert platform.polls == 8, "none of them goes out, and none waits for another's probe to be answered"
 
 
 def without_credit(request: httpx.Request, platform: Platform) -> httpx.Response:
