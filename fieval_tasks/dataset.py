@@ -214,9 +214,11 @@ def _remote_file(url: SplitResult, location: str, reading: Reading, spool: Path 
     except Exception as error:  # each file system behind fsspec raises its own
         told = f"{name} can't be fetched from {url.scheme}"
         may_tell = isinstance(error, ImportError) or not {"?", "@", "#"} & {*location}
+        cause = error.__cause__ or error  # which fsspec tells as a file that is not there, whatever the server answered
         if not may_tell:  # the error may repeat a signature or a password
-            raise PlanError(f"{told}: {type(error).__name__}") from None
-        raise PlanError(f"{told}: {in_words(error)}") from error
+            status = getattr(cause, "status", None)
+            raise PlanError(f"{told}: {f'HTTP {status}' if status else type(cause).__name__}") from None
+        raise PlanError(f"{told}: {in_words(cause)}") from error
 
 
 def _copy(stream: BinaryIO, folder: Path | None, copies: ExitStack) -> Path:

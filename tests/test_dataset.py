@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable
 from datetime import date, datetime
 from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -242,6 +243,23 @@ def test_a_url_that_fails_is_named_without_its_signature(tmp_path: Path) -> None
     assert problem.startswith("nope.csv can't be fetched from memory: ")
     assert "secret" not in problem
     assert "pass" not in problem
+
+
+class _Answers403(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_error(403)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_what_a_server_answered_for_a_dataset_is_told() -> None:
+    with HTTPServer(("127.0.0.1", 0), _Answers403) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/a.csv"
+        assert problem_of(address).startswith("a.csv can't be fetched from http: 403, message='Forbidden'")
+        assert address not in problem_of(f"{address}?v=a-signature")
+        server.shutdown()
 
 
 def test_a_path_costs_no_slow_import(write: Write) -> None:
