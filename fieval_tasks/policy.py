@@ -168,7 +168,8 @@ POLICY: Mapping[Signal, Rule] = {
     Signal.TURNED_AWAY: Rule(
         "any other 3xx or 4xx, that is not in the API's own JSON",
         "not accepted: a firewall or a proxy took offence, perhaps at this item, or the address is wrong; "
-        f"{STRANGE_REPLIES} in a row, of items that were sent alone, stop the run",
+        f"{STRANGE_REPLIES} in a row, of items that were sent alone, stop the run (to questions about a few items only: those "
+        "are left pending)",
         submitting=Course(Remedy.FAIL, unpack=True),
         asking=Course(Remedy.ASK_AGAIN),
     ),
@@ -182,7 +183,8 @@ POLICY: Mapping[Signal, Rule] = {
     ),
     Signal.STRANGE: Rule(
         "HTML, truncated JSON, or a shape that can't be read with 200; no eval_id for an item of a pack",
-        f"not the protocol; a POST may have been accepted; {STRANGE_REPLIES} in a row stop the run",
+        f"not the protocol; a POST may have been accepted; {STRANGE_REPLIES} in a row stop the run (to questions about a few "
+        "items only: those are left pending)",
         submitting=_AMBIGUOUS,
         asking=Course(Remedy.ASK_AGAIN),
     ),

@@ -225,7 +225,7 @@ class Settlement:
     @property
     def notices(self) -> tuple[str, ...]:
         return tuple(
-            f"{n:,} items are left pending, for the questions about them alone kept failing: {why}"
+            f"{n:,} of the items were left pending, for the questions about them alone kept failing: {why}"
             for why, n in self._left.items()
         )
 

@@ -249,7 +249,7 @@ async def test_a_few_items_whose_questions_always_fail_are_left_pending_and_stop
             left.add(seq)
     assert (left, scene.told, scene.again) == ({*range(DIFFERENT - 1)}, [], [])
     [notice] = scene.settlement.notices
-    assert notice.startswith(f"{DIFFERENT - 1} items are left pending")
+    assert notice.startswith(f"{DIFFERENT - 1} of the items were left pending")
     assert scene.ledger.counts("r")[State.SUBMITTED] == 40
 
 
