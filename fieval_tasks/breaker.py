@@ -27,8 +27,10 @@ REFUSED_ANYHOW = 10
 REFUSED_LATER = 20
 """Refusals in a row for the same reason, once something was taken: the lane stops."""
 BOUGHT_AT_FIRST = 100
-"""Evaluations that may be bought before one was judged, second ones included; each that was judged lets as many more go.
-A server that judges well is never held up by the latter."""
+"""Evaluations that may be bought before one was judged, second ones included."""
+GROWTH = 4
+"""Each that was judged lets so many times as many go: verdicts are seen slowly at first, for nobody knows yet when to ask,
+and a hundred more for each held 10,000 items up by four seconds. What fails then is seen by its rate."""
 BOUGHT_A_SECOND = 5.0
 """So many more in each second after the first ticket: a judge that takes long holds nobody up for good."""
 MISJUDGED_AT_FIRST = 10
@@ -114,7 +116,7 @@ class Breaker:
             return 0.0 if may_go else inf
         if not self._awaits_verdicts:
             return 0.0
-        too_many = self._bought + n - BOUGHT_AT_FIRST * (1 + self._judged)
+        too_many = self._bought + n - BOUGHT_AT_FIRST * GROWTH ** min(self._judged, 10)  # beyond, no run is as long
         return too_many / BOUGHT_A_SECOND - (self._clock() - self._first_ticket_at)
 
     @property

@@ -13,6 +13,7 @@ from fieval_tasks.breaker import (
     BOUGHT_A_SECOND,
     BOUGHT_AT_FIRST,
     CANARIES,
+    GROWTH,
     LATEST,
     MISJUDGED_AT_FIRST,
     MISJUDGED_SHARE,
@@ -184,13 +185,13 @@ async def test_before_the_first_verdict_only_so_many_items_are_out(told: Told) -
     assert await waiting is Leave.SEND
 
 
-async def test_each_verdict_lets_a_hundred_more_go(told: Told) -> None:
+async def test_each_verdict_lets_four_times_as_many_go(told: Told) -> None:
     breaker = Breaker(told, clock=Clock())
     await taken(breaker, 1)
-    for judged in range(5):
+    for judged in range(4):
         while await taken(breaker, 1) is Leave.SEND:
             pass
-        assert breaker._bought == BOUGHT_AT_FIRST * (1 + judged)
+        assert breaker._bought == BOUGHT_AT_FIRST * GROWTH**judged
         breaker.heard(GOOD)
 
 

@@ -174,7 +174,8 @@ def test_a_run_that_was_stopped_is_told_of_with_the_reason(stock_place: Path, to
     with commanded("--run", "halted", "--rate", "2/s", "--timeout", "1s") as command:
         assert command.wait(90) == 4
     notified = eventually(lambda: told[0] if told else None)
-    assert "run halted was stopped: the time given by --timeout is over" in notified
+    assert "fieval: run halted was stopped" in notified
+    assert "run halted: the time given by --timeout is over" in notified
     assert "--resume halted" in notified
 
 
