@@ -116,7 +116,8 @@ class Breaker:
             return 0.0 if may_go else inf
         if not self._awaits_verdicts:
             return 0.0
-        too_many = self._bought + n - BOUGHT_AT_FIRST * GROWTH ** min(self._judged, 10)  # beyond, no run is as long
+        may_be_bought: int = BOUGHT_AT_FIRST * GROWTH ** min(self._judged, 10)  # beyond, no run is as long
+        too_many = self._bought + n - may_be_bought
         return too_many / BOUGHT_A_SECOND - (self._clock() - self._first_ticket_at)
 
     @property

@@ -66,7 +66,7 @@ class Answer(Enum):
     """What a question brought."""
 
     DECIDED = "decided"
-    """The ticket has its verdict."""
+    """The ticket has its verdict, or its evaluation failed: tells how long one takes."""
     PENDING = "pending"
     DROPPED = "dropped"
     """The ticket is closed and was not judged (refused, unknown to the server): says nothing about how long it takes."""

@@ -254,7 +254,8 @@ class Settlement:
         if chosen is Remedy.RESUBMIT:
             self._setbacks[check].judged(seq)
             breaker.heard(answer, again=held.redone > 0)
-            return await self._sent_again(seq, held, note, counts=True, failed=(seq, eval_id, answer))
+            await self._sent_again(seq, held, note, counts=True, failed=(seq, eval_id, answer))
+            return Answer.DECIDED  # the judge ran: how long it took tells when to ask about the others
         self._recorder.count("throttled", chosen is not Remedy.STOP)
         breaker.put_back()
         if chosen is Remedy.LEAVE_PENDING:
