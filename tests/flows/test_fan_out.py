@@ -207,12 +207,40 @@ def pool(deployed: str, evaluator: Evaluator, prefect_api: str, monkeypatch: pyt
     for variable, value in evaluator.environment.items():
         monkeypatch.setenv(variable, value)
     quick = {"PREFECT_API_URL": prefect_api, "PREFECT_WORKER_QUERY_SECONDS": "1"}
-    worker = subprocess.Popen(
-        command, env=os.environ | quick, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
+    worker = started(command, os.environ | quick, name)
     yield Pool(deployed, worker)
     worker.send_signal(signal.SIGTERM)
-    worker.wait(timeout=30)
+    ended(worker, within=30)
+
+
+def started(command: list[str], environment: dict[str, str], pool: str) -> subprocess.Popen[bytes]:
+    """A worker that the server has heard of. One in many hangs while it starts, as no test of ours can help."""
+    for _ in range(3):
+        worker = subprocess.Popen(
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        deadline = monotonic() + 60
+        while monotonic() < deadline and worker.poll() is None:
+            if asyncio.run(is_online(pool)):
+                return worker
+            sleep(0.5)
+        ended(worker, within=0)
+    raise AssertionError(f"no worker of {pool} came up")
+
+
+async def is_online(pool: str) -> bool:
+    from prefect.client.orchestration import get_client
+
+    async with get_client() as client:
+        return bool(await client.read_workers_for_work_pool(work_pool_name=pool))
+
+
+def ended(worker: subprocess.Popen[bytes], *, within: float) -> None:
+    try:
+        worker.wait(timeout=within)
+    except subprocess.TimeoutExpired:
+        worker.kill()
+        worker.wait()
 
 
 def test_a_run_in_shards_ends_with_one_report_though_one_is_killed(
@@ -253,7 +281,7 @@ def under_way(run: str) -> bool:
     from fieval_tasks.items import State
     from fieval_tasks.store import Ledger, store_url
 
-    deadline = monotonic() + 60
+    deadline = monotonic() + 150
     while monotonic() < deadline:
         sleep(0.1)
         if not Path("fieval-runs/ledger.db").exists():
@@ -364,7 +392,9 @@ def test_a_run_whose_shards_are_all_lost_with_their_worker_says_so_and_is_finish
     assert "its shards ended before it did" in str(state.message)
     assert "--resume forsaken" in str(state.message)
     assert json.loads(Path("fieval-runs/forsaken/summary.json").read_text(encoding="utf-8"))["exit_code"] == 4
-    assert set(shards_of(pool.deployment)) == {"CRASHED"}
+    ends = set(shards_of(pool.deployment))
+    assert "CRASHED" in ends
+    assert ends <= {"CRASHED", "CANCELLING"}, "what had not begun when its machine went is called off"
     finished_by_a_resume("forsaken", evaluator, "a ghost town")
 
 
