@@ -134,7 +134,7 @@ def test_what_the_environment_holds_is_known(
 
 def test_the_folder_in_which_a_shell_works_is_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PWD", "/home/somebody/work")
-    command = "python -m flows.collect RUN --store sqlite:////home/somebody/work/ledger.db"
+    command = "python -m flows.collect RUN --store sqlite:////home/somebody/here/ledger.db"
     assert scrubbed(command) == command
 
 
