@@ -228,10 +228,10 @@ def parquet_schema(keys: Sequence[str] = (), kept: Mapping[str, str] | None = No
         "submitted_at": pa.timestamp("us", tz="UTC"),
         "finished_at": pa.timestamp("us", tz="UTC"),
     }
-    for name, column in _kept_columns(keys, kept or {}).items():
-        kinds[column] = getattr(pa, {"double": "float64", "bool": "bool_"}.get(kept[name], kept[name]))()  # type: ignore[index]
-    named = columns(keys, _kept_columns(keys, kept or {}).values())
-    return pa.schema([(name, kinds.get(name, pa.string())) for name in named])
+    types = kept or {}
+    named = _kept_columns(keys, types)
+    kinds |= {column: pa.type_for_alias(types[name]) for name, column in named.items()}
+    return pa.schema([(name, kinds.get(name, pa.string())) for name in columns(keys, named.values())])
 
 
 class _Parquet:
