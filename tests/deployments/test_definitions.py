@@ -16,7 +16,9 @@ TAG = "fieval"
 
 
 def test_prefect_deploy_finds_the_file_where_it_looks() -> None:
-    assert (ROOT / "prefect.yaml").resolve() == PREFECT_FILE
+    found = ROOT / "prefect.yaml"
+    assert not found.is_symlink()  # a clone on Windows has text where a link is
+    assert found == PREFECT_FILE.resolve()
 
 
 def test_everything_goes_to_one_pool() -> None:
