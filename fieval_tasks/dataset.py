@@ -24,6 +24,7 @@ from urllib.parse import SplitResult
 from fieval_tasks.delimited import style_of
 from fieval_tasks.errors import PlanError, in_words
 from fieval_tasks.files import File, Row
+from fieval_tasks.foreign import foreign_by_extension
 from fieval_tasks.locations import dataset_url, each, is_url, path_of
 from fieval_tasks.records import FORMATS, read_rows
 from fieval_tasks.templates import nearest
@@ -237,13 +238,13 @@ def _format(name: str, default: str | None = None) -> str:
     suffix = PurePosixPath(path.stem).suffix if path.suffix == ".gz" else path.suffix
     file_format = FORMATS.get(suffix, default)
     if file_format is None:
+        if (foreign := foreign_by_extension(path.suffix)) is not None:
+            raise PlanError(f"{name} is {foreign.kind} by its extension: {foreign.step}")
         extension = f"the extension {path.suffix!r}" if path.suffix else "no extension"
         raise PlanError(
             f"{name} has {extension}; say what it is by --format, or write it as one of {', '.join(FORMATS)} "
             "(text also with .gz)"
         )
-    if file_format == "parquet" and path.suffix == ".gz":
-        raise PlanError(f"{name} is Parquet inside gzip; Parquet is compressed already: unzip it first")
     return file_format
 
 

@@ -23,6 +23,12 @@ _BOMS = {
     codecs.BOM_UTF16_BE: "utf-16",
     codecs.BOM_UTF8: "utf-8-sig",
 }
+_BY_ZEROS = {
+    b"\0\0\0\1": "utf-32-be",
+    b"\1\0\0\0": "utf-32-le",
+    b"\0\1\0\1": "utf-16-be",
+    b"\1\0\1\0": "utf-16-le",
+}
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,11 @@ class File:
         with self.open() as stream:
             return stream.read(size)
 
+    def start(self, size: int) -> bytes:
+        """The first bytes, as they are on disk."""
+        with self.path.open("rb") as stream:
+            return stream.read(size)
+
     def open(self) -> BinaryIO:
         """The bytes, unzipped where the file is gzipped, whatever its extension."""
         stream = self.path.open("rb")
@@ -101,11 +112,9 @@ class File:
         return Lines(self.open(), self.encoding(), self.name, self.longest)
 
     def encoding(self) -> str:
-        """By the byte order mark; without one UTF-8, or UTF-16 where every other byte of the start is zero."""
+        """By the byte order mark; without one by where the first four bytes are zero, as RFC 4627 tells JSON's; else UTF-8."""
         head = self.head()
         for mark, encoding in _BOMS.items():
             if head.startswith(mark):
                 return encoding
-        if len(head) > 1 and 0 in head[:2] and head[:2] != b"\0\0":
-            return "utf-16-be" if head[0] == 0 else "utf-16-le"
-        return "utf-8"
+        return _BY_ZEROS.get(bytes(byte != 0 for byte in head), "utf-8")

@@ -9,13 +9,12 @@ from __future__ import annotations
 import codecs
 import gzip
 import json
-import math
 import re
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from shlex import quote
 from typing import Any
 
@@ -23,6 +22,7 @@ from fieval_tasks.columns import MISSING, place_of
 from fieval_tasks.delimited import delimited_rows, refuse_twins
 from fieval_tasks.errors import PlanError, in_words
 from fieval_tasks.files import File, Row
+from fieval_tasks.foreign import LOOKED_AT, foreign_by_bytes
 from fieval_tasks.values import Unreadable
 
 FORMATS = {
@@ -38,14 +38,12 @@ FORMATS = {
 """Extension -> format. Any text format may be gzipped."""
 PARQUET_BATCH = 256
 """Rows decoded at a time."""
-_BINARY = {b"PAR1": "a Parquet file", b"PK\x03\x04": "a zip archive or an Excel workbook", b"%PDF": "a PDF"}
 
 
 def read_rows(file: File) -> Iterator[Row]:
     """Every row, in the file's order. Raises PlanError where the file itself can't be read."""
     try:
-        if file.format != "parquet":
-            _refuse_binary(file)
+        _refuse_foreign(file)
         yield from _READERS[file.format](file)
     except UnicodeError as error:
         raise PlanError(_wrong_encoding(file, error)) from error
@@ -55,13 +53,12 @@ def read_rows(file: File) -> Iterator[Row]:
         raise PlanError(f"{file.name} can't be read: {error.strerror or error}") from error
 
 
-def _refuse_binary(file: File) -> None:
-    head = file.head()
-    for magic, kind in _BINARY.items():
-        if head.startswith(magic):
-            raise PlanError(
-                f"{file.name} is {kind}, not {file.format.upper()}; give it its own extension, or export it"
-            )
+def _refuse_foreign(file: File) -> None:
+    """Raises PlanError for a file that its first bytes tell to be of another kind than its name says."""
+    is_parquet = file.format == "parquet"
+    found = foreign_by_bytes(file.start(LOOKED_AT) if is_parquet else file.head(LOOKED_AT))
+    if found is not None and not (is_parquet and found.starts == (b"PAR1",)):
+        raise PlanError(f"{file.name} is {found.kind}, not {file.format.upper()}: {found.step}")
 
 
 def _wrong_encoding(file: File, error: UnicodeError) -> str:
@@ -150,11 +147,15 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _exact(text: str) -> float | Decimal:
-    """A number as it is written, where a float would be another one. (One beyond all floats is infinite, and refused.)"""
+    """A number as it is written, where a float would be another one. Raises ValueError beyond what Decimal holds."""
     number = float(text)
-    if repr(number) == text or math.isinf(number) or Decimal(repr(number)) == Decimal(text):
+    if repr(number) == text:
         return number
-    return Decimal(text)
+    try:
+        exact = Decimal(text)
+    except InvalidOperation:
+        raise ValueError(f"the number {text[:40]} is beyond all bounds") from None
+    return number if Decimal(repr(number)) == exact else exact
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_exact)

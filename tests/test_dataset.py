@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
 import gzip
 import hashlib
 import io
 import json
+import lzma
 import os
 import subprocess
 import sys
@@ -121,7 +123,9 @@ def test_columns_of_jsonl_are_those_of_all_rows_in_first_seen_order(write: Write
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"]
+)
 @pytest.mark.parametrize(("name", "content"), [("a.csv", CSV), ("a.jsonl", JSONL)])
 def test_any_line_end_and_any_unicode_encoding_reads_alike(
     write: Write, name: str, content: str, encoding: str, end: str
@@ -343,6 +347,7 @@ def test_a_name_that_stands_twice_in_an_object_is_named(write: Write, name: str)
         ("0.12345678901234567890", "0.12345678901234567890"),
         ("12345678901234567890.5", "12345678901234567890.5"),
         ("1e-400", "1E-400"),
+        ("1e400", "1E+400"),
         ("1.10", "1.1"),
         ("1e5", "100000.0"),
     ],
@@ -352,6 +357,14 @@ def test_a_number_that_no_float_is_stays_what_it_is(
 ) -> None:
     (row,) = values(read_dataset(write(name, written.format(number))))
     assert text_of(row["a"]) == text
+
+
+@pytest.mark.parametrize("number", ["1e-99999999999999999999", "0e99999999999999999999", "1e99999999999999999999"])
+def test_a_number_beyond_all_bounds_is_its_rows_problem(write: Write, number: str) -> None:
+    first, second = read_dataset(write("a.jsonl", f'{{"a": 1}}\n{{"a": {number}}}\n')).rows()
+    assert first.problem is None
+    assert second.problem == f"line 2 is not JSON (the number {number} is beyond all bounds)"
+    assert f"the number {number} is beyond all bounds" in problem_of(write("a.json", f'[{{"a": {number}}}]'))
 
 
 def test_a_parquet_time_keeps_its_nanoseconds(tmp_path: Path) -> None:
@@ -568,9 +581,55 @@ def test_a_damaged_gzip_is_named(write: Write) -> None:
     assert "damaged gzip" in problem_of(write("a.csv.gz", gzip.compress(CSV.encode() * 99)[:-20]))
 
 
-@pytest.mark.parametrize("content", [b"PAR1....", b"PK\x03\x04....", b"%PDF-1.7"])
-def test_a_binary_file_by_the_name_of_a_text_one_is_named(write: Write, content: bytes) -> None:
-    assert "not CSV" in problem_of(write("a.csv", content))
+FOREIGN = [
+    (b"PAR1....", "a Parquet file", "--format parquet"),
+    (b"PK\x03\x04....", "a zip archive or an Excel workbook", "unzip it, or save it from there as CSV UTF-8"),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1..", "a workbook", "save it from there as CSV UTF-8"),
+    (b"%PDF-1.7", "a PDF", "find the table"),
+    (bz2.compress(CSV.encode()), "compressed by bzip2", "bunzip2"),
+    (lzma.compress(CSV.encode()), "compressed by xz", "unxz"),
+    (b"\x28\xb5\x2f\xfd....", "compressed by Zstandard", "unzstd"),
+    (gzip.compress(gzip.compress(CSV.encode())), "compressed by gzip once too often", "gunzip"),
+    (b"a.csv".ljust(257, b"\0") + b"ustar\x0000" + CSV.encode(), "a tar archive", "tar -xf"),
+    (b"ARROW1..", "an Arrow file", "to_parquet"),
+    (b"ORC.....", "an ORC file", "to_parquet"),
+    (b"SQLite format 3\0..", "an SQLite database", "as CSV"),
+    (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d\n", "git-lfs's pointer", "git lfs pull"),
+    (b"<!DOCTYPE html>\n<p>Log in, please</p>\n", "a page of HTML", "fetch the file again"),
+]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.json", "a.parquet"])
+@pytest.mark.parametrize(("content", "kind", "step"), FOREIGN)
+def test_a_file_of_another_kind_by_the_name_of_ours_is_named_with_the_next_step(
+    write: Write, name: str, content: bytes, kind: str, step: str
+) -> None:
+    if name == "a.parquet" and content.startswith(b"PAR1"):
+        return
+    problem = problem_of(write(name, content))
+    assert problem.startswith(f"{name} is {kind}")
+    assert step in problem
+
+
+@pytest.mark.parametrize(
+    ("name", "step"),
+    [
+        ("a.xlsx", "is a workbook by its extension: save it from there as CSV UTF-8"),
+        ("a.csv.zip", "unzip it"),
+        ("a.csv.zst", "is compressed by Zstandard by its extension: unpack it first: unzstd"),
+        ("a.feather", "read_feather(...).to_parquet(...)"),
+    ],
+)
+def test_the_extension_of_another_kind_is_told_with_the_next_step(write: Write, name: str, step: str) -> None:
+    assert step in problem_of(write(name, CSV))
+
+
+def test_parquet_inside_gzip_is_named(tmp_path: Path, write: Write) -> None:
+    whole = Path(parquet(tmp_path / "b.parquet", {"a": ["x"]})).read_bytes()
+    for name in ("a.parquet.gz", "a.parquet"):
+        assert problem_of(write(name, gzip.compress(whole))).endswith(
+            "is compressed by gzip once too often, not PARQUET: unpack it: gunzip"
+        )
 
 
 def odd_columns() -> dict[str, Any]:

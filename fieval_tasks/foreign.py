@@ -1,0 +1,61 @@
+"""Files that are no dataset of ours, told by their first bytes or their extension, and what makes one of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+LOOKED_AT = 512
+"""Bytes: tar has its mark 257 bytes on."""
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """A kind of file, and the next step."""
+
+    kind: str
+    step: str
+    starts: tuple[bytes, ...] = ()
+    """How its bytes may begin."""
+    extensions: tuple[str, ...] = ()
+    at: int = 0
+    """Where these bytes stand."""
+
+    def begins(self, head: bytes) -> bool:
+        here = head[self.at :].lower()
+        return any(here.startswith(start.lower()) for start in self.starts)
+
+
+_AS_CSV = "save it from there as CSV UTF-8"
+_AS_PARQUET = "write it as Parquet, as pandas.{} does"
+_KINDS = (
+    Foreign("a Parquet file", "name it .parquet, or add --format parquet", (b"PAR1",)),
+    Foreign("a zip archive or an Excel workbook", f"unzip it, or {_AS_CSV}", (b"PK\x03\x04",), (".zip",)),
+    Foreign("a workbook", _AS_CSV, (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",), (".xlsx", ".xls", ".xlsm", ".xlsb", ".ods")),
+    Foreign("a PDF", "find the table that it was made of", (b"%PDF",), (".pdf",)),
+    Foreign("compressed by gzip once too often", "unpack it: gunzip", (b"\x1f\x8b",)),
+    Foreign("compressed by bzip2", "unpack it first: bunzip2", (b"BZh",), (".bz2",)),
+    Foreign("compressed by xz", "unpack it first: unxz", (b"\xfd7zXZ\0",), (".xz",)),
+    Foreign("compressed by Zstandard", "unpack it first: unzstd", (b"\x28\xb5\x2f\xfd",), (".zst",)),
+    Foreign("a tar archive", "unpack it first: tar -xf", (b"ustar",), (".tar", ".tgz"), at=257),
+    Foreign(
+        "an Arrow file",
+        _AS_PARQUET.format("read_feather(...).to_parquet(...)"),
+        (b"ARROW1", b"\xff\xff\xff\xff"),
+        (".arrow", ".feather", ".ipc"),
+    ),
+    Foreign("an ORC file", _AS_PARQUET.format("read_orc(...).to_parquet(...)"), (b"ORC",), (".orc",)),
+    Foreign("pickled", _AS_PARQUET.format("read_pickle(...).to_parquet(...)"), (), (".pkl", ".pickle")),
+    Foreign("an SQLite database", "export its table as CSV", (b"SQLite format 3\0",), (".db", ".sqlite", ".sqlite3")),
+    Foreign("git-lfs's pointer to the file", "fetch the file itself: git lfs pull", (b"version https://git-lfs",)),
+    Foreign("a page of HTML", "is it a login's? fetch the file again", (b"<!doctype html", b"<html"), (".html",)),
+)
+
+
+def foreign_by_bytes(head: bytes) -> Foreign | None:
+    """What the file is by its first bytes (LOOKED_AT), where that is told."""
+    return next((kind for kind in _KINDS if kind.begins(head)), None)
+
+
+def foreign_by_extension(extension: str) -> Foreign | None:
+    """What a file of that extension, in lower case, is."""
+    return next((kind for kind in _KINDS if extension in kind.extensions), None)
