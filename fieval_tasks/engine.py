@@ -457,7 +457,7 @@ class Engine:
             item_timeout=self._item_timeout,
             orphans=self._orphan_policy,
         )
-        agenda = Agenda(give_up_after=self._item_timeout)
+        agenda = Agenda(give_up_after=self._item_timeout, to_come=lambda: self._counts[State.READY])
         self._poller = Poller(
             agenda,
             self._settlement.ask,

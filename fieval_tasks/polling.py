@@ -10,8 +10,8 @@ nothing while others are still open: only the end of the run is waited for. Henc
 2. *Pay for impatience.* Ripeness is unknown at first, and wrong when the server pauses or changes. So each check has a
    purse that gains share/elapsed a second and pays for asking the likeliest ticket early. The price is the waste to be
    expected, 1 - P(done); a verdict gives it back. Such a purse makes a ladder: whatever the server does, it wastes about
-   share * ln(t2/t1) questions from t1 to t2. With n tickets so far and k of them open, the share is LADDER + sqrt(n)/4
-   and, once anything is known, k/CURIOSITY more.
+   share * ln(t2/t1) questions from t1 to t2. With n tickets, those to come included, and k of them open, the share is
+   LADDER + sqrt(n)/4 and, once anything is known, k/CURIOSITY more. (Those to come may be waiting for a first verdict.)
 3. *Be prompt at the end.* Once nothing more comes, n / (sqrt(n) + 2k) stands in the ladder's place: next to nothing
    while many are open and about sqrt(n) for the last few. So the end costs some sqrt(n) questions, and the last verdict
    is seen within some 1/sqrt(n) of the run's length.
@@ -108,8 +108,17 @@ class OpenTicket:
 class Agenda:
     """The open tickets of a run, and which of them to ask about now. Time is passed in."""
 
-    def __init__(self, *, give_up_after: float, scouts: float = 1 / 32, scouts_per_second: float = 3.0) -> None:
+    def __init__(
+        self,
+        *,
+        give_up_after: float,
+        to_come: Callable[[], int] = lambda: 0,
+        scouts: float = 1 / 32,
+        scouts_per_second: float = 3.0,
+    ) -> None:
+        """`give_up_after`: seconds; `to_come`: how many more tickets there will be, as far as is known."""
         self._give_up_after = give_up_after
+        self._to_come = to_come
         self._scout_every = round(1 / scouts) if scouts else 0
         self._scout_gap = 1 / scouts_per_second
         self._lanes: dict[str, _Lane] = {}
@@ -127,7 +136,7 @@ class Agenda:
         """
         lane = self._lanes.get(check)
         if lane is None:
-            lane = self._lanes[check] = _Lane(now, self._give_up_after)
+            lane = self._lanes[check] = _Lane(now, self._give_up_after, self._to_come)
         ticket = OpenTicket(seq, eval_id, check, now - age, now, False, -inf, 0.0, 0.0, False, 0)
         if age:
             self._free_at = max(now, self._free_at + SPREAD)
@@ -190,7 +199,7 @@ PUT_OFF = 0.25
 class _Lane:
     """The open tickets of one check, with what is known of them and the purse that pays for impatience."""
 
-    def __init__(self, now: float, give_up_after: float) -> None:
+    def __init__(self, now: float, give_up_after: float, to_come: Callable[[], int]) -> None:
         self.waiting: list[OpenTicket] = []
         """A heap."""
         self.early: deque[OpenTicket] = deque()
@@ -203,8 +212,9 @@ class _Lane:
         self._open = 0
         self._began = now
         self._give_up_after = give_up_after
+        self._to_come = to_come
         self._purse = 1.0
-        self._filled_at = now
+        self._filled_at = now + FIRST_GUESS  # the purse gains nothing before: it would all be spent at that moment
 
     def __len__(self) -> int:
         return len(self.waiting) + len(self.early)
@@ -322,7 +332,7 @@ class _Lane:
 
     def _share(self, *, closing: bool) -> float:
         n, k = self.added, self._open
-        share = LADDER + sqrt(n) / 4
+        share = LADDER + sqrt(n + self._to_come()) / 4
         if closing and self._waits.known:
             share = n / (sqrt(n) + 2 * k)
         if closing:

@@ -147,7 +147,7 @@ class Simulation:
         self._check = check
         self._age = age
         self._at_once = at_once
-        self._agenda = Agenda(give_up_after=give_up_after)
+        self._agenda = Agenda(give_up_after=give_up_after, to_come=lambda: len(self.account.submitted) - self._come)
         self._under_way: list[tuple[float, int, OpenTicket, Answer]] = []
         self._now = 0.0
         self._come = 0

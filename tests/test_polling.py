@@ -97,6 +97,28 @@ def test_a_cold_start_asks_few_of_many() -> None:
     assert account.polls <= 1.1
 
 
+def first_heard(ready: list[float], *, to_come: int) -> tuple[float, int]:
+    """When the first verdict of tickets given at 0 is heard, and how many questions that took."""
+    agenda, now, asked = Agenda(give_up_after=600, to_come=lambda: to_come), 0.0, 0
+    for seq in range(len(ready)):
+        agenda.add(seq, "", "check", now=0.0)
+    while True:
+        while ticket := agenda.take(now, closing=False):
+            asked += 1
+            if ready[ticket.seq] <= now:
+                return now, asked
+            agenda.answered(ticket, Answer.PENDING, now=now)
+        now = agenda.next_at() or inf
+
+
+def test_the_first_verdict_is_heard_sooner_where_thousands_may_be_waiting_for_it() -> None:
+    servers = [LOGNORMAL([0.0] * 100, Random(seed)) for seed in range(12)]
+    alone = [first_heard(ready, to_come=0) for ready in servers]
+    awaited = [first_heard(ready, to_come=10_000) for ready in servers]
+    assert fmean(at for at, _ in awaited) < 0.75 * fmean(at for at, _ in alone)
+    assert all(asked <= 28 * log(at / FIRST_GUESS) + 5 for at, asked in awaited), "the ladder of ten thousand"
+
+
 def test_slow_replies_and_few_places_cost_no_more_questions() -> None:
     submitted = [i / 500 for i in range(1000)]
     random = Random(1)
@@ -325,7 +347,7 @@ def test_the_last_question_at_the_deadline_is_urgent() -> None:
 @settings(max_examples=50)
 @given(dues=st.lists(st.integers(0, 50), min_size=1, max_size=60), place=st.integers(0, 14))
 def test_a_ticket_taken_out_of_the_heap_leaves_a_heap(dues: list[int], place: int) -> None:
-    lane = _Lane(0.0, 600)
+    lane = _Lane(0.0, 600, lambda: 0)
     for seq, due in enumerate(dues):
         heapq.heappush(lane.waiting, OpenTicket(seq, "", "", 0.0, float(due), False, -inf, 0.0, 0.0, False, 0))
     place = min(place, len(dues) - 1)
