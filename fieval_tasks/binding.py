@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ from fieval_tasks import parameters
 from fieval_tasks.columns import Place, place_of
 from fieval_tasks.errors import PlanError
 from fieval_tasks.gates import Gate, Metric
-from fieval_tasks.plan import DEFAULT_JUDGE, Check, EvaluationPlan, mapping_for
+from fieval_tasks.plan import DEFAULT_JUDGE, Check, EvaluationPlan, said_for
 from fieval_tasks.templates import Catalogue, Template, nearest
 
 _ANSWERS = (
@@ -101,6 +102,8 @@ class Binding:
     params: Mapping[str, Any]
     sources: Mapping[str, Source]
     """Template key -> column. Every required key is here; an optional one may be missing."""
+    param_sources: Mapping[str, Source] = field(default_factory=dict)
+    """Parameter -> column, where each row gives a value of its own."""
 
 
 def bind(
@@ -113,17 +116,22 @@ def bind(
     dataset = _shown_name(plan)
     pairs = [(check, template) for check in plan.checks if (template := catalogue.get(check.template))]
     every = {name for _, template in pairs for name in parameters.rules(template) or ()}
-    readings = [parameters.read(template, check.params, elsewhere=every) for check, template in pairs]
+    by_row = [_param_sources(plan, check, [t for _, t in pairs], template, columns) for check, template in pairs]
+    readings = [
+        parameters.read(template, check.params, elsewhere=every, by_row=given)
+        for (check, template), given in zip(pairs, by_row, strict=True)
+    ]
     bindings = tuple(
-        _binding(plan, check, template, reading.values, columns, default_model)
-        for (check, template), reading in zip(pairs, readings, strict=True)
+        _binding(plan, check, template, reading.values, given, columns, default_model)
+        for (check, template), reading, given in zip(pairs, readings, by_row, strict=True)
     )
     problems = (
         *_unknown_templates(plan, catalogue),
         *_repeated_checks(bindings),
-        *_wrong_keys(plan, [template for _, template in pairs], catalogue),
+        *_misleading_names(plan.checks),
+        *_wrong_keys(plan, pairs, catalogue),
         *_missing_columns(plan, columns, dataset),
-        *_unfilled_keys(plan, bindings, columns, dataset),
+        *_unfilled_keys(plan, [check for check, _ in pairs], bindings, columns, dataset),
         *_wrong_models(bindings),
         *(problem for reading in readings for problem in reading.problems),
         *gate_problems(plan.gates, {binding.check: binding.template.output for binding in bindings}),
@@ -138,18 +146,34 @@ def _binding(
     check: Check,
     template: Template,
     params: Mapping[str, Any],
+    param_sources: Mapping[str, Source],
     columns: Sequence[str],
     default_model: str | None,
 ) -> Binding:
     model = _model(check, template, default_model)
-    repeated = sum(c.template == check.template for c in plan.checks) > 1
+    repeated = sum(c.template == check.template and c.name is None for c in plan.checks) > 1
     return Binding(
-        check=f"{template.name}:{model}" if repeated and model else template.name,
+        check=check.name or (f"{template.name}:{model}" if repeated and model else template.name),
         template=template,
         model=model,
         params=params,
-        sources=_sources(template, mapping_for(template.name, plan.mapping), columns),
+        sources=_sources(template, said_for(check, plan.mapping), columns),
+        param_sources=param_sources,
     )
+
+
+def _param_sources(
+    plan: EvaluationPlan, check: Check, templates: Sequence[Template], template: Template, columns: Sequence[str]
+) -> dict[str, Source]:
+    """The columns that give parameters. A name said for all is a key's, where any template has such a key."""
+    keys = {key for one in templates for key in one.keys}
+    own = said_for(check, {target: column for target, column in plan.mapping.items() if target not in keys})
+    places = {
+        name: place_of(own[name], columns)
+        for name in parameters.rules(template) or ()
+        if name in own and name not in template.keys
+    }
+    return {name: Source(place, "named") for name, place in places.items() if place is not None}
 
 
 def _model(check: Check, template: Template, default: str | None) -> str | None:
@@ -218,33 +242,46 @@ def _unknown_templates(plan: EvaluationPlan, catalogue: Catalogue) -> Iterator[s
 
 
 def _repeated_checks(bindings: Sequence[Binding]) -> Iterator[str]:
-    names = [binding.check for binding in bindings]
-    for name in dict.fromkeys(names):
-        if names.count(name) > 1:
-            yield f"check {name!r} is asked for {names.count(name)} times; name it once, or give each another model"
+    names = Counter(binding.check for binding in bindings)
+    for binding in {binding.check: binding for binding in bindings}.values():
+        if names[binding.check] > 1:
+            yield (
+                f"{names[binding.check]} checks are called {binding.check!r}; ask for it once, or give each a name of its own: "
+                f"--check NAME={binding.template.name}"
+            )
 
 
-def _wrong_keys(plan: EvaluationPlan, templates: Sequence[Template], catalogue: Catalogue) -> Iterator[str]:
-    asked = dict.fromkeys(check.template for check in plan.checks)
-    all_known = len(asked) == len({template.name for template in templates})
+def _misleading_names(checks: Sequence[Check]) -> Iterator[str]:
+    """What is said of the one would be said of the other, too."""
+    for check in checks:
+        if any(check.name == other.template != check.template for other in checks):
+            yield f"check {check.name!r} has the name of a template that another check uses; give it another"
+
+
+def _wrong_keys(plan: EvaluationPlan, pairs: Sequence[tuple[Check, Template]], catalogue: Catalogue) -> Iterator[str]:
+    templates = [template for _, template in pairs]
+    asked = dict.fromkeys(name for check in plan.checks for name in (check.template, check.name) if name)
+    all_known = len(pairs) == len(plan.checks)
     for target in plan.mapping:
-        scoped = [template for template in templates if target.startswith(f"{template.name}.")]
         prefix = target.rpartition(".")[0]
+        scoped = {template.name: (key, template) for check, template in pairs if (key := check.own(target))}
         if scoped:
-            yield from _wrong_key(target, target.removeprefix(f"{scoped[0].name}."), scoped)
+            [(key, _), *_] = scoped.values()
+            yield from _wrong_key(target, key, [template for _, template in scoped.values()])
         elif not prefix and templates:  # a template that is not known may have any key of the catalogue
             yield from _wrong_key(target, target, templates if all_known else [*catalogue.templates.values()])
         elif prefix and not any(target.startswith(f"{name}.") for name in asked):
             hint = _meant(nearest(prefix, asked)) or f"; the checks use {_listed(asked)}"
-            yield f"mapping {target!r}: no check uses a template {prefix!r}{hint}"
+            yield f"mapping {target!r}: no check has the name or the template {prefix!r}{hint}"
 
 
 def _wrong_key(target: str, key: str, templates: Sequence[Template]) -> Iterator[str]:
     keys = list(dict.fromkeys(k for template in templates for k in template.keys))
-    if key not in keys:
+    params = list(dict.fromkeys(name for template in templates for name in parameters.rules(template) or ()))
+    if key not in keys and key not in params:
         names = dict.fromkeys(template.name for template in templates)
         whose = _listed(names) if len(names) <= _SHOWN else "any template"
-        yield f"mapping {target!r}: {key!r} is not a key of {whose} (keys: {_listed(keys)}){_meant(nearest(key, keys))}"
+        yield f"mapping {target!r}: {key!r} is not a key of {whose} (keys: {_listed(keys)}){_meant(nearest(key, [*keys, *params]))}"
 
 
 def _missing_columns(plan: EvaluationPlan, columns: Sequence[str], dataset: str) -> Iterator[str]:
@@ -261,13 +298,13 @@ def _missing_columns(plan: EvaluationPlan, columns: Sequence[str], dataset: str)
 
 
 def _unfilled_keys(
-    plan: EvaluationPlan, bindings: Sequence[Binding], columns: Sequence[str], dataset: str
+    plan: EvaluationPlan, checks: Sequence[Check], bindings: Sequence[Binding], columns: Sequence[str], dataset: str
 ) -> Iterator[str]:
     needy: dict[str, list[Binding]] = {}
-    for binding in bindings:
+    for check, binding in zip(checks, bindings, strict=True):
+        named = said_for(check, plan.mapping)
         if not binding.template.keys:
             yield f"template {binding.template.name!r} takes no inputs, so there is nothing to put rows to; leave it out"
-        named = mapping_for(binding.template.name, plan.mapping)
         for key in binding.template.required:
             if key not in binding.sources and key not in named:
                 needy.setdefault(key, []).append(binding)

@@ -115,6 +115,7 @@ def as_fields(told: Biography) -> dict[str, Any]:
         **record(past.result),
         "state": past.state.value,
         "inputs": dict(past.item.inputs),
+        "params": dict(past.item.params),
         "history": [{"at": iso(h.at), "event": h.event, "detail": h.detail} for h in told.history],
         "cost": vars(told.cost),
     }
@@ -186,6 +187,9 @@ def _lines(told: Biography) -> Iterator[str]:
     yield from (
         f"  {_shown(key)} = {json.dumps(_shown(text, LONGEST_INPUT), ensure_ascii=False)}"
         for key, text in item.inputs.items()
+    )
+    yield from (
+        f"  {_shown(name)} = {_shown(json.dumps(value, ensure_ascii=False))}" for name, value in item.params.items()
     )
     yield "history, in UTC:"
     yield from _history_lines(told.history)

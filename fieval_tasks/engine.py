@@ -592,7 +592,7 @@ class Engine:
             self._work.discard(task)
 
     def _params(self, item: Item) -> dict[str, Any]:
-        return dict(self.run.check(item.check).params)
+        return {**self.run.check(item.check).params, **item.params}
 
     def _ticketed(self, items: Sequence[Item], tickets: Sequence[Ticket], submission: Submission) -> None:
         for n, (item, ticket) in enumerate(zip(items, tickets, strict=True)):

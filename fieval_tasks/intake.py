@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 
+from fieval_tasks import parameters
 from fieval_tasks.binding import Binding
 from fieval_tasks.columns import MISSING, Place, place_of
 from fieval_tasks.dataset import Dataset, Row
@@ -117,7 +118,9 @@ def _kept(row: Row, keep: Sequence[Place]) -> dict[str, object]:
 
 def _item(seq: int, item_id: str, row: Row, binding: Binding) -> tuple[Item, Failed | None]:
     inputs, failed = _inputs(row, binding)
-    identity = [binding.template.name, binding.model, binding.params, inputs]
+    params, unfit = _params(row, binding)
+    failed = failed or unfit
+    identity = [binding.template.name, binding.model, {**binding.params, **params}, inputs]
     if failed is not None:
         identity.append(failed.message)  # never to be taken for an item that can be sent
     item = Item(
@@ -128,6 +131,7 @@ def _item(seq: int, item_id: str, row: Row, binding: Binding) -> tuple[Item, Fai
         template=binding.template.name,
         model=binding.model,
         inputs=inputs,
+        params=params,
         fingerprint=hashlib.sha256(canonical(identity).encode()).hexdigest(),
     )
     return item, failed
@@ -149,6 +153,19 @@ def _inputs(row: Row, binding: Binding) -> tuple[dict[str, str], Failed | None]:
     if not inputs and not flaws:
         flaws = [(key, source.column, Flaw("blank", "is blank")) for key, source in binding.sources.items()]
     return inputs, _failed(row, flaws) if flaws else None
+
+
+def _params(row: Row, binding: Binding) -> tuple[dict[str, object], Failed | None]:
+    """The parameters that the row gives, and what stands against them."""
+    found, problems = {}, []
+    for name, source in binding.param_sources.items() if row.problem is None else ():
+        value = source.place.of(row.values)
+        try:
+            found[name] = parameters.of_cell(binding.template, name, None if value is MISSING else value)
+        except parameters.Unfit as error:
+            problems.append(f"parameter {name!r} (column {source.column!r}) will not do: {error}")
+    told = Failed("validate", "wrong_parameter", f"row {row.number}: {'; '.join(problems)}") if problems else None
+    return {name: value for name, value in found.items() if value is not None}, told
 
 
 def _failed(row: Row, flaws: Sequence[tuple[str, str, Flaw]]) -> Failed:

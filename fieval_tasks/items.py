@@ -10,7 +10,7 @@ An *item* is one row put to one check. Its way:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from typing import Any, Literal, TypeAlias
@@ -75,6 +75,8 @@ class Item:
     """Times it was sent again after the server had taken it and not judged it."""
     kept: Mapping[str, Any] | None = None
     """Columns of its row that are no inputs and go beside its result, as JSON holds them. Only where it is written."""
+    params: Mapping[str, Any] = field(default_factory=dict)
+    """Of its template's parameters those that its row gives. Its check has the others."""
 
 
 @dataclass(frozen=True)

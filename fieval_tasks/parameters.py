@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import math
 import re
+import warnings
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from fieval_tasks.templates import Template, bundled_catalogue, nearest
+from fieval_tasks.values import Flaw, text_of, typed
 
 Rule: TypeAlias = Mapping[str, Any]
 """What a catalogue says of one parameter: its `type` and `default`, and perhaps `required`, `nullable`, `minimum`,
@@ -40,7 +42,7 @@ class Reading:
     problems: tuple[str, ...]
 
 
-class _Unfit(Exception):
+class Unfit(Exception):
     """A value that its parameter can't have; the message says what to write."""
 
 
@@ -57,10 +59,13 @@ def needed(template: Template) -> tuple[str, ...]:
     return tuple(name for name, rule in (rules(template) or {}).items() if _is_needed(rule, template))
 
 
-def read(template: Template, given: Mapping[str, Any], *, elsewhere: Collection[str] = ()) -> Reading:
+def read(
+    template: Template, given: Mapping[str, Any], *, elsewhere: Collection[str] = (), by_row: Collection[str] = ()
+) -> Reading:
     """The given values in the types that the template's entry names.
 
     `elsewhere`: parameters of the plan's other templates; what was said for all and only they know is left out here.
+    `by_row`: parameters that a column of the dataset gives.
     """
     known = rules(template)
     if known is None:
@@ -68,11 +73,33 @@ def read(template: Template, given: Mapping[str, Any], *, elsewhere: Collection[
     mine = {name: value for name, value in given.items() if name in known}
     alien = [name for name in given if name not in known and not (_is_shared(given[name]) and name in elsewhere)]
     values, problems = _values(template, known, mine)
-    missing = [name for name in needed(template) if name not in mine or (name in values and _is_nothing(values[name]))]
+    wanted = [name for name in needed(template) if name not in by_row]
+    missing = [name for name in wanted if name not in mine or (name in values and _is_nothing(values[name]))]
+    twice = (
+        f"parameter {name!r} of template {template.name!r} is given by --param and by --map; leave one of them out"
+        for name in mine
+        if name in by_row
+    )
     return Reading(
         {name: value for name, value in values.items() if value is not None},
-        (*_missing(template, missing, known), *_unknown(template, alien, known), *problems),
+        (*_missing(template, missing, known), *_unknown(template, alien, known), *twice, *problems),
     )
+
+
+def of_cell(template: Template, name: str, value: object) -> Any:
+    """What a cell of the dataset gives a parameter; None: the server's default. Raises Unfit."""
+    rule = (rules(template) or {})[name]
+    is_text = _KINDS.get(str(rule.get("type")).lower()) in ("text", "option")
+    text = text_of(value)
+    if isinstance(text, Flaw) and text.kind != "blank":
+        raise Unfit(f"it {text.why}")
+    if isinstance(text, Flaw) and not (is_text and isinstance(value, str) and value):
+        if name in needed(template):
+            raise Unfit("it is blank, and the template needs one")
+        return None
+    if is_text:
+        return _value(template, name, rule, value if isinstance(value, str) else text)
+    return _value(template, name, rule, AsTyped(value) if isinstance(value, str) else typed(value))
 
 
 def _is_needed(rule: Rule, template: Template) -> bool:
@@ -118,8 +145,8 @@ def _values(
     values, problems = {}, []
     for name, value in given.items():
         try:
-            values[name] = _value(known[name], value)
-        except _Unfit as error:
+            values[name] = _value(template, name, known[name], value)
+        except Unfit as error:
             problems.append(f"parameter {name!r} of template {template.name!r} can't be {_shown(value)}: {error}")
     return values, problems
 
@@ -145,20 +172,36 @@ _WRITE_JSON = "write text, a finite number, true or false, or a list or object o
 # -- values ------------------------------------------------------------------------------------------------------------
 
 
-def _value(rule: Rule, given: Any) -> Any:
-    """The value in its parameter's type; None where the server's default is asked for. Raises _Unfit."""
+def _value(template: Template, name: str, rule: Rule, given: Any) -> Any:
+    """The value in its parameter's type; None where the server's default is asked for. Raises Unfit."""
     kind = _KINDS.get(str(rule.get("type")).lower())
     if given is None or (given == "null" and isinstance(given, AsTyped) and kind not in (None, "text", "option")):
         return None
     value = _of_kind(kind, given)
     if not _is_json(value):
-        raise _Unfit(_WRITE_JSON)
+        raise Unfit(_WRITE_JSON)
     if kind in ("whole", "number") and not _least(rule) <= value <= _most(rule):
-        raise _Unfit(f"write {_wanted(rule)}")
+        raise Unfit(f"write {_wanted(rule)}")
     options = rule.get("options")
     if isinstance(options, (list, tuple)) and options and value not in options:
-        raise _Unfit(f"write {_wanted(rule)}")
+        raise Unfit(f"write {_wanted(rule)}")
+    if (template.name, name) == PATTERN and value:
+        _require_pattern(value)
     return value
+
+
+PATTERN = ("regex", "pattern")
+"""The one template and parameter that is a regular expression."""
+
+
+def _require_pattern(text: str) -> None:
+    """Raises Unfit for what Python's engine, the platform's, can't compile: there each row would fail after it was paid for."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what a later Python may read otherwise
+            re.compile(text)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise Unfit(f"it is no regular expression of Python's ({error})") from error
 
 
 _KINDS = {
@@ -190,7 +233,7 @@ def _of_kind(kind: str | None, given: Any) -> Any:
     if kind == "whole" and isinstance(value, float) and value.is_integer():
         value = int(value)
     if not _fits(kind, value):
-        raise _Unfit(f"write {_WANTED[kind]}")
+        raise Unfit(f"write {_WANTED[kind]}")
     return value
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from enum import Enum
 from fractions import Fraction
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -27,12 +27,16 @@ from fieval_tasks.policy import Ambiguous, Orphans
 from fieval_tasks.refusals import sentences
 from fieval_tasks.templates import bundled_catalogue
 
+T = TypeVar("T")
+
 DEFAULT_JUDGE = "turing_flash"
 """The platform's quickest judge model; used where a judge template is given none."""
 SHARD_DEPLOYMENT = "evaluate-shard/shard"
 """What the shards of a run are flow runs of, unless another deployment is named."""
 MOST_SHARDS = 100
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+CHECK_NAME = re.compile(r"\w[\w-]{0,59}")
+"""Without a dot, which parts it from what is said of it: `refund.keyword`, `refund.mean`."""
 
 
 def _readable(rate: str) -> str:
@@ -79,6 +83,23 @@ class Check(BaseModel):
     )
     model: str | None = Field(default=None, title="Judge model", description="Such as turing_flash or turing_small")
     params: dict[str, Any] = Field(default_factory=dict, title="Parameters", description="Sent as config.params")
+    name: str | None = Field(
+        default=None,
+        title="Name",
+        description="What results and gates call it, such as refund; empty: its template's name",
+    )
+
+    @field_validator("name", mode="before")
+    @classmethod
+    def _empty_is_no_name(cls, value: Any) -> Any:
+        return None if value == "" else value
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_plain(cls, value: str | None) -> str | None:
+        if value is not None and not CHECK_NAME.fullmatch(value):
+            raise ValueError("a check's name is letters, digits, dashes and underscores, 60 at most")
+        return value
 
     @classmethod
     def parse(cls, text: str) -> Check:
@@ -87,6 +108,22 @@ class Check(BaseModel):
         if not template:
             raise PlanError(f"--template {text!r}: expected NAME or NAME:MODEL")
         return cls(template=template, model=model or None)
+
+    @classmethod
+    def named(cls, text: str) -> Check:
+        """`refund=contains` -> a Check of that name."""
+        name, _, rest = (part.strip() for part in text.partition("="))
+        if not rest or not CHECK_NAME.fullmatch(name):
+            raise PlanError(
+                f"--check {text!r}: expected NAME=TEMPLATE or NAME=TEMPLATE:MODEL, and in a name letters, digits, dashes and "
+                f"underscores, 60 at most"
+            )
+        return cls.parse(rest).model_copy(update={"name": name})
+
+    def own(self, target: str) -> str | None:
+        """`refund.keyword` -> `keyword`, where that is said of this check: by its own name, or by its template's."""
+        prefixes = (f"{name}." for name in (self.name, self.template))
+        return next((target.removeprefix(prefix) for prefix in prefixes if target.startswith(prefix)), None)
 
 
 class EvaluationPlan(BaseModel):
@@ -103,7 +140,8 @@ class EvaluationPlan(BaseModel):
     mapping: dict[str, str] = Field(
         default_factory=dict,
         title="Column mapping",
-        description="[TEMPLATE.]KEY -> column of the dataset; keys not named here are matched by name, then by alias",
+        description="[CHECK.]KEY -> column of the dataset, KEY being a template's key or one of its parameters; keys not "
+        "named here are matched by name, then by alias",
     )
     gates: tuple[str, ...] = Field(
         default=(),
@@ -127,6 +165,11 @@ class EvaluationPlan(BaseModel):
     )
     sample: int | None = Field(default=None, ge=1, title="Sample", description="N rows drawn at random")
     seed: int = Field(default=0, title="Seed", description="Of the random sample")
+    sharing: bool = Field(
+        default=True,
+        title="Share evaluations",
+        description="Rows that are the same share one evaluation; off: each copy is evaluated, and paid, on its own",
+    )
     format: Literal["csv", "tsv", "jsonl", "json", "parquet"] | None = Field(
         default=None, title="Format", description="Of the dataset; empty: what its name says"
     )
@@ -269,11 +312,13 @@ class EvaluationPlan(BaseModel):
             raise PlanError(*sentences(error, cls)) from None  # pydantic's own text may repeat what was given
 
 
-def mapping_for(template: str, mapping: Mapping[str, str]) -> dict[str, str]:
-    """The part of a mapping that concerns one template: plain keys, then the keys said for it alone."""
-    prefix = f"{template}."
-    shared = {k: c for k, c in mapping.items() if "." not in k}
-    return shared | {k.removeprefix(prefix): c for k, c in mapping.items() if k.startswith(prefix)}
+def said_for(check: Check, said: Mapping[str, T]) -> dict[str, T]:
+    """What concerns one check: what was said for all, then for its template alone, then for it by its own name."""
+    found = {name: value for name, value in said.items() if "." not in name}
+    for owner in (check.template, check.name):
+        mine = {check.own(name): value for name, value in said.items() if name.startswith(f"{owner}.")}
+        found |= {name: value for name, value in mine.items() if name}
+    return found
 
 
 _DURATION = re.compile(rf"({NUMBER})(ms|s|m|min|h)?")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -28,7 +29,7 @@ from fieval_tasks.intake import items, sharing
 from fieval_tasks.lanes import Load, choose, judging_time
 from fieval_tasks.permits import Source
 from fieval_tasks.plan import Check, EvaluationPlan, Mode, parse_rate
-from fieval_tasks.report.text import clean
+from fieval_tasks.report.text import clean, clip
 from fieval_tasks.store import CheckRecord, Ledger, Run, owner_name, store_url, utc_now
 from fieval_tasks.submission import longest_pack
 from fieval_tasks.templates import Catalogue, bundled_catalogue
@@ -45,6 +46,7 @@ SETTLED = (
     "limit",
     "sample",
     "seed",
+    "sharing",
     "chunk_size",
     "keep",
 )
@@ -143,9 +145,16 @@ class Prepared(Kept):
         lines = [f"run {run.run_id}: {run.total:,} {items} from {run.dataset}, on {self.connection.label}"]
         for check in run.checks:
             judge = f" by {check.model}" if check.model else ""
-            columns = ", ".join(f"{key} <- {column}" for key, column in check.sources.items())
-            lines.append(f"  {check.name}{judge}: {columns}")
+            what = "" if check.name.partition(":")[0] == check.template else f" ({check.template})"
+            set_ = (f"{name} = {_shown(value)}" for name, value in check.params.items())
+            filled = (f"{key} <- {column}" for key, column in (*check.sources.items(), *check.param_sources.items()))
+            lines.append(f"  {check.name}{what}{judge}: {', '.join((*filled, *set_))}")
         return [clean(line) for line in (*lines, *(f"  note: {told}" for told in (*run.notices, *self.notes)))]
+
+
+def _shown(value: object) -> str:
+    """A parameter's value, but no object: it may be the headers of a request, with their keys."""
+    return "{…}" if isinstance(value, dict) else clip(json.dumps(value, ensure_ascii=False), 60)
 
 
 def _shared_limit(name: str) -> Source:
@@ -287,7 +296,8 @@ def _new(plan: EvaluationPlan, ledger: Ledger, processes: int, given: Dataset | 
                 keep=keep,
             )
             try:
-                written = ledger.create(replace(run, run_id=name), sharing(rows), chunk_size=size)
+                shared = sharing(rows) if whole.sharing else rows
+                written = ledger.create(replace(run, run_id=name), shared, chunk_size=size)
                 break
             except NameTaken:  # by another process, a moment ago
                 if whole.run:
@@ -330,7 +340,8 @@ def _in_a_lane(plan: EvaluationPlan, bindings: Sequence[Binding], rows: int) -> 
     """The plan with its mode decided, and why."""
     if plan.mode is not Mode.AUTO:
         return plan, ()
-    loads = [Load(rows, longest_pack(b.sources), judging_time(b.model)) for b in bindings]
+    packed = [1 if b.param_sources else longest_pack(b.sources) for b in bindings]
+    loads = [Load(rows, size, judging_time(b.model)) for size, b in zip(packed, bindings, strict=True)]
     lane = choose(loads, concurrency=plan.concurrency, rate=None if plan.rate is None else parse_rate(plan.rate))
     return plan.model_copy(update={"mode": lane.mode}), (f"mode: {lane.reason}",)
 
@@ -355,7 +366,8 @@ def _passed_over(bindings: Sequence[Binding]) -> Iterator[str]:
 
 def _require_places(dataset: Dataset, bindings: Sequence[Binding]) -> None:
     """Raises PlanError for each place inside of a column at which none of the first rows holds anything."""
-    deep = {source.place for binding in bindings for source in binding.sources.values() if source.place.path}
+    sources = (source for b in bindings for source in (*b.sources.values(), *b.param_sources.values()))
+    deep = {source.place for source in sources if source.place.path}
     if not deep:
         return
     first = [row.values for row in islice(dataset.rows(), ROWS_LOOKED_AT) if row.problem is None]
@@ -399,6 +411,7 @@ def _recorded(binding: Binding) -> CheckRecord:
         output=binding.template.output,
         sources={key: source.column for key, source in binding.sources.items()},
         models=binding.template.models,
+        param_sources={name: source.column for name, source in binding.param_sources.items()},
     )
 
 

@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 UPGRADES = {
     1: (
         "ALTER TABLE fieval_runs ADD COLUMN begun_by VARCHAR(40)",
@@ -30,6 +30,7 @@ UPGRADES = {
             "FROM fieval_items WHERE fieval_items.run_id = fieval_runs.run_id AND doubts > 0)"
         ),
     ),
+    3: ("ALTER TABLE fieval_items ADD COLUMN params TEXT",),
 }
 """Version -> what makes of its tables those of the next one."""
 
@@ -135,6 +136,7 @@ items = sa.Table(
     sa.Column("error_kind", sa.String(40)),
     sa.Column("error_message", Text),
     sa.Column("kept", sa.Text),
+    sa.Column("params", sa.Text),
     sa.Column("doubts", sa.Integer, nullable=False, server_default="0"),
     sa.Column("resend_if_unknown", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Index("fieval_items_by_state", "run_id", "state"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from difflib import get_close_matches
 from typing import Any, TypeVar
@@ -87,6 +87,8 @@ class CheckRecord:
     """Template key -> dataset column."""
     models: tuple[str, ...] = ()
     """The only models that the template takes; empty: any, or that was not recorded."""
+    param_sources: Mapping[str, str] = field(default_factory=dict)
+    """Parameter of the template -> dataset column, where each row has a value of its own."""
 
 
 @dataclass(frozen=True)
@@ -608,6 +610,7 @@ def _item_values(run: Run, item: Item, failed: Failed | None, chunk_size: int, n
         "same_as": item.same_as,
         "inputs": json.dumps(dict(item.inputs)),  # ASCII: half a surrogate pair can be stored and shown
         "kept": None if item.kept is None else json.dumps(dict(item.kept)),
+        "params": json.dumps(dict(item.params)) if item.params else None,
         "stage": failed.stage if failed else None,
         "error_kind": failed.kind if failed else None,
         "error_message": failed.message if failed else None,
@@ -631,6 +634,7 @@ def _item(row: sa.RowMapping, run: Run) -> Item:
         doubts=row["doubts"],
         ambiguous=row["state"] == State.AMBIGUOUS.value,
         redone=row["redone"],
+        params=json.loads(row["params"] or "{}"),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Hashable, Iterable, Sequence
 from contextlib import suppress
@@ -118,13 +119,14 @@ LONGEST_PACK_OF_KEYS = 3
 
 
 def packs(items: Sequence[Item], *, longest: int = LONGEST_PACK) -> list[tuple[Item, ...]]:
-    """The items as requests: neighbours of one check, with the same keys, as many together as the API takes."""
-    alike: dict[tuple[str, tuple[str, ...]], list[Item]] = {}
+    """The items as requests: neighbours of one check, with the same keys and parameters, as many together as the API takes."""
+    alike: dict[tuple[str, str, tuple[str, ...]], list[Item]] = {}
     for item in items:
-        alike.setdefault((item.check, tuple(item.inputs)), []).append(item)
+        params = json.dumps(item.params, sort_keys=True) if item.params else ""
+        alike.setdefault((item.check, params, tuple(item.inputs)), []).append(item)
     return [
         tuple(group[start : start + size])
-        for (_, keys), group in alike.items()
+        for (_, _, keys), group in alike.items()
         for size in [min(longest, longest_pack(keys))]
         for start in range(0, len(group), size)
     ]

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import Any
 
 from fieval_tasks.commands import program
 from fieval_tasks.errors import PlanError
 from fieval_tasks.parameters import AsTyped
-from fieval_tasks.plan import MOST_SHARDS, SHARD_DEPLOYMENT, Check, EvaluationPlan, Mode, parse_duration
+from fieval_tasks.plan import MOST_SHARDS, SHARD_DEPLOYMENT, Check, EvaluationPlan, Mode, parse_duration, said_for
 from fieval_tasks.refusals import spelled
 
 TYPED = {"checks": "--template", "dataset": "DATASET", "gates": "--gate", "id_column": "--id", "mapping": "--map"}
 """Fields of the plan that are not typed as an option of their name."""
+
+
+class _Named(str):
+    """What was typed for `--check`: beside those of `--template` it keeps its place."""
 
 
 def evaluate_parser() -> argparse.ArgumentParser:
@@ -34,12 +37,25 @@ def evaluate_parser() -> argparse.ArgumentParser:
     add("--delimiter", metavar="C", help="what parts the cells of CSV (default: what its header and rows fit)")
     add("--rows", metavar="PATH", help="where a JSON document has its rows, as results.examples")
     add("--template", action="append", metavar="NAME[:MODEL]", help="a template to evaluate with; may be repeated")
+    add(
+        "--check",
+        action="append",
+        dest="template",
+        type=_Named,
+        metavar="NAME=TEMPLATE[:MODEL]",
+        help="a template under a name of your own, for one that is asked for more than once",
+    )
     add("--model", help="judge model of the templates that name none (default turing_flash)")
-    add("--map", action="append", metavar="[TEMPLATE.]KEY=COLUMN", help="the column that fills a template's key")
+    add(
+        "--map",
+        action="append",
+        metavar="[CHECK.]KEY=COLUMN",
+        help="the column that fills a template's key, or one of its parameters",
+    )
     add(
         "--param",
         action="append",
-        metavar="[TEMPLATE.]NAME=VALUE",
+        metavar="[CHECK.]NAME=VALUE",
         help="a template's parameter; VALUE as its type wants it",
     )
     add("--id", dest="id_column", metavar="COLUMN", help="column with each row's id")
@@ -53,6 +69,11 @@ def evaluate_parser() -> argparse.ArgumentParser:
     add("--limit", type=int, metavar="N", help="only the first N rows")
     add("--sample", type=int, metavar="N", help="N rows drawn at random")
     add("--seed", type=int, metavar="S", help="of the random sample (default 0)")
+    add(
+        "--sharing",
+        action=argparse.BooleanOptionalAction,
+        help="whether rows that are the same share one evaluation (default), or each copy is evaluated on its own",
+    )
     add("--concurrency", type=int, metavar="N", help="requests in flight at most (default 96)")
     add("--rate", metavar="N/s|N/min", help="requests a second or minute at most")
     add("--shared-limit", metavar="NAME", help="a Prefect global concurrency limit that all runs with its key share")
@@ -142,7 +163,7 @@ def plan_of(options: argparse.Namespace) -> EvaluationPlan:
     said = {name: getattr(options, name) for name in EvaluationPlan.model_fields if hasattr(options, name)}
     said["dataset"] = _dataset(options.dataset)
     said["checks"] = _checks(options)
-    said["mapping"] = dict(_pair("--map", text) for text in options.map or ())
+    said["mapping"] = dict(_mapped(text) for text in options.map or ())
     try:
         return EvaluationPlan(**{name: value for name, value in said.items() if value not in (None, (), {})})
     except PlanError as error:
@@ -163,40 +184,40 @@ def option_name(place: str) -> str:
 
 
 def _checks(options: argparse.Namespace) -> tuple[Check, ...]:
-    checks = [Check.parse(text) for text in options.template or ()]
-    params = [_pair("--param", text) for text in options.param or ()]
+    checks = [Check.named(text) if isinstance(text, _Named) else Check.parse(text) for text in options.template or ()]
+    params = [_parameter(text) for text in options.param or ()]
     if params and not checks:
         raise PlanError("--param needs a --template to set a parameter of")
-    _require_templates([name for name, _ in params], [check.template for check in checks])
+    _require_checks([name for name, _ in params], checks)
     if options.model and not checks:
         raise PlanError("--model needs a --template to be the judge of; a run that is resumed keeps its own")
+    typed = {name: AsTyped(text, is_shared="." not in name) for name, text in params}
     return tuple(
-        check.model_copy(update={"model": check.model or options.model, "params": _params_of(check.template, params)})
+        check.model_copy(update={"model": check.model or options.model, "params": said_for(check, typed)})
         for check in checks
     )
 
 
-def _params_of(template: str, params: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """As typed: each means what its template's catalogue entry makes of it, which is not at hand yet."""
-    shared = {name: AsTyped(text, is_shared=True) for name, text in params if "." not in name}
-    mine = {
-        name.removeprefix(f"{template}."): AsTyped(text) for name, text in params if name.startswith(f"{template}.")
-    }
-    return shared | mine
-
-
-def _require_templates(names: Sequence[str], templates: Sequence[str]) -> None:
-    """Raises PlanError for a parameter of a template that is not asked for: it would be given to nobody."""
-    lost = [name for name in names if "." in name and not any(name.startswith(f"{one}.") for one in templates)]
+def _require_checks(names: Sequence[str], checks: Sequence[Check]) -> None:
+    """Raises PlanError for a parameter of a check that is not asked for: it would be given to nobody."""
+    lost = [name for name in names if "." in name and not any(check.own(name) for check in checks)]
     if lost:
-        raise PlanError(*(f"--param {name}: no --template is {name.rpartition('.')[0]!r}" for name in lost))
+        raise PlanError(*(f"--param {name}: no --template or --check is {name.rpartition('.')[0]!r}" for name in lost))
 
 
-def _pair(option: str, text: str) -> tuple[str, str]:
-    name, separator, value = text.partition("=")
-    if not separator or not name.strip() or not value.strip():
-        raise PlanError(f"{option} {text!r}: expected {'KEY=COLUMN' if option == '--map' else 'NAME=VALUE'}")
-    return name.strip(), value.strip()
+def _parameter(text: str) -> tuple[str, str]:
+    """Its value exactly as typed: what it means, and whether blanks around it do, is its type's to say."""
+    name, _, value = text.partition("=")
+    if not name.strip() or not value:
+        raise PlanError(f"--param {text!r}: expected NAME=VALUE")
+    return name.strip(), value
+
+
+def _mapped(text: str) -> tuple[str, str]:
+    key, _, column = (part.strip() for part in text.partition("="))
+    if not key or not column:
+        raise PlanError(f"--map {text!r}: expected KEY=COLUMN")
+    return key, column
 
 
 def _duration(text: str) -> float:

@@ -46,10 +46,16 @@ def in_parameters(told: str) -> str:
 
 _OPTIONS = [
     (re.compile(r"--map ([\w.…-]+)=([^\s:;,)]+)"), r'plan.mapping {"\1": "\2"}'),
+    (re.compile(r"--map\b"), "plan.mapping"),
+    (re.compile(r"--param ([\w.-]+)=(\w+)"), r'plan.checks [{"params": {"\1": \2}}]'),
+    (re.compile(r"--param\b"), "plan.checks.params"),
+    (re.compile(r"--check (\w+)=([\w./-]+)"), r'plan.checks [{"name": "\1", "template": "\2"}]'),
+    (re.compile(r", or --model MODEL for every check"), ""),
     (re.compile(r"--template ([\w./-]+):([\w./-]+)"), r'plan.checks [{"template": "\1", "model": "\2"}]'),
     (re.compile(r"--template ([\w./-]+)"), r'plan.checks [{"template": "\1"}]'),
     (re.compile(r"--id (?=[^\s-])"), "plan.id_column "),
-    (re.compile(r"--(connection|timeout|orphans|limit)\b"), r"plan.\1"),
+    (re.compile(r"--(connection|timeout|orphans|ambiguous|limit|format|delimiter|rows|keep)\b"), r"plan.\1"),
+    (re.compile(r"--base-url\b"), "plan.base_url"),
 ]
 """Of those that messages name. The commands that a message shows are for a terminal, and have none of these."""
 

@@ -162,6 +162,72 @@ def test_a_template_asked_for_twice_is_told_apart_by_its_model() -> None:
     assert [found.check for found in pair] == ["tone:turing_flash", "tone:turing_large"]
 
 
+# Names and parameters of a check's own
+
+
+def test_a_template_may_be_asked_for_more_than_once_by_names() -> None:
+    found = bound("tone", Check.named("strict=tone:turing_small"), Check.named("mild=tone"), columns=["output"])
+    assert [(b.check, b.model) for b in found] == [
+        ("tone", "turing_flash"), ("strict", "turing_small"), ("mild", "turing_flash"),
+    ]  # fmt: skip
+
+
+def test_a_check_with_the_name_of_anothers_template_is_refused() -> None:
+    problems = problems_of(plan_of(Check.named("tone=toxicity"), Check.named("mild=tone")), ["output"])
+    assert problems == ("check 'tone' has the name of a template that another check uses; give it another",)
+
+
+def test_gates_and_columns_are_said_of_a_check_by_its_name() -> None:
+    checks = (Check.named("one=toxicity"), Check.named("two=toxicity"))
+    plan = plan_of(*checks, mapping={"two.output": "raw"}, gates=("two.pass_rate >= 0.9", "toxicity.pass_rate >= 0.9"))
+    (problem,) = problems_of(plan, ["output", "raw"])
+    assert problem.startswith("gate 'toxicity.pass_rate >= 0.9': there is no check 'toxicity' (checks: one, two)")
+    one, two = bound(*checks, columns=["output", "raw"], mapping={"two.output": "raw"})
+    assert (one.sources["output"].column, two.sources["output"].column) == ("output", "raw")
+
+
+def test_a_column_may_give_a_parameter() -> None:
+    checks = (Check.named("one=contains"), Check(template="length_less_than"))
+    one, short = bound(*checks, columns=["text", "word", "n"], mapping={"one.keyword": "word", "max_length": "n"})
+    assert (one.param_sources, short.param_sources) == (
+        {"keyword": Source(Place("word"), "named")},
+        {"max_length": Source(Place("n"), "named")},
+    )
+    assert set(one.sources) == {"text"}
+
+
+def test_a_parameter_is_given_once_and_by_a_column_that_is_there() -> None:
+    check = Check(template="contains", params={"keyword": "refund"})
+    (twice,) = problems_of(plan_of(check, mapping={"keyword": "word"}), ["text", "word"])
+    assert twice == (
+        "parameter 'keyword' of template 'contains' is given by --param and by --map; leave one of them out"
+    )
+    problems = problems_of(plan_of("contains", mapping={"keyword": "wrd"}), ["text", "word"])
+    assert problems[0].startswith("--map keyword=wrd: column 'wrd' is not in answers.csv (it has: text, word)")
+    (near,) = problems_of(plan_of(check, mapping={"keywrd": "word"}), ["text", "word"])
+    assert near.endswith("'keywrd' is not a key of contains (keys: text); did you mean 'keyword'?")
+
+
+def test_what_is_said_for_all_of_a_name_that_is_also_a_key_fills_the_key() -> None:
+    checks = ("factual_accuracy", "deterministic_evals")
+    found = bind(
+        plan_of(*checks, mapping={"input": "question", "output": "answer", "context": "docs"}),
+        ["question", "answer", "docs"],
+        Catalogue({**bundled_catalogue().templates, "deterministic_evals": DETERMINISTIC}, "the test"),
+    )
+    assert [b.param_sources for b in found] == [{}, {}]
+
+
+DETERMINISTIC = Template(
+    "deterministic_evals",
+    ("output",),
+    (),
+    "choices",
+    True,
+    parameters={"input": {"type": "list", "nullable": True}},
+)
+
+
 # What is wrong with a plan
 
 
@@ -178,9 +244,9 @@ def test_every_problem_is_named_at_once() -> None:
     problems = problems_of(plan, ["id", "question", "reply"])
     assert [problem for problem in problems if "'otput'" not in problem] == [
         "template 'groundednes' is not in the copy bundled with this package; did you mean 'groundedness'?",
-        "check 'tone:turing_flash' is asked for 2 times; name it once, or give each another model",
+        "2 checks are called 'tone:turing_flash'; ask for it once, or give each a name of its own: --check NAME=tone",
         "mapping 'tone.input': 'input' is not a key of tone (keys: output); did you mean 'output'?",
-        "mapping 'tonne.output': no check uses a template 'tonne'; did you mean 'tone' or 'groundednes'?",
+        "mapping 'tonne.output': no check has the name or the template 'tonne'; did you mean 'tone' or 'groundednes'?",
         "--map expected=answer: column 'answer' is not in answers.csv (it has: id, question, reply);"
         " did you mean 'reply'?",
         "--id di: column 'di' is not in answers.csv (it has: id, question, reply); did you mean 'id'?",

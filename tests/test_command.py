@@ -84,6 +84,30 @@ def test_parameters_stay_as_they_were_typed_and_may_name_their_template() -> Non
     assert [c.params for c in plan.checks] == [{"k": "3", "w": '["x"]', "t": "no!"}, {"w": '["x"]', "t": "no!"}]
 
 
+def test_checks_of_one_template_have_names_and_parameters_of_their_own() -> None:
+    named = ("--check", "refund=contains", "--template", "equals", "--check", "total=contains")
+    plan = typed(
+        "d",
+        *named,
+        "--param",
+        "refund.keyword= refund ",
+        "--param",
+        "total.keyword=007",
+        "--param",
+        "contains.case_sensitive=no",
+    )
+    assert [(c.name, c.template, c.params) for c in plan.checks] == [
+        ("refund", "contains", {"keyword": " refund ", "case_sensitive": "no"}),
+        (None, "equals", {}),
+        ("total", "contains", {"keyword": "007", "case_sensitive": "no"}),
+    ]
+
+
+def test_sharing_can_be_switched_off_and_is_said_only_where_it_was_typed() -> None:
+    assert [typed(*said).sharing for said in ((), ("--sharing",), ("--no-sharing",))] == [True, True, False]
+    assert typed("--resume", "r").model_fields_set == {"resume"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -96,8 +120,10 @@ def test_parameters_stay_as_they_were_typed_and_may_name_their_template() -> Non
         (["--retry-failed"], "--retry-failed: needs resume"),
         (["--run", "../up"], "--run: a run name is letters"),
         (["--param", "k=v"], "needs a --template"),
-        (["--template", "contains", "--param", "contians.keyword=v"], "no --template is 'contians'"),
+        (["--template", "contains", "--param", "contians.keyword=v"], "no --template or --check is 'contians'"),
         (["--model", "turing_small", "--resume", "a"], "--model needs a --template"),
+        (["--check", "contains"], "--check 'contains': expected NAME=TEMPLATE"),
+        (["--check", "a=contains", "--param", "keyword="], "--param 'keyword=': expected NAME=VALUE"),
     ],
 )
 def test_wrong_arguments_are_named(arguments: list[str], said: str) -> None:

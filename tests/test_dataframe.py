@@ -16,12 +16,14 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from fieval_tasks.dataframe import evaluate_dataframe
+from fieval_tasks.conclusion import report_of
+from fieval_tasks.dataframe import _rows_of, evaluate_dataframe
 from fieval_tasks.engine import Engine
 from fieval_tasks.errors import PlanError, RunStopped
 from fieval_tasks.items import Scored, State
 from fieval_tasks.plan import Check, EvaluationPlan
 from fieval_tasks.preparation import Prepared, kept, prepared
+from fieval_tasks.statistics import wilson_interval
 from fieval_tasks.store import Decided
 from fieval_tasks.threads import work_on
 
@@ -64,6 +66,52 @@ def test_cells_that_no_file_could_hold_break_nothing_and_are_named_where_they_ar
     mapped = evaluate_dataframe(frame, "is_json", mapping={"text": "odd"}, connection="local")
     assert "row 1: 'text' (column 'odd') holds a number of more digits" in mapped["is_json.error"][0]
     assert "nested too deeply" in mapped["is_json.error"][3]
+
+
+def test_each_row_has_its_own_parameter_and_a_wrong_one_is_never_sent() -> None:
+    frame = pd.DataFrame(
+        {"text": ["a refund", "a refund", "a total", "a total"], "word": ["refund", "total", "total", ""]}
+    )
+    checks = [
+        Check(template="contains", name="own"),
+        Check(template="contains", name="fixed", params={"keyword": "total"}),
+    ]
+    scored = evaluate_dataframe(
+        frame, checks, mapping={"own.keyword": "word"}, connection="local", store="l.db", run="words"
+    )
+    assert scored["own.passed"].tolist() == [True, False, True, None]
+    assert scored["own.error"][3] == (
+        "wrong_parameter: row 4: parameter 'keyword' (column 'word') will not do: it is blank, and the template needs one"
+    )
+    assert scored["fixed.passed"].tolist() == [False, False, True, True]
+    with kept("words", "l.db") as found:
+        attempts = [result.attempts for result in found.ledger.results(found.run)]
+        assert attempts == [1, 1, 0, 0, 1, 0, 0, 0], "what is the same shares an evaluation, whoever gave the parameter"
+        past = found.ledger.pasts(found.run, row=1)[0]
+        assert (past.item.params, found.run.check("own").param_sources) == ({"keyword": "refund"}, {"keyword": "word"})
+
+
+@pytest.mark.parametrize(("sharing", "evaluated"), [(True, 1), (False, 5)])
+def test_copies_of_a_row_share_an_evaluation_unless_that_is_switched_off(sharing: bool, evaluated: int) -> None:
+    frame = pd.DataFrame({"text": ["{}x"] * 5})
+    plan = EvaluationPlan(
+        dataset="frame", checks=(Check(template="is_json"),), connection="local", store="l.db", run="r", sharing=sharing
+    )
+    with prepared(plan, dataset=_rows_of(frame)) as run:
+        assert run.ledger.count_unsent("r") == evaluated
+    with prepared(EvaluationPlan(resume="r", store="l.db")) as resumed:
+        assert resumed.plan.sharing is sharing
+        work_on(resumed)
+        summary = report_of(resumed).summary
+    check = summary.checks["is_json"]
+    assert (check.n, check.scored, check.evaluations) == (5, 5, evaluated)
+    assert summary.requests.possible_duplicates == 0
+    assert check.pass_rate_interval == wilson_interval(0, evaluated)
+    with (
+        pytest.raises(PlanError, match="begun with another sharing"),
+        prepared(EvaluationPlan(resume="r", store="l.db", sharing=not sharing)),
+    ):
+        pass
 
 
 def test_a_mode_that_there_is_not_is_a_plan_error() -> None:

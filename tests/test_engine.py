@@ -207,6 +207,11 @@ def test_items_of_other_checks_or_with_other_keys_never_share_a_request() -> Non
     assert sorted(item.seq for pack in packs(items) for item in pack) == list(range(12))
 
 
+def test_items_with_other_parameters_of_their_rows_never_share_a_request() -> None:
+    items = [Item(i, "i", i, "c", "c", None, {"text": "a"}, "f", params={"keyword": "xy"[i % 2]}) for i in range(6)]
+    assert [[item.seq for item in pack] for pack in packs(items)] == [[0, 2, 4], [1, 3, 5]]
+
+
 def test_a_refused_neighbour_costs_nobody_else(ledger: Ledger) -> None:
     def refuses_seven(request: httpx.Request, _: Platform) -> httpx.Response | None:
         return refusal("Validation failed") if b"answer 7" in request.content else None

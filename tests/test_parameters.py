@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
 from fieval_tasks import wire
-from fieval_tasks.parameters import AsTyped, needed, read
+from fieval_tasks.parameters import AsTyped, Reading, Unfit, needed, of_cell, read
 from fieval_tasks.templates import Template, bundled_catalogue
 
 CONTAINS = {
@@ -219,3 +220,61 @@ def test_the_catalogues_three_places_are_read_as_one() -> None:
     assert needed(found) == ("keyword", "n")
     problems = read(found, {"keyword": "x", "mode": "c", "n": 0}).problems
     assert ["one of a, b" in problems[0], "1 or more" in problems[1]] == [True, True]
+
+
+# -- from the cells of a dataset ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "parameter", "cell", "value"),
+    [
+        ("contains", "keyword", "refund", "refund"),
+        ("contains", "keyword", "NaN", "NaN"),
+        ("contains", "keyword", " 007 ", " 007 "),
+        ("contains", "keyword", "null", "null"),
+        ("contains", "keyword", 7, "7"),
+        ("contains", "case_sensitive", "no", False),
+        ("contains", "case_sensitive", None, None),
+        ("contains", "case_sensitive", float("nan"), None),
+        ("contains_any", "keywords", "a, b", ["a", "b"]),
+        ("contains_any", "keywords", ["a,b", "c"], ["a,b", "c"]),
+        ("length_less_than", "max_length", "80", 80),
+        ("length_less_than", "max_length", 80.0, 80),
+        ("regex", "pattern", "(?i)refund.*d", "(?i)refund.*d"),
+    ],
+)
+def test_a_cell_gives_a_parameter_in_its_own_type(name: str, parameter: str, cell: object, value: object) -> None:
+    assert of_cell(bundled(name), parameter, cell) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "parameter", "cell", "why"),
+    [
+        ("contains", "keyword", "", "it is blank, and the template needs one"),
+        ("contains", "keyword", None, "it is blank, and the template needs one"),
+        ("contains", "keyword", "a\0b", "it has a NUL character"),
+        ("contains", "case_sensitive", "perhaps", "write true or false"),
+        ("length_less_than", "max_length", "8 or so", "write a whole number"),
+        ("regex", "pattern", "tot[", "it is no regular expression"),
+    ],
+)
+def test_a_cell_that_will_not_do_says_what_would(name: str, parameter: str, cell: object, why: str) -> None:
+    with pytest.raises(Unfit, match=re.escape(why)):
+        of_cell(bundled(name), parameter, cell)
+
+
+@pytest.mark.parametrize("pattern", ["(a", "tot[", "a{2,1}", "(" * 5_000, "(?P<a>x)(?P<a>y)", "*"])
+def test_a_pattern_that_does_not_compile_is_refused_before_it_is_paid_for(pattern: str) -> None:
+    (problem,) = read(bundled("regex"), {"pattern": AsTyped(pattern)}).problems
+    assert "it is no regular expression of Python's" in problem
+
+
+@pytest.mark.parametrize("pattern", ["refund", "[[a]", r"\d+(?=x)", "a{1000}" * 9, "(?x)(?:a{1000}){40000}"])
+def test_a_pattern_that_compiles_is_sent_as_it_is(pattern: str) -> None:
+    assert read(bundled("regex"), {"pattern": AsTyped(pattern)}) == Reading({"pattern": pattern}, ())
+
+
+@pytest.mark.parametrize("text", ["NaN", "1e5", "1.10", "007", "true", " x ", "Infinity", "null", "[1]", '"q"', "-0"])
+@pytest.mark.parametrize(("name", "parameter"), [("contains", "keyword"), ("ends_with", "substring")])
+def test_text_is_text_whatever_else_it_could_be(name: str, parameter: str, text: str) -> None:
+    assert read(bundled(name), {parameter: AsTyped(text)}) == Reading({parameter: text}, ())

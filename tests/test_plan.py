@@ -19,9 +19,9 @@ from fieval_tasks.plan import (
     EvaluationPlan,
     Mode,
     allowed_failures,
-    mapping_for,
     parse_duration,
     parse_rate,
+    said_for,
 )
 from fieval_tasks.templates import bundled_catalogue
 
@@ -138,16 +138,38 @@ def test_a_check_without_a_template_is_refused(text: str) -> None:
 
 def test_a_key_named_for_a_template_comes_before_one_named_for_all() -> None:
     mapping = {"tone.output": "raw", "output": "answer", "context": "docs", "toneless.context": "other"}
-    assert mapping_for("tone", mapping) == {"output": "raw", "context": "docs"}
-    assert mapping_for("groundedness", mapping) == {"output": "answer", "context": "docs"}
-    assert mapping_for("toneless", mapping) == {"output": "answer", "context": "other"}
+    assert said_for(Check(template="tone"), mapping) == {"output": "raw", "context": "docs"}
+    assert said_for(Check(template="groundedness"), mapping) == {"output": "answer", "context": "docs"}
+    assert said_for(Check(template="toneless"), mapping) == {"output": "answer", "context": "other"}
+
+
+def test_what_is_said_of_a_check_by_its_own_name_comes_before_what_is_said_of_its_template() -> None:
+    mapping = {"refund.text": "mail", "contains.text": "chat", "text": "answer"}
+    assert said_for(Check.named("refund=contains"), mapping) == {"text": "mail"}
+    assert said_for(Check.named("total=contains"), mapping) == {"text": "chat"}
+    assert said_for(Check.named("refund=equals"), mapping) == {"text": "mail"}
+    assert said_for(Check.named("other=equals"), mapping) == {"text": "answer"}
+
+
+def test_a_check_may_have_a_name_of_its_own() -> None:
+    assert Check.named(" refund = contains ") == Check(template="contains", name="refund")
+    assert Check.named("strict=tone:turing_small") == Check(template="tone", model="turing_small", name="strict")
+    assert Check(template="tone", name="").name is None, "a form sends an empty field as empty text"
+
+
+@pytest.mark.parametrize(
+    "text", ["contains", "=contains", "refund=", "a.b=contains", "a b=contains", "x" * 61 + "=tone"]
+)
+def test_a_name_that_gates_and_columns_could_not_tell_apart_is_refused(text: str) -> None:
+    with pytest.raises(PlanError, match="expected NAME=TEMPLATE"):
+        Check.named(text)
 
 
 @given(st.dictionaries(st.one_of(names, st.tuples(names, names).map(".".join)), names), names)
 def test_a_template_sees_what_is_named_for_it_and_what_is_named_for_all_and_nothing_else(
     mapping: dict[str, str], template: str
 ) -> None:
-    seen = mapping_for(template, mapping)
+    seen = said_for(Check(template=template), mapping)
     assert all(seen[key] == mapping.get(f"{template}.{key}", mapping.get(key)) for key in seen)
     of_others = {key for key in mapping if "." in key and not key.startswith(f"{template}.")}
     assert set(seen) == {key.removeprefix(f"{template}.") for key in mapping if key not in of_others}

@@ -1171,6 +1171,7 @@ ADDED = {
         *(f"ALTER TABLE fieval_runs DROP COLUMN {name}" for name in ("address", "account", "is_whole")),
         *(f"ALTER TABLE fieval_items DROP COLUMN {name}" for name in ("doubts", "resend_if_unknown", "kept")),
     ),
+    3: ("ALTER TABLE fieval_items DROP COLUMN params",),
 }
 """Version -> what takes out of the next one's tables all that it has not got."""
 
@@ -1186,7 +1187,8 @@ def made_by_an_older_program(url: str, version: int = 1) -> Run:
         ledger.finished(run.run_id, exit_code=0, seconds=0.0, complete=True)
     engine = sa.create_engine(url)
     with engine.begin() as connection:
-        connection.execute(sa.update(schema.runs).values(possible_duplicates=10))
+        counted = 10 if version < 3 else 4  # since then only what does not follow from the items
+        connection.execute(sa.update(schema.runs).values(possible_duplicates=counted))
         for added in range(schema.SCHEMA_VERSION - 1, version - 1, -1):
             for statement in ADDED[added]:
                 connection.exec_driver_sql(statement)
