@@ -1,4 +1,4 @@
-"""The real thing: the platform's process, and commands as a user starts them."""
+"""The real thing: the platform's process, commands as a user starts them, and the same work in this process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
+import pytest
+
+from fieval_tasks.conclusion import Ended, Outcome, conclude
+from fieval_tasks.errors import FievalError
+from fieval_tasks.plan import Check, EvaluationPlan
+from fieval_tasks.preparation import Prepared, prepared
 from fieval_tasks.store import Ledger, store_url
+from fieval_tasks.threads import work_once
 from tests.faults.account import Account
 from tests.faults.driving import inputs
 from tests.faults.laws import Accounts
@@ -113,12 +120,51 @@ class Command:
 
 def dataset(folder: Path, items: int, *, template: str = IN_CONTEXT) -> tuple[str, ...]:
     """Write one, and the arguments that evaluate it as run `r`."""
-    rows = (json.dumps({"id": f"id-{n}"} | inputs(template, n)) for n in range(items))
-    (folder / "data.jsonl").write_text("".join(f"{row}\n" for row in rows))
+    _write_rows(folder, items, template)
     return ("data.jsonl", "--template", template, "--id", "id", "--run", "r")
 
 
 RESUME = ("--resume", "r")
+
+
+def evaluated(folder: Path, server: Server, items: int, *, template: str = IN_CONTEXT, **options: Any) -> Outcome:
+    """What the same run comes to in this process, without Prefect: for what starts no process twice and kills none."""
+    _write_rows(folder, items, template)
+    checks = (Check(template=template),)
+    return _worked(
+        folder, server, EvaluationPlan(dataset="data.jsonl", checks=checks, id_column="id", run="r", **options)
+    )
+
+
+def resumed(folder: Path, server: Server) -> Outcome:
+    """The same for `--resume r`."""
+    return _worked(folder, server, EvaluationPlan(resume="r"))
+
+
+def _write_rows(folder: Path, items: int, template: str) -> None:
+    rows = (json.dumps({"id": f"id-{n}"} | inputs(template, n)) for n in range(items))
+    (folder / "data.jsonl").write_text("".join(f"{row}\n" for row in rows))
+
+
+def _worked(folder: Path, server: Server, plan: EvaluationPlan) -> Outcome:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for name, value in server.environment.items():
+            patch.setenv(name, value)
+        with prepared(plan) as run:
+            return conclude(run, _ended(run), seconds=0.0)
+
+
+def _ended(run: Prepared) -> Ended:
+    with run.engine() as engine:
+        try:
+            work_once(engine, run.plan.mode)
+            while engine.wait_for_others():
+                work_once(engine, run.plan.mode)
+        except FievalError as error:
+            engine.stop(error)
+            return Ended(error, engine.notices)
+        return Ended(notices=engine.notices)
 
 
 def accounts(folder: Path, server: Server) -> Accounts:

@@ -10,7 +10,7 @@ from tests.faults.account import Account
 from tests.faults.mix import Mix
 from tests.faults.running import Command, accounts, dataset, serving, summary
 
-ITEMS = int(os.environ.get("FIEVAL_ITEMS", "400"))
+ITEMS = int(os.environ.get("FIEVAL_ITEMS", "250"))
 ONE_IN_TWENTY = 0.05
 EVERYTHING = Mix(
     seed=7,

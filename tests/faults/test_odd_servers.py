@@ -8,33 +8,31 @@ from pathlib import Path
 
 import pytest
 
+from fieval_tasks.plan import Mode
 from tests.faults.laws import Accounts
 from tests.faults.mix import Mix
 from tests.faults.platform import reason
-from tests.faults.running import Command, accounts, dataset, serving, summary
+from tests.faults.running import accounts, evaluated, serving, summary
 
 ITEMS = 60
 
 
 @contextmanager
-def evaluated(folder: Path, mix: Mix, *options: str, items: int = ITEMS) -> Iterator[tuple[int, Accounts]]:
-    """The command's exit code over so many items, and both accounts of it."""
+def concluded(folder: Path, mix: Mix, *, items: int = ITEMS, mode: Mode = Mode.ASYNC) -> Iterator[tuple[int, Accounts]]:
+    """The exit code of a run over so many items, and both accounts of it."""
     with serving(folder, mix) as server:
-        arguments = (*dataset(folder, items), "--item-timeout", "20s", *options)
-        code = Command(folder, server, *arguments).ended(within=120)
-        yield code, accounts(folder, server)
+        outcome = evaluated(folder, server, items, mode=mode, item_timeout=20.0)
+        yield outcome.exit_code, accounts(folder, server)
 
 
 def notices(folder: Path) -> str:
     return (folder / "fieval-runs" / "r" / "report.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("mode", ["async", "sync"])
-def test_a_server_that_changes_its_spelling_with_every_reply_is_read_as_any_other(
-    tmp_path: Path, prefect_api: str, mode: str
-) -> None:
-    items = 400 if mode == "async" else ITEMS
-    with evaluated(tmp_path, Mix(habits=("alternates",), takes=(0.0, 0.3)), "--mode", mode, items=items) as (
+@pytest.mark.parametrize("mode", [Mode.ASYNC, Mode.SYNC])
+def test_a_server_that_changes_its_spelling_with_every_reply_is_read_as_any_other(tmp_path: Path, mode: Mode) -> None:
+    items = 400 if mode is Mode.ASYNC else ITEMS
+    with concluded(tmp_path, Mix(habits=("alternates",), takes=(0.0, 0.3)), mode=mode, items=items) as (
         code,
         found,
     ):
@@ -46,10 +44,8 @@ def test_a_server_that_changes_its_spelling_with_every_reply_is_read_as_any_othe
 
 
 @pytest.mark.parametrize("habit", ["second unnamed", "last left out"])
-def test_a_server_that_answers_packs_in_part_is_sent_one_item_at_a_time(
-    tmp_path: Path, prefect_api: str, habit: str
-) -> None:
-    with evaluated(tmp_path, Mix(habits=(habit,))) as (code, found):
+def test_a_server_that_answers_packs_in_part_is_sent_one_item_at_a_time(tmp_path: Path, habit: str) -> None:
+    with concluded(tmp_path, Mix(habits=(habit,))) as (code, found):
         assert code == 0
         assert found.statuses == {"scored": ITEMS}
         assert found.disagreements(killed=True) == []  # the platform did answer what it left out
@@ -66,9 +62,9 @@ def on_wrong_items(found: Accounts) -> int:
     "habits", [("swapped",), ("one id",), ("rows of others",), ("one id", "no inputs")], ids=" and ".join
 )
 def test_no_verdict_lands_on_another_item_and_those_that_would_are_named(
-    tmp_path: Path, prefect_api: str, habits: tuple[str, ...]
+    tmp_path: Path, habits: tuple[str, ...]
 ) -> None:
-    with evaluated(tmp_path, Mix(habits=habits)) as (code, found):
+    with concluded(tmp_path, Mix(habits=habits)) as (code, found):
         assert code == 3
         assert on_wrong_items(found) == 0
         wrong = [r for r in found.results if r.status == "failed"]
@@ -78,10 +74,8 @@ def test_no_verdict_lands_on_another_item_and_those_that_would_are_named(
         assert "wrong\\_item" in notices(tmp_path)
 
 
-def test_a_proxy_that_answers_every_submission_with_the_first_answer_scores_one_item(
-    tmp_path: Path, prefect_api: str
-) -> None:
-    with evaluated(tmp_path, Mix(habits=("one answer",)), "--mode", "sync", items=300) as (code, found):
+def test_a_proxy_that_answers_every_submission_with_the_first_answer_scores_one_item(tmp_path: Path) -> None:
+    with concluded(tmp_path, Mix(habits=("one answer",)), mode=Mode.SYNC, items=300) as (code, found):
         assert code == 3
         assert found.statuses["scored"] == 1
         assert {(r.error or {})["kind"] for r in found.results if r.status == "failed"} == {"wrong_item"}
