@@ -22,8 +22,8 @@ DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 their "Unicode text"; databases write bars."""
 LOOKED_AT = 2**20
 """Characters at the start of a file by which its delimiter is chosen: some hundred rows, read in milliseconds."""
-_SEP = re.compile(r"sep=([^\w\s\"]|\t)\s*", re.IGNORECASE)
-"""Excel's own first line, which names the delimiter."""
+_SEP = re.compile(r'("?)sep=([^\w\s"]|\t)\1\s*', re.IGNORECASE)
+"""Excel's own first line, which names the delimiter; programs that quote every cell quote it too."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,10 @@ def style_of(file: File) -> Style:
         first = text.readline(LOOKED_AT)
         named = _SEP.fullmatch(first)
         if named or file.delimiter is not None:
-            return Style(file.delimiter or (named[1] if named else ","), above=1 if named else 0)
+            return Style(file.delimiter or (named[2] if named else ","), above=1 if named else 0)
         if file.format == "tsv":
             return Style("\t", quotes=_is_quoted(file))
-        return Style(_delimiter([first, *_beginning(text)]))
+        return Style(_delimiter(file.name, [first, *_beginning(text)]))
 
 
 def _beginning(lines: Iterable[str]) -> Iterator[str]:
@@ -75,20 +75,26 @@ def _beginning(lines: Iterable[str]) -> Iterator[str]:
         yield line
 
 
-def _delimiter(lines: list[str]) -> str:
-    """Of those in the header, the one by which most records have as many cells as it, and then the one it has most of."""
-    header = next((line for line in lines if not line.isspace()), "")
-    unquoted = re.sub(r'"[^"]*"', "", header)
-    likely = [delimiter for delimiter in DELIMITERS if delimiter in unquoted]
-    return max(likely, key=lambda d: (_share_that_fits(lines, d), unquoted.count(d)), default=",")
+def _delimiter(name: str, lines: list[str]) -> str:
+    """Of those that part the header, the one by which most records have as many cells as it. Raises PlanError where two
+    fit alike: by either the file reads well, and as another table."""
+    shares = {delimiter: share for delimiter in DELIMITERS if (share := _share_that_fits(lines, delimiter)) is not None}
+    best = [delimiter for delimiter, share in shares.items() if share == max(shares.values())]
+    if len(best) > 1:
+        told = " and ".join(DELIMITERS[delimiter] for delimiter in best)
+        raise PlanError(f"{name}: {told} part its header and its rows alike; say by --delimiter which part its cells")
+    return best[0] if best else ","
 
 
-def _share_that_fits(lines: list[str], delimiter: str) -> float:
-    records = [record for record in _quoted("", iter(lines), delimiter, 1, is_whole=False) if any(record.cells)]
-    if not records:
-        return 0.0
-    wanted = len(records[0].cells)
-    return sum(record.problem is None and _fits(record.cells, wanted) for record in records) / len(records)
+def _share_that_fits(lines: list[str], delimiter: str) -> float | None:
+    """Of the records, those with as many cells as the header. None where the header is one cell, or none that can be read."""
+    every = _quoted("", iter(lines), delimiter, 1, is_whole=False)
+    records = (record for record in every if record.problem is not None or any(record.cells))
+    header = next(records, None)
+    if header is None or header.problem is not None or len(header.cells) < 2:
+        return None
+    fits = [record.problem is None and _fits(record.cells, len(header.cells)) for record in records]
+    return sum(fits) / len(fits) if fits else 1.0
 
 
 def _is_quoted(file: File) -> bool:
@@ -179,6 +185,11 @@ def _rows(name: str, records: Iterator[Record], style: Style) -> Iterator[Row]:
 def _header(name: str, record: Record) -> list[str]:
     if record.problem is not None:
         raise PlanError(f"{name} has a header that can't be read: {record.problem}")
+    if any("\0" in cell for cell in record.cells):
+        raise PlanError(
+            f"{name} has NUL characters in its header (line {record.line}), which no text has: if it is UTF-16 without a byte order "
+            "mark, save it as UTF-8; else see what made it"
+        )
     names = [cell.strip() or f"column {position}" for position, cell in enumerate(record.cells, 1)]
     refuse_twins(name, names)
     return names
@@ -252,7 +263,8 @@ def _quoted(name: str, lines: Iterator[str], delimiter: str, first: int, *, is_w
             line += 1
         else:
             shown = [cell.replace(_STAND_IN, "\0") for cell in cells] if _STAND_IN_NEEDED else cells
-            yield Record(shown, line, ends.problem(taken[-1], line + len(taken) - 1))
+            problem = ends.problem(taken[-1], line + len(taken) - 1) or _blank_before_quote(cells, taken, delimiter, line)
+            yield Record(shown, line, problem)
             line += len(taken)
 
 
@@ -302,6 +314,14 @@ def _breach(lines: list[str], first: int) -> str:
     if len(lines) > 1:
         return f'line {first} opens a quote that is not closed rightly by line {first + len(lines) - 1}: close it, or write it doubled, as ""'
     return f'line {first} has text after a closing quote: a quote inside of a cell is written doubled, as ""'
+
+
+def _blank_before_quote(cells: list[str], lines: list[str], delimiter: str, first: int) -> str | None:
+    """By the rules such a quote is text, as is a delimiter after it; whoever wrote a blank after each delimiter meant neither."""
+    if not any(cell[:1] == " " and cell.lstrip(" ")[:1] == '"' for cell in cells):
+        return None
+    is_bare = re.search(rf'(?:^|{re.escape(delimiter)}) +"(?!")', "".join(lines))  # not in a cell in quotes, with it doubled
+    return f"line {first} has a blank before the quote that a cell begins with: take the blank out" if is_bare else None
 
 
 def _never_closed(name: str, line: int) -> str:

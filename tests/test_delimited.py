@@ -47,11 +47,41 @@ def read(file: File) -> list[dict[str, object]]:
         ('"a, or b";question;answer\n1;2;3\n', Style(";")),
         ("Nr|question, in short, or not|answer\n1|2|3\n", Style("|")),  # as many commas, and only bars fit the rows
         ("id;question, short;answer, if any\n1;2;3\n4;5;6\n", Style(";")),
-        ("id,question;answer\n1,2;3\n", Style(",")),  # both fit: a comma is likelier
+        ("id,question;answer\n1,2;3\n4,5\n", Style(",")),
+        ('"sep=;"\nid;answer\n', Style(";", above=1)),
+        ('"two\nlines";answer\n1;2\n', Style(";")),
     ],
 )
 def test_the_delimiter_is_the_one_that_the_file_names_or_its_header_and_rows_fit(file, text: str, style: Style) -> None:  # type: ignore[no-untyped-def]
     assert style_of(file(text)) == style
+
+
+@pytest.mark.parametrize(
+    "text", ["a,b;c,d\n1,2;3,4\n", "price;a,b\n1,5;x\n2,5;y\n", "id;question, short;answer\n1;2, so;3\n"]
+)
+def test_of_two_delimiters_that_fit_alike_neither_is_guessed(file, text: str) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(PlanError, match=r"^answers\.csv: commas and semicolons part its header and its rows alike; say by --del"):
+        list(delimited_rows(file(text)))
+
+
+@pytest.mark.parametrize(
+    ("text", "problems"),
+    [
+        ('id,answer\n1, "a, b"\n2, "c"\n3,"d"\n', {1: "line 2 has a blank", 2: "line 3 has a blank"}),
+        ('id,answer\n1," ""c"""\n2,so "c"\n', {}),
+    ],
+)
+def test_a_quote_after_a_blank_is_taken_for_no_text(file, text: str, problems: dict[int, str]) -> None:  # type: ignore[no-untyped-def]
+    told = {row.number: row.problem for row in delimited_rows(file(text)) if row.problem is not None}
+    assert told.keys() == problems.keys()
+    assert all(told[number].startswith(problem) for number, problem in problems.items()), told
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
+def test_a_header_that_is_no_text_is_refused(file, name: str) -> None:  # type: ignore[no-untyped-def]
+    for text in ("中文,a\n1,2\n".replace(",", "\t" if name == "a.tsv" else ",").encode("utf-16-le")[2:], b"i\0d\n1\n"):
+        with pytest.raises((PlanError, UnicodeError), match=r"NUL characters in its header \(line 1\)|codec"):
+            list(delimited_rows(file(text, name)))
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
