@@ -328,21 +328,31 @@ def _style(file: File) -> str | None:
 
 
 def _odd(row: Row) -> str | None:
+    """A control character in a row, or in the name of one of its columns, and what it tells."""
     for column, value in row.values.items():
-        if not isinstance(value, str):
-            continue
-        if "\x1b" in value or (not value.isascii() and _C1.search(value)):
-            found = "\x1b" if "\x1b" in value else _C1.findall(value)[0]
+        for told in _odd_places(row.number, column, value):
+            return told
+    return None
+
+
+def _odd_places(number: int, column: str, value: object) -> Iterator[str]:
+    for text, told in ((column, f"the column {column!r}"), (value, f"row {number}: {column!r}")):
+        if isinstance(text, str) and (found := _control_character(text)):
             meant = (
                 "text in ISO-2022, or of a terminal,"
                 if found == "\x1b"
                 else "text in CP1252 that was converted as Latin-1"
             )
-            return (
-                f"row {row.number}: {column!r} holds the control character U+{ord(found):04X}, and others may: {meant} "
-                "looks so; it is sent as it is"
-            )
-    return None
+            yield f"{told} holds the control character U+{ord(found):04X}, and others may: {meant} looks so; it is sent as it is"
+    if value == r"\N":
+        yield f"row {number}: {column!r} is \\N, as MySQL and PostgreSQL write a null, and others may be: it is sent as it is"
+
+
+def _control_character(text: str) -> str | None:
+    if "\x1b" in text:
+        return "\x1b"
+    found = None if text.isascii() else _C1.search(text)
+    return found and found[0]
 
 
 def _no_good_row(name: str, file_format: str, size: int, problem: str | None) -> str:

@@ -11,12 +11,13 @@ import re
 import sys
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from fieval_tasks.errors import PlanError
 from fieval_tasks.files import LARGEST_CELL, File, Row
 
+QUOTE = '"'
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 """What may part cells, the likeliest first: spreadsheets write semicolons where a comma is the decimal sign, and tabs in
 their "Unicode text"; databases write bars."""
@@ -52,6 +53,10 @@ class Record:
     line: int
     """Where it begins, from 1."""
     problem: str | None = None
+    is_broken: bool = False
+    """By its quotes: its cells can't be told at all."""
+    is_open: bool = False
+    """It ends in a backslash without quotes, by which MySQL escapes a line end."""
 
 
 def style_of(file: File) -> Style:
@@ -135,7 +140,7 @@ def _size_quoted(file: File) -> int | None:
         try:
             for record in _quoted(file.name, text, "\t", 1):
                 wanted = wanted or len(record.cells)
-                if record.problem is not None or (any(record.cells) and not _fits(record.cells, wanted)):
+                if record.is_broken or (any(record.cells) and not _fits(record.cells, wanted)):
                     return None
                 size += any(record.cells)
         except PlanError:  # a quote that is never closed
@@ -169,17 +174,41 @@ def delimited_rows(file: File) -> Iterator[Row]:
 def _rows(name: str, records: Iterator[Record], style: Style) -> Iterator[Row]:
     header: list[str] = []
     number = 0
+    held: Row | None = None
+    """A row whose line ends in a backslash, until it is known whether the next line is a row of its own."""
     for record in records:
         cells = record.cells
         if record.problem is None and not any(cells) and (not header or len(cells) < len(header)):
+            if held is not None:
+                yield _doubtful(held, record)
+                held = None
             continue
         if not header:
             header = _header(name, record)
             continue
         number += 1
-        yield Row(number, dict(zip(header, cells)), record.problem or _misfit(record, header, style))  # noqa: B905
+        row = Row(number, dict(zip(header, cells)), record.problem or _misfit(record, header, style))  # noqa: B905
+        if held is not None:
+            if held.problem or row.problem or len(header) == 1 or any(cell.endswith("\\") for cell in cells):
+                held, row = _doubtful(held, record), _doubtful(row, record)
+            yield held
+        held = row if record.is_open else None
+        if held is None:
+            yield row
+    if held is not None:
+        yield held
     if header and not number:
         raise PlanError(f"{name} has a header ({', '.join(header)}) and no rows")
+
+
+def _doubtful(row: Row, after: Record) -> Row:
+    """A row of which it can't be told whether it ends with its line."""
+    told = f"line {after.line - 1} ends in a backslash, and the next may belong to it: MySQL escapes a line end so; put the cell in quotes"
+    return replace(row, problem=row.problem or told)
+
+
+def _ends_in_backslash(line: str) -> bool:
+    return line.rstrip("\r\n").endswith("\\")
 
 
 def _header(name: str, record: Record) -> list[str]:
@@ -216,7 +245,8 @@ def _fits(cells: list[str], wanted: int) -> bool:
 
 
 def _misfit(record: Record, header: list[str], style: Style) -> str | None:
-    if _fits(record.cells, len(header)):
+    is_escaped = len(record.cells) > len(header) and any(cell.endswith("\\") for cell in record.cells)
+    if _fits(record.cells, len(header)) and not is_escaped:
         return None
     told = f"line {record.line} has {len(record.cells)} fields where the header has {len(header)}"
     if not style.quotes and any('"' in cell for cell in record.cells):
@@ -231,7 +261,9 @@ def _plain(lines: Iterable[str], first: int) -> Iterator[Record]:
     """A record a line, parted by tabs."""
     ends = _Ends()
     for place, line in enumerate(lines, first):
-        yield Record(line.rstrip("\r\n").split("\t"), place, ends.problem(line, place))
+        yield Record(
+            line.rstrip("\r\n").split("\t"), place, ends.problem(line, place), is_open=_ends_in_backslash(line)
+        )
 
 
 def _quoted(name: str, lines: Iterator[str], delimiter: str, first: int, *, is_whole: bool = True) -> Iterator[Record]:
@@ -243,7 +275,7 @@ def _quoted(name: str, lines: Iterator[str], delimiter: str, first: int, *, is_w
     taken: list[str] = []
     again: deque[str] = deque()
     reader = csv.reader(_fed(lines, taken, again), delimiter=delimiter, strict=True)
-    line, ends = first, _Ends()
+    line, ends, quotes = first, _Ends(), _Quotes(name)
     while True:
         taken.clear()
         try:
@@ -258,19 +290,19 @@ def _quoted(name: str, lines: Iterator[str], delimiter: str, first: int, *, is_w
             if "field limit" in str(error):
                 told = f"{name} can't be read from line {line} on: {error}; look for a quote never closed"
                 raise PlanError(told) from error
-            yield Record([], line, _breach(taken, line))
+            yield Record([], line, quotes.broken(taken, line), is_broken=True)
             again.extendleft(reversed(taken[1:]))
             line += 1
         else:
             shown = [cell.replace(_STAND_IN, "\0") for cell in cells] if _STAND_IN_NEEDED else cells
-            problem = ends.problem(taken[-1], line + len(taken) - 1) or _blank_before_quote(cells, taken, delimiter, line)
-            yield Record(shown, line, problem)
+            problem = ends.problem(taken[-1], line + len(taken) - 1) or quotes.misplaced(cells, taken, line)
+            yield Record(shown, line, problem, is_open=_ends_in_backslash(taken[-1]))
             line += len(taken)
 
 
 class _Ends:
     """How a file's lines end, by the first. Where that is a line feed, many writers leave a carriage return in a cell without
-    quotes: whether it is the cell's, or ends the line too, can't be told."""
+    quotes, and the other way round: whether it is the cell's, or ends the line too, can't be told."""
 
     def __init__(self) -> None:
         self._usual: str | None = None
@@ -280,11 +312,61 @@ class _Ends:
         """Of the last line of a record; what follows a line that is broken in the middle is as doubtful."""
         end = next((end for end in ("\r\n", "\n", "\r") if line.endswith(end)), "")
         self._usual = self._usual or end
-        was_broken, self._is_broken = self._is_broken, end == "\r" != self._usual
-        if was_broken or self._is_broken or (end == "\r\n" and self._usual == "\n" and line[-3:-2] != '"'):
+        was_broken, self._is_broken = self._is_broken, bool(end) and end != self._usual and "\r" in (end, self._usual)
+        if was_broken or self._is_broken or (end == "\r\n" and self._usual == "\n" and line[-3:-2] != QUOTE):
             broken = place if self._is_broken or not was_broken else place - 1
-            return f"line {broken} ends in a carriage return, and the first does not: is it the cell's? {_END_ALIKE}"
+            told = "a line feed" if self._usual == "\r" else "a carriage return"
+            return f"line {broken} ends in {told}, and the first does not: is it the cell's? {_END_ALIKE}"
         return None
+
+
+class _Quotes:
+    """The quotes that break the rules. Where some follow a backslash, they may be escaped by it, as Spark and MySQL write
+    them; where others don't, too, a cell may begin in one line and end in a later one, and nothing tells which."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._lines: dict[str, int] = {}
+        """The first line of each kind."""
+
+    def misplaced(self, cells: list[str], lines: list[str], first: int) -> str | None:
+        """The problem of the record that these lines are: quotes that don't begin their cell are text by the rules, and
+        some were meant otherwise. Raises PlanError where cells can't be told from each other."""
+        told = None
+        for cell in cells:
+            if QUOTE not in cell and not cell.endswith("\\"):
+                continue
+            if f'"{cell.replace(QUOTE, QUOTE * 2)}"' in "".join(lines):
+                if '\\"' in f"{cell}{QUOTE}":
+                    self._note("a quote follows a backslash", first)
+            elif QUOTE in cell:
+                self._note(_LEFT_OVER if _UNESCAPED.search(cell) else _ESCAPED, first)
+                told = told or _misplaced(cell, lines, first)
+        return told
+
+    def broken(self, lines: list[str], first: int) -> str:
+        """The problem of lines that are no record. Raises PlanError as `misplaced` does."""
+        self._note(_ESCAPED if any('\\"' in line for line in lines) else _LEFT_OVER, first)
+        return _breach(lines, first)
+
+    def _note(self, kind: str, line: int) -> None:
+        self._lines.setdefault(kind, line)
+        if len(self._lines) > 1:
+            told = ", and ".join(f"in line {line} {kind}" for kind, line in self._lines.items())
+            raise PlanError(
+                f"{self._name}: {told}, so that its cells can't be told: write each quote doubled, as {QUOTE * 2}"
+            )
+
+
+_UNESCAPED = re.compile(r'(?<!\\)"')
+_ESCAPED = "a backslash escapes a quote"
+_LEFT_OVER = "a quote is left over"
+
+
+def _misplaced(cell: str, lines: list[str], first: int) -> str | None:
+    if cell.lstrip(" ")[:1] == QUOTE:
+        return f"line {first} has a blank before the quote that a cell begins with: take the blank out"
+    return _breach(lines, first) if '\\"' in cell else None
 
 
 _END_ALIKE = "end every line alike, or put the cell in quotes"
@@ -314,14 +396,6 @@ def _breach(lines: list[str], first: int) -> str:
     if len(lines) > 1:
         return f'line {first} opens a quote that is not closed rightly by line {first + len(lines) - 1}: close it, or write it doubled, as ""'
     return f'line {first} has text after a closing quote: a quote inside of a cell is written doubled, as ""'
-
-
-def _blank_before_quote(cells: list[str], lines: list[str], delimiter: str, first: int) -> str | None:
-    """By the rules such a quote is text, as is a delimiter after it; whoever wrote a blank after each delimiter meant neither."""
-    if not any(cell[:1] == " " and cell.lstrip(" ")[:1] == '"' for cell in cells):
-        return None
-    is_bare = re.search(rf'(?:^|{re.escape(delimiter)}) +"(?!")', "".join(lines))  # not in a cell in quotes, with it doubled
-    return f"line {first} has a blank before the quote that a cell begins with: take the blank out" if is_bare else None
 
 
 def _never_closed(name: str, line: int) -> str:

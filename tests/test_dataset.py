@@ -385,6 +385,15 @@ def test_of_two_lists_neither_is_taken_for_the_rows(write: Write) -> None:
 def test_text_in_an_encoding_of_seven_bits_is_said_to_look_so(write: Write) -> None:
     (notice,) = read_dataset(write("a.csv", "id,answer\n1,日本語\n".encode("iso2022_jp"))).notices
     assert notice.startswith("row 1: 'answer' holds the control character U+001B")
+    (notice,) = read_dataset(write("b.csv", "id,答え\n1,yes\n".encode("iso2022_jp"))).notices
+    assert notice.startswith("the column '\\x1b$BEz$(\\x1b(B' holds the control character U+001B")
+
+
+def test_the_null_of_a_database_is_said_to_be_text(write: Write) -> None:
+    (notice,) = read_dataset(write("a.csv", "id,answer\n1,\\N\n2,\\N\n")).notices
+    assert (
+        notice == r"row 1: 'answer' is \N, as MySQL and PostgreSQL write a null, and others may be: it is sent as it is"
+    )
 
 
 def test_a_file_whose_name_has_a_patterns_letters_is_that_file(write: Write, tmp_path: Path) -> None:

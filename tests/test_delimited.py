@@ -60,7 +60,9 @@ def test_the_delimiter_is_the_one_that_the_file_names_or_its_header_and_rows_fit
     "text", ["a,b;c,d\n1,2;3,4\n", "price;a,b\n1,5;x\n2,5;y\n", "id;question, short;answer\n1;2, so;3\n"]
 )
 def test_of_two_delimiters_that_fit_alike_neither_is_guessed(file, text: str) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(PlanError, match=r"^answers\.csv: commas and semicolons part its header and its rows alike; say by --del"):
+    with pytest.raises(
+        PlanError, match=r"^answers\.csv: commas and semicolons part its header and its rows alike; say by --del"
+    ):
         list(delimited_rows(file(text)))
 
 
@@ -224,6 +226,10 @@ def test_a_line_that_tsv_can_not_hold_is_a_problem(file) -> None:  # type: ignor
             ['1,"Dune was written', "2,in 1965", '3,It is "Dune"', '4,"fine"'],
             {1: "line 2 opens a quote that is not closed rightly by line 4"},
         ),
+        (['1,say \\"hi\\"', "2,fine"], {1: "line 2 escapes a quote by a backslash"}),
+        (["1,two\\", "lines", "2,fine", "3,C:\\"], {1: "line 2 ends in a backslash", 2: "line 3 has 1 fields"}),
+        (["1,a comma\\,", "2,spare,"], {1: "line 2 has 3 fields"}),
+        (["1,C:\\", "2,fine", '3,"C:\\"', '4,"""C:\\"""'], {}),
         (["1,fine", '2,"""doubled"""', '3,5" pipe', '4,"two\nlines"'], {}),
     ],
 )
