@@ -15,6 +15,11 @@ def program(name: str) -> str:
     return f"{SCRIPT} {name.replace('_', '-')}" if is_script else f"python -m flows.{name}"
 
 
-def command(name: str, *words: str, store: str | None = None) -> str:
-    """The program and its words, each quoted where a shell would read it as something else."""
-    return shlex.join([*program(name).split(), *words, *(["--store", store] if store else [])])
+def command(name: str, *words: str, store: str | None = None, last: int = 0) -> str:
+    """The program and its words, each quoted where a shell would read it as something else.
+
+    So many of the words come `last`, where one that begins with a dash is no option.
+    """
+    first, others = words[: len(words) - last], words[len(words) - last :]
+    ending = ["--", *others] if others else []
+    return shlex.join([*program(name).split(), *first, *(["--store", store] if store else []), *ending])

@@ -98,7 +98,7 @@ class Kept:
 
     @property
     def explain_command(self) -> str:
-        return command("explain", self.run.run_id, "ITEM", store=self._store)
+        return command("explain", self.run.run_id, "ITEM", store=self._store, last=1)
 
     @property
     def _store(self) -> str | None:

@@ -27,7 +27,7 @@ def main() -> NoReturn:
     name, arguments = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("--help", [])
     if name not in COMMANDS:
         near = get_close_matches(name, COMMANDS, n=1)
-        say(f"usage: fieval {{{','.join(COMMANDS)}}} …" + (f"  (did you mean {near[0]}?)" if near else ""))
+        say(f"usage: fieval {{{','.join(COMMANDS)}}} ..." + (f"  (did you mean {near[0]}?)" if near else ""))
         sys.exit(ExitCode.OK if name in ("-h", "--help") else ExitCode.BAD_INPUT)
     home = Path(__file__).parents[1]
     sys.path.insert(0, str(home))  # before a project's own flows/

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
 from typing import TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn
 from rich.progress import Progress as Bars
+from rich.table import Column
+from rich.text import Text
 
 from fieval_tasks.conclusion import Outcome
 from fieval_tasks.progress import Progress
 
 LINE_EVERY = 5.0
 """Seconds between two plain lines, where anything has changed."""
+BAR = 20
+WIDE = 72
+"""Columns of the bar, and of a terminal in which there is room for it beside the counts, the times and some words."""
 
 
 @contextmanager
@@ -26,16 +32,40 @@ def shown(stream: TextIO | None = None) -> Iterator[Terminal]:
     if not stream.isatty():
         yield Lines(stream)
         return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("so far, left:"),  # "0:00:07 left" is what an unknown rest would leave of other words
-        TimeRemainingColumn(),
-    )
-    with Bars(*columns, console=Console(file=stream), transient=True) as bars:
+    with bars_of(Console(file=stream)) as bars:
         yield Bar(bars)
+
+
+def bars_of(console: Console, clock: Callable[[], float] = monotonic) -> Bars:
+    """One line of counts, times and words, of which a narrow terminal shows the beginning; a wide one has a bar, too."""
+    is_wide = console.width >= WIDE
+    words = TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1))
+    return Bars(
+        *([BarColumn(BAR)] if is_wide else []),
+        MofNCompleteColumn(),
+        Times(table_column=Column(no_wrap=True)),
+        words,
+        console=console,
+        transient=True,
+        expand=True,
+        get_time=clock,
+    )
+
+
+class Times(ProgressColumn):
+    """`0:45, about 1:10 left`; only the first while nobody knows the rest."""
+
+    def render(self, task: Task) -> Text:
+        left = task.time_remaining
+        rest = f", about {clock_time(left)} left" if left and not task.finished else ""
+        return Text(f"{clock_time(task.elapsed or 0)}{rest}")
+
+
+def clock_time(seconds: float) -> str:
+    """`0:45`, `12:00`, `1:02:03`."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minutes}:{second:02}"
 
 
 class Terminal:
@@ -65,10 +95,10 @@ class Bar(Terminal):
         self._task = bars.add_task("starting", total=None)
 
     def show(self, progress: Progress) -> None:
-        waiting = f", {progress.waiting:,} waiting" if progress.waiting else ""
-        failed = f", {progress.failed:,} failed" if progress.failed else ""
-        words = f"{progress.scored:,} scored{failed}{waiting}{_held_up(progress)}"
-        self._bars.update(self._task, description=words, total=progress.total, completed=progress.settled)
+        failed = f"{progress.failed:,} failed" if progress.failed else ""
+        waiting = f"{progress.waiting:,} waiting" if progress.waiting else ""
+        words = ", ".join(filter(None, (failed, _held_up(progress).removeprefix(", "), waiting)))  # the gravest first
+        self._bars.update(self._task, description=escape(words), total=progress.total, completed=progress.settled)
 
 
 class Lines(Terminal):

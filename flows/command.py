@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from io import BufferedReader
+from shutil import get_terminal_size
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 from urllib.request import getproxies
@@ -300,7 +301,7 @@ def _shown(
             say(str(state.message))  # cancelled in Prefect
         return ExitCode.INTERRUPTED
     for outcome in screen.outcomes:
-        print(table(outcome.report), end="")
+        print(table(outcome.report, get_terminal_size().columns), end="")
         print(f"report: {outcome.folder / 'report.html'}")
         if not outcome.is_good or outcome.report.summary.items.pending:
             say(outcome.sentence)

@@ -38,11 +38,12 @@ def _explain(options: argparse.Namespace) -> int:
 def explain_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=program("explain"),
+        usage="%(prog)s [-h] [--store URL] [--json] RUN [--] ITEM",
         description="What became of an item: when it was sent, what came back, why it waited, what it cost.",
     )
     add = parser.add_argument
     add("run", metavar="RUN", help="a run's name, or last")
-    add("item", metavar="ITEM", help="an item_id of results.jsonl, or row:17; every check of it is told")
+    add("item", metavar="ITEM", help="an item_id of results.jsonl (after -- where it begins with a dash), or row:17")
     add("--store", metavar="URL", help="the ledger (default FIEVAL_STORE_URL, else fieval-runs/ledger.db)")
     add("--json", action="store_true", help="as a JSON array, nothing shortened")
     return parser

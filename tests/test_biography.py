@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fieval_tasks.biography import MEANINGS, as_fields, as_json, as_text, biographies
+from fieval_tasks.commands import command
 from fieval_tasks.errors import ExitCode, PlanError
 from fieval_tasks.items import Failed, Item, Scored, Ticket
 from fieval_tasks.report.text import INVISIBLE
@@ -236,10 +238,20 @@ def test_what_is_not_there_is_bad_input_and_nothing_is_made(
     assert not missing.parent.exists()
 
 
+@pytest.mark.parametrize("odd", ["--weird-id", "-x", "--", "--store", "a 'b' $c"])
+def test_the_command_that_is_shown_finds_an_item_whatever_its_id_is(
+    ledger: Ledger, odd: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun(ledger, an_item(0, item_id=odd))
+    shown = command("explain", RUN.run_id, odd, store=ledger.url, last=1)
+    assert explain_command(shlex.split(shown)[3:]) == 0
+    assert capsys.readouterr().out.startswith(f"{odd}: row 1 of ")
+
+
 def test_the_command_needs_no_prefect(ledger: Ledger) -> None:
     troubled(ledger)
     program = "import sys, flows.explain as e; e.explain_command(sys.argv[1:]); sys.exit('prefect' in sys.modules)"
-    command = [sys.executable, "-c", program, "last", "id-0", "--store", ledger.url]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    words = [sys.executable, "-c", program, "last", "id-0", "--store", ledger.url]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == explain("last", "id-0", ledger.url)

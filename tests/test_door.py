@@ -162,3 +162,30 @@ def test_a_terminal_that_has_no_such_letter_gets_another_one() -> None:
 def test_a_second_ctrl_c_does_not_cut_off_what_is_said_because_of_the_first(breaking: None) -> None:
     done = run("flows.explain", "some", "row:1", BREAK_IMPORT="sqlalchemy", BREAK_WITH="ctrl_c_twice")
     assert (done.returncode, done.stderr) == (130, "interrupted: nothing was sent\n")
+
+
+ODD = "gr\u00f6\u00dfe-\u6771\u4eac"
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments"),
+    [
+        ("flows.evaluate", [ODD, "--template", "tone", "--dry-run"]),
+        ("flows.fan_out", [ODD, "--template", "tone", "--dry-run"]),
+        ("flows.collect", ["run", "--store", ODD]),
+        ("flows.control", ["run", ODD]),
+        ("flows.explain", ["run", ODD, "--store", ODD]),
+        ("deployments", [ODD]),
+        ("fieval_tasks.local", ["--host", ODD]),
+    ],
+)
+def test_a_terminal_of_ascii_is_shown_all_that_it_can_show(module: str, arguments: list[str]) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        env=os.environ | {"PYTHONIOENCODING": "ascii:strict"},
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert ended.returncode == 2
+    assert rb"gr\xf6\xdfe-\u6771\u4eac" in ended.stderr

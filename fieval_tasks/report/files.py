@@ -135,7 +135,7 @@ def inert(text: str) -> str:
     Texts with such an apostrophe of their own get one more, so that taking one away gives the text back. Control
     characters become U+FFFD, and a text is cut to CELL_LIMIT.
     """
-    shown = clip(clean(text[: CELL_LIMIT + 1], marks=True), CELL_LIMIT)
+    shown = clip(clean(text[: CELL_LIMIT + 1], apart=True), CELL_LIMIT)
     if _STARTS_FORMULA.match(shown) and not _PLAIN_NUMBER.fullmatch(shown):
         shown = "'" + shown
     return _GOES_ON_AS_FORMULA.sub("'", shown) if _CELL_BORDER.search(shown) else shown

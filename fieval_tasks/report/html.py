@@ -46,7 +46,7 @@ def html(report: Report) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="referrer" content="no-referrer">\n'
-        f"<title>{_line(report.summary.run_id)}: evaluation report</title>\n<style>{CSS}</style>\n</head>\n"
+        f"<title>{escape(one_line(report.summary.run_id, 200))}: evaluation report</title>\n<style>{CSS}</style>\n</head>\n"
         "<body>\n<main>\n"
         + "\n".join(section for section in sections if section)
         + f"\n{_footer()}\n</main>\n</body>\n</html>\n"
@@ -278,12 +278,14 @@ def _command(command: str) -> str:
 
 
 def _line(text: str, limit: int = 200) -> str:
-    return escape(one_line(text, limit, marks=True))
+    """One line of text from outside: whichever way it reads, what stands around it reads its own."""
+    shown = escape(one_line(text, limit, apart=True))
+    return shown if shown.isascii() else f"<bdi>{shown}</bdi>"
 
 
 def _text(text: str) -> str:
-    """A text in its own lines; a long one folded behind its beginning."""
-    whole = clean(text[: _LONG + 1], marks=True).strip()
+    """A text in its own lines, for an element that keeps its direction to itself; a long one folded behind its beginning."""
+    whole = clean(text[: _LONG + 1], apart=True).strip()
     if len(whole) <= _SHORT:
         return escape(whole)
-    return f"<details><summary>{escape(one_line(whole, _SHORT, marks=True))}</summary>{escape(clip(whole, _LONG))}</details>"
+    return f"<details><summary>{escape(one_line(whole, _SHORT, apart=True))}</summary>{escape(clip(whole, _LONG))}</details>"

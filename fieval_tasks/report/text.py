@@ -20,26 +20,23 @@ INVISIBLE = re.compile(
     "\ud800-\udfff\ufffe\uffff\U000e0000-\U000e007f]"  # lone surrogates, non-characters, tags
 )
 """Characters that would steer a terminal, reorder what is read, or be no text at all."""
+_NO_TEXT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+"""Of those, what is no letter or sign of any language, nor says which way one reads or where a word may break."""
 
 
-MARKS = "\u061c\u200b\u200e\u200f\u2060"
-"""Of those, the ones that languages need: where a word may break (Thai), and which way a sign reads (Arabic, Hebrew)."""
-_NO_MARK = re.compile(f"(?![{MARKS}]){INVISIBLE.pattern}")
-
-
-def clean(text: str, *, marks: bool = False) -> str:
+def clean(text: str, *, apart: bool = False) -> str:
     """The text with its lines, and a visible sign for each character that would steer a terminal or hide something.
 
-    `marks`: those that languages need stay, for a page that keeps each text's direction to itself, or a file.
+    `apart`: for a file, or a page that keeps each text's direction to itself: every character of a language stays.
     """
     if text.isascii() and text.isprintable():
         return text  # as most are
-    return (_NO_MARK if marks else INVISIBLE).sub("\ufffd", text.replace("\r\n", "\n"))
+    return (_NO_TEXT if apart else INVISIBLE).sub("\ufffd", text.replace("\r\n", "\n"))
 
 
-def one_line(text: str, limit: int, *, marks: bool = False) -> str:
+def one_line(text: str, limit: int, *, apart: bool = False) -> str:
     """The text cleaned, on one line, of at most `limit` characters."""
-    return clip(clean(" ".join(text[: 8 * limit].split()), marks=marks), limit)
+    return clip(clean(" ".join(text[: 8 * limit].split()), apart=apart), limit)
 
 
 def clip(text: str, limit: int) -> str:

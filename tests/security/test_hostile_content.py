@@ -26,7 +26,7 @@ from fieval_tasks.report.files import CELL_LIMIT, columns, inert
 from fieval_tasks.report.markdown import markdown
 from fieval_tasks.report.record import record
 from fieval_tasks.report.table import table
-from fieval_tasks.report.text import MARKS, clean, one_line
+from fieval_tasks.report.text import clean, one_line
 from tests.security.hostile_runs import MARK, TEXTS, Written, report_of, results, written
 
 FILES = {
@@ -67,10 +67,11 @@ def test_no_file_steers_what_shows_it(run: Written, name: str) -> None:
 
 
 def steering_in(run: Written, name: str) -> list[str]:
-    """Characters that would steer what shows the file. Marks that languages need are none where each text is kept apart."""
+    """Characters that would steer what shows the file. Those of languages do not where each text is kept apart."""
     text = (run.folder / name).read_bytes().decode().replace("\r\n", "\n")
     found = STEERS.findall(text.removeprefix("\ufeff") if name == "results.csv" else text)
-    return [one for one in found if one not in MARKS or name not in ("results.csv", "report.html")]
+    is_apart = name in ("results.csv", "report.html")
+    return [one for one in found if not is_apart or clean(one, apart=True) != one]
 
 
 @settings(max_examples=25)
@@ -99,6 +100,32 @@ def test_a_run_name_is_never_a_path(name: str) -> None:
 
 def test_html_has_no_tag_attribute_or_address_from_data(run: Written) -> None:
     assert_html_is_inert(run)
+
+
+def test_a_page_keeps_each_texts_direction_to_itself(run: Written) -> None:
+    assert Directions((run.folder / "report.html").read_text(encoding="utf-8")).loose == []
+
+
+class Directions(HTMLParser):
+    """Texts of a page that would turn what stands around them."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.loose: list[str] = []
+        self._open: list[bool] = []
+        self.feed(source)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in ("meta", "img", "br"):
+            self._open.append(tag == "bdi" or ("dir", "auto") in attrs)
+
+    def handle_endtag(self, tag: str) -> None:
+        self._open.pop()
+
+    def handle_data(self, data: str) -> None:
+        if STEERS.search(data.replace("\n", "")) and not any(self._open):
+            self.loose.append(data)
 
 
 class Page(HTMLParser):
@@ -282,7 +309,7 @@ def runs_something(cell: str, *, at_start: bool) -> bool:
 
 def shown(text: str) -> str:
     """What the CSV file promises to hold of a text."""
-    whole = clean(text, marks=True)
+    whole = clean(text, apart=True)
     return whole if len(whole) <= CELL_LIMIT else whole[: CELL_LIMIT - 1].rstrip() + "…"
 
 
@@ -296,7 +323,17 @@ def unquoted(cell: str) -> str:
 
 @given(st.text(st.one_of(st.sampled_from("=+-@'\"; \t\n(|!\uff1d1."), st.characters()), max_size=20))
 def test_a_program_gets_a_csv_text_back(text: str) -> None:
-    assert unquoted(inert(text)) == clean(text, marks=True)
+    assert unquoted(inert(text)) == clean(text, apart=True)
+
+
+@pytest.mark.parametrize(
+    "mark", "\u061c\u200b\u200e\u200f\u2028\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff\U000e0067"
+)
+def test_an_id_comes_out_of_the_csv_file_as_it_went_in(mark: str, tmp_path: Path) -> None:
+    text = f"{mark}a{mark}-1{mark}"
+    run = written(text, tmp_path / "run")
+    with (run.folder / "results.csv").open(encoding="utf-8-sig", newline="") as file:
+        assert next(csv.DictReader(file))["item_id"] == text
 
 
 @pytest.mark.parametrize(
