@@ -12,17 +12,17 @@ import tempfile
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from glob import glob
+from glob import glob, has_magic
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import BinaryIO
-from urllib.parse import SplitResult
+from urllib.parse import SplitResult, unquote
 
 from fieval_tasks.delimited import style_of
-from fieval_tasks.errors import PlanError, in_words
+from fieval_tasks.errors import NoRows, PlanError, in_words
 from fieval_tasks.files import File, Row
 from fieval_tasks.foreign import foreign_by_extension
 from fieval_tasks.locations import dataset_url, each, is_url, path_of
@@ -110,9 +110,10 @@ def read_dataset(
     with ExitStack() as copies:
         named = each(location)
         files = [file for one in named for file in _files(one, reading, stdin, spool, copies)]
+        _refuse_twice(files)
         name = files[0].name if len(files) == 1 else _name_of_all(named, files)
         read = partial(_unchanged_rows, files, [_stamp(file.path) for file in files])
-        left_out = [told for one in named for told in _left_out(one, reading)]
+        left_out = [told for one in named for told in _left_out(one, [file.path for file in files])]
         scan = _scan(name, files)
         scan = replace(scan, notices=(*scan.notices, *left_out))
         return Dataset(name, scan, _fingerprint(files), read, copies.pop_all().close)
@@ -135,7 +136,8 @@ def _files(
         mode = path.stat().st_mode
     except (OSError, ValueError) as error:
         if isinstance(error, FileNotFoundError) and (found := _matching(path)):
-            return [_file(one.name, one, reading) for one in found]
+            fixed = next(folder for folder in path.parents if not has_magic(str(folder)))
+            return _named_apart(found, reading, fixed)
         raise PlanError(_not_there(location, path, error)) from error
     if stat.S_ISDIR(mode):
         return _files_in(location, path, reading)
@@ -146,18 +148,29 @@ def _files(
 
 
 def _matching(path: Path) -> list[Path]:
-    """The files that a pattern means, in the order of their names."""
-    return sorted(Path(one) for one in glob(str(path), recursive=True) if Path(one).is_file())
+    """The files that a pattern means, in the order of their names; each once, however many links lead to it."""
+    found = {one.resolve(): one for one in sorted(map(Path, glob(str(path), recursive=True)), reverse=True)}
+    return sorted(one for one in found.values() if one.is_file())
+
+
+def _refuse_twice(files: Sequence[File]) -> None:
+    """Raises PlanError where one file is named more than once: its rows would count as often."""
+    counts = Counter(file.path.resolve() for file in files)
+    twice = dict.fromkeys(file.name for file in files if counts[file.path.resolve()] > 1)
+    if twice:
+        raise PlanError(*(f"{name} is named more than once: name each file once" for name in twice))
 
 
 def _files_in(location: str, folder: Path, reading: Reading) -> list[File]:
     """The datasets in a folder. What begins with a dot or an underscore is some program's own, as Spark's _SUCCESS."""
-    found = [path for path in _shown(folder) if path.is_file() and (reading.format or _known(path))]
-    files = [_file(path.name, path, reading) for path in found]
-    if not files:
-        deeper = any(path.is_dir() for path in _shown(folder))
+    found = list(_found(folder, reading))
+    if not found:
+        deeper = [path for path in _shown(folder) if path.is_dir()]
         instead = _BY_PATTERN.format(location.rstrip("/")) if deeper else f"name a file of {', '.join(FORMATS)}"
-        raise PlanError(f"{location} is a folder with no dataset in it; {instead}")
+        raise PlanError(
+            f"{location} is a folder with no dataset in it; {instead}, or say by --format what its files are"
+        )
+    files = _named_apart(found, reading, folder)
     formats = sorted({file.format for file in files})
     if len(formats) > 1:
         raise PlanError(
@@ -167,6 +180,35 @@ def _files_in(location: str, folder: Path, reading: Reading) -> list[File]:
     return files
 
 
+def _found(folder: Path, reading: Reading) -> Iterator[Path]:
+    """The datasets in a folder; where it has none itself, those of its partitions (lang=fr/), or of its only folder, as
+    Hugging Face has them in data/."""
+    here = [path for path in _shown(folder) if path.is_file() and (reading.format or _known(path))]
+    deeper = [path for path in _shown(folder) if path.is_dir() and not path.is_symlink()]
+    are_partitions = all(_PARTITION.fullmatch(path.name) for path in deeper)
+    yield from here
+    if not here and (are_partitions or len(deeper) == 1):
+        for path in deeper:
+            yield from _found(path, reading)
+
+
+_PARTITION = re.compile(r"([^=]+)=(.*)")
+"""A folder's name that tells a column and its value for all rows below, as Hive, Spark and pyarrow write it."""
+_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
+
+
+def _named_apart(paths: Sequence[Path], reading: Reading, folder: Path) -> list[File]:
+    """Files by their names, with the folders that tell them apart, and the columns that folders below `folder` tell."""
+    top = Path(os.path.commonpath([path.parent for path in paths]))
+    files = (_file(str(path.relative_to(top)), path, reading) for path in paths)
+    return [replace(file, partition=_partition(file.path.relative_to(folder))) for file in files]
+
+
+def _partition(path: Path) -> dict[str, str]:
+    told = [match for name in path.parent.parts if (match := _PARTITION.fullmatch(name))]
+    return {match[1]: "" if match[2] == _NO_VALUE else unquote(match[2]) for match in told}
+
+
 _BY_PATTERN = "a pattern, as '{}/**/*.csv', names the files of its folders too"
 
 
@@ -174,18 +216,24 @@ def _shown(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.name[0] not in "._")
 
 
-def _left_out(location: str, reading: Reading) -> Iterator[str]:
-    """What a folder holds beside the datasets that are read."""
+def _left_out(location: str, read: Sequence[Path]) -> Iterator[str]:
+    """What a folder holds beside the files that are read."""
     path = Path(location).expanduser()
     if is_url(location) or not path.is_dir():
         return
-    left = [
-        one.name + "/" * one.is_dir() for one in _shown(path) if one.is_dir() or not (reading.format or _known(one))
-    ]
+    left = [f"{one.relative_to(path)}{'/' * one.is_dir()}" for one in _unread(path, read)]
     if left:
         more = f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
         pattern = f"; {_BY_PATTERN.format(location.rstrip('/'))}" if any(name.endswith("/") for name in left) else ""
         yield f"of {location} these are not read: {', '.join(left[:_SHOWN])}{more}{pattern}"
+
+
+def _unread(folder: Path, read: Sequence[Path]) -> Iterator[Path]:
+    for path in _shown(folder):
+        if path.is_dir() and any(one.is_relative_to(path) for one in read):
+            yield from _unread(path, read)
+        elif path not in read:
+            yield path
 
 
 def _known(path: Path) -> bool:
@@ -252,6 +300,8 @@ def _not_there(location: str, path: Path, error: Exception) -> str:
     if not isinstance(error, FileNotFoundError):
         return f"{location!r} can't be opened: {error}"
     folder = path.parent
+    if has_magic(location):
+        return f"no file is called like {location}{_datasets_in(folder) if folder.is_dir() else ''}; check the pattern"
     if not folder.is_dir():
         return f"{location} does not exist, nor does its folder {folder}; check the path"
     siblings = [p.name for p in folder.iterdir() if p.is_file()]
@@ -275,25 +325,32 @@ def _unchanged_rows(files: Sequence[File], stamps: Sequence[tuple[int, int]]) ->
 
 
 def _rows(files: Sequence[File]) -> Iterator[Row]:
-    """Every row of every file, numbered on; of several files each row knows its own."""
+    """Every row of every file, numbered on; of several files each row knows its own, and one may be without rows."""
     if len(files) == 1:
-        yield from read_rows(files[0])
+        yield from _file_rows(files[0])
         return
     before = 0
     for file in files:
         number = before
-        for row in read_rows(file):
-            number = before + row.number
-            problem = None if row.problem is None else f"{file.name}: {row.problem}"
-            yield replace(row, number=number, problem=problem, file=file.name)
+        with suppress(NoRows):
+            for row in _file_rows(file):
+                number = before + row.number
+                problem = None if row.problem is None else f"{file.name}: {row.problem}"
+                yield replace(row, number=number, problem=problem, file=file.name)
         before = number
+
+
+def _file_rows(file: File) -> Iterator[Row]:
+    """With what its folders tell of them."""
+    for row in read_rows(file):
+        yield replace(row, values={**file.partition, **row.values}) if file.partition else row
 
 
 def _scan(name: str, files: Sequence[File]) -> Scan:
     columns: dict[str, None] = {}
     size = 0
     first_problem = first_odd = None
-    sizes: Counter[str] = Counter()
+    sizes = Counter({file.name: 0 for file in files})
     for row in _rows(files):
         size += 1
         sizes[row.file or name] += 1

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from fieval_tasks.errors import PlanError
+from fieval_tasks.errors import NoRows, PlanError
 from fieval_tasks.files import LARGEST_CELL, File, Row
 
 QUOTE = '"'
@@ -198,7 +198,7 @@ def _rows(name: str, records: Iterator[Record], style: Style) -> Iterator[Row]:
     if held is not None:
         yield held
     if header and not number:
-        raise PlanError(f"{name} has a header ({', '.join(header)}) and no rows")
+        raise NoRows(f"{name} has a header ({', '.join(header)}) and no rows")
 
 
 def _doubtful(row: Row, after: Record) -> Row:

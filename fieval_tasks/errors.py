@@ -2,7 +2,8 @@
 
 FievalError
 ├── PlanError                what was asked for is wrong; nothing was sent
-│   └── NameTaken            there is a run of that name
+│   ├── NameTaken            there is a run of that name
+│   └── NoRows               a dataset's file has columns and no rows
 ├── StoreError               the ledger can't be opened, read or written
 │   └── StoreAway            not at this moment, for a reason that tends to pass
 ├── ApiError                 what the evaluation API answered, or failed to answer
@@ -72,6 +73,10 @@ class PlanError(FievalError):
 
 class NameTaken(PlanError):
     """There is a run of that name already, which only somebody who chose the name need be told."""
+
+
+class NoRows(PlanError):
+    """A file of the dataset has columns and no rows, as Spark writes of an empty partition."""
 
 
 class StoreError(FievalError):

@@ -86,6 +86,8 @@ class File:
     """What parts the cells of CSV; None: what the file itself tells."""
     rows: str | None = None
     """Where the rows are in a JSON document; None: the one list of objects in it."""
+    partition: Mapping[str, str] = field(default_factory=dict)
+    """Columns that the names of its folders tell, as lang=fr/, and the file itself does not hold."""
     longest: int = LARGEST_CELL
     """Characters of a line, a cell or a JSON document."""
 

@@ -98,7 +98,7 @@ def _path(location: str) -> Path | None:
 def _meant(path: Path) -> Iterator[Path]:
     yield path
     if path.is_dir():
-        yield from path.iterdir()
+        yield from path.rglob("*")  # a folder in it that is a link is not gone into, here or when it is read
     elif not path.exists():
         yield from map(Path, iglob(str(path), recursive=True))
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from fieval_tasks.columns import MISSING, place_of
 from fieval_tasks.delimited import delimited_rows, refuse_twins
-from fieval_tasks.errors import PlanError, in_words
+from fieval_tasks.errors import NoRows, PlanError, in_words
 from fieval_tasks.files import File, Row
 from fieval_tasks.foreign import LOOKED_AT, foreign_by_bytes
 from fieval_tasks.values import Unreadable
@@ -295,7 +295,7 @@ def _parquet(file: File) -> Iterator[Row]:
     except pa.ArrowException as error:
         raise PlanError(f"{file.name} is not a Parquet file that can be read: {error}") from error
     if not number:
-        raise PlanError(f"{file.name} has columns ({', '.join(names)}) and no rows")
+        raise NoRows(f"{file.name} has columns ({', '.join(names)}) and no rows")
 
 
 def _batches(file: File, parquet: Any, names: list[str]) -> Iterator[Any]:

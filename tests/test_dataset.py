@@ -316,15 +316,78 @@ def test_a_folder_a_pattern_or_several_files_are_one_dataset(write: Write, tmp_p
 
 def test_what_a_folder_holds_beside_its_datasets_is_said(write: Write, tmp_path: Path) -> None:
     write("PART-0.CSV", CSV)
-    for name in ("country=DE/part-1.csv", "part-2.csv.zst"):
+    for name in ("new/part-1.csv", "old/part-1.csv", "part-2.csv.zst"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         write(name, CSV)
     pattern = f"a pattern, as '{tmp_path}/**/*.csv', names the files of its folders too"
     dataset = read_dataset(str(tmp_path))
     assert dataset.name == "PART-0.CSV"
-    assert dataset.notices == (f"of {tmp_path} these are not read: country=DE/, part-2.csv.zst; {pattern}",)
+    assert dataset.notices == (f"of {tmp_path} these are not read: new/, old/, part-2.csv.zst; {pattern}",)
     (tmp_path / "PART-0.CSV").unlink()
     assert pattern in problem_of(str(tmp_path))
+
+
+def test_the_folders_of_partitions_tell_a_column(write: Write, tmp_path: Path) -> None:
+    for name in (
+        "t/lang=fr/year=2026/part-0.csv",
+        "t/lang=d%2Fe/year=__HIVE_DEFAULT_PARTITION__/part-0.csv",
+        "t/_SUCCESS",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        write(name, "a\nx\n")
+    for location in (tmp_path / "t", tmp_path / "t/**/*.csv", tmp_path / "t/lang=*/*/*.csv"):
+        dataset = read_dataset(str(location))
+        assert values(dataset) == [{"lang": "d/e", "year": "", "a": "x"}, {"lang": "fr", "year": "2026", "a": "x"}]
+        assert dataset.columns == ("lang", "year", "a")
+        (notice,) = dataset.notices
+        assert notice.endswith(
+            "each: lang=d%2Fe/year=__HIVE_DEFAULT_PARTITION__/part-0.csv (1), lang=fr/year=2026/part-0.csv (1)"
+        )
+
+
+def test_a_folder_that_has_its_files_in_its_only_folder_is_read(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    for name in ("README.md", ".gitattributes", "data/notes.txt"):
+        write(name, "x")
+    parquet(tmp_path / "data/train-00000-of-00002.parquet", {"a": ["x"]})
+    parquet(tmp_path / "data/train-00001-of-00002.parquet", {"a": ["y"]})
+    dataset = read_dataset(str(tmp_path))
+    assert values(dataset) == [{"a": "x"}, {"a": "y"}]
+    assert dataset.notices[1] == f"of {tmp_path} these are not read: README.md, data/notes.txt"
+
+
+@pytest.mark.parametrize("empty", ["a,b\n", "", "\n"])
+def test_a_part_without_rows_is_told_and_costs_no_other(write: Write, tmp_path: Path, empty: str) -> None:
+    write("part-0.csv", "a,b\n1,2\n")
+    write("part-1.csv", empty)
+    parquet(tmp_path / "x.parquet", {"a": []})
+    dataset = read_dataset(f"{tmp_path}/part-*.csv\n{tmp_path}/x.parquet")
+    assert values(dataset) == [{"a": "1", "b": "2"}]
+    assert dataset.notices[0].endswith("each: part-0.csv (1), part-1.csv (0), x.parquet (0)")
+    (tmp_path / "part-0.csv").unlink()
+    assert (
+        problem_of(f"{tmp_path}/part-*.csv\n{tmp_path}/x.parquet") == "part-1.csv and 1 more is empty: it holds no rows"
+    )
+
+
+def test_a_file_that_is_named_twice_is_refused_and_a_pattern_names_each_once(write: Write, tmp_path: Path) -> None:
+    location = write("a.csv", "a\n1\n")
+    for twice in (
+        f"{location}\n{location}",
+        f"{location}\n{tmp_path}/*.csv",
+        f"{tmp_path}\n{tmp_path}/../{tmp_path.name}/a.csv",
+    ):
+        assert problem_of(twice) == "a.csv is named more than once: name each file once"
+    (tmp_path / "again").symlink_to(tmp_path)
+    assert read_dataset(f"{tmp_path}/**/*.csv").size == 1
+
+
+def test_a_pattern_that_no_file_is_called_like_is_told(write: Write, tmp_path: Path) -> None:
+    write("a.csv", CSV)
+    assert (
+        problem_of(f"{tmp_path}/*.tsv")
+        == f"no file is called like {tmp_path}/*.tsv ({tmp_path} has: a.csv); check the pattern"
+    )
 
 
 @pytest.mark.parametrize(
