@@ -12,7 +12,8 @@ from collections.abc import Sequence
 
 from fieval_tasks.door import answered
 from fieval_tasks.errors import ExitCode, PlanError
-from fieval_tasks.prefect_server import configured_api, is_healthy
+from fieval_tasks.prefect_server import configured_api, unknown_profile
+from flows.prefect_api import require_api
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _done(options: argparse.Namespace) -> int:
-    api_in_use()
+    require_an_api()
     _set_up(options) if options.command == "setup" else _serve(options)
     return ExitCode.OK
 
@@ -40,17 +41,14 @@ def _serve(options: argparse.Namespace) -> None:
     serve_all(limit=options.limit)
 
 
-def api_in_use() -> str:
-    """The Prefect API's address. Raises PlanError where none is set, or it does not answer."""
-    url = configured_api()
-    if url is None:
+def require_an_api() -> None:
+    """Raises PlanError where no Prefect API is set, and RunStopped where it can't be used."""
+    if configured_api() is None:
         raise PlanError(
-            "no Prefect API is set: start one with `prefect server start` and set it with "
+            f"no Prefect API is set{unknown_profile()}: start one with `prefect server start` and set it with "
             "`prefect config set PREFECT_API_URL=http://127.0.0.1:4200/api`"
         )
-    if not is_healthy(url, timeout=10.0):
-        raise PlanError(f"the Prefect API at {url} does not answer: start it, or set another as PREFECT_API_URL")
-    return url
+    require_api()
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -21,10 +21,11 @@ from urllib.parse import quote
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, FlowRunFilter, FlowRunFilterTags
+from prefect.settings import get_current_settings
 from websockets.sync.client import connect
 from websockets.sync.connection import Connection
 
-from deployments.__main__ import api_in_use
+from deployments.__main__ import require_an_api
 from fieval_tasks.errors import FievalError, PlanError, RunStopped
 
 FOLDER = Path(__file__).parents[1] / "docs" / "images"
@@ -162,7 +163,8 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=FOLDER)
     options = parser.parse_args()
     try:
-        for path in take_all(api_in_use().removesuffix("/api"), options.folder):
+        require_an_api()
+        for path in take_all(str(get_current_settings().ui_url), options.folder):
             print(f"{path} ({path.stat().st_size // 1024} KB)", flush=True)
     except FievalError as error:
         print(f"error: {error}", file=sys.stderr)

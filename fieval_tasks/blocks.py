@@ -22,6 +22,7 @@ from fieval_tasks.conclusion import Ended, conclude, report_of
 from fieval_tasks.engine import current
 from fieval_tasks.errors import Interrupted, PlanError, RunStopped
 from fieval_tasks.plan import EvaluationPlan, Mode
+from fieval_tasks.prefect_errors import why
 from fieval_tasks.preparation import Prepared, kept, prepared
 from fieval_tasks.refusals import sentences
 from fieval_tasks.threads import resumable, submit_all
@@ -147,7 +148,7 @@ def _referred_name(reference: Any) -> str:
     except (ObjectNotFound, ValueError) as error:
         raise PlanError("credentials: the block that was chosen is not there any more; choose another") from error
     except httpx.HTTPError as error:
-        raise RunStopped(_UNREACHABLE.format(error)) from error
+        raise RunStopped(_UNREACHABLE.format(why(error))) from error
     slug = found.block_type.slug if found.block_type else None
     if slug != FutureAGICredentials.get_block_type_slug() or found.name is None:
         raise PlanError(f"credentials: a block of type {slug} holds no keys of Future AGI; choose another")
@@ -192,7 +193,7 @@ def _saved_credentials() -> list[str]:
         with get_client(sync_client=True) as client:
             found = client.read_block_documents_by_type(block_type_slug=slug, include_secrets=False)
     except httpx.HTTPError as error:
-        raise RunStopped(_UNREACHABLE.format(error)) from error
+        raise RunStopped(_UNREACHABLE.format(why(error))) from error
     return sorted(document.name for document in found if document.name)
 
 

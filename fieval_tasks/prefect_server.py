@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import json
 import os
-import signal
+import re
 import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -37,7 +36,7 @@ else:
 START_LIMIT = 120.0
 """Seconds for the server's first start, which makes its database."""
 END_LIMIT = 5.0
-"""Seconds in which the server ends in order; one that is still starting can't, and just ends."""
+"""Seconds in which the server ends in order; one that is still starting can't, and is killed."""
 
 QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -67,14 +66,23 @@ def configured_api(environment: Mapping[str, str] = os.environ, folder: Path = P
     return next((url for place in places if (url := place()) is not None), None) or None
 
 
+def unknown_profile(environment: Mapping[str, str] = os.environ, folder: Path = Path()) -> str:
+    """Said where no API is found and the environment names a profile that is not there; else nothing."""
+    named, path = environment.get("PREFECT_PROFILE"), profiles_path(environment, folder)
+    if not named or any(_at(place, "profiles", named) is not None for place in (path, _profiles_of_prefect())):
+        return ""
+    return f", for PREFECT_PROFILE names {named!r}, which is not in {path}"
+
+
 def _profile(environment: Mapping[str, str], folder: Path) -> str | None:
     """What the active profile says. A profile that its file does not have counts as Prefect's default: no API."""
-    path = _profiles_path(environment, folder)
+    path = profiles_path(environment, folder)
     active = environment.get("PREFECT_PROFILE") or _toml(path, "active")
     return _toml(path, "profiles", active, "PREFECT_API_URL") if active else None
 
 
-def _profiles_path(environment: Mapping[str, str], folder: Path) -> Path:
+def profiles_path(environment: Mapping[str, str] = os.environ, folder: Path = Path()) -> Path:
+    """Where Prefect looks for profiles."""
     named = (
         environment.get("PREFECT_PROFILES_PATH")
         or _dotenv(folder).get("PREFECT_PROFILES_PATH")
@@ -98,13 +106,19 @@ def _profiles_of_prefect() -> Path:
 
 
 def _toml(path: Path, *keys: str) -> str | None:
+    found = _at(path, *keys)
+    return found if isinstance(found, str) else None
+
+
+def _at(path: Path, *keys: str) -> Any:
+    """What stands there in a TOML file, if anything does."""
     if not path.is_file():
         return None
     with _readable(path):
         found: Any = tomllib.loads(path.read_text(encoding="utf-8"))
     for key in keys:
         found = found.get(key) if isinstance(found, dict) else None
-    return found if isinstance(found, str) else None
+    return found
 
 
 def _dotenv(folder: Path) -> Mapping[str, str | None]:
@@ -142,7 +156,7 @@ class OwnServer:
                 tempfile.TemporaryFile()
             )  # a pipe that nobody reads would hold it up
             opening.enter_context(environment_set(_past_proxies("127.0.0.1")))
-            command = [sys.executable, "-m", "fieval_tasks.prefect_server", str(self._port)]
+            command = [sys.executable, "-m", "fieval_tasks.own_server", str(self._port)]
             self._process = subprocess.Popen(
                 command, env=_environment(), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._complaints,
                 start_new_session=True,
@@ -179,8 +193,14 @@ class OwnServer:
             time.sleep(0.05)
 
     def _last_complaint(self) -> str:
+        """The last error that it named, or else its last line."""
         self._complaints.seek(0)
-        return self._complaints.read().decode("utf-8", "replace").strip().rpartition("\n")[2]
+        lines = self._complaints.read().decode("utf-8", "replace").strip().splitlines()
+        return next(filter(_NAMES_AN_ERROR.match, reversed(lines)), lines[-1] if lines else "")
+
+
+_NAMES_AN_ERROR = re.compile(r"[\w.]*(Error|Exception): ")
+"""The line of a traceback that says what happened; a server that can't start logs a few more after it."""
 
 
 def _environment() -> dict[str, str]:
@@ -195,7 +215,11 @@ def _is_ours(name: str) -> bool:
 
 
 def is_healthy(api_url: str, *, timeout: float = 2.0) -> bool:
-    """A Prefect API answers there, if only that it wants the keys, which Prefect has."""
+    """A Prefect API answers there, if only that it wants the keys, which Prefect has.
+
+    For a server that was just started on this machine: any other is asked by Prefect's own client, which knows what
+    certificates, headers and logins it is set to.
+    """
     try:
         with urllib.request.urlopen(f"{api_url.rstrip('/')}/health", timeout=timeout) as reply:
             return json.load(reply) is True
@@ -234,30 +258,3 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def _end_with_parent() -> None:
-    """The parent holds the other end of our standard input: when it is gone, so are we."""
-
-    def watch() -> None:
-        sys.stdin.buffer.read()
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(END_LIMIT)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _serve(port: int) -> None:
-    os.umask(0o077)  # its database holds the run's log and its parameters
-    import uvicorn
-
-    _end_with_parent()
-    uvicorn.run(
-        "prefect.server.api.server:create_app", factory=True, host="127.0.0.1", port=port, log_level="critical",
-        timeout_graceful_shutdown=2,
-    )  # fmt: skip
-
-
-if __name__ == "__main__":
-    _serve(int(sys.argv[1]))

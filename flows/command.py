@@ -10,6 +10,7 @@ import signal
 import stat
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -31,7 +32,8 @@ from fieval_tasks.errors import ExitCode, FievalError, Interrupted, PlanError, R
 from fieval_tasks.faults import fault
 from fieval_tasks.items import State as ItemState
 from fieval_tasks.plan import EvaluationPlan
-from fieval_tasks.prefect_server import OwnServer, configured_api, environment_set, is_healthy
+from fieval_tasks.prefect_errors import why
+from fieval_tasks.prefect_server import OwnServer, configured_api, environment_set, unknown_profile
 from fieval_tasks.preparation import Prepared, prepared, runs_to_collect
 from fieval_tasks.refusals import sentences, spelled
 from fieval_tasks.report.table import table
@@ -46,6 +48,7 @@ from flows.arguments import (
     option_name,
     plan_of,
 )
+from flows.prefect_api import require_api, require_settings
 
 if TYPE_CHECKING:
     from prefect import State
@@ -148,6 +151,7 @@ def _require_limit(plan: EvaluationPlan) -> None:
 
 
 def _run_evaluate(plan: EvaluationPlan, wait_for_api: Callable[[], None]) -> State[Any]:
+    require_settings()
     from flows.evaluate import evaluate
 
     wait_for_api()  # it starts while Prefect is imported
@@ -187,7 +191,7 @@ def _fan_out(course: Course, options: argparse.Namespace) -> int:
         return _dry_run(plan)
     if configured_api() is None:
         raise PlanError(
-            "shards run on the work pool of a Prefect server, and none is set: start one with `prefect server start`, "
+            f"shards run on the work pool of a Prefect server, and none is set{unknown_profile()}: start one with `prefect server start`, "
             "set PREFECT_API_URL to it, and start workers with `prefect worker start --pool fieval`"
         )
     if plan.base_url:
@@ -256,13 +260,12 @@ def control_command(arguments: Sequence[str] | None = None) -> int:
 
 def _control(course: Course, options: argparse.Namespace) -> int:
     course.told = lambda: "interrupted"
-    url = configured_api()
-    if url is None:
+    if configured_api() is None:
         raise PlanError(
-            "no Prefect API is set, so no run can be heard: set PREFECT_API_URL, or stop a run on a laptop by Ctrl-C "
+            f"no Prefect API is set{unknown_profile()}, so no run can be heard: set PREFECT_API_URL, or stop a run on a laptop by Ctrl-C "
             "and carry on with --resume and another --rate"
         )
-    _require(url)
+    require_api()
     from flows.control import steer
 
     changes = {name: getattr(options, name) for name in CONTROLS if hasattr(options, name)}
@@ -353,9 +356,7 @@ def _without_prefect(error: BaseException, resume_command: str) -> State[Any]:
     """Of a run that Prefect could not be told the end of."""
     from prefect.states import Crashed
 
-    state: State[Any] = Crashed(
-        message=f"the Prefect API can't be asked ({in_words(error)}); to carry on: {resume_command}"
-    )
+    state: State[Any] = Crashed(message=f"the Prefect API can't be asked ({why(error)}); to carry on: {resume_command}")
     return state
 
 
@@ -413,28 +414,33 @@ def _as_ours() -> Iterator[None]:
 def _prefect_api() -> Iterator[Callable[[], None]]:
     """Prefect's API: the user's own, else a server of ours that is starting. Yields what waits until it answers."""
     _require_proxies()
-    url = configured_api()
-    if url:
-        _require(url)
     with ExitStack() as afterwards:
         wanted = {name: value for name, value in _QUIET.items() if name not in os.environ}
-        wait_for_api = _ready
-        if not url:
+        if configured_api():
+            afterwards.enter_context(_prefect_set(wanted))
+            require_api()
+            yield _ready
+        else:
             server = afterwards.enter_context(OwnServer())
-            wanted["PREFECT_API_URL"], wait_for_api = server.api_url, partial(_patiently, server.wait_until_ready)
-        afterwards.enter_context(_prefect_set(wanted))
-        yield wait_for_api
+            afterwards.enter_context(warnings.catch_warnings())
+            warnings.filterwarnings(
+                "ignore", "Failed to create the Prefect home"
+            )  # the server makes it, or tells why not
+            afterwards.enter_context(_prefect_set(wanted | {"PREFECT_API_URL": server.api_url}))
+            yield partial(_wait_for, server)
 
 
-def _patiently(wait: Callable[[], None]) -> None:
-    """Wait, and say so where it takes longer than a moment."""
+def _wait_for(server: OwnServer) -> None:
+    """Wait until the server is up and Prefect's client can work with it, and say so where it takes longer than a moment."""
+    require_settings()  # the server would stumble over the same, with more words
     slow = threading.Timer(A_MOMENT, say, ["waiting for the Prefect server of this run to start"])
     slow.daemon = True
     slow.start()
     try:
-        wait()
+        server.wait_until_ready()
     finally:
         slow.cancel()
+    require_api()
 
 
 def _require_proxies() -> None:
@@ -474,11 +480,3 @@ _QUIET = {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL"}
 
 def _ready() -> None:
     """The user's API has been asked already."""
-
-
-def _require(url: str) -> None:
-    if not is_healthy(url, timeout=10.0):
-        raise RunStopped(
-            f"the Prefect API at {url} does not answer, so nothing was sent: start it, or unset PREFECT_API_URL "
-            f"(or the profile that sets it) to let the run start its own"
-        )

@@ -31,9 +31,10 @@ from fieval_tasks.blocks import FutureAGICredentials
 from fieval_tasks.conclusion import Ended, conclude
 from fieval_tasks.display import display
 from fieval_tasks.engine import SUBMITTERS, Engine, Share
-from fieval_tasks.errors import FievalError, Interrupted, PlanError, RunStopped, in_words
+from fieval_tasks.errors import FievalError, Interrupted, PlanError, RunStopped
 from fieval_tasks.items import State as ItemState
 from fieval_tasks.plan import MOST_SHARDS, SHARD_DEPLOYMENT, EvaluationPlan, Mode
+from fieval_tasks.prefect_errors import why
 from fieval_tasks.preparation import Prepared, prepared
 from fieval_tasks.progress import Progress
 from fieval_tasks.scrubbing import raise_without_secrets
@@ -238,8 +239,7 @@ class Team:
             ) from error
         except httpx.HTTPError as error:
             raise RunStopped(
-                f"shard {number} of {self._shards} could not be started: the Prefect API can't be asked "
-                f"({in_words(error)})"
+                f"shard {number} of {self._shards} could not be started: the Prefect API can't be asked ({why(error)})"
             ) from error
 
     def _started(self, number: int) -> Any:
@@ -289,7 +289,7 @@ class Team:
         except httpx.HTTPError as error:
             get_run_logger().warning(
                 "not every shard could be told to end (%s): cancel in Prefect those of %s that still run",
-                in_words(error), self.deployment,
+                why(error), self.deployment,
             )  # fmt: skip
 
     def stop(self, reason: FievalError) -> None:

@@ -13,7 +13,8 @@ from prefect import get_run_logger
 from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
 
-from fieval_tasks.errors import PlanError, in_words
+from fieval_tasks.errors import PlanError
+from fieval_tasks.prefect_errors import why
 from fieval_tasks.preparation import name_stem
 from flows.parameters import plan_given
 from flows.watching import at_once
@@ -50,4 +51,4 @@ def tag(run_id: str) -> None:
         with at_once(), get_client(sync_client=True) as client:
             client.update_flow_run(UUID(str(flow_run.id)), tags=tags).raise_for_status()
     except httpx.HTTPError as error:
-        get_run_logger().warning("the flow run has not got the tag %s (%s)", run_id, in_words(error))
+        get_run_logger().warning("the flow run has not got the tag %s (%s)", run_id, why(error))

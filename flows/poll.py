@@ -12,6 +12,7 @@ from fieval_tasks.commands import command
 from fieval_tasks.display import display
 from fieval_tasks.engine import Engine, current
 from fieval_tasks.errors import Interrupted, RunStopped
+from fieval_tasks.prefect_errors import why
 from fieval_tasks.progress import Progress
 from fieval_tasks.scrubbing import discreet
 from flows.watching import Watch
@@ -29,7 +30,7 @@ def poll_evaluations(run_id: str) -> int:
         with tags(TAG):  # a subflow does not get its parent's
             ended: State[Any] = polling(run_id, return_state=True)
     except httpx.HTTPError as error:  # Prefect's own, at the subflow's begin or end
-        raise RunStopped(f"the Prefect API can't be asked ({error})") from error
+        raise RunStopped(f"the Prefect API can't be asked ({why(error)})") from error
     if ended.is_cancelled():
         raise Interrupted(str(ended.message))
     return int(ended.result())

@@ -12,9 +12,10 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.responses import GlobalConcurrencyLimitResponse
 from prefect.exceptions import ObjectNotFound
 
-from fieval_tasks.errors import PlanError, RunStopped, in_words
+from fieval_tasks.errors import PlanError, RunStopped
 from fieval_tasks.permits import Answer, Away, Full, Leased
 from fieval_tasks.plan import EvaluationPlan
+from fieval_tasks.prefect_errors import why
 
 BLOCK = 1.0
 """Seconds of the limit's rate that are leased at a time, for three calls of Prefect's API."""
@@ -70,7 +71,7 @@ class SharedLimit:
             raise PlanError(self._problem(error)) from error
         except httpx.HTTPError as error:
             raise RunStopped(
-                f"the Prefect API, which keeps the shared limit {self.name!r}, can't be asked ({error})"
+                f"the Prefect API, which keeps the shared limit {self.name!r}, can't be asked ({why(error)})"
             ) from error
 
     def close(self) -> None:
@@ -99,7 +100,7 @@ class SharedLimit:
         except _Unusable as error:
             raise RunStopped(self._problem(error)) from error
         except httpx.HTTPError as error:
-            return Away(f"the Prefect API can't be asked ({in_words(error)})")
+            return Away(f"the Prefect API can't be asked ({why(error)})")
         self._least = min(SMALLEST, 2 * self._least)
         return Leased.between(n, rate, before=found.active_slots, after=after, since=since)
 

@@ -22,7 +22,8 @@ from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from fieval_tasks.control import Control, control_of, value_of, variable_of
 from fieval_tasks.engine import Engine
-from fieval_tasks.errors import FievalError, Interrupted, PlanError, in_words
+from fieval_tasks.errors import FievalError, Interrupted, PlanError
+from fieval_tasks.prefect_errors import why
 from fieval_tasks.preparation import Prepared
 
 AT_FIRST = 5.0
@@ -69,7 +70,7 @@ class Line:
             if not self._is_away:
                 get_run_logger().warning(
                     "the Prefect API can't be asked (%s); the run goes on, and asks again",
-                    in_words(error),
+                    why(error),
                 )
             self._is_away = True
         else:

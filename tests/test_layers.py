@@ -19,11 +19,11 @@ flows.collect flows.fan_out
 flows.evaluate flows.explain flows.control
 flows.naming flows.poll
 flows.showing
-flows.arguments flows.laptop flows.shared flows.watching flows.events flows.ending
+flows.arguments flows.laptop flows.prefect_api flows.shared flows.watching flows.events flows.ending
 flows.parameters
 fieval_tasks.tasks
 fieval_tasks.dataframe fieval_tasks.blocks
-fieval_tasks.script
+fieval_tasks.own_server fieval_tasks.script
 fieval_tasks.display fieval_tasks.terminal fieval_tasks.door
 fieval_tasks.conclusion fieval_tasks.threads
 fieval_tasks.preparation
@@ -50,13 +50,20 @@ fieval_tasks.delimited fieval_tasks.parameters
 fieval_tasks.columns fieval_tasks.control fieval_tasks.files fieval_tasks.foreign fieval_tasks.lanes fieval_tasks.limits fieval_tasks.transport fieval_tasks.values fieval_tasks.wire
 fieval_tasks.plan
 fieval_tasks.templates
-fieval_tasks.dialect fieval_tasks.commands fieval_tasks.faults fieval_tasks.items fieval_tasks.locations fieval_tasks.policy fieval_tasks.gates fieval_tasks.refusals
+fieval_tasks.dialect fieval_tasks.commands fieval_tasks.faults fieval_tasks.items fieval_tasks.locations fieval_tasks.policy fieval_tasks.prefect_errors fieval_tasks.gates fieval_tasks.refusals
 fieval_tasks.errors
 fieval_tasks.cutting fieval_tasks.private fieval_tasks.scrubbing
 """
 """From the top down. Modules of one line know nothing of each other; deployments/ stands above them all."""
 
-ON_PREFECT = ("deployments", "flows", "fieval_tasks.tasks", "fieval_tasks.blocks", "fieval_tasks.report.artifacts")
+ON_PREFECT = (
+    "deployments",
+    "flows",
+    "fieval_tasks.tasks",
+    "fieval_tasks.blocks",
+    "fieval_tasks.own_server",
+    "fieval_tasks.report.artifacts",
+)
 OPENS_LOCAL = ("fieval_tasks.connections", "fieval_tasks.blocks")
 LEVEL = {name: level for level, line in enumerate(reversed(LAYERS.split("\n"))) for name in line.split()}
 
