@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 from prefect import State, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import TaskRun
 from prefect.runtime import flow_run, task_run
+from prefect.states import Cancelled
 from prefect.tasks import Task
 
 from fieval_tasks import dataframe
 from fieval_tasks.blocks import EvaluationJob, EvaluationRun
 from fieval_tasks.conclusion import Ended, conclude, report_of
 from fieval_tasks.engine import Engine, current
-from fieval_tasks.errors import FievalError, RunStopped
+from fieval_tasks.errors import FievalError, Interrupted
 from fieval_tasks.plan import EvaluationPlan
 from fieval_tasks.preparation import kept
 from fieval_tasks.report import artifacts
@@ -100,10 +102,9 @@ def may_be_retried(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> boo
     persist_result=False,
     log_prints=False,
 )
-def submit_chunk(chunk: int, run_id: str) -> int:
+def submit_chunk(chunk: int, run_id: str) -> int | State[Any]:
     """Send what a chunk of the run has left; how many items that was."""
-    with discreet():
-        return _rested(_engine(run_id)).submit_chunk(chunk)
+    return _sent(run_id, lambda engine: engine.submit_chunk(chunk))
 
 
 @task(
@@ -114,10 +115,21 @@ def submit_chunk(chunk: int, run_id: str) -> int:
     persist_result=False,
     log_prints=False,
 )
-def submit_rest(run_id: str) -> int:
+def submit_rest(run_id: str) -> int | State[Any]:
     """Send what is left in the run's chunks that nobody works on; how many items that was."""
+    return _sent(run_id, lambda engine: engine.submit_rest())
+
+
+def _sent(run_id: str, send: Callable[[Engine], int]) -> int | State[Any]:
+    """How many items were sent; Cancelled where somebody stopped the run, which is no error of this task's."""
+    engine = current(run_id)
+    if engine is None:
+        return Cancelled(message=f"run {run_id} had stopped before this began; nothing of it was sent")
     with discreet():
-        return _rested(_engine(run_id)).submit_rest()
+        try:
+            return send(_rested(engine))
+        except Interrupted as error:
+            return Cancelled(message=str(error))
 
 
 def _rested(engine: Engine) -> Engine:
@@ -127,11 +139,4 @@ def _rested(engine: Engine) -> Engine:
         pause = FIRST_DELAY * 2.0 ** (tries - 2) * random.uniform(1.0, 1.5)
         get_run_logger().info("tries again in %.0f s", pause)
         engine.rest(pause)
-    return engine
-
-
-def _engine(run_id: str) -> Engine:
-    engine = current(run_id)
-    if engine is None:
-        raise RunStopped(f"run {run_id} is not being worked on in this process: start it with flows.evaluate")
     return engine

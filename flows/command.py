@@ -431,16 +431,21 @@ def _prefect_api() -> Iterator[Callable[[], None]]:
 
 
 def _wait_for(server: OwnServer) -> None:
-    """Wait until the server is up and Prefect's client can work with it, and say so where it takes longer than a moment."""
+    """Return once the server is up and Prefect's client can work with it."""
     require_settings()  # the server would stumble over the same, with more words
+    _patiently(server.wait_until_ready)
+    require_api()
+
+
+def _patiently(wait: Callable[[], None]) -> None:
+    """Wait, and say so where it takes longer than a moment."""
     slow = threading.Timer(A_MOMENT, say, ["waiting for the Prefect server of this run to start"])
     slow.daemon = True
     slow.start()
     try:
-        server.wait_until_ready()
+        wait()
     finally:
         slow.cancel()
-    require_api()
 
 
 def _require_proxies() -> None:

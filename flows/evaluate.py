@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from prefect import State, flow, get_run_logger, unmapped
 from prefect.exceptions import Pause, TerminationSignal
@@ -41,7 +41,7 @@ from flows.shared import require_limit
 from flows.showing import shown_in_prefect
 from flows.watching import Watch, reason_of, steerable, suspended_state
 
-Start: TypeAlias = Callable[[Engine], PrefectFutureList[int]]
+Start: TypeAlias = Callable[[Engine], PrefectFutureList[Any]]
 """Begins to submit what this process may."""
 
 
@@ -137,7 +137,7 @@ def work_on(run: Prepared) -> State[None]:
     return published(run, conclude(run, ended, seconds=monotonic() - began))
 
 
-def start_submitting(engine: Engine) -> PrefectFutureList[int]:
+def start_submitting(engine: Engine) -> PrefectFutureList[Any]:
     """One mapped task for each chunk that has something left to send."""
     chunks = engine.to_submit()
     engine.expect(len(chunks))
@@ -175,7 +175,7 @@ def work_once(engine: Engine, mode: Mode, start: Start) -> None:
     finish(submissions, engine, polls_later=mode is Mode.SYNC)
 
 
-def finish(submissions: PrefectFutureList[int], engine: Engine, *, polls_later: bool) -> None:
+def finish(submissions: PrefectFutureList[Any], engine: Engine, *, polls_later: bool) -> None:
     """Wait for every chunk. Raises the error of the first that failed for good.
 
     `polls_later`: synchronous calls bring their verdicts, but a lane whose calls keep failing turns to submitting.
@@ -189,6 +189,8 @@ def finish(submissions: PrefectFutureList[int], engine: Engine, *, polls_later: 
         if polls_later and engine.awaits_verdicts:
             poll_evaluations(engine.run.run_id)
     for submission in submissions:
+        if submission.state.is_cancelled():
+            raise Interrupted(str(submission.state.message))
         submission.result()
     if polls_later and engine.awaits_verdicts:
         poll_evaluations(engine.run.run_id)

@@ -390,14 +390,14 @@ def evaluate_shard(
     return failed(told, name=name_of(ended.stopped)) if ended.stopped else Completed(message=told)
 
 
-def start_both(engine: Engine) -> PrefectFutureList[int]:
+def start_both(engine: Engine) -> PrefectFutureList[Any]:
     """What is this shard's, and what nobody works on."""
     submissions = start_submitting(engine)
     submissions.append(start_helping(engine))
     return submissions
 
 
-def start_helping(engine: Engine) -> PrefectFuture[int]:
+def start_helping(engine: Engine) -> PrefectFuture[Any]:
     """One task for all that others have not come to, or have left behind."""
     engine.expect(1)
     helping = submit_rest.submit(engine.run.run_id)

@@ -581,6 +581,45 @@ def test_a_fan_out_that_is_tried_again_carries_on_its_run_and_starts_no_shard_fo
     assert json.loads(Path(f"fieval-runs/{run}/summary.json").read_text(encoding="utf-8"))["items"]["scored"] == 6
 
 
+def test_a_suspended_fan_out_ends_its_shards_and_rests_until_a_resume_carries_it_on(
+    workplace: Path, in_this_process: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import Pause
+    from prefect.flow_engine import run_flow
+    from prefect.states import Pending, Running, Suspended
+
+    from fieval_tasks.plan import EvaluationPlan
+    from flows import fan_out
+
+    plan = EvaluationPlan(run="rests-in-shards", limit=3)
+    shards: list[UUID] = []
+    with get_client(sync_client=True) as client:
+        begun = client.create_flow_run(fan_out.fan_out, parameters={"plan": plan, "shards": 1}, state=Pending())
+        monkeypatch.setenv("PREFECT__RUNTIME__DEPLOYMENT__ID", "a-deployment")
+
+        def suspended_meanwhile(*_: Any, parameters: dict[str, Any], **__: Any) -> Any:
+            shards.append(client.create_flow_run(fan_out.evaluate_shard, parameters=parameters, state=Running()).id)
+            client.set_flow_run_state(begun.id, Suspended(), force=True)
+            return client.read_flow_run(shards[0])
+
+        with monkeypatch.context() as patched:
+            patched.setattr("flows.fan_out.Rhythm.due", lambda _: True)
+            patched.setattr("flows.fan_out.run_deployment", suspended_meanwhile)
+            with pytest.raises(Pause):
+                run_flow(fan_out.fan_out, flow_run=begun, parameters=begun.parameters, return_type="state")
+        rests, shard = client.read_flow_run(begun.id).state, client.read_flow_run(shards[0]).state
+        assert (rests and rests.name, shard and shard.type.value) == ("Suspended", "CANCELLING")
+        client.set_flow_run_state(begun.id, Running(), force=True)
+        client.set_flow_run_state(begun.id, Pending(), force=True)
+        again = client.read_flow_run(begun.id)
+    ended = run_flow(fan_out.fan_out, flow_run=again, parameters=begun.parameters, return_type="state")
+    assert ended.is_completed(), ended.message  # type: ignore[union-attr]
+    assert in_this_process == [1]
+    told = json.loads(Path("fieval-runs/rests-in-shards/summary.json").read_text(encoding="utf-8"))
+    assert (told["items"]["scored"], told["requests"]["possible_duplicates"]) == (6, 0)
+
+
 def test_a_fan_out_that_only_submits_is_complete_without_verdicts(workplace: Path, in_this_process: list[int]) -> None:
     from fieval_tasks.plan import EvaluationPlan
     from flows.fan_out import fan_out

@@ -134,3 +134,16 @@ def test_a_stop_ends_the_pause_before_a_chunks_next_try_at_once(
 
     with pytest.raises(Interrupted, match="a worker's SIGTERM"):
         mine()
+
+
+def test_a_chunk_of_a_run_that_somebody_stopped_is_cancelled_and_no_error(workplace: Path) -> None:
+    from fieval_tasks.preparation import prepared
+    from fieval_tasks.tasks import submit_chunk
+
+    late: Any = submit_chunk.fn(0, "gone")
+    assert late.is_cancelled()
+    assert late.message == "run gone had stopped before this began; nothing of it was sent"
+    with prepared(plan_of(dataset=dataset(workplace, ROWS), run="stopped")) as run, run.engine() as engine:
+        engine.stop(Interrupted("suspended in Prefect"))
+        ended: Any = submit_chunk.fn(0, "stopped")
+        assert (ended.is_cancelled(), ended.message) == (True, "suspended in Prefect")
