@@ -13,7 +13,7 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 from types import TracebackType
 from typing import Annotated, Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx
 from prefect import State, flow, get_run_logger
@@ -211,6 +211,9 @@ class Team:
         self._states: dict[UUID, State[Any]] = {}
         """Of each shard, when it was last looked at."""
         self._own = UUID(str(flow_run.id))
+        self._attempt = (
+            uuid4()
+        )  # Prefect counts a flow run that is resumed as the same attempt, whose shards have ended
         self._rhythm = Rhythm()
         self._line = Line()
         self._reasons: SimpleQueue[FievalError] = SimpleQueue()  # the one kind that a signal handler may put into
@@ -251,7 +254,7 @@ class Team:
         )
 
     def _key(self, number: int) -> str:
-        return f"{self._own}-{flow_run.run_count}-{number}"
+        return f"{self._own}-{self._attempt}-{number}"
 
     def _find_unheard_of(self) -> None:
         """The shard that was started and whose answer was lost, if there is one."""

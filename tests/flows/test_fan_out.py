@@ -539,16 +539,24 @@ def test_no_address_is_taken_from_the_parameters_of_shards_for_keys_would_be_sen
 
 
 @pytest.fixture
-def in_this_process(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def keys() -> list[str]:
+    """With which shards have been started."""
+    return []
+
+
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch, keys: list[str]) -> list[int]:
     """Instead of a pool: a shard is worked on at once, here. The shards that were started."""
     from flows.fan_out import evaluate_shard
 
     numbers: list[int] = []
 
-    def run_deployment(_: str, *, parameters: dict[str, Any], **__: Any) -> Any:
+    def run_deployment(_: str, *, parameters: dict[str, Any], idempotency_key: str, **__: Any) -> Any:
         from prefect.client.orchestration import get_client
 
         numbers.append(parameters["shard"])
+        assert not keys.count(idempotency_key), "Prefect would find the flow run that it has begun with this key"
+        keys.append(idempotency_key)
         state = evaluate_shard(**parameters, return_state=True)
         with get_client(sync_client=True) as client:
             return client.read_flow_run(state.state_details.flow_run_id)
@@ -582,23 +590,24 @@ def test_a_fan_out_that_is_tried_again_carries_on_its_run_and_starts_no_shard_fo
 
 
 def test_a_suspended_fan_out_ends_its_shards_and_rests_until_a_resume_carries_it_on(
-    workplace: Path, in_this_process: list[int], monkeypatch: pytest.MonkeyPatch
+    workplace: Path, in_this_process: list[int], keys: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from prefect.client.orchestration import get_client
     from prefect.exceptions import Pause
     from prefect.flow_engine import run_flow
     from prefect.states import Pending, Running, Suspended
 
-    from fieval_tasks.plan import EvaluationPlan
     from flows import fan_out
 
-    plan = EvaluationPlan(run="rests-in-shards", limit=3)
+    parameters = {"plan": {"run": "rests-in-shards", "limit": 3}, "shards": 1}
+    deployment = fan_out.fan_out.to_deployment(f"rests-{uuid4().hex[:8]}").apply()  # Prefect resumes no other run
     shards: list[UUID] = []
     with get_client(sync_client=True) as client:
-        begun = client.create_flow_run(fan_out.fan_out, parameters={"plan": plan, "shards": 1}, state=Pending())
+        begun = client.create_flow_run_from_deployment(deployment, parameters=parameters, state=Pending())
         monkeypatch.setenv("PREFECT__RUNTIME__DEPLOYMENT__ID", "a-deployment")
 
-        def suspended_meanwhile(*_: Any, parameters: dict[str, Any], **__: Any) -> Any:
+        def suspended_meanwhile(*_: Any, parameters: dict[str, Any], idempotency_key: str, **__: Any) -> Any:
+            keys.append(idempotency_key)
             shards.append(client.create_flow_run(fan_out.evaluate_shard, parameters=parameters, state=Running()).id)
             client.set_flow_run_state(begun.id, Suspended(), force=True)
             return client.read_flow_run(shards[0])
@@ -607,13 +616,13 @@ def test_a_suspended_fan_out_ends_its_shards_and_rests_until_a_resume_carries_it
             patched.setattr("flows.fan_out.Rhythm.due", lambda _: True)
             patched.setattr("flows.fan_out.run_deployment", suspended_meanwhile)
             with pytest.raises(Pause):
-                run_flow(fan_out.fan_out, flow_run=begun, parameters=begun.parameters, return_type="state")
+                run_flow(fan_out.fan_out, flow_run=begun, parameters=parameters, return_type="state")
         rests, shard = client.read_flow_run(begun.id).state, client.read_flow_run(shards[0]).state
         assert (rests and rests.name, shard and shard.type.value) == ("Suspended", "CANCELLING")
-        client.set_flow_run_state(begun.id, Running(), force=True)
-        client.set_flow_run_state(begun.id, Pending(), force=True)
+        client.resume_flow_run(begun.id)
+        client.set_flow_run_state(begun.id, Pending())
         again = client.read_flow_run(begun.id)
-    ended = run_flow(fan_out.fan_out, flow_run=again, parameters=begun.parameters, return_type="state")
+    ended = run_flow(fan_out.fan_out, flow_run=again, parameters=parameters, return_type="state")
     assert ended.is_completed(), ended.message  # type: ignore[union-attr]
     assert in_this_process == [1]
     told = json.loads(Path("fieval-runs/rests-in-shards/summary.json").read_text(encoding="utf-8"))
