@@ -21,7 +21,7 @@ from fieval_tasks.breaker import Breaker
 from fieval_tasks.client import EvalClient
 from fieval_tasks.control import Control
 from fieval_tasks.echoes import Echoes, Told, digest
-from fieval_tasks.errors import FievalError, Interrupted, RunStopped
+from fieval_tasks.errors import FievalError, Interrupted, RunStopped, StoreAway
 from fieval_tasks.faults import fault
 from fieval_tasks.items import Failed, Item, State, Ticket, Verdict
 from fieval_tasks.lanes import other_judges
@@ -551,6 +551,8 @@ class Engine:
                 async with self._claims_kept:
                     held = len(self._claimed)
                     kept = await asyncio.to_thread(self.ledger.renew, self.run.run_id, self._owner, lease=LEASE)
+            except StoreAway:  # what is to be written waits for longer (recording), and a takeover shows at the next renewal
+                continue
             except Exception as error:
                 return self.stop(_as_reason(error))
             if kept < held:

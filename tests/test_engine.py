@@ -26,7 +26,7 @@ import pytest
 from fieval_tasks.breaker import BOUGHT_AT_FIRST, CANARIES
 from fieval_tasks.client import EvalClient
 from fieval_tasks.engine import Engine
-from fieval_tasks.errors import Interrupted, RunStopped, Unreachable
+from fieval_tasks.errors import Interrupted, RunStopped, StoreAway, Unreachable
 from fieval_tasks.intake import sharing
 from fieval_tasks.items import Item, Result, State, Ticket
 from fieval_tasks.plan import Mode
@@ -114,6 +114,28 @@ def test_every_item_gets_its_own_verdict(ledger: Ledger, mode: Mode) -> None:
     assert platform.taken == dict.fromkeys(ANSWERS, 1)
     assert (run.submits, run.polls) == (platform.posts, platform.polls)
     assert run.possible_duplicates == run.throttled == 0
+
+
+def test_a_ledger_that_is_held_while_claims_are_to_be_renewed_stops_no_run(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    renew, renewals = ledger.renew, 0
+
+    def held_at_first(*arguments: Any, **options: Any) -> int:
+        nonlocal renewals
+        renewals += 1
+        if renewals <= 3:
+            raise StoreAway("the store can't be used: database is locked")
+        return renew(*arguments, **options)
+
+    def pending_meanwhile(request: httpx.Request, _: Platform) -> httpx.Response | None:
+        is_early = request.method == "GET" and renewals < 5
+        return ok({"eval_status": "pending", "result": "Evaluation is being processed."}) if is_early else None
+
+    monkeypatch.setattr("fieval_tasks.engine.LEASE", 0.03)
+    monkeypatch.setattr(ledger, "renew", held_at_first)
+    found, _ = work(ledger, a_run(ledger, ["x"]), Platform(trouble=pending_meanwhile))
+    assert found["x"].status == "scored"
 
 
 def test_submit_mode_keeps_tickets_and_asks_nothing_until_collected(ledger: Ledger) -> None:
