@@ -85,6 +85,7 @@ class Breaker:
         self._unjudged = 0
         self._failed_and_waiting = 0
         self._first_ticket_at = inf
+        self._lost = 0
         self._refusals = Outcomes()
         self._failures = Outcomes()
         self._news = asyncio.Event()
@@ -156,11 +157,12 @@ class Breaker:
         if not self._taken:
             self._taken, self._first_ticket_at = True, self._clock()
 
-    def refused(self, reason: str, *, of_its_own: bool = True) -> None:
+    def refused(self, reason: str, *, of_its_own: bool = True, lost: bool = False) -> None:
         """The server will never take an item, and says why. Not `of_its_own`: something before it, whose one answer to
-        different things says nothing of what is wrong.
+        different things says nothing of what is wrong. `lost`: nothing was said, and the item is not sent again all the same.
         """
         self._refusals.went_wrong(reason)
+        self._lost += lost
         if not of_its_own:
             self._refusals.alike = 0
         if self._taken:
@@ -168,7 +170,14 @@ class Breaker:
         else:
             hopeless = self._refusals.alike >= REFUSED_AT_FIRST or self._refusals.count >= REFUSED_ANYHOW
         if hopeless:
-            self._stop(f"the server refused {self._refusals}")
+            self._stop(f"{self._what_went_wrong} {self._refusals}")
+
+    @property
+    def _what_went_wrong(self) -> str:
+        if not self._lost:
+            return "the server refused"
+        all_were = self._lost == self._refusals.count
+        return "the replies were lost to" if all_were else "the server refused, or its replies were lost to,"
 
     def heard(self, verdict: Verdict, *, again: bool = False) -> None:
         """An item that was taken has its verdict, or failed to get one; `again`: as it did before."""

@@ -450,7 +450,7 @@ class Submitter:
         if _is_opaque(error) and lane.can_turn and not tries.instead:
             tries.instead = True  # a fault tells nothing; a row that fails tells why
             return None
-        lane.breaker.refused(str(error), of_its_own=not isinstance(error, TurnedAway))
+        lane.breaker.refused(str(error), of_its_own=not isinstance(error, TurnedAway), lost=error.ambiguous)
         failed = Failed("submit", error.kind, str(error))
         await self._on_verdicts([(item.seq, None, failed) for item in items])
         return 0

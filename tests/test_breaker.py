@@ -113,6 +113,20 @@ async def test_identical_refusals_from_the_start_stop_the_lane_before_much_is_se
     assert why == f"the server refused {REFUSED_AT_FIRST} items in a row, each with: Input # is missing"
 
 
+@pytest.mark.parametrize(
+    ("answered", "said"),
+    [(0, "the replies were lost to 4 items in a row"), (2, "the server refused, or its replies were lost to, 4 items")],
+)
+async def test_a_lane_that_is_stopped_by_lost_replies_does_not_say_that_the_server_refused(
+    told: Told, answered: int, said: str
+) -> None:
+    breaker = Breaker(told)
+    for n in range(REFUSED_AT_FIRST):
+        breaker.refused("no reply within 5 s", lost=n >= answered)
+    assert breaker.stopped is not None
+    assert breaker.stopped.startswith(said)
+
+
 async def test_never_more_canaries_are_out_than_could_still_be_refused(told: Told) -> None:
     breaker = Breaker(told)
     first = [await now(breaker, 1) for _ in range(CANARIES)]

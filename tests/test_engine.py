@@ -138,6 +138,14 @@ def test_a_ledger_that_is_held_while_claims_are_to_be_renewed_stops_no_run(
     assert found["x"].status == "scored"
 
 
+def test_a_check_that_is_stopped_by_lost_replies_says_so(ledger: Ledger) -> None:
+    platform = Platform(trouble=lambda request, _: httpx.ReadError("reset") if request.method == "POST" else None)
+    found, run = work(ledger, a_run(ledger, ANSWERS), platform, ambiguous="fail")
+    failed = sum(result.status == "failed" for result in found.values())
+    [notice] = run.notices
+    assert f"was stopped: the replies were lost to {failed} items in a row, each with" in notice
+
+
 def test_submit_mode_keeps_tickets_and_asks_nothing_until_collected(ledger: Ledger) -> None:
     platform = Platform()
     run = a_run(ledger, ANSWERS, mode=Mode.SUBMIT)
