@@ -36,6 +36,9 @@ from fieval_tasks.unknown import Stranger, Unknown
 
 LAST_QUESTION = 5.0
 """Seconds that a question has at least: the one at an item's deadline is asked, too, and the reply is a few hundred bytes."""
+IN_VAIN = 100
+"""Items whose questions fail in a row before the run stops though the API answers otherwise: a firewall that dislikes some rows
+dislikes few, and to ask about thousands in vain, at each resume, helps nobody."""
 
 
 class Settlement:
@@ -82,6 +85,8 @@ class Settlement:
         self._strange_in_a_row = 0
         self._asked_in_vain: set[int] = set()
         """Items whose questions failed since the last answer."""
+        self._is_there: bool | None = None
+        """Whether the API answered something else since then; None: it was not asked."""
         self._left: Counter[str] = Counter()
         """Why items were left pending -> how many."""
 
@@ -109,6 +114,7 @@ class Settlement:
         self._unknown.heard()
         self._failing_since, self._strange_in_a_row = None, 0
         self._asked_in_vain.clear()
+        self._is_there = None
         answer = row.verdict
         self._tell_quota(held, check, answer)
         if isinstance(answer, Pending):
@@ -216,11 +222,26 @@ class Settlement:
         why = self._hopeless(error)
         if why is None:
             return Answer.UNHEARD
-        if isinstance(error, Unreachable) or len(self._asked_in_vain) >= DIFFERENT:
+        if isinstance(error, Unreachable) or not await self._are_alone():
             raise RunStopped(f"{why}: {error}") from error
         self._left[why] += 1
         await self._recorder.record(Noted((seq,), error.kind, f"left pending: {why}", utc_now()))
         return Answer.DROPPED
+
+    async def _are_alone(self) -> bool:
+        """It is these few items' questions that fail, and not the server's answers to whatever is asked."""
+        if len(self._asked_in_vain) < DIFFERENT:
+            return True
+        if self._is_there is None:
+            self._is_there = await self._answers_otherwise()
+        return self._is_there and len(self._asked_in_vain) < IN_VAIN
+
+    async def _answers_otherwise(self) -> bool:
+        try:
+            await self._client.in_time(self._client.templates(), LAST_QUESTION)
+        except ApiError:
+            return False
+        return True
 
     @property
     def notices(self) -> tuple[str, ...]:

@@ -253,6 +253,28 @@ async def test_a_few_items_whose_questions_always_fail_are_left_pending_and_stop
     assert scene.ledger.counts("r")[State.SUBMITTED] == 40
 
 
+@pytest.mark.parametrize("status", [403, 500])
+async def test_more_such_items_stop_nothing_while_the_api_answers_otherwise(
+    tmp_path: Path, scenes: list[Scene], monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("fieval_tasks.settlement.monotonic", lambda: now)
+    monkeypatch.setattr("fieval_tasks.settlement.IN_VAIN", 20)
+
+    def trouble(request: httpx.Request, _: Platform) -> httpx.Response | None:
+        return httpx.Response(status, html="<h1>Forbidden</h1>") if "eval_id" in request.url.params else None
+
+    scenes.append(scene := Scene(tmp_path, Platform(trouble=trouble)))
+    left: set[int] = set()
+    for seq in [*range(19)] * 6:
+        now += SILENCE / 40
+        if seq not in left and await scene.ask(seq) is Answer.DROPPED:
+            left.add(seq)
+    assert (left, scene.told, scene.again) == ({*range(19)}, [], [])
+    with pytest.raises(RunStopped, match="10 answers in a row|no answer for 120 s"):
+        await scene.ask(19)
+
+
 async def test_an_item_past_its_time_does_not_wait_for_its_turn_to_probe_a_server_that_is_away(
     tmp_path: Path, scenes: list[Scene]
 ) -> None:
