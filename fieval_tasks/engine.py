@@ -346,8 +346,8 @@ class Engine:
 
     @property
     def awaits_verdicts(self) -> bool:
-        """There are tickets to ask about."""
-        return self._poller.open > 0 or bool(self._found_open)
+        """There are tickets to ask about, or items that are sent once more by themselves and may bring some."""
+        return self._call(self._has_open_ends())
 
     def stop(self, reason: FievalError, *, hurry: bool = False) -> None:
         """End all work: nothing new begins, and whoever waits for it gets `reason`. The first reason stands.
@@ -551,7 +551,9 @@ class Engine:
                 async with self._claims_kept:
                     held = len(self._claimed)
                     kept = await asyncio.to_thread(self.ledger.renew, self.run.run_id, self._owner, lease=LEASE)
-            except StoreAway:  # what is to be written waits for longer (recording), and a takeover shows at the next renewal
+            except (
+                StoreAway
+            ):  # what is to be written waits for longer (recording), and a takeover shows at the next renewal
                 continue
             except Exception as error:
                 return self.stop(_as_reason(error))
@@ -647,6 +649,10 @@ class Engine:
     def _count(self, state: State, *, leaving: State = State.READY) -> None:
         self._counts[leaving] -= 1
         self._counts[state] += 1
+
+    async def _has_open_ends(self) -> bool:
+        """On the loop, where an item is either asked about or sent again, and never between the two."""
+        return self._poller.open > 0 or self._resending > 0 or bool(self._found_open)
 
     def _soon_wake(self) -> None:
         self._soon(self._poller.wake)

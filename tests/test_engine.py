@@ -146,6 +146,38 @@ def test_a_check_that_is_stopped_by_lost_replies_says_so(ledger: Ledger) -> None
     assert f"was stopped: the replies were lost to {failed} items in a row, each with" in notice
 
 
+class JudgesAtTheSecondTry(Platform):
+    """Of "first" it names a ticket alone, whose evaluation fails; "second" is answered when "first" is sent again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent_again = asyncio.Event()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        body = json.loads(await request.aread() or "{}")
+        if request.method == "GET":
+            nothing = dict.fromkeys(("value", "reason", "runtime"))
+            return self.done(request.url.params["eval_id"], status="failed", **nothing, error_message="it fell over")
+        if body["inputs"]["output"] == "second":
+            await self.sent_again.wait()
+        elif self.taken["first"]:
+            self.sent_again.set()
+            await asyncio.sleep(0.2)  # for longer than the last chunk needs to end
+        else:
+            return ok(
+                [{"evaluations": [{"name": TEMPLATE, "output_type": "Pass/Fail", "eval_id": self.accept(body)[0]}]}]
+            )
+        return await super().handle_async_request(request)
+
+
+def test_what_is_sent_once_more_by_itself_is_waited_for_when_all_chunks_of_a_synchronous_run_have_ended(
+    ledger: Ledger,
+) -> None:
+    found, run = work(ledger, a_run(ledger, ["first", "second"], mode=Mode.SYNC), JudgesAtTheSecondTry())
+    assert {a: r.status for a, r in found.items()} == {"first": "scored", "second": "scored"}
+    assert run.possible_duplicates == 0
+
+
 def test_submit_mode_keeps_tickets_and_asks_nothing_until_collected(ledger: Ledger) -> None:
     platform = Platform()
     run = a_run(ledger, ANSWERS, mode=Mode.SUBMIT)
@@ -357,6 +389,27 @@ def test_a_question_that_is_turned_away_is_asked_again_and_its_ticket_kept(ledge
     platform = Platform(trouble=turns_away(403, lambda url: next(times) < STRANGE_REPLIES - 1, method="GET"))
     found, _ = work(ledger, a_run(ledger, ["x"]), platform)
     assert (found["x"].status, platform.taken["x"]) == ("scored", 1)
+
+
+@pytest.mark.parametrize("rows", [5, 30])
+def test_questions_about_some_rows_that_are_all_turned_away_leave_those_pending_and_stop_no_resume(
+    ledger: Ledger, rows: int
+) -> None:
+    platform = Platform()
+
+    def disliked(url: str) -> bool:
+        row = platform.rows.get(httpx.URL(url).params.get("eval_id", ""))
+        return row is not None and int(row["output"].removeprefix("answer ")) < rows
+
+    platform.trouble = turns_away(403, disliked, method="GET")
+    run = a_run(ledger, [f"answer {n}" for n in range(100)])
+    for _ in range(2):
+        found, _ = work(ledger, run, platform)
+        assert Counter(r.status for r in found.values()) == {"scored": 100 - rows, "pending": rows}
+    platform.trouble = None
+    found, _ = work(ledger, run, platform)
+    assert {r.status for r in found.values()} == {"scored"}
+    assert set(platform.taken.values()) == {1}
 
 
 def test_questions_that_are_all_turned_away_stop_the_run_and_fail_nothing(ledger: Ledger) -> None:
