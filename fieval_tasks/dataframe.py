@@ -25,6 +25,18 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+OF_NO_USE = {
+    **dict.fromkeys(("dataset", "format", "delimiter", "rows"), "the frame is the dataset"),
+    **dict.fromkeys(
+        ("gates", "allow_failures"), "no exit code comes of it: take its pass rate from the verdict columns"
+    ),
+    **dict.fromkeys(("keep", "output"), "no files are written: the frame that comes back has all its columns"),
+    **dict.fromkeys(
+        ("resume", "retry_failed", "same_account"), "carry on by the command that the message of a run names"
+    ),
+}
+"""Fields of a plan that a frame's evaluation has no use for, and why: none is taken and ignored."""
+LEFT_OUT = "left_out: limit or sample took other rows"
 VERDICT_COLUMNS = ("value", "score", "passed", "reason", "error")
 
 
@@ -42,12 +54,16 @@ def evaluate_dataframe(
     """The frame with five more columns for each check: CHECK.value, .score, .passed, .reason and .error.
 
     `templates` are names, NAME:MODEL, or Checks; `mapping` is template key -> column, as for `--map`; `options` are
-    further fields of EvaluationPlan, such as `concurrency`. Rows keep their order and index, and columns of an earlier
+    further fields of EvaluationPlan, such as `concurrency`, but for OF_NO_USE. Rows keep their order and index, and columns of an earlier
     call's verdicts are replaced. Only what fills a key is made text, by the rules of files. `.error` is None, or says why an item has no verdict: an error is never a score. Without `store` the ledger is a file that is gone
     afterwards, unless an item has no verdict yet (`mode="submit"`, one past its time, a run that was cut short): then it is kept, and `.error`, a warning and the frame's `attrs["fieval"]` (run, store, command) name
     it and the command that fetches the verdicts. Raises PlanError, with every problem, before
     anything is sent, and RunStopped, with the command that carries on, where the run can't go on.
     """
+    if refused := [
+        f"{name}: of a DataFrame it is of no use, {why}" for name, why in OF_NO_USE.items() if name in options
+    ]:
+        raise PlanError(*refused)
     rows = _rows_of(frame)
     folder = Path(mkdtemp(prefix="fieval-"))
     is_needed = False
@@ -147,7 +163,8 @@ def _with_verdicts(frame: pd.DataFrame, run: Prepared) -> pd.DataFrame:
     columns: dict[str, list[Any]] = {}
     for result in run.ledger.results(run.run):
         for name, value in _cells(result, then).items():
-            columns.setdefault(f"{result.check}.{name}", [None] * len(frame))[result.row - 1] = value
+            elsewhere = LEFT_OUT if name == "error" else None
+            columns.setdefault(f"{result.check}.{name}", [elsewhere] * len(frame))[result.row - 1] = value
     import pandas as pd
 
     verdicts = pd.DataFrame(columns, index=frame.index, dtype=object)

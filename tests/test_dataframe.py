@@ -301,6 +301,26 @@ def test_a_frame_that_is_none_is_refused_in_a_sentence(frame: Any, said: str) ->
         evaluate_dataframe(frame, "completeness", connection="local")
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"gates": ("completeness.mean >= 0.9",)},
+        {"output": "x"},
+        {"dataset": "a.csv"},
+        {"rows": "a"},
+        {"resume": "last"},
+    ],
+)
+def test_what_a_frame_has_no_use_for_is_refused_and_not_ignored(options: dict[str, Any]) -> None:
+    with pytest.raises(PlanError, match=f"{next(iter(options))}: of a DataFrame it is of no use"):
+        evaluate_dataframe(FRAME, "completeness", connection="local", **options)
+
+
+def test_a_row_that_a_limit_leaves_out_says_so() -> None:
+    scored = evaluate_dataframe(FRAME, "completeness", connection="local", limit=1)
+    assert scored["completeness.error"].tolist() == [None, *["left_out: limit or sample took other rows"] * 2]
+
+
 def test_columns_may_be_numbers() -> None:
     frame = pd.DataFrame([["How many legs?", "Eight legs."]])
     scored = evaluate_dataframe(frame, "completeness", connection="local", mapping={"input": "0", "output": "1"})
