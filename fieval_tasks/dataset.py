@@ -61,7 +61,7 @@ class Reading:
     delimiter: str | None = None
     """What parts the cells of CSV."""
     rows: str | None = None
-    """Where the rows are in a JSON document."""
+    """Where the rows are in a document of JSON or YAML."""
 
 
 AS_IT_IS = Reading()
@@ -237,8 +237,10 @@ def _unread(folder: Path, read: Sequence[Path]) -> Iterator[Path]:
 
 
 def _known(path: Path) -> bool:
+    """Of a folder's files: YAML is mostly settings there, and what `datasets` writes beside its own is no dataset."""
     name = Path(path.name.lower())
-    return (name.suffix if name.suffix != ".gz" else Path(name.stem).suffix) in FORMATS
+    file_format = FORMATS.get(name.suffix if name.suffix != ".gz" else Path(name.stem).suffix)
+    return file_format not in (None, "yaml") and name.name not in ("dataset_info.json", "dataset_infos.json")
 
 
 def _file(name: str, path: Path, reading: Reading, *, default: str | None = None) -> File:
@@ -247,8 +249,10 @@ def _file(name: str, path: Path, reading: Reading, *, default: str | None = None
         raise PlanError(
             f"--delimiter parts the cells of CSV, and {name} is read as {file_format.upper()}; leave it out"
         )
-    if reading.rows is not None and file_format != "json":
-        raise PlanError(f"--rows leads into a JSON document, and {name} is read as {file_format.upper()}; leave it out")
+    if reading.rows is not None and file_format not in ("json", "yaml"):
+        raise PlanError(
+            f"--rows leads into a document of JSON or YAML, and {name} is read as {file_format.upper()}; leave it out"
+        )
     return File(name, path, file_format, delimiter=reading.delimiter, rows=reading.rows)
 
 
@@ -350,6 +354,7 @@ def _scan(name: str, files: Sequence[File]) -> Scan:
     columns: dict[str, None] = {}
     size = 0
     first_problem = first_odd = None
+    places: dict[str, str] = {}
     sizes = Counter({file.name: 0 for file in files})
     for row in _rows(files):
         size += 1
@@ -360,11 +365,16 @@ def _scan(name: str, files: Sequence[File]) -> Scan:
         if not row.values.keys() <= columns.keys():
             columns |= dict.fromkeys(row.values)
         first_odd = first_odd or _odd(row)
+        if row.place is not None:
+            places[row.file or name] = row.place
     if not size:
         raise PlanError(f"{name} is empty: it holds no rows")
     if not columns:
         raise PlanError(_no_good_row(name, files[0].format, size, first_problem))
-    notices = (_of_files(sizes), *dict.fromkeys(map(_style, files)), first_odd)
+    found = (
+        f"{file}: its rows are the list {place!r} (another would be --rows PATH)" for file, place in places.items()
+    )
+    notices = (_of_files(sizes), *dict.fromkeys(map(_style, files)), *found, first_odd)
     return Scan(tuple(columns), size, tuple(filter(None, notices)))
 
 

@@ -43,6 +43,8 @@ class Row:
     """Why the row can't be used, and where it stands."""
     file: str | None = None
     """The file that it stands in, where the dataset has several."""
+    place: str | None = None
+    """Where the rows are in their document, where they were looked for."""
 
 
 class Lines(io.TextIOWrapper):
@@ -85,7 +87,7 @@ class File:
     delimiter: str | None = None
     """What parts the cells of CSV; None: what the file itself tells."""
     rows: str | None = None
-    """Where the rows are in a JSON document; None: the one list of objects in it."""
+    """Where the rows are in a JSON or YAML document; None: the one list of objects in it."""
     partition: Mapping[str, str] = field(default_factory=dict)
     """Columns that the names of its folders tell, as lang=fr/, and the file itself does not hold."""
     longest: int = LARGEST_CELL

@@ -134,7 +134,7 @@ class EvaluationPlan(BaseModel):
     dataset: str | None = Field(
         default=None,
         title="Dataset",
-        description="CSV, TSV, JSON, JSONL or Parquet file, or its URL; empty: the sample. In a terminal, - reads JSONL from it",
+        description="CSV, TSV, JSON, JSONL, YAML or Parquet file, or its URL; empty: the sample. In a terminal, - reads JSONL from it",
     )
     checks: tuple[Check, ...] = Field(default=(), title="Checks", description="Templates that each row is put to")
     mapping: dict[str, str] = Field(
@@ -170,7 +170,7 @@ class EvaluationPlan(BaseModel):
         title="Share evaluations",
         description="Rows that are the same share one evaluation; off: each copy is evaluated, and paid, on its own",
     )
-    format: Literal["csv", "tsv", "jsonl", "json", "parquet"] | None = Field(
+    format: Literal["csv", "tsv", "jsonl", "json", "yaml", "parquet"] | None = Field(
         default=None, title="Format", description="Of the dataset; empty: what its name says"
     )
     delimiter: str | None = Field(
@@ -183,7 +183,7 @@ class EvaluationPlan(BaseModel):
     rows: str | None = Field(
         default=None,
         title="Rows",
-        description="Where the rows are in a JSON document, such as results.examples; empty: its one list of objects",
+        description="Where the rows are in a document of JSON or YAML, such as results.examples; empty: its one list of objects",
     )
     concurrency: int = Field(default=96, ge=1, le=1000, title="Concurrency", description="Requests in flight at most")
     rate: Rate | None = Field(default=None, title="Rate", description="Requests at most, such as 20/s or 600/min")

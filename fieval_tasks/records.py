@@ -1,6 +1,6 @@
 """The rows of a file, streamed, in each format that a dataset may have.
 
-CSV, TSV, JSONL and Parquet hold a record (or a small batch) in memory at a time; a JSON array is loaded whole.
+CSV, TSV, JSONL and Parquet hold a record (or a small batch) in memory at a time; a JSON array and YAML are loaded whole.
 A row that can't be read is a `Row` with a problem; a file that can't be read is a `PlanError`.
 """
 
@@ -14,6 +14,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 from shlex import quote
 from typing import Any
@@ -32,6 +33,8 @@ FORMATS = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".json": "json",
+    ".yaml": "yaml",
+    ".yml": "yaml",
     ".parquet": "parquet",
     ".pq": "parquet",
 }
@@ -169,13 +172,8 @@ def _object(number: int, place: str, value: object) -> Row:
 
 
 def _json(file: File) -> Iterator[Row]:
-    with file.text() as stream:
-        text = stream.read(file.longest + 1)
-    if len(text) > file.longest:
-        if not _is_by_lines(text):
-            raise PlanError(
-                f"{file.name} is one JSON document of more than {file.longest:,} characters: write it as JSONL"
-            )
+    text = _whole(file)
+    if text is None:
         yield from _jsonl(file)
         return
     try:
@@ -188,9 +186,36 @@ def _json(file: File) -> Iterator[Row]:
     except (ValueError, RecursionError) as error:
         raise PlanError(f"{file.name} is not JSON that can be read: {error}") from error
     del text
-    rows = documents if len(documents) > 1 else _array(file, documents[0])
+    yield from _elements(file, documents)
+
+
+def _whole(file: File) -> str | None:
+    """A text of one document; None where it is longer than the bound, and a line of it is one. Raises PlanError else."""
+    with file.text() as stream:
+        text = stream.read(file.longest + 1)
+    if len(text) <= file.longest:
+        return text
+    if file.format == "json" and _is_by_lines(text):
+        return None
+    told = f"is one {file.format.upper()} document of more than {file.longest:,} characters"
+    raise PlanError(f"{file.name} {told}: write it as JSONL")
+
+
+def _yaml(file: File) -> Iterator[Row]:
+    from fieval_tasks.yaml_text import yaml_documents
+
+    try:
+        documents = list(yaml_documents(_whole(file) or "", file.longest))
+    except ValueError as error:
+        raise PlanError(f"{file.name} is not YAML that can be read: {error}") from error
+    yield from _elements(file, documents)
+
+
+def _elements(file: File, documents: list[object]) -> Iterator[Row]:
+    """The rows of a document, or the documents themselves, where there are several."""
+    place, rows = ("", documents) if len(documents) != 1 else _array(file, documents[0])
     for number, value in enumerate(rows, 1):
-        yield _object(number, f"element {number}", value)
+        yield replace(_object(number, f"element {number}", value), place=place or None)
 
 
 def _documents(text: str) -> Iterator[object]:
@@ -216,19 +241,21 @@ def _is_by_lines(text: str) -> bool:
         return False
 
 
-def _array(file: File, content: object) -> list[object]:
-    """The rows of a JSON document: itself, or the one list of objects in it, or what `rows` names."""
+def _array(file: File, content: object) -> tuple[str, list[object]]:
+    """The rows of a document, and where they are: itself, or the one list of objects in it, or what `rows` names."""
     if file.rows is not None:
-        return _named_rows(file.name, content, file.rows)
+        return "", _named_rows(file.name, content, file.rows)
     if isinstance(content, list):
-        return content
+        return "", content
     if isinstance(content, dict):
         lists = dict(_lists(content))
         usual = [name for name in ("data", "rows") if name in lists]
-        if len(usual) == 1 or len(lists) == 1:
-            return lists[usual[0]] if len(usual) == 1 else next(iter(lists.values()))
+        if len(usual) == 1:
+            return "", lists[usual[0]]
+        if len(lists) == 1:
+            return next(iter(lists.items()))
         if not lists and (found := [content[name] for name in ("data", "rows") if isinstance(content.get(name), list)]):
-            return list(found[0])
+            return "", list(found[0])
         if lists:
             told = ", ".join(f"{place} ({len(rows):,})" for place, rows in lists.items())
             raise PlanError(f"{file.name} holds several lists of objects: {told}; say which by --rows PATH")
@@ -371,5 +398,6 @@ _READERS: Mapping[str, Callable[[File], Iterator[Row]]] = {
     "tsv": delimited_rows,
     "jsonl": _jsonl,
     "json": _json,
+    "yaml": _yaml,
     "parquet": _parquet,
 }

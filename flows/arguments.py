@@ -31,11 +31,15 @@ def evaluate_parser() -> argparse.ArgumentParser:
     add(
         "dataset",
         nargs="*",
-        help="CSV, TSV, JSON, JSONL or Parquet: files, a folder, a pattern or a URL; - reads JSONL",
+        help="CSV, TSV, JSON, JSONL, YAML or Parquet: files, a folder, a pattern or a URL; - reads JSONL",
     )
-    add("--format", choices=["csv", "tsv", "jsonl", "json", "parquet"], help="of a dataset whose name does not say it")
+    add(
+        "--format",
+        choices=["csv", "tsv", "jsonl", "json", "yaml", "parquet"],
+        help="of a dataset whose name does not say it",
+    )
     add("--delimiter", metavar="C", help="what parts the cells of CSV (default: what its header and rows fit)")
-    add("--rows", metavar="PATH", help="where a JSON document has its rows, as results.examples")
+    add("--rows", metavar="PATH", help="where a document of JSON or YAML has its rows, as results.examples")
     add("--template", action="append", metavar="NAME[:MODEL]", help="a template to evaluate with; may be repeated")
     add(
         "--check",
