@@ -16,7 +16,9 @@ def main() -> int:
     """0 where every target was met, 1 where one was missed, 3 where a benchmark did not end."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers and clients under way end too
     chosen = _parser().parse_args()
-    names = list(BENCHMARKS) if "all" in chosen.names else chosen.names
+    names = chosen.names
+    if "all" in names:
+        names = [name for name in BENCHMARKS if name != "agreement" or chosen.data]
     options = _options(chosen)
     codes = [_benchmark(name, options) for name in names]
     return max(codes)
@@ -50,6 +52,7 @@ def _options(chosen: argparse.Namespace) -> Options:
         evaluation=chosen.evaluation,
         seed=chosen.seed,
         keep=keep,
+        data=chosen.data,
         say=lambda text: print(text, file=sys.stderr, flush=True),
     )
 
@@ -72,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
         help="evaluation times, such as constant:3 (default: each benchmark's own)",
     )
     add("--seed", type=int, default=0, help="of the evaluation times (default 0)")
+    add("--data", type=Path, metavar="FILE", help="for agreement: texts that people judged, as QAGS has them (JSONL)")
     add("--json", type=Path, metavar="FILE", help="append a line for each run, with the server's whole account")
     return parser
 

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from time import monotonic
 from typing import Any
 
+from benchmarks.agreement import agreement as agreement_on
 from benchmarks.judge import Limit
 from benchmarks.measures import Measure, Table
 from benchmarks.running import DidNotEnd, Run, Setting, environment, run_cookbook, run_ours
@@ -42,6 +43,8 @@ class Options:
     keep: Callable[[str, Run], None] = lambda benchmark, run: None
     """Told of every run."""
     say: Callable[[str], None] = lambda text: None
+    data: Path | None = None
+    """Of `agreement`: texts that people judged."""
 
     def setting(self, items: int, **server: Any) -> Setting:
         if self.evaluation is not None:
@@ -255,6 +258,13 @@ def _seconds_to_report(folder: Path) -> float:
     return seconds
 
 
+def agreement(options: Options) -> Iterator[Table]:
+    """The embedded evaluator's judges beside people."""
+    if options.data is None:
+        raise DidNotEnd("agreement needs texts that people judged: --data FILE, as QAGS has them")
+    yield from agreement_on(options.data)
+
+
 BENCHMARKS: Mapping[str, Callable[[Options], Iterator[Table]]] = {
     "speed": speed,
     "cookbook": cookbook,
@@ -263,6 +273,7 @@ BENCHMARKS: Mapping[str, Callable[[Options], Iterator[Table]]] = {
     "memory": memory,
     "cpu": cpu,
     "startup": startup,
+    "agreement": agreement,
 }
 
 

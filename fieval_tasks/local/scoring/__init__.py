@@ -40,12 +40,6 @@ def score(template: Template, inputs: Inputs, params: Params) -> Verdict:
     return SCORERS[template.name](inputs, params)
 
 
-def prepare(template: Template) -> None:
-    """Load what takes long to load, so that no evaluation's time goes into it."""
-    if template.name == "prompt_injection":
-        phrases.injection_scanner()
-
-
 def _is_blank(value: Any) -> bool:
     return value.strip() in _BLANK if isinstance(value, str) else all(map(_is_blank, value))
 

@@ -1,28 +1,32 @@
 """Judge templates about a text and the context it should rest on.
 
-A claim is a sentence of the output that says something. The context supports it when the entailment heuristic of
-the `ai-evaluation` package finds it covered by up to three context sentences, and it brings in no name of its own.
+A claim is a sentence of the output that says something. Its *support*, from 0 to 1, is how much of it stands in the
+context: the mean of the share of its content words that occur there and of the share of its word pairs that do (ROUGE-2
+precision, Lin 2004). A claim with a name or a number that the context lacks has half of that, and one that is denied by
+the sentence closest to it has none. `python -m benchmarks agreement` says how far that agrees with people.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
+from itertools import pairwise
 from typing import Final
 
-from fieval_tasks.local.scoring.entailment import Relation, relation
 from fieval_tasks.local.scoring.tokens import NEGATIONS, is_content, sentences, spelled_out, stem, stems, words
 from fieval_tasks.local.verdicts import Inputs, Params, Verdict, passed
 
 Text = str | list[str]
 
+SUPPORTED_FROM: Final = 0.55
+"""Support from which a claim counts as supported. On 239 summaries with people's judgements (QAGS, XSUM) the share of right
+verdicts, both kinds weighed alike, is highest between 0.54 and 0.56."""
+SAME_SENTENCE_FROM: Final = 0.8
+"""Share of a claim's content words from which a sentence of the context speaks of the same, so that it may deny it."""
 GROUNDED_FROM: Final = 0.7
 """Share of supported claims from which a text counts as grounded."""
 CONSISTENT_FROM: Final = 0.5
-EVIDENCE: Final = 3
-"""Sentences of context that may together support one claim."""
 USED_FROM: Final = 0.5
 """Share of a context sentence's content words from which the output is taken to use it."""
 
@@ -33,31 +37,77 @@ _COURTESY: Final = re.compile(
 _OPENING_WORD: Final = re.compile(r"(?:ly|ing|ed)$")
 
 
-class Standing(Enum):
-    """Where the context leaves a claim."""
+@dataclass(frozen=True)
+class Context:
+    """What a text should rest on."""
 
-    SUPPORTED = "supported"
-    CONTRADICTED = "contradicted"
-    UNSUPPORTED = "not supported"
+    words: frozenset[str]
+    stems: frozenset[str]
+    pairs: frozenset[tuple[str, str]]
+    sentences: Sequence[frozenset[str]]
+    """The stems of each, with its negations."""
+
+    @classmethod
+    def of(cls, text: str) -> Context:
+        said = words(text)
+        parts = dict.fromkeys(frozenset(_plain(sentence)) for sentence in sentences(text))
+        return cls(frozenset(said), frozenset(map(stem, said)), frozenset(pairwise(said)), [*parts])
+
+    def supports(self, claim: str) -> float:
+        """0 to 1."""
+        if self.denies(claim):
+            return 0.0
+        said = words(claim)
+        covered = _share([stem(word) in self.stems for word in said if is_content(word)])
+        support = (covered + _share([pair in self.pairs for pair in pairwise(said)], otherwise=covered)) / 2
+        return support / 2 if self._lacks_something_named_in(claim) else support
+
+    def denies(self, claim: str) -> bool:
+        """One of the two says "not", of the same."""
+        said = frozenset(_plain(claim))
+        content = said - NEGATIONS
+        closest = max(self.sentences, key=lambda sentence: len(sentence & content), default=frozenset())
+        is_same = len(closest & content) >= SAME_SENTENCE_FROM * len(content)
+        return is_same and bool(closest & NEGATIONS) != bool(said & NEGATIONS)
+
+    def _lacks_something_named_in(self, claim: str) -> bool:
+        """A capitalised word or a number; an opening word only where it looks like a name."""
+        numbers = (word for word in words(claim) if word[0].isdigit())
+        names = (
+            name[0]
+            for name in _NAME.finditer(claim)
+            if is_content(name[0].lower()) and not (name.start() == 0 and _OPENING_WORD.search(name[0]))
+        )
+        lacks_number = any(number not in self.words for number in numbers)
+        return lacks_number or any(stem(word) not in self.stems for name in names for word in words(name))
 
 
 @dataclass(frozen=True)
 class Tally:
-    """The claims of a text, counted by standing."""
+    """What became of the claims of a text."""
 
-    claims: int
-    supported: int
+    support: Sequence[float]
+    """Of each claim."""
     contradicted: int
+
+    @property
+    def supported(self) -> int:
+        return sum(support >= SUPPORTED_FROM for support in self.support)
 
     @property
     def share(self) -> float:
         """Supported claims out of all; 1.0 where there is nothing to support."""
-        return self.supported / self.claims if self.claims else 1.0
+        return self.supported / len(self.support) if self.support else 1.0
+
+    @property
+    def mean(self) -> float:
+        """Support of the claims; 1.0 where there are none."""
+        return sum(self.support) / len(self.support) if self.support else 1.0
 
     def __str__(self) -> str:
-        if not self.claims:
+        if not self.support:
             return "local heuristic: the output makes no claim that could be checked"
-        text = f"local heuristic: {self.supported} of {self.claims} output sentences supported by the context"
+        text = f"local heuristic: {self.supported} of {len(self.support)} output sentences supported by the context"
         return f"{text}, {self.contradicted} contradicted" if self.contradicted else text
 
 
@@ -80,12 +130,12 @@ def is_factually_consistent(inputs: Inputs, params: Params) -> Verdict:
 
 def context_adherence(inputs: Inputs, params: Params) -> Verdict:
     tally = _tally(inputs)
-    return Verdict(tally.share, str(tally))
+    return Verdict(tally.mean, f"{tally}; mean support {tally.mean:.2f}")
 
 
 def factual_accuracy(inputs: Inputs, params: Params) -> Verdict:
     tally = _tally(inputs)
-    score = max(0.0, tally.share - tally.contradicted / max(1, tally.claims))
+    score = max(0.0, tally.share - tally.contradicted / max(1, len(tally.support)))
     return Verdict(score, f"{tally}; a contradiction cancels a supported sentence")
 
 
@@ -110,16 +160,9 @@ def context_relevance(inputs: Inputs, params: Params) -> Verdict:
     )
 
 
-def standings(output: str, context: str) -> list[tuple[str, Standing]]:
-    """Each claim of the output, and where the context leaves it."""
-    grounds = list(dict.fromkeys(frozenset(_plain(sentence)) for sentence in sentences(context)))
-    vocabulary = frozenset(stem(word) for word in words(context))
-    return [(claim, _standing(claim, grounds, vocabulary)) for claim in _claims(output)]
-
-
 def _tally(inputs: Inputs) -> Tally:
-    found = [standing for _, standing in standings(_joined(inputs["output"]), _joined(inputs["context"]))]
-    return Tally(len(found), found.count(Standing.SUPPORTED), found.count(Standing.CONTRADICTED))
+    context, claims = Context.of(_joined(inputs["context"])), _claims(_joined(inputs["output"]))
+    return Tally([context.supports(claim) for claim in claims], sum(map(context.denies, claims)))
 
 
 def _claims(output: str) -> list[str]:
@@ -130,53 +173,13 @@ def _claims(output: str) -> list[str]:
     ]
 
 
-def _standing(claim: str, grounds: list[frozenset[str]], vocabulary: frozenset[str]) -> Standing:
-    said = frozenset(_plain(claim))
-    evidence = _evidence(said, grounds)
-    if not evidence:
-        return Standing.UNSUPPORTED
-    denies = bool(said & NEGATIONS)
-    if _relation(evidence[:1], said) is Relation.CONTRADICTS and denies != bool(evidence[0] & NEGATIONS):
-        return Standing.CONTRADICTED
-    # A "not" in a sentence that only helps out would read as a contradiction of the whole.
-    agreeing = [evidence[0], *(part for part in evidence[1:] if bool(part & NEGATIONS) == denies)]
-    found = _relation(agreeing, said)
-    if found is Relation.SUPPORTS and not _new_names(claim, vocabulary):
-        return Standing.SUPPORTED
-    return Standing.CONTRADICTED if found is Relation.CONTRADICTS else Standing.UNSUPPORTED
-
-
-def _evidence(said: frozenset[str], grounds: list[frozenset[str]]) -> list[frozenset[str]]:
-    """The few context sentences that cover most of the claim, the best first."""
-    chosen: list[frozenset[str]] = []
-    uncovered = said - NEGATIONS
-    while uncovered and len(chosen) < EVIDENCE:
-        best = max(grounds, key=lambda part: len(part & uncovered), default=frozenset())
-        if not best & uncovered:
-            break
-        chosen.append(best)
-        uncovered -= best
-    return chosen
-
-
-def _relation(evidence: Iterable[frozenset[str]], said: frozenset[str]) -> Relation:
-    return relation(" ".join(" ".join(sorted(part)) for part in evidence), " ".join(sorted(said)))[0]
-
-
 def _plain(sentence: str) -> list[str]:
-    """A sentence as the heuristic should see it: stems, numbers and negations."""
+    """Its stems and its negations."""
     return [stem(word) for word in words(spelled_out(sentence)) if word in NEGATIONS or is_content(word)]
 
 
-def _new_names(claim: str, vocabulary: frozenset[str]) -> list[str]:
-    """Capitalised words the context never mentions; an opening word only where it looks like a name."""
-    return [
-        match[0]
-        for match in _NAME.finditer(claim)
-        if is_content(match[0].lower())
-        and not (match.start() == 0 and _OPENING_WORD.search(match[0]))
-        and not all(stem(word) in vocabulary for word in words(match[0]))
-    ]
+def _share(found: Sequence[bool], *, otherwise: float = 0.0) -> float:
+    return sum(found) / len(found) if found else otherwise
 
 
 def _used(inputs: Inputs) -> tuple[int, int]:

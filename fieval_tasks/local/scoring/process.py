@@ -18,7 +18,7 @@ from queue import SimpleQueue
 from typing import Any, Final
 
 from fieval_tasks.local.catalogue import TEMPLATES
-from fieval_tasks.local.scoring import prepare, score
+from fieval_tasks.local.scoring import score
 from fieval_tasks.local.verdicts import OUT_OF_MEMORY, NoInput, Unscorable
 
 LONGEST_REASON: Final = 10_000
@@ -62,7 +62,6 @@ def _answer(line: bytes, cpu_seconds: float, memory: int) -> Answer:
     try:
         asked = json.loads(line)
         template = TEMPLATES[asked["template"]]
-        prepare(template)
         with _at_most(cpu_seconds):
             started = time.perf_counter()
             verdict = score(template, asked["inputs"], asked["params"])
