@@ -13,12 +13,14 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     ModelWrapValidatorHandler,
     ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
 )
+from pydantic_core import CoreSchema
 
 from fieval_tasks.errors import PlanError
 from fieval_tasks.gates import NUMBER, Gate
@@ -37,6 +39,12 @@ MOST_SHARDS = 100
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 CHECK_NAME = re.compile(r"\w[\w-]{0,59}")
 """Without a dot, which parts it from what is said of it: `refund.keyword`, `refund.mean`."""
+
+
+SHOWN_FIRST = ("dataset", "checks", "mapping", "gates", "limit", "connection")
+"""Fields that a form shows at once."""
+FOLDED = "further"
+"""The heading in a form, and in its parameters, of all others."""
 
 
 def _readable(rate: str) -> str:
@@ -307,9 +315,45 @@ class EvaluationPlan(BaseModel):
     @classmethod
     def _refused_in_sentences(cls, given: Any, read: ModelWrapValidatorHandler[EvaluationPlan]) -> EvaluationPlan:
         try:
-            return read(given)
+            return read(unfolded(given))
         except ValidationError as error:
             raise PlanError(*sentences(error, cls)) from None  # pydantic's own text may repeat what was given
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """As Prefect makes a form of it: what most runs need not say is folded under one heading, `FOLDED`.
+
+        It may also stand beside the others, as in parameters that were stored before there was the heading.
+        """
+        referred = handler(core)
+        schema = handler.resolve_ref_schema(referred)
+        fields: dict[str, Any] = schema["properties"]
+        folded = {name: fields.pop(name) for name in [*fields] if name not in SHOWN_FIRST}
+        group = {"type": "object", "title": "Options", "properties": folded, "additionalProperties": False}
+        told = "How fast, in which mode, under which name, where the files go, and what is resumed"
+        fields[FOLDED] = {
+            "title": "Further options", "description": told, "default": None, "anyOf": [group, {"type": "null"}],
+        }  # fmt: skip
+        schema["patternProperties"] = {f"^({'|'.join(folded)})$": {}}
+        return referred
+
+
+def unfolded(given: Any) -> Any:
+    """A form's fields with those that were folded under their heading beside the others.
+
+    A form that shows them sends each with its default: that does not undo what was said beside it. Raises PlanError where
+    one is said twice, and differently.
+    """
+    if not isinstance(given, Mapping) or not isinstance(inner := given.get(FOLDED, {}) or {}, Mapping):
+        return given
+    outer = {name: value for name, value in given.items() if name != FOLDED}
+    defaults = {name: field.get_default() for name, field in EvaluationPlan.model_fields.items()}
+    said = {name: value for name, value in inner.items() if name not in outer or value not in ("", defaults.get(name))}
+    if twice := [name for name, value in said.items() if name in outer and value != outer[name]]:
+        raise PlanError(
+            *(f"{name}: it is said twice, beside {FOLDED} and in it, and not the same; leave one out" for name in twice)
+        )
+    return {**said, **outer}
 
 
 def said_for(check: Check, said: Mapping[str, T]) -> dict[str, T]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from fieval_tasks.blocks import plan_with
 from fieval_tasks.errors import PlanError
-from fieval_tasks.plan import EvaluationPlan
+from fieval_tasks.plan import EvaluationPlan, unfolded
 from fieval_tasks.refusals import spelled
 
 
@@ -21,7 +21,7 @@ def plan_given(plan: object, credentials: object = None) -> EvaluationPlan:
 
 def _read(plan: object) -> EvaluationPlan:
     try:
-        return _without_defaults(EvaluationPlan.model_validate(plan), plan)
+        return _without_defaults(EvaluationPlan.model_validate(plan), unfolded(plan))
     except PlanError as error:
         told = (spelled(problem, EvaluationPlan, lambda place: f"plan.{place}") for problem in error.problems)
         raise PlanError(*(line if line.startswith("plan.") else f"plan: {line}" for line in told)) from None

@@ -292,7 +292,8 @@ def test_every_problem_of_a_plan_is_named_at_once_and_by_its_own_words() -> None
 
 def fields_of_the_form() -> dict[str, Any]:
     schema = EvaluationPlan.model_json_schema()
-    return {**schema["properties"], **schema["$defs"]["Check"]["properties"]}
+    folded = schema["properties"]["further"]["anyOf"][0]["properties"]
+    return {**schema["properties"], **folded, **schema["$defs"]["Check"]["properties"]}
 
 
 def test_every_field_of_the_form_has_a_title() -> None:
@@ -336,9 +337,11 @@ def test_every_gate_that_is_refused_is_named_at_once() -> None:
 
 
 def test_a_form_asks_first_for_what_decides_a_run() -> None:
-    asked = [*EvaluationPlan.model_json_schema()["properties"]]
-    assert asked[:6] == ["dataset", "checks", "mapping", "gates", "limit", "connection"]
-    assert asked.index("chunk_size") > asked.index("run")
+    asked = EvaluationPlan.model_json_schema()["properties"]
+    assert [*asked] == ["dataset", "checks", "mapping", "gates", "limit", "connection", "further"]
+    folded, nothing = asked["further"]["anyOf"]
+    assert (asked["further"]["default"], nothing) == (None, {"type": "null"}), "Prefect shows it folded"
+    assert {*asked, *folded["properties"]} - {"further"} == {*EvaluationPlan.model_fields}
 
 
 def test_a_form_offers_the_platforms_templates_and_takes_any_other() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fieval_tasks.errors import PlanError
-from fieval_tasks.plan import EvaluationPlan
+from fieval_tasks.plan import SHOWN_FIRST, EvaluationPlan
 from tests.conftest import Evaluator
 from tests.flows.test_evaluate import ROWS, dataset, evaluated, plan_of, summary
 
@@ -120,6 +120,8 @@ WRONG: list[tuple[Any, str]] = [
     ),
     ({"secret_key": "pw-5e1"}, "plan: there is no field 'secret_key', there are dataset, checks, mapping"),
     ("a.csv", "plan: write an object of fields"),
+    ({"further": {"rate": "fast"}}, "plan.rate: 'fast' is not a rate"),
+    ({"further": {"ratte": "5/s"}}, "plan: there is no field 'ratte', did you mean rate?"),
 ]
 
 
@@ -162,8 +164,45 @@ def test_the_form_has_help_for_each_parameter_and_a_select_of_blocks(prefect_hom
     assert credentials["description"]
     assert {"$ref": "#/definitions/FutureAGICredentials"} in credentials["anyOf"]
     assert form["definitions"]["FutureAGICredentials"]["block_type_slug"] == "futureagi-credentials"
-    fields = form["definitions"]["EvaluationPlan"]["properties"] | form["definitions"]["Check"]["properties"]
+    shown = form["definitions"]["EvaluationPlan"]["properties"]
+    folded = shown["further"]["anyOf"][0]["properties"]
+    assert shown.keys() - {"further"} | folded.keys() == EvaluationPlan.model_fields.keys()
+    fields = shown | folded | form["definitions"]["Check"]["properties"]
     assert [name for name, field in fields.items() if not field.get("description")] == []
+
+
+def test_what_few_runs_need_is_folded_and_what_was_stored_beside_it_still_counts(prefect_home: Path) -> None:
+    from prefect.utilities.schema_tools.validation import validate
+
+    from flows.evaluate import evaluate
+
+    form: Any = evaluate.parameters.model_dump()
+    flat = {"limit": 20, "concurrency": 8, "mode": "sync"}
+    for plan in (flat, flat | {"further": None}, {"limit": 20, "further": {"concurrency": 8, "mode": "sync"}}):
+        validate({"plan": plan}, form, raise_on_error=True, preprocess=False)
+        read = plan_given_of(plan)
+        assert (read.limit, read.concurrency, read.mode.value) == (20, 8, "sync")
+    for plan in ({"concurency": 8}, {"further": {"concurency": 8}}):
+        with pytest.raises(Exception, match="concurency"):
+            validate({"plan": plan}, form, raise_on_error=True, preprocess=False)
+
+
+def plan_given_of(plan: Any) -> EvaluationPlan:
+    from flows.parameters import plan_given
+
+    return plan_given(plan)
+
+
+def test_a_heading_that_is_unfolded_says_nothing_by_the_defaults_that_it_shows() -> None:
+    shown = EvaluationPlan().model_dump(mode="json", exclude=set(SHOWN_FIRST))
+    stored = {"concurrency": 8, "mode": "sync"}
+    plan = plan_given_of(stored | {"further": shown | {"rate": "5/s"}})
+    assert (plan.concurrency, plan.mode.value, plan.rate) == (8, "sync", "5/s")
+    assert plan_given_of({"further": shown | {"resume": "r"}}).model_fields_set == {"resume"}
+    with pytest.raises(
+        PlanError, match=r"plan\.concurrency: it is said twice, beside further and in it, and not the same"
+    ):
+        plan_given_of(stored | {"further": shown | {"concurrency": 9}})
 
 
 def test_a_form_that_resumes_says_nothing_by_the_defaults_that_it_shows_and_a_plan_by_hand_means_each() -> None:
