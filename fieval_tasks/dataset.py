@@ -257,7 +257,7 @@ def _file(name: str, path: Path, reading: Reading, *, default: str | None = None
 
 
 def _remote_file(url: SplitResult, location: str, reading: Reading, spool: Path | None, copies: ExitStack) -> File:
-    name = PurePosixPath(url.path).name or url.hostname or "it"
+    name = PurePosixPath(unquote(url.path)).name or url.hostname or "it"
     file_format = reading.format or _format(name)  # before anything is fetched
     import fsspec  # type: ignore[import-untyped]
 
@@ -316,7 +316,7 @@ def _not_there(location: str, path: Path, error: Exception) -> str:
 
 
 def _datasets_in(folder: Path, most: int = 5) -> str:
-    names = sorted(p.name for p in folder.iterdir() if p.suffix in FORMATS or p.suffix == ".gz")
+    names = sorted(path.name for path in folder.iterdir() if _known(path))
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return f" ({folder} has: {', '.join(names[:most])}{more})" if names else ""
 
@@ -426,6 +426,10 @@ def _no_good_row(name: str, file_format: str, size: int, problem: str | None) ->
     told = f"none of the {size} rows of {name} can be used ({problem or 'they are empty objects'}, for one)"
     if name == STDIN and file_format == "jsonl":
         return f"{told}; standard input is read as JSONL, one object a line, unless --format says otherwise"
+    if file_format == "jsonl":
+        return (
+            f"{told}; is it JSONL, one object a line? an array, or objects of several lines, are read by --format json"
+        )
     return f"{told}; is it {file_format.upper()}?"
 
 

@@ -127,6 +127,10 @@ def _jsonl(file: File) -> Iterator[Row]:
     with file.text() as lines:
         for place, line in enumerate(lines, 1):
             if not line.isspace():
+                if not number and line.strip() in ("[", "{"):
+                    raise PlanError(
+                        f"{file.name} is no JSONL: line {place} begins JSON of several lines, which --format json reads"
+                    )
                 number += 1
                 yield _json_line(number, place, line)
 
@@ -316,7 +320,7 @@ def _parquet(file: File) -> Iterator[Row]:
             number = 0
             for batch in _batches(file, parquet, names):
                 _refuse_longer(file, batch, number + 1)
-                for cells in zip(*map(_cells, batch.columns), strict=True):
+                for cells in zip(*map(_cells, batch.columns, batch.schema), strict=True):
                     number += 1
                     yield Row(number, dict(zip(batch.schema.names, cells, strict=True)))
     except pa.ArrowException as error:
@@ -369,19 +373,31 @@ def _longest(column: Any) -> int:
     return int(pc.max(pc.binary_length(values)).as_py() or 0)
 
 
-def _cells(column: Any) -> list[object]:
+def _cells(column: Any, field: Any) -> list[object]:
     """A column's values in Python's types; where one has none there, it alone is Unreadable."""
     import pyarrow as pa
 
     try:
         if column.type == pa.time64("ns"):  # of which Python's own times are without the nanoseconds
             return [text and text.removesuffix(".000000000") for text in column.cast(pa.string()).to_pylist()]
+        if (why := _not_as_it_looks(field)) is not None:
+            return [Unreadable(why) if scalar.is_valid else None for scalar in column]
         values: list[object] = column.to_pylist()
         return values
     except MemoryError:
         raise
     except Exception:  # each type raises its own: for a date after 9999, text that is not UTF-8, an unknown time zone
         return [_cell(scalar) for scalar in column]
+
+
+def _not_as_it_looks(field: Any) -> str | None:
+    """Why Python's values of a column are other than the file's, without any error."""
+    if "time64[ns]" in str(field.type):
+        return "times of nanoseconds inside of lists or objects have no type in Python"
+    names = (str(field.type), (field.metadata or {}).get(b"ARROW:extension:name", b"").decode())
+    if any("pandas.period" in name for name in names):
+        return "the file holds a number for each pandas.Period: write it as text"
+    return None
 
 
 def _cell(scalar: Any) -> object:

@@ -716,6 +716,8 @@ def odd_columns() -> dict[str, Any]:
         "a time zone that nobody knows": pa.array([1], pa.timestamp("us", tz="Mars/Phobos")),
         "two fields of one name": twins,
         "text that is no UTF-8": not_text,
+        "times of nanoseconds in a list": pa.array([[5]], pa.list_(pa.time64("ns"))),
+        "times of nanoseconds in an object": pa.array([{"t": 5}], pa.struct([("t", pa.time64("ns"))])),
     }
 
 
@@ -730,6 +732,31 @@ def test_a_parquet_cell_that_python_has_no_value_for_is_a_problem_where_it_is_wa
     flaw = text_of(row["answer"])
     assert isinstance(flaw, Flaw)
     assert flaw.why.startswith("can't be read (")
+
+
+def test_a_period_of_pandas_is_never_a_number(tmp_path: Path) -> None:
+    import pandas as pd
+
+    pd.DataFrame({"fine": ["x"], "month": pd.period_range("2026-01", periods=1, freq="M")}).to_parquet(
+        tmp_path / "a.parquet"
+    )
+    code = (
+        "import sys; from fieval_tasks.dataset import read_dataset; from fieval_tasks.values import text_of;"
+        "[row] = read_dataset(sys.argv[1]).rows(); print(row.values['fine'], text_of(row.values['month']).why)"
+    )
+    for imports in ("", "import pandas;"):  # which makes the type known to pyarrow
+        command = [sys.executable, "-c", imports + code, str(tmp_path / "a.parquet")]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert done.stdout == "x can't be read (the file holds a number for each pandas.Period: write it as text)\n"
+
+
+@pytest.mark.parametrize(
+    "text", ['[{"a": 1},\n{"a": 2}]\n', '{\n"a": 1\n}\n{\n"a": 2\n}\n', '\n[\n{"a": 1},\n{"a": 2}\n]\n']
+)
+def test_json_by_the_name_of_jsonl_is_told_how_it_is_read(write: Write, text: str) -> None:
+    location = write("a.jsonl", text)
+    assert problem_of(location).endswith((", are read by --format json", ", which --format json reads"))
+    assert values(read_dataset(location, Reading(format="json"))) == [{"a": 1}, {"a": 2}]
 
 
 def test_a_damaged_parquet_is_named(write: Write, tmp_path: Path) -> None:
