@@ -1,27 +1,37 @@
-"""Every check of the repository, in the order in which they are quickest to fail: `python -m tests`."""
+"""Every check of the repository, in the order in which they are quickest to fail: `python -m tests`.
+
+`python -m tests --quick` leaves out the tests that start commands and servers. Other arguments go to pytest.
+"""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+WORKERS = 4
+"""Processes in which the tests run. Twice the cores of the smallest machine: half the tests wait for other processes."""
 
 CHECKS = (
     ("ruff", "check", "."),
     ("ruff", "format", "--check", "."),
     ("mypy",),
-    ("pytest",),
+    # A file stays in one process, in which its tests share what they have started; see SLOW in tests/conftest.py.
+    ("pytest", "-n", str(WORKERS), "--dist", "loadfile", "--no-loadscope-reorder"),
 )
 
 
 def main(arguments: list[str]) -> int:
     """Run them all, the arguments going to pytest; 0 where every one passes."""
     root = Path(__file__).parent.parent
+    # Or every process that the tests start would compile the project anew.
+    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": ""}
     failed = []
     for check in CHECKS:
         command = [*check, *arguments] if check[0] == "pytest" else list(check)
         print(f"== {' '.join(command)}", flush=True)
-        if subprocess.run([sys.executable, "-m", *command], cwd=root, check=False).returncode:
+        if subprocess.run([sys.executable, "-m", *command], cwd=root, env=environment, check=False).returncode:
             failed.append(check[0])
     print(f"failed: {', '.join(failed)}" if failed else "every check passed")
     return 1 if failed else 0

@@ -15,6 +15,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
+PATIENCE = 300.0
+"""Seconds after which a test gives up what it waits for: it is never reached where all is well, however busy the machine."""
+
 # No test asserts on a stopwatch, and the gate draws the same examples each time: a new find there would blame a change
 # that has nothing to do with it.
 settings.register_profile(
@@ -32,6 +35,51 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 for name in [n for n in os.environ if n.startswith(("FI_", "FIEVAL_STORE", "PREFECT_"))]:
     del os.environ[name]  # before anything imports Prefect, which reads its settings once
+
+
+SLOW = (
+    "faults/",
+    "deployments/test_stock_server.py",
+    "flows/test_fan_out.py",
+    "test_command.py",
+    "flows/",
+    "deployments/",
+    "test_door.py",
+    "test_blocks.py",
+    "test_prefect_server.py",
+    "security/test_keys.py",
+    "security/test_hostile_command.py",
+    "local/test_local_limits.py",
+    "local/test_local_server.py",
+    "local/test_local_jobs.py",
+    "test_script.py",
+)
+"""The tests that start commands and servers, the longest first, so that none is left to run alone at the end."""
+TESTS = Path(__file__).parent
+GZIP = b"\x1f\x8b"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="leave out the tests that start commands and servers")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: _place(item.path))
+    if config.getoption("--quick"):
+        quick = [item for item in items if _place(item.path) == len(SLOW)]
+        config.hook.pytest_deselected(items=[item for item in items if item not in quick])
+        items[:] = quick
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Every process that runs tests must know them by one name, and packed bytes hold the time of packing."""
+    return "gzipped" if isinstance(val, bytes) and val.startswith(GZIP) else None
+
+
+def _place(path: Path) -> int:
+    """Where among the slow ones its tests are; behind them all if they are quick."""
+    name = path.relative_to(TESTS).as_posix()
+    return next((place for place, beginning in enumerate(SLOW) if name.startswith(beginning)), len(SLOW))
 
 
 @pytest.fixture(scope="session")
@@ -74,7 +122,7 @@ def evaluator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evaluator]:
     url = process.stdout.readline().split()[-1]
     yield Evaluator(keys | {"FI_BASE_URL": url}, database)
     process.terminate()
-    process.communicate(timeout=10)
+    process.communicate(timeout=PATIENCE)
 
 
 @dataclass(frozen=True)
