@@ -9,10 +9,11 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Any, TypeAlias
 
 import httpx
 import pytest
@@ -23,8 +24,10 @@ from fieval_tasks.preparation import prepared
 from fieval_tasks.store import Ledger, store_url
 from fieval_tasks.threads import submit_all
 from flows.arguments import evaluate_parser, option_name, plan_of
-from flows.command import _patiently, collect_command, evaluate_command
-from tests.conftest import Evaluator
+from flows.command import _patiently, collect_command, control_command, evaluate_command
+from tests.conftest import PATIENCE, Evaluator
+
+Command: TypeAlias = Callable[..., int]
 
 GOOD = '{"question": "What is it?", "answer": "It is a lamp.", "docs": "It is a lamp."}\n'
 
@@ -38,11 +41,24 @@ def typed(*arguments: str) -> EvaluationPlan:
     return plan_of(evaluate_parser().parse_args(arguments))
 
 
-def run(*arguments: str, stdin: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-W", "error", "-m", *arguments]
     return subprocess.run(
-        command, capture_output=True, text=True, input=stdin, env=os.environ | environment, timeout=120, check=False
+        command, capture_output=True, text=True, env=os.environ | environment, timeout=PATIENCE, check=False
     )
+
+
+@pytest.fixture
+def here(prefect_api: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Command]:
+    """A command in this process, on the session's Prefect server: where the process is not what a test is about."""
+
+    def command(command: Callable[[list[str]], int], *arguments: str, **environment: str) -> int:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        return command(list(arguments))
+
+    with of_prefect(prefect_api):
+        yield command
 
 
 def summary(name: str) -> dict[str, Any]:
@@ -298,19 +314,25 @@ def test_wrong_keys_stop_at_once_with_one_sentence(evaluator: Evaluator, prefect
     assert "not-this-one" not in done.stderr
 
 
-def test_a_shared_limit_that_is_not_there_is_bad_input_and_begins_no_run(prefect_api: str) -> None:
-    done = run("flows.evaluate", "--shared-limit", "nowhere")
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
-    assert "the shared limit 'nowhere': there is no such limit; make it with" in done.stderr
+def test_a_shared_limit_that_is_not_there_is_bad_input_and_begins_no_run(
+    here: Command, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert here(evaluate_command, "--shared-limit", "nowhere") == 2
+    told = capfd.readouterr().err
+    assert told.count("\n") == 1
+    assert "the shared limit 'nowhere': there is no such limit; make it with" in told
     assert not list(Path("fieval-runs").glob("*/"))
 
 
-def test_an_unreachable_server_stops_at_once_with_one_sentence(prefect_api: str) -> None:
+def test_an_unreachable_server_stops_at_once_with_one_sentence(
+    here: Command, capfd: pytest.CaptureFixture[str]
+) -> None:
     Path("d.jsonl").write_text(GOOD)
     keys = {"FI_API_KEY": "k", "FI_SECRET_KEY": "s", "FI_BASE_URL": "http://127.0.0.1:9"}
-    done = run("flows.evaluate", "d.jsonl", "--template", "completeness", **keys)
-    assert (done.returncode, done.stderr.count("\n")) == (4, 1)
-    assert "can't connect to http://127.0.0.1:9" in done.stderr
+    assert here(evaluate_command, "d.jsonl", "--template", "completeness", **keys) == 4
+    told = capfd.readouterr().err
+    assert told.count("\n") == 1
+    assert "can't connect to http://127.0.0.1:9" in told
 
 
 def test_a_prefect_api_that_is_set_and_does_not_answer_is_an_error() -> None:
@@ -406,7 +428,7 @@ def test_two_commands_on_one_dataset_in_one_second_are_two_runs() -> None:
         assert command.stdin is not None
         command.stdin.write("now\n")
         command.stdin.flush()
-    told = [command.communicate(timeout=60)[1] for command in commands]
+    told = [command.communicate(timeout=PATIENCE)[1] for command in commands]
     assert [command.returncode for command in commands] == [0] * 4, told
     with Ledger(store_url(), must_exist=True) as ledger:
         assert len(ledger.names("sample-20260102-030405")) == 4
@@ -448,13 +470,15 @@ def test_a_command_that_is_shown_can_be_pasted_whatever_is_in_its_words(tmp_path
                 text=True,
                 check=True,
             ).stdout.splitlines()
-            assert words[-2:] == ["--store", f"sqlite:///{store}"]
-            assert Ledger(words[-1], must_exist=True).names("") == {"mine"}
+            named = words[words.index("--store") + 1]
+            assert named == f"sqlite:///{store}"
+            assert Ledger(named, must_exist=True).names("") == {"mine"}
 
 
-def test_standard_input_is_a_dataset(prefect_api: str) -> None:
+def test_standard_input_is_a_dataset(here: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(GOOD.encode())))
     arguments = ("-", "--template", "completeness", "--connection", "local", "--run", "piped")
-    assert run("flows.evaluate", *arguments, stdin=GOOD).returncode == 0
+    assert here(evaluate_command, *arguments) == 0
     assert summary("piped")["dataset"] == "<stdin>"
 
 
@@ -466,16 +490,16 @@ def many(marker: str, n: int) -> None:
 COMPLETENESS = ("many.jsonl", "--template", "completeness", "--id", "id")
 
 
-def test_the_socket_server_gives_the_verdicts_of_the_embedded_one(evaluator: Evaluator, prefect_api: str) -> None:
+def test_the_socket_server_gives_the_verdicts_of_the_embedded_one(evaluator: Evaluator, here: Command) -> None:
     many("same", 40)
-    assert run("flows.evaluate", *COMPLETENESS, "--run", "near", "--connection", "local").returncode == 0
-    assert run("flows.evaluate", *COMPLETENESS, "--run", "far", **evaluator.environment).returncode == 0
+    assert here(evaluate_command, *COMPLETENESS, "--run", "near", "--connection", "local") == 0
+    assert here(evaluate_command, *COMPLETENESS, "--run", "far", **evaluator.environment) == 0
     near, far = ({x["item_id"]: (x["value"], x["reason"]) for x in lines(name)} for name in ("near", "far"))
     assert near == far
 
 
 def test_a_run_killed_in_the_middle_and_resumed_sends_nothing_twice_that_had_a_ticket(
-    evaluator: Evaluator, prefect_api: str
+    evaluator: Evaluator, here: Command
 ) -> None:
     many("killed", 300)
     environment = os.environ | evaluator.environment
@@ -484,8 +508,7 @@ def test_a_run_killed_in_the_middle_and_resumed_sends_nothing_twice_that_had_a_t
     wait_until(lambda: len(evaluator.submissions("What is killed")) >= 60)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    done = run("flows.evaluate", "--resume", "killed", "--rate", "1000/s", **evaluator.environment)
-    assert done.returncode == 0, done.stderr
+    assert here(evaluate_command, "--resume", "killed", "--rate", "1000/s", **evaluator.environment) == 0
     told = lines("killed")
     assert Counter(x["status"] for x in told) == {"scored": 300}
     assert len({x["item_id"] for x in told}) == 300
@@ -495,9 +518,7 @@ def test_a_run_killed_in_the_middle_and_resumed_sends_nothing_twice_that_had_a_t
     assert sum(taken.values()) - 300 <= in_flight <= 32
 
 
-def test_ctrl_c_ends_within_two_seconds_and_names_the_command_that_resumes(
-    evaluator: Evaluator, prefect_api: str
-) -> None:
+def test_ctrl_c_ends_within_two_seconds_and_names_the_command_that_resumes(evaluator: Evaluator, here: Command) -> None:
     many("stopped", 300)
     environment = os.environ | evaluator.environment
     command = [sys.executable, "-m", "flows.evaluate", *COMPLETENESS, "--run", "stopped", "--rate", "60/s"]
@@ -508,7 +529,7 @@ def test_ctrl_c_ends_within_two_seconds_and_names_the_command_that_resumes(
     assert process.returncode == 130
     assert "python -m flows.evaluate --resume stopped" in told
     assert "Traceback" not in told
-    assert run("flows.evaluate", "--resume", "stopped", "--rate", "1000/s", **evaluator.environment).returncode == 0
+    assert here(evaluate_command, "--resume", "stopped", "--rate", "1000/s", **evaluator.environment) == 0
     assert len(evaluator.submissions("What is stopped")) - 300 <= summary("stopped")["requests"]["possible_duplicates"]
 
 
@@ -545,7 +566,7 @@ def test_ctrl_c_says_what_is_true_at_each_moment(before: str, said: str, prefect
         [sys.executable, "-c", INTERRUPTED, before, "--run", "cut"],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 130, done.stderr
@@ -556,7 +577,7 @@ def test_ctrl_c_says_what_is_true_at_each_moment(before: str, said: str, prefect
 def test_ctrl_c_while_the_own_server_ends_names_the_run_that_was_paid_for(prefect_home: Path) -> None:
     place = "fieval_tasks.prefect_server.OwnServer.__exit__"
     done = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED, place, "--run", "paid"], capture_output=True, text=True, timeout=120, check=False,
+        [sys.executable, "-c", INTERRUPTED, place, "--run", "paid"], capture_output=True, text=True, timeout=PATIENCE, check=False,
         env=os.environ | {"PREFECT_API_URL": ""},
     )  # fmt: skip
     assert done.returncode == 130, done.stderr
@@ -579,13 +600,15 @@ sys.exit(max(codes))
 """
     clean = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=180, check=False, env=clean
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=PATIENCE, check=False, env=clean
     )
     assert done.returncode == 0, done.stderr
     assert summary("one")["items"]["scored"] == summary("two")["items"]["scored"] == 6
 
 
-def test_a_cancel_from_prefect_stops_the_run_and_it_can_be_resumed(evaluator: Evaluator, prefect_api: str) -> None:
+def test_a_cancel_from_prefect_stops_the_run_and_it_can_be_resumed(
+    evaluator: Evaluator, prefect_api: str, here: Command
+) -> None:
     many("cancelled", 300)
     environment = os.environ | evaluator.environment
     command = [sys.executable, "-m", "flows.evaluate", *COMPLETENESS, "--run", "cancelled", "--rate", "20/s"]
@@ -595,16 +618,18 @@ def test_a_cancel_from_prefect_stops_the_run_and_it_can_be_resumed(evaluator: Ev
     [flow_run] = httpx.post(f"{prefect_api}/flow_runs/filter", json=wanted).raise_for_status().json()
     asked = {"state": {"type": "CANCELLING"}}
     httpx.post(f"{prefect_api}/flow_runs/{flow_run['id']}/set_state", json=asked).raise_for_status()
-    _, told = process.communicate(timeout=30)
+    _, told = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert "python -m flows.evaluate --resume cancelled" in told
     after = httpx.get(f"{prefect_api}/flow_runs/{flow_run['id']}").raise_for_status().json()
     assert after["state"]["type"] == "CANCELLED"
-    assert run("flows.evaluate", "--resume", "cancelled", "--rate", "1000/s", **evaluator.environment).returncode == 0
+    assert here(evaluate_command, "--resume", "cancelled", "--rate", "1000/s", **evaluator.environment) == 0
     assert summary("cancelled")["items"]["scored"] == 300
 
 
-def test_a_run_is_paused_and_quickened_while_it_is_at_work(evaluator: Evaluator, prefect_api: str) -> None:
+def test_a_run_is_paused_and_quickened_while_it_is_at_work(
+    evaluator: Evaluator, here: Command, capfd: pytest.CaptureFixture[str]
+) -> None:
     many("steered", 1_000)  # over three minutes at its first pace: no command takes so long to start
     command = [sys.executable, "-m", "flows.evaluate", *COMPLETENESS, "--run", "steered", "--rate", "5/s"]
     quiet = {"stderr": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
@@ -614,16 +639,18 @@ def test_a_run_is_paused_and_quickened_while_it_is_at_work(evaluator: Evaluator,
         return len(evaluator.submissions("What is steered"))
 
     wait_until(lambda: sent() >= 10)
-    assert run("flows.control", "steered", "--pause").returncode == 0
+    assert here(control_command, "steered", "--pause") == 0
     wait_until(lambda: is_still(sent))
     assert sent() < 1_000
-    told = run("flows.control", "steered", "--go", "--rate", "1000/s")
-    assert (told.returncode, "1000/s" in told.stderr) == (0, True)
-    assert process.wait(timeout=60) == 0
+    code = here(control_command, "steered", "--go", "--rate", "1000/s")
+    assert (code, "1000/s" in capfd.readouterr().err) == (0, True)
+    assert process.wait(timeout=PATIENCE) == 0
     assert (summary("steered")["items"]["scored"], sent()) == (1_000, 1_000)
 
 
-def test_two_commands_that_steer_one_run_at_once_are_both_heard_and_an_unknown_run_is_refused(prefect_api: str) -> None:
+def test_two_commands_that_steer_one_run_at_once_are_both_heard_and_an_unknown_run_is_refused(
+    prefect_api: str, here: Command, capfd: pytest.CaptureFixture[str]
+) -> None:
     from fieval_tasks.control import variable_of
 
     for name in ("both", "other"):
@@ -633,16 +660,17 @@ def test_two_commands_that_steer_one_run_at_once_are_both_heard_and_an_unknown_r
         subprocess.Popen([sys.executable, "-m", "flows.control", *words], stderr=subprocess.PIPE, text=True)
         for words in (["both", "--pause"], ["both", "--rate", "5/s"], ["other", "--pause"])
     ]
-    told = [command.communicate(timeout=60)[1] for command in steering]
+    told = [command.communicate(timeout=PATIENCE)[1] for command in steering]
     assert [command.returncode for command in steering] == [0, 0, 0], told
     said = {
         name: httpx.get(f"{prefect_api}/variables/name/{variable_of(name)}").raise_for_status().json()["value"]
         for name in ("both", "other")
     }
     assert said == {"both": {"run": "both", "paused": True, "rate": "5/s"}, "other": {"run": "other", "paused": True}}
-    unknown = run("flows.control", "bath", "--pause")
-    assert (unknown.returncode, unknown.stderr.count("\n")) == (2, 1)
-    assert "no run 'bath' is at work, did you mean both?" in unknown.stderr
+    assert here(control_command, "bath", "--pause") == 2
+    unknown = capfd.readouterr().err
+    assert unknown.count("\n") == 1
+    assert "no run 'bath' is at work, did you mean both?" in unknown
     assert httpx.get(f"{prefect_api}/variables/name/{variable_of('bath')}").status_code == 404
 
 
@@ -653,21 +681,23 @@ def is_still(count: Callable[[], int], *, seconds: float = 2.0) -> bool:
     return count() == before
 
 
-def wait_until(happened: Any, *, limit: float = 60.0) -> None:
-    deadline = time.monotonic() + limit
+def wait_until(happened: Any) -> None:
+    deadline = time.monotonic() + PATIENCE
     while not happened():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.05)
 
 
-def test_what_was_only_submitted_is_collected_later(evaluator: Evaluator, prefect_api: str) -> None:
+def test_what_was_only_submitted_is_collected_later(
+    evaluator: Evaluator, here: Command, capfd: pytest.CaptureFixture[str]
+) -> None:
     many("later", 30)
-    submitted = run("flows.evaluate", *COMPLETENESS, "--run", "later", "--mode", "submit", **evaluator.environment)
-    assert submitted.returncode == 0
-    assert "python -m flows.collect later" in submitted.stdout + submitted.stderr
+    submitted = ("--run", "later", "--mode", "submit")
+    assert here(evaluate_command, *COMPLETENESS, *submitted, **evaluator.environment) == 0
+    told = capfd.readouterr()
+    assert "python -m flows.collect later" in told.out + told.err
     assert summary("later")["items"]["pending"] == 30
-    collected = run("flows.collect", "later", **evaluator.environment)
-    assert collected.returncode == 0
+    assert here(collect_command, "later") == 0
     assert summary("later")["items"]["scored"] == 30
     assert len(evaluator.submissions("What is later")) == 30
 
