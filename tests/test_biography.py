@@ -35,6 +35,7 @@ from fieval_tasks.store import (
     store_url,
 )
 from flows.explain import explain, explain_command
+from tests.conftest import PATIENCE
 
 NOON = datetime(2026, 8, 1, 12, tzinfo=timezone.utc)
 CHECKS = tuple(
@@ -252,6 +253,6 @@ def test_the_command_needs_no_prefect(ledger: Ledger) -> None:
     troubled(ledger)
     program = "import sys, flows.explain as e; e.explain_command(sys.argv[1:]); sys.exit('prefect' in sys.modules)"
     words = [sys.executable, "-c", program, "last", "id-0", "--store", ledger.url]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == explain("last", "id-0", ledger.url)

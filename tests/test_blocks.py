@@ -22,7 +22,7 @@ from fieval_tasks.connections import connection
 from fieval_tasks.engine import current
 from fieval_tasks.errors import PlanError, RunStopped
 from fieval_tasks.plan import Check, EvaluationPlan
-from tests.conftest import Evaluator
+from tests.conftest import PATIENCE, Evaluator
 
 KEYS = {"api_key": "an-api-key-5d1f0c", "secret_key": "a-secret-key-77ab02"}
 ADDRESS = "http://evaluations.test:8000"
@@ -132,7 +132,7 @@ def test_the_command_registers_them_with_what_the_ui_shows(place: Path) -> None:
     from prefect.client.orchestration import get_client
 
     command = [sys.executable, "-m", "prefect", "block", "register", "-m", "fieval_tasks.blocks"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     assert re.findall(r"│ (\S.*?)\s*│", done.stdout) == ["Future AGI Evaluation", "Future AGI Credentials"]
     with get_client(sync_client=True) as client:
@@ -228,7 +228,7 @@ def test_what_one_process_triggers_another_waits_for(place: Path, evaluator: Eva
     run = loaded.trigger()
     assert len(evaluator.submissions("two-processes")) == 3
     command = [sys.executable, "-c", WAIT, run.run_id]
-    waited = subprocess.run(command, capture_output=True, text=True, timeout=120, env=dict(os.environ))
+    waited = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=dict(os.environ))
     assert waited.returncode == 0, waited.stderr
     summary = json.loads(waited.stdout.splitlines()[-1])
     assert (summary["run_id"], summary["items"]["scored"], summary["exit_code"]) == (run.run_id, 3, 0)

@@ -25,6 +25,7 @@ from fieval_tasks.errors import StoreError
 from fieval_tasks.items import Item, State, Ticket
 from fieval_tasks.store import CheckRecord, Ledger, Run, Sending, Stamp, Submitted, owner_name, store_url
 from tests import postgres
+from tests.conftest import PATIENCE
 
 NOON = datetime(2026, 8, 1, 12, tzinfo=timezone.utc)
 CHECK = CheckRecord("tone", "tone", None, {}, "choices", {"output": "answer"})
@@ -399,7 +400,7 @@ def test_processes_that_hammer_at_the_same_chunks_never_hold_one_together(ledger
         processes = [
             stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True)) for _ in range(3)
         ]
-        told = [process.communicate(timeout=60)[0] for process in processes]
+        told = [process.communicate(timeout=PATIENCE)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0], "a chunk was held by two"
     assert all(int(won) > 0 for won in told)
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import PATIENCE
+
 COMMANDS = {
     "flows.evaluate": (["--dry-run"], "sqlalchemy"),
     "flows.collect": (["some"], "sqlalchemy"),
@@ -55,7 +57,7 @@ def breaking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", *arguments]
     return subprocess.run(
-        command, capture_output=True, text=True, env=os.environ | environment, timeout=120, check=False
+        command, capture_output=True, text=True, env=os.environ | environment, timeout=PATIENCE, check=False
     )
 
 
@@ -122,7 +124,7 @@ def test_where_the_working_folder_takes_no_log_it_goes_to_the_systems(breaking: 
 def shell(line: str) -> tuple[list[int], str]:
     """The exit codes of a pipe's commands, and what came on standard error."""
     script = f'python() {{ {sys.executable} "$@"; }}; {line}; echo "codes: ${{PIPESTATUS[*]}}" >&2'
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=PATIENCE, check=False)
     told, _, codes = done.stderr.rpartition("codes: ")
     return [int(code) for code in codes.split()], told
 

@@ -35,6 +35,7 @@ from fieval_tasks.quota import REQUESTS_AT_FIRST
 from fieval_tasks.store import CheckRecord, Ledger, Run, Sending, Submitted, utc_now
 from fieval_tasks.submission import LONGEST_PACK, packs
 from fieval_tasks.threads import submit, submitting, work_once
+from tests.conftest import PATIENCE
 from tests.platform import TEMPLATE, Platform, Trouble, ok, refusal
 
 CHECK = CheckRecord(TEMPLATE, TEMPLATE, "turing_flash", {}, "Pass/Fail", {"output": "answer"})
@@ -601,7 +602,7 @@ def test_an_item_that_is_put_back_while_its_chunk_is_sent_goes_out_once_more_and
             sleep(0.01)
         engine.submit_chunk(0)
         engine.chunk_done()
-        settling.result(timeout=30)
+        settling.result(timeout=PATIENCE)
     assert platform.taken == {"x": 2, "y": 1}
     assert {(r.status, r.attempts) for r in results(ledger, run).values()} == {("scored", 1)}
 
@@ -667,7 +668,7 @@ def stopped_while_sending(run: Run, ledger: Ledger, platform: Platform) -> Itera
         while not platform.taken:
             sleep(0.01)
         yield engine
-        sending.result(timeout=30)
+        sending.result(timeout=PATIENCE)
 
 
 def test_what_is_waited_for_after_a_stop_is_said(ledger: Ledger) -> None:
@@ -713,7 +714,7 @@ def stopped(engine: Engine, aside: ThreadPoolExecutor, platform: Platform) -> No
         sleep(0.01)
     engine.stop(RunStopped("no credit left"))
     with pytest.raises(RunStopped):
-        sending.result(timeout=30)
+        sending.result(timeout=PATIENCE)
 
 
 def test_work_that_will_not_be_cancelled_holds_up_no_end(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -733,7 +734,7 @@ def test_work_that_will_not_be_cancelled_holds_up_no_end(ledger: Ledger, monkeyp
             sleep(0.01)
         engine.stop(RunStopped("no credit left"))
         with pytest.raises(RunStopped, match="no credit left"):
-            sending.result(timeout=30)
+            sending.result(timeout=PATIENCE)
 
 
 def test_chunks_that_have_ended_are_told_from_those_that_have_not(ledger: Ledger) -> None:
@@ -1125,6 +1126,6 @@ def test_a_chunk_that_the_ending_loop_never_came_to_is_told_so_and_holds_nobody(
             with monkeypatch.context() as patched:
                 patched.setattr(engine._loop, "call_soon_threadsafe", lambda *_, **__: handed.release())
                 submitting = late.submit(engine.submit_chunk, chunk)
-                assert all(handed.acquire(timeout=10) for _ in range(2)), "the tickets found, and the chunk"
+                assert all(handed.acquire(timeout=PATIENCE) for _ in range(2)), "the tickets found, and the chunk"
         with pytest.raises(RunStopped, match="no credit left"):
-            submitting.result(timeout=10)
+            submitting.result(timeout=PATIENCE)

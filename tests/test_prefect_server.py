@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from fieval_tasks import prefect_server
 from fieval_tasks.errors import PlanError, RunStopped
 from fieval_tasks.prefect_server import OwnServer, configured_api, is_healthy
+from tests.conftest import PATIENCE
 
 HERE = "http://here.test/api"
 THERE = "http://there.test/api"
@@ -409,7 +410,7 @@ def test_a_server_without_its_parent_ends_in_order_or_else_at_once() -> None:
     )
     for hearing, status in (("well", -signal.SIGTERM), ("deaf", 1)):
         process = subprocess.Popen([sys.executable, "-c", program, hearing], stdin=subprocess.PIPE)
-        process.communicate(timeout=30)
+        process.communicate(timeout=PATIENCE)
         assert process.returncode == status
 
 

@@ -36,6 +36,7 @@ from fieval_tasks.store import (
     utc_now,
 )
 from tests import postgres
+from tests.conftest import PATIENCE
 
 
 def a_run() -> Run:
@@ -61,7 +62,7 @@ class Pages:
     def apply(self, run_id: str, changes: Sequence[Change], stamp: Stamp | None = None) -> None:
         assert run_id == "run"
         self.reached.release()
-        assert self.open.wait(10)
+        assert self.open.wait(PATIENCE)
         self.tries += 1
         if self.tries <= self.failures:
             raise self.error
@@ -89,7 +90,7 @@ class Pages:
 
     async def is_reached(self) -> None:
         """Until a commit has begun."""
-        assert await asyncio.to_thread(self.reached.acquire, timeout=10)
+        assert await asyncio.to_thread(self.reached.acquire, timeout=PATIENCE)
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ import pytest
 
 from fieval_tasks.commands import command
 from fieval_tasks.script import COMMANDS
+from tests.conftest import PATIENCE
 
 
 def fieval(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -18,7 +19,7 @@ def fieval(folder: Path, *arguments: str, **variables: str) -> subprocess.Comple
     root = str(Path(__file__).parents[1])
     return subprocess.run(
         [sys.executable, "-c", program, *arguments],
-        cwd=folder, env={"PYTHONPATH": f"{folder}:{root}", "PATH": "", "HOME": str(folder)}, capture_output=True, text=True, timeout=120,
+        cwd=folder, env={"PYTHONPATH": f"{folder}:{root}", "PATH": "", "HOME": str(folder)}, capture_output=True, text=True, timeout=PATIENCE,
     )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from fieval_tasks.plan import Mode
 from fieval_tasks.progress import Progress
 from fieval_tasks.store import Ledger, Run, Sending, Submitted, owner_name, utc_now
 from fieval_tasks.threads import submit
+from tests.conftest import PATIENCE
 from tests.platform import Platform, ok
 from tests.test_engine import a_run
 
@@ -151,7 +152,7 @@ def test_two_that_have_each_left_something_pending_do_not_wait_for_each_other(
     with ThreadPoolExecutor(2) as both:
         working = [both.submit(work, ledger, run, platform, share, item_timeout=0.3) for share in shares]
         for one in working:
-            one.result(timeout=30)
+            one.result(timeout=PATIENCE)
     assert counted(ledger, run) == {State.SCORED: 8, State.SUBMITTED: 2}
 
 

@@ -49,6 +49,7 @@ from fieval_tasks.store import (
     store_url,
 )
 from tests import postgres
+from tests.conftest import PATIENCE
 
 NOON = datetime(2026, 8, 1, 12, 0, 0, 123456, tzinfo=timezone.utc)
 CHECK = CheckRecord("tone", "tone", "turing_flash", {"strict": [1, "é"]}, "choices", {"output": "answer"})
@@ -1348,7 +1349,7 @@ def test_a_limit_of_the_file_s_size_is_told_with_the_next_step_and_what_was_reco
     with Ledger(store_url(str(tmp_path / "ledger.db"))) as ledger:
         run = begun(ledger, 500, name="limited")
         with program(FILLS, ledger.url) as process:
-            done, _, said = process.communicate(timeout=60)[0].partition(" ")
+            done, _, said = process.communicate(timeout=PATIENCE)[0].partition(" ")
         assert "ledger.db can't be used: disk I/O error; " in said
         assert "then resume the run" in said
         assert ledger.counts(run.run_id)[State.FAILED] == int(done) > 0

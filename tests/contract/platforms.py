@@ -19,6 +19,7 @@ import httpx
 from fieval_tasks.client import CLOUD, Credentials, EvalClient
 from fieval_tasks.connections import InProcess
 from fieval_tasks.local import create_app
+from tests.conftest import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 KEYS = ("api-key-of-the-tests", "secret-key-of-the-tests")
@@ -92,7 +93,7 @@ def local_server() -> Iterator[str]:
             yield found[0]
         finally:
             process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=10)
+            process.communicate(timeout=PATIENCE)
 
 
 class Recording(httpx.AsyncBaseTransport):

@@ -14,6 +14,7 @@ from fieval_tasks import client as client_module
 from fieval_tasks.client import LONG_REPLIES, LONGEST_ERROR, LONGEST_REPLY, EvalClient
 from fieval_tasks.errors import ApiError, Lost, NotTheProtocol, Refused, ServerFault, TurnedAway
 from fieval_tasks.items import Pending
+from tests.conftest import PATIENCE
 from tests.contract.raw_server import Manner, RawServer, answers, drips, is_silent, says_without_end
 from tests.contract.test_client_faults import CALLS, PENDING, TAKEN, failure, get_result, submit
 
@@ -53,7 +54,7 @@ async def test_a_reply_without_end_is_not_the_protocol_and_its_line_is_cut(
     async with RawServer(manner) as server, server.client() as client:
         with pytest.raises(NotTheProtocol, match="longer than 1 MiB") as told:
             await call(client)
-        await asyncio.wait_for(server.was_cut_off.wait(), timeout=20)
+        await asyncio.wait_for(server.was_cut_off.wait(), timeout=PATIENCE)
     assert told.value.ambiguous
 
 
@@ -121,7 +122,7 @@ async def test_of_a_long_error_the_status_still_counts() -> None:
 async def test_endless_replies_to_many_questions_share_what_memory_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_module, "SHORT_REPLY", MIB // 16)
     monkeypatch.setattr(client_module, "LONGEST_REPLY", 4 * MIB)
-    async with RawServer(ENDLESS["until it hangs up"]) as server, server.client(timeout=60) as client:
+    async with RawServer(ENDLESS["until it hangs up"]) as server, server.client(timeout=PATIENCE) as client:
         tracemalloc.start()
         try:
             ended = await asyncio.gather(*(get_result(client) for _ in range(40)), return_exceptions=True)
@@ -180,7 +181,7 @@ DRIPS = {
 
 async def test_a_server_that_drips_is_lost_at_the_timeout_however_often_it_drips() -> None:
     calls = asyncio.gather(*(failure(manner, timeout=1.0) for manner in DRIPS.values()))
-    for what, error in zip(DRIPS, await asyncio.wait_for(calls, timeout=60), strict=True):
+    for what, error in zip(DRIPS, await asyncio.wait_for(calls, timeout=PATIENCE), strict=True):
         assert type(error) is Lost, what
         assert "no whole reply came back within 1 s" in str(error), what
 

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import PATIENCE
+
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefect_api: str) -> Iterator[Path]:
@@ -53,7 +55,7 @@ def stock_api(prefect_home: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5",  # not 60: a test waits for it
     }
     with running("server", "start", "--port", port, "--no-ui", **own) as server:
-        deadline = monotonic() + 120
+        deadline = monotonic() + PATIENCE
         while not is_healthy(url):
             assert server.poll() is None, "the server ended"
             assert monotonic() < deadline, "the server did not come up"
@@ -72,4 +74,4 @@ def running(*command: str, folder: Path | None = None, **variables: str) -> Iter
         yield process
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(timeout=30)
+        process.wait(timeout=PATIENCE)

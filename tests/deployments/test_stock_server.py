@@ -20,6 +20,7 @@ import httpx
 import pytest
 
 from deployments.__main__ import main
+from tests.conftest import PATIENCE
 from tests.deployments.conftest import running
 from tests.flows.test_fan_out import children
 
@@ -33,9 +34,9 @@ CHECKS = ("--template", "groundedness", "--template", "completeness")
 PLAN = {"dataset": "answers.jsonl", "checks": [{"template": "groundedness"}, {"template": "completeness"}]}
 
 
-def eventually(look: Callable[[], T | None], within: float = 90.0) -> T:
+def eventually(look: Callable[[], T | None]) -> T:
     """What a look finds, once it finds something."""
-    deadline = monotonic() + within
+    deadline = monotonic() + PATIENCE
     while (found := look()) is None:
         assert monotonic() < deadline, "waited in vain"
         sleep(0.2)
@@ -172,7 +173,7 @@ def test_a_run_that_was_stopped_is_told_of_with_the_reason(stock_place: Path, to
     with get_client(sync_client=True) as client:
         _automation(client, stopped, _notification_block(client, "custom-webhook/team"))
     with commanded("--run", "halted", "--rate", "2/s", "--timeout", "1s") as command:
-        assert command.wait(90) == 4
+        assert command.wait(PATIENCE) == 4
     notified = eventually(lambda: told[0] if told else None)
     assert "fieval: run halted was stopped" in notified
     assert "run halted: the time given by --timeout is over" in notified

@@ -18,6 +18,7 @@ from fieval_tasks.plan import EvaluationPlan
 from fieval_tasks.preparation import prepared
 from fieval_tasks.progress import Progress
 from fieval_tasks.store import Ledger, store_url
+from tests.conftest import PATIENCE
 from tests.flows.test_evaluate import ROWS, dataset, evaluated, plan_of
 
 
@@ -27,7 +28,7 @@ def events(api: str, run: str, wanted: int) -> dict[str, Any]:
 
     send_what_is_queued()
     query = {"filter": {"any_resource": {"id": [f"fieval.run.{run}"]}}}
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while True:
         found = httpx.post(f"{api}/events/filter", json=query).raise_for_status().json()["events"]
         if len(found) >= wanted or time.monotonic() > deadline:
@@ -115,7 +116,7 @@ def halt(
     from fieval_tasks.engine import current, stop_all
     from fieval_tasks.errors import Interrupted
 
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         if (engine := current(run)) and once(engine.progress):
             time.sleep(after)

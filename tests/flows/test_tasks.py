@@ -15,6 +15,7 @@ import pytest
 from fieval_tasks.errors import Interrupted, PlanError
 from fieval_tasks.plan import Mode
 from fieval_tasks.store import Ledger
+from tests.conftest import PATIENCE
 from tests.flows.test_evaluate import ROWS, dataset, lines, plan_of, summary
 from tests.platform import Platform
 from tests.test_engine import a_run
@@ -128,7 +129,7 @@ def test_a_stop_ends_the_pause_before_a_chunks_next_try_at_once(
             run = a_run(ledger, ["one", "two"], chunk_size=1)
             with Engine(run, ledger, platform.client, mode=Mode.SUBMIT) as engine:
                 submissions = start_submitting(engine)
-                assert resting.wait(timeout=60)
+                assert resting.wait(timeout=PATIENCE)
                 engine.stop(Interrupted("a worker's SIGTERM"), hurry=True)
                 finish(submissions, engine, polls_later=False)
 

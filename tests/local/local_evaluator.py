@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 
 from fieval_tasks.local import create_app
+from tests.conftest import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 KEYS = {"X-Api-Key": "key-of-the-tests", "X-Secret-Key": "secret-of-the-tests"}
@@ -44,7 +45,7 @@ class Server:
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(PATIENCE)
 
 
 @contextmanager
@@ -63,7 +64,7 @@ def serving(*options: str) -> Iterator[Server]:
             yield Server(process, found[0])
         finally:
             process.send_signal(signal.SIGTERM)
-            said, complained = process.communicate(timeout=10)
+            said, complained = process.communicate(timeout=PATIENCE)
     assert (said, complained) == ("", "")
 
 

@@ -21,6 +21,7 @@ from fieval_tasks.local.scorer import Broken, Closed, Limits, Scorer, _started
 from fieval_tasks.local.scoring.process import LONGEST_REASON
 from fieval_tasks.local.store import Request
 from fieval_tasks.local.verdicts import NoInput, Unscorable
+from tests.conftest import PATIENCE
 from tests.local.local_evaluator import GET_EVALS, KEYS, NEW_EVAL, in_process, settled
 
 MEGABYTE = 2**20
@@ -68,7 +69,7 @@ async def test_a_hostile_input_is_a_failed_row_that_says_why_and_a_400_when_sync
         row = (await settled(client, eval_id))["result"]
         assert row["value"] is None
         assert "the local evaluator's limit" in row["error_message"] or "too large" in row["error_message"]
-        reply = await client.post(NEW_EVAL, json=body, timeout=60)
+        reply = await client.post(NEW_EVAL, json=body, timeout=PATIENCE)
         assert (reply.status_code, reply.json()["detail"]) == (400, row["error_message"])
         (next_one,) = await submitted(client, GOOD)
         assert (await settled(client, next_one))["result"]["value"] == "Passed"
@@ -97,7 +98,7 @@ async def test_a_pack_has_a_cap(client: httpx.AsyncClient, value: Any) -> None:
 async def test_a_pack_ends_with_its_first_item_that_has_no_verdict() -> None:
     async with in_process(limits=SMALL, workers=1) as client:
         inputs = {"text": [COMMENTS["inputs"]["text"], *["[1]"] * 50]}
-        reply = await client.post(NEW_EVAL, json={"eval_name": "is_html", "inputs": inputs}, timeout=60)
+        reply = await client.post(NEW_EVAL, json={"eval_name": "is_html", "inputs": inputs}, timeout=PATIENCE)
         assert "took more than 0.5 s of computing" in reply.json()["detail"]
 
 
@@ -186,7 +187,7 @@ def test_a_process_goes_with_its_parent_whatever_it_computes() -> None:
         hostile = {"template": "is_html", "inputs": COMMENTS["inputs"], "params": {}}
         process.stdin.write(json.dumps(hostile).encode() + b"\n")
         process.stdin.close()  # as the end of the parent does
-        assert process.wait(60) == 0
+        assert process.wait(PATIENCE) == 0
 
 
 def test_a_process_that_somebody_ended_costs_no_evaluation() -> None:

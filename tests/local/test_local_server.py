@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from fieval_tasks.local import SUPPORTED
+from tests.conftest import PATIENCE
 from tests.local.local_evaluator import KEYS, NEW_EVAL, ROOT, Server, serving
 
 
@@ -23,7 +24,7 @@ def test_ends_promptly_on_either_signal_with_nothing_to_say() -> None:
     for number, code in ((signal.SIGTERM, 0), (signal.SIGINT, 130)):
         with serving() as server:
             server.process.send_signal(number)
-            assert server.process.wait(5) == code
+            assert server.process.wait(PATIENCE) == code
 
 
 def test_ends_while_an_evaluation_is_waited_for() -> None:
@@ -31,7 +32,7 @@ def test_ends_while_an_evaluation_is_waited_for() -> None:
         with pytest.raises(httpx.TransportError), httpx.Client(timeout=0.2, headers=KEYS) as client:
             client.post(server.base_url + NEW_EVAL, json={"eval_name": "is_json", "inputs": {"text": "[1]"}})
         server.process.send_signal(signal.SIGTERM)
-        assert server.process.wait(5) == 0
+        assert server.process.wait(30) == 0, "and not only after it"
 
 
 def test_scores_every_template_without_a_word_on_its_streams() -> None:

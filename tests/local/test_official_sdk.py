@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import PATIENCE
 from tests.local.local_evaluator import KEYS, Server, serving
 
 # The SDK's models and its request futures warn on Python versions newer than they were made for.
@@ -53,13 +54,15 @@ def test_an_async_evaluation_is_polled_by_its_id(sdk: Any) -> None:
         "completeness", {"input": "Who wrote Hamlet?", "output": "Shakespeare wrote Hamlet."}, is_async=True
     )
     eval_id = submitted.eval_results[0].eval_id
-    sdk.get_execution(eval_id).wait(poll_interval=0.05, timeout=10)
+    sdk.get_execution(eval_id).wait(poll_interval=0.05, timeout=PATIENCE)
     body = sdk.get_eval_result(eval_id)["result"]
     assert (body["eval_status"], body["result"]["value"]) == ("completed", "1.0")
 
 
 def test_a_submission_is_waited_for(sdk: Any) -> None:
-    execution = sdk.submit("groundedness", GROUNDED, model_name="turing_small").wait(poll_interval=0.05, timeout=10)
+    execution = sdk.submit("groundedness", GROUNDED, model_name="turing_small").wait(
+        poll_interval=0.05, timeout=PATIENCE
+    )
     assert (execution.status, execution.result.output, execution.result.model) == (
         "completed",
         "Passed",
@@ -71,7 +74,7 @@ def test_a_submission_without_input_fails_with_its_message(sdk: Any) -> None:
     execution = sdk.submit("is_json", {"text": " "})
     # The SDK cannot parse any failed row, the platform's included: their runtime is null, its field an int.
     with pytest.raises(ValueError, match="runtime"):
-        execution.wait(poll_interval=0.05, timeout=10)
+        execution.wait(poll_interval=0.05, timeout=PATIENCE)
     state = sdk.get_eval_result(execution.id)["result"]
     assert state["eval_status"] == "failed"
     assert state["result"]["error_message"] == "No input received for 'text'. Please check your input."

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import PATIENCE
 from tests.security.hostile_runs import TEXTS
 from tests.security.test_hostile_content import FILES, STEERS
 
@@ -36,7 +37,7 @@ def said(place: Path, *arguments: str) -> tuple[int, str]:
         text=True,
         cwd=place,
         env=os.environ | {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "DEBUG"},
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
     )
     return done.returncode, done.stdout + done.stderr

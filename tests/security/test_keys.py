@@ -18,7 +18,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from tests.conftest import Evaluator
+from tests.conftest import PATIENCE, Evaluator
 
 GOOD = {"FI_API_KEY": "zq-api/7c1e+93bd=?&%<", "FI_SECRET_KEY": "zq-secret/93bd+7c1e=?&%>"}
 WRONG = {"FI_API_KEY": "zw-api/51fa+02cc=?&%<", "FI_SECRET_KEY": "zw-secret/02cc+51fa=?&%>"}
@@ -78,7 +78,7 @@ def base_url(place: Path) -> Iterator[str]:
             yield process.stdout.readline().decode().split()[-1]
         finally:
             process.terminate()
-            process.communicate(timeout=10)
+            process.communicate(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +111,7 @@ def told(place: Path, *arguments: str, **environment: str) -> Story:
         text=True,
         cwd=place,
         env=os.environ | LOUD | environment,
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
     )
     return Story(done.returncode, done.stdout + done.stderr)
@@ -128,13 +128,13 @@ def killed(place: Path, *arguments: str, **environment: str) -> Story:
         before = len(server.submissions("What is"))
         wait_until(lambda: len(server.submissions("What is")) > before + 30)
         process.send_signal(signal.SIGKILL)
-        process.wait(10)
+        process.wait(PATIENCE)
     return Story(process.returncode, (place / "killed.log").read_text())
 
 
-def wait_until(happened: object, *, limit: float = 60.0) -> None:
+def wait_until(happened: object) -> None:
     assert callable(happened)
-    deadline = time.monotonic() + limit
+    deadline = time.monotonic() + PATIENCE
     while not happened():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.05)

@@ -17,6 +17,7 @@ import pytest
 
 from fieval_tasks.local.application import LARGEST_BODY
 from fieval_tasks.local.hosts import answers_to
+from tests.conftest import PATIENCE
 from tests.local.local_evaluator import GET_EVALS, KEYS, NEW_EVAL, ROOT, Server, in_process, serving
 
 GOOD = {"eval_name": "is_json", "inputs": {"text": "[1]"}}
@@ -47,13 +48,13 @@ def talkative(*options: str) -> Iterator[Server]:
             yield Server(process, process.stdout.readline().split()[-1])
         finally:
             process.terminate()
-            process.communicate(timeout=10)
+            process.communicate(timeout=PATIENCE)
 
 
 def raw(server: Server, request: bytes, *, half_close: bool = True) -> bytes:
     """What the server says to these very bytes until it hangs up."""
     address = urlsplit(server.base_url)
-    with socket.create_connection((address.hostname or "", address.port or 0), timeout=10) as connection:
+    with socket.create_connection((address.hostname or "", address.port or 0), timeout=PATIENCE) as connection:
         connection.sendall(request)
         if half_close:
             connection.shutdown(socket.SHUT_WR)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Evaluator
+from tests.conftest import PATIENCE, Evaluator
 from tests.security.test_keys import LOUD, Story, forms
 
 USER, PASSWORD = "zu-who", "zp/kn@ws+93bd7c1e"
@@ -109,7 +109,7 @@ def _told(place: Path, evaluator: Evaluator, scheme: str, proxy: str) -> Story:
         text=True,
         cwd=place,
         env=environment,
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
     )
     return Story(done.returncode, done.stdout + done.stderr)
