@@ -271,7 +271,7 @@ async def test_more_such_items_stop_nothing_while_the_api_answers_otherwise(
         if seq not in left and await scene.ask(seq) is Answer.DROPPED:
             left.add(seq)
     assert (left, scene.told, scene.again) == ({*range(19)}, [], [])
-    with pytest.raises(RunStopped, match="10 answers in a row|no answer for 120 s"):
+    with pytest.raises(RunStopped, match=r"10 answers in a row|no answer for 120 s"):
         await scene.ask(19)
 
 
