@@ -157,5 +157,7 @@ class Result:
     """POSTs that carried it and whose reply was lost: each may have been accepted, and paid."""
     same_as: int | None = None
     """The item (its seq) whose evaluation gave this one its verdict, where it repeats one."""
+    lent_by: str | None = None
+    """The check of that item, where it is another one."""
     doubts: int = 0
     """Submissions that may have been judged, and paid, without anyone here having heard: lost replies, given-up tickets."""

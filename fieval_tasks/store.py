@@ -491,7 +491,7 @@ class Ledger:
         """Every item with what became of it, in the run's order. Streams."""
         last = -1
         while True:
-            query = sa.select(items).where(items.c.run_id == run.run_id, items.c.seq > last)
+            query = sa.select(items, _LENDER.label("lender")).where(items.c.run_id == run.run_id, items.c.seq > last)
             page = self._page(query.order_by(items.c.seq).limit(BATCH))
             if not page:
                 return
@@ -501,7 +501,7 @@ class Ledger:
     @tried_again
     def pasts(self, run: Run, *, item_id: str | None = None, row: int | None = None) -> list[Past]:
         """All that is known of the items of that id, or of that row of the dataset: one for each check."""
-        query = sa.select(items, duplicates.of_item.label("doubled"))
+        query = sa.select(items, duplicates.of_item.label("doubled"), _LENDER.label("lender"))
         query = query.where(items.c.run_id == run.run_id).order_by(items.c.seq)
         if item_id is not None:
             query = query.where(items.c.item_id == item_id)
@@ -570,6 +570,14 @@ class Ledger:
 
 _RUNS = sa.select(runs, duplicates.of_run().label("doubled")).where(drafts.is_whole)
 _NAMES = sa.select(runs.c.run_id).where(drafts.is_whole)
+_twins = items.alias("twins")
+_LENDER = (
+    sa.select(_twins.c.check_name)
+    .where(_twins.c.run_id == items.c.run_id, _twins.c.seq == items.c.same_as)
+    .correlate(items)
+    .scalar_subquery()
+)
+"""The check of the item whose verdict an item shares."""
 _TO_SEND = sa.and_(items.c.state.in_(UNSENT), items.c.same_as.is_(None))
 
 
@@ -663,6 +671,7 @@ def _result(row: sa.RowMapping, run: Run, with_inputs: bool) -> Result:
         kept=json.loads(row["kept"]) if with_inputs and row["kept"] is not None else None,
         lost=row["lost"],
         same_as=row["same_as"],
+        lent_by=row["lender"] if row["lender"] != check.name else None,
         doubts=row["doubts"],
     )
 

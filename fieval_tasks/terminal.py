@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import TextIO
 
-from rich.console import Console
+from rich.console import Console, OverflowMethod
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn
 from rich.progress import Progress as Bars
@@ -39,7 +39,8 @@ def shown(stream: TextIO | None = None) -> Iterator[Terminal]:
 def bars_of(console: Console, clock: Callable[[], float] = monotonic) -> Bars:
     """One line of counts, times and words, of which a narrow terminal shows the beginning; a wide one has a bar, too."""
     is_wide = console.width >= WIDE
-    words = TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1))
+    cut: OverflowMethod = "ellipsis" if console.encoding.startswith("utf") else "crop"
+    words = TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow=cut, ratio=1))
     return Bars(
         *([BarColumn(BAR)] if is_wide else []),
         MofNCompleteColumn(),

@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from io import BufferedReader
 from shutil import get_terminal_size
+from textwrap import fill
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 from urllib.request import getproxies
@@ -36,7 +37,7 @@ from fieval_tasks.prefect_errors import why
 from fieval_tasks.prefect_server import OwnServer, configured_api, environment_set, unknown_profile
 from fieval_tasks.preparation import Prepared, prepared, runs_to_collect
 from fieval_tasks.refusals import sentences, spelled
-from fieval_tasks.report.table import table
+from fieval_tasks.report.table import COLUMNS, NARROWEST, table
 from fieval_tasks.report.text import clean
 from fieval_tasks.store import Ledger, store_url
 from fieval_tasks.terminal import Terminal, shown
@@ -179,7 +180,15 @@ def _begun(course: Course, run: Prepared) -> None:
 
 def _describe(run: Prepared) -> None:
     for line in run.described():
-        say(line)
+        say(fill(line, _columns(), subsequent_indent="    ", break_on_hyphens=False) if sys.stderr.isatty() else line)
+
+
+def _columns() -> int:
+    """Of the terminal that is told what happens, though what the run comes to may be written elsewhere."""
+    try:
+        return max(NARROWEST, os.get_terminal_size(sys.stderr.fileno()).columns)
+    except OSError:
+        return COLUMNS
 
 
 # -- fan out ---------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import shlex
+from dataclasses import replace
 from datetime import datetime, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -89,6 +90,18 @@ def test_each_row_has_its_own_parameter_and_a_wrong_one_is_never_sent() -> None:
         assert attempts == [1, 1, 0, 0, 1, 0, 0, 0], "what is the same shares an evaluation, whoever gave the parameter"
         past = found.ledger.pasts(found.run, row=1)[0]
         assert (past.item.params, found.run.check("own").param_sources) == ({"keyword": "refund"}, {"keyword": "word"})
+
+
+def test_two_checks_that_ask_the_same_share_evaluations_and_each_counts_its_own() -> None:
+    frame = pd.DataFrame({"text": ["a refund", "a total", "a total"]})
+    checks = tuple(Check(template="contains", name=name, params={"keyword": "total"}) for name in ("one", "two"))
+    plan = EvaluationPlan(dataset="frame", checks=checks, connection="local", store="l.db", run="r")
+    with prepared(plan, dataset=_rows_of(frame)) as run:
+        assert run.ledger.count_unsent("r") == 2
+        work_on(run)
+        one, two = report_of(run).summary.checks.values()
+    assert (one.n, one.scored, one.evaluations, one.passed) == (3, 3, 2, 2)
+    assert replace(two, template=one.template) == one
 
 
 @pytest.mark.parametrize(("sharing", "evaluated"), [(True, 1), (False, 5)])

@@ -60,6 +60,7 @@ def test_a_rest_that_nobody_knows_is_not_told() -> None:
 def test_a_terminal_of_ascii_shows_the_bar_in_it() -> None:
     assert shown(80, encoding="ascii", waits="größe").isascii() is False  # whatever it can't show the door replaces
     assert "450/1150 0:45, about 1:10 left" in shown(80, encoding="ascii")
+    assert shown(40, encoding="ascii").isascii(), "a sign of cut text would be replaced by a longer one"
     assert "━" not in shown(80, encoding="ascii")
 
 

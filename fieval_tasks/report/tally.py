@@ -106,22 +106,23 @@ class Tally:
             self.lost.append(item_id)
 
     def _add_verdict(self, result: Result) -> None:
-        self.repeats += result.same_as is not None
+        sharing = self._sharing_with(result)
+        self.repeats += sharing > 1
         if result.passed is not None:
-            self._add_judgement(result.passed, result.same_as)
+            self.judged += 1
+            self.passed += result.passed
+            self.squares += 2 * sharing - 1  # what one more adds to the square of `sharing` - 1
         if self.output == "choices":
             self._add_choices(result.value)
         if result.score is not None and 0.0 <= result.score <= 1.0:
             self._add_score(result.score, result)
 
-    def _add_judgement(self, passed: bool, same_as: int | None) -> None:
-        self.judged += 1
-        self.passed += passed
-        sharing = 1
-        if same_as is not None:
-            self._sharing[same_as] += 1
-            sharing += self._sharing[same_as]
-        self.squares += 2 * sharing - 1  # what one more adds to the square of `sharing` - 1
+    def _sharing_with(self, result: Result) -> int:
+        """How many of this check's items have its evaluation by now. One that another check lent counts from its first use."""
+        if result.same_as is None:
+            return 1
+        self._sharing[result.same_as] += 1
+        return self._sharing[result.same_as] + (result.lent_by is None)
 
     def _add_score(self, score: float, result: Result) -> None:
         self.measured += 1
