@@ -37,7 +37,7 @@ def answered(response: httpx.Response) -> str:
     if response.status_code in (401, 403):
         return f"{said}: {_locked(response.request)}"
     if response.status_code in (502, 503, 504):
-        return f"{said}: the server behind what answers there is not up"
+        return f"{said}: it is too busy, or the server behind what answers there is not up"
     if response.status_code == 400 and "https" in response.text.lower():
         return f"{said}: it speaks TLS, so write https:// in PREFECT_API_URL"
     if response.status_code >= 500:

@@ -23,7 +23,7 @@ from fieval_tasks.plan import EvaluationPlan, Mode
 from fieval_tasks.preparation import Prepared, prepared, runs_to_collect
 from fieval_tasks.scrubbing import without_secrets
 from flows.ending import INCOMPLETE, failed, name_of, refused
-from flows.evaluate import interrupted, may_begin, published, require_store
+from flows.evaluate import interrupted, may_begin, published, require_store, terminable
 from flows.poll import poll_evaluations
 from flows.showing import shown_in_prefect
 from flows.watching import reason_of, steerable
@@ -90,7 +90,8 @@ def collect_run(name: str, store: str | None, *, quiet: float | None = None) -> 
         if store:
             may_begin(run.plan)  # what it says comes from a ledger that a parameter names
         run.ledger.started(run.run.run_id, flow_run_id=flow_run.id)
-        ended = wait_for_tickets(run, quiet) if run.ledger.open_chunks(run.run.run_id) else Ended()
+        with terminable(run, began):
+            ended = wait_for_tickets(run, quiet) if run.ledger.open_chunks(run.run.run_id) else Ended()
         if ended is None:
             return left(run)
         if isinstance(ended.stopped, Interrupted):

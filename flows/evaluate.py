@@ -8,7 +8,8 @@ if __name__ == "__main__":  # first of all: the command starts a Prefect server,
     run_command("flows.command", "evaluate_command")
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 from typing import Any, TypeAlias
@@ -127,14 +128,21 @@ def work_on(run: Prepared) -> State[None]:
     """Take a prepared run as far as it goes, and publish what it came to."""
     began = monotonic()
     run.ledger.started(run.run.run_id, flow_run_id=flow_run.id)
-    try:
+    with terminable(run, began):
         ended = submit_and_wait(run)
-    except TerminationSignal:  # a worker's way to cancel; the state is Prefect's to set
-        interrupted(run, seconds=monotonic() - began)
-        raise
     if isinstance(ended.stopped, Interrupted):
         return interrupted(run, seconds=monotonic() - began)
     return published(run, conclude(run, ended, seconds=monotonic() - began))
+
+
+@contextmanager
+def terminable(run: Prepared, began: float) -> Iterator[None]:
+    """Around the work: a worker cancels by a signal, and sets the state itself; what carries the run on is said before."""
+    try:
+        yield
+    except TerminationSignal:
+        interrupted(run, seconds=monotonic() - began)
+        raise
 
 
 def start_submitting(engine: Engine) -> PrefectFutureList[Any]:

@@ -49,6 +49,7 @@ from flows.evaluate import (
     series_of,
     start_submitting,
     submit_and_wait,
+    terminable,
 )
 from flows.naming import tag, title
 from flows.parameters import plan_given
@@ -123,7 +124,8 @@ def shared_out(run: Prepared, shards: int, deployment: str) -> State[None]:
     """Have a prepared run worked on by shards, and publish what it came to."""
     began = monotonic()
     run.ledger.started(run.run.run_id, flow_run_id=flow_run.id)
-    ended = worked_on(run, shards, deployment) if run.ledger.unfinished_chunks(run.run.run_id) else Ended()
+    with terminable(run, began):
+        ended = worked_on(run, shards, deployment) if run.ledger.unfinished_chunks(run.run.run_id) else Ended()
     if isinstance(ended.stopped, Interrupted):
         return interrupted(run, seconds=monotonic() - began)
     return published(run, conclude(run, ended, seconds=monotonic() - began))

@@ -72,26 +72,35 @@ def test_a_run_that_is_stopped_at_work_is_cancelled_and_so_is_its_polling(
     assert {run["name"]: run["state_type"] for run in found} == {"halted": "CANCELLED", "poll-halted": "CANCELLED"}
 
 
+@pytest.mark.parametrize("flow", ["evaluate", "fan_out", "collect"])
 def test_a_run_that_its_worker_ends_says_so_before_it_goes(
-    workplace: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatch
+    flow: str, workplace: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from prefect.exceptions import TerminationSignal
 
-    import flows.evaluate
-    from fieval_tasks.preparation import Prepared, prepared
+    from flows import collect, evaluate, fan_out
 
-    def end(run: Prepared) -> None:
+    def end(*_: object) -> None:
         raise TerminationSignal(signal=signal.SIGTERM)
 
     told: list[str] = []
-    monkeypatch.setattr(flows.evaluate, "submit_and_wait", end)
+    monkeypatch.setattr(evaluate, "submit_and_wait", end)
+    monkeypatch.setattr(fan_out, "worked_on", end)
+    monkeypatch.setattr(collect, "wait_for_tickets", end)
+    monkeypatch.setattr("fieval_tasks.store.Ledger.open_chunks", lambda *_: [0])
     monkeypatch.setattr("flows.ending.get_run_logger", lambda: SimpleNamespace(warning=told.append))
-    with prepared(plan_of(dataset=dataset(workplace, ROWS), run="ended")) as run:  # a flow would pass the signal on
+    name = f"ended-{flow.replace('_', '-')}"
+    with prepared(plan_of(dataset=dataset(workplace, ROWS), run=name)) as run:  # a flow would pass the signal on
+        work: dict[str, Callable[[], object]] = {
+            "evaluate": lambda: evaluate.work_on(run),
+            "fan_out": lambda: fan_out.shared_out(run, 2, "evaluate-shard/shard"),
+            "collect": lambda: collect.collect_run(name, None),
+        }
         with pytest.raises(TerminationSignal):
-            flows.evaluate.work_on(run)
-        assert run.ledger.run("ended").exit_code == 130
-    assert told == ["run ended was interrupted; to carry on: python -m flows.evaluate --resume ended"]
-    assert events(prefect_api, "ended", 1) == {"fieval.run.cancelled": {"exit_code": 130}}
+            work[flow]()
+        assert run.ledger.run(name).exit_code == 130
+    assert told == [f"run {name} was interrupted; to carry on: python -m flows.evaluate --resume {name}"]
+    assert events(prefect_api, name, 1) == {"fieval.run.cancelled": {"exit_code": 130}}
 
 
 def test_a_run_that_is_to_be_paused_sends_nothing_first(workplace: Path, prefect_api: str) -> None:
