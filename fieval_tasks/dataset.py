@@ -11,7 +11,7 @@ import sys
 import tempfile
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -116,7 +116,7 @@ def read_dataset(
         left_out = [told for one in named for told in _left_out(one, [file.path for file in files])]
         scan = _scan(name, files)
         scan = replace(scan, notices=(*scan.notices, *left_out))
-        return Dataset(name, scan, _fingerprint(files), read, copies.pop_all().close)
+        return Dataset(_printable(name), scan, _fingerprint(files), read, copies.pop_all().close)
 
 
 def _name_of_all(named: Sequence[str], files: Sequence[File]) -> str:
@@ -140,7 +140,10 @@ def _files(
             return _named_apart(found, reading, fixed)
         raise PlanError(_not_there(location, path, error)) from error
     if stat.S_ISDIR(mode):
-        return _files_in(location, path, reading)
+        try:
+            return _files_in(location, path, reading)
+        except OSError as error:  # one of its folders may be closed
+            raise PlanError(f"{location} can't be read: {error}") from error
     if stat.S_ISREG(mode):
         return [_file(path.name, path, reading)]
     with path.open("rb") as pipe:  # <(a command), /dev/stdin
@@ -225,7 +228,7 @@ def _left_out(location: str, read: Sequence[Path]) -> Iterator[str]:
     if left:
         more = f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
         pattern = f"; {_BY_PATTERN.format(location.rstrip('/'))}" if any(name.endswith("/") for name in left) else ""
-        yield f"of {location} these are not read: {', '.join(left[:_SHOWN])}{more}{pattern}"
+        yield _printable(f"of {location} these are not read: {', '.join(left[:_SHOWN])}{more}{pattern}")
 
 
 def _unread(folder: Path, read: Sequence[Path]) -> Iterator[Path]:
@@ -253,7 +256,12 @@ def _file(name: str, path: Path, reading: Reading, *, default: str | None = None
         raise PlanError(
             f"--rows leads into a document of JSON or YAML, and {name} is read as {file_format.upper()}; leave it out"
         )
-    return File(name, path, file_format, delimiter=reading.delimiter, rows=reading.rows)
+    return File(_printable(name), path, file_format, delimiter=reading.delimiter, rows=reading.rows)
+
+
+def _printable(name: str) -> str:
+    """A file's name may hold bytes that are no text, which could not be kept."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def _remote_file(url: SplitResult, location: str, reading: Reading, spool: Path | None, copies: ExitStack) -> File:
@@ -364,6 +372,7 @@ def _scan(name: str, files: Sequence[File]) -> Scan:
             continue
         if not row.values.keys() <= columns.keys():
             columns |= dict.fromkeys(row.values)
+            first_odd = first_odd or _odd_name(row.values)
         first_odd = first_odd or _odd(row)
         if row.place is not None:
             places[row.file or name] = row.place
@@ -394,25 +403,30 @@ def _style(file: File) -> str | None:
     return None if style.is_usual(file.format) else f"{file.name}: its {style}"
 
 
+def _odd_name(columns: Iterable[str]) -> str | None:
+    """A control character in the name of a column, and what it tells."""
+    return next(
+        (_seems(f"the column {name!r}", found) for name in columns if (found := _control_character(name))), None
+    )
+
+
 def _odd(row: Row) -> str | None:
-    """A control character in a row, or in the name of one of its columns, and what it tells."""
+    """A value that is text of another kind than it looks, as others may be."""
     for column, value in row.values.items():
-        for told in _odd_places(row.number, column, value):
-            return told
+        if not isinstance(value, str):
+            continue
+        if found := _control_character(value):
+            return _seems(f"row {row.number}: {column!r}", found)
+        if value == r"\N":
+            return rf"row {row.number}: {column!r} is \N, as MySQL and PostgreSQL write a null, and others may be: it is sent as it is"
     return None
 
 
-def _odd_places(number: int, column: str, value: object) -> Iterator[str]:
-    for text, told in ((column, f"the column {column!r}"), (value, f"row {number}: {column!r}")):
-        if isinstance(text, str) and (found := _control_character(text)):
-            meant = (
-                "text in ISO-2022, or of a terminal,"
-                if found == "\x1b"
-                else "text in CP1252 that was converted as Latin-1"
-            )
-            yield f"{told} holds the control character U+{ord(found):04X}, and others may: {meant} looks so; it is sent as it is"
-    if value == r"\N":
-        yield f"row {number}: {column!r} is \\N, as MySQL and PostgreSQL write a null, and others may be: it is sent as it is"
+def _seems(place: str, found: str) -> str:
+    meant = "text in ISO-2022, or of a terminal," if found == "\x1b" else "text in CP1252 that was converted as Latin-1"
+    return (
+        f"{place} holds the control character U+{ord(found):04X}, and others may: {meant} looks so; it is sent as it is"
+    )
 
 
 def _control_character(text: str) -> str | None:

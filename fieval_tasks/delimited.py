@@ -83,21 +83,31 @@ def _beginning(lines: Iterable[str]) -> Iterator[str]:
 def _delimiter(name: str, lines: list[str]) -> str:
     """Of those that part the header, the one by which most records have as many cells as it. Raises PlanError where two
     fit alike: by either the file reads well, and as another table."""
-    shares = {delimiter: share for delimiter in DELIMITERS if (share := _share_that_fits(lines, delimiter)) is not None}
+    likely = [delimiter for delimiter in DELIMITERS if _parts_header(lines, delimiter)]
+    if len(likely) < 2:
+        return likely[0] if likely else ","
+    shares = {delimiter: _share_that_fits(lines, delimiter) for delimiter in likely}
     best = [delimiter for delimiter, share in shares.items() if share == max(shares.values())]
     if len(best) > 1:
         told = " and ".join(DELIMITERS[delimiter] for delimiter in best)
         raise PlanError(f"{name}: {told} part its header and its rows alike; say by --delimiter which part its cells")
-    return best[0] if best else ","
+    return best[0]
 
 
-def _share_that_fits(lines: list[str], delimiter: str) -> float | None:
-    """Of the records, those with as many cells as the header. None where the header is one cell, or none that can be read."""
-    every = _quoted("", iter(lines), delimiter, 1, is_whole=False)
-    records = (record for record in every if record.problem is not None or any(record.cells))
-    header = next(records, None)
-    if header is None or header.problem is not None or len(header.cells) < 2:
-        return None
+def _records(lines: list[str], delimiter: str) -> Iterator[Record]:
+    """Those at the beginning of a file that are not blank; a broken one is one, too."""
+    records = _quoted("", iter(lines), delimiter, 1, is_whole=False)
+    return (record for record in records if record.problem is not None or any(record.cells))
+
+
+def _parts_header(lines: list[str], delimiter: str) -> bool:
+    header = next(_records(lines, delimiter), None)
+    return header is not None and header.problem is None and len(header.cells) > 1
+
+
+def _share_that_fits(lines: list[str], delimiter: str) -> float:
+    """Of the records, those with as many cells as the header."""
+    header, *records = _records(lines, delimiter)
     fits = [record.problem is None and _fits(record.cells, len(header.cells)) for record in records]
     return sum(fits) / len(fits) if fits else 1.0
 
@@ -121,8 +131,8 @@ def _is_quoted(file: File) -> bool:
                 is_doubled = is_doubled or any(map(_has_doubled_quotes, quoted))
                 fits_plain = fits_plain and len(record.cells) == len(header)
     size_quoted = _size_quoted(file) if has_quotes else None
-    if size_quoted is None:
-        return False
+    if size_quoted is None:  # where neither fits, some lines are broken in any case, and doubled quotes still tell
+        return is_doubled and not fits_plain
     if not fits_plain or is_doubled or all(map(_is_in_quotes, header)):
         return True
     if size_quoted != size:
@@ -208,7 +218,7 @@ def _doubtful(row: Row, after: Record) -> Row:
 
 
 def _ends_in_backslash(line: str) -> bool:
-    return line.rstrip("\r\n").endswith("\\")
+    return "\\" in line and line.rstrip("\r\n").endswith("\\")
 
 
 def _header(name: str, record: Record) -> list[str]:
@@ -333,10 +343,13 @@ class _Quotes:
         """The problem of the record that these lines are: quotes that don't begin their cell are text by the rules, and
         some were meant otherwise. Raises PlanError where cells can't be told from each other."""
         told = None
+        raw = "".join(lines)
+        if QUOTE not in raw:
+            return None
         for cell in cells:
             if QUOTE not in cell and not cell.endswith("\\"):
                 continue
-            if f'"{cell.replace(QUOTE, QUOTE * 2)}"' in "".join(lines):
+            if f'"{cell.replace(QUOTE, QUOTE * 2)}"' in raw:
                 if '\\"' in f"{cell}{QUOTE}":
                     self._note("a quote follows a backslash", first)
             elif QUOTE in cell:

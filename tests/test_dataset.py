@@ -382,6 +382,26 @@ def test_a_file_that_is_named_twice_is_refused_and_a_pattern_names_each_once(wri
     assert read_dataset(f"{tmp_path}/**/*.csv").size == 1
 
 
+def test_a_file_whose_name_is_no_text_is_read(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"t\xff")
+    folder.mkdir()
+    for name in (b"a.csv", b"b\xff.csv", b"c\xff.txt"):
+        (folder / os.fsdecode(name)).write_text("a\n1\n")
+    dataset = read_dataset(str(folder))
+    assert [row.file for row in dataset.rows()] == ["a.csv", r"b\udcff.csv"]
+    for text in (dataset.name, *dataset.notices):
+        assert text.encode()
+    assert read_dataset(str(folder / os.fsdecode(b"b\xff.csv"))).name == r"b\udcff.csv"
+
+
+def test_a_folder_with_a_closed_one_in_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(folder: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(Path, "iterdir", closed)
+    assert problem_of(str(tmp_path)).startswith(f"{tmp_path} can't be read: [Errno 13] Permission denied")
+
+
 def test_a_pattern_that_no_file_is_called_like_is_told(write: Write, tmp_path: Path) -> None:
     write("a.csv", CSV)
     assert (

@@ -189,6 +189,12 @@ def test_an_empty_text_in_quotes_is_none_of_two_quotes(file) -> None:  # type: i
     assert [row["answer"] for row in rows] == ["", "yes"]
 
 
+def test_doubled_quotes_tell_where_a_broken_line_fits_neither_way(file) -> None:  # type: ignore[no-untyped-def]
+    rows = list(delimited_rows(file('a\tb\tc\n1\t""""\t2\n3\t0\r\t\n', "answers.tsv")))
+    assert rows[0].values == {"a": "1", "b": '"', "c": "2"}
+    assert all(row.problem for row in rows[1:])
+
+
 @given(
     rows=st.lists(
         st.lists(st.text(st.characters(codec="utf-8", exclude_characters='\0\t\r\n"')), min_size=2, max_size=2),
