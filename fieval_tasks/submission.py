@@ -215,6 +215,8 @@ class Submitter:
         self._redone: Counter[int] = Counter()
         self._misjudged: dict[int, Failed] = {}
         self._strange_in_a_row = 0
+        self._turned_away: dict[int, Failed] = {}
+        """Items that are to blame only if the server, or what stands before it, lets others pass: until then it may be anyone."""
         self._may_send = asyncio.Event()
         self._may_send.set()
 
@@ -227,7 +229,14 @@ class Submitter:
 
     async def send_all(self, requests: Iterable[tuple[Item, ...]]) -> None:
         """Make every request. Raises RunStopped or StoreError; what concerns one item only is that item's verdict."""
-        await self._all(partial(self.send, items) for items in requests)
+        requests = list(requests)
+        seqs = [item.seq for items in requests for item in items]
+        try:
+            await self._all(partial(self.send, items) for items in requests)
+            await self._fail_turned_away(seqs)
+        finally:
+            for seq in seqs:
+                self._turned_away.pop(seq, None)
 
     async def _all(self, works: Iterable[Callable[[], Awaitable[T]]]) -> list[T]:
         """What each came to. None is left at work behind an error: the first is raised once all have ended."""
@@ -280,7 +289,7 @@ class Submitter:
         """Send an item that no chunk's task would try again: as long as the server may come back."""
         while True:
             try:
-                return await self.send((item,))
+                return await self.send_all([(item,)])
             except ApiError as error:  # the pace's pauses are between two tries, and its patience ends them
                 if not error.retryable:
                     raise
@@ -329,6 +338,7 @@ class Submitter:
         """From the announcement to the record of what came back, and out of its turn."""
         seqs = tuple(item.seq for item in items)
         self._recorder.count("submits")
+        turned_away_before = tuple(self._turned_away)
         cut_off: Change = NotTaken(seqs, counts_as_attempt=False)
         try:
             await self._recorder.record(Sending(seqs, utc_now()))
@@ -348,6 +358,7 @@ class Submitter:
         admission.sent(turn.started_at, len(items))
         self._strange_in_a_row = 0
         await self._hand_on(items, given, lane, Submission(turn.started_at, admission.sentinel))
+        await self._fail_turned_away(turned_away_before)
         tries.unnamed = await self._not_named(given.unnamed(items))
         if len(items) > 1:
             lane.answered_pack(fully=not (tries.unnamed or given.shares_ids))
@@ -452,8 +463,17 @@ class Submitter:
             return None
         lane.breaker.refused(str(error), of_its_own=not isinstance(error, TurnedAway), lost=error.ambiguous)
         failed = Failed("submit", error.kind, str(error))
-        await self._on_verdicts([(item.seq, None, failed) for item in items])
+        if isinstance(error, TurnedAway):
+            self._turned_away |= {item.seq: failed for item in items}
+        else:
+            await self._on_verdicts([(item.seq, None, failed) for item in items])
         return 0
+
+    async def _fail_turned_away(self, seqs: Iterable[int]) -> None:
+        """Others were let pass, or their chunk is at its end: these were turned away for what they are."""
+        failed = [(seq, None, self._turned_away.pop(seq)) for seq in seqs if seq in self._turned_away]
+        if failed:
+            await self._on_verdicts(failed)
 
     async def _before_next_try(self, chosen: Remedy, faults: int) -> None:
         self._recorder.count("retries")
