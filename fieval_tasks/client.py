@@ -67,6 +67,8 @@ LONGEST_ERROR = 2**20
 """Bytes that are read of an answer that is not 2xx: its status says most of it."""
 ENOUGH_FOR_A_REFUSAL = 10.0
 """Seconds for the body of an answer that says by its status that nothing was accepted."""
+IS_THERE_WITHIN = 5.0
+"""Seconds for the templates, which a server that is there has at hand."""
 LONGEST_MESSAGE = 3_000
 """Characters of an error, whose cause may quote what the server sent."""
 
@@ -165,6 +167,14 @@ class EvalClient:
         """The templates that these keys may use."""
         source = f"the catalogue of {self.base_url}"
         return await self._call("GET", wire.TEMPLATES, lambda reply: wire.catalogue(reply, source=source))
+
+    async def is_there(self) -> bool:
+        """Whether the API answers what is about no item: then it is for what they are that some items get no answer."""
+        try:
+            await self.in_time(self.templates(), IS_THERE_WITHIN)
+        except ApiError:
+            return False
+        return True
 
     async def evaluate(
         self,

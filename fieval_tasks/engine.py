@@ -440,6 +440,7 @@ class Engine:
             on_tickets=self._ticketed,
             on_verdicts=self._decide,
             on_stop=self.stop,
+            is_there=self._client.is_there,
             under_way=self._under_way,
             ambiguous=self._ambiguous,
         )

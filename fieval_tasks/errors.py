@@ -11,7 +11,8 @@ FievalError
 │   ├── Lost                 sent, and no answer came: a POST may have been accepted
 │   ├── Throttled            429, or 503 with Retry-After: everyone waits
 │   ├── ServerFault          500 and other 5xx
-│   │   └── GatewayFault     502 and 504: a POST may have been accepted behind the gateway
+│   │   ├── GatewayFault     502 and 504: a POST may have been accepted behind the gateway
+│   │   └── Unavailable      503 without Retry-After, 521 and 523: the server says, or its gateway, that it is away
 │   ├── Refused              400: these inputs will never be accepted
 │   │   └── NotFound         400 "Evaluation not found."
 │   ├── EvaluationFailed     400 of a synchronous call whose judge failed
@@ -155,6 +156,12 @@ class GatewayFault(ServerFault):
 
     kind = "gateway_fault"
     ambiguous = True
+
+
+class Unavailable(ServerFault):
+    """The server is away, says somebody before it: nothing was accepted. Or it says so itself, of one input."""
+
+    kind = "unavailable"
 
 
 class Refused(ApiError):

@@ -25,6 +25,7 @@ from fieval_tasks.errors import (
     ServerFault,
     Throttled,
     TurnedAway,
+    Unavailable,
     Unreachable,
 )
 
@@ -54,6 +55,7 @@ class Signal(Enum):
     UNREACHABLE = "no connection"
     LOST = "reply lost"
     THROTTLED = "throttled"
+    AWAY = "server away"
     SERVER_FAULT = "server fault"
     REFUSED = "refused"
     UNKNOWN_ID = "unknown eval_id"
@@ -146,6 +148,12 @@ POLICY: Mapping[Signal, Rule] = {
         submitting=Course(Remedy.WAIT_AND_SEND),
         asking=Course(Remedy.ASK_AGAIN),
     ),
+    Signal.AWAY: Rule(
+        "503 without Retry-After, 521 or 523",
+        "not accepted: the server is away, or perhaps an input",
+        submitting=Course(Remedy.SEND_AGAIN, 5, Remedy.FAIL, unpack=True),
+        asking=Course(Remedy.ASK_AGAIN),
+    ),
     Signal.SERVER_FAULT: Rule(
         "500 and other 5xx",
         "perhaps an input, perhaps quota",
@@ -235,6 +243,7 @@ _SIGNALS: tuple[tuple[type[ApiError], Signal], ...] = (
     (Throttled, Signal.THROTTLED),
     (Lost, Signal.LOST),
     (GatewayFault, Signal.LOST),
+    (Unavailable, Signal.AWAY),
     (ServerFault, Signal.SERVER_FAULT),
     (NotFound, Signal.UNKNOWN_ID),
     (Refused, Signal.REFUSED),
@@ -285,7 +294,7 @@ def on_asking(error: ApiError, *, age: float) -> Remedy:
 
 def is_answer(error: ApiError) -> bool:
     """Whether it is the server that says so. Else it may be away: nothing came, or what stands before it, or fell over, spoke."""
-    is_none = signal(error) in (Signal.UNREACHABLE, Signal.LOST, Signal.STRANGE, Signal.SERVER_FAULT)
+    is_none = signal(error) in (Signal.UNREACHABLE, Signal.LOST, Signal.STRANGE, Signal.AWAY, Signal.SERVER_FAULT)
     return not is_none or isinstance(error, Miscounted)
 
 

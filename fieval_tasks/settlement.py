@@ -233,15 +233,8 @@ class Settlement:
         if len(self._asked_in_vain) < DIFFERENT:
             return True
         if self._is_there is None:
-            self._is_there = await self._answers_otherwise()
+            self._is_there = await self._client.is_there()
         return self._is_there and len(self._asked_in_vain) < IN_VAIN
-
-    async def _answers_otherwise(self) -> bool:
-        try:
-            await self._client.in_time(self._client.templates(), LAST_QUESTION)
-        except ApiError:
-            return False
-        return True
 
     @property
     def notices(self) -> tuple[str, ...]:

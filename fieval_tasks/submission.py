@@ -27,6 +27,7 @@ from fieval_tasks.errors import (
     ServerFault,
     Throttled,
     TurnedAway,
+    Unavailable,
     Unreachable,
     stopped_by,
 )
@@ -198,6 +199,7 @@ class Submitter:
         on_tickets: Callable[[Sequence[Item], Sequence[Ticket], Submission], None],
         on_verdicts: Callable[[Sequence[Told]], Awaitable[None]],
         on_stop: Callable[[FievalError], None],
+        is_there: Callable[[], Awaitable[bool]],
         under_way: UnderWay,
         ambiguous: Ambiguous = "resubmit",
     ) -> None:
@@ -211,6 +213,9 @@ class Submitter:
         self._on_tickets = on_tickets
         self._on_verdicts = on_verdicts
         self._on_stop = on_stop
+        self._is_there = is_there
+        self._has_taken = False
+        """The server took something, so it is there."""
         self._ambiguous = ambiguous
         self._redone: Counter[int] = Counter()
         self._misjudged: dict[int, Failed] = {}
@@ -354,6 +359,7 @@ class Submitter:
         finally:
             turn.leave()
         turn.accepted()
+        self._has_taken = True
         lane.answered(well=True)
         admission.sent(turn.started_at, len(items))
         self._strange_in_a_row = 0
@@ -405,7 +411,7 @@ class Submitter:
             turn.faltered()
         if policy.is_answer(error):
             turn.answered()
-        elif turn.failed(_about(error, seqs)) > SILENCE:
+        elif turn.failed(self._about(error, seqs)) > SILENCE:
             raise RunStopped(f"no answer for {SILENCE:.0f} s: {error}") from error
         if isinstance(error, Miscounted):
             lane.answered_pack(fully=False)
@@ -420,6 +426,9 @@ class Submitter:
         if isinstance(error, EvaluationFailed):
             return await self._not_judged(error, items, lane)
         chosen = policy.on_submitting(error, faults=tries.of(error), packed=packed, ambiguous=self._ambiguous)
+        if chosen is Remedy.FAIL and isinstance(error, Unavailable) and not (self._has_taken or tries.was_there):
+            tries.was_there = await self._is_there()
+            chosen = Remedy.SEND_AGAIN  # it is away for everyone: the pauses are for that, and their end stops the run
         if chosen is Remedy.GIVE_UP_FOR_NOW:
             raise error
         if chosen is Remedy.STOP:
@@ -475,6 +484,13 @@ class Submitter:
         if failed:
             await self._on_verdicts(failed)
 
+    def _about(self, error: ApiError, seqs: tuple[int, ...]) -> Hashable | None:
+        """What a request without an answer was about, as the pace asks. A fault may be the input's: all of them are one thing."""
+        is_away = isinstance(error, Unavailable)
+        if isinstance(error, Unreachable) or (is_away and not self._has_taken):
+            return None
+        return "an input" if _is_opaque(error) else seqs
+
     async def _before_next_try(self, chosen: Remedy, faults: int) -> None:
         self._recorder.count("retries")
         if chosen is not Remedy.WAIT_AND_SEND:  # a throttled request waits in its turn, with everyone
@@ -520,6 +536,8 @@ class Tries:
         self._met: Counter[policy.Signal] = Counter()
         self.instead = False
         """It is to go the lane's other way."""
+        self.was_there = False
+        """The API answered otherwise, before the latest try."""
         self.unnamed: tuple[Item, ...] = ()
         """The items that its answer did not name, beside others that it did."""
 
@@ -533,14 +551,7 @@ class Tries:
 
 def _is_opaque(error: ApiError) -> bool:
     """The server did not take it, and does not say why."""
-    return isinstance(error, ServerFault) and not error.ambiguous
-
-
-def _about(error: ApiError, seqs: tuple[int, ...]) -> Hashable | None:
-    """What a request without an answer was about, as the pace asks. A fault may be the input's: all of them are one thing."""
-    if isinstance(error, Unreachable):
-        return None
-    return "an input" if _is_opaque(error) else seqs
+    return isinstance(error, ServerFault) and not (error.ambiguous or isinstance(error, Unavailable))
 
 
 def _sign(error: ApiError) -> policy.Signal:

@@ -29,6 +29,7 @@ from fieval_tasks.errors import (
     ServerFault,
     Throttled,
     TurnedAway,
+    Unavailable,
 )
 from fieval_tasks.items import Failed, Pending, Scored, Value, Verdict
 from fieval_tasks.scrubbing import scrubbed
@@ -175,11 +176,15 @@ def error(status: int, headers: Mapping[str, str], body: bytes, *, now: float | 
         return _not_taken(status, reply, told, headers, request_id)
     if status in _GATEWAYS:
         return GatewayFault(told, status=status, request_id=request_id)
+    if status in _AWAY:
+        return Unavailable(told, status=status, request_id=request_id)
     if status >= 500:
         return ServerFault(told, status=status, request_id=request_id)
     return NotTheProtocol(told, status=status, request_id=request_id)
 
 
+_AWAY = (503, 521, 523)
+"""Of a server that takes nothing now; those from 521 on are a content network's that can't connect to it."""
 _GATEWAYS = (502, 504, 520, 522, 524)
 """Of a gateway that waited for the server in vain; those from 520 on are a content network's."""
 

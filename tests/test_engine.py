@@ -179,6 +179,29 @@ def test_what_is_sent_once_more_by_itself_is_waited_for_when_all_chunks_of_a_syn
     assert run.possible_duplicates == 0
 
 
+@pytest.mark.parametrize("mode", [Mode.ASYNC, Mode.SYNC])
+def test_a_server_that_is_unavailable_to_everyone_at_the_start_is_waited_for(ledger: Ledger, mode: Mode) -> None:
+    tries = count()
+    platform = Platform(
+        trouble=lambda *_: httpx.Response(503, text="no healthy upstream") if next(tries) < 40 else None
+    )
+    found, run = work(ledger, a_run(ledger, ANSWERS, mode=mode), platform)
+    assert {r.status for r in found.values()} == {"scored"}
+    assert (run.notices, run.possible_duplicates) == ((), 0)
+    assert set(platform.taken.values()) == {1}
+
+
+@pytest.mark.parametrize("others", [0, 30])
+def test_an_item_that_alone_meets_a_503_fails_alone(ledger: Ledger, others: int) -> None:
+    def trouble(request: httpx.Request, _: Platform) -> httpx.Response | None:
+        return httpx.Response(503, text="no healthy upstream") if "odd one" in request.content.decode() else None
+
+    found, _ = work(
+        ledger, a_run(ledger, ["odd one", *(f"answer {n}" for n in range(others))]), Platform(trouble=trouble)
+    )
+    assert Counter(r.status for r in found.values()) == Counter(scored=others, failed=1)
+
+
 def test_submit_mode_keeps_tickets_and_asks_nothing_until_collected(ledger: Ledger) -> None:
     platform = Platform()
     run = a_run(ledger, ANSWERS, mode=Mode.SUBMIT)

@@ -28,6 +28,7 @@ from fieval_tasks.errors import (
     ServerFault,
     Throttled,
     TurnedAway,
+    Unavailable,
 )
 from fieval_tasks.items import Failed, Pending, Scored, Value, Verdict
 from fieval_tasks.templates import Catalogue
@@ -550,11 +551,11 @@ def test_a_sentence_of_an_older_server_still_makes_not_found() -> None:
         (429, Throttled, False),
         (500, ServerFault, False),
         (502, GatewayFault, True),
-        (503, ServerFault, False),
+        (503, Unavailable, False),
         (504, GatewayFault, True),
         (520, GatewayFault, True),
         (524, GatewayFault, True),
-        (521, ServerFault, False),
+        (521, Unavailable, False),
     ],
 )
 def test_a_page_of_html_is_told_by_its_status_alone(status: int, kind: type[ApiError], ambiguous: bool) -> None:
