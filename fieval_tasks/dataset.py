@@ -361,7 +361,9 @@ def _file_rows(file: File) -> Iterator[Row]:
 def _scan(name: str, files: Sequence[File]) -> Scan:
     columns: dict[str, None] = {}
     size = 0
-    first_problem = first_odd = None
+    first_problem = None
+    odd: dict[str, str] = {}
+    """Of each kind of oddity, the first."""
     places: dict[str, str] = {}
     sizes = Counter({file.name: 0 for file in files})
     for row in _rows(files):
@@ -372,8 +374,9 @@ def _scan(name: str, files: Sequence[File]) -> Scan:
             continue
         if not row.values.keys() <= columns.keys():
             columns |= dict.fromkeys(row.values)
-            first_odd = first_odd or _odd_name(row.values)
-        first_odd = first_odd or _odd(row)
+            odd = {**dict(_odd_names(row.values)), **odd}
+        for kind, told in _odd(row):
+            odd.setdefault(kind, told)
         if row.place is not None:
             places[row.file or name] = row.place
     if not size:
@@ -383,7 +386,7 @@ def _scan(name: str, files: Sequence[File]) -> Scan:
     found = (
         f"{file}: its rows are the list {place!r} (another would be --rows PATH)" for file, place in places.items()
     )
-    notices = (_of_files(sizes), *dict.fromkeys(map(_style, files)), *found, first_odd)
+    notices = (_of_files(sizes), *dict.fromkeys(map(_style, files)), *found, *odd.values())
     return Scan(tuple(columns), size, tuple(filter(None, notices)))
 
 
@@ -403,30 +406,31 @@ def _style(file: File) -> str | None:
     return None if style.is_usual(file.format) else f"{file.name}: its {style}"
 
 
-def _odd_name(columns: Iterable[str]) -> str | None:
-    """A control character in the name of a column, and what it tells."""
-    return next(
-        (_seems(f"the column {name!r}", found) for name in columns if (found := _control_character(name))), None
-    )
+def _odd_names(columns: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """The kind of what a column's name tells of the file's encoding, and a sentence on it."""
+    for name in columns:
+        if found := _control_character(name):
+            yield _seems(f"the column {name!r}", found)
 
 
-def _odd(row: Row) -> str | None:
-    """A value that is text of another kind than it looks, as others may be."""
+def _odd(row: Row) -> Iterator[tuple[str, str]]:
+    """Likewise of values that are text of another kind than they look, as others may be."""
     for column, value in row.values.items():
         if not isinstance(value, str):
             continue
         if found := _control_character(value):
-            return _seems(f"row {row.number}: {column!r}", found)
+            yield _seems(f"row {row.number}: {column!r}", found)
         if value == r"\N":
-            return rf"row {row.number}: {column!r} is \N, as MySQL and PostgreSQL write a null, and others may be: it is sent as it is"
-    return None
+            told = f"row {row.number}: {column!r} is {value}, as MySQL and PostgreSQL write a null"
+            yield value, f"{told}, and others may be: it is sent as it is"
 
 
-def _seems(place: str, found: str) -> str:
+def _seems(place: str, found: str) -> tuple[str, str]:
     meant = "text in ISO-2022, or of a terminal," if found == "\x1b" else "text in CP1252 that was converted as Latin-1"
-    return (
+    told = (
         f"{place} holds the control character U+{ord(found):04X}, and others may: {meant} looks so; it is sent as it is"
     )
+    return meant, told
 
 
 def _control_character(text: str) -> str | None:

@@ -199,7 +199,7 @@ def _rows(name: str, records: Iterator[Record], style: Style) -> Iterator[Row]:
         number += 1
         row = Row(number, dict(zip(header, cells)), record.problem or _misfit(record, header, style))  # noqa: B905
         if held is not None:
-            if held.problem or row.problem or len(header) == 1 or any(cell.endswith("\\") for cell in cells):
+            if len(header) == 1 or _may_be_one(held, row):
                 held, row = _doubtful(held, record), _doubtful(row, record)
             yield held
         held = row if record.is_open else None
@@ -209,6 +209,12 @@ def _rows(name: str, records: Iterator[Record], style: Style) -> Iterator[Row]:
         yield held
     if header and not number:
         raise NoRows(f"{name} has a header ({', '.join(header)}) and no rows")
+
+
+def _may_be_one(held: Row, row: Row) -> bool:
+    """Where a line end is escaped, its parts mostly don't fit the header; where they do, a delimiter is escaped in one, too."""
+    cells = [*[*held.values.values()][:-1], *row.values.values()]
+    return bool(held.problem or row.problem) or any(str(cell).endswith("\\") for cell in cells)
 
 
 def _doubtful(row: Row, after: Record) -> Row:

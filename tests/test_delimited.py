@@ -235,6 +235,7 @@ def test_a_line_that_tsv_can_not_hold_is_a_problem(file) -> None:  # type: ignor
         (['1,say \\"hi\\"', "2,fine"], {1: "line 2 escapes a quote by a backslash"}),
         (["1,two\\", "lines", "2,fine", "3,C:\\"], {1: "line 2 ends in a backslash", 2: "line 3 has 1 fields"}),
         (["1,a comma\\,", "2,spare,"], {1: "line 2 has 3 fields"}),
+        (["a\\,b\\", ",", "2,fine"], {1: "line 2 ends in a backslash", 2: "line 2 ends in a backslash"}),
         (["1,C:\\", "2,fine", '3,"C:\\"', '4,"""C:\\"""'], {}),
         (["1,fine", '2,"""doubled"""', '3,5" pipe', '4,"two\nlines"'], {}),
     ],
