@@ -208,8 +208,9 @@ def _whole(file: File) -> str | None:
 def _yaml(file: File) -> Iterator[Row]:
     from fieval_tasks.yaml_text import yaml_documents
 
+    text = _whole(file)
     try:
-        documents = list(yaml_documents(_whole(file) or "", file.longest))
+        documents = list(yaml_documents(text or "", file.longest))
     except ValueError as error:
         raise PlanError(f"{file.name} is not YAML that can be read: {error}") from error
     yield from _elements(file, documents)

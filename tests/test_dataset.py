@@ -617,6 +617,7 @@ def test_two_parquet_columns_of_one_name_are_refused(tmp_path: Path) -> None:
         ("a.csv", b"a,b\n" + b"x,y\n" * 9000 + b"caf\xe9,1\n", 36007, 9002),
         ("a.jsonl", b'{"a": "caf\xe9"}\n', 10, 1),
         ("a.json", b'[\n{"a": "caf\xe9"}]\n', 12, 2),
+        ("a.yaml", b"- a: fine\n- a: caf\xe9\n", 18, 2),
         ("a.csv.gz", gzip.compress(b"a,b\nfine,caf\xe9\n"), 12, 2),
     ],
 )
