@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
+from shlex import quote
 from typing import Any, Literal
 
 from fieval_tasks import parameters
@@ -114,26 +115,17 @@ def bind(
     Names are compared without case, blanks, dashes and underscores. Raises one PlanError with every problem.
     """
     dataset = _shown_name(plan)
-    pairs = [(check, template) for check in plan.checks if (template := catalogue.get(check.template))]
-    every = {name for _, template in pairs for name in parameters.rules(template) or ()}
-    by_row = [_param_sources(plan, check, [t for _, t in pairs], template, columns) for check, template in pairs]
-    readings = [
-        parameters.read(template, check.params, elsewhere=every, by_row=given)
-        for (check, template), given in zip(pairs, by_row, strict=True)
-    ]
-    bindings = tuple(
-        _binding(plan, check, template, reading.values, given, columns, default_model)
-        for (check, template), reading, given in zip(pairs, readings, by_row, strict=True)
-    )
+    asked = _asked(plan, columns, catalogue)
+    bindings = tuple(_binding(plan, one, columns, default_model) for one in asked)
     problems = (
         *_unknown_templates(plan, catalogue),
         *_repeated_checks(bindings),
         *_misleading_names(plan.checks),
-        *_wrong_keys(plan, pairs, catalogue),
+        *_wrong_keys(plan, asked, catalogue),
         *_missing_columns(plan, columns, dataset),
-        *_unfilled_keys(plan, [check for check, _ in pairs], bindings, columns, dataset),
+        *_unfilled_keys(plan, asked, bindings, columns, dataset),
         *_wrong_models(bindings),
-        *(problem for reading in readings for problem in reading.problems),
+        *(problem for one in asked for problem in one.problems),
         *gate_problems(plan.gates, {binding.check: binding.template.output for binding in bindings}),
     )
     if problems:
@@ -141,39 +133,59 @@ def bind(
     return bindings
 
 
-def _binding(
-    plan: EvaluationPlan,
-    check: Check,
-    template: Template,
-    params: Mapping[str, Any],
-    param_sources: Mapping[str, Source],
-    columns: Sequence[str],
-    default_model: str | None,
-) -> Binding:
-    model = _model(check, template, default_model)
-    repeated = sum(c.template == check.template and c.name is None for c in plan.checks) > 1
-    return Binding(
-        check=check.name or (f"{template.name}:{model}" if repeated and model else template.name),
-        template=template,
-        model=model,
-        params=params,
-        sources=_sources(template, said_for(check, plan.mapping), columns),
-        param_sources=param_sources,
-    )
+@dataclass(frozen=True)
+class _Asked:
+    """A check of the plan whose template is known, with its parameters."""
+
+    check: Check
+    template: Template
+    params: parameters.Reading
+    param_sources: Mapping[str, Source]
+
+    @property
+    def problems(self) -> list[str]:
+        """Those of its parameters; of which check, where the template alone does not say it."""
+        whose = f"check {self.check.name!r}: " if self.check.name else ""
+        return [whose + problem for problem in self.params.problems]
+
+
+def _asked(plan: EvaluationPlan, columns: Sequence[str], catalogue: Catalogue) -> list[_Asked]:
+    known = [(check, template) for check in plan.checks if (template := catalogue.get(check.template))]
+    keys = {key for _, template in known for key in template.keys}
+    every = {name for _, template in known for name in parameters.rules(template) or ()}
+    asked = []
+    for check, template in known:
+        sources = _param_sources(check, template, plan.mapping, keys, columns)
+        reading = parameters.read(template, check.params, elsewhere=every, by_row=sources)
+        asked.append(_Asked(check, template, reading, sources))
+    return asked
 
 
 def _param_sources(
-    plan: EvaluationPlan, check: Check, templates: Sequence[Template], template: Template, columns: Sequence[str]
+    check: Check, template: Template, mapping: Mapping[str, str], keys: Collection[str], columns: Sequence[str]
 ) -> dict[str, Source]:
     """The columns that give parameters. A name said for all is a key's, where any template has such a key."""
-    keys = {key for one in templates for key in one.keys}
-    own = said_for(check, {target: column for target, column in plan.mapping.items() if target not in keys})
+    own = said_for(check, {target: column for target, column in mapping.items() if target not in keys})
     places = {
         name: place_of(own[name], columns)
         for name in parameters.rules(template) or ()
         if name in own and name not in template.keys
     }
     return {name: Source(place, "named") for name, place in places.items() if place is not None}
+
+
+def _binding(plan: EvaluationPlan, asked: _Asked, columns: Sequence[str], default_model: str | None) -> Binding:
+    check, template = asked.check, asked.template
+    model = _model(check, template, default_model)
+    repeated = sum(c.template == check.template and c.name is None for c in plan.checks) > 1
+    return Binding(
+        check=check.name or (f"{template.name}:{model}" if repeated and model else template.name),
+        template=template,
+        model=model,
+        params=asked.params.values,
+        sources=_sources(template, said_for(check, plan.mapping), columns),
+        param_sources=asked.param_sources,
+    )
 
 
 def _model(check: Check, template: Template, default: str | None) -> str | None:
@@ -258,13 +270,13 @@ def _misleading_names(checks: Sequence[Check]) -> Iterator[str]:
             yield f"check {check.name!r} has the name of a template that another check uses; give it another"
 
 
-def _wrong_keys(plan: EvaluationPlan, pairs: Sequence[tuple[Check, Template]], catalogue: Catalogue) -> Iterator[str]:
-    templates = [template for _, template in pairs]
+def _wrong_keys(plan: EvaluationPlan, known: Sequence[_Asked], catalogue: Catalogue) -> Iterator[str]:
+    templates = [one.template for one in known]
     asked = dict.fromkeys(name for check in plan.checks for name in (check.template, check.name) if name)
-    all_known = len(pairs) == len(plan.checks)
+    all_known = len(known) == len(plan.checks)
     for target in plan.mapping:
         prefix = target.rpartition(".")[0]
-        scoped = {template.name: (key, template) for check, template in pairs if (key := check.own(target))}
+        scoped = {one.template.name: (key, one.template) for one in known if (key := one.check.own(target))}
         if scoped:
             [(key, _), *_] = scoped.values()
             yield from _wrong_key(target, key, [template for _, template in scoped.values()])
@@ -298,11 +310,11 @@ def _missing_columns(plan: EvaluationPlan, columns: Sequence[str], dataset: str)
 
 
 def _unfilled_keys(
-    plan: EvaluationPlan, checks: Sequence[Check], bindings: Sequence[Binding], columns: Sequence[str], dataset: str
+    plan: EvaluationPlan, known: Sequence[_Asked], bindings: Sequence[Binding], columns: Sequence[str], dataset: str
 ) -> Iterator[str]:
     needy: dict[str, list[Binding]] = {}
-    for check, binding in zip(checks, bindings, strict=True):
-        named = said_for(check, plan.mapping)
+    for one, binding in zip(known, bindings, strict=True):
+        named = said_for(one.check, plan.mapping)
         if not binding.template.keys:
             yield f"template {binding.template.name!r} takes no inputs, so there is nothing to put rows to; leave it out"
         for key in binding.template.required:
@@ -312,9 +324,10 @@ def _unfilled_keys(
         names = _listed(dict.fromkeys(binding.template.name for binding in without))
         verb = "needs" if len({binding.template.name for binding in without}) == 1 else "need"
         near = _like(key, columns)
+        option = f"--map {quote(f'{key}={near[0]}')}" if near else f"--map {key}=COLUMN"
         yield (
             f"{names} {verb} {key!r}, and no column of {dataset} clearly fills it (it has: {_listed(columns)});"
-            f" say which: --map {key}={near[0] if near else 'COLUMN'}"
+            f" say which: {option}"
         )
 
 

@@ -45,6 +45,7 @@ def in_parameters(told: str) -> str:
 
 
 _OPTIONS = [
+    (re.compile(r"--map '([\w.…-]+)=([^']+)'"), r'plan.mapping {"\1": "\2"}'),
     (re.compile(r"--map ([\w.…-]+)=([^\s:;,)]+)"), r'plan.mapping {"\1": "\2"}'),
     (re.compile(r"--map\b"), "plan.mapping"),
     (re.compile(r"--param ([\w.-]+)=(\w+)"), r'plan.checks [{"params": {"\1": \2}}]'),

@@ -172,6 +172,13 @@ def test_a_template_may_be_asked_for_more_than_once_by_names() -> None:
     ]  # fmt: skip
 
 
+def test_a_parameter_that_one_of_two_checks_lacks_is_told_of_that_one() -> None:
+    checks = (Check(template="contains", name="one", params={"keyword": "x"}), Check.named("two=contains"))
+    assert problems_of(plan_of(*checks), ["text"]) == (
+        "check 'two': template 'contains' needs parameter 'keyword' (text); add --param keyword=VALUE",
+    )
+
+
 def test_a_check_with_the_name_of_anothers_template_is_refused() -> None:
     problems = problems_of(plan_of(Check.named("tone=toxicity"), Check.named("mild=tone")), ["output"])
     assert problems == ("check 'tone' has the name of a template that another check uses; give it another",)
@@ -257,6 +264,11 @@ def test_every_problem_is_named_at_once() -> None:
     (misspelt,) = (problem for problem in problems if "'otput'" in problem)
     assert misspelt.startswith("mapping 'otput': 'otput' is not a key of any template")
     assert "did you mean 'output'" in misspelt
+
+
+def test_an_option_that_is_shown_can_be_pasted_whatever_the_column_is_called() -> None:
+    (problem,) = problems_of(plan_of("context_adherence"), ["output", "the context"])
+    assert problem.endswith("say which: --map 'context=the context'")
 
 
 def test_a_key_that_no_column_fills_is_said_once_for_all_templates() -> None:

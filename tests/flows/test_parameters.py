@@ -223,6 +223,7 @@ def test_a_form_that_resumes_says_nothing_by_the_defaults_that_it_shows_and_a_pl
     ("told", "said"),
     [
         ("say which: --map input=COLUMN", 'say which: plan.mapping {"input": "COLUMN"}'),
+        ("say which: --map 'input=the answer'", 'say which: plan.mapping {"input": "the answer"}'),
         ("--map tone.input=q: column 'q' is not in a.csv", "plan.mapping {\"tone.input\": \"q\"}: column 'q' is not in a.csv"),
         ("write --template tone:turing_small", 'write plan.checks [{"template": "tone", "model": "turing_small"}]'),
         ("add --param keyword=VALUE", 'add plan.checks [{"params": {"keyword": VALUE}}]'),
