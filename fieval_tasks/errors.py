@@ -22,6 +22,7 @@ FievalError
 │   └── NotTheProtocol       HTML, truncated JSON, or a shape the API does not have
 │       └── Miscounted       evaluations for more or fewer items than were sent: whose they are can't be told
 └── RunStopped               the run ended before its items did, and can be resumed
+    ├── RunsRefused          of several runs, some could not be asked about: theirs are the verdicts that are missing
     ├── Interrupted          by Ctrl-C, SIGTERM, or a cancel or a suspension in Prefect
     └── Unexpected           by an error that nobody foresaw
 """
@@ -231,6 +232,12 @@ class RunStopped(FievalError):
     """The run ended early. What is known is in the ledger; the message names the command that resumes."""
 
     exit_code = ExitCode.STOPPED
+
+
+class RunsRefused(RunStopped):
+    """Of several runs, some could not be asked about; the others went as far as they go."""
+
+    exit_code = ExitCode.INCOMPLETE
 
 
 class Interrupted(RunStopped):

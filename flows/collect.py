@@ -17,7 +17,7 @@ from prefect.states import Completed, Failed
 
 from fieval_tasks.conclusion import Ended, Outcome, conclude
 from fieval_tasks.display import display
-from fieval_tasks.errors import FievalError, Interrupted, Unexpected
+from fieval_tasks.errors import FievalError, Interrupted, PlanError, RunsRefused
 from fieval_tasks.faults import fault
 from fieval_tasks.plan import EvaluationPlan, Mode
 from fieval_tasks.preparation import Prepared, prepared, runs_to_collect
@@ -53,11 +53,15 @@ def collect(run: str | None = None, store: str | None = None) -> State[None]:
     told = "; ".join(lines) or "no run waits for anything"
     if all(state.is_completed() for state in states):
         return Completed(message=told)
-    telling = FievalError if run else Unexpected  # of several runs, bad input of one is not the command's
-    errors = [state.data for state in states if isinstance(state.data, telling)]
+    errors = [state.data if run else _of_several(state.data) for state in states if isinstance(state.data, FievalError)]
     ends = {str(state.name) for state in states if not state.is_completed()}
     name = ends.pop() if len(ends) == 1 else INCOMPLETE  # and each has been logged
     return Failed(name=name, message=told, data=max(errors, key=lambda error: error.exit_code, default=None))
+
+
+def _of_several(error: FievalError) -> FievalError:
+    """Bad input of one run is not the command's: that run lacks its verdicts."""
+    return RunsRefused(str(error)) if isinstance(error, PlanError) else error
 
 
 def _named(name: str, message: str) -> str:

@@ -22,6 +22,7 @@ class Requests:
 
     submits: int = 0
     polls: int = 0
+    """Questions that were begun. Of those that a stop cuts off before they have gone out, nobody can say so: they count."""
     retries: int = 0
     throttled: int = 0
     possible_duplicates: int = 0

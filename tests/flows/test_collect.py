@@ -24,7 +24,7 @@ def test_what_is_wrong_with_one_run_keeps_no_other_from_its_verdicts(
     for run, connection in (("keyless", "evaluator"), ("sound", "local")):
         assert evaluated(plan_of(dataset=rows, run=run, mode="submit", connection=connection)).is_completed()
     type(block).delete("evaluator")
-    assert collect_command([]) == 4
+    assert collect_command([]) == 3
     told = capfd.readouterr().err
     assert "run keyless: --connection 'evaluator' is neither local nor env" in told
     assert "6 of 6 items scored" in told
