@@ -17,6 +17,7 @@ from math import inf
 from time import monotonic
 from typing import Any, TypeVar
 
+from fieval_tasks.agenda import Agenda
 from fieval_tasks.breaker import Breaker
 from fieval_tasks.client import EvalClient
 from fieval_tasks.control import Control
@@ -31,7 +32,7 @@ from fieval_tasks.permits import Permits, SharedPace, Source
 from fieval_tasks.plan import Mode
 from fieval_tasks.policy import Ambiguous
 from fieval_tasks.policy import Orphans as OrphanPolicy
-from fieval_tasks.polling import Agenda, Poller
+from fieval_tasks.poller import Poller
 from fieval_tasks.progress import Progress
 from fieval_tasks.quota import ALL, AT_FIRST, SHARE, Quota
 from fieval_tasks.recording import Recorder

@@ -8,6 +8,7 @@ from math import inf
 from time import monotonic
 
 from fieval_tasks import policy
+from fieval_tasks.agenda import Answer
 from fieval_tasks.client import EvalClient
 from fieval_tasks.echoes import Echoes, Told
 from fieval_tasks.errors import (
@@ -27,7 +28,6 @@ from fieval_tasks.open_items import Held, OpenItems
 from fieval_tasks.orphans import Orphans
 from fieval_tasks.pace import DIFFERENT, Pace, Turn
 from fieval_tasks.policy import SILENCE, STRANGE_REPLIES, Remedy, Signal
-from fieval_tasks.polling import Answer
 from fieval_tasks.recording import Recorder
 from fieval_tasks.setbacks import Setbacks
 from fieval_tasks.store import Asked, Noted, Requeued, utc_now

@@ -13,10 +13,11 @@ from functools import partial
 from itertools import count
 from math import inf, log
 
+from fieval_tasks.agenda import SENTINEL_AGE
 from fieval_tasks.limits import Governor, Kind
 from fieval_tasks.pace import FairQueue
-from fieval_tasks.polling import FIRST_GUESS, SENTINEL_AGE
 from fieval_tasks.quota import Allowance
+from fieval_tasks.waits import FIRST_GUESS
 
 Event = Callable[[], None]
 

@@ -15,7 +15,7 @@ from statistics import fmean
 from time import process_time
 from types import MappingProxyType
 
-from fieval_tasks.polling import Agenda, Answer, OpenTicket
+from fieval_tasks.agenda import Agenda, Answer, OpenTicket
 
 REPLY = 0.04
 """Seconds from a question to its answer."""

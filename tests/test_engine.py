@@ -51,8 +51,8 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 def _no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fieval_tasks.submission.backoff", lambda attempt: 0.001)
     monkeypatch.setattr("fieval_tasks.pace.LONGEST_PAUSE", 0.001)
-    monkeypatch.setattr("fieval_tasks.polling.SHORTEST_GAP", 0.001)
-    monkeypatch.setattr("fieval_tasks.polling.FIRST_GUESS", 0.001)
+    monkeypatch.setattr("fieval_tasks.agenda.SHORTEST_GAP", 0.001)
+    monkeypatch.setattr("fieval_tasks.agenda.FIRST_GUESS", 0.001)
 
 
 def a_run(

@@ -36,10 +36,10 @@ fieval_tasks.report.amendments fieval_tasks.biography
 fieval_tasks.report.css fieval_tasks.report.folder fieval_tasks.report.tally fieval_tasks.report.text
 fieval_tasks.report.record
 fieval_tasks.settlement
-fieval_tasks.submission fieval_tasks.polling fieval_tasks.orphans fieval_tasks.setbacks fieval_tasks.unknown
-fieval_tasks.connections fieval_tasks.belonging fieval_tasks.echoes
+fieval_tasks.submission fieval_tasks.poller fieval_tasks.orphans fieval_tasks.setbacks fieval_tasks.unknown
+fieval_tasks.agenda fieval_tasks.connections fieval_tasks.belonging fieval_tasks.echoes
 fieval_tasks.account
-fieval_tasks.client fieval_tasks.intake fieval_tasks.open_items fieval_tasks.recording fieval_tasks.breaker
+fieval_tasks.client fieval_tasks.waits fieval_tasks.intake fieval_tasks.open_items fieval_tasks.recording fieval_tasks.breaker
 fieval_tasks.binding fieval_tasks.dataset fieval_tasks.permits fieval_tasks.quota fieval_tasks.store
 fieval_tasks.drafts
 fieval_tasks.claims

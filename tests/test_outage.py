@@ -284,7 +284,7 @@ def test_slow_bytes_do_not_outlast_an_items_time(
     monkeypatch.setattr("fieval_tasks.settlement.LAST_QUESTION", 0.1)
     monkeypatch.setattr("fieval_tasks.submission.SHORTEST_POST", 0.1)
     monkeypatch.setattr("fieval_tasks.submission.backoff", lambda attempt: 0.001)
-    monkeypatch.setattr("fieval_tasks.polling.LAST_WORD", 0.1)
+    monkeypatch.setattr("fieval_tasks.agenda.LAST_WORD", 0.1)
     run = a_run(ledger, ["x"], mode=mode)
     platform = Dripping(method)
     with Engine(run, ledger, platform.client, mode=mode, item_timeout=0.3, ambiguous="ask", timeout=60.0) as engine:

@@ -16,19 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fieval_tasks.polling import (
-    FIRST_GUESS,
-    LAST_GAP,
-    LAST_WORD,
-    SENTINEL_AGE,
-    SHORTEST_GAP,
-    Agenda,
-    Answer,
-    OpenTicket,
-    Poller,
-    Waits,
-    _Lane,
-)
+from fieval_tasks.agenda import LAST_GAP, LAST_WORD, SENTINEL_AGE, SHORTEST_GAP, Agenda, Answer, CheckAgenda, OpenTicket
+from fieval_tasks.poller import Poller
+from fieval_tasks.waits import FIRST_GUESS, Waits
 from tests.polling_simulation import REPLY, SERVERS, Simulation, each, run, runs, typical
 
 LOGNORMAL = SERVERS["lognormal, median 3 s"]
@@ -347,7 +337,7 @@ def test_the_last_question_at_the_deadline_is_urgent() -> None:
 @settings(max_examples=50)
 @given(dues=st.lists(st.integers(0, 50), min_size=1, max_size=60), place=st.integers(0, 14))
 def test_a_ticket_taken_out_of_the_heap_leaves_a_heap(dues: list[int], place: int) -> None:
-    lane = _Lane(0.0, 600, lambda: 0)
+    lane = CheckAgenda(0.0, 600, lambda: 0)
     for seq, due in enumerate(dues):
         heapq.heappush(lane.waiting, OpenTicket(seq, "", "", 0.0, float(due), False, -inf, 0.0, 0.0, False, 0))
     place = min(place, len(dues) - 1)

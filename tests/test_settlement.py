@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from fieval_tasks.agenda import Answer
 from fieval_tasks.breaker import Breaker
 from fieval_tasks.echoes import Echoes, Told
 from fieval_tasks.errors import RunStopped
@@ -18,7 +19,6 @@ from fieval_tasks.open_items import OpenItems
 from fieval_tasks.orphans import LATER_ONES
 from fieval_tasks.pace import DIFFERENT, Pace
 from fieval_tasks.policy import GRACE_FOR_UNKNOWN, MANY_UNKNOWN, OVERTAKEN, SILENCE
-from fieval_tasks.polling import Answer
 from fieval_tasks.quota import Quota
 from fieval_tasks.recording import Recorder
 from fieval_tasks.setbacks import OFTEN

@@ -38,8 +38,8 @@ def _no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fieval_tasks.engine.LOOK_FOR_OTHERS", 0.05)
     monkeypatch.setattr("fieval_tasks.engine.ROUND", 0.02)
     monkeypatch.setattr("fieval_tasks.submission.backoff", lambda attempt: 0.001)
-    monkeypatch.setattr("fieval_tasks.polling.SHORTEST_GAP", 0.001)
-    monkeypatch.setattr("fieval_tasks.polling.FIRST_GUESS", 0.001)
+    monkeypatch.setattr("fieval_tasks.agenda.SHORTEST_GAP", 0.001)
+    monkeypatch.setattr("fieval_tasks.agenda.FIRST_GUESS", 0.001)
 
 
 def unseen(_: Progress) -> None:

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from fieval_tasks.local import SUPPORTED
-from tests.local.local_evaluator import KEYS, Answer, Replay, Server, in_process, load_golden
+from tests.local.local_evaluator import KEYS, Answer, Replay, Server, in_process, load_golden, settled
 
 GOLDEN = {exchange["case"]: exchange for exchange in load_golden()}
 
@@ -132,9 +132,7 @@ async def test_a_row_is_pending_until_its_time() -> None:
     async with in_process(delay=0.2) as client:
         eval_id = await _submitted(client)
         assert await _state(client, eval_id) == _recorded("GET pending").body
-        while (status := (await _state(client, eval_id))["result"]["eval_status"]) in ("pending", "processing"):
-            await asyncio.sleep(0.02)
-        assert status == "completed"
+        assert (await settled(client, eval_id))["eval_status"] == "completed"
 
 
 async def test_an_eval_id_is_read_in_any_spelling() -> None:

@@ -1,4 +1,4 @@
-"""Which eval_id to ask about, and when (pure); below it, the loop that asks.
+"""Which eval_id to ask about, and when. Pure: time is passed in, and `poller` does the asking.
 
 A question costs a request whether or not it brings a verdict, and no call asks about many. A verdict seen late costs
 nothing while others are still open: only the end of the run is waited for. Hence three rules.
@@ -26,20 +26,15 @@ is refused.
 
 from __future__ import annotations
 
-import asyncio
 import heapq
-from bisect import bisect_right
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from itertools import accumulate
-from math import ceil, exp, expm1, inf, log, log1p, sqrt
-from time import monotonic
-from typing import TypeAlias
+from math import inf, sqrt
 
-FIRST_GUESS = 0.4
-"""Seconds until the first question while nothing is known of how long evaluations take; a scout's first question."""
+from fieval_tasks.waits import FIRST_GUESS, Waits
+
 SENTINEL_AGE = 0.15
 """Seconds until a sentinel's first question: its evaluation has begun, or been refused, by then."""
 SHORTEST_GAP = 0.2
@@ -58,8 +53,6 @@ LAST_FEW = 8.0
 """At the end the share is at least this, divided by the tickets still open: it matters in runs of a few items."""
 MOST_DOUBLINGS = 4
 """Of the shortest gap, after questions that fail: to 3.2 s, within which a server that answers again is noticed."""
-AT_ONCE = 200
-"""Questions under way."""
 
 
 class Answer(Enum):
@@ -121,7 +114,7 @@ class Agenda:
         self._to_come = to_come
         self._scout_every = round(1 / scouts) if scouts else 0
         self._scout_gap = 1 / scouts_per_second
-        self._lanes: dict[str, _Lane] = {}
+        self._lanes: dict[str, CheckAgenda] = {}
         self._free_at = -inf
         self._closing = False
 
@@ -136,7 +129,7 @@ class Agenda:
         """
         lane = self._lanes.get(check)
         if lane is None:
-            lane = self._lanes[check] = _Lane(now, self._give_up_after, self._to_come)
+            lane = self._lanes[check] = CheckAgenda(now, self._give_up_after, self._to_come)
         ticket = OpenTicket(seq, eval_id, check, now - age, now, False, -inf, 0.0, 0.0, False, 0)
         if age:
             self._free_at = max(now, self._free_at + SPREAD)
@@ -152,7 +145,7 @@ class Agenda:
         for lane in lanes:
             if ticket := lane.take_early(now):
                 return ticket
-        for lane in sorted(lanes, key=_Lane.first_due) if len(lanes) > 1 else lanes:
+        for lane in sorted(lanes, key=CheckAgenda.first_due) if len(lanes) > 1 else lanes:
             if ticket := lane.take_ripe(now):
                 return ticket
         if closing != self._closing:
@@ -177,7 +170,7 @@ class Agenda:
             return True
         return lane.put_back(ticket, answer, now)
 
-    def _is_scout(self, lane: _Lane, now: float) -> bool:
+    def _is_scout(self, lane: CheckAgenda, now: float) -> bool:
         if not self._scout_every or lane.added % self._scout_every or now < lane.scouted_at + self._scout_gap:
             return False
         lane.scouted_at = now
@@ -196,7 +189,7 @@ PUT_OFF = 0.25
 """Put off by this part of its age: a ticket of which nothing can be said."""
 
 
-class _Lane:
+class CheckAgenda:
     """The open tickets of one check, with what is known of them and the purse that pays for impatience."""
 
     def __init__(self, now: float, give_up_after: float, to_come: Callable[[], int]) -> None:
@@ -420,226 +413,3 @@ def _to_scout(ticket: OpenTicket) -> bool:
 
 def _wanted(ticket: OpenTicket) -> float:
     return HALF_RIPE if ticket.scout else RIPE
-
-
-MEMORY = 100.0
-"""Tickets seen in a step of age: the estimate there is a mean over about so many, the latest counting most."""
-PRIOR_WEIGHT = 0.5
-"""Tickets that the first guess counts for, in each step."""
-FINE = 0.1
-"""Seconds below which steps of age are even; above, they are proportional to the age."""
-STEP = log(1.08)
-STEPS = ceil(log1p(30 * 86_400 / FINE) / STEP)
-FIRST_RATE = STEP * log(2) / log(1.5)
-"""Hazard of a step while nothing is known: P(T > t) = (FIRST_GUESS/t)^1.7, so half are done at 1.5 times the age."""
-NEARLY_NONE = 1e-9
-
-
-class Waits:
-    """How long evaluations of one check take in this run, learned from "pending at this age" and "done by that one".
-
-    A question shows no duration, only an interval that holds it: (age when last seen pending, age when seen done].
-    To take its end for the duration would make each estimate later than the last. So we estimate hazards: the rate at
-    which what is still pending becomes done, in each of STEPS steps of age. A pending answer has been at risk in every
-    step of its interval, with no event. A verdict is one event, spread over the interval as the present estimate has it
-    (a step of EM), with the time at risk that goes with it. Each step's rate is a mean of its last MEMORY tickets, so
-    that it follows a server that changes. With H the sum of rates up to an age, P(T > t | T > a) = exp(H(a) - H(t)).
-    """
-
-    def __init__(self) -> None:
-        guess = _place(FIRST_GUESS)
-        self._rate = [FIRST_RATE if step + 1 > guess else 0.0 for step in range(STEPS)]
-        self._seen = [PRIOR_WEIGHT] * STEPS
-        self._sums: list[float] | None = None
-        self.known = False
-        """Whether there was any verdict."""
-
-    def chance(self, age: float, pending_at: float) -> float:
-        """P(T <= age | T > pending_at)."""
-        return -expm1(self._hazard(pending_at) - self._hazard(age))
-
-    def age(self, chance: float, pending_at: float) -> float:
-        """The age at which P(T <= age | T > pending_at) is `chance`; inf beyond what can be estimated."""
-        wanted = self._hazard(pending_at) - log1p(-chance)
-        sums = self._cumulated()
-        if wanted >= sums[-1]:
-            return inf
-        step = bisect_right(sums, wanted) - 1
-        return _age(step + (wanted - sums[step]) / self._rate[step])
-
-    def pending(self, after: float, at: float) -> None:
-        """Known to be pending at one age, it was still so at the other."""
-        rate, seen = self._rate, self._seen
-        for step, part in _steps(_place(after), _place(at)):
-            weight = seen[step] = min(seen[step] + part, MEMORY)
-            rate[step] -= part * rate[step] / weight
-        self._sums = None
-
-    def decided(self, after: float, by: float) -> None:
-        """It took longer than `after` and at most `by`."""
-        self.known = True
-        start, end = _place(after), _place(by)
-        if start == end:
-            return
-        left_at_end = exp(self._hazard(after) - self._hazard(by))
-        if 1.0 - left_at_end > NEARLY_NONE:
-            self._likely(start, end, left_at_end)
-        else:
-            self._unheard_of(start, end)
-        self._sums = None
-
-    def _likely(self, start: float, end: float, left_at_end: float) -> None:
-        """The event is spread as the estimate has it. Runs once a verdict over dozens of steps: written to be quick."""
-        rate, seen = self._rate, self._seen
-        done = 1.0 - left_at_end
-        left = 1.0
-        for step, part in _steps(start, end):
-            hazard = rate[step]
-            still_left = left * exp(-hazard * part)
-            at_risk = part * ((left + still_left) / 2 - left_at_end) / done
-            if at_risk < 0.0:  # a difference of nearly equal numbers
-                at_risk = 0.0
-            weight = seen[step] + at_risk
-            if weight > MEMORY:
-                weight = MEMORY
-            seen[step] = weight
-            rate[step] = hazard + ((left - still_left) / done - at_risk * hazard) / weight
-            left = still_left
-
-    def _unheard_of(self, start: float, end: float) -> None:
-        """As good as impossible so far: the event is anywhere in the interval."""
-        rate, seen = self._rate, self._seen
-        for step, part in _steps(start, end):
-            weight = seen[step] = min(seen[step] + part / 2, MEMORY)
-            rate[step] += (part / (end - start) - part / 2 * rate[step]) / weight
-
-    def _hazard(self, age: float) -> float:
-        place = _place(age)
-        step = int(place)
-        return self._cumulated()[step] + (place - step) * self._rate[step]
-
-    def _cumulated(self) -> list[float]:
-        if self._sums is None:
-            self._sums = list(accumulate(self._rate, initial=0.0))
-        return self._sums
-
-
-def _place(age: float) -> float:
-    """Where an age lies on the scale of steps."""
-    return min(log1p(age / FINE) / STEP, STEPS - 0.5)
-
-
-def _age(place: float) -> float:
-    return FINE * expm1(place * STEP)
-
-
-def _steps(start: float, end: float) -> list[tuple[int, float]]:
-    """The steps between two places, each with the part of it that lies between them."""
-    first, last = int(start), int(end)
-    if first == last:
-        return [(first, end - start)]
-    whole = [(step, 1.0) for step in range(first + 1, last)]
-    return [(first, first + 1 - start), *whole, (last, end - last)]
-
-
-Ask: TypeAlias = "Callable[[int, str, str, float], Awaitable[Answer | bool]]"
-
-
-class Poller:
-    """Asks about each ticket when the agenda says so.
-
-    `ask` gets seq, eval_id, check and age, and tells what the question brought; a bool means whether it is settled.
-    `ask_urgently` does the same for questions that are not to wait behind others.
-    """
-
-    def __init__(
-        self,
-        agenda: Agenda,
-        ask: Ask,
-        *,
-        more_to_come: Callable[[], bool],
-        ask_urgently: Ask | None = None,
-        clock: Callable[[], float] = monotonic,
-        at_once: int = AT_ONCE,
-    ) -> None:
-        self._agenda = agenda
-        self._ask = ask
-        self._ask_urgently = ask_urgently or ask
-        self._more_to_come = more_to_come
-        self._clock = clock
-        self._at_once = at_once
-        self._asking: set[asyncio.Task[None]] = set()
-        self._failure: BaseException | None = None
-        self._news = asyncio.Event()
-        self._leaving = False
-        self.given_up = 0
-        """Tickets that are still pending after their time."""
-
-    @property
-    def open(self) -> int:
-        return len(self._agenda) + len(self._asking)
-
-    def add(self, seq: int, eval_id: str, check: str, *, age: float = 0.0, scout: bool = False) -> None:
-        self._agenda.add(seq, eval_id, check, now=self._clock(), age=age, scout=scout)
-        self._news.set()
-
-    def wake(self) -> None:
-        """Look again whether more is to come."""
-        self._news.set()
-
-    def leave(self) -> None:
-        """Ask nothing more: what is still open is somebody else's to ask about, later."""
-        self._leaving = True
-        self._news.set()
-
-    async def run(self) -> None:
-        """Ends when no ticket is left and none will come, or the rest is left. Raises what `ask` raised."""
-        try:
-            while self._asking or self._more_to_come() or (self.open and not self._leaving):
-                self._start_asking()
-                await self._something_happens()
-                if self._failure is not None:
-                    raise self._failure
-        finally:
-            for task in self._asking:
-                task.cancel()
-            await asyncio.gather(*self._asking, return_exceptions=True)
-
-    def _start_asking(self) -> None:
-        while len(self._asking) < self._at_once and not self._leaving:
-            ticket = self._agenda.take(self._clock(), closing=not self._more_to_come())
-            if ticket is None:
-                return
-            task = asyncio.create_task(self._settle(ticket))
-            self._asking.add(task)
-            task.add_done_callback(self._asked)
-
-    async def _settle(self, ticket: OpenTicket) -> None:
-        ask = self._ask_urgently if ticket.urgent else self._ask
-        answer = await ask(ticket.seq, ticket.eval_id, ticket.check, ticket.asked_at - ticket.since)
-        if isinstance(answer, bool):
-            answer = Answer.DECIDED if answer else Answer.PENDING
-        if not self._agenda.answered(ticket, answer, now=self._clock()):
-            self.given_up += 1
-
-    def _asked(self, task: asyncio.Task[None]) -> None:
-        self._asking.discard(task)
-        if task.cancelled():
-            self._failure = self._failure or asyncio.CancelledError()
-        elif error := task.exception():
-            self._failure = self._failure or error
-        self._news.set()
-
-    async def _something_happens(self) -> None:
-        """Until a ticket is due and may be asked about, one comes, or a question is answered."""
-        self._news.clear()
-        may_ask = len(self._asking) < self._at_once and not self._leaving
-        at = self._agenda.next_at() if may_ask else None
-        timer = None
-        if at is not None:
-            timer = asyncio.get_running_loop().call_later(max(0.0, at - self._clock()), self._news.set)
-        try:
-            await self._news.wait()
-        finally:
-            if timer is not None:
-                timer.cancel()
