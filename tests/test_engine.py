@@ -53,6 +53,7 @@ def _no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fieval_tasks.pace.LONGEST_PAUSE", 0.001)
     monkeypatch.setattr("fieval_tasks.agenda.SHORTEST_GAP", 0.001)
     monkeypatch.setattr("fieval_tasks.agenda.FIRST_GUESS", 0.001)
+    monkeypatch.setattr("fieval_tasks.waits.FIRST_GUESS", 0.001)
 
 
 def a_run(

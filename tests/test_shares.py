@@ -40,6 +40,7 @@ def _no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fieval_tasks.submission.backoff", lambda attempt: 0.001)
     monkeypatch.setattr("fieval_tasks.agenda.SHORTEST_GAP", 0.001)
     monkeypatch.setattr("fieval_tasks.agenda.FIRST_GUESS", 0.001)
+    monkeypatch.setattr("fieval_tasks.waits.FIRST_GUESS", 0.001)
 
 
 def unseen(_: Progress) -> None:

@@ -28,6 +28,7 @@ def no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fieval_tasks.pace.LONGEST_PAUSE", 0.001)
     monkeypatch.setattr("fieval_tasks.agenda.SHORTEST_GAP", 0.001)
     monkeypatch.setattr("fieval_tasks.agenda.FIRST_GUESS", 0.001)
+    monkeypatch.setattr("fieval_tasks.waits.FIRST_GUESS", 0.001)
     monkeypatch.setattr("fieval_tasks.agenda.LAST_WORD", 0.1)
     monkeypatch.setattr("fieval_tasks.agenda.LAST_GAP", 0.02)
     monkeypatch.setattr("fieval_tasks.submission.FIRST_PACK_WITHIN", 0.02)
