@@ -118,9 +118,7 @@ def _rows_of(frame: pd.DataFrame) -> Dataset:
     import pandas as pd
 
     if not isinstance(frame, pd.DataFrame):
-        raise PlanError(
-            f"a DataFrame is needed, and this is a {type(frame).__name__}: make one by pandas.DataFrame(rows)"
-        )
+        raise _no_frame(frame)
     if frame.columns.nlevels > 1:
         raise PlanError(
             "the frame's columns have several levels: name each by one text, as frame.columns.map('.'.join)"
@@ -138,6 +136,12 @@ def _rows_of(frame: pd.DataFrame) -> Dataset:
     for row in read():
         digest.update(canonical(row.values).encode())
     return Dataset("DataFrame", Scan(columns, len(frame)), digest.hexdigest(), read)
+
+
+def _no_frame(given: object) -> PlanError:
+    made_by = "its to_pandas()" if hasattr(given, "to_pandas") else "pandas.DataFrame(rows)"
+    kind = f"{type(given).__module__.partition('.')[0]}.{type(given).__qualname__}".removeprefix("builtins.")
+    return PlanError(f"a pandas.DataFrame is needed, and this is a {kind}: make one by {made_by}")
 
 
 def _replaced(frame: pd.DataFrame, run: Prepared) -> list[str]:

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import BinaryIO
 from urllib.parse import SplitResult, unquote
 
-from fieval_tasks.delimited import style_of
+from fieval_tasks.delimited import ESCAPES, style_of
 from fieval_tasks.errors import NoRows, PlanError, in_words
 from fieval_tasks.files import File, Row
 from fieval_tasks.foreign import foreign_by_extension
@@ -371,6 +371,10 @@ def _scan(name: str, files: Sequence[File]) -> Scan:
         sizes[row.file or name] += 1
         if row.problem is not None:
             first_problem = first_problem or row.problem
+            if ESCAPES in row.problem:
+                odd.setdefault(
+                    ESCAPES, f"{row.problem}; other backslashes may be escapes, too: they are sent as they are"
+                )
             continue
         if not row.values.keys() <= columns.keys():
             columns |= dict.fromkeys(row.values)

@@ -21,6 +21,7 @@ QUOTE = '"'
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 """What may part cells, the likeliest first: spreadsheets write semicolons where a comma is the decimal sign, and tabs in
 their "Unicode text"; databases write bars."""
+ESCAPES = "escapes a quote by a backslash"
 LOOKED_AT = 2**20
 """Characters at the start of a file by which its delimiter is chosen: some hundred rows, read in milliseconds."""
 _SEP = re.compile(r'("?)sep=([^\w\s"]|\t)\1\s*', re.IGNORECASE)
@@ -213,7 +214,7 @@ def _rows(name: str, records: Iterator[Record], style: Style) -> Iterator[Row]:
 
 def _may_be_one(held: Row, row: Row) -> bool:
     """Where a line end is escaped, its parts mostly don't fit the header; where they do, a delimiter is escaped in one, too."""
-    cells = [*[*held.values.values()][:-1], *row.values.values()]
+    cells = [cell for one in (held, row) for cell in [*one.values.values()][:-1]]
     return bool(held.problem or row.problem) or any(str(cell).endswith("\\") for cell in cells)
 
 
@@ -411,7 +412,7 @@ _STAND_IN = "\ufdd0"
 
 def _breach(lines: list[str], first: int) -> str:
     if any('\\"' in line for line in lines):
-        return f'line {first} escapes a quote by a backslash, as Spark and MySQL do: write it doubled, as ""'
+        return f"line {first} {ESCAPES}, as Spark and MySQL do: write it doubled, as {QUOTE * 2}"
     if len(lines) > 1:
         return f'line {first} opens a quote that is not closed rightly by line {first + len(lines) - 1}: close it, or write it doubled, as ""'
     return f'line {first} has text after a closing quote: a quote inside of a cell is written doubled, as ""'

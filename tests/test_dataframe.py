@@ -15,6 +15,7 @@ from time import sleep
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa  # type: ignore[import-untyped]
 import pytest
 
 from fieval_tasks.conclusion import report_of
@@ -303,7 +304,8 @@ def test_a_column_of_ones_own_is_not_replaced() -> None:
 @pytest.mark.parametrize(
     ("frame", "said"),
     [
-        ([{"question": "q", "answer": "a"}], "a DataFrame is needed, and this is a list"),
+        ([{"question": "q", "answer": "a"}], "a pandas.DataFrame is needed, and this is a list: make one by pandas"),
+        (pa.table({"answer": ["a"]}), "this is a pyarrow.Table: make one by its to_pandas"),
         (pd.DataFrame([["a", "b"]], columns=pd.MultiIndex.from_tuples([("x", "q"), ("y", "a")])), "several levels"),
         (pd.DataFrame([["a", "b"]], columns=["answer", "answer"]), "'answer' is the name of columns 1 and 2"),
         (FRAME.iloc[:0], "the frame is empty"),

@@ -235,6 +235,7 @@ def test_a_line_that_tsv_can_not_hold_is_a_problem(file) -> None:  # type: ignor
         (['1,say \\"hi\\"', "2,fine"], {1: "line 2 escapes a quote by a backslash"}),
         (["1,two\\", "lines", "2,fine", "3,C:\\"], {1: "line 2 ends in a backslash", 2: "line 3 has 1 fields"}),
         (["1,a comma\\,", "2,spare,"], {1: "line 2 has 3 fields"}),
+        (["1,C:\\a\\", "2,D:\\b\\", "3,E:\\"], {}),
         (["a\\,b\\", ",", "2,fine"], {1: "line 2 ends in a backslash", 2: "line 2 ends in a backslash"}),
         (["1,C:\\", "2,fine", '3,"C:\\"', '4,"""C:\\"""'], {}),
         (["1,fine", '2,"""doubled"""', '3,5" pipe', '4,"two\nlines"'], {}),
@@ -249,6 +250,12 @@ def test_a_quote_that_breaks_the_rules_costs_its_own_row_only(file, lines: list[
     assert [row.values["id"] for row in rows if row.problem is None] == [
         line[0] for number, line in enumerate(lines, 1) if number not in problems
     ]
+
+
+def test_where_backslashes_escape_quotes_other_backslashes_are_spoken_of(file) -> None:  # type: ignore[no-untyped-def]
+    (notice,) = read_dataset(str(file('id,answer\n1,"say \\"hi\\""\n2,C:\\\\x\n').path)).notices
+    assert notice.startswith("line 2 escapes a quote by a backslash")
+    assert notice.endswith("other backslashes may be escapes, too: they are sent as they are")
 
 
 def test_the_line_of_a_problem_counts_excels_own_first_line(file) -> None:  # type: ignore[no-untyped-def]
