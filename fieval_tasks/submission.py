@@ -493,7 +493,8 @@ class Submitter:
 
     async def _before_next_try(self, chosen: Remedy, faults: int) -> None:
         self._recorder.count("retries")
-        if chosen is not Remedy.WAIT_AND_SEND:  # a throttled request waits in its turn, with everyone
+        waits_in_its_turn = chosen is Remedy.WAIT_AND_SEND or (chosen is Remedy.SEND_AGAIN and self._pace.is_away)
+        if not waits_in_its_turn:  # with everyone
             await asyncio.sleep(backoff(faults))
 
 

@@ -181,7 +181,11 @@ def test_what_is_sent_once_more_by_itself_is_waited_for_when_all_chunks_of_a_syn
 
 
 @pytest.mark.parametrize("mode", [Mode.ASYNC, Mode.SYNC])
-def test_a_server_that_is_unavailable_to_everyone_at_the_start_is_waited_for(ledger: Ledger, mode: Mode) -> None:
+def test_a_server_that_is_unavailable_to_everyone_at_the_start_is_waited_for(
+    ledger: Ledger, mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses_of_its_own: list[int] = []
+    monkeypatch.setattr("fieval_tasks.submission.backoff", lambda faults: pauses_of_its_own.append(faults) or 0.001)
     tries = count()
     platform = Platform(
         trouble=lambda *_: httpx.Response(503, text="no healthy upstream") if next(tries) < 40 else None
@@ -190,6 +194,7 @@ def test_a_server_that_is_unavailable_to_everyone_at_the_start_is_waited_for(led
     assert {r.status for r in found.values()} == {"scored"}
     assert (run.notices, run.possible_duplicates) == ((), 0)
     assert set(platform.taken.values()) == {1}
+    assert pauses_of_its_own == [], "it waits with everyone, or nobody would notice soon that the server is back"
 
 
 @pytest.mark.parametrize("others", [0, 30])
