@@ -210,8 +210,9 @@ class Engine:
     def submit_chunk(self, chunk: int) -> int:
         """Send what a chunk has left; how many items that was. Raises RunStopped, StoreError or Unreachable."""
         is_new = chunk not in self._claimed
-        if not self._claim([chunk]):
-            return 0  # another process works on it
+        if not self._claim([chunk]):  # another process works on it
+            self._tried.discard(chunk)  # and may let go of it unfinished
+            return 0
         if is_new and self._mode is not Mode.SUBMIT:  # one that helped with it may have died since this run began
             self._look_into([chunk])
             self._soon(self._ask_for_found)
@@ -244,12 +245,11 @@ class Engine:
         return next(filter(None, attempts), [])
 
     def _free(self) -> list[int]:
-        """Unfinished chunks whose process is gone; of a run in shares, also those that no process has come to."""
+        """Unfinished chunks whose process is gone, and those that nobody holds and this process has not tried: no shard
+        has come to them, or another process held them when this one did, and has let them go."""
         unfinished = self._unfinished()
         claims = {claim.chunk: claim for claim in self.ledger.claimed_by_others(self.run.run_id, self._owner)}
         gone = [chunk for chunk in unfinished if chunk in claims and not claims[chunk].is_live]
-        if self._share is None:
-            return gone
         return gone + [chunk for chunk in unfinished if chunk not in claims and chunk not in self._tried]
 
     def _unfinished(self) -> list[int]:

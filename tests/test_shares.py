@@ -136,6 +136,25 @@ def test_what_one_sent_that_helped_and_died_is_asked_about_by_whoever_comes_to_t
     assert set(platform.taken.values()) == {1}
 
 
+@pytest.mark.parametrize("share", [None, Share(0, 1)])
+def test_what_another_held_for_a_moment_and_let_go_is_finished_by_whoever_came_meanwhile(
+    ledger: Ledger, share: Share | None
+) -> None:
+    run, platform = a_run(ledger, ANSWERS[:15], chunk_size=5), Platform()
+    others = [0, 1]  # to one of them it has something to send, to the other it has not
+    tickets = [Ticket(item.seq, platform.accept(body(item))[0]) for item in ledger.unsent(run, 1)]
+    ledger.apply(run.run_id, [Submitted(tuple(tickets), utc_now())])
+    assert ledger.claim(run.run_id, others, "a collector", lease=60.0) == others
+    with Engine(run, ledger, platform.client, mode=Mode.ASYNC, concurrency=8, share=share) as engine:
+        work_round(engine, Mode.ASYNC)
+        assert counted(ledger, run) == {State.READY: 5, State.SUBMITTED: 5, State.SCORED: 5}
+        ledger.release(run.run_id, "a collector")
+        while engine.wait_for_others(unseen):
+            work_round(engine, Mode.ASYNC)
+    assert counted(ledger, run) == {State.SCORED: 15}
+    assert set(platform.taken.values()) == {1}
+
+
 def body(item: Item) -> dict[str, Any]:
     return {"inputs": dict(item.inputs)}
 
