@@ -1,5 +1,6 @@
-"""Pictures of the UI for docs/prefect.md: `python -m deployments.screenshots`, against a server on which `setup` was
-done and a worker is running. It starts the nightly deployment in the browser, as a person would."""
+"""Pictures of Prefect's UI: `python -m deployments.screenshots`, against a server on which `setup` was done and a worker
+is running. It starts the nightly deployment in the browser, and with --steering it suspends, resumes, cancels and retries
+a run, and lets one fail at a gate, in both of Prefect's UIs, as a person would."""
 
 from __future__ import annotations
 
@@ -12,8 +13,9 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -28,10 +30,18 @@ from websockets.sync.connection import Connection
 from deployments.__main__ import require_an_api
 from fieval_tasks.errors import FievalError, PlanError, RunStopped
 
-FOLDER = Path(__file__).parents[1] / "docs" / "images"
+FOLDER, STEERED = Path("docs", "images"), Path("fieval-runs", "pictures")
+"""Where the pictures go, in the root of a clone: those of a steered run are to be looked at, and belong to no document."""
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-PATIENCE = 90.0
-"""Seconds for a page to show what it should."""
+QUIET = (
+    *("--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update"),
+    "--disable-sync",
+)
+"""It asks nobody but the server."""
+PATIENCE = 180.0
+"""Seconds for a page to show what it should, and for a run to be where it should be."""
+PRESSES = 3
+"""Times that a button is pressed within those."""
 FADING = 1.5
 """Seconds for its animations to end."""
 
@@ -41,14 +51,14 @@ def take_all(ui: str, folder: Path) -> Iterator[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     deployment = _deployment_id()
     run = f"from-the-ui-{int(time.time())}"
-    edited = quote(json.dumps({"plan": {"limit": 20, "concurrency": 8, "run": run}}))
+    edited = {"limit": 20, "concurrency": 8, "run": run}
     with _browser() as page:
         page.open(f"{ui}/blocks/catalog/futureagi-credentials/create", "Secret key")
         yield page.picture(folder / "block.png")
-        page.open(f"{ui}/deployments/deployment/{deployment}/run?parameters={edited}", "Column mapping")
+        page.open(_form(ui, deployment, edited), "Column mapping")
         yield page.picture(folder / "form.png")
-        page.click("Submit")
-        page.open(f"{ui}/runs/flow-run/{_completed(run)}", "Completed")
+        page.press("Submit")
+        page.open(f"{ui}/runs/flow-run/{_in_state(run, 'COMPLETED')}", "Completed")
         yield page.picture(folder / "run.png")
         page.open(f"{ui}/artifacts/artifact/{_summary_of(run)}", "groundedness")
         yield page.picture(folder / "artifact.png")
@@ -56,22 +66,129 @@ def take_all(ui: str, folder: Path) -> Iterator[Path]:
         yield page.picture(folder / "automations.png")
 
 
+@dataclass(frozen=True)
+class Ui:
+    """One of Prefect's two user interfaces: where it is, and what its buttons are called."""
+
+    name: str
+    path: str
+    menu: str | None
+    """Of the button under which the others are; None: they are on the page itself."""
+    submit: str
+    suspend: tuple[str, str]
+    """The button, and the one in the dialog that it opens; so, too, of the others."""
+    resume: tuple[str, str]
+    cancel: tuple[str, str]
+    retry: tuple[str, str]
+
+
+UIS = (
+    Ui(
+        "classic",
+        "",
+        None,
+        "Submit",
+        ("Suspend", "Submit"),
+        ("Resume", "Submit"),
+        ("Cancel", "Confirm"),
+        ("Retry", "Retry"),
+    ),
+    Ui(
+        "new",
+        "/v2",
+        "Open menu",
+        "Submit",
+        ("Pause", "Pause Flow Run"),
+        ("Resume", "Resume"),
+        ("Cancel", "Cancel Flow Run"),
+        ("Retry", "Retry"),
+    ),
+)
+TALL = 1900
+"""Pixels: so much that the log below a run's graph is in the picture."""
+SLOW = {"limit": 40, "chunk_size": 2, "rate": "1/s"}
+"""Of a plan that takes a minute and a half: time enough to press some buttons."""
+
+
+def take_steering(ui: str, folder: Path) -> Iterator[Path]:
+    """The pictures of a run that is suspended, resumed, cancelled and retried, and of one that fails at its gate."""
+    folder.mkdir(parents=True, exist_ok=True)
+    deployment = _deployment_id()
+    with _browser() as page:
+        page.tell("Emulation.setDeviceMetricsOverride", width=1160, height=TALL, deviceScaleFactor=1, mobile=False)
+        for one in UIS:
+
+            def picture(name: str, one: Ui = one) -> Path:
+                return page.picture(folder / f"{one.name}-{name}.png")
+
+            run = f"steered-{one.name}-{int(time.time())}"
+            page.open(_form(ui + one.path, deployment, {**SLOW, "run": run}), "Column mapping")
+            yield picture("form")
+            page.press(one.submit)
+            flow_run = _in_state(run, "RUNNING")
+            address = f"{ui}{one.path}/runs/flow-run/{flow_run}"
+            for buttons, state, name in (
+                (one.suspend, "PAUSED", "suspended"),
+                (one.resume, "RUNNING", "resumed"),
+                (one.cancel, "CANCELLED", "cancelled"),
+                (one.retry, "COMPLETED", "retried"),
+            ):
+                _steer(page, address, run, (one.menu, *buttons))
+                _in_state(run, state)
+                page.open(address, "Beginning flow run")
+                yield picture(name)
+            gated = f"gated-{one.name}-{int(time.time())}"
+            plan = {"limit": 20, "gates": ["groundedness.pass_rate >= 1"], "run": gated}
+            page.open(_form(ui + one.path, deployment, plan), "Column mapping")
+            page.press(one.submit)
+            page.open(f"{ui}{one.path}/runs/flow-run/{_in_state(gated, 'FAILED')}", "Gate failed")
+            yield picture("gate-failed")
+            page.open(f"{ui}{one.path}/artifacts/artifact/{_summary_of(gated)}", "groundedness")
+            yield picture("gate-failed-artifact")
+
+
+def _form(ui: str, deployment: str, plan: Mapping[str, Any]) -> str:
+    """The address of the form of a custom run, filled in."""
+    return f"{ui}/deployments/deployment/{deployment}/run?parameters={quote(json.dumps({'plan': plan}))}"
+
+
 def _deployment_id() -> str:
     with get_client(sync_client=True) as client:
         return str(client.read_deployment_by_name("evaluate/nightly").id)
 
 
-def _completed(run: str) -> str:
-    """The id of the flow run that works on the run of that name, once it has ended well."""
-    wanted = FlowRunFilter(tags=FlowRunFilterTags(all_=[run]))
-    deadline = time.monotonic() + PATIENCE
-    with get_client(sync_client=True) as client:
+def _steer(page: Page, address: str, run: str, buttons: Sequence[str | None]) -> None:
+    """Press one button after the other, until the run is in another state: a busy server may let a press pass by."""
+    before = _states(run)
+    for _ in range(PRESSES):
+        page.open(address, "Task Runs")
+        for button in filter(None, buttons):
+            page.press(button)
+        deadline = time.monotonic() + PATIENCE / PRESSES
         while time.monotonic() < deadline:
-            for found in client.read_flow_runs(flow_run_filter=wanted):
-                if found.state and found.state.is_completed():
-                    return str(found.id)
+            if _states(run) != before:
+                return
             time.sleep(1)
-    raise RunStopped(f"the run {run}, started in the browser, did not complete: is a worker of the pool running?")
+    raise RunStopped(f"the run {run} did not change by {' and '.join(filter(None, buttons))}")
+
+
+def _in_state(run: str, state: str) -> str:
+    """The id of the flow run that works on the run of that name, once it is in a state of that type."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        for flow_run, found in _states(run).items():
+            if found == state:
+                return flow_run
+        time.sleep(1)
+    raise RunStopped(f"the run {run}, started in the browser, did not become {state}: is a worker of the pool running?")
+
+
+def _states(run: str) -> dict[str, str]:
+    """Of the flow runs that work on the run of that name, by id."""
+    wanted = FlowRunFilter(tags=FlowRunFilterTags(all_=[run]))
+    with get_client(sync_client=True) as client:
+        found = client.read_flow_runs(flow_run_filter=wanted)
+    return {str(one.id): one.state.type.value for one in found if one.state}
 
 
 def _summary_of(run: str) -> str:
@@ -102,10 +219,16 @@ class Page:
             time.sleep(0.25)
         time.sleep(FADING)
 
-    def click(self, label: str) -> None:
-        """Press the button of that label."""
-        buttons = "[...document.querySelectorAll('button')]"
-        self._evaluated(f"{buttons}.find(one => one.innerText.trim() === {json.dumps(label)}).click()")
+    def press(self, label: str) -> None:
+        """Press the last button or menu item of that label that is shown, as a mouse does: a dialog's is the last."""
+        deadline = time.monotonic() + PATIENCE
+        while (place := self._evaluated(_PLACE.format(label=json.dumps(label)))) is None:
+            if time.monotonic() > deadline:
+                raise RunStopped(f"the page {self._evaluated('location.href')} has no button {label!r}")
+            time.sleep(0.25)
+        for kind in ("mousePressed", "mouseReleased"):
+            self.tell("Input.dispatchMouseEvent", type=kind, x=place[0], y=place[1], button="left", clickCount=1)
+        time.sleep(FADING)
 
     def picture(self, path: Path) -> Path:
         path.write_bytes(base64.b64decode(self.tell("Page.captureScreenshot", format="png")["data"]))
@@ -125,20 +248,40 @@ class Page:
         return self.tell("Runtime.evaluate", expression=script, returnByValue=True)["result"].get("value")
 
 
+_PLACE = """(() => {{
+  const shown = [...document.querySelectorAll("button, [role=menuitem]")].filter(one =>
+    one.innerText.trim() === {label} && !one.disabled && one.getBoundingClientRect().width > 0);
+  if (!shown.length) return null;
+  shown.at(-1).scrollIntoView({{block: "nearest"}});
+  const box = shown.at(-1).getBoundingClientRect();
+  return [box.left + box.width / 2, box.top + box.height / 2];
+}})()"""
+
+
 @contextmanager
 def _browser() -> Iterator[Page]:
     name = next((found for name in BROWSERS if (found := shutil.which(name))), None)
     if name is None:
         raise PlanError(f"no browser is installed: one of {', '.join(BROWSERS)} takes the pictures")
     with tempfile.TemporaryDirectory(prefix="fieval-browser-", ignore_cleanup_errors=True) as profile:
-        options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1160,860"]
+        options = [
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--hide-scrollbars",
+            "--window-size=1160,860",
+            *QUIET,
+        ]
         process = subprocess.Popen(
             [name, *options, "--remote-debugging-port=0", f"--user-data-dir={profile}", "about:blank"],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         try:
-            with connect(_address(Path(profile)), max_size=None) as socket:
-                yield Page(socket)
+            with connect(_address(Path(profile)), max_size=None, ping_interval=None) as socket:
+                page = Page(socket)
+                page.tell("Network.enable")
+                page.tell("Network.setExtraHTTPHeaders", headers=dict(get_current_settings().client.custom_headers))
+                yield page
         finally:
             process.terminate()
             process.wait()
@@ -160,11 +303,17 @@ def _address(profile: Path) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m deployments.screenshots", description=__doc__)
-    parser.add_argument("--folder", type=Path, default=FOLDER)
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument(
+        "--steering", action="store_true", help="suspend, resume, cancel, retry and a failed gate, in both UIs"
+    )
     options = parser.parse_args()
     try:
         require_an_api()
-        for path in take_all(str(get_current_settings().ui_url), options.folder):
+        take = take_steering if options.steering else take_all
+        for path in take(
+            str(get_current_settings().ui_url), options.folder or (STEERED if options.steering else FOLDER)
+        ):
             print(f"{path} ({path.stat().st_size // 1024} KB)", flush=True)
     except FievalError as error:
         print(f"error: {error}", file=sys.stderr)
