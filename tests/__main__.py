@@ -1,6 +1,6 @@
 """Every check of the repository, in the order in which they are quickest to fail: `python -m tests`.
 
-`python -m tests --quick` leaves out the tests that start commands and servers. Other arguments go to pytest.
+`python -m tests --quick` leaves out the tests of commands, servers and whole runs. Other arguments go to pytest.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-WORKERS = 4
-"""Processes in which the tests run. Twice the cores of the smallest machine: half the tests wait for other processes."""
+WORKERS, QUICK_WORKERS = 4, 2
+"""Processes in which the tests run, on a machine of two cores: half the tests wait for others, and the quick ones for none."""
 
 CHECKS = (
     ("ruff", "check", "."),
     ("ruff", "format", "--check", "."),
     ("mypy",),
     # A file stays in one process, in which its tests share what they have started; see SLOW in tests/conftest.py.
-    ("pytest", "-n", str(WORKERS), "--dist", "loadfile", "--no-loadscope-reorder"),
+    ("pytest", "--dist", "loadfile", "--no-loadscope-reorder"),
 )
 
 
@@ -27,9 +27,10 @@ def main(arguments: list[str]) -> int:
     root = Path(__file__).parent.parent
     # Or every process that the tests start would compile the project anew.
     environment = os.environ | {"PYTHONDONTWRITEBYTECODE": ""}
+    workers = QUICK_WORKERS if "--quick" in arguments else WORKERS
     failed = []
     for check in CHECKS:
-        command = [*check, *arguments] if check[0] == "pytest" else list(check)
+        command = [*check, "-n", str(workers), *arguments] if check[0] == "pytest" else list(check)
         print(f"== {' '.join(command)}", flush=True)
         if subprocess.run([sys.executable, "-m", *command], cwd=root, env=environment, check=False).returncode:
             failed.append(check[0])

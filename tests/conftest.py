@@ -52,23 +52,32 @@ SLOW = (
     "local/test_local_limits.py",
     "local/test_local_server.py",
     "local/test_local_jobs.py",
+    "test_engine.py",
+    "test_dataframe.py",
+    "test_shares.py",
     "test_script.py",
 )
-"""The tests that start commands and servers, the longest first, so that none is left to run alone at the end."""
+"""The tests of commands, servers and whole runs, the longest first, so that none is left to run alone at the end."""
+SERVERS = {"prefect_home", "prefect_api", "evaluator", "postgres_server"}
+"""Fixtures by which a test in any other file is as slow."""
 TESTS = Path(__file__).parent
 GZIP = b"\x1f\x8b"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--quick", action="store_true", help="leave out the tests that start commands and servers")
+    parser.addoption("--quick", action="store_true", help="leave out the tests of commands, servers and whole runs")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: _place(item.path))
     if config.getoption("--quick"):
-        quick = [item for item in items if _place(item.path) == len(SLOW)]
-        config.hook.pytest_deselected(items=[item for item in items if item not in quick])
-        items[:] = quick
+        config.hook.pytest_deselected(items=[item for item in items if _is_slow(item)])
+        items[:] = [item for item in items if not _is_slow(item)]
+
+
+def _is_slow(item: pytest.Item) -> bool:
+    used = getattr(item, "fixturenames", ())
+    return _place(item.path) < len(SLOW) or "postgresql" in item.name or not SERVERS.isdisjoint(used)
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:
