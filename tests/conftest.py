@@ -38,10 +38,10 @@ for name in [n for n in os.environ if n.startswith(("FI_", "FIEVAL_STORE", "PREF
 
 
 SLOW = (
-    "faults/",
     "deployments/test_stock_server.py",
     "flows/test_fan_out.py",
     "test_command.py",
+    "faults/",
     "flows/",
     "deployments/",
     "test_door.py",
