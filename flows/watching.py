@@ -31,6 +31,9 @@ AT_FIRST = 5.0
 SHARE = 20
 """In a long run, a look each time it is a twentieth older: so that 10,000 items cost few calls of Prefect's, however long they take."""
 
+LAST_ATTEMPTS = 2
+"""More, of the last call of a run: six seconds, for a busy server answers 503 now and then; a worker that cancels waits thirty."""
+
 
 class Rhythm:
     """True every so many seconds at first, later each time it is a twentieth older."""
@@ -90,8 +93,19 @@ def steerable(run: Prepared, *, is_all: bool = False) -> Iterator[None]:
         yield
     finally:
         if is_all or not run.worked_on_by_others():
-            with line.open() as client, suppress(ObjectNotFound):
-                client.delete_variable_by_name(variable_of(run_id))
+            _forget(variable_of(run_id))
+
+
+def _forget(variable: str) -> None:
+    """The variable goes, in a few attempts: nobody comes back for it."""
+    few = temporary_settings(updates={PREFECT_CLIENT_MAX_RETRIES: LAST_ATTEMPTS})
+    try:
+        with few, get_client(sync_client=True) as client, suppress(ObjectNotFound):
+            client.delete_variable_by_name(variable)
+    except httpx.HTTPError as error:
+        get_run_logger().warning(
+            "the variable %s is left behind: the Prefect API can't be asked (%s)", variable, why(error)
+        )
 
 
 class Watch:

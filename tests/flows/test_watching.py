@@ -122,6 +122,30 @@ def test_a_look_at_a_prefect_that_is_away_is_over_at_the_first_attempt(
     assert (looks(monkeypatch, client), client.attempts) == ([], {1})
 
 
+def test_the_variable_of_a_run_that_ends_is_removed_in_a_few_attempts_or_named_where_it_stays(
+    prefect_home: object, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    import logging
+
+    from flows import watching
+
+    class Busy(FakePrefect):
+        def delete_variable_by_name(self, _: str) -> None:
+            self.read_flow_runs(flow_run_filter=None)
+
+    monkeypatch.setattr(watching, "get_run_logger", lambda: logging.getLogger("tests"))
+    for away, told in (
+        (0, []),
+        (1, ["the variable v is left behind: the Prefect API can't be asked (connection refused)"]),
+    ):
+        caplog.clear()
+        client = Busy([], away=away)
+        monkeypatch.setattr(watching, "get_client", lambda client=client, **_: client)
+        watching._forget("v")
+        assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == told
+        assert client.attempts == {1 + watching.LAST_ATTEMPTS}
+
+
 # -- the command that steers, and the variable ---------------------------------------------------------------------------
 
 
