@@ -38,7 +38,7 @@ QUIET = (
     "--disable-sync",
 )
 """It asks nobody but the server."""
-PATIENCE = 180.0
+PATIENCE = 300.0
 """Seconds for a page to show what it should, and for a run to be where it should be."""
 PRESSES = 3
 """Times that a button is pressed within those."""
@@ -106,8 +106,8 @@ UIS = (
 )
 TALL = 1900
 """Pixels: so much that the log below a run's graph is in the picture."""
-SLOW = {"limit": 40, "chunk_size": 2, "rate": "1/s"}
-"""Of a plan that takes a minute and a half: time enough to press some buttons."""
+SLOW = {"limit": 30, "chunk_size": 2, "rate": "1/s"}
+"""Of a plan that takes a minute: time enough to press some buttons."""
 
 
 def take_steering(ui: str, folder: Path) -> Iterator[Path]:
