@@ -43,6 +43,8 @@ T = TypeVar("T")
 
 SHORTEST_POST = 5.0
 """Seconds that a POST has at least, however short an item's time is: one that is given up may have been paid for."""
+SENT_AGAIN_SOON = 3
+"""Faults after which the pauses of one request grow no more: 4 s, as the pauses of all for a server that is away."""
 TURN_ASYNC_AT = 3
 """Server faults in a row that a synchronous lane meets with before it turns to submitting."""
 
@@ -344,6 +346,7 @@ class Submitter:
         seqs = tuple(item.seq for item in items)
         self._recorder.count("submits")
         turned_away_before = tuple(self._turned_away)
+        tries.was_there |= self._has_taken
         cut_off: Change = NotTaken(seqs, counts_as_attempt=False)
         try:
             await self._recorder.record(Sending(seqs, utc_now()))
@@ -426,7 +429,7 @@ class Submitter:
         if isinstance(error, EvaluationFailed):
             return await self._not_judged(error, items, lane)
         chosen = policy.on_submitting(error, faults=tries.of(error), packed=packed, ambiguous=self._ambiguous)
-        if chosen is Remedy.FAIL and isinstance(error, Unavailable) and not (self._has_taken or tries.was_there):
+        if chosen is Remedy.FAIL and isinstance(error, Unavailable) and not tries.was_there:
             tries.was_there = await self._is_there()
             chosen = Remedy.SEND_AGAIN  # it is away for everyone: the pauses are for that, and their end stops the run
         if chosen is Remedy.GIVE_UP_FOR_NOW:
@@ -493,6 +496,8 @@ class Submitter:
 
     async def _before_next_try(self, chosen: Remedy, faults: int) -> None:
         self._recorder.count("retries")
+        if chosen is Remedy.SEND_AGAIN:  # however long the server was away: it may be back
+            faults = min(faults, SENT_AGAIN_SOON)
         waits_in_its_turn = chosen is Remedy.WAIT_AND_SEND or (chosen is Remedy.SEND_AGAIN and self._pace.is_away)
         if not waits_in_its_turn:  # with everyone
             await asyncio.sleep(backoff(faults))
@@ -538,7 +543,7 @@ class Tries:
         self.instead = False
         """It is to go the lane's other way."""
         self.was_there = False
-        """The API answered otherwise, before the latest try."""
+        """The server had taken something, or answered otherwise, before the latest try."""
         self.unnamed: tuple[Item, ...] = ()
         """The items that its answer did not name, beside others that it did."""
 
