@@ -197,6 +197,7 @@ def finish(submissions: PrefectFutureList[Any], engine: Engine, *, polls_later: 
         if polls_later and engine.awaits_verdicts:
             poll_evaluations(engine.run.run_id)
     for submission in submissions:
+        submission.wait()  # a task's state is known a moment after its work has ended
         if submission.state.is_cancelled():
             raise Interrupted(str(submission.state.message))
         submission.result()
