@@ -20,7 +20,7 @@ from urllib.request import getproxies, proxy_bypass
 import httpx
 from yarl import URL
 
-from fieval_tasks import wire
+from fieval_tasks import error_replies, wire
 from fieval_tasks.cutting import cut
 from fieval_tasks.dialect import Listener
 from fieval_tasks.errors import (
@@ -244,7 +244,7 @@ class EvalClient:
         try:
             return await self._submission(wire.verdicts, body, expected=len(inputs))
         except Refused as error:
-            raise wire.judges_failure(error) from error.__cause__
+            raise error_replies.judges_failure(error) from error.__cause__
 
     async def _submission(self, decode: Callable[..., list[T]], body: bytes, *, expected: int) -> list[T]:
         def decoded(reply: Any) -> list[T]:
@@ -269,7 +269,7 @@ class EvalClient:
             raise no_way_through(self.base_url, _shown_proxy(self._url), "it answered 407", wants_login=True)
         told = scrubbed_data(_unpacked(response, received), self._secret)
         if not response.is_success:
-            raise wire.error(response.status_code, response.headers, told)
+            raise error_replies.error(response.status_code, response.headers, told)
         try:
             return decode(wire.parsed(told))
         except NotTheProtocol as error:
@@ -323,7 +323,7 @@ def _let_go_of_bodies(error: BaseException | None) -> None:
 
 def _traced(error: NotTheProtocol, response: httpx.Response) -> NotTheProtocol:
     """The same error, with the id of the request that was answered so."""
-    request_id = wire.request_id_of(response.headers)
+    request_id = error_replies.request_id_of(response.headers)
     told = error.message if request_id is None else f"{error.message} (request id {request_id})"
     return type(error)(told, status=response.status_code, request_id=request_id)
 

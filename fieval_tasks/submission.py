@@ -12,7 +12,7 @@ from functools import partial
 from math import inf
 from typing import Any, TypeAlias, TypeVar
 
-from fieval_tasks import policy, wire
+from fieval_tasks import error_replies, policy
 from fieval_tasks.breaker import Breaker
 from fieval_tasks.client import EvalClient
 from fieval_tasks.echoes import Echoes, Told
@@ -463,7 +463,7 @@ class Submitter:
 
     async def _unpacked(self, error: ApiError, items: tuple[Item, ...], lane: Lane) -> int:
         """A bad neighbour must cost nobody else; a pack that was merely too long is made shorter."""
-        longest = wire.longest_pack_told(error) if isinstance(error, Refused) else None
+        longest = error_replies.longest_pack_told(error) if isinstance(error, Refused) else None
         if longest is not None and longest < len(items):
             lane.longest_pack = longest
             return await self._sent(items, lane)

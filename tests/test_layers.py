@@ -48,8 +48,9 @@ fieval_tasks.schema
 fieval_tasks.pace fieval_tasks.prefect_server fieval_tasks.progress fieval_tasks.records fieval_tasks.statistics
 fieval_tasks.delimited fieval_tasks.parameters
 fieval_tasks.columns fieval_tasks.control fieval_tasks.files fieval_tasks.foreign fieval_tasks.lanes fieval_tasks.limits fieval_tasks.transport fieval_tasks.values fieval_tasks.wire fieval_tasks.yaml_text
-fieval_tasks.plan
+fieval_tasks.plan fieval_tasks.error_replies
 fieval_tasks.templates
+fieval_tasks.verdict_values
 fieval_tasks.dialect fieval_tasks.commands fieval_tasks.faults fieval_tasks.items fieval_tasks.locations fieval_tasks.policy fieval_tasks.prefect_errors fieval_tasks.gates fieval_tasks.refusals
 fieval_tasks.errors
 fieval_tasks.cutting fieval_tasks.private fieval_tasks.scrubbing

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieval_tasks import parameters, wire
+from fieval_tasks import error_replies, parameters, verdict_values, wire
 from fieval_tasks.errors import (
     ApiError,
     EvaluationFailed,
@@ -98,7 +98,7 @@ def judged(case: str) -> Verdict:
 
 def error_of(case: str) -> ApiError:
     exchange = GOLDEN[case]
-    return wire.error(exchange["status"], exchange["headers"], json.dumps(exchange["response"]).encode())
+    return error_replies.error(exchange["status"], exchange["headers"], json.dumps(exchange["response"]).encode())
 
 
 # -- verdicts ------------------------------------------------------------------------------------------------------
@@ -233,9 +233,9 @@ def test_a_limit_is_told_by_a_whole_sentence_in_any_case_and_not_by_a_text_that_
 def test_an_endless_message_is_kept_by_its_beginning() -> None:
     kept = failed_with("a" * 10**6)
     assert isinstance(kept, Failed)
-    assert len(kept.message) == wire.LONGEST_SENTENCE
+    assert len(kept.message) == error_replies.LONGEST_SENTENCE
     assert kept.message.endswith("aaa… (cut, 1,000,000 characters)")
-    assert str(wire.error(400, {}, json.dumps({"detail": "a" * 10**6}).encode())) == kept.message
+    assert str(error_replies.error(400, {}, json.dumps({"detail": "a" * 10**6}).encode())) == kept.message
 
 
 @pytest.mark.parametrize("output", ["a" * 10**6, ["a" * 10**6], ["a"] * 10**6, {"choice": "a" * 10**6, "score": 1.0}])
@@ -247,7 +247,7 @@ def test_endless_reasons_and_values_are_kept_by_their_beginning(output: Any) -> 
     assert verdict.reason is not None
     assert verdict.reason.endswith("bbb… (cut, 1,000,000 characters)")
     for kept in (verdict.reason, str(verdict.value)):
-        assert len(kept) <= wire.LONGEST_TEXT + 100
+        assert len(kept) <= verdict_values.LONGEST_TEXT + 100
     assert "characters)" in str(verdict.value)
 
 
@@ -360,7 +360,7 @@ HUGE = pytest.param(10**400, id="huge")
 @pytest.mark.parametrize("value", ["0", "1", "-0.5", "12", "1e3", " 0.25 ", 1, 0.5])
 def test_a_number_is_a_score_only_from_0_to_1(value: str | float) -> None:
     for output_type in ("score", "numeric"):
-        verdict = wire.decode_value(value, output_type)
+        verdict = verdict_values.decode_value(value, output_type)
         assert isinstance(verdict, Scored)
         assert verdict.value == float(value)
         assert verdict.score == (float(value) if 0 <= float(value) <= 1 else None)
@@ -372,7 +372,7 @@ def test_a_number_is_a_score_only_from_0_to_1(value: str | float) -> None:
     [math.nan, math.inf, -math.inf, "nan", "inf", "-Infinity", "1e999", HUGE, True, None, "", "high", [1], {}],
 )
 def test_what_is_no_finite_number_is_unreadable_as_a_score(value: Any) -> None:
-    verdict = wire.decode_value(value, "score")
+    verdict = verdict_values.decode_value(value, "score")
     assert isinstance(verdict, Failed)
     assert verdict.kind == "unreadable_value"
 
@@ -388,7 +388,7 @@ def test_a_runtime_that_is_no_number_is_absent(runtime: Any) -> None:
 
 @pytest.mark.parametrize("word", ["Passed", "passed", "PASS", " Pass \n", "Pass"])
 def test_a_pass_fails_verdict_is_read_whatever_its_case(word: str) -> None:
-    verdict = wire.decode_value(word, "Pass/Fail")
+    verdict = verdict_values.decode_value(word, "Pass/Fail")
     assert isinstance(verdict, Scored)
     assert (verdict.value, verdict.score, verdict.passed) == ("Passed", 1.0, True)
 
@@ -397,7 +397,7 @@ def test_a_pass_fails_verdict_is_read_whatever_its_case(word: str) -> None:
     "value", [True, 1, 1.0, "true", "1", "yes", "not passed", "['Passed']", ["Passed"], "paßed", None]
 )
 def test_what_only_looks_like_passed_is_unreadable(value: Any) -> None:
-    verdict = wire.decode_value(value, "Pass/Fail")
+    verdict = verdict_values.decode_value(value, "Pass/Fail")
     assert isinstance(verdict, Failed)
     assert verdict.kind == "unreadable_value"
 
@@ -412,7 +412,7 @@ def test_without_a_value_there_is_no_verdict(output_type: str | None) -> None:
 
 
 def test_text_in_brackets_of_a_reason_stays_text() -> None:
-    verdict = wire.decode_value("['a', 'b']", "reason")
+    verdict = verdict_values.decode_value("['a', 'b']", "reason")
     assert isinstance(verdict, Scored)
     assert verdict.value == "['a', 'b']"
 
@@ -436,14 +436,14 @@ MALICE = {
     "a NUL": "['\0'",
     "half a surrogate": "['\ud800'",
     "a set": "{'joy', 'love'}",
-    "too long to be read": "['" + "a" * wire.LONGEST_LITERAL + "']",
+    "too long to be read": "['" + "a" * verdict_values.LONGEST_LITERAL + "']",
 }
 
 
 @pytest.mark.parametrize("output_type", ["choices", None])
 @pytest.mark.parametrize("text", [pytest.param(text, id=name) for name, text in MALICE.items()])
 def test_text_that_is_no_plain_literal_stays_text(text: str, output_type: str | None) -> None:
-    verdict = wire.decode_value(text, output_type)
+    verdict = verdict_values.decode_value(text, output_type)
     assert isinstance(verdict, Scored)
     assert isinstance(verdict.value, str)
     assert len(verdict.value) == len(text)
@@ -462,7 +462,7 @@ def test_text_that_is_no_plain_literal_stays_text(text: str, output_type: str | 
     ],
 )
 def test_a_literal_of_odd_parts_becomes_a_list_of_text(text: str, value: list[str]) -> None:
-    verdict = wire.decode_value(text, "choices")
+    verdict = verdict_values.decode_value(text, "choices")
     assert isinstance(verdict, Scored)
     assert verdict.value == value
     assert_storable(verdict)
@@ -470,7 +470,7 @@ def test_a_literal_of_odd_parts_becomes_a_list_of_text(text: str, value: list[st
 
 def test_a_choice_of_odd_parts_keeps_finite_numbers_and_text() -> None:
     told = {"choice": ["a"], "score": math.inf, 3: (1, 2), "weight": 2, "sure": True, "huge": 10**400}
-    verdict = wire.decode_value(told, "choices")
+    verdict = verdict_values.decode_value(told, "choices")
     assert isinstance(verdict, Scored)
     assert isinstance(verdict.value, dict)
     assert verdict.value | {"huge": ""} == {
@@ -525,13 +525,13 @@ def test_an_errors_message_is_the_most_telling_sentence(case: str, message: str)
     ],
 )
 def test_an_older_servers_envelope_gives_the_same_sentence(body: Any) -> None:
-    error = wire.error(400, {}, json.dumps(body).encode())
+    error = error_replies.error(400, {}, json.dumps(body).encode())
     assert type(error) is Refused
     assert str(error) == "No such thing"
 
 
 def test_a_sentence_of_an_older_server_still_makes_not_found() -> None:
-    error = wire.error(400, {}, b'{"status": false, "result": "Evaluation not found."}')
+    error = error_replies.error(400, {}, b'{"status": false, "result": "Evaluation not found."}')
     assert isinstance(error, NotFound)
 
 
@@ -559,7 +559,7 @@ def test_a_sentence_of_an_older_server_still_makes_not_found() -> None:
     ],
 )
 def test_a_page_of_html_is_told_by_its_status_alone(status: int, kind: type[ApiError], ambiguous: bool) -> None:
-    error = wire.error(status, {}, b"<html><h1>Sorry</h1>")
+    error = error_replies.error(status, {}, b"<html><h1>Sorry</h1>")
     assert type(error) is kind
     assert (error.status, error.ambiguous) == (status, ambiguous)
     assert str(status) in str(error)
@@ -584,22 +584,24 @@ def test_a_page_of_html_is_told_by_its_status_alone(status: int, kind: type[ApiE
     ],
 )
 def test_keys_are_refused_by_the_apis_own_words_only(status: int, body: Any, kind: type[ApiError]) -> None:
-    error = wire.error(status, {}, json.dumps(body).encode())
+    error = error_replies.error(status, {}, json.dumps(body).encode())
     assert type(error) is kind
     assert not error.ambiguous
 
 
 def test_a_402_is_no_credit_in_the_apis_own_words_only() -> None:
-    assert isinstance(wire.error(402, {}, b'{"status": false, "code": "ENTITLEMENT_DENIED", "detail": "no"}'), NoCredit)
-    assert isinstance(wire.error(402, {}, b'{"message": "Payment required"}'), TurnedAway)
+    assert isinstance(
+        error_replies.error(402, {}, b'{"status": false, "code": "ENTITLEMENT_DENIED", "detail": "no"}'), NoCredit
+    )
+    assert isinstance(error_replies.error(402, {}, b'{"message": "Payment required"}'), TurnedAway)
 
 
 @pytest.mark.parametrize("body", [b'{"detail": "Not Found"}', b'{"error": "no such page"}', b""])
 def test_a_404_is_another_place_whatever_it_says_and_an_unknown_id_is_known_by_its_sentence(body: bytes) -> None:
-    error = wire.error(404, {}, body)
+    error = error_replies.error(404, {}, body)
     assert type(error) is TurnedAway
     assert "check the base URL" in str(error)
-    assert isinstance(wire.error(404, {}, b'{"status": false, "detail": "Evaluation not found"}'), NotFound)
+    assert isinstance(error_replies.error(404, {}, b'{"status": false, "detail": "Evaluation not found"}'), NotFound)
 
 
 @pytest.mark.parametrize("case", ERRORS)
@@ -609,7 +611,7 @@ def test_of_a_synchronous_call_a_refusal_without_details_is_the_judges_failure(c
         return
     body = GOLDEN[case]["response"]
     is_validation = bool(body.get("details") or body.get("errors")) or body["detail"] == "Evaluation not found."
-    assert type(wire.judges_failure(error)) is (type(error) if is_validation else EvaluationFailed)
+    assert type(error_replies.judges_failure(error)) is (type(error) if is_validation else EvaluationFailed)
 
 
 @pytest.mark.parametrize(
@@ -622,9 +624,11 @@ def test_of_a_synchronous_call_a_refusal_without_details_is_the_judges_failure(c
     ],
 )
 def test_a_synchronous_judges_failure_is_told_as_a_row_tells_it(message: str, kind: type[ApiError]) -> None:
-    error = wire.error(400, {}, json.dumps({"status": False, "type": "validation_error", "detail": message}).encode())
+    error = error_replies.error(
+        400, {}, json.dumps({"status": False, "type": "validation_error", "detail": message}).encode()
+    )
     assert isinstance(error, Refused)
-    told = wire.judges_failure(error)
+    told = error_replies.judges_failure(error)
     assert (type(told), str(told), told.status) == (kind, message, 400)
 
 
@@ -640,19 +644,19 @@ def test_a_synchronous_judges_failure_is_told_as_a_row_tells_it(message: str, ki
     ],
 )
 def test_a_refusal_tells_how_long_a_pack_may_be(complaint: str, longest: int | None) -> None:
-    error = wire.error(400, {}, json.dumps({"detail": "no", "errors": {"inputs": [complaint]}}).encode())
+    error = error_replies.error(400, {}, json.dumps({"detail": "no", "errors": {"inputs": [complaint]}}).encode())
     assert isinstance(error, Refused)
-    assert wire.longest_pack_told(error) == longest
+    assert error_replies.longest_pack_told(error) == longest
 
 
 def test_the_recorded_refusal_of_a_pack_tells_its_limit() -> None:
     error = error_of("batch sync n=4 two lists")
     assert isinstance(error, Refused)
-    assert wire.longest_pack_told(error) == 3
+    assert error_replies.longest_pack_told(error) == 3
 
 
 def test_the_servers_request_id_is_kept() -> None:
-    assert wire.error(500, {"x-request-id": "abc"}, b"").request_id == "abc"
+    assert error_replies.error(500, {"x-request-id": "abc"}, b"").request_id == "abc"
 
 
 NOW = 1_790_000_000.0
@@ -689,13 +693,13 @@ def test_retry_after_is_read_as_seconds_as_a_date_or_from_the_body(
     header: str | None, body: Any, seconds: float | None
 ) -> None:
     headers = {} if header is None else {"retry-after": header}
-    error = wire.error(429, headers, json.dumps(body).encode(), now=NOW)
+    error = error_replies.error(429, headers, json.dumps(body).encode(), now=NOW)
     assert isinstance(error, Throttled)
     assert error.retry_after == seconds
 
 
 def test_a_503_that_names_a_time_is_a_throttle() -> None:
-    error = wire.error(503, {"retry-after": "2"}, b"")
+    error = error_replies.error(503, {"retry-after": "2"}, b"")
     assert isinstance(error, Throttled)
     assert error.retry_after == 2.0
 
@@ -860,12 +864,12 @@ def test_any_bytes_given_to_parsed_are_json_or_an_api_error(body: bytes) -> None
 
 @given(st.integers(100, 999), retry_afters, bodies)
 def test_any_bytes_given_to_error_are_an_api_error(status: int, retry_after: str | None, body: bytes) -> None:
-    error = wire.error(status, {} if retry_after is None else {"retry-after": retry_after}, body, now=NOW)
+    error = error_replies.error(status, {} if retry_after is None else {"retry-after": retry_after}, body, now=NOW)
     assert isinstance(error, ApiError)
     assert error.status == status
     str(error).encode()
     if isinstance(error, Throttled):
-        assert error.retry_after is None or 0 <= error.retry_after <= wire.LONGEST_WAIT_TOLD
+        assert error.retry_after is None or 0 <= error.retry_after <= error_replies.LONGEST_WAIT_TOLD
     if isinstance(error, Refused):
         assert all(isinstance(said, str) for complaints in error.fields.values() for said in complaints)
 
@@ -876,12 +880,12 @@ def test_json_nested_at_any_depth_is_an_api_error(depth: int) -> None:
     for decode in (wire.state, lambda r: wire.eval_ids(r, expected=1), lambda r: wire.catalogue(r, source="x")):
         with pytest.raises(ApiError):
             decode(wire.parsed(body))
-    assert isinstance(wire.error(400, {}, body), ApiError)
+    assert isinstance(error_replies.error(400, {}, body), ApiError)
 
 
 @given(any_json)
 def test_a_pass_fail_never_passes_unless_it_says_so(value: Any) -> None:
-    verdict = wire.decode_value(value, "Pass/Fail")
+    verdict = verdict_values.decode_value(value, "Pass/Fail")
     says_so = isinstance(value, str) and value.strip().lower() in ("passed", "pass")
     assert (isinstance(verdict, Scored) and verdict.passed is True) == says_so
     assert isinstance(verdict, Failed) or verdict.score == float(verdict.passed is True)
@@ -889,7 +893,7 @@ def test_a_pass_fail_never_passes_unless_it_says_so(value: Any) -> None:
 
 @given(any_json, st.sampled_from(["score", "numeric", "choices", "reason", None, "unheard of"]))
 def test_only_a_pass_fail_knows_passed_and_a_score_is_within_0_and_1(value: Any, output_type: str | None) -> None:
-    verdict = wire.decode_value(value, output_type)
+    verdict = verdict_values.decode_value(value, output_type)
     assert_storable(verdict)
     if isinstance(verdict, Scored):
         assert verdict.passed is None
@@ -908,12 +912,12 @@ choices = (
 
 @given(choices)
 def test_a_choice_as_pythons_text_means_what_it_means_typed(value: Any) -> None:
-    assert wire.decode_value(str(value), "choices") == wire.decode_value(value, "choices")
+    assert verdict_values.decode_value(str(value), "choices") == verdict_values.decode_value(value, "choices")
 
 
 @given(numbers)
 def test_a_number_as_text_means_what_it_means_typed(value: float) -> None:
-    assert wire.decode_value(str(value), "score") == wire.decode_value(value, "score")
+    assert verdict_values.decode_value(str(value), "score") == verdict_values.decode_value(value, "score")
 
 
 keys = st.text(min_size=1, max_size=8)
