@@ -207,7 +207,10 @@ def test_where_nobody_listens_or_tls_is_not_spoken_it_says_so(monkeypatch: pytes
     [
         ({"PREFECT_API_REQUEST_TIMEOUT": "soon", "PREFECT_API_URL": HERE}, "request_timeout: write a number"),
         ({"PREFECT_CLIENT_CUSTOM_HEADERS": "no json", "PREFECT_API_URL": HERE}, "custom_headers"),
-        ({"PREFECT_HOME": "/dev/null/x"}, "set PREFECT_HOME, now /dev/null/x, to a folder that can"),
+        (
+            {"PREFECT_HOME": "/dev/null/x", "PREFECT_API_URL": ""},
+            "set PREFECT_HOME, now /dev/null/x, to a folder that can",
+        ),
     ],
 )
 def test_a_setting_that_can_not_be_is_a_sentence_that_names_it(
@@ -238,7 +241,7 @@ def evaluated(folder: Path, **variables: str) -> subprocess.CompletedProcess[str
     return subprocess.run(
         [sys.executable, "-m", "flows.evaluate", "--limit", "1"],
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])} | variables,
-        cwd=folder, capture_output=True, text=True, timeout=120, check=False,
+        cwd=folder, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
 
 
