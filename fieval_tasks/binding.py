@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from shlex import quote
 from typing import Any, Literal
+from unicodedata import normalize
 
 from fieval_tasks import parameters
 from fieval_tasks.columns import Place, place_of
@@ -179,7 +180,7 @@ def _binding(plan: EvaluationPlan, asked: _Asked, columns: Sequence[str], defaul
     model = _model(check, template, default_model)
     repeated = sum(c.template == check.template and c.name is None for c in plan.checks) > 1
     return Binding(
-        check=check.name or (f"{template.name}:{model}" if repeated and model else template.name),
+        check=check.name or normalize("NFC", f"{template.name}:{model}" if repeated and model else template.name),
         template=template,
         model=model,
         params=asked.params.values,

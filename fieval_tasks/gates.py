@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from enum import Enum
 from fractions import Fraction
 from typing import Literal, get_args
+from unicodedata import normalize
 
 Metric = Literal["pass_rate", "mean", "failures"]
 METRICS: tuple[str, ...] = get_args(Metric)
@@ -50,7 +51,7 @@ class Gate:
 
         Raises ValueError, also where every run would pass, none would, or errors would help.
         """
-        match = _GATE.fullmatch(text.strip())
+        match = _GATE.fullmatch(normalize("NFC", text.strip()))
         if match is None or match["metric"] not in METRICS:
             raise ValueError(f"{text!r} is not a gate: {_not_a_gate(match)}")
         threshold = Fraction(match["number"]) / (100 if match["percent"] else 1)

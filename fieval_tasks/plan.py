@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from enum import Enum
 from fractions import Fraction
 from typing import Annotated, Any, Literal, TypeVar
+from unicodedata import category, normalize
 
 from pydantic import (
     AfterValidator,
@@ -37,8 +38,10 @@ SHARD_DEPLOYMENT = "evaluate-shard/shard"
 """What the shards of a run are flow runs of, unless another deployment is named."""
 MOST_SHARDS = 100
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
-CHECK_NAME = re.compile(r"\w[\w-]{0,59}")
-"""Without a dot, which parts it from what is said of it: `refund.keyword`, `refund.mean`."""
+LONGEST_CHECK_NAME = 60
+CHECK_NAME = re.compile(r"\w[\w-]*")
+"""Its letters, without the marks on them (see `check_name`), and without a dot, which parts it from what is said of it:
+`refund.keyword`, `refund.mean`."""
 
 
 SHOWN_FIRST = ("dataset", "checks", "mapping", "gates", "limit", "connection")
@@ -97,17 +100,11 @@ class Check(BaseModel):
         description="What results and gates call it, such as refund; empty: its template's name",
     )
 
-    @field_validator("name", mode="before")
-    @classmethod
-    def _empty_is_no_name(cls, value: Any) -> Any:
-        return None if value == "" else value
-
     @field_validator("name")
     @classmethod
     def _name_is_plain(cls, value: str | None) -> str | None:
-        if value is not None and not CHECK_NAME.fullmatch(value):
-            raise ValueError("a check's name is letters, digits, dashes and underscores, 60 at most")
-        return value
+        """A form sends an empty field as empty text."""
+        return check_name(value) if value else None
 
     @classmethod
     def parse(cls, text: str) -> Check:
@@ -121,12 +118,12 @@ class Check(BaseModel):
     def named(cls, text: str) -> Check:
         """`refund=contains` -> a Check of that name."""
         name, _, rest = (part.strip() for part in text.partition("="))
-        if not rest or not CHECK_NAME.fullmatch(name):
-            raise PlanError(
-                f"--check {text!r}: expected NAME=TEMPLATE or NAME=TEMPLATE:MODEL, and in a name letters, digits, dashes and "
-                f"underscores, 60 at most"
-            )
-        return cls.parse(rest).model_copy(update={"name": name})
+        try:
+            if not rest:
+                raise ValueError("its template is missing")
+            return cls.parse(rest).model_copy(update={"name": check_name(name)})
+        except ValueError as error:
+            raise PlanError(f"--check {text!r}: expected NAME=TEMPLATE or NAME=TEMPLATE:MODEL; {error}") from None
 
     def own(self, target: str) -> str | None:
         """`refund.keyword` -> `keyword`, where that is said of this check: by its own name, or by its template's."""
@@ -238,6 +235,11 @@ class EvaluationPlan(BaseModel):
     def _empty_is_nothing(cls, value: Any, field: ValidationInfo) -> Any:
         """A form sends an empty field as empty text."""
         return cls.model_fields[field.field_name or ""].get_default() if value == "" else value
+
+    @field_validator("mapping")
+    @classmethod
+    def _names_are_composed(cls, value: dict[str, str]) -> dict[str, str]:
+        return {normalize("NFC", target): column for target, column in value.items()}
 
     @field_validator("delimiter", mode="before")
     @classmethod
@@ -354,6 +356,15 @@ def unfolded(given: Any) -> Any:
             *(f"{name}: it is said twice, beside {FOLDED} and in it, and not the same; leave one out" for name in twice)
         )
     return {**said, **outer}
+
+
+def check_name(text: str) -> str:
+    """As results and gates call it, however its letters are composed (names from macOS are not). Raises ValueError."""
+    name = normalize("NFC", text)
+    letters = "".join(one for one in name if not category(one).startswith("M"))  # as the vowels of Hindi and Thai
+    if len(name) > LONGEST_CHECK_NAME or not CHECK_NAME.fullmatch(letters):
+        raise ValueError(f"a check's name is letters, digits, dashes and underscores, {LONGEST_CHECK_NAME} at most")
+    return name
 
 
 def said_for(check: Check, said: Mapping[str, T]) -> dict[str, T]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from unicodedata import normalize
 
 from fieval_tasks.commands import program
 from fieval_tasks.errors import PlanError
@@ -214,7 +215,7 @@ def _parameter(text: str) -> tuple[str, str]:
     name, _, value = text.partition("=")
     if not name.strip() or not value:
         raise PlanError(f"--param {text!r}: expected NAME=VALUE")
-    return name.strip(), value
+    return normalize("NFC", name.strip()), value
 
 
 def _mapped(text: str) -> tuple[str, str]:

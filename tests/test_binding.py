@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from fieval_tasks import binding
 from fieval_tasks.binding import ALIASES, Binding, Source, bind
 from fieval_tasks.columns import Place
 from fieval_tasks.errors import PlanError
+from fieval_tasks.gates import Gate
 from fieval_tasks.plan import Check, EvaluationPlan
 from fieval_tasks.templates import Catalogue, Template, bundled_catalogue
 
@@ -191,6 +193,27 @@ def test_gates_and_columns_are_said_of_a_check_by_its_name() -> None:
     assert problem.startswith("gate 'toxicity.pass_rate >= 0.9': there is no check 'toxicity' (checks: one, two)")
     one, two = bound(*checks, columns=["output", "raw"], mapping={"two.output": "raw"})
     assert (one.sources["output"].column, two.sources["output"].column) == ("output", "raw")
+
+
+@pytest.mark.parametrize("name", ["Größe", "हिन्दी", "ความยาว", "検査"])
+def test_a_check_is_found_by_its_name_however_its_letters_are_composed(name: str) -> None:
+    apart = unicodedata.normalize("NFD", name)
+    for named, said in ((name, apart), (apart, name), (apart, apart)):
+        checks = (Check.named(f"{named}=toxicity"), Check(template="toxicity", name="other"))
+        (one, _) = bind(
+            plan_of(*checks, mapping={f"{said}.output": "raw"}, gates=(f"{said}.pass_rate >= 0.9",)),
+            ["output", "raw"],
+            bundled_catalogue(),
+        )
+        assert (one.check, one.sources["output"].column) == (unicodedata.normalize("NFC", name), "raw")
+        assert Check(template="toxicity", name=named).name == one.check
+        assert Gate.parse(f"{said}.pass_rate >= 0.9").check == one.check
+
+
+@pytest.mark.parametrize("name", ["", "-a", "a b", "a.b", "a:b", "a\u200db\u202e", "x" * 61])
+def test_a_name_that_would_not_stand_alone_is_refused(name: str) -> None:
+    with pytest.raises(PlanError, match="letters, digits, dashes and underscores, 60 at most"):
+        Check.named(f"{name}=toxicity")
 
 
 def test_a_column_may_give_a_parameter() -> None:
