@@ -94,12 +94,14 @@ def of_cell(template: Template, name: str, value: object) -> Any:
     if isinstance(text, Flaw) and text.kind != "blank":
         raise Unfit(f"it {text.why}")
     if isinstance(text, Flaw) and not (is_text and isinstance(value, str) and value):
-        if name in needed(template):
-            raise Unfit("it is blank, and the template needs one")
-        return None
-    if is_text:
-        return _value(template, name, rule, value if isinstance(value, str) else text)
-    return _value(template, name, rule, AsTyped(value) if isinstance(value, str) else typed(value))
+        found = None
+    elif is_text:
+        found = _value(template, name, rule, value if isinstance(value, str) else text)
+    else:
+        found = _value(template, name, rule, AsTyped(value) if isinstance(value, str) else typed(value))
+    if _is_nothing(found) and name in needed(template):
+        raise Unfit("it is blank, and the template needs one")
+    return found
 
 
 def _is_needed(rule: Rule, template: Template) -> bool:

@@ -252,6 +252,9 @@ def test_a_cell_gives_a_parameter_in_its_own_type(name: str, parameter: str, cel
     [
         ("contains", "keyword", "", "it is blank, and the template needs one"),
         ("contains", "keyword", None, "it is blank, and the template needs one"),
+        ("contains_all", "keywords", [""], "it is blank, and the template needs one"),
+        ("contains_none", "keywords", " , ", "it is blank, and the template needs one"),
+        ("contains_any", "keywords", '[""]', "it is blank, and the template needs one"),
         ("contains", "keyword", "a\0b", "it has a NUL character"),
         ("contains", "case_sensitive", "perhaps", "write true or false"),
         ("length_less_than", "max_length", "8 or so", "write a whole number"),
