@@ -28,6 +28,7 @@ from fieval_tasks.foreign import foreign_by_extension
 from fieval_tasks.locations import dataset_url, each, is_url, path_of
 from fieval_tasks.records import FORMATS, read_rows
 from fieval_tasks.templates import nearest
+from fieval_tasks.values import text_of
 
 __all__ = ["STDIN", "Dataset", "Reading", "Row", "read_dataset"]
 
@@ -355,7 +356,25 @@ def _rows(files: Sequence[File]) -> Iterator[Row]:
 def _file_rows(file: File) -> Iterator[Row]:
     """With what its folders tell of them."""
     for row in read_rows(file):
-        yield replace(row, values={**file.partition, **row.values}) if file.partition else row
+        yield _in_its_folders(row, file.partition) if file.partition else row
+
+
+def _in_its_folders(row: Row, partition: Mapping[str, str]) -> Row:
+    """With the columns that its folders tell, which none of its own may contradict."""
+    for name, told in partition.items():
+        if row.problem is None and name in row.values and not _is_same(row.values[name], told):
+            own = f"{row.values[name]!r:.60}"
+            problem = f"its {name!r} is {own}, and its folder is {name}={told}: which one is meant can't be told"
+            return replace(row, problem=problem)
+    return replace(row, values={**partition, **row.values})
+
+
+def _is_same(value: object, told: str) -> bool:
+    """A folder's name has no types: month=01 is the number 1, and no value is the default partition's."""
+    text = text_of(value)
+    if not isinstance(text, str):
+        return not told and text.kind == "blank"
+    return text == told or (text.isdigit() and text.lstrip("0") == told.lstrip("0"))
 
 
 def _scan(name: str, files: Sequence[File]) -> Scan:

@@ -89,7 +89,7 @@ class File:
     rows: str | None = None
     """Where the rows are in a JSON or YAML document; None: the one list of objects in it."""
     partition: Mapping[str, str] = field(default_factory=dict)
-    """Columns that the names of its folders tell, as lang=fr/, and the file itself does not hold."""
+    """Columns that the names of its folders tell, as lang=fr/, and the file itself need not hold."""
     longest: int = LARGEST_CELL
     """Characters of a line, a cell or a JSON document."""
 

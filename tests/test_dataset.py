@@ -345,6 +345,14 @@ def test_the_folders_of_partitions_tell_a_column(write: Write, tmp_path: Path) -
         )
 
 
+def test_a_column_that_contradicts_its_folder_fails_its_row(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "t/lang=fr/month=01").mkdir(parents=True)
+    write("t/lang=fr/month=01/part-0.csv", "lang,month,a\nfr,1,x\nen,01,y\n")
+    agrees, contradicts = read_dataset(str(tmp_path / "t")).rows()
+    assert agrees.values == {"lang": "fr", "month": "1", "a": "x"}
+    assert contradicts.problem == "its 'lang' is 'en', and its folder is lang=fr: which one is meant can't be told"
+
+
 def test_a_folder_that_has_its_files_in_its_only_folder_is_read(write: Write, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     for name in ("README.md", ".gitattributes", "data/notes.txt"):
