@@ -159,13 +159,14 @@ class Breaker:
 
     def refused(self, reason: str, *, of_its_own: bool = True, lost: bool = False) -> None:
         """The server will never take an item, and says why. Not `of_its_own`: something before it, whose one answer to
-        different things says nothing of what is wrong. `lost`: nothing at all was said, and the item is not sent again.
+        different things says nothing of what is wrong, and which may dislike the first rows only. `lost`: nothing at all
+        was said, and the item is not sent again.
         """
         self._refusals.went_wrong(reason)
         self._lost += lost
         if lost or not of_its_own:
             self._refusals.alike = 0
-        if self._taken:
+        if self._taken or not of_its_own:
             hopeless = self._refusals.alike >= REFUSED_LATER or self._refusals.are_most_of_the_latest
         else:
             hopeless = self._refusals.alike >= REFUSED_AT_FIRST or self._refusals.count >= REFUSED_ANYHOW

@@ -68,7 +68,7 @@ LONGEST_ERROR = 2**20
 ENOUGH_FOR_A_REFUSAL = 10.0
 """Seconds for the body of an answer that says by its status that nothing was accepted."""
 IS_THERE_WITHIN = 5.0
-"""Seconds for the templates, which a server that is there has at hand."""
+"""Seconds for the templates, which a server that is there has at hand, and for its word on a submission of nothing."""
 LONGEST_MESSAGE = 3_000
 """Characters of an error, whose cause may quote what the server sent."""
 
@@ -175,6 +175,16 @@ class EvalClient:
         except ApiError:
             return False
         return True
+
+    async def takes_submissions(self) -> bool:
+        """Whether the API answers submissions: to one of nothing, which buys nothing, it says what is missing. Then it is
+        for what they are that some items get no answer.
+        """
+        try:
+            await self.in_time(self._call("POST", wire.EVALUATIONS, lambda reply: reply, body=b"{}"), IS_THERE_WITHIN)
+        except ApiError as error:
+            return isinstance(error, Refused)
+        return False
 
     async def evaluate(
         self,

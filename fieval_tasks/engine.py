@@ -441,7 +441,7 @@ class Engine:
             on_tickets=self._ticketed,
             on_verdicts=self._decide,
             on_stop=self.stop,
-            is_there=self._client.is_there,
+            takes_submissions=self._client.takes_submissions,
             under_way=self._under_way,
             ambiguous=self._ambiguous,
         )

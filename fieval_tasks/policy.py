@@ -176,8 +176,8 @@ POLICY: Mapping[Signal, Rule] = {
     Signal.TURNED_AWAY: Rule(
         "any other 3xx or 4xx, that is not in the API's own JSON",
         "not accepted: a firewall or a proxy took offence, perhaps at this item, or the address is wrong; "
-        f"{STRANGE_REPLIES} in a row, of items that were sent alone, stop the run and fail none of these (to questions about a "
-        "few items only: those are left pending)",
+        f"{STRANGE_REPLIES} in a row, of items that were sent alone, stop the run and fail none of these, unless the API answers "
+        "a submission of nothing (to questions about a few items only: those are left pending)",
         submitting=Course(Remedy.FAIL, unpack=True),
         asking=Course(Remedy.ASK_AGAIN),
     ),

@@ -201,7 +201,7 @@ class Submitter:
         on_tickets: Callable[[Sequence[Item], Sequence[Ticket], Submission], None],
         on_verdicts: Callable[[Sequence[Told]], Awaitable[None]],
         on_stop: Callable[[FievalError], None],
-        is_there: Callable[[], Awaitable[bool]],
+        takes_submissions: Callable[[], Awaitable[bool]],
         under_way: UnderWay,
         ambiguous: Ambiguous = "resubmit",
     ) -> None:
@@ -215,7 +215,7 @@ class Submitter:
         self._on_tickets = on_tickets
         self._on_verdicts = on_verdicts
         self._on_stop = on_stop
-        self._is_there = is_there
+        self._takes_submissions = takes_submissions
         self._has_taken = False
         """The server took something, so it is there."""
         self._ambiguous = ambiguous
@@ -420,8 +420,16 @@ class Submitter:
             lane.answered_pack(fully=False)
         elif isinstance(error, NotTheProtocol) or (isinstance(error, TurnedAway) and len(seqs) == 1):
             self._strange_in_a_row += 1  # of a pack, a firewall may dislike one item alone
-            if self._strange_in_a_row >= STRANGE_REPLIES:
-                raise RunStopped(f"{STRANGE_REPLIES} answers in a row are not the evaluation API's: {error}") from error
+            if self._strange_in_a_row % STRANGE_REPLIES == 0:
+                await self._blame(error)
+
+    async def _blame(self, error: ApiError) -> None:
+        """Many answers in a row are not the API's. Raises RunStopped unless it is for what the items are."""
+        turned_away_before = tuple(self._turned_away)
+        if not (isinstance(error, TurnedAway) and await self._takes_submissions()):
+            raise RunStopped(f"{STRANGE_REPLIES} answers in a row are not the evaluation API's: {error}") from error
+        self._strange_in_a_row = 0
+        await self._fail_turned_away(turned_away_before)
 
     async def _after(self, error: ApiError, items: tuple[Item, ...], lane: Lane, tries: Tries) -> int | None:
         """Do as the policy says. None: they may be sent again now; else it is over, and so many were taken."""
@@ -430,7 +438,7 @@ class Submitter:
             return await self._not_judged(error, items, lane)
         chosen = policy.on_submitting(error, faults=tries.of(error), packed=packed, ambiguous=self._ambiguous)
         if chosen is Remedy.FAIL and isinstance(error, Unavailable) and not tries.was_there:
-            tries.was_there = await self._is_there()
+            tries.was_there = await self._takes_submissions()
             chosen = Remedy.SEND_AGAIN  # it is away for everyone: the pauses are for that, and their end stops the run
         if chosen is Remedy.GIVE_UP_FOR_NOW:
             raise error

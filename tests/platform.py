@@ -47,6 +47,8 @@ class Platform(httpx.AsyncBaseTransport):
                 return answer
         if request.url.path.endswith("/get-evals/"):
             return ok([template()])
+        if request.content == b"{}":
+            return refusal("Validation failed")
         return self._posted(json.loads(request.content)) if request.method == "POST" else self._asked(request)
 
     def accept(self, body: dict[str, Any]) -> list[str]:

@@ -181,15 +181,19 @@ def test_what_is_sent_once_more_by_itself_is_waited_for_when_all_chunks_of_a_syn
 
 
 @pytest.mark.parametrize("mode", [Mode.ASYNC, Mode.SYNC])
+@pytest.mark.parametrize("methods", [{"GET", "POST"}, {"POST"}])
 def test_a_server_that_is_unavailable_to_everyone_at_the_start_is_waited_for(
-    ledger: Ledger, mode: Mode, monkeypatch: pytest.MonkeyPatch
+    ledger: Ledger, methods: set[str], mode: Mode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses_of_its_own: list[int] = []
     monkeypatch.setattr("fieval_tasks.submission.backoff", lambda faults: pauses_of_its_own.append(faults) or 0.001)
     tries = count()
-    platform = Platform(
-        trouble=lambda *_: httpx.Response(503, text="no healthy upstream") if next(tries) < 40 else None
-    )
+
+    def trouble(request: httpx.Request, _: Platform) -> httpx.Response | None:
+        is_away = request.method in methods and next(tries) < 40
+        return httpx.Response(503, text="no healthy upstream") if is_away else None
+
+    platform = Platform(trouble=trouble)
     found, run = work(ledger, a_run(ledger, ANSWERS, mode=mode), platform)
     assert {r.status for r in found.values()} == {"scored"}
     assert (run.notices, run.possible_duplicates) == ((), 0)
@@ -409,6 +413,20 @@ def test_the_last_items_that_a_firewall_dislikes_fail_too(ledger: Ledger) -> Non
     platform = Platform(trouble=turns_away(403, lambda body: any(f"answer {n}<" in body for n in (7, 8, 9))))
     found, _ = work(ledger, a_run(ledger, [f"answer {n}<" for n in range(10)]), platform)
     assert Counter(r.status for r in found.values()) == {"scored": 7, "failed": 3}
+
+
+@pytest.mark.parametrize("mode", [Mode.ASYNC, Mode.SYNC])
+@pytest.mark.parametrize("disliked", [range(30), range(150, 180), range(170, 200)])
+def test_many_neighbours_that_a_firewall_dislikes_fail_and_stop_no_run(
+    ledger: Ledger, disliked: range, mode: Mode
+) -> None:
+    platform = Platform(trouble=turns_away(403, lambda body: any(f"answer {n}<" in body for n in disliked)))
+    run = a_run(ledger, [f"answer {n}<" for n in range(200)], chunk_size=100, mode=mode)
+    found, run = work(ledger, run, platform)
+    assert {a for a, r in found.items() if r.status == "failed"} == {f"answer {n}<" for n in disliked}
+    assert {r.error["kind"] for r in found.values() if r.error} == {"turned_away"}
+    assert Counter(r.status for r in found.values()) == {"scored": 170, "failed": 30}
+    assert (run.possible_duplicates, set(platform.taken.values())) == (0, {1})
 
 
 def test_what_is_turned_away_of_one_check_alone_stops_that_check(ledger: Ledger) -> None:

@@ -40,6 +40,10 @@ async def test_the_templates_name_their_keys_output_and_source(client: EvalClien
     assert client.base_url in catalogue.source
 
 
+async def test_a_submission_of_nothing_tells_that_submissions_are_taken(client: EvalClient) -> None:
+    assert await client.takes_submissions()
+
+
 async def test_a_synchronous_call_answers_with_the_score_and_its_reason(client: EvalClient) -> None:
     verdict = await client.evaluate("levenshtein_similarity", {"output": "abc", "expected": "abd"})
     assert isinstance(verdict, Scored)

@@ -93,6 +93,8 @@ class FaultyPlatform:
             return _unauthorised()
         if asked.path.endswith("/get-evals/"):
             return self._ok([_template(name, keys) for name, keys in TEMPLATES.items()])
+        if asked.body == b"{}":
+            return _invalid("Validation failed")
         return self._posted(asked.body) if asked.method == "POST" else self._polled(asked.eval_id)
 
     @property
