@@ -239,7 +239,10 @@ class EvaluationPlan(BaseModel):
     @field_validator("mapping")
     @classmethod
     def _names_are_composed(cls, value: dict[str, str]) -> dict[str, str]:
-        return {normalize("NFC", target): column for target, column in value.items()}
+        composed = {normalize("NFC", target): column for target, column in value.items()}
+        if len(composed) < len(value):
+            raise ValueError("a name stands twice, its accents composed in two ways; leave one out")
+        return composed
 
     @field_validator("delimiter", mode="before")
     @classmethod
@@ -343,19 +346,32 @@ class EvaluationPlan(BaseModel):
 def unfolded(given: Any) -> Any:
     """A form's fields with those that were folded under their heading beside the others.
 
-    A form that shows them sends each with its default: that does not undo what was said beside it. Raises PlanError where
-    one is said twice, and differently.
+    A form that shows them sends each with its default, and an older one stored them so: neither undoes what was said on
+    the other side. Raises PlanError where one is said twice, and differently.
     """
     if not isinstance(given, Mapping) or not isinstance(inner := given.get(FOLDED, {}) or {}, Mapping):
         return given
     outer = {name: value for name, value in given.items() if name != FOLDED}
-    defaults = {name: field.get_default() for name, field in EvaluationPlan.model_fields.items()}
-    said = {name: value for name, value in inner.items() if name not in outer or value not in ("", defaults.get(name))}
-    if twice := [name for name, value in said.items() if name in outer and value != outer[name]]:
+    said = {name: value for name, value in inner.items() if name not in outer or not _is_default(name, value)}
+    meant = {name: value for name, value in outer.items() if name not in said or not _is_default(name, value)}
+    if twice := [name for name in said.keys() & meant.keys() if _plain(said[name]) != _plain(meant[name])]:
         raise PlanError(
-            *(f"{name}: it is said twice, beside {FOLDED} and in it, and not the same; leave one out" for name in twice)
+            *(
+                f"{name}: it is said twice, beside {FOLDED} and in it, and not the same; leave one out"
+                for name in sorted(twice)
+            )
         )
-    return {**said, **outer}
+    return {**said, **meant}
+
+
+def _is_default(name: str, value: Any) -> bool:
+    """It says nothing, or what holds anyway."""
+    field = EvaluationPlan.model_fields.get(name)
+    return value in (None, "") or (field is not None and _plain(value) == _plain(field.get_default()))
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def check_name(text: str) -> str:

@@ -27,6 +27,7 @@ _WRITE = {
     "bool_type": "write true or false",
     "bool_parsing": "write true or false",
     "string_type": "write text",
+    "string_too_long": "write text of {max_length} character at most",
     "tuple_type": "write a list",
     "list_type": "write a list",
     "dict_type": "write an object, such as {{NAME: VALUE}}",

@@ -165,6 +165,16 @@ def test_a_name_that_gates_and_columns_could_not_tell_apart_is_refused(text: str
         Check.named(text)
 
 
+def test_two_spellings_of_one_key_are_no_mapping() -> None:
+    with pytest.raises(PlanError, match="stands twice"):
+        EvaluationPlan(mapping={"gr\u00f6\u00dfe.text": "a", "gro\u0308\u00dfe.text": "b"})
+
+
+def test_a_delimiter_is_one_character() -> None:
+    with pytest.raises(PlanError, match="delimiter: write text of 1 character at most"):
+        EvaluationPlan(delimiter=",,")
+
+
 @given(st.dictionaries(st.one_of(names, st.tuples(names, names).map(".".join)), names), names)
 def test_a_template_sees_what_is_named_for_it_and_what_is_named_for_all_and_nothing_else(
     mapping: dict[str, str], template: str

@@ -205,6 +205,18 @@ def test_a_heading_that_is_unfolded_says_nothing_by_the_defaults_that_it_shows()
         plan_given_of(stored | {"further": shown | {"concurrency": 9}})
 
 
+def test_what_an_older_form_stored_of_its_defaults_does_not_contradict_what_is_chosen_now() -> None:
+    stored = EvaluationPlan(keep=("lang",), concurrency=8).model_dump(mode="json")
+    empty = stored | {name: "" for name, value in stored.items() if value is None}
+    shown = EvaluationPlan().model_dump(mode="json", exclude=set(SHOWN_FIRST))
+    for flat in (stored, empty):
+        for chosen in ({"rate": "5/s", "sharing": False}, shown | {"rate": "5/s", "sharing": False}):
+            plan = plan_given_of(flat | {"further": chosen})
+            assert (plan.rate, plan.sharing, plan.keep, plan.concurrency) == ("5/s", False, ("lang",), 8)
+        with pytest.raises(PlanError, match=r"plan\.keep: it is said twice"):
+            plan_given_of(flat | {"further": {"keep": ["user"]}})
+
+
 def test_a_form_that_resumes_says_nothing_by_the_defaults_that_it_shows_and_a_plan_by_hand_means_each() -> None:
     from flows.parameters import plan_given
 
