@@ -111,7 +111,7 @@ class Settlement:
             except ApiError as error:
                 return await self._not_told(seq, eval_id, check, age, error, turn, held)
         turn.accepted()
-        self._unknown.heard()
+        self._unknown.heard(seq)
         self._failing_since, self._strange_in_a_row = None, 0
         self._asked_in_vain.clear()
         self._is_there = None

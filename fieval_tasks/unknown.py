@@ -21,30 +21,32 @@ class Unknown:
     """Held back until the others have been asked about: a few may fail, many say something about the server."""
 
     def __init__(self) -> None:
-        self._known = 0
+        self._known: set[int] = set()
+        """Items, however often they were asked about: one that takes long is asked about twenty times."""
         self._held: dict[int, Stranger] = {}
 
-    def heard(self) -> None:
-        """The server knew a ticket."""
-        self._known += 1
+    def heard(self, seq: int) -> None:
+        """The server knew an item's ticket."""
+        self._known.add(seq)
 
     def add(self, stranger: Stranger) -> None:
+        self._known.discard(stranger.seq)
         self._held[stranger.seq] = stranger
 
     @property
     def only(self) -> bool:
         """Many are unknown, and not one was known: no need to ask further."""
-        return self._known == 0 and len(self._held) >= MANY_UNKNOWN
+        return not self._known and len(self._held) >= MANY_UNKNOWN
 
     @property
     def too_many(self) -> bool:
         """They are not the exception."""
         n = len(self._held)
-        return n >= MANY_UNKNOWN and n > SHARE_UNKNOWN * (n + self._known)
+        return n >= MANY_UNKNOWN and n > SHARE_UNKNOWN * (n + len(self._known))
 
     def __str__(self) -> str:
-        n, asked = len(self._held), len(self._held) + self._known
-        those = f"{n:,} of about {asked:,}" if self._known else f"any of the {n:,}"
+        n, asked = len(self._held), len(self._held) + len(self._known)
+        those = f"{n:,} of {asked:,}" if self._known else f"any of the {n:,}"
         return (
             f"the server does not know {those} evaluations that it was asked about: it has lost them, or is not the one that "
             f"took them, or the keys are another workspace's. Nothing is failed for that; if they are gone for good, "
