@@ -711,7 +711,6 @@ class Engine:
         if self._stopped is not None:
             return
         self._count(State.READY, leaving=State.SUBMITTED)
-        self._recorder.count("retries")
         self._resending += 1
         again = asyncio.ensure_future(self._sent_alone(seq, failed))
         self._work.add(again)
@@ -721,6 +720,7 @@ class Engine:
         item = await asyncio.to_thread(self.ledger.item, self.run, seq)
         try:
             if failed is None or await self._lane_of(item.check).breaker.relents():
+                self._recorder.count("retries")
                 await self._submitter.send_at_last(item)
             else:  # a check whose evaluations all fail is stopped: this one has failed already
                 await self._decide([failed])

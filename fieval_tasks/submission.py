@@ -288,6 +288,7 @@ class Submitter:
         failed = tuple(item for item in items if item.seq in self._misjudged)
         told = [(item.seq, None, self._misjudged.pop(item.seq)) for item in failed]
         if not failed or await lane.breaker.relents():
+            self._recorder.count("retries", len(failed))
             return failed
         await self._on_verdicts(told)
         return ()
@@ -462,7 +463,6 @@ class Submitter:
             redone = item.redone + self._redone[item.seq]
             lane.breaker.failed(failed, again=redone > 0)
             if policy.on_submitting(error, faults=redone, packed=False) is Remedy.RESUBMIT:
-                self._recorder.count("retries")
                 self._redone[item.seq] += 1
                 self._misjudged[item.seq] = failed
             else:

@@ -1018,6 +1018,8 @@ def test_evaluations_that_all_fail_stop_their_lane_whatever_they_say(ledger: Led
     assert platform.taken.total() <= BOUGHT_AT_FIRST + 20
     assert {r.status for r in found.values()} == {"failed", "pending"}
     assert {r.attempts for r in found.values() if r.status == "pending"} == {0}, "what was bought is not left as unsent"
+    sent_again = platform.taken.total() - len(platform.taken)
+    assert run.retries < sent_again + 20, "what failed and waited to be sent again, in vain, was no retry"
     assert re.search(
         r"stopped: the judge gave no verdict on \d+ items in a row, each with: evaluation_error", run.notices[0]
     )
