@@ -78,6 +78,8 @@ class Gate:
             return "errors would help to pass it; write a ceiling, such as failures <= 5 or failures <= 2%"
         if self.is_share and self.threshold > 1:
             return "a share of the items is 100% at most"
+        if self.is_share and self.threshold == 1 and self.operator == "<=":
+            return "every run would pass it: no more than all items can fail; write failures < 100%, or less"
         if not self.is_share and self.threshold.denominator != 1:
             return "failures are counted in whole items; write failures <= 5, or a share of the items: failures <= 2%"
         if self.operator == "<" and not self.threshold:
@@ -95,6 +97,8 @@ class Gate:
             return f"no run could pass it: a {name} lies between 0 and 1"
         if self.operator == "<=" and self.threshold == 1:
             return f"every run would pass it: a {name} is never more than 1; write >= for a floor"
+        if self.operator == ">=" and not self.threshold:
+            return f"every run would pass it: a {name} is never less than 0; write a floor above"
         return None
 
     def verdict(self, low: Fraction | int, high: Fraction | int) -> GateVerdict:

@@ -38,7 +38,7 @@ from fieval_tasks.prefect_server import OwnServer, configured_api, environment_s
 from fieval_tasks.preparation import Prepared, prepared, runs_to_collect
 from fieval_tasks.refusals import sentences, spelled
 from fieval_tasks.report.table import COLUMNS, NARROWEST, table
-from fieval_tasks.report.text import clean
+from fieval_tasks.report.text import clean, count
 from fieval_tasks.store import Ledger, store_url
 from fieval_tasks.terminal import Terminal, shown
 from flows.arguments import (
@@ -165,9 +165,13 @@ def _dry_run(plan: EvaluationPlan) -> int:
         try:
             _describe(run)
             invalid = run.ledger.counts(run.run.run_id)[ItemState.FAILED]
+            failed = (result for result in run.ledger.results(run.run) if result.error is not None)
+            first = next(failed, None) if invalid else None
         finally:
             run.ledger.forget(run.run.run_id)
-    say(f"dry run: {invalid:,} {'item' if invalid == 1 else 'items'} would fail before sending; nothing was sent")
+    say(f"dry run: {count(invalid, 'item')} would fail before sending; nothing was sent")
+    if first is not None and first.error is not None:
+        say(clean(f"  the first is {first.check}, {first.error['message']}"))
     return ExitCode.OK
 
 

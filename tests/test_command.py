@@ -210,6 +210,15 @@ def test_an_odd_file_is_taken_as_it_is(odd: str, capfd: pytest.CaptureFixture[st
     assert (code, said in capfd.readouterr().err) == (0, True)
 
 
+def test_a_dry_run_says_why_the_first_item_would_fail(capfd: pytest.CaptureFixture[str]) -> None:
+    Path("d.csv").write_text("question,answer,word\nq,a,b\nq,a,\nq,,\n")
+    checks = ["--template", "completeness", "--check", "says=contains", "--map", "text=answer", "--map", "keyword=word"]
+    assert evaluate_command(["d.csv", *checks, "--connection", "local", "--dry-run"]) == 0
+    told = capfd.readouterr().err
+    assert "dry run: 3 items would fail before sending; nothing was sent" in told
+    assert "the first is says, row 2: parameter 'keyword' (column 'word') will not do: it is blank" in told
+
+
 def test_every_problem_is_named_at_once(capfd: pytest.CaptureFixture[str]) -> None:
     Path("d.csv").write_text("question,answer\nq,a\n")
     arguments = ["--template", "completness", "--template", "groundedness", "--map", "context=dox", "--dry-run"]

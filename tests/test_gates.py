@@ -47,6 +47,12 @@ def test_a_gate_is_a_figure_and_a_bound(text: str, gate: Gate) -> None:
         ("groundedness.pass_rate >= 95", "between 0 and 1 .100%.; write 95% for that share"),
         ("groundedness.mean >= 101%", "between 0 and 1"),
         ("groundedness.pass_rate <= 1", "every run would pass it: a pass_rate is never more than 1; write >="),
+        (
+            "groundedness.pass_rate >= 0",
+            "every run would pass it: a pass_rate is never less than 0; write a floor above",
+        ),
+        ("groundedness.mean >= 0.0%", "every run would pass it: a mean is never less than 0"),
+        ("failures <= 100%", "every run would pass it: no more than all items can fail"),
         ("groundedness.mean > 100%", "no run could pass it"),
         ("groundedness.mean < 0", "no run could pass it"),
         ("failures < 0", "no run could pass it"),
@@ -113,7 +119,7 @@ def test_no_gate_on_failures_is_passed_by_one_more_error(
 def test_a_share_that_is_exactly_reached_is_reached(places: int) -> None:
     """Of every number of items up to 1,000 that can reach it: with floats 99.9% is more than 999 of 1,000."""
     unit = 10**places
-    for tenths in range(100 * unit + 1):
+    for tenths in range(1, 100 * unit + 1):
         share = Fraction(tenths, 100 * unit)
         text = f"{tenths // unit}.{tenths % unit:0{places}}"
         gates = [Gate.parse(f"c.pass_rate {sign} {text}%") for sign in (">=", "==")]
