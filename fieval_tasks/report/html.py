@@ -75,7 +75,7 @@ def _gates(report: Report) -> str:
     moods = {"passed": "good", "pass": "good", "failed": "bad", "fail": "bad"}
     rows = [
         (
-            f"<code>{_line(gate.gate)}</code>",
+            f'<code dir="ltr">{escape(one_line(gate.gate, 200, apart=True))}</code>',  # whatever script its check's name has
             f'<b class="{moods.get(gate.verdict.lower(), "wait")}">{_line(gate.verdict)}</b>',
             _line(gate.sentence),
         )

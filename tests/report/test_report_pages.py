@@ -95,6 +95,12 @@ def test_the_page_forbids_scripts_and_asks_nobody_for_anything() -> None:
     assert not re.search(r"https?:|url\(|@import|\bsrc=|\bhref=", source)
 
 
+def test_a_gate_reads_from_left_to_right_whatever_its_check_is_called() -> None:
+    gate = GateOutcome("חיפוש.mean >= 0.5", "PASS", 0.58, (0.58, 0.58))
+    shown = html(summarise(facts(), small()).with_outcome(0, [gate]))
+    assert '<code dir="ltr">חיפוש.mean &gt;= 0.5</code>' in shown
+
+
 def test_the_page_says_what_there_is_to_know() -> None:
     gate = GateOutcome("fluency.mean >= 0.5", "UNDECIDED", 0.58, (0.43, 0.69))
     read = page(summarise(facts(), small()).with_outcome(3, [gate]))
