@@ -277,6 +277,7 @@ async def test_more_such_items_stop_nothing_while_the_api_answers_otherwise(
     now = 0.0
     monkeypatch.setattr("fieval_tasks.settlement.monotonic", lambda: now)
     monkeypatch.setattr("fieval_tasks.settlement.IN_VAIN", 20)
+    monkeypatch.setattr("fieval_tasks.pace.LONGEST_PAUSE", 0.001)
 
     def trouble(request: httpx.Request, _: Platform) -> httpx.Response | None:
         return httpx.Response(status, html="<h1>Forbidden</h1>") if "eval_id" in request.url.params else None

@@ -29,6 +29,7 @@ from fieval_tasks.errors import (
     ServerFault,
     Throttled,
     TurnedAway,
+    Unavailable,
     Unreachable,
 )
 from fieval_tasks.items import Failed, Pending
@@ -259,10 +260,10 @@ async def test_a_503_with_retry_after_throttles_for_that_long() -> None:
     assert (error.retry_after, error.retryable, error.ambiguous) == (7.0, True, False)
 
 
-async def test_a_503_without_retry_after_is_a_server_fault() -> None:
+async def test_a_503_without_retry_after_is_a_server_that_takes_nothing_now() -> None:
     error = await failure(answers(503, HTML))
-    assert type(error) is ServerFault
-    assert not error.ambiguous
+    assert type(error) is Unavailable
+    assert (error.retryable, error.ambiguous) == (True, False)
 
 
 async def test_a_429_throttles_as_its_body_says() -> None:
