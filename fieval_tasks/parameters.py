@@ -128,7 +128,8 @@ def _is_shared(value: Any) -> bool:
 def _missing(template: Template, missing: Collection[str], known: Mapping[str, Rule]) -> Iterator[str]:
     for name in missing:
         wanted = _wanted(known[name])
-        yield f"template {template.name!r} needs parameter {name!r}{wanted and f' ({wanted})'}; add --param {name}=VALUE"
+        needs = f"template {template.name!r} needs parameter {name!r}{wanted and f' ({wanted})'}"
+        yield f"{needs}; add --param {name}=VALUE, or --map {name}=COLUMN for one in each row"
 
 
 def _unknown(template: Template, names: Collection[str], known: Mapping[str, Rule]) -> Iterator[str]:

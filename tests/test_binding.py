@@ -177,7 +177,7 @@ def test_a_template_may_be_asked_for_more_than_once_by_names() -> None:
 def test_a_parameter_that_one_of_two_checks_lacks_is_told_of_that_one() -> None:
     checks = (Check(template="contains", name="one", params={"keyword": "x"}), Check.named("two=contains"))
     assert problems_of(plan_of(*checks), ["text"]) == (
-        "check 'two': template 'contains' needs parameter 'keyword' (text); add --param keyword=VALUE",
+        "check 'two': template 'contains' needs parameter 'keyword' (text); add --param keyword=VALUE, or --map keyword=COLUMN for one in each row",
     )
 
 
@@ -280,8 +280,8 @@ def test_every_problem_is_named_at_once() -> None:
         "--map expected=answer: column 'answer' is not in answers.csv (it has: id, question, reply);"
         " did you mean 'reply'?",
         "--id di: column 'di' is not in answers.csv (it has: id, question, reply); did you mean 'id'?",
-        "template 'f_beta_score' needs parameter 'positive_label' (text); add --param positive_label=VALUE",
-        "template 'contains' needs parameter 'keyword' (text); add --param keyword=VALUE",
+        "template 'f_beta_score' needs parameter 'positive_label' (text); add --param positive_label=VALUE, or --map positive_label=COLUMN for one in each row",
+        "template 'contains' needs parameter 'keyword' (text); add --param keyword=VALUE, or --map keyword=COLUMN for one in each row",
         "template 'contains' has no parameter 'keywrd' (it has: case_sensitive, keyword); did you mean 'keyword'?",
     ]
     (misspelt,) = (problem for problem in problems if "'otput'" in problem)

@@ -44,7 +44,7 @@ def problem_of(kind: str, given: object, **rule: object) -> str:
 def test_a_misspelt_and_a_missing_name_are_both_told() -> None:
     problems = read(template("contains", **CONTAINS), {"keywrd": AsTyped("the")}).problems
     assert problems == (
-        "template 'contains' needs parameter 'keyword' (text); add --param keyword=VALUE",
+        "template 'contains' needs parameter 'keyword' (text); add --param keyword=VALUE, or --map keyword=COLUMN for one in each row",
         "template 'contains' has no parameter 'keywrd' (it has: keyword, case_sensitive); did you mean 'keyword'?",
     )
 
