@@ -31,7 +31,7 @@ from benchmarks.measures import Measure, Table
 from benchmarks.ours import wrong
 from benchmarks.relay import Relay, relays
 from benchmarks.running import DidNotEnd, Setting, account_of, environment, served
-from fieval_tasks.prefect_server import free_port, is_healthy
+from fieval_tasks.on_prefect.prefect_server import free_port, is_healthy
 from tests import postgres
 
 POOL, LIMIT = "fieval", "one-key"

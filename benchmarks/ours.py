@@ -19,9 +19,9 @@ from benchmarks.usage import Usage
 
 def run_engine(options: argparse.Namespace) -> dict[str, Any]:
     """The engine alone. `cpu` and `ended` are of the work between the plan being ready and the last commit."""
-    from fieval_tasks.plan import Check, EvaluationPlan, Mode
-    from fieval_tasks.preparation import prepared
-    from fieval_tasks.threads import work_on
+    from fieval_tasks.core.plan import Check, EvaluationPlan, Mode
+    from fieval_tasks.runs.preparation import prepared
+    from fieval_tasks.runs.threads import work_on
 
     plan = EvaluationPlan(
         dataset=options.dataset,

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 if __name__ == "__main__":
-    from fieval_tasks.door import run_command
+    from fieval_tasks.terminal.door import run_command
 
     run_command("deployments.__main__", "main")
 
 import argparse
 from collections.abc import Sequence
 
-from fieval_tasks.door import answered
-from fieval_tasks.errors import ExitCode, PlanError
-from fieval_tasks.prefect_server import configured_api, unknown_profile
-from flows.prefect_api import require_api
+from fieval_tasks.core.errors import ExitCode, PlanError
+from fieval_tasks.on_prefect.prefect_api import require_api
+from fieval_tasks.on_prefect.prefect_server import configured_api, unknown_profile
+from fieval_tasks.terminal.door import answered
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

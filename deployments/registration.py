@@ -21,11 +21,11 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.workers.process import ProcessWorker
 
 from deployments.definitions import PREFECT_FILE, automations, deployments, pools
+from fieval_tasks.api.client import Credentials
 from fieval_tasks.blocks import EvaluationJob, FutureAGICredentials
-from fieval_tasks.client import Credentials
-from fieval_tasks.errors import PlanError, RunStopped
-from fieval_tasks.plan import parse_rate
-from flows.shared import GATHERED, comfortable
+from fieval_tasks.core.errors import PlanError, RunStopped
+from fieval_tasks.core.plan import parse_rate
+from fieval_tasks.on_prefect.shared import GATHERED, comfortable
 
 
 def register_all(

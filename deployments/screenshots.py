@@ -28,7 +28,7 @@ from websockets.sync.client import connect
 from websockets.sync.connection import Connection
 
 from deployments.__main__ import require_an_api
-from fieval_tasks.errors import FievalError, PlanError, RunStopped
+from fieval_tasks.core.errors import FievalError, PlanError, RunStopped
 
 FOLDER, STEERED = Path("docs", "images"), Path("fieval-runs", "pictures")
 """Where the pictures go, in the root of a clone: those of a steered run are to be looked at, and belong to no document."""

@@ -16,7 +16,7 @@ from prefect.schedules import Cron, Interval, Schedule
 from prefect.types.entrypoint import EntrypointType
 
 from deployments.definitions import Definition, Limit, deployments
-from fieval_tasks.errors import PlanError
+from fieval_tasks.core.errors import PlanError
 
 
 def serve_all(*, limit: int) -> None:

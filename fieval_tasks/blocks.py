@@ -17,15 +17,15 @@ from prefect.exceptions import ObjectNotFound
 from prefect.runtime import flow_run
 from pydantic import ConfigDict, Field, HttpUrl, SecretStr, ValidationError, field_validator
 
-from fieval_tasks.client import CLOUD, Credentials, EvalClient, checked_url
-from fieval_tasks.conclusion import Ended, conclude, report_of
-from fieval_tasks.engine import current
-from fieval_tasks.errors import Interrupted, PlanError, RunStopped
-from fieval_tasks.plan import EvaluationPlan, Mode
-from fieval_tasks.prefect_errors import why
-from fieval_tasks.preparation import Prepared, kept, prepared
-from fieval_tasks.refusals import sentences
-from fieval_tasks.threads import resumable, submit_all
+from fieval_tasks.api.client import CLOUD, Credentials, EvalClient, checked_url
+from fieval_tasks.core.errors import Interrupted, PlanError, RunStopped
+from fieval_tasks.core.plan import EvaluationPlan, Mode
+from fieval_tasks.core.refusals import sentences
+from fieval_tasks.on_prefect.prefect_errors import why
+from fieval_tasks.runs.conclusion import Ended, conclude, report_of
+from fieval_tasks.runs.preparation import Prepared, kept, prepared
+from fieval_tasks.runs.threads import resumable, submit_all
+from fieval_tasks.work.engine import current
 
 T = TypeVar("T")
 

@@ -13,15 +13,15 @@ from prefect.runtime import flow_run, task_run
 from prefect.states import Cancelled
 from prefect.tasks import Task
 
-from fieval_tasks import dataframe
 from fieval_tasks.blocks import EvaluationJob, EvaluationRun
-from fieval_tasks.conclusion import Ended, conclude, report_of
-from fieval_tasks.engine import Engine, current
-from fieval_tasks.errors import FievalError, Interrupted
-from fieval_tasks.plan import EvaluationPlan
-from fieval_tasks.preparation import kept
-from fieval_tasks.report import artifacts
-from fieval_tasks.scrubbing import discreet
+from fieval_tasks.core.errors import FievalError, Interrupted
+from fieval_tasks.core.plan import EvaluationPlan
+from fieval_tasks.core.scrubbing import discreet
+from fieval_tasks.on_prefect import artifacts
+from fieval_tasks.runs import dataframe
+from fieval_tasks.runs.conclusion import Ended, conclude, report_of
+from fieval_tasks.runs.preparation import kept
+from fieval_tasks.work.engine import Engine, current
 
 # -- for any flow ----------------------------------------------------------------------------------------------------
 
@@ -77,7 +77,7 @@ def _say_if_alone() -> None:
 evaluate_dataframe = task(name="evaluate-dataframe", cache_policy=NO_CACHE, persist_result=False)(
     dataframe.evaluate_dataframe
 )
-"""`fieval_tasks.dataframe.evaluate_dataframe` as a task: the frame, with a verdict's columns for each check."""
+"""`fieval_tasks.runs.dataframe.evaluate_dataframe` as a task: the frame, with a verdict's columns for each check."""
 
 
 # -- parts of a run that this process works on -------------------------------------------------------------------------

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 if __name__ == "__main__":  # first of all: the command starts a Prefect server, where one is needed, before the import
-    from fieval_tasks.door import run_command
+    from fieval_tasks.terminal.door import run_command
 
-    run_command("flows.command", "collect_command")
+    run_command("flows.cli.command", "collect_command")
 
 from collections.abc import Iterator, Sequence
 from time import monotonic
@@ -15,18 +15,18 @@ from prefect.exceptions import Pause
 from prefect.runtime import deployment, flow_run
 from prefect.states import Completed, Failed
 
-from fieval_tasks.conclusion import Ended, Outcome, conclude
-from fieval_tasks.display import display
-from fieval_tasks.errors import FievalError, Interrupted, PlanError, RunsRefused
-from fieval_tasks.faults import fault
-from fieval_tasks.plan import EvaluationPlan, Mode
-from fieval_tasks.preparation import Prepared, prepared, runs_to_collect
-from fieval_tasks.scrubbing import without_secrets
-from flows.ending import INCOMPLETE, failed, name_of, refused
+from fieval_tasks.core.errors import FievalError, Interrupted, PlanError, RunsRefused
+from fieval_tasks.core.faults import fault
+from fieval_tasks.core.plan import EvaluationPlan, Mode
+from fieval_tasks.core.scrubbing import without_secrets
+from fieval_tasks.on_prefect.ending import INCOMPLETE, failed, name_of, refused
+from fieval_tasks.on_prefect.showing import shown_in_prefect
+from fieval_tasks.on_prefect.watching import reason_of, steerable
+from fieval_tasks.runs.conclusion import Ended, Outcome, conclude
+from fieval_tasks.runs.display import display
+from fieval_tasks.runs.preparation import Prepared, prepared, runs_to_collect
 from flows.evaluate import interrupted, may_begin, published, require_store, terminable
 from flows.poll import poll_evaluations
-from flows.showing import shown_in_prefect
-from flows.watching import reason_of, steerable
 
 QUIET = 20.0
 """Seconds without a verdict after which a deployment's collector leaves a run until it comes again."""

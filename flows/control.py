@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 if __name__ == "__main__":
-    from fieval_tasks.door import run_command
+    from fieval_tasks.terminal.door import run_command
 
-    run_command("flows.command", "control_command")
+    run_command("flows.cli.command", "control_command")
 
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
@@ -16,9 +16,9 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import VariableCreate, VariableUpdate
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
-from fieval_tasks.control import PREFIX, Control, control_of, value_of, variable_of
-from fieval_tasks.errors import PlanError, RunStopped
-from fieval_tasks.store import Ledger, store_url
+from fieval_tasks.core.control import PREFIX, Control, control_of, value_of, variable_of
+from fieval_tasks.core.errors import PlanError, RunStopped
+from fieval_tasks.ledger.store import Ledger, store_url
 
 SETTLED = 1.0
 """Seconds after which whoever had read the variable before it was written has written it, too: two calls take a tenth."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 if __name__ == "__main__":  # first of all: the command starts a Prefect server, where one is needed, before the import
-    from fieval_tasks.door import run_command
+    from fieval_tasks.terminal.door import run_command
 
-    run_command("flows.command", "evaluate_command")
+    run_command("flows.cli.command", "evaluate_command")
 
 import os
 from collections.abc import Callable, Iterator
@@ -21,26 +21,26 @@ from prefect.runtime import deployment, flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from fieval_tasks.blocks import FutureAGICredentials
-from fieval_tasks.conclusion import Ended, Outcome, conclude
-from fieval_tasks.display import display
-from fieval_tasks.engine import ROUND, SUBMITTERS, Engine, Share
-from fieval_tasks.errors import ExitCode, FievalError, Interrupted, PlanError
-from fieval_tasks.locations import each, is_allowed, is_stream
-from fieval_tasks.plan import EvaluationPlan, Mode
-from fieval_tasks.preparation import Prepared, prepared
-from fieval_tasks.report.artifacts import publish
-from fieval_tasks.scrubbing import raise_without_secrets
-from fieval_tasks.store import file_of, store_url
+from fieval_tasks.core.errors import ExitCode, FievalError, Interrupted, PlanError
+from fieval_tasks.core.locations import each, is_allowed, is_stream
+from fieval_tasks.core.plan import EvaluationPlan, Mode
+from fieval_tasks.core.scrubbing import raise_without_secrets
+from fieval_tasks.ledger.store import file_of, store_url
+from fieval_tasks.on_prefect import ending
+from fieval_tasks.on_prefect.artifacts import publish
+from fieval_tasks.on_prefect.ending import concluded, refused, rests
+from fieval_tasks.on_prefect.events import announce, announce_cancelled
+from fieval_tasks.on_prefect.naming import tag, title
+from fieval_tasks.on_prefect.parameters import in_parameters, plan_given
+from fieval_tasks.on_prefect.shared import require_limit
+from fieval_tasks.on_prefect.showing import shown_in_prefect
+from fieval_tasks.on_prefect.watching import Watch, reason_of, steerable, suspended_state
+from fieval_tasks.runs.conclusion import Ended, Outcome, conclude
+from fieval_tasks.runs.display import display
+from fieval_tasks.runs.preparation import Prepared, prepared
 from fieval_tasks.tasks import submit_chunk
-from flows import ending
-from flows.ending import concluded, refused, rests
-from flows.events import announce, announce_cancelled
-from flows.naming import tag, title
-from flows.parameters import in_parameters, plan_given
+from fieval_tasks.work.engine import ROUND, SUBMITTERS, Engine, Share
 from flows.poll import poll_evaluations
-from flows.shared import require_limit
-from flows.showing import shown_in_prefect
-from flows.watching import Watch, reason_of, steerable, suspended_state
 
 Start: TypeAlias = Callable[[Engine], PrefectFutureList[Any]]
 """Begins to submit what this process may."""

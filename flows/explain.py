@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 if __name__ == "__main__":
-    from fieval_tasks.door import run_command
+    from fieval_tasks.terminal.door import run_command
 
     run_command("flows.explain", "explain_command")
 
 import argparse
 from collections.abc import Sequence
 
-from fieval_tasks.biography import as_json, as_text, biographies
-from fieval_tasks.commands import program
-from fieval_tasks.door import answered
-from fieval_tasks.errors import ExitCode
-from fieval_tasks.store import Ledger, store_url
+from fieval_tasks.core.commands import program
+from fieval_tasks.core.errors import ExitCode
+from fieval_tasks.ledger.store import Ledger, store_url
+from fieval_tasks.runs.biography import as_json, as_text, biographies
+from fieval_tasks.terminal.door import answered
 
 
 def explain(run: str, item: str, store: str | None = None, *, as_data: bool = False) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 if __name__ == "__main__":
-    from fieval_tasks.door import run_command
+    from fieval_tasks.terminal.door import run_command
 
-    run_command("flows.command", "fan_out_command")
+    run_command("flows.cli.command", "fan_out_command")
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -28,19 +28,24 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
 from fieval_tasks.blocks import FutureAGICredentials
-from fieval_tasks.conclusion import Ended, conclude
-from fieval_tasks.display import display
-from fieval_tasks.engine import SUBMITTERS, Engine, Share
-from fieval_tasks.errors import FievalError, Interrupted, PlanError, RunStopped
-from fieval_tasks.items import State as ItemState
-from fieval_tasks.plan import MOST_SHARDS, SHARD_DEPLOYMENT, EvaluationPlan, Mode
-from fieval_tasks.prefect_errors import why
-from fieval_tasks.preparation import Prepared, prepared
-from fieval_tasks.progress import Progress
-from fieval_tasks.scrubbing import raise_without_secrets
+from fieval_tasks.core.errors import FievalError, Interrupted, PlanError, RunStopped
+from fieval_tasks.core.items import State as ItemState
+from fieval_tasks.core.plan import MOST_SHARDS, SHARD_DEPLOYMENT, EvaluationPlan, Mode
+from fieval_tasks.core.progress import Progress
+from fieval_tasks.core.scrubbing import raise_without_secrets
+from fieval_tasks.on_prefect import ending
+from fieval_tasks.on_prefect.ending import REFUSED, failed, name_of, refused
+from fieval_tasks.on_prefect.naming import tag, title
+from fieval_tasks.on_prefect.parameters import plan_given
+from fieval_tasks.on_prefect.prefect_errors import why
+from fieval_tasks.on_prefect.shared import require_limit
+from fieval_tasks.on_prefect.showing import shown_in_prefect
+from fieval_tasks.on_prefect.watching import Line, Rhythm, asked_to_end, steerable
+from fieval_tasks.runs.conclusion import Ended, conclude
+from fieval_tasks.runs.display import display
+from fieval_tasks.runs.preparation import Prepared, prepared
 from fieval_tasks.tasks import submit_rest
-from flows import ending
-from flows.ending import REFUSED, failed, name_of, refused
+from fieval_tasks.work.engine import SUBMITTERS, Engine, Share
 from flows.evaluate import (
     interrupted,
     published,
@@ -51,11 +56,6 @@ from flows.evaluate import (
     submit_and_wait,
     terminable,
 )
-from flows.naming import tag, title
-from flows.parameters import plan_given
-from flows.shared import require_limit
-from flows.showing import shown_in_prefect
-from flows.watching import Line, Rhythm, asked_to_end, steerable
 
 BEGIN_WITHIN = 600.0
 """Seconds in which a worker has to take up the first shard."""

@@ -8,14 +8,14 @@ import httpx
 from prefect import State, flow, get_run_logger, tags
 from prefect.states import Cancelled
 
-from fieval_tasks.commands import command
-from fieval_tasks.display import display
-from fieval_tasks.engine import Engine, current
-from fieval_tasks.errors import Interrupted, RunStopped
-from fieval_tasks.prefect_errors import why
-from fieval_tasks.progress import Progress
-from fieval_tasks.scrubbing import discreet
-from flows.watching import Watch
+from fieval_tasks.core.commands import command
+from fieval_tasks.core.errors import Interrupted, RunStopped
+from fieval_tasks.core.progress import Progress
+from fieval_tasks.core.scrubbing import discreet
+from fieval_tasks.on_prefect.prefect_errors import why
+from fieval_tasks.on_prefect.watching import Watch
+from fieval_tasks.runs.display import display
+from fieval_tasks.work.engine import Engine, current
 
 TAG = "fieval"
 """Of every flow run of ours: the automation that finds dead ones goes by it."""

@@ -40,22 +40,22 @@ for name in [n for n in os.environ if n.startswith(("FI_", "FIEVAL_STORE", "PREF
 SLOW = (
     "deployments/test_stock_server.py",
     "flows/test_fan_out.py",
-    "test_command.py",
+    "flows/test_command.py",
     "faults/",
     "flows/",
     "deployments/",
-    "test_door.py",
-    "test_blocks.py",
-    "test_prefect_server.py",
+    "terminal/test_door.py",
+    "on_prefect/test_blocks.py",
+    "on_prefect/test_prefect_server.py",
     "security/test_keys.py",
     "security/test_hostile_command.py",
     "local/test_local_limits.py",
     "local/test_local_server.py",
     "local/test_local_jobs.py",
-    "test_engine.py",
-    "test_dataframe.py",
-    "test_shares.py",
-    "test_script.py",
+    "work/test_engine.py",
+    "runs/test_dataframe.py",
+    "work/test_shares.py",
+    "terminal/test_script.py",
 )
 """The tests of commands, servers and whole runs, the longest first, so that none is left to run alone at the end."""
 SERVERS = {"prefect_home", "prefect_api", "evaluator", "postgres_server"}
@@ -103,7 +103,7 @@ def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def prefect_api(prefect_home: Path) -> Iterator[str]:
     """One Prefect server for the session: the one that the command starts, kept running."""
-    from fieval_tasks.prefect_server import OwnServer
+    from fieval_tasks.on_prefect.prefect_server import OwnServer
 
     with OwnServer() as server:
         server.wait_until_ready()
@@ -115,7 +115,7 @@ def prefect_api(prefect_home: Path) -> Iterator[str]:
 
 def _send_what_is_queued() -> None:
     if "prefect" in sys.modules:
-        from flows.laptop import send_what_is_queued
+        from fieval_tasks.on_prefect.laptop import send_what_is_queued
 
         send_what_is_queued()
 

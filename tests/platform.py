@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import httpx
 
-from fieval_tasks.client import Credentials, EvalClient
+from fieval_tasks.api.client import Credentials, EvalClient
 
 CREDENTIALS = Credentials("an-api-key", "a-secret-key", base_url="http://platform.test")
 TEMPLATE = "is_helpful"

@@ -16,7 +16,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from fieval_tasks.prefect_server import free_port
+from fieval_tasks.on_prefect.prefect_server import free_port
 
 WHY_NOT = "PostgreSQL is not installed: apt-get update && apt-get install -y postgresql"
 SETTINGS = {

@@ -1,4 +1,4 @@
-"""Who may import whom: a line imports only from lines below it."""
+"""The rooms of the house, and who may know whom: a module knows its own room, and the rooms on the floors below."""
 
 from __future__ import annotations
 
@@ -13,68 +13,36 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("deployments", "flows", "fieval_tasks")
 LOCAL = "fieval_tasks.local"
 
-LAYERS = """
-flows.command
-flows.collect flows.fan_out
-flows.evaluate flows.explain flows.control
-flows.naming flows.poll
-flows.showing
-flows.arguments flows.laptop flows.prefect_api flows.shared flows.watching flows.events flows.ending
-flows.parameters
-fieval_tasks.tasks
-fieval_tasks.dataframe fieval_tasks.blocks
-fieval_tasks.own_server fieval_tasks.script
-fieval_tasks.display fieval_tasks.terminal fieval_tasks.door
-fieval_tasks.conclusion fieval_tasks.threads
-fieval_tasks.preparation
-fieval_tasks.engine
-fieval_tasks.report.files fieval_tasks.report.artifacts
-fieval_tasks.report.html fieval_tasks.report.junit fieval_tasks.report.markdown fieval_tasks.report.table
-fieval_tasks.report.drawing fieval_tasks.report.words
-fieval_tasks.report.summary
-fieval_tasks.report.amendments fieval_tasks.biography
-fieval_tasks.report.css fieval_tasks.report.folder fieval_tasks.report.tally fieval_tasks.report.text
-fieval_tasks.report.record
-fieval_tasks.settlement
-fieval_tasks.submission fieval_tasks.poller fieval_tasks.orphans fieval_tasks.setbacks fieval_tasks.unknown
-fieval_tasks.agenda fieval_tasks.connections fieval_tasks.belonging fieval_tasks.echoes
-fieval_tasks.account
-fieval_tasks.client fieval_tasks.waits fieval_tasks.intake fieval_tasks.open_items fieval_tasks.recording fieval_tasks.breaker
-fieval_tasks.binding fieval_tasks.dataset fieval_tasks.permits fieval_tasks.quota fieval_tasks.store
-fieval_tasks.drafts
-fieval_tasks.claims
-fieval_tasks.changes fieval_tasks.database fieval_tasks.duplicates
-fieval_tasks.schema
-fieval_tasks.pace fieval_tasks.prefect_server fieval_tasks.progress fieval_tasks.records fieval_tasks.statistics
-fieval_tasks.delimited fieval_tasks.parameters
-fieval_tasks.columns fieval_tasks.control fieval_tasks.files fieval_tasks.foreign fieval_tasks.lanes fieval_tasks.limits fieval_tasks.transport fieval_tasks.values fieval_tasks.wire fieval_tasks.yaml_text
-fieval_tasks.plan fieval_tasks.error_replies
-fieval_tasks.templates
-fieval_tasks.verdict_values
-fieval_tasks.dialect fieval_tasks.commands fieval_tasks.faults fieval_tasks.items fieval_tasks.locations fieval_tasks.policy fieval_tasks.prefect_errors fieval_tasks.gates fieval_tasks.refusals
-fieval_tasks.errors
-fieval_tasks.cutting fieval_tasks.private fieval_tasks.scrubbing
+FLOORS = """
+deployments
+flows
+on_prefect terminal
+runs
+work report
+api data ledger pace decisions
+core
 """
-"""From the top down. Modules of one line know nothing of each other; deployments/ stands above them all."""
+"""From the top down. Rooms on one floor don't know each other. local/ stands apart."""
 
-ON_PREFECT = (
-    "deployments",
-    "flows",
-    "fieval_tasks.tasks",
-    "fieval_tasks.blocks",
-    "fieval_tasks.own_server",
-    "fieval_tasks.report.artifacts",
-)
-OPENS_LOCAL = ("fieval_tasks.connections", "fieval_tasks.blocks")
-LEVEL = {name: level for level, line in enumerate(reversed(LAYERS.split("\n"))) for name in line.split()}
+ROOM_OF_A_DOOR = {"fieval_tasks.blocks": "on_prefect", "fieval_tasks.tasks": "on_prefect"}
+"""What lies outside of the rooms, for its users to find, and the room it belongs to."""
+FOR_OTHERS = ("fieval_tasks", "fieval_tasks.client", "fieval_tasks.dataframe", "fieval_tasks.plan")
+"""What only other programs import."""
+OPENS_LOCAL = ("fieval_tasks.runs.connections", "fieval_tasks.blocks")
+FLOOR = {room: floor for floor, line in enumerate(reversed(FLOORS.split("\n"))) for room in line.split()}
 
 
 @cache
 def modules() -> dict[str, Path]:
-    """Every module of ours, local/ included; an empty __init__.py is no module."""
+    """Every module of ours, local/ included."""
     files = (file for package in PACKAGES for file in sorted((ROOT / package).rglob("*.py")))
     found = {".".join(file.relative_to(ROOT).with_suffix("").parts): file for file in files}
     return {name.removesuffix(".__init__"): file for name, file in found.items()}
+
+
+def room(name: str) -> str:
+    package, *rest = name.split(".")
+    return ROOM_OF_A_DOOR.get(name, rest[0] if package == "fieval_tasks" and rest else package)
 
 
 def imports(name: str) -> Iterator[str]:
@@ -102,42 +70,48 @@ def ours(name: str) -> list[str]:
     return [imported for imported in imports(name) if is_in(imported, *PACKAGES)]
 
 
-def is_empty(name: str) -> bool:
-    """A package's own file: a docstring at most, so that nothing is imported through it."""
-    return modules()[name].stem == "__init__" and not list(imports(name))
-
-
-def placed() -> list[str]:
-    """The modules that need a place in LAYERS."""
-    return [name for name in modules() if not is_in(name, LOCAL, "deployments") and not is_empty(name)]
-
-
 def test_the_imports_are_read() -> None:
-    assert "fieval_tasks.errors" in ours("fieval_tasks.store")
-    assert "fieval_tasks.wire" in ours("fieval_tasks.client"), "from fieval_tasks import wire"
-    assert "flows.evaluate" in ours("flows.command"), "inside of a function"
-    assert "flows.command" not in ours("flows.evaluate"), "under if __name__"
+    assert "fieval_tasks.core.errors" in ours("fieval_tasks.ledger.store")
+    assert "fieval_tasks.api.wire" in ours("fieval_tasks.api.client"), "from fieval_tasks.api import wire"
+    assert "flows.evaluate" in ours("flows.cli.command"), "inside of a function"
+    assert "flows.cli.command" not in ours("flows.evaluate"), "under if __name__"
 
 
-def test_every_module_has_its_place() -> None:
-    missing = [name for name in placed() if name not in LEVEL]
-    assert not missing, f"add {', '.join(missing)} to LAYERS in {Path(__file__).name}: above all that it imports"
-    gone = [name for name in LEVEL if name not in modules()]
-    assert not gone, f"take {', '.join(gone)} out of LAYERS in {Path(__file__).name}"
+def test_every_module_has_a_room_with_a_promise() -> None:
+    homeless = [
+        name for name in modules() if room(name) not in FLOOR and not is_in(name, LOCAL) and name not in FOR_OTHERS
+    ]
+    assert not homeless, f"put {', '.join(homeless)} into a room"
+    empty = sorted(set(FLOOR) - {room(name) for name in modules()})
+    assert not empty, f"nothing lies in {', '.join(empty)}"
+    for name in FLOOR:
+        if name not in PACKAGES:
+            assert ast.get_docstring(ast.parse(modules()[f"fieval_tasks.{name}"].read_text())), (
+                f"{name} promises nothing"
+            )
 
 
-@pytest.mark.parametrize("name", placed())
-def test_a_module_imports_only_from_lines_below_it(name: str) -> None:
-    known = [imported for imported in ours(name) if imported in LEVEL]
-    level = LEVEL.get(name, len(LEVEL))
-    upward = sorted({imported for imported in known if LEVEL[imported] >= level})
-    assert not upward, f"{name} imports {', '.join(upward)}, which does not stand below it in LAYERS"
+@pytest.mark.parametrize("name", [name for name in modules() if not is_in(name, LOCAL) and name not in FOR_OTHERS])
+def test_a_module_knows_its_own_room_and_the_floors_below(name: str) -> None:
+    floor = FLOOR[room(name)]
+    assert not set(ours(name)) & set(FOR_OTHERS), "what is for other programs leads here by a longer way"
+    known = {imported for imported in ours(name) if room(imported) in FLOOR and room(imported) != room(name)}
+    upward = sorted(imported for imported in known if FLOOR[room(imported)] >= floor)
+    assert not upward, f"{name} imports {', '.join(upward)}, which does not lie on a floor below"
 
 
-@pytest.mark.parametrize("name", modules())
+def test_no_module_knows_itself_by_way_of_others() -> None:
+    """Modules that import each other, in a circle, can only be read together."""
+    left = {name: set(ours(name)) - {name} for name in modules()}
+    while ready := [name for name, known in left.items() if not known & left.keys()]:
+        for name in ready:
+            del left[name]
+    assert not left, f"a circle among {', '.join(sorted(left))}"
+
+
+@pytest.mark.parametrize("name", [name for name in modules() if FLOOR.get(room(name), 0) < FLOOR["on_prefect"]])
 def test_prefect_is_imported_at_the_rim_only(name: str) -> None:
-    if not is_in(name, *ON_PREFECT):
-        assert not [imported for imported in imports(name) if is_in(imported, "prefect")]
+    assert not [imported for imported in imports(name) if is_in(imported, "prefect")]
 
 
 @pytest.mark.parametrize("name", [name for name in modules() if is_in(name, LOCAL)])
@@ -148,16 +122,6 @@ def test_the_local_evaluator_imports_nothing_of_ours_outside_itself(name: str) -
 @pytest.mark.parametrize("name", [name for name in modules() if not is_in(name, LOCAL, *OPENS_LOCAL)])
 def test_only_what_opens_connections_imports_the_local_evaluator(name: str) -> None:
     assert [imported for imported in ours(name) if is_in(imported, LOCAL)] == []
-
-
-@pytest.mark.parametrize("name", [name for name in modules() if is_in(name, "fieval_tasks")])
-def test_no_step_knows_of_flows_or_deployments(name: str) -> None:
-    assert [imported for imported in ours(name) if is_in(imported, "flows", "deployments")] == []
-
-
-@pytest.mark.parametrize("name", [name for name in modules() if is_in(name, "flows")])
-def test_no_flow_knows_when_it_happens(name: str) -> None:
-    assert [imported for imported in ours(name) if is_in(imported, "deployments")] == []
 
 
 def test_flows_is_an_empty_package() -> None:
@@ -174,3 +138,12 @@ def names_imported(name: str) -> Iterator[str]:
     for node in ast.walk(ast.parse(modules()[name].read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_the_page_on_architecture_shows_these_floors_and_rooms() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert FLOORS in page
+    for name in FLOOR:
+        if name not in PACKAGES:
+            promise = ast.get_docstring(ast.parse(modules()[f"fieval_tasks.{name}"].read_text(encoding="utf-8"))) or ""
+            assert promise[:-1].casefold() in page.casefold(), f"{name} promises something else"

@@ -7,7 +7,7 @@ from typing import Any
 from prefect import flow
 
 from fieval_tasks.blocks import EvaluationJob, EvaluationRun
-from fieval_tasks.plan import EvaluationPlan
+from fieval_tasks.core.plan import EvaluationPlan
 
 
 @flow

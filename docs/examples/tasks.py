@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
-from fieval_tasks.plan import Check, EvaluationPlan
+from fieval_tasks.core.plan import Check, EvaluationPlan
 from fieval_tasks.tasks import poll, publish, submit
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 if __name__ == "__main__":
-    from fieval_tasks.door import run_command
+    from fieval_tasks.terminal.door import run_command
 
     run_command("fieval_tasks.local.__main__", "main")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fieval_tasks.decisions.statistics import Interval
 from fieval_tasks.report.summary import CheckSummary
-from fieval_tasks.statistics import Interval
 
 _HEIGHT = 36
 

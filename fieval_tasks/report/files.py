@@ -11,8 +11,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
-from fieval_tasks.items import Result
-from fieval_tasks.private import make_folder
+from fieval_tasks.core.items import Result
+from fieval_tasks.core.private import make_folder
 from fieval_tasks.report.folder import fresh
 from fieval_tasks.report.html import html
 from fieval_tasks.report.junit import Suites

@@ -12,7 +12,7 @@ from time import monotonic, sleep
 from typing import IO, Any
 from uuid import uuid4
 
-from fieval_tasks.private import make_folder
+from fieval_tasks.core.private import make_folder
 
 if sys.platform != "win32":
     import fcntl

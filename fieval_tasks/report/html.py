@@ -7,8 +7,8 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from html import escape
 
-from fieval_tasks.errors import ExitCode
-from fieval_tasks.items import Result
+from fieval_tasks.core.errors import ExitCode
+from fieval_tasks.core.items import Result
 from fieval_tasks.report.css import CSS
 from fieval_tasks.report.drawing import histogram, interval_bar, share_bar
 from fieval_tasks.report.record import value_text

@@ -10,7 +10,7 @@ from tempfile import TemporaryFile
 from typing import IO
 from xml.sax.saxutils import escape, quoteattr
 
-from fieval_tasks.items import Result
+from fieval_tasks.core.items import Result
 from fieval_tasks.report.record import finite, iso, value_text
 from fieval_tasks.report.summary import GateOutcome, RunFacts
 from fieval_tasks.report.text import clean, clip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from fieval_tasks.items import Result
+from fieval_tasks.core.items import Result
 from fieval_tasks.report.record import value_text
 from fieval_tasks.report.summary import Report
 from fieval_tasks.report.text import NONE, between, clean, count, duration, moment, one_line, share

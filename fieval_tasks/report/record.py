@@ -7,7 +7,7 @@ import math
 from datetime import datetime, timezone
 from typing import Any
 
-from fieval_tasks.items import Result, Value
+from fieval_tasks.core.items import Result, Value
 
 FIELDS = (
     "item_id",

@@ -8,12 +8,12 @@ from datetime import datetime
 from fractions import Fraction
 from typing import Any
 
-from fieval_tasks.items import Result
+from fieval_tasks.core.items import Result
+from fieval_tasks.decisions.statistics import Interval, effective_size, unmeasured_bounds, wilson_interval
 from fieval_tasks.report.amendments import Amendment, CheckStanding, Standing, amendments
 from fieval_tasks.report.record import finite, iso
 from fieval_tasks.report.tally import LOST_SHOWN, Tally
 from fieval_tasks.report.text import count
-from fieval_tasks.statistics import Interval, effective_size, unmeasured_bounds, wilson_interval
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from decimal import Context, Decimal, Inexact
 from fractions import Fraction
 
-from fieval_tasks.items import Result, Status, Value
+from fieval_tasks.core.items import Result, Status, Value
 
 BINS = 10
 CHOICES_KEPT = 50

@@ -8,8 +8,8 @@ import unicodedata
 from datetime import datetime
 from fractions import Fraction
 
+from fieval_tasks.decisions.statistics import Interval
 from fieval_tasks.report.record import utc
-from fieval_tasks.statistics import Interval
 
 NONE = "\u2013"
 """Stands where there is no number."""

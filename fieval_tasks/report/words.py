@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from fieval_tasks.errors import ExitCode
+from fieval_tasks.core.errors import ExitCode
 from fieval_tasks.report.amendments import Amendment, CheckStanding
 from fieval_tasks.report.summary import CheckSummary, GateOutcome, Report
 from fieval_tasks.report.text import beside, between, count, share

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from fieval_tasks.client import EvalClient
+from fieval_tasks.api.client import EvalClient
 from tests.contract.platforms import (
     WHY_NOT_LIVE,
     Platform,

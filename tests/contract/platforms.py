@@ -16,9 +16,9 @@ from typing import Any
 
 import httpx
 
-from fieval_tasks.client import CLOUD, Credentials, EvalClient
-from fieval_tasks.connections import InProcess
+from fieval_tasks.api.client import CLOUD, Credentials, EvalClient
 from fieval_tasks.local import create_app
+from fieval_tasks.runs.connections import InProcess
 from tests.conftest import PATIENCE
 
 ROOT = Path(__file__).parents[2]

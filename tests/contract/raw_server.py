@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TypeAlias
 
-from fieval_tasks.client import Credentials, EvalClient
+from fieval_tasks.api.client import Credentials, EvalClient
 
 API_KEY = "api-key-that-nobody-may-see"
 SECRET_KEY = "secret-key-that-nobody-may-see"

@@ -10,10 +10,10 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from fieval_tasks import client as client_module
-from fieval_tasks.client import LONG_REPLIES, LONGEST_ERROR, LONGEST_REPLY, EvalClient
-from fieval_tasks.errors import ApiError, Lost, NotTheProtocol, Refused, ServerFault, TurnedAway
-from fieval_tasks.items import Pending
+from fieval_tasks.api import client as client_module
+from fieval_tasks.api.client import LONG_REPLIES, LONGEST_ERROR, LONGEST_REPLY, EvalClient
+from fieval_tasks.core.errors import ApiError, Lost, NotTheProtocol, Refused, ServerFault, TurnedAway
+from fieval_tasks.core.items import Pending
 from tests.conftest import PATIENCE
 from tests.contract.raw_server import Manner, RawServer, answers, drips, is_silent, says_without_end
 from tests.contract.test_client_faults import CALLS, PENDING, TAKEN, failure, get_result, submit

@@ -7,9 +7,9 @@ from uuid import UUID
 
 import pytest
 
-from fieval_tasks.client import EvalClient
-from fieval_tasks.errors import ApiError, KeysRefused, NotFound, Refused, ServerFault
-from fieval_tasks.items import Failed, Pending, Scored, Verdict
+from fieval_tasks.api.client import EvalClient
+from fieval_tasks.core.errors import ApiError, KeysRefused, NotFound, Refused, ServerFault
+from fieval_tasks.core.items import Failed, Pending, Scored, Verdict
 from tests.contract.platforms import Platform
 
 NO_SUCH_EVALUATION = "00000000-0000-0000-0000-000000000000"

@@ -16,8 +16,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from fieval_tasks.client import Credentials, EvalClient
-from fieval_tasks.errors import (
+from fieval_tasks.api.client import Credentials, EvalClient
+from fieval_tasks.core.errors import (
     ApiError,
     GatewayFault,
     KeysRefused,
@@ -32,8 +32,8 @@ from fieval_tasks.errors import (
     Unavailable,
     Unreachable,
 )
-from fieval_tasks.items import Failed, Pending
-from fieval_tasks.prefect_server import free_port
+from fieval_tasks.core.items import Failed, Pending
+from fieval_tasks.on_prefect.prefect_server import free_port
 from tests.contract.raw_server import (
     API_KEY,
     SECRET_KEY,

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from fieval_tasks.client import Credentials, EvalClient
-from fieval_tasks.errors import PlanError, Unreachable
+from fieval_tasks.api.client import Credentials, EvalClient
+from fieval_tasks.core.errors import PlanError, Unreachable
 from tests.contract.raw_server import RawServer, answers
 from tests.contract.test_client_faults import TAKEN, assert_secret, submit
 

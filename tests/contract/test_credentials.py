@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fieval_tasks.client import CLOUD, Credentials
-from fieval_tasks.errors import ExitCode, PlanError
+from fieval_tasks.api.client import CLOUD, Credentials
+from fieval_tasks.core.errors import ExitCode, PlanError
 
 VARIABLES = ("FI_API_KEY", "FI_SECRET_KEY", "FI_BASE_URL", "FI_WORKSPACE_ID", "FI_ORGANIZATION_ID")
 

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieval_tasks import wire
-from fieval_tasks.dialect import MOST_TRAITS, Listener
-from fieval_tasks.errors import Miscounted, NotTheProtocol
-from fieval_tasks.items import Failed, Pending, Scored
+from fieval_tasks.api import wire
+from fieval_tasks.api.dialect import MOST_TRAITS, Listener
+from fieval_tasks.core.errors import Miscounted, NotTheProtocol
+from fieval_tasks.core.items import Failed, Pending, Scored
+from tests.api.test_wire import GOLDEN, POLLS, POSTS, SYNC, in_old_spelling, items_in, reply
 from tests.contract.raw_server import RawServer, answers
 from tests.contract.test_client_faults import failure, get_result, submit
-from tests.test_wire import GOLDEN, POLLS, POSTS, SYNC, in_old_spelling, items_in, reply
 
 ROW = {"eval_id": "e-1", "name": "t", "reason": "because", "runtime": 5.0, "output_type": "score", "value": "0.5"}
 FAILED_ROW = {**ROW, "reason": None, "runtime": None, "output_type": None, "value": None, "error_message": "no"}

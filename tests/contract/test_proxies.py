@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from fieval_tasks.client import Credentials, EvalClient
-from fieval_tasks.errors import ApiError, PlanError, Unreachable
-from fieval_tasks.prefect_server import free_port
+from fieval_tasks.api.client import Credentials, EvalClient
+from fieval_tasks.core.errors import ApiError, PlanError, Unreachable
+from fieval_tasks.on_prefect.prefect_server import free_port
 from tests.contract.raw_server import (
     API_KEY,
     SECRET_KEY,

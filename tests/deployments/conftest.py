@@ -43,7 +43,7 @@ def at(api: str) -> AbstractContextManager[Any]:
 @pytest.fixture(scope="session")
 def stock_api(prefect_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """`prefect server start` with all that schedules, triggers and acts, as it comes but for how often it schedules."""
-    from fieval_tasks.prefect_server import free_port, is_healthy
+    from fieval_tasks.on_prefect.prefect_server import free_port, is_healthy
 
     port = str(free_port())
     url = f"http://127.0.0.1:{port}/api"

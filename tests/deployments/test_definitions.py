@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from deployments.definitions import PREFECT_FILE, Definition, Limit, automations, deployments, pools
-from fieval_tasks.plan import SHARD_DEPLOYMENT
+from fieval_tasks.core.plan import SHARD_DEPLOYMENT
 
 ROOT = Path(__file__).parents[2]
 TAG = "fieval"
@@ -72,7 +72,7 @@ def test_every_field_of_an_automation_is_one_that_prefect_knows(prefect_home: Pa
 
 
 def test_notifications_listen_to_events_that_runs_emit(prefect_home: Path) -> None:
-    from flows.events import ENDED, GATES
+    from fieval_tasks.on_prefect.events import ENDED, GATES
 
     listening = [said for said in automations() if said["actions"][0]["type"] == "send-notification"]
     heard = {event for said in listening for event in said["trigger"]["expect"]}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from fieval_tasks.engine import Engine
-from fieval_tasks.errors import FievalError
-from fieval_tasks.items import Item
-from fieval_tasks.plan import Mode
-from fieval_tasks.store import CheckRecord, Ledger, Run, utc_now
-from fieval_tasks.threads import work_once
+from fieval_tasks.core.errors import FievalError
+from fieval_tasks.core.items import Item
+from fieval_tasks.core.plan import Mode
+from fieval_tasks.ledger.store import CheckRecord, Ledger, Run, utc_now
+from fieval_tasks.runs.threads import work_once
+from fieval_tasks.work.engine import Engine
 from tests.faults.platform import TEMPLATES, FaultyPlatform, FaultyTransport
 
 RUN_ID = "r"

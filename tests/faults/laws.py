@@ -6,8 +6,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fieval_tasks.items import Result
-from fieval_tasks.store import Ledger, Run
+from fieval_tasks.core.items import Result
+from fieval_tasks.ledger.store import Ledger, Run
 from tests.faults.account import NO_CREDIT, Account, Evaluation
 from tests.faults.mix import SILENCES, TAKEN
 from tests.faults.platform import reason, verdict

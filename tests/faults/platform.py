@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 
-from fieval_tasks.client import Credentials, EvalClient
+from fieval_tasks.api.client import Credentials, EvalClient
 from tests.faults.account import NO_CREDIT, Account, Evaluation
 from tests.faults.mix import NONSENSE, REFUSALS, TAKEN, Mix
 

@@ -16,12 +16,12 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from fieval_tasks.conclusion import Ended, Outcome, conclude
-from fieval_tasks.errors import FievalError
-from fieval_tasks.plan import Check, EvaluationPlan
-from fieval_tasks.preparation import Prepared, prepared
-from fieval_tasks.store import Ledger, store_url
-from fieval_tasks.threads import work_once
+from fieval_tasks.core.errors import FievalError
+from fieval_tasks.core.plan import Check, EvaluationPlan
+from fieval_tasks.ledger.store import Ledger, store_url
+from fieval_tasks.runs.conclusion import Ended, Outcome, conclude
+from fieval_tasks.runs.preparation import Prepared, prepared
+from fieval_tasks.runs.threads import work_once
 from tests.faults.account import Account
 from tests.faults.driving import inputs
 from tests.faults.laws import Accounts

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from fieval_tasks.items import Result
-from fieval_tasks.plan import Mode
-from fieval_tasks.store import Ledger
+from fieval_tasks.core.items import Result
+from fieval_tasks.core.plan import Mode
+from fieval_tasks.ledger.store import Ledger
 from tests.faults.account import Account
 from tests.faults.driving import RUN_ID, new_run, work
 from tests.faults.laws import Accounts
@@ -23,20 +23,22 @@ from tests.faults.platform import ALONE, IN_CONTEXT, FaultyPlatform
 
 
 def no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fieval_tasks.submission.backoff", lambda attempt: 0.001)
-    monkeypatch.setattr("fieval_tasks.limits.Limits.refused", lambda *_, **__: None)  # the pace has tests of its own
-    monkeypatch.setattr("fieval_tasks.pace.LONGEST_PAUSE", 0.001)
-    monkeypatch.setattr("fieval_tasks.agenda.SHORTEST_GAP", 0.001)
-    monkeypatch.setattr("fieval_tasks.agenda.FIRST_GUESS", 0.001)
-    monkeypatch.setattr("fieval_tasks.waits.FIRST_GUESS", 0.001)
-    monkeypatch.setattr("fieval_tasks.agenda.LAST_WORD", 0.1)
-    monkeypatch.setattr("fieval_tasks.agenda.LAST_GAP", 0.02)
-    monkeypatch.setattr("fieval_tasks.submission.FIRST_PACK_WITHIN", 0.02)
-    monkeypatch.setattr("fieval_tasks.recording.AT_LEISURE", 0.01)
-    monkeypatch.setattr("fieval_tasks.quota.NO_NEWS", 0.1)
-    monkeypatch.setattr("fieval_tasks.orphans.AT_LEAST", 0.1)
-    monkeypatch.setattr("fieval_tasks.orphans.FAR_BEYOND", 1.0)
-    monkeypatch.setattr("fieval_tasks.orphans.LATER_ONES", 3)
+    monkeypatch.setattr("fieval_tasks.work.submission.backoff", lambda attempt: 0.001)
+    monkeypatch.setattr(
+        "fieval_tasks.pace.limits.Limits.refused", lambda *_, **__: None
+    )  # the pace has tests of its own
+    monkeypatch.setattr("fieval_tasks.pace.pace.LONGEST_PAUSE", 0.001)
+    monkeypatch.setattr("fieval_tasks.work.agenda.SHORTEST_GAP", 0.001)
+    monkeypatch.setattr("fieval_tasks.work.agenda.FIRST_GUESS", 0.001)
+    monkeypatch.setattr("fieval_tasks.work.waits.FIRST_GUESS", 0.001)
+    monkeypatch.setattr("fieval_tasks.work.agenda.LAST_WORD", 0.1)
+    monkeypatch.setattr("fieval_tasks.work.agenda.LAST_GAP", 0.02)
+    monkeypatch.setattr("fieval_tasks.work.submission.FIRST_PACK_WITHIN", 0.02)
+    monkeypatch.setattr("fieval_tasks.ledger.recording.AT_LEISURE", 0.01)
+    monkeypatch.setattr("fieval_tasks.pace.quota.NO_NEWS", 0.1)
+    monkeypatch.setattr("fieval_tasks.work.orphans.AT_LEAST", 0.1)
+    monkeypatch.setattr("fieval_tasks.work.orphans.FAR_BEYOND", 1.0)
+    monkeypatch.setattr("fieval_tasks.work.orphans.LATER_ONES", 3)
 
 
 _no_long_waits = pytest.fixture(autouse=True)(no_long_waits)

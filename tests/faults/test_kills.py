@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from random import Random
 
-from fieval_tasks.items import State
+from fieval_tasks.core.items import State
 from tests.faults.mix import Mix
 from tests.faults.running import RESUME, Command, Server, accounts, dataset, resumed, serving, summary, wait_until
 

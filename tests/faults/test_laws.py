@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from fieval_tasks.plan import Mode
-from fieval_tasks.store import Ledger
+from fieval_tasks.core.plan import Mode
+from fieval_tasks.ledger.store import Ledger
 from tests.faults.account import Account
 from tests.faults.driving import RUN_ID, inputs, new_run, work
 from tests.faults.laws import Accounts

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from fieval_tasks.items import Result
+from fieval_tasks.core.items import Result
 from tests.faults.account import Account
 from tests.faults.mix import Mix
 from tests.faults.running import Command, accounts, dataset, serving, summary

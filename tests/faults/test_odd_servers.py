@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fieval_tasks.plan import Mode
+from fieval_tasks.core.plan import Mode
 from tests.faults.laws import Accounts
 from tests.faults.mix import Mix
 from tests.faults.platform import reason

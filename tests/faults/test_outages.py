@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from fieval_tasks.plan import Mode
+from fieval_tasks.core.plan import Mode
 from tests.faults.mix import Mix
 from tests.faults.platform import ALONE
 from tests.faults.running import Command, accounts, dataset, evaluated, resumed, serving, wait_until

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from fieval_tasks.client import Credentials, EvalClient
-from fieval_tasks.errors import (
+from fieval_tasks.api.client import Credentials, EvalClient
+from fieval_tasks.core.errors import (
     ApiError,
     GatewayFault,
     KeysRefused,
@@ -21,7 +21,7 @@ from fieval_tasks.errors import (
     ServerFault,
     Throttled,
 )
-from fieval_tasks.items import Failed, Pending, Scored
+from fieval_tasks.core.items import Failed, Pending, Scored
 from tests.faults.account import Account
 from tests.faults.driving import inputs
 from tests.faults.mix import REFUSALS, SILENCES, TAKEN, Mix

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from fieval_tasks.plan import Mode
-from fieval_tasks.policy import MANY_UNKNOWN
-from fieval_tasks.store import Ledger, Run
+from fieval_tasks.core.plan import Mode
+from fieval_tasks.core.policy import MANY_UNKNOWN
+from fieval_tasks.ledger.store import Ledger, Run
 from tests.faults.account import Account
 from tests.faults.driving import RUN_ID, new_run, work
 from tests.faults.laws import Accounts
@@ -108,7 +108,7 @@ def test_a_ticket_that_brings_nothing_again_is_given_up_and_declared(ledger: Led
 def test_a_server_that_knows_no_ticket_stops_the_run_and_what_is_retried_then_is_declared(
     ledger: Ledger, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fieval_tasks.policy.GRACE_FOR_UNKNOWN", 0.0)
+    monkeypatch.setattr("fieval_tasks.core.policy.GRACE_FOR_UNKNOWN", 0.0)
     scene = Scene(ledger, account, new_run(ledger, IN_CONTEXT, ITEMS, mode=Mode.ASYNC))
     nowhere = Mix(unknown_for=1e6)
     for _ in range(2):
@@ -130,7 +130,7 @@ def test_a_server_that_knows_no_ticket_stops_the_run_and_what_is_retried_then_is
 def test_a_few_unknown_tickets_fail_and_a_retry_asks_first(
     ledger: Ledger, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fieval_tasks.policy.GRACE_FOR_UNKNOWN", 0.0)
+    monkeypatch.setattr("fieval_tasks.core.policy.GRACE_FOR_UNKNOWN", 0.0)
     scene = Scene(ledger, account, new_run(ledger, IN_CONTEXT, MANY_UNKNOWN - 1, mode=Mode.ASYNC))
     assert scene.work(Mix(unknown_for=1e6)) == ""
     assert {(r.stage, (r.error or {})["kind"]) for r in scene.accounts.results} == {("wait", "lost")}

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from fieval_tasks.plan import EvaluationPlan
-from fieval_tasks.store import Ledger, store_url
+from fieval_tasks.core.plan import EvaluationPlan
+from fieval_tasks.ledger.store import Ledger, store_url
 from tests.conftest import Evaluator
 from tests.flows.test_evaluate import ROWS, dataset, evaluated, plan_of, summary
 
@@ -18,7 +18,7 @@ from tests.flows.test_evaluate import ROWS, dataset, evaluated, plan_of, summary
 def test_what_is_wrong_with_one_run_keeps_no_other_from_its_verdicts(
     workplace: Path, block: Any, evaluator: Evaluator, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    from flows.command import collect_command
+    from flows.cli.command import collect_command
 
     rows = dataset(workplace, ROWS)
     for run, connection in (("keyless", "evaluator"), ("sound", "local")):
@@ -34,8 +34,8 @@ def test_what_is_wrong_with_one_run_keeps_no_other_from_its_verdicts(
 def test_a_run_that_was_sent_elsewhere_is_refused_and_its_tickets_are_kept(
     workplace: Path, evaluator: Evaluator, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from flows.cli.command import collect_command
     from flows.collect import collect
-    from flows.command import collect_command
 
     for name, value in evaluator.environment.items():
         monkeypatch.setenv(name, value)
@@ -57,17 +57,17 @@ def test_a_run_that_was_sent_elsewhere_is_refused_and_its_tickets_are_kept(
 def test_a_run_that_brings_nothing_new_is_told_to_nobody_but_who_asks(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    from fieval_tasks.client import EvalClient
-    from fieval_tasks.items import Pending, Row
-    from fieval_tasks.store import Ledger, store_url
+    from fieval_tasks.api.client import EvalClient
+    from fieval_tasks.core.items import Pending, Row
+    from fieval_tasks.ledger.store import Ledger, store_url
+    from flows.cli.command import collect_command
     from flows.collect import collect
-    from flows.command import collect_command
 
     gates = ("groundedness.pass_rate >= 1",)
     plan = plan_of(dataset=dataset(workplace, ROWS), run="forgotten", mode="submit", item_timeout=0.1, gates=gates)
     evaluated(plan)
     told: list[str] = []
-    monkeypatch.setattr("flows.events.emit_event", lambda event, **_: told.append(event))
+    monkeypatch.setattr("fieval_tasks.on_prefect.events.emit_event", lambda event, **_: told.append(event))
     with Ledger(store_url()) as ledger:
         forgotten = min(ledger.open_tickets("forgotten"), key=lambda ticket: ticket.seq).eval_id
     ask = EvalClient.get_row
@@ -102,8 +102,8 @@ def test_a_run_that_brings_nothing_new_is_told_to_nobody_but_who_asks(
 def test_a_deployments_collector_holds_no_worker_while_the_platform_thinks(
     workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fieval_tasks.client import EvalClient
-    from fieval_tasks.items import Pending, Row
+    from fieval_tasks.api.client import EvalClient
+    from fieval_tasks.core.items import Pending, Row
     from flows.collect import collect
 
     for run in ("slow", "quick"):
@@ -117,7 +117,7 @@ def test_a_deployments_collector_holds_no_worker_while_the_platform_thinks(
             )
         )
     told: list[str] = []
-    monkeypatch.setattr("flows.events.emit_event", lambda event, **_: told.append(event))
+    monkeypatch.setattr("fieval_tasks.on_prefect.events.emit_event", lambda event, **_: told.append(event))
     monkeypatch.setattr("flows.collect.deployment", SimpleNamespace(id="of a deployment"))
     monkeypatch.setattr("flows.collect.QUIET", 1.0)
     with Ledger(store_url()) as ledger:
@@ -180,10 +180,10 @@ def test_a_run_that_was_cut_off_between_its_last_verdict_and_its_report_is_concl
         raise RuntimeError("as if the process were gone")
 
     with monkeypatch.context() as patched:
-        patched.setattr("fieval_tasks.conclusion.write_results", killed)
+        patched.setattr("fieval_tasks.runs.conclusion.write_results", killed)
         assert evaluated(plan_of(dataset=dataset(workplace, ROWS), run="cut")).is_failed()
     told: list[str] = []
-    monkeypatch.setattr("flows.events.emit_event", lambda event, **_: told.append(event))
+    monkeypatch.setattr("fieval_tasks.on_prefect.events.emit_event", lambda event, **_: told.append(event))
     state = collect(return_state=True)
     report = workplace / "fieval-runs/cut/report.html"
     assert (state.is_completed(), state.message) == (True, f"run cut: 6 of 6 items scored\nreport: {report}")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from fieval_tasks.errors import KeysRefused, NoCredit, PlanError, RunStopped, StoreAway
+from fieval_tasks.core.errors import KeysRefused, NoCredit, PlanError, RunStopped, StoreAway
 from tests.flows.test_evaluate import ROWS, dataset, evaluated, plan_of, summary
 
 AUTOMATIONS = Path(__file__).parents[2] / "deployments" / "automations"
@@ -59,7 +59,7 @@ def test_the_ledgers_name_is_a_tag_and_in_the_state(workplace: Path) -> None:
 def test_prefects_own_names_are_known(prefect_home: object) -> None:
     from prefect.utilities.names import generate_slug
 
-    from flows.naming import is_made_up
+    from fieval_tasks.on_prefect.naming import is_made_up
 
     assert all(is_made_up(generate_slug(2)) for _ in range(200))
 
@@ -89,7 +89,7 @@ def test_a_row_without_a_verdict_is_told_by_the_states_name(workplace: Path) -> 
 
 
 def test_the_reason_that_stopped_a_run_is_in_the_states_name(prefect_home: object) -> None:
-    from flows.ending import name_of
+    from fieval_tasks.on_prefect.ending import name_of
 
     wrapped = RunStopped("the keys are refused")
     wrapped.__cause__ = KeysRefused("401")
@@ -107,7 +107,7 @@ def test_under_a_deployment_prefects_traceback_of_a_state_that_was_told_is_left_
 ) -> None:
     from prefect import exceptions
 
-    from flows import ending
+    from fieval_tasks.on_prefect import ending
 
     logger = logging.getLogger("prefect.flow_runs")
     monkeypatch.setattr(logger, "filters", [])
@@ -131,7 +131,7 @@ def test_under_a_deployment_prefects_traceback_of_a_state_that_was_told_is_left_
 def test_the_automation_for_runs_that_died_knows_every_state_in_which_one_ends(prefect_home: object) -> None:
     from prefect.server.events.schemas.automations import EventTrigger
 
-    from flows.ending import NAMES
+    from fieval_tasks.on_prefect.ending import NAMES
 
     [zombie] = [
         said for file in AUTOMATIONS.glob("*.yaml") if "zombie" in (said := yaml.safe_load(file.read_text()))["name"]

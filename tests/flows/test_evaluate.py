@@ -29,7 +29,7 @@ def dataset(folder: Path, rows: list[dict[str, Any]], name: str = "answers.jsonl
 
 
 def plan_of(**fields: Any) -> Any:
-    from fieval_tasks.plan import Check, EvaluationPlan
+    from fieval_tasks.core.plan import Check, EvaluationPlan
 
     fields.setdefault("checks", (Check(template="groundedness"), Check(template="completeness")))
     fields.setdefault("mapping", {"output": "a", "input": "q"})
@@ -58,7 +58,7 @@ def told(run: str) -> dict[tuple[str, str], Any]:
 
 
 def test_the_sample_is_evaluated_and_every_task_run_is_recorded(workplace: Path) -> None:
-    from fieval_tasks.plan import EvaluationPlan
+    from fieval_tasks.core.plan import EvaluationPlan
 
     state = evaluated(EvaluationPlan(run="sample"))
     assert state.is_completed()
@@ -195,7 +195,7 @@ def test_every_mode_gives_the_same_verdicts(workplace: Path) -> None:
 
 
 def test_auto_chooses_a_lane_says_why_and_keeps_to_it(workplace: Path) -> None:
-    from fieval_tasks.plan import EvaluationPlan
+    from fieval_tasks.core.plan import EvaluationPlan
 
     assert evaluated(plan_of(dataset=dataset(workplace, ROWS), run="auto", mode="auto")).is_completed()
     assert (summary("auto")["mode"], summary("auto")["requests"]["polls"]) == ("sync", 0)
@@ -225,7 +225,7 @@ def test_failures_within_the_allowance_are_fine(workplace: Path) -> None:
 
 
 def test_a_wrong_plan_fails_the_flow_with_every_problem_and_sends_nothing(workplace: Path) -> None:
-    from fieval_tasks.plan import Check
+    from fieval_tasks.core.plan import Check
 
     plan = plan_of(dataset=dataset(workplace, ROWS), checks=(Check(template="groundednes"),), mapping={"out": "b"})
     state = evaluated(plan)
@@ -235,7 +235,7 @@ def test_a_wrong_plan_fails_the_flow_with_every_problem_and_sends_nothing(workpl
 
 
 def test_a_finished_run_resumed_sends_nothing_more(workplace: Path) -> None:
-    from fieval_tasks.plan import EvaluationPlan
+    from fieval_tasks.core.plan import EvaluationPlan
 
     evaluated(plan_of(dataset=dataset(workplace, ROWS), run="done"))
     before = told("done"), summary("done")["requests"]
@@ -244,7 +244,7 @@ def test_a_finished_run_resumed_sends_nothing_more(workplace: Path) -> None:
 
 
 def test_a_flow_run_that_is_tried_again_carries_on_its_own_run(workplace: Path) -> None:
-    from fieval_tasks.store import Ledger, store_url
+    from fieval_tasks.ledger.store import Ledger, store_url
     from flows.evaluate import evaluate
 
     again = evaluate.with_options(retries=1)
@@ -264,7 +264,7 @@ def test_a_flow_run_that_is_tried_again_carries_on_its_own_run(workplace: Path) 
 
 
 def test_a_flow_run_that_is_tried_again_knows_its_run_also_after_others_worked_on_it(workplace: Path) -> None:
-    from fieval_tasks.store import Ledger, store_url
+    from fieval_tasks.ledger.store import Ledger, store_url
     from flows.evaluate import evaluate
 
     names: list[set[str]] = []
@@ -307,8 +307,8 @@ def test_a_suspended_run_rests_with_what_it_bought_and_a_resume_carries_it_on(
     from prefect.flow_engine import run_flow
     from prefect.states import Pending, Running, Suspended
 
-    from fieval_tasks.engine import Engine
-    from fieval_tasks.store import Ledger, store_url
+    from fieval_tasks.ledger.store import Ledger, store_url
+    from fieval_tasks.work.engine import Engine
     from flows.evaluate import evaluate
 
     rows = [{**ROWS[0], "q": f"{n}, what is the capital of France?"} for n in range(120)]
@@ -328,7 +328,7 @@ def test_a_suspended_run_rests_with_what_it_bought_and_a_resume_carries_it_on(
                     client.set_flow_run_state(begun.id, Suspended(), force=True)
                 return found
 
-            patched.setattr("flows.watching.Rhythm.due", lambda _: True)
+            patched.setattr("fieval_tasks.on_prefect.watching.Rhythm.due", lambda _: True)
             patched.setattr(Engine, "progress", property(suspended_once))
             with pytest.raises(Pause):
                 run_flow(evaluate, flow_run=begun, parameters={"plan": plan}, return_type="state")

@@ -13,18 +13,18 @@ from typing import Any
 import httpx
 import pytest
 
-from fieval_tasks.items import State
-from fieval_tasks.plan import EvaluationPlan
-from fieval_tasks.preparation import prepared
-from fieval_tasks.progress import Progress
-from fieval_tasks.store import Ledger, store_url
+from fieval_tasks.core.items import State
+from fieval_tasks.core.plan import EvaluationPlan
+from fieval_tasks.core.progress import Progress
+from fieval_tasks.ledger.store import Ledger, store_url
+from fieval_tasks.runs.preparation import prepared
 from tests.conftest import PATIENCE
 from tests.flows.test_evaluate import ROWS, dataset, evaluated, plan_of
 
 
 def events(api: str, run: str, wanted: int) -> dict[str, Any]:
     """The events of a run by name, once there are as many as wanted."""
-    from flows.laptop import send_what_is_queued
+    from fieval_tasks.on_prefect.laptop import send_what_is_queued
 
     send_what_is_queued()
     query = {"filter": {"any_resource": {"id": [f"fieval.run.{run}"]}}}
@@ -87,8 +87,8 @@ def test_a_run_that_its_worker_ends_says_so_before_it_goes(
     monkeypatch.setattr(evaluate, "submit_and_wait", end)
     monkeypatch.setattr(fan_out, "worked_on", end)
     monkeypatch.setattr(collect, "wait_for_tickets", end)
-    monkeypatch.setattr("fieval_tasks.store.Ledger.open_chunks", lambda *_: [0])
-    monkeypatch.setattr("flows.ending.get_run_logger", lambda: SimpleNamespace(warning=told.append))
+    monkeypatch.setattr("fieval_tasks.ledger.store.Ledger.open_chunks", lambda *_: [0])
+    monkeypatch.setattr("fieval_tasks.on_prefect.ending.get_run_logger", lambda: SimpleNamespace(warning=told.append))
     name = f"ended-{flow.replace('_', '-')}"
     with prepared(plan_of(dataset=dataset(workplace, ROWS), run=name)) as run:  # a flow would pass the signal on
         work: dict[str, Callable[[], object]] = {
@@ -122,8 +122,8 @@ def halt(
     run: str, *, once: Callable[[Progress], object] = lambda progress: progress.waiting, after: float = 0.0
 ) -> bool:
     """Once the run waits for verdicts, or whatever else it is to do: what Ctrl-C does."""
-    from fieval_tasks.engine import current, stop_all
-    from fieval_tasks.errors import Interrupted
+    from fieval_tasks.core.errors import Interrupted
+    from fieval_tasks.work.engine import current, stop_all
 
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:

@@ -53,8 +53,8 @@ def slots(name: str) -> int:
 
 
 def test_a_limit_that_is_not_there_is_named_with_the_command_that_makes_it(workplace: Path) -> None:
-    from fieval_tasks.errors import PlanError
-    from flows.shared import shared_limit
+    from fieval_tasks.core.errors import PlanError
+    from fieval_tasks.on_prefect.shared import shared_limit
 
     with pytest.raises(PlanError, match=r"no such limit; make it with `prefect gcl create a-key --limit"):
         shared_limit("a-key")
@@ -65,16 +65,16 @@ def test_a_limit_that_is_not_there_is_named_with_the_command_that_makes_it(workp
     [({"slot_decay_per_second": 0.0}, "no slot decay"), ({"slot_decay_per_second": 9.0, "active": False}, "disabled")],
 )
 def test_a_limit_that_would_not_hold_is_refused(workplace: Path, fields: dict[str, Any], problem: str) -> None:
-    from fieval_tasks.errors import PlanError
-    from flows.shared import shared_limit
+    from fieval_tasks.core.errors import PlanError
+    from fieval_tasks.on_prefect.shared import shared_limit
 
     with pytest.raises(PlanError, match=problem):
         shared_limit(made(f"useless-{uuid4().hex[:8]}", limit=10, **fields))
 
 
 def test_a_run_with_a_limit_that_is_not_there_sends_nothing(workplace: Path, evaluator: Evaluator) -> None:
-    from fieval_tasks.plan import Check, EvaluationPlan
-    from fieval_tasks.store import Ledger, store_url
+    from fieval_tasks.core.plan import Check, EvaluationPlan
+    from fieval_tasks.ledger.store import Ledger, store_url
     from flows.evaluate import evaluate
 
     plan = EvaluationPlan(
@@ -88,8 +88,8 @@ def test_a_run_with_a_limit_that_is_not_there_sends_nothing(workplace: Path, eva
 
 
 def test_a_block_is_leased_in_three_calls_and_can_be_given_back(limit: str) -> None:
-    from fieval_tasks.permits import Leased
-    from flows.shared import shared_limit
+    from fieval_tasks.on_prefect.shared import shared_limit
+    from fieval_tasks.pace.permits import Leased
 
     one = shared_limit(limit)
     first, second = asyncio.run(two_leases(one))
@@ -108,7 +108,7 @@ async def two_leases(one: Any) -> list[Any]:
 
 
 def test_a_process_begins_with_few_permits_and_leaves_the_others_theirs(limit: str) -> None:
-    from flows.shared import shared_limit
+    from fieval_tasks.on_prefect.shared import shared_limit
 
     one = shared_limit(limit)
     one._client = InNoTime()  # type: ignore[assignment]
@@ -134,8 +134,8 @@ def test_a_full_limit_is_not_asked_so_that_it_can_empty(workplace: Path) -> None
     """Each refusal would have Prefect forget what had decayed."""
     from prefect.client.orchestration import get_client
 
-    from fieval_tasks.permits import Full
-    from flows.shared import shared_limit
+    from fieval_tasks.on_prefect.shared import shared_limit
+    from fieval_tasks.pace.permits import Full
 
     one = shared_limit(made(f"slow-{uuid4().hex[:8]}", limit=2, slot_decay_per_second=0.001))
     asyncio.run(two_leases(one))
@@ -151,8 +151,8 @@ def test_a_full_limit_is_not_asked_so_that_it_can_empty(workplace: Path) -> None
 def test_a_prefect_that_is_away_is_waited_for(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import httpx
 
-    from fieval_tasks.permits import Away
-    from flows.shared import shared_limit
+    from fieval_tasks.on_prefect.shared import shared_limit
+    from fieval_tasks.pace.permits import Away
 
     one = shared_limit(limit)
 
@@ -168,8 +168,8 @@ def test_a_prefect_that_is_away_is_waited_for(limit: str, monkeypatch: pytest.Mo
 def test_a_limit_that_is_removed_while_a_run_uses_it_stops_the_run(limit: str) -> None:
     from prefect.client.orchestration import get_client
 
-    from fieval_tasks.errors import RunStopped
-    from flows.shared import shared_limit
+    from fieval_tasks.core.errors import RunStopped
+    from fieval_tasks.on_prefect.shared import shared_limit
 
     one = shared_limit(limit)
     with get_client(sync_client=True) as client:
@@ -260,7 +260,7 @@ def ended(worker: subprocess.Popen[bytes], *, within: float) -> None:
 def test_a_run_in_shards_ends_with_one_report_though_one_is_killed(
     pool: Pool, workplace: Path, evaluator: Evaluator
 ) -> None:
-    from fieval_tasks.plan import Check, EvaluationPlan
+    from fieval_tasks.core.plan import Check, EvaluationPlan
     from flows.fan_out import fan_out
 
     plan = EvaluationPlan(
@@ -292,8 +292,8 @@ def kill_a_shard(worker: int) -> bool:
 
 def under_way(run: str, *, verdicts: int = ITEMS // 10) -> bool:
     """True once so many verdicts are out."""
-    from fieval_tasks.items import State
-    from fieval_tasks.store import Ledger, store_url
+    from fieval_tasks.core.items import State
+    from fieval_tasks.ledger.store import Ledger, store_url
 
     deadline = monotonic() + PATIENCE
     while monotonic() < deadline:
@@ -323,7 +323,7 @@ def reports(run: str) -> set[UUID | None]:
 
 
 def slow_plan(folder: Path, run: str, marker: str, rate: str = "40/s") -> Any:
-    from fieval_tasks.plan import Check, EvaluationPlan
+    from fieval_tasks.core.plan import Check, EvaluationPlan
 
     rows = dataset(folder, ITEMS, marker)
     return EvaluationPlan(dataset=rows, checks=(Check(template="groundedness"),), connection="env", run=run, rate=rate)
@@ -350,7 +350,7 @@ def cancel(run: str) -> bool:
     from prefect.client.orchestration import get_client
     from prefect.states import Cancelling
 
-    from fieval_tasks.store import Ledger, store_url
+    from fieval_tasks.ledger.store import Ledger, store_url
 
     is_under_way = under_way(run)
     with Ledger(store_url()) as ledger, get_client(sync_client=True) as client:
@@ -378,7 +378,7 @@ def states_of(deployment: str) -> list[Any]:
 
 
 def finished_by_a_resume(run: str, evaluator: Evaluator, marker: str) -> None:
-    from fieval_tasks.plan import EvaluationPlan
+    from fieval_tasks.core.plan import EvaluationPlan
     from flows.evaluate import evaluate
 
     resumed = evaluate(EvaluationPlan(resume=run, rate="1000/s"), return_state=True)
@@ -421,7 +421,7 @@ def kill_all(run: str, pool: Pool) -> bool:
 def test_where_no_worker_takes_up_a_shard_the_run_says_how_to_start_one(
     deployed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fieval_tasks.plan import EvaluationPlan
+    from fieval_tasks.core.plan import EvaluationPlan
     from flows.fan_out import fan_out
 
     monkeypatch.setattr("flows.fan_out.BEGIN_WITHIN", 0.5)
@@ -438,7 +438,7 @@ def test_where_a_shard_can_not_be_started_none_is_left_behind_not_even_one_whose
 ) -> None:
     import httpx
 
-    from fieval_tasks.plan import EvaluationPlan
+    from fieval_tasks.core.plan import EvaluationPlan
     from flows import fan_out
 
     start, started = fan_out.run_deployment, iter(range(9))
@@ -459,10 +459,10 @@ def test_where_a_shard_can_not_be_started_none_is_left_behind_not_even_one_whose
 
 
 def test_ctrl_c_on_the_command_cancels_the_fan_out_and_its_shards(deployed: str, prefect_api: str) -> None:
-    from fieval_tasks.store import Ledger, store_url
+    from fieval_tasks.ledger.store import Ledger, store_url
     from tests.flows.test_events import events
 
-    patient = "import sys, flows.command as c; c.PATIENCE = 60; sys.exit(c.fan_out_command(sys.argv[1:]))"
+    patient = "import sys, flows.cli.command as c; c.PATIENCE = 60; sys.exit(c.fan_out_command(sys.argv[1:]))"
     options = ["--run", "let-go", "--limit", "3", "--shards", "2", "--deployment", deployed]
     command = subprocess.Popen([sys.executable, "-c", patient, *options], stderr=subprocess.PIPE, text=True)
     until(lambda: len(states_of(deployed)) == 2)
@@ -501,7 +501,8 @@ def test_a_prefect_that_is_away_for_a_look_costs_no_shard_its_work(
     import httpx
     from prefect import states
 
-    from flows import fan_out, watching
+    from fieval_tasks.on_prefect import watching
+    from flows import fan_out
 
     own, shard = uuid4(), uuid4()
     answers: list[Any] = [httpx.ConnectError("refused"), httpx.ReadTimeout(""), {own: states.Running(), shard: states.Completed()}]  # fmt: skip
@@ -528,7 +529,7 @@ def test_a_prefect_that_is_away_for_a_look_costs_no_shard_its_work(
 
 
 def test_a_shared_limit_that_is_not_there_is_told_before_a_shard_is_started(deployed: str) -> None:
-    from fieval_tasks.plan import EvaluationPlan
+    from fieval_tasks.core.plan import EvaluationPlan
     from flows.fan_out import fan_out
 
     state = fan_out(EvaluationPlan(run="no-pace", shared_limit="nowhere"), 2, deployed, return_state=True)
@@ -538,7 +539,7 @@ def test_a_shared_limit_that_is_not_there_is_told_before_a_shard_is_started(depl
 
 
 def test_no_address_is_taken_from_the_parameters_of_shards_for_keys_would_be_sent_there(deployed: str) -> None:
-    from fieval_tasks.plan import EvaluationPlan
+    from fieval_tasks.core.plan import EvaluationPlan
     from flows.fan_out import evaluate_shard, fan_out
 
     elsewhere = EvaluationPlan(run="astray", base_url="http://127.0.0.1:9")
@@ -580,9 +581,9 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch, keys: list[str]) -> list[in
 def test_a_fan_out_that_is_tried_again_carries_on_its_run_and_starts_no_shard_for_what_is_done(
     workplace: Path, in_this_process: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fieval_tasks.plan import EvaluationPlan
-    from fieval_tasks.report.artifacts import publish
-    from fieval_tasks.store import Ledger, store_url
+    from fieval_tasks.core.plan import EvaluationPlan
+    from fieval_tasks.ledger.store import Ledger, store_url
+    from fieval_tasks.on_prefect.artifacts import publish
     from flows.fan_out import fan_out
 
     broken = iter([OSError("the report's disk is away")])
@@ -642,7 +643,7 @@ def test_a_suspended_fan_out_ends_its_shards_and_rests_until_a_resume_carries_it
 
 
 def test_a_fan_out_that_only_submits_is_complete_without_verdicts(workplace: Path, in_this_process: list[int]) -> None:
-    from fieval_tasks.plan import EvaluationPlan
+    from fieval_tasks.core.plan import EvaluationPlan
     from flows.fan_out import fan_out
 
     state = fan_out(EvaluationPlan(run="sent", limit=3, mode="submit"), 1, return_state=True)  # type: ignore[arg-type]
@@ -651,7 +652,7 @@ def test_a_fan_out_that_only_submits_is_complete_without_verdicts(workplace: Pat
 
 
 def test_without_the_deployment_the_run_says_what_makes_it(workplace: Path) -> None:
-    from fieval_tasks.plan import EvaluationPlan
+    from fieval_tasks.core.plan import EvaluationPlan
     from flows.fan_out import fan_out
 
     state = fan_out(EvaluationPlan(run="nobody"), 2, "evaluate-shard/nowhere", return_state=True)
@@ -660,8 +661,8 @@ def test_without_the_deployment_the_run_says_what_makes_it(workplace: Path) -> N
 
 
 def test_a_shard_is_told_where_the_ledger_is_and_no_secret(workplace: Path) -> None:
-    from fieval_tasks.plan import EvaluationPlan
-    from fieval_tasks.preparation import prepared
+    from fieval_tasks.core.plan import EvaluationPlan
+    from fieval_tasks.runs.preparation import prepared
     from flows.fan_out import shard_plan
 
     with prepared(EvaluationPlan(run="told", shared_limit="one", output="here", limit=5, concurrency=9)) as run:
@@ -674,7 +675,7 @@ def test_a_shard_is_told_where_the_ledger_is_and_no_secret(workplace: Path) -> N
 def test_a_shard_opens_no_ledger_on_a_server_that_its_worker_does_not_know(
     workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fieval_tasks.plan import EvaluationPlan
+    from fieval_tasks.core.plan import EvaluationPlan
     from flows.fan_out import evaluate_shard
 
     monkeypatch.setenv("PREFECT__RUNTIME__DEPLOYMENT__ID", "a-deployment")
@@ -714,7 +715,7 @@ def test_a_fan_out_without_a_worker_says_what_it_waits_for(
 
 def fan_out_rhythm(seconds: float) -> Any:
     """A rhythm by a clock that goes ten seconds at each look."""
-    from flows.watching import Rhythm
+    from fieval_tasks.on_prefect.watching import Rhythm
 
     clock = iter(range(0, 10_000, 10))
     return Rhythm(seconds, lambda: float(next(clock)))

@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from fieval_tasks.errors import PlanError, RunStopped
-from flows.prefect_api import require_api
+from fieval_tasks.core.errors import PlanError, RunStopped
+from fieval_tasks.on_prefect.prefect_api import require_api
 from tests.contract.test_client_tls import new_authority
 
 HERE = "http://127.0.0.1:9/api"
@@ -194,7 +194,7 @@ def test_where_nobody_listens_or_tls_is_not_spoken_it_says_so(monkeypatch: pytes
     assert "start it, or change PREFECT_API_URL (or the profile that sets it)" in told
     with served() as host:
         assert "write http:// in PREFECT_API_URL" in str(refusal(f"{host}/api".replace("http", "https")))
-    monkeypatch.setattr("flows.prefect_api.SECONDS", 0.05)
+    monkeypatch.setattr("fieval_tasks.on_prefect.prefect_api.SECONDS", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         assert "it does not answer within 0 s" in str(refusal(f"http://127.0.0.1:{silent.getsockname()[1]}/api"))
 

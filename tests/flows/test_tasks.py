@@ -12,13 +12,13 @@ from typing import Any
 import httpx
 import pytest
 
-from fieval_tasks.errors import Interrupted, PlanError
-from fieval_tasks.plan import Mode
-from fieval_tasks.store import Ledger
+from fieval_tasks.core.errors import Interrupted, PlanError
+from fieval_tasks.core.plan import Mode
+from fieval_tasks.ledger.store import Ledger
 from tests.conftest import PATIENCE
 from tests.flows.test_evaluate import ROWS, dataset, lines, plan_of, summary
 from tests.platform import Platform
-from tests.test_engine import a_run
+from tests.work.test_engine import a_run
 
 GUIDE = Path(__file__).parents[2] / "docs" / "prefect.md"
 
@@ -108,12 +108,12 @@ def test_a_stop_ends_the_pause_before_a_chunks_next_try_at_once(
     from prefect import flow
     from prefect.task_runners import ThreadPoolTaskRunner
 
-    from fieval_tasks.engine import Engine
+    from fieval_tasks.work.engine import Engine
     from flows.evaluate import finish, start_submitting
 
     monkeypatch.setattr("fieval_tasks.tasks.FIRST_DELAY", 3_600.0)
-    monkeypatch.setattr("fieval_tasks.submission.backoff", lambda attempt: 0.001)
-    monkeypatch.setattr("fieval_tasks.pace.LONGEST_PAUSE", 0.001)
+    monkeypatch.setattr("fieval_tasks.work.submission.backoff", lambda attempt: 0.001)
+    monkeypatch.setattr("fieval_tasks.pace.pace.LONGEST_PAUSE", 0.001)
     resting = threading.Event()
 
     def rest(self: Engine, seconds: float) -> None:
@@ -138,7 +138,7 @@ def test_a_stop_ends_the_pause_before_a_chunks_next_try_at_once(
 
 
 def test_a_chunk_of_a_run_that_somebody_stopped_is_cancelled_and_no_error(workplace: Path) -> None:
-    from fieval_tasks.preparation import prepared
+    from fieval_tasks.runs.preparation import prepared
     from fieval_tasks.tasks import submit_chunk
 
     late: Any = submit_chunk.fn(0, "gone")

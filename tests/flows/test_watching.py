@@ -9,10 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
-from fieval_tasks.control import Control
-from fieval_tasks.errors import Interrupted, PlanError, RunStopped
-from fieval_tasks.plan import EvaluationPlan
-from fieval_tasks.preparation import prepared
+from fieval_tasks.core.control import Control
+from fieval_tasks.core.errors import Interrupted, PlanError, RunStopped
+from fieval_tasks.core.plan import EvaluationPlan
+from fieval_tasks.runs.preparation import prepared
 from tests.flows.test_evaluate import evaluated
 
 
@@ -65,7 +65,7 @@ def looks(monkeypatch: pytest.MonkeyPatch, client: FakePrefect, *, times: int = 
     """What an engine is told by so many looks, each of them due."""
     import logging
 
-    from flows import watching
+    from fieval_tasks.on_prefect import watching
 
     monkeypatch.setattr(watching, "get_client", lambda **_: client)
     monkeypatch.setattr(watching, "get_run_logger", lambda: logging.getLogger("tests"))
@@ -127,7 +127,7 @@ def test_the_variable_of_a_run_that_ends_is_removed_in_a_few_attempts_or_named_w
 ) -> None:
     import logging
 
-    from flows import watching
+    from fieval_tasks.on_prefect import watching
 
     class Busy(FakePrefect):
         def delete_variable_by_name(self, _: str) -> None:

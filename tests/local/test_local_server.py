@@ -87,7 +87,7 @@ HOSTS = [
 def test_what_it_prints_points_a_client_at_it_when_it_is_pasted(options: list[str], tmp_path: Path) -> None:
     client = (
         "import asyncio\n"
-        "from fieval_tasks.client import Credentials, EvalClient\n"
+        "from fieval_tasks.api.client import Credentials, EvalClient\n"
         "async def ask():\n"
         "    async with EvalClient(Credentials.from_environment()) as client:\n"
         "        return await client.evaluate('is_json', {'text': '[1]'})\n"

@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from fieval_tasks.items import Result
+from fieval_tasks.core.items import Result
 from fieval_tasks.report.summary import Requests, RunFacts
 
 START = datetime(2026, 11, 20, 17, 0, tzinfo=timezone.utc)

@@ -18,19 +18,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_examples import facts
 
-from fieval_tasks import claims
-from fieval_tasks.conclusion import Ended, Outcome, conclude, judged
-from fieval_tasks.connections import Connection
-from fieval_tasks.errors import ExitCode, KeysRefused, PlanError, RunStopped
-from fieval_tasks.items import Item, Result, Scored, Ticket
-from fieval_tasks.plan import EvaluationPlan, allowed_failures
-from fieval_tasks.preparation import Prepared
-from fieval_tasks.preparation import prepared as resumed
-from fieval_tasks.report.files import write_results
-from fieval_tasks.report.summary import Report, summarise
-from fieval_tasks.report.table import table
-from fieval_tasks.statistics import wilson_interval
-from fieval_tasks.store import (
+from fieval_tasks.core.errors import ExitCode, KeysRefused, PlanError, RunStopped
+from fieval_tasks.core.items import Item, Result, Scored, Ticket
+from fieval_tasks.core.plan import EvaluationPlan, allowed_failures
+from fieval_tasks.decisions.statistics import wilson_interval
+from fieval_tasks.ledger import claims
+from fieval_tasks.ledger.store import (
     CheckRecord,
     Counted,
     Decided,
@@ -41,6 +34,13 @@ from fieval_tasks.store import (
     Submitted,
     owner_name,
 )
+from fieval_tasks.report.files import write_results
+from fieval_tasks.report.summary import Report, summarise
+from fieval_tasks.report.table import table
+from fieval_tasks.runs.conclusion import Ended, Outcome, conclude, judged
+from fieval_tasks.runs.connections import Connection
+from fieval_tasks.runs.preparation import Prepared
+from fieval_tasks.runs.preparation import prepared as resumed
 
 OPERATORS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt, "==": operator.eq}
 NOON = datetime(2026, 8, 1, 12, tzinfo=timezone.utc)
@@ -120,7 +120,7 @@ def test_a_run_whose_files_are_not_all_written_has_no_exit_code(
 
     decide(prepared, True, True, True)
     prepared.ledger.started("mine", flow_run_id=None)
-    monkeypatch.setattr(f"fieval_tasks.conclusion.{written}", full)
+    monkeypatch.setattr(f"fieval_tasks.runs.conclusion.{written}", full)
     with pytest.raises(RunStopped, match="No space left"):
         concluded(prepared)
     assert [run.run_id for run in prepared.ledger.unconcluded()] == ["mine"]
@@ -135,7 +135,7 @@ def test_a_run_is_somebodys_while_its_files_are_written_and_nobodys_after(
         seen.append(prepared.worked_on_by_others())
         return write_results(*given, **said)
 
-    monkeypatch.setattr("fieval_tasks.conclusion.write_results", watched)
+    monkeypatch.setattr("fieval_tasks.runs.conclusion.write_results", watched)
     concluded(prepared)
     assert seen == [claims.described(owner_name())]
     assert prepared.worked_on_by_others() is None

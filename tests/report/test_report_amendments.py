@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from report_examples import RUNS, START, facts, item, judged, small
 
-from fieval_tasks.items import Result
+from fieval_tasks.core.items import Result
 from fieval_tasks.report.amendments import Standing
 from fieval_tasks.report.html import html
 from fieval_tasks.report.markdown import markdown

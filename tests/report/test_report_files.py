@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from report_examples import HOSTILE, RUNS, facts, failed, hostile, hostile_facts, judged, scored, small
 
-from fieval_tasks.items import Result
+from fieval_tasks.core.items import Result
 from fieval_tasks.report import files
 from fieval_tasks.report.files import inert, kinds, parquet_schema, write_report, write_results
 from fieval_tasks.report.record import FIELDS

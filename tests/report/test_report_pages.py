@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from report_examples import RUNS, facts, failed, hostile, hostile_facts, item, judged, scored, small
 
-from fieval_tasks.items import Result
+from fieval_tasks.core.items import Result
 from fieval_tasks.report.drawing import interval_bar
 from fieval_tasks.report.html import html
 from fieval_tasks.report.markdown import inert, markdown

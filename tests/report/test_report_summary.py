@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_examples import RUNS, facts, failed, item, judged, scored, small
 
-from fieval_tasks.items import Result
+from fieval_tasks.core.items import Result
+from fieval_tasks.decisions.statistics import wilson_interval
 from fieval_tasks.report.summary import GateOutcome, summarise
 from fieval_tasks.report.tally import CHOICES_KEPT
 from fieval_tasks.report.words import belief, headline, standing
-from fieval_tasks.statistics import wilson_interval
 
 GOLDEN = {
     "run_id": "amber-otter",

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from fieval_tasks.items import Result
+from fieval_tasks.core.items import Result
 from fieval_tasks.report.files import write_report, write_results
 from fieval_tasks.report.summary import GateOutcome, Report, Requests, RunFacts, summarise
 

@@ -18,15 +18,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from fieval_tasks.door import say
-from fieval_tasks.errors import PlanError
-from fieval_tasks.plan import EvaluationPlan
-from fieval_tasks.report.artifacts import key, worst_table
+from fieval_tasks.core.errors import PlanError
+from fieval_tasks.core.plan import EvaluationPlan
+from fieval_tasks.on_prefect.artifacts import key, worst_table
 from fieval_tasks.report.files import CELL_LIMIT, columns, inert
 from fieval_tasks.report.markdown import markdown
 from fieval_tasks.report.record import record
 from fieval_tasks.report.table import table
 from fieval_tasks.report.text import clean, one_line
+from fieval_tasks.terminal.door import say
 from tests.security.hostile_runs import MARK, TEXTS, Written, report_of, results, written
 
 FILES = {

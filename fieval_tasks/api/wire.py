@@ -1,0 +1,310 @@
+"""Our types <-> the API's JSON, in the spelling of new servers and old ones. Nothing else knows how it spells."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+from fieval_tasks.api.dialect import ENVELOPE, MORE_THAN_SENT, OUTPUT_TYPE, SPELLING, VALUES, Listener
+from fieval_tasks.api.error_replies import LONGEST_SENTENCE, evaluation_error
+from fieval_tasks.api.verdict_values import decode_value, finite, shown, text_of
+from fieval_tasks.core.cutting import cut
+from fieval_tasks.core.errors import Miscounted, NotTheProtocol, PlanError
+from fieval_tasks.core.items import Failed, Pending, Scored, Verdict
+from fieval_tasks.core.templates import Catalogue, Template
+
+EVALUATIONS = "/sdk/api/v1/new-eval/"
+TEMPLATES = "/sdk/api/v1/get-evals/"
+MOST_KEYS = 100
+"""Keys of what a row says it judged; the largest template has some ten."""
+LONGEST_ID = 200
+"""Characters of an eval_id, which is a UUID of 36 wherever it was seen: what is longer can't be asked for."""
+
+JSON = Any
+Answered: TypeAlias = "tuple[str | None, Verdict | Pending | None]"
+"""An item's eval_id and verdict, as a synchronous reply tells them."""
+
+
+# -- what we send ------------------------------------------------------------------------------------------------
+
+
+def submission(
+    template: str,
+    inputs: Sequence[Mapping[str, str]],
+    *,
+    model: str | None = None,
+    params: Mapping[str, Any] | None = None,
+    is_async: bool,
+) -> bytes:
+    """The body of a POST for one item, or for several of the same check packed as lists."""
+    body: dict[str, Any] = {"eval_name": template, "inputs": _packed(inputs), "is_async": is_async}
+    if model is not None:
+        body["model"] = model
+    if params:
+        body["config"] = {"params": dict(params)}
+    return json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
+
+
+def _packed(inputs: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    if len(inputs) == 1:
+        return dict(inputs[0])
+    if any(one.keys() != inputs[0].keys() for one in inputs):
+        raise PlanError("items with different keys can't share one request: send them apart")
+    return {key: [one[key] for one in inputs] for key in inputs[0]}
+
+
+# -- what comes back -----------------------------------------------------------------------------------------------
+
+
+def eval_ids(reply: JSON, *, expected: int, listener: Listener | None = None) -> list[str | None]:
+    """The eval_id of each item of a submission, in input order; None for one that the reply does not name."""
+    evaluations = _evaluations(reply, expected=expected, listener=listener)
+    named = [_eval_id(e) for e in evaluations]
+    if named and not any(named):
+        raise NotTheProtocol("the server took a submission and named no eval_id for it")
+    if listener is not None:
+        _hear_envelope(_SUBMISSION, reply, listener)
+        for evaluation in evaluations:
+            _hear_evaluation(_SUBMISSION, evaluation, listener)
+    return named
+
+
+def verdicts(reply: JSON, *, expected: int, listener: Listener | None = None) -> list[Answered]:
+    """(eval_id, verdict) of each item of a synchronous call, in input order.
+
+    Of one that the reply does not judge, the verdict is Pending where it has an eval_id to ask for, else None.
+    """
+    evaluations = _evaluations(reply, expected=expected, listener=listener)
+    told = [_answered(e) for e in evaluations]
+    if told and not any(eval_id or verdict for eval_id, verdict in told):
+        raise NotTheProtocol("the server answered a submission with neither a verdict nor an eval_id")
+    if listener is not None:
+        _hear_envelope(_SUBMISSION, reply, listener)
+        for evaluation, (_, verdict) in zip(evaluations, told, strict=True):
+            _hear_verdict(_SUBMISSION, evaluation, evaluation.get("output"), verdict, listener)
+    return told
+
+
+def state(reply: JSON, *, eval_id: str | None = None, listener: Listener | None = None) -> Pending | Verdict:
+    """What a GET says of one evaluation: of this one, where its eval_id is given."""
+    result = _result(reply)
+    status = _word(_pick(result, "eval_status", "evalStatus"))
+    row = result.get("result")
+    if status not in ("pending", "processing", "completed", "failed"):
+        raise NotTheProtocol(f"an evaluation's state is {shown(status)}, which this API does not have")
+    if listener is not None:
+        _hear_envelope(_STATE, reply, listener, spelling=_spelling(result))
+    if status in ("pending", "processing"):
+        return Pending()
+    if not isinstance(row, dict):
+        raise NotTheProtocol(f"an evaluation is {status} and the server tells {shown(row)} of it")
+    if eval_id is not None and not _is_same(_eval_id(row), eval_id):
+        raise NotTheProtocol(f"the server was asked for {shown(eval_id)} and answered for {shown(_eval_id(row))}")
+    verdict = _row_verdict(status, row)
+    if listener is not None:
+        _hear_verdict(_ROW, row, row.get("value"), verdict, listener)
+    return verdict
+
+
+def judged_inputs(reply: JSON) -> Mapping[str, Any] | None:
+    """What an evaluation judged, as a GET tells it; None where it does not."""
+    row = _result(reply).get("result")
+    inputs = _pick(row, "input_data", "inputData") if isinstance(row, dict) else None
+    return inputs if isinstance(inputs, dict) and len(inputs) <= MOST_KEYS else None
+
+
+def catalogue(reply: JSON, *, source: str) -> Catalogue:
+    """Every template that get-evals lists."""
+    entries = reply.get("result") if isinstance(reply, dict) else None
+    if not isinstance(entries, list):
+        raise NotTheProtocol("get-evals did not answer with a list of templates")
+    templates = [_template(e) for e in entries if isinstance(e, dict) and isinstance(e.get("name"), str)]
+    if not templates:
+        raise NotTheProtocol("get-evals listed no template")
+    return Catalogue(templates={t.name: t for t in templates}, source=source)
+
+
+def parsed(body: bytes) -> JSON:
+    """JSON of a 200 body, or NotTheProtocol."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        start = body[:60].decode("utf-8", "replace").strip()
+        raise NotTheProtocol(f"the server answered 200 with something that is not JSON: {start!r}") from error
+
+
+# -- rows ----------------------------------------------------------------------------------------------------------
+
+
+def _answered(evaluation: Mapping[str, Any]) -> Answered:
+    eval_id = _eval_id(evaluation)
+    if evaluation.keys().isdisjoint(("output", "reason", "runtime")):
+        return eval_id, None if eval_id is None else Pending()
+    kind = _pick(evaluation, "output_type", "outputType")
+    return eval_id, _told(evaluation.get("output"), kind, evaluation.get("reason"), evaluation.get("runtime"))
+
+
+def _row_verdict(status: str, row: Mapping[str, Any]) -> Verdict:
+    value, message = row.get("value"), _pick(row, "error_message", "errorMessage")
+    if status == "failed" and (value is None or message):
+        told = message if isinstance(message, str) else shown(message) if message else ""
+        return evaluation_error(told or "the evaluation failed and the server gave no reason")
+    return _told(value, _pick(row, "output_type", "outputType"), row.get("reason"), row.get("runtime"))
+
+
+def _told(value: Any, output_type: str | None, reason: Any, runtime: Any) -> Verdict:
+    if reason is None and runtime is None:
+        return Failed("evaluate", "hollow", "the row is completed with neither reason nor runtime: no judge ran")
+    verdict = decode_value(value, output_type)
+    if isinstance(verdict, Failed):
+        return verdict
+    return Scored(
+        value=verdict.value,
+        score=verdict.score,
+        passed=verdict.passed,
+        reason=None if reason is None else text_of(reason),
+        runtime_ms=finite(runtime),
+    )
+
+
+def _template(entry: Mapping[str, Any]) -> Template:
+    config = entry.get("config")
+    config = config if isinstance(config, dict) else {}
+    optional = _names(_pick(config, "optional_keys", "optionalKeys"))
+    return Template(
+        name=entry["name"],
+        required=tuple(k for k in _names(_pick(config, "required_keys", "requiredKeys")) if k not in optional),
+        optional=optional,
+        output=text_of(config.get("output") or ""),
+        needs_model=_pick(config, "eval_type_id", "evalTypeId") != "CustomCodeEval",
+        models=_names(config.get("models")),
+        parameters=_parameters(config),
+        description=text_of(entry.get("description") or ""),
+    )
+
+
+def _parameters(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """They stand in one of two places. Where one may have few values, those stand in a third."""
+    options = _objects(_pick(config, "config_params_option", "configParamsOption"), of=list)
+    told = _objects(config.get("config")) | _objects(_pick(config, "function_params_schema", "functionParamsSchema"))
+    return {name: {"options": options[name], **rule} if name in options else rule for name, rule in told.items()}
+
+
+def _objects(value: Any, of: type = dict) -> dict[str, Any]:
+    return {name: part for name, part in value.items() if isinstance(part, of)} if isinstance(value, dict) else {}
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    return tuple(name for name in value if isinstance(name, str)) if isinstance(value, list) else ()
+
+
+# -- how the server speaks -----------------------------------------------------------------------------------------
+
+_SUBMISSION, _STATE, _ROW = "a submission", "a state", "a row"
+_SNAKE = frozenset(("eval_status", "eval_id", "output_type", "input_data", "error_message"))
+_CAMEL = frozenset(("evalStatus", "evalId", "outputType", "inputData", "errorMessage"))
+_JSON_TYPES = {
+    str: "text", int: "a number", float: "a number", bool: "true or false", list: "a list", dict: "an object",
+}  # fmt: skip
+_OF_ONE_JSON_TYPE = frozenset(("Pass/Fail", "score", "numeric", "reason"))
+"""Output types that a POST gives in one JSON type; a choice is text, a list or an object, as the template has it."""
+_LONGEST_NAME = 200
+
+
+def _hear_envelope(part: str, reply: JSON, listener: Listener, *, spelling: str | None = None) -> None:
+    is_well = isinstance(reply, dict) and reply.get("status") is True
+    listener.hear(ENVELOPE, part, now=f"{'' if is_well else 'no '}status true")
+    listener.hear(SPELLING, part, now=spelling)
+
+
+def _hear_evaluation(part: str, evaluation: Mapping[str, Any], listener: Listener) -> None:
+    listener.hear(SPELLING, part, now=_spelling(evaluation))
+    if (template := _name(evaluation.get("name"))) is not None:
+        listener.hear(OUTPUT_TYPE, part, template, now=_output_type(evaluation))
+
+
+def _hear_verdict(
+    part: str, evaluation: Mapping[str, Any], value: Any, verdict: Verdict | Pending | None, listener: Listener
+) -> None:
+    """As an evaluation, with the JSON type of a value that was read."""
+    _hear_evaluation(part, evaluation, listener)
+    output_type = _output_type(evaluation)
+    is_of_one_type = part is _ROW or output_type in _OF_ONE_JSON_TYPE
+    if output_type is not None and isinstance(verdict, Scored) and is_of_one_type:
+        about = _name(evaluation.get("name")) or output_type
+        listener.hear(VALUES, part, output_type, about, now=_JSON_TYPES.get(type(value)))
+
+
+def _spelling(fields: Mapping[str, Any]) -> str | None:
+    if _CAMEL.isdisjoint(fields):
+        return None if _SNAKE.isdisjoint(fields) else "snake_case"
+    return "camelCase" if _SNAKE.isdisjoint(fields) else "both spellings at once"
+
+
+def _output_type(evaluation: Mapping[str, Any]) -> str | None:
+    return _name(_pick(evaluation, "output_type", "outputType"))
+
+
+def _name(value: Any) -> str | None:
+    return value[:_LONGEST_NAME] if isinstance(value, str) else None
+
+
+# -- envelopes -----------------------------------------------------------------------------------------------------
+
+
+def _evaluations(reply: JSON, *, expected: int, listener: Listener | None) -> list[Mapping[str, Any]]:
+    """What a submission's reply tells of each item, in input order; {} of one of which it tells nothing."""
+    groups = reply.get("result", reply) if isinstance(reply, dict) else reply
+    listed = [g["evaluations"] for g in _dicts(groups) if isinstance(g.get("evaluations"), list)]
+    if not listed:
+        raise NotTheProtocol(f"a submission was answered by {shown(reply)}")
+    found: list[Mapping[str, Any]] = [e if isinstance(e, dict) else {} for evaluations in listed for e in evaluations]
+    if expected == 1 and len(found) > 1 and (first := next(filter(None, map(_eval_id, found)), None)):
+        if listener is not None:
+            listener.notice(MORE_THAN_SENT)
+        return [{"eval_id": first}]  # whichever is asked for, it is this item's
+    if len(found) != expected:
+        named = ", ".join(filter(None, map(_eval_id, found))) or "none"
+        raise Miscounted(
+            f"{expected} items were sent in one request and the answer has {len(found)} (eval_ids that it names: "
+            f"{cut(named, LONGEST_SENTENCE)})"
+        )
+    return found
+
+
+def _dicts(value: JSON) -> list[dict[str, Any]]:
+    """The objects of a list, or the one object that stands in its place."""
+    return [v for v in (value if isinstance(value, list) else [value]) if isinstance(v, dict)]
+
+
+def _result(reply: JSON) -> Mapping[str, Any]:
+    """What tells an evaluation's state: under `result`, or the reply itself where it has no envelope."""
+    for part in _dicts(reply):
+        for told in (part.get("result"), part):
+            if isinstance(told, dict) and _pick(told, "eval_status", "evalStatus") is not None:
+                return told
+    raise NotTheProtocol(f"a question for an evaluation was answered by {shown(reply)}")
+
+
+def _word(value: Any) -> Any:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+def _pick(mapping: Mapping[str, Any], new: str, old: str) -> Any:
+    """A field by its present name, or by the camelCase name of servers before April 2026."""
+    value = mapping.get(new)
+    return mapping.get(old) if value is None else value
+
+
+def _eval_id(evaluation: Mapping[str, Any]) -> str | None:
+    """As it can be asked for, and kept: short and printable, or None."""
+    eval_id = _pick(evaluation, "eval_id", "evalId")
+    if not isinstance(eval_id, str) or not 0 < len(eval_id) <= LONGEST_ID:
+        return None
+    return eval_id if eval_id.isprintable() and not eval_id.isspace() else None
+
+
+def _is_same(told: str | None, eval_id: str) -> bool:
+    """A row that names no eval_id, or one that can't be read, is taken for the one that was asked for."""
+    return told is None or told == eval_id or told.casefold() == eval_id.casefold()

@@ -1,0 +1,59 @@
+"""An error that nobody foresaw: told in a sentence, with its traceback in a log of its own."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import traceback
+from datetime import datetime
+from pathlib import Path
+
+from fieval_tasks.core.errors import Unexpected, in_words
+from fieval_tasks.core.private import make_folder
+from fieval_tasks.core.scrubbing import scrubbed, without_secrets
+
+FOLDER = Path("fieval-runs")
+"""Where the logs go; where that can't be written, to the system's folder for temporary files."""
+LONGEST = 300
+"""Characters of the error's own words in the sentence; the log has them all."""
+
+
+def fault(error: BaseException, *, then: str = "") -> Unexpected:
+    """What the error is told as, once its traceback is in a log. `then`: what the user may do, such as a command."""
+    if isinstance(error, Unexpected):
+        return error
+    told = f"unexpected {_named(error)}; {_logged(error)}{f'; {then}' if then else ''}"
+    unexpected = Unexpected(told)
+    unexpected.__cause__ = error
+    without_secrets(unexpected)
+    return unexpected
+
+
+def _named(error: BaseException) -> str:
+    kind, words = type(error).__name__, " ".join(in_words(error).split())
+    words = words[:LONGEST]
+    return kind if words == kind else f"{kind}: {words}"
+
+
+def _logged(error: BaseException) -> str:
+    try:
+        text = scrubbed("".join(traceback.format_exception(type(error), error, error.__traceback__)))
+        return f"the log with its traceback is {_written(text)}"
+    except (OSError, MemoryError, RecursionError) as why:
+        return f"its traceback could not be written ({in_words(why)})"
+
+
+def _written(text: str) -> Path:
+    try:
+        make_folder(FOLDER)
+        return _file(text, FOLDER)
+    except OSError:
+        return _file(text, Path(tempfile.gettempdir()))
+
+
+def _file(text: str, folder: Path) -> Path:
+    """A file of its own, which nobody else may read: a traceback may quote what was evaluated."""
+    handle, name = tempfile.mkstemp(prefix=f"error-{datetime.now():%Y%m%d-%H%M%S}-", suffix=".log", dir=folder)
+    with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as log:
+        log.write(text)
+    return folder / Path(name).name

@@ -1,0 +1,429 @@
+"""What the user asks for. Pydantic, so that the same words make the Prefect UI's form."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from enum import Enum
+from fractions import Fraction
+from typing import Annotated, Any, Literal, TypeVar
+from unicodedata import category, normalize
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import CoreSchema
+
+from fieval_tasks.core.errors import PlanError
+from fieval_tasks.core.gates import NUMBER, Gate
+from fieval_tasks.core.locations import each, is_url, opens_doors
+from fieval_tasks.core.policy import Ambiguous, Orphans
+from fieval_tasks.core.refusals import sentences
+from fieval_tasks.core.templates import bundled_catalogue
+
+T = TypeVar("T")
+
+DEFAULT_JUDGE = "turing_flash"
+"""The platform's quickest judge model; used where a judge template is given none."""
+SHARD_DEPLOYMENT = "evaluate-shard/shard"
+"""What the shards of a run are flow runs of, unless another deployment is named."""
+MOST_SHARDS = 100
+RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+LONGEST_CHECK_NAME = 60
+CHECK_NAME = re.compile(r"\w[\w-]*")
+"""Its letters, without the marks on them (see `check_name`), and without a dot, which parts it from what is said of it:
+`refund.keyword`, `refund.mean`."""
+
+
+SHOWN_FIRST = ("dataset", "checks", "mapping", "gates", "limit", "connection")
+"""Fields that a form shows at once."""
+FOLDED = "further"
+"""The heading in a form, and in its parameters, of all others."""
+
+
+def _readable(rate: str) -> str:
+    parse_rate(rate)
+    return rate
+
+
+Rate = Annotated[str, AfterValidator(_readable)]
+"""Text such as 20/s or 600/min: see `parse_rate`."""
+
+
+class Mode(str, Enum):
+    """How verdicts are fetched."""
+
+    AUTO = "auto"
+    """Whichever of async and sync spends fewer requests under the limits that bind."""
+    ASYNC = "async"
+    """Submit, then ask until the verdict is there."""
+    SYNC = "sync"
+    """Each request waits for its verdict."""
+    SUBMIT = "submit"
+    """Submit and end; `python -m flows.collect RUN` fetches the verdicts later."""
+
+
+def _to_choose_from(schema: dict[str, Any]) -> None:
+    """Of a template's name: the platform's own, and any other text, for a project's own templates."""
+    del schema["type"]
+    names = sorted(bundled_catalogue())
+    schema["anyOf"] = [
+        {"type": "string", "enum": names, "title": "of the platform"},
+        {"type": "string", "title": "of your own"},
+    ]
+
+
+class Check(BaseModel):
+    """One template, with one model and its parameters, that every row is put to."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    template: str = Field(
+        title="Template",
+        description="Name of an evaluation template, such as groundedness",
+        json_schema_extra=_to_choose_from,
+    )
+    model: str | None = Field(default=None, title="Judge model", description="Such as turing_flash or turing_small")
+    params: dict[str, Any] = Field(default_factory=dict, title="Parameters", description="Sent as config.params")
+    name: str | None = Field(
+        default=None,
+        title="Name",
+        description="What results and gates call it, such as refund; empty: its template's name",
+    )
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_plain(cls, value: str | None) -> str | None:
+        """A form sends an empty field as empty text."""
+        return check_name(value) if value else None
+
+    @classmethod
+    def parse(cls, text: str) -> Check:
+        """`groundedness:turing_small` -> Check. A name alone leaves the model open."""
+        template, _, model = (part.strip() for part in text.partition(":"))
+        if not template:
+            raise PlanError(f"--template {text!r}: expected NAME or NAME:MODEL")
+        return cls(template=template, model=model or None)
+
+    @classmethod
+    def named(cls, text: str) -> Check:
+        """`refund=contains` -> a Check of that name."""
+        name, _, rest = (part.strip() for part in text.partition("="))
+        try:
+            if not rest:
+                raise ValueError("its template is missing")
+            return cls.parse(rest).model_copy(update={"name": check_name(name)})
+        except ValueError as error:
+            raise PlanError(f"--check {text!r}: expected NAME=TEMPLATE or NAME=TEMPLATE:MODEL; {error}") from None
+
+    def own(self, target: str) -> str | None:
+        """`refund.keyword` -> `keyword`, where that is said of this check: by its own name, or by its template's."""
+        prefixes = (f"{name}." for name in (self.name, self.template))
+        return next((target.removeprefix(prefix) for prefix in prefixes if target.startswith(prefix)), None)
+
+
+class EvaluationPlan(BaseModel):
+    """Everything that decides what a run does. Holds no rows, ids or secrets."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
+
+    dataset: str | None = Field(
+        default=None,
+        title="Dataset",
+        description="CSV, TSV, JSON, JSONL, YAML or Parquet file, or its URL; empty: the sample. In a terminal, - reads JSONL from it",
+    )
+    checks: tuple[Check, ...] = Field(default=(), title="Checks", description="Templates that each row is put to")
+    mapping: dict[str, str] = Field(
+        default_factory=dict,
+        title="Column mapping",
+        description="[CHECK.]KEY -> column of the dataset, KEY being a template's key or one of its parameters; keys not "
+        "named here are matched by name, then by alias",
+    )
+    gates: tuple[str, ...] = Field(
+        default=(),
+        title="Gates",
+        description="What must hold for the run to be good, such as groundedness.pass_rate >= 0.95",
+    )
+    limit: int | None = Field(default=None, ge=1, title="Limit", description="Only the first N rows")
+    connection: str | None = Field(
+        default=None,
+        title="Connection",
+        description="local, env or the name of a block of keys; empty: env where the keys are set, else local",
+    )
+    id_column: str | None = Field(default=None, title="Id column", description="Empty: ids are made from the content")
+    allow_failures: str | None = Field(
+        default=None, title="Allowed failures", description="Items without a verdict that are still fine: N or P%"
+    )
+    mode: Mode = Field(
+        default=Mode.ASYNC,
+        title="Mode",
+        description="async: submit, then poll; sync: wait in each request; auto: the cheaper of both; submit: collect later",
+    )
+    sample: int | None = Field(default=None, ge=1, title="Sample", description="N rows drawn at random")
+    seed: int = Field(default=0, title="Seed", description="Of the random sample")
+    sharing: bool = Field(
+        default=True,
+        title="Share evaluations",
+        description="Rows that are the same share one evaluation; off: each copy is evaluated, and paid, on its own",
+    )
+    format: Literal["csv", "tsv", "jsonl", "json", "yaml", "parquet"] | None = Field(
+        default=None, title="Format", description="Of the dataset; empty: what its name says"
+    )
+    delimiter: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1,
+        title="Delimiter",
+        description="What parts the cells of CSV; empty: what its header and rows fit",
+    )
+    rows: str | None = Field(
+        default=None,
+        title="Rows",
+        description="Where the rows are in a document of JSON or YAML, such as results.examples; empty: its one list of objects",
+    )
+    concurrency: int = Field(default=96, ge=1, le=1000, title="Concurrency", description="Requests in flight at most")
+    rate: Rate | None = Field(default=None, title="Rate", description="Requests at most, such as 20/s or 600/min")
+    shared_limit: str | None = Field(
+        default=None,
+        min_length=1,
+        title="Shared limit",
+        description="A Prefect global concurrency limit with slot decay: requests a second of all runs that name it",
+    )
+    timeout: float | None = Field(default=None, gt=0, title="Timeout", description="Seconds for the whole run")
+    item_timeout: Annotated[float, Field(gt=0)] = Field(
+        default=600.0, title="Item timeout", description="Seconds to wait for one verdict"
+    )
+    run: str | None = Field(default=None, title="Run name", description="Empty: a readable one is made")
+    resume: str | None = Field(default=None, title="Resume", description="A run to carry on, or last")
+    retry_failed: bool = Field(default=False, title="Retry failed", description="With resume: also the failed items")
+    same_account: bool = Field(
+        default=False,
+        title="Same account",
+        description="With resume: the keys or the address are new, and the account is the one that the run began with",
+    )
+    keep: tuple[str, ...] = Field(
+        default=(), title="Columns to keep", description="Of the dataset, beside each result; all: every one"
+    )
+    output: str | None = Field(default=None, title="Output folder", description="Empty: fieval-runs/RUN")
+    store: str | None = Field(default=None, title="Store", description="Ledger URL; empty: fieval-runs/ledger.db")
+    base_url: str | None = Field(
+        default=None, title="Base URL", description="Empty: FI_BASE_URL, else the cloud. A deployment takes none"
+    )
+    chunk_size: int | None = Field(default=None, ge=1, title="Chunk size", description="Items per submit task")
+    ambiguous: Ambiguous | None = Field(
+        default=None,
+        title="Where a reply to a submission is lost",
+        description="resubmit, also if empty: once more, perhaps paid twice; fail; ask: leave it pending",
+    )
+    orphans: Orphans | None = Field(
+        default=None,
+        title="Where the server seems to have forgotten an evaluation",
+        description="wait, also if empty: up to the item timeout; resubmit: once more, perhaps paid twice",
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _empty_is_nothing(cls, value: Any, field: ValidationInfo) -> Any:
+        """A form sends an empty field as empty text."""
+        return cls.model_fields[field.field_name or ""].get_default() if value == "" else value
+
+    @field_validator("mapping")
+    @classmethod
+    def _names_are_composed(cls, value: dict[str, str]) -> dict[str, str]:
+        composed = {normalize("NFC", target): column for target, column in value.items()}
+        if len(composed) < len(value):
+            raise ValueError("a name stands twice, its accents composed in two ways; leave one out")
+        return composed
+
+    @field_validator("delimiter", mode="before")
+    @classmethod
+    def _tab_may_be_written(cls, value: Any) -> Any:
+        return "\t" if value == r"\t" else value
+
+    @field_validator("delimiter")
+    @classmethod
+    def _delimiter_parts(cls, value: str | None) -> str | None:
+        if value is not None and (value.isalnum() or value in '"\r\n\0'):
+            raise ValueError(
+                "what parts cells is a character that their text need not have, such as ; or | or \\t for a tab"
+            )
+        return value
+
+    @field_validator("dataset", mode="before")
+    @classmethod
+    def _rows_are_in_a_file(cls, value: Any) -> Any:
+        if isinstance(value, (list, tuple, dict)):
+            raise ValueError("rows do not travel in parameters, write them to a file and give its path or URL")
+        return value
+
+    @field_validator("dataset", "base_url")
+    @classmethod
+    def _url_is_no_secret(cls, value: str | None) -> str | None:
+        if value is not None and any(is_url(one) and opens_doors(one) for one in each(value)):
+            raise ValueError(
+                "a URL with a password or a signature would show in Prefect, leave that out and give it by the "
+                "environment of the machine that reads it"
+            )
+        return value
+
+    @field_validator("run")
+    @classmethod
+    def _run_is_a_plain_name(cls, value: str | None) -> str | None:
+        if value is not None and not RUN_NAME.fullmatch(value):
+            raise ValueError("a run name is letters, digits, dots, dashes and underscores, 80 at most")
+        if value == "last":
+            raise ValueError("a run can't be named last: that stands for the newest one")
+        return value
+
+    @field_validator("allow_failures")
+    @classmethod
+    def _allowance_reads(cls, value: str | None) -> str | None:
+        if value is not None:
+            allowed_failures(value, total=100)
+        return value
+
+    @field_validator("gates")
+    @classmethod
+    def _gates_read(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        faults = [fault for text in value if (fault := Gate.fault_of(text))]
+        if faults:
+            raise ValueError("; ".join(faults))
+        return value
+
+    @field_validator("store")
+    @classmethod
+    def _store_is_no_secret(cls, value: str | None) -> str | None:
+        if value is not None and is_url(value) and opens_doors(value):
+            raise ValueError("a store URL with a password would show in Prefect: set it as FIEVAL_STORE_URL instead")
+        return value
+
+    @model_validator(mode="after")
+    def _options_agree(self) -> EvaluationPlan:
+        if self.retry_failed and not self.resume:
+            raise ValueError("retry_failed: needs resume, the run whose failed items are to be tried again")
+        if self.same_account and not self.resume:
+            raise ValueError("same_account: needs resume, the run whose keys or address are new")
+        if self.run and self.resume not in (None, self.run):
+            raise ValueError("run names a new run and resume is one to carry on: leave one of them out")
+        return self
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _refused_in_sentences(cls, given: Any, read: ModelWrapValidatorHandler[EvaluationPlan]) -> EvaluationPlan:
+        try:
+            return read(unfolded(given))
+        except ValidationError as error:
+            raise PlanError(*sentences(error, cls)) from None  # pydantic's own text may repeat what was given
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """As Prefect makes a form of it: what most runs need not say is folded under one heading, `FOLDED`.
+
+        It may also stand beside the others, as in parameters that were stored before there was the heading.
+        """
+        referred = handler(core)
+        schema = handler.resolve_ref_schema(referred)
+        fields: dict[str, Any] = schema["properties"]
+        folded = {name: fields.pop(name) for name in [*fields] if name not in SHOWN_FIRST}
+        group = {"type": "object", "title": "Options", "properties": folded, "additionalProperties": False}
+        told = "How fast, in which mode, under which name, where the files go, and what is resumed"
+        fields[FOLDED] = {
+            "title": "Further options", "description": told, "default": None, "anyOf": [group, {"type": "null"}],
+        }  # fmt: skip
+        schema["patternProperties"] = {f"^({'|'.join(folded)})$": {}}
+        return referred
+
+
+def unfolded(given: Any) -> Any:
+    """A form's fields with those that were folded under their heading beside the others.
+
+    A form that shows them sends each with its default, and an older one stored them so: neither undoes what was said on
+    the other side. Raises PlanError where one is said twice, and differently.
+    """
+    if not isinstance(given, Mapping) or not isinstance(inner := given.get(FOLDED, {}) or {}, Mapping):
+        return given
+    outer = {name: value for name, value in given.items() if name != FOLDED}
+    said = {name: value for name, value in inner.items() if name not in outer or not _is_default(name, value)}
+    meant = {name: value for name, value in outer.items() if name not in said or not _is_default(name, value)}
+    if twice := [name for name in said.keys() & meant.keys() if _plain(said[name]) != _plain(meant[name])]:
+        raise PlanError(
+            *(
+                f"{name}: it is said twice, beside {FOLDED} and in it, and not the same; leave one out"
+                for name in sorted(twice)
+            )
+        )
+    return {**said, **meant}
+
+
+def _is_default(name: str, value: Any) -> bool:
+    """It says nothing, or what holds anyway."""
+    field = EvaluationPlan.model_fields.get(name)
+    return value in (None, "") or (field is not None and _plain(value) == _plain(field.get_default()))
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def check_name(text: str) -> str:
+    """As results and gates call it, however its letters are composed (names from macOS are not). Raises ValueError."""
+    name = normalize("NFC", text)
+    letters = "".join(one for one in name if not category(one).startswith("M"))  # as the vowels of Hindi and Thai
+    if len(name) > LONGEST_CHECK_NAME or not CHECK_NAME.fullmatch(letters):
+        raise ValueError(f"a check's name is letters, digits, dashes and underscores, {LONGEST_CHECK_NAME} at most")
+    return name
+
+
+def said_for(check: Check, said: Mapping[str, T]) -> dict[str, T]:
+    """What concerns one check: what was said for all, then for its template alone, then for it by its own name."""
+    found = {name: value for name, value in said.items() if "." not in name}
+    for owner in (check.template, check.name):
+        mine = {check.own(name): value for name, value in said.items() if name.startswith(f"{owner}.")}
+        found |= {name: value for name, value in mine.items() if name}
+    return found
+
+
+_DURATION = re.compile(rf"({NUMBER})(ms|s|m|min|h)?")
+_SECONDS = {"ms": 0.001, "s": 1.0, None: 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+
+
+def parse_duration(text: str) -> float:
+    """`90`, `90s`, `10m`, `2h` -> seconds. Raises ValueError."""
+    match = _DURATION.fullmatch(text.strip().lower())
+    if not match or float(match[1]) <= 0:
+        raise ValueError(f"{text!r} is not a duration: write 90s, 10m or 2h")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+_RATE = re.compile(rf"({NUMBER})\s*/\s*(s|sec|second|m|min|minute|h|hour)")
+_PER = {"s": 1.0, "sec": 1.0, "second": 1.0, "m": 60.0, "min": 60.0, "minute": 60.0, "h": 3600.0, "hour": 3600.0}
+
+
+def parse_rate(text: str) -> float:
+    """`20/s`, `600/min` -> requests a second. Raises ValueError."""
+    match = _RATE.fullmatch(text.strip().lower())
+    if not match or float(match[1]) <= 0:
+        raise ValueError(f"{text!r} is not a rate: write 20/s or 600/min")
+    return float(match[1]) / _PER[match[2]]
+
+
+_ALLOWANCE = re.compile(rf"([0-9]{{1,15}})|({NUMBER})\s*%")
+
+
+def allowed_failures(text: str | None, *, total: int) -> int:
+    """`5` or `2%` -> how many of `total` items may lack a verdict. Raises ValueError."""
+    if text is None:
+        return 0
+    match = _ALLOWANCE.fullmatch(text.strip())
+    if not match or (match[2] and Fraction(match[2]) > 100):
+        raise ValueError(f"{text!r} is not an allowance: write a count such as 5, or a share such as 2%")
+    return int(match[1]) if match[1] else int(total * Fraction(match[2]) / 100)

@@ -1,0 +1,359 @@
+"""What happens when something goes wrong: one table, read by the engine, the docs and the tests.
+
+`python -m fieval_tasks.core.policy` prints it as Markdown.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Literal
+
+from fieval_tasks.core.errors import (
+    ApiError,
+    EvaluationFailed,
+    GatewayFault,
+    KeysRefused,
+    Lost,
+    Miscounted,
+    NoCredit,
+    NotFound,
+    NotTheProtocol,
+    Refused,
+    ServerFault,
+    Throttled,
+    TurnedAway,
+    Unavailable,
+    Unreachable,
+)
+
+Ambiguous = Literal["resubmit", "fail", "ask"]
+"""What to do with an item whose submission may have been accepted, though no reply came."""
+Orphans = Literal["wait", "resubmit"]
+"""What to do with an evaluation that is pending long after later ones have finished."""
+
+GRACE_FOR_UNKNOWN = 30.0
+"""Seconds for which a fresh ticket may be unknown to the server."""
+MANY_UNKNOWN = 10
+"""Tickets older than that and unknown to the server: fewer are failed, whatever became of the others;"""
+SHARE_UNKNOWN = 0.1
+"""so many and more, if they are more than this share of all that were asked about, stop the run: a server that has lost
+a few evaluations knows nearly all; one that was replaced, or other keys, know next to none."""
+OVERTAKEN = 10
+"""Times that a hidden limit may refuse an item while it lets others of its check pass, before the item fails."""
+STRANGE_REPLIES = 10
+"""Answers in a row that this API can't have given, before the run stops."""
+SILENCE = 120.0
+"""Seconds of failing questions, with no answer in between, after which the server counts as gone."""
+
+
+class Signal(Enum):
+    """What came back, or did not."""
+
+    UNREACHABLE = "no connection"
+    LOST = "reply lost"
+    THROTTLED = "throttled"
+    AWAY = "server away"
+    SERVER_FAULT = "server fault"
+    REFUSED = "refused"
+    UNKNOWN_ID = "unknown eval_id"
+    TURNED_AWAY = "turned away"
+    KEYS_REFUSED = "keys refused"
+    NO_CREDIT = "no credit"
+    STRANGE = "not the protocol"
+    RATE_LIMITED = "hidden throttle"
+    KEPT_BACK = "hidden throttle, for too long"
+    EVALUATION_ERROR = "evaluation error"
+    JUDGES_FAILURE = "evaluation error, synchronously"
+    HOLLOW = "hollow"
+    ORPHAN = "orphan"
+
+
+class Remedy(Enum):
+    """What is done about it."""
+
+    CONNECT_AGAIN = "connect again, after a while"
+    WAIT_AND_SEND = "everyone pauses; sent again, and it costs no attempt"
+    SEND_AGAIN = "sent again"
+    SEND_AGAIN_AS_DUPLICATE = "sent again, and counted as a possible duplicate"
+    UNPACK = "the items are sent one by one"
+    ASK_AGAIN = "asked again later"
+    REQUEUE = "back to the queue, at a slower pace; no failure"
+    RESUBMIT = "submitted again"
+    KEEP_WAITING = "flagged, and waited for"
+    LEAVE_PENDING = "left pending, visibly"
+    GIVE_UP_FOR_NOW = "left unsent; the chunk's task tries again after 8, 16 and 32 s"
+    FAIL = "the item fails"
+    STOP = "the run stops, exit 4; it can be resumed"
+
+
+@dataclass(frozen=True)
+class Course:
+    """A remedy for so many times, and what follows."""
+
+    first: Remedy
+    times: int | None = None
+    """None: for as long as it takes."""
+    then: Remedy | None = None
+    unpack: bool = False
+    """A request that carried several items is taken apart first."""
+
+    def after(self, faults: int, *, packed: bool = False) -> Remedy:
+        """What to do now, after so many earlier faults of the same request."""
+        if packed and self.unpack:
+            return Remedy.UNPACK
+        return self.first if self.times is None or faults < self.times else self.then or self.first
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One row of the table."""
+
+    shows_as: str
+    means: str
+    submitting: Course | Mapping[Ambiguous, Course] | None = None
+    """Where a POST brought it; a choice where `--ambiguous` decides."""
+    asking: Course | None = None
+    """Where a GET brought it."""
+    judged: Course | Mapping[Orphans, Course] | None = None
+    """Where it is what a GET says of the evaluation; a choice where `--orphans` decides."""
+
+
+_STOP = Course(Remedy.STOP)
+_FAIL = Course(Remedy.FAIL)
+_AMBIGUOUS: Mapping[Ambiguous, Course] = {
+    "resubmit": Course(Remedy.SEND_AGAIN_AS_DUPLICATE, 1, Remedy.LEAVE_PENDING),
+    "fail": _FAIL,
+    "ask": Course(Remedy.LEAVE_PENDING),
+}
+
+POLICY: Mapping[Signal, Rule] = {
+    Signal.UNREACHABLE: Rule(
+        "connection refused, DNS or TLS failure, or a proxy that refuses CONNECT, before anything was sent",
+        "not accepted",
+        submitting=Course(Remedy.CONNECT_AGAIN, 5, Remedy.GIVE_UP_FOR_NOW),
+        asking=Course(Remedy.ASK_AGAIN),
+    ),
+    Signal.LOST: Rule(
+        "read timeout, reset, or a gateway's 502, 504, 520, 522 or 524 after sending",
+        "ambiguous: perhaps accepted, perhaps paid",
+        submitting=_AMBIGUOUS,
+        asking=Course(Remedy.ASK_AGAIN),
+    ),
+    Signal.THROTTLED: Rule(
+        "429, or 503 with Retry-After",
+        "too fast",
+        submitting=Course(Remedy.WAIT_AND_SEND),
+        asking=Course(Remedy.ASK_AGAIN),
+    ),
+    Signal.AWAY: Rule(
+        "503 without Retry-After, 521 or 523",
+        "not accepted: the server is away, or perhaps an input",
+        submitting=Course(Remedy.SEND_AGAIN, 5, Remedy.FAIL, unpack=True),
+        asking=Course(Remedy.ASK_AGAIN),
+    ),
+    Signal.SERVER_FAULT: Rule(
+        "500 and other 5xx",
+        "perhaps an input, perhaps quota",
+        submitting=Course(Remedy.SEND_AGAIN, 1, Remedy.FAIL, unpack=True),
+        asking=Course(Remedy.ASK_AGAIN),
+    ),
+    Signal.REFUSED: Rule(
+        "400 validation",
+        "permanent for these inputs",
+        submitting=Course(Remedy.FAIL, unpack=True),
+        asking=_FAIL,
+    ),
+    Signal.UNKNOWN_ID: Rule(
+        '400 "Evaluation not found."',
+        f"unknown, which is fine for {GRACE_FOR_UNKNOWN:.0f} s; {MANY_UNKNOWN} such, and over {SHARE_UNKNOWN:.0%} of those "
+        f"asked about, stop the run and fail nothing",
+        submitting=Course(Remedy.FAIL, unpack=True),
+        asking=_FAIL,
+    ),
+    Signal.TURNED_AWAY: Rule(
+        "any other 3xx or 4xx, that is not in the API's own JSON",
+        "not accepted: a firewall or a proxy took offence, perhaps at this item, or the address is wrong; "
+        f"{STRANGE_REPLIES} in a row, of items that were sent alone, stop the run and fail none of these, unless the API answers "
+        "a submission of nothing (to questions about a few items only: those are left pending)",
+        submitting=Course(Remedy.FAIL, unpack=True),
+        asking=Course(Remedy.ASK_AGAIN),
+    ),
+    Signal.KEYS_REFUSED: Rule("401, 403 in the API's own JSON", "the keys", submitting=_STOP, asking=_STOP),
+    Signal.NO_CREDIT: Rule(
+        '402 in the API\'s own JSON, or a row `failed` with "API call not allowed: insufficient_credits"',
+        "no credit left",
+        submitting=_STOP,
+        asking=_STOP,
+        judged=_STOP,
+    ),
+    Signal.STRANGE: Rule(
+        "HTML, truncated JSON, or a shape that can't be read with 200; no eval_id for an item of a pack",
+        f"not the protocol; a POST may have been accepted; {STRANGE_REPLIES} in a row stop the run (to questions about a few "
+        "items only: those are left pending)",
+        submitting=_AMBIGUOUS,
+        asking=Course(Remedy.ASK_AGAIN),
+    ),
+    Signal.RATE_LIMITED: Rule(
+        'a row `failed` with "API call not allowed: rate_limited"',
+        "a hidden limit; where it lets most others of the check pass, perhaps the item's own words",
+        judged=Course(Remedy.REQUEUE, OVERTAKEN, Remedy.FAIL),
+    ),
+    Signal.KEPT_BACK: Rule(
+        "the same, five times or more, longer than `--item-timeout` after the item was sent first",
+        "it has had its time",
+        judged=Course(Remedy.LEAVE_PENDING),
+    ),
+    Signal.EVALUATION_ERROR: Rule(
+        "a row `failed` with any other error, or without a value",
+        "the evaluation itself failed",
+        judged=Course(Remedy.RESUBMIT, 1, Remedy.FAIL),
+    ),
+    Signal.JUDGES_FAILURE: Rule(
+        "400 of a synchronous call, with neither `details` nor `errors`",
+        "the evaluation itself failed; such a call carries one item, for it would keep from us what its neighbours were "
+        "judged, and perhaps charged",
+        submitting=Course(Remedy.RESUBMIT, 1, Remedy.FAIL),
+    ),
+    Signal.HOLLOW: Rule(
+        "a row `completed` with neither reason nor runtime, or with a value that can't be read, or on another item's inputs",
+        "no verdict: never a pass",
+        judged=_FAIL,
+    ),
+    Signal.ORPHAN: Rule(
+        "pending far beyond this run's own times, while later ones finish",
+        "perhaps forgotten by the server",
+        judged={
+            "wait": Course(Remedy.KEEP_WAITING, None),
+            "resubmit": Course(Remedy.RESUBMIT, 1, Remedy.KEEP_WAITING),
+        },
+    ),
+}
+
+
+def signal(error: ApiError) -> Signal:
+    """What an error of a call is a sign of."""
+    return next(named for kind, named in _SIGNALS if isinstance(error, kind))
+
+
+_SIGNALS: tuple[tuple[type[ApiError], Signal], ...] = (
+    (Unreachable, Signal.UNREACHABLE),
+    (Throttled, Signal.THROTTLED),
+    (Lost, Signal.LOST),
+    (GatewayFault, Signal.LOST),
+    (Unavailable, Signal.AWAY),
+    (ServerFault, Signal.SERVER_FAULT),
+    (NotFound, Signal.UNKNOWN_ID),
+    (Refused, Signal.REFUSED),
+    (EvaluationFailed, Signal.JUDGES_FAILURE),
+    (TurnedAway, Signal.TURNED_AWAY),
+    (KeysRefused, Signal.KEYS_REFUSED),
+    (NoCredit, Signal.NO_CREDIT),
+    (NotTheProtocol, Signal.STRANGE),
+)
+
+HOPELESS = re.compile("No input received for ")
+"""The beginning of an evaluation error that no second try will mend. "Unable to generate a response at this time. Please
+check your input for accuracy." is none: so the server says that a judge's reply held no JSON, this time."""
+
+
+def judgement(kind: str) -> Signal:
+    """What a failed evaluation is a sign of."""
+    return _JUDGEMENTS.get(kind, Signal.EVALUATION_ERROR)
+
+
+_JUDGEMENTS = {
+    "rate_limited": Signal.RATE_LIMITED,
+    "insufficient_credits": Signal.NO_CREDIT,
+    "hollow": Signal.HOLLOW,
+    "unreadable_value": Signal.HOLLOW,
+    "wrong_item": Signal.HOLLOW,
+}
+
+
+def on_submitting(error: ApiError, *, faults: int, packed: bool, ambiguous: Ambiguous = "resubmit") -> Remedy:
+    """What to do about a POST that brought no ticket. `faults` counts this request's earlier faults."""
+    course = POLICY[signal(error)].submitting
+    if course is None:
+        raise error
+    return _chosen(course, ambiguous).after(faults, packed=packed)
+
+
+def on_asking(error: ApiError, *, age: float) -> Remedy:
+    """What to do about a GET that failed. `age`: seconds since the submission."""
+    told = signal(error)
+    if told is Signal.UNKNOWN_ID and age < GRACE_FOR_UNKNOWN:
+        return Remedy.ASK_AGAIN
+    course = POLICY[told].asking
+    if course is None:
+        raise error
+    return course.after(0)
+
+
+def is_answer(error: ApiError) -> bool:
+    """Whether it is the server that says so. Else it may be away: nothing came, or what stands before it, or fell over, spoke."""
+    is_none = signal(error) in (Signal.UNREACHABLE, Signal.LOST, Signal.STRANGE, Signal.AWAY, Signal.SERVER_FAULT)
+    return not is_none or isinstance(error, Miscounted)
+
+
+def on_judgement(kind: str, message: str, *, redone: int) -> Remedy:
+    """What to do about an evaluation that failed by itself. `redone`: how often the item was submitted again before."""
+    course = POLICY[judgement(kind)].judged
+    assert isinstance(course, Course)
+    hopeless = HOPELESS.match(message) is not None
+    return Remedy.FAIL if hopeless and course.first is Remedy.RESUBMIT else course.after(redone)
+
+
+def on_setback(overtaken: int, *, had_its_time: bool) -> Remedy:
+    """What to do about an item that a hidden limit refused. `overtaken`: how often while it let most others pass."""
+    course = POLICY[Signal.KEPT_BACK if had_its_time else Signal.RATE_LIMITED].judged
+    assert isinstance(course, Course)
+    return course.after(overtaken)
+
+
+def on_orphan(policy: Orphans, *, redone: int) -> Remedy:
+    """What to do about an evaluation that seems forgotten."""
+    course = POLICY[Signal.ORPHAN].judged
+    assert isinstance(course, Mapping)
+    return course[policy].after(redone)
+
+
+def _chosen(course: Course | Mapping[Ambiguous, Course], choice: Ambiguous) -> Course:
+    return course if isinstance(course, Course) else course[choice]
+
+
+# -- for people ----------------------------------------------------------------------------------------------------
+
+
+def as_markdown() -> str:
+    """The table, a row for each signal."""
+    lines = ["| signal | what it means | after a POST | after a GET |", "|---|---|---|---|"]
+    lines += [
+        f"| {rule.shows_as} | {rule.means} | {_told(rule.submitting)} | {_told(rule.asking or rule.judged)} |"
+        for rule in POLICY.values()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _told(course: Course | Mapping[Ambiguous, Course] | Mapping[Orphans, Course] | None) -> str:
+    if course is None:
+        return ""
+    if isinstance(course, Course):
+        return _said(course)
+    option = "--ambiguous" if course is _AMBIGUOUS else "--orphans"
+    return "; ".join(f"`{option} {name}`: {_said(chosen)}" for name, chosen in course.items())
+
+
+def _said(course: Course) -> str:
+    words = "with neighbours: the items are sent one by one; alone: " if course.unpack else ""
+    words += course.first.value
+    if course.times is not None and course.then is not None:
+        often = "once" if course.times == 1 else f"up to {course.times} times"
+        words += f", {often}; then {course.then.value}"
+    return words
+
+
+if __name__ == "__main__":
+    print(as_markdown(), end="")

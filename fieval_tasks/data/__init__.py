@@ -1,0 +1,1 @@
+"""Rows become items: files and their formats, cells as text, columns that fill keys, ids."""

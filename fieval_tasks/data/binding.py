@@ -1,0 +1,392 @@
+"""Which column of the dataset fills which key of each check's template."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from shlex import quote
+from typing import Any, Literal
+from unicodedata import normalize
+
+from fieval_tasks.core.errors import PlanError
+from fieval_tasks.core.gates import Gate, Metric
+from fieval_tasks.core.plan import DEFAULT_JUDGE, Check, EvaluationPlan, said_for
+from fieval_tasks.core.templates import Catalogue, Template, nearest
+from fieval_tasks.data import parameters
+from fieval_tasks.data.columns import Place, place_of
+
+_ANSWERS = (
+    *("output", "response", "completion", "prediction", "generated", "generation", "hypothesis", "candidate"),
+    *("model_output", "llm_output", "actual_output", "generated_output", "output_text", "attributes.output.value"),
+    *("model_response", "llm_response", "assistant_response", "bot_response", "chatgpt_response", "gpt_response"),
+    *("generated_response", "response_text", "generated_text", "generated_answer", "model_answer", "llm_answer"),
+    *("predicted_answer", "predicted", "pred", "assistant", "reply", "answer"),
+)
+"""What a model wrote. `answer` stands last: beside a `response` or `prediction` it is mostly the right answer."""
+_QUESTIONS = (
+    *("input", "question", "query", "user_input", "user_query", "user_question", "user_message", "user_prompt"),
+    *("input_text", "input_query", "inputs", "prompt", "instruction", "request", "attributes.input.value"),
+)
+"""What the model was asked."""
+_CONTEXTS = (
+    *("context", "contexts", "retrieved_contexts", "retrieved_context", "retrieval_context", "retrieved_documents"),
+    *("retrieved_docs", "source_documents", "documents", "document", "docs", "doc", "passages", "passage"),
+    *("retrieved_chunks", "chunks", "knowledge", "evidence", "reference_contexts"),
+)
+"""What the model was given to answer from."""
+_TRUTHS = (
+    *("expected", "expected_output", "expected_answer", "expected_response", "ground_truth", "ground_truths"),
+    *("reference", "reference_answer", "reference_output", "reference_response", "gold", "gold_answer", "gold_label"),
+    *("golden_answer", "correct_answer", "right_answer", "target", "ideal", "best_answer"),
+)
+"""What the model should have written."""
+_TALKS = ("conversation", "conversations", "messages", "dialogue", "dialog", "chat", "chat_history", "transcript")
+_ORDERS = ("system_prompt", "system_message", "system_instruction", "system_instructions", "system")
+ALIASES: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("output", "response", "hypothesis", "generated_value"), _ANSWERS),
+    "input": _QUESTIONS,
+    "prompt": ("instruction", "instructions", "user_prompt", *_QUESTIONS),
+    "context": _CONTEXTS,
+    **dict.fromkeys(("expected", "expected_response", "expected_text", "expected_value", "reference"), _TRUTHS),
+    "conversation": _TALKS,
+    "system_prompt": _ORDERS,
+    "agent_prompt": ("prompt", *_ORDERS),
+}
+"""Template key -> names of columns that mean the same, the likelier first. Answers, questions, contexts and truths
+share no name, so none of them is ever taken for another."""
+_LABELS = ("label", "labels", "true_label")
+_CLASSIFIERS = frozenset(
+    (
+        *("accuracy", "balanced_accuracy", "cohen_kappa", "f1_score", "f_beta_score"),
+        *("log_loss", "matthews_correlation", "precision_score", "recall_score"),
+    )
+)
+"""Templates for which the truth may be a label."""
+_NO_ALIASES = frozenset(
+    (
+        *("hit_rate", "mean_average_precision", "mrr", "ndcg_at_k", "precision_at_k", "recall_at_k"),
+        *("non_llm_context_precision", "non_llm_context_recall", "fleiss_kappa"),
+        *("image_properties", "latency_check", "psnr", "ssim"),
+    )
+)
+"""Templates whose keys are rankings, ratings, pictures or times, whatever they are called."""
+_SHOWN = 20
+"""Columns that a message lists."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """The column, or the place inside of one, that fills a key."""
+
+    place: Place
+    how: Literal["named", "same name", "alias"]
+    """Named in the mapping, or found."""
+    passed_over: tuple[str, ...] = ()
+    """Other columns that could have filled it by alias."""
+
+    @property
+    def column(self) -> str:
+        """As it is shown and kept: `answer`, or `output.answer`."""
+        return str(self.place)
+
+
+@dataclass(frozen=True)
+class Binding:
+    """A check, ready to be put to every row."""
+
+    check: str
+    """Its name in the run."""
+    template: Template
+    model: str | None
+    params: Mapping[str, Any]
+    sources: Mapping[str, Source]
+    """Template key -> column. Every required key is here; an optional one may be missing."""
+    param_sources: Mapping[str, Source] = field(default_factory=dict)
+    """Parameter -> column, where each row gives a value of its own."""
+
+
+def bind(
+    plan: EvaluationPlan, columns: Sequence[str], catalogue: Catalogue, *, default_model: str | None = DEFAULT_JUDGE
+) -> tuple[Binding, ...]:
+    """Each check with its columns: by the mapping first, then by name, then by alias.
+
+    Names are compared without case, blanks, dashes and underscores. Raises one PlanError with every problem.
+    """
+    dataset = _shown_name(plan)
+    asked = _asked(plan, columns, catalogue)
+    bindings = tuple(_binding(plan, one, columns, default_model) for one in asked)
+    problems = (
+        *_unknown_templates(plan, catalogue),
+        *_repeated_checks(bindings),
+        *_misleading_names(plan.checks),
+        *_wrong_keys(plan, asked, catalogue),
+        *_missing_columns(plan, columns, dataset),
+        *_unfilled_keys(plan, asked, bindings, columns, dataset),
+        *_wrong_models(bindings),
+        *(problem for one in asked for problem in one.problems),
+        *gate_problems(plan.gates, {binding.check: binding.template.output for binding in bindings}),
+    )
+    if problems:
+        raise PlanError(*dict.fromkeys(problems))
+    return bindings
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A check of the plan whose template is known, with its parameters."""
+
+    check: Check
+    template: Template
+    params: parameters.Reading
+    param_sources: Mapping[str, Source]
+
+    @property
+    def problems(self) -> list[str]:
+        """Those of its parameters; of which check, where the template alone does not say it."""
+        whose = f"check {self.check.name!r}: " if self.check.name else ""
+        return [whose + problem for problem in self.params.problems]
+
+
+def _asked(plan: EvaluationPlan, columns: Sequence[str], catalogue: Catalogue) -> list[_Asked]:
+    known = [(check, template) for check in plan.checks if (template := catalogue.get(check.template))]
+    keys = {key for _, template in known for key in template.keys}
+    every = {name for _, template in known for name in parameters.rules(template) or ()}
+    asked = []
+    for check, template in known:
+        sources = _param_sources(check, template, plan.mapping, keys, columns)
+        reading = parameters.read(template, check.params, elsewhere=every, by_row=sources)
+        asked.append(_Asked(check, template, reading, sources))
+    return asked
+
+
+def _param_sources(
+    check: Check, template: Template, mapping: Mapping[str, str], keys: Collection[str], columns: Sequence[str]
+) -> dict[str, Source]:
+    """The columns that give parameters. A name said for all is a key's, where any template has such a key."""
+    own = said_for(check, {target: column for target, column in mapping.items() if target not in keys})
+    places = {
+        name: place_of(own[name], columns)
+        for name in parameters.rules(template) or ()
+        if name in own and name not in template.keys
+    }
+    return {name: Source(place, "named") for name, place in places.items() if place is not None}
+
+
+def _binding(plan: EvaluationPlan, asked: _Asked, columns: Sequence[str], default_model: str | None) -> Binding:
+    check, template = asked.check, asked.template
+    model = _model(check, template, default_model)
+    repeated = sum(c.template == check.template and c.name is None for c in plan.checks) > 1
+    return Binding(
+        check=check.name or normalize("NFC", f"{template.name}:{model}" if repeated and model else template.name),
+        template=template,
+        model=model,
+        params=asked.params.values,
+        sources=_sources(template, said_for(check, plan.mapping), columns),
+        param_sources=asked.param_sources,
+    )
+
+
+def _model(check: Check, template: Template, default: str | None) -> str | None:
+    if not template.needs_model and not template.models:
+        return None
+    return check.model or default
+
+
+# Finding columns
+
+
+def _sources(template: Template, mapping: Mapping[str, str], columns: Sequence[str]) -> dict[str, Source]:
+    folded: dict[str, str] = {}
+    for column in columns:
+        if not column.startswith("__"):  # what a tool keeps for itself, as promptfoo's __expected
+            folded.setdefault(_fold(column), column)
+    found = {
+        key: Source(place, "named")
+        for key in template.keys
+        if key in mapping and (place := place_of(mapping[key], columns))
+    }
+    for key in template.keys:
+        twin = key if key in columns else folded.get(_fold(key))
+        if key not in found and key not in mapping and twin is not None:
+            found[key] = Source(Place(twin), "same name")
+    for key in template.keys:
+        if key not in found and key not in mapping:
+            candidates = _candidates(template, key, folded, {source.place.column for source in found.values()})
+            if candidates:
+                found[key] = Source(Place(candidates[0]), "alias", tuple(candidates[1:]))
+    return {key: found[key] for key in template.keys if key in found}
+
+
+def _candidates(template: Template, key: str, folded: Mapping[str, str], taken: Iterable[str]) -> list[str]:
+    """Columns that may fill a key by alias, the likelier first; none where it would be a guess."""
+    columns = [folded[name] for name in map(_fold, _aliases(template, key)) if name in folded]
+    free = [column for column in columns if column not in taken]
+    return [] if key == "text" and len(free) > 1 else free
+
+
+def _aliases(template: Template, key: str) -> tuple[str, ...]:
+    if template.name in _NO_ALIASES:
+        return ()
+    if key == "text":  # of an image or a voice it is not the answer
+        return _ANSWERS if set(template.keys) <= {"text", "expected_text"} else ()
+    names = ALIASES.get(key, ())
+    return (*names, *_LABELS) if names is _TRUTHS and template.name in _CLASSIFIERS else names
+
+
+def _fold(name: str) -> str:
+    return re.sub(r"[\s_-]", "", name).casefold()
+
+
+# Finding problems
+
+
+def _unknown_templates(plan: EvaluationPlan, catalogue: Catalogue) -> Iterator[str]:
+    if not plan.checks:
+        yield "no check is asked for; add --template NAME, such as --template groundedness"
+    for check in plan.checks:
+        if catalogue.get(check.template) is None:
+            yield (
+                f"template {check.template!r} is not in {catalogue.source}"
+                f"{_meant(catalogue.nearest(check.template)) or '; check its name'}"
+            )
+
+
+def _repeated_checks(bindings: Sequence[Binding]) -> Iterator[str]:
+    names = Counter(binding.check for binding in bindings)
+    for binding in {binding.check: binding for binding in bindings}.values():
+        if names[binding.check] > 1:
+            yield (
+                f"{names[binding.check]} checks are called {binding.check!r}; ask for it once, or give each a name of its own: "
+                f"--check NAME={binding.template.name}"
+            )
+
+
+def _misleading_names(checks: Sequence[Check]) -> Iterator[str]:
+    """What is said of the one would be said of the other, too."""
+    for check in checks:
+        if any(check.name == other.template != check.template for other in checks):
+            yield f"check {check.name!r} has the name of a template that another check uses; give it another"
+
+
+def _wrong_keys(plan: EvaluationPlan, known: Sequence[_Asked], catalogue: Catalogue) -> Iterator[str]:
+    templates = [one.template for one in known]
+    asked = dict.fromkeys(name for check in plan.checks for name in (check.template, check.name) if name)
+    all_known = len(known) == len(plan.checks)
+    for target in plan.mapping:
+        prefix = target.rpartition(".")[0]
+        scoped = {one.template.name: (key, one.template) for one in known if (key := one.check.own(target))}
+        if scoped:
+            [(key, _), *_] = scoped.values()
+            yield from _wrong_key(target, key, [template for _, template in scoped.values()])
+        elif not prefix and templates:  # a template that is not known may have any key of the catalogue
+            yield from _wrong_key(target, target, templates if all_known else [*catalogue.templates.values()])
+        elif prefix and not any(target.startswith(f"{name}.") for name in asked):
+            hint = _meant(nearest(prefix, asked)) or f"; the checks use {_listed(asked)}"
+            yield f"mapping {target!r}: no check has the name or the template {prefix!r}{hint}"
+
+
+def _wrong_key(target: str, key: str, templates: Sequence[Template]) -> Iterator[str]:
+    keys = list(dict.fromkeys(k for template in templates for k in template.keys))
+    params = list(dict.fromkeys(name for template in templates for name in parameters.rules(template) or ()))
+    if key not in keys and key not in params:
+        names = dict.fromkeys(template.name for template in templates)
+        whose = _listed(names) if len(names) <= _SHOWN else "any template"
+        yield f"mapping {target!r}: {key!r} is not a key of {whose} (keys: {_listed(keys)}){_meant(nearest(key, [*keys, *params]))}"
+
+
+def _missing_columns(plan: EvaluationPlan, columns: Sequence[str], dataset: str) -> Iterator[str]:
+    named = [f"--map {target}={column}" for target, column in plan.mapping.items()]
+    wanted = [*zip(plan.mapping.values(), named, strict=True)]
+    if plan.id_column is not None:
+        wanted.append((plan.id_column, f"--id {plan.id_column}"))
+    for column, option in wanted:
+        if place_of(column, columns) is None:
+            yield (
+                f"{option}: column {column!r} is not in {dataset} (it has: {_listed(columns)})"
+                f"{_meant(_like(column, columns))}"
+            )
+
+
+def _unfilled_keys(
+    plan: EvaluationPlan, known: Sequence[_Asked], bindings: Sequence[Binding], columns: Sequence[str], dataset: str
+) -> Iterator[str]:
+    needy: dict[str, list[Binding]] = {}
+    for one, binding in zip(known, bindings, strict=True):
+        named = said_for(one.check, plan.mapping)
+        if not binding.template.keys:
+            yield f"template {binding.template.name!r} takes no inputs, so there is nothing to put rows to; leave it out"
+        for key in binding.template.required:
+            if key not in binding.sources and key not in named:
+                needy.setdefault(key, []).append(binding)
+    for key, without in needy.items():
+        names = _listed(dict.fromkeys(binding.template.name for binding in without))
+        verb = "needs" if len({binding.template.name for binding in without}) == 1 else "need"
+        near = _like(key, columns)
+        option = f"--map {quote(f'{key}={near[0]}')}" if near else f"--map {key}=COLUMN"
+        yield (
+            f"{names} {verb} {key!r}, and no column of {dataset} clearly fills it (it has: {_listed(columns)});"
+            f" say which: {option}"
+        )
+
+
+def _wrong_models(bindings: Sequence[Binding]) -> Iterator[str]:
+    for binding in bindings:
+        name, models = binding.template.name, binding.template.models
+        if models and binding.model not in models:
+            told = f"does not take model {binding.model!r}" if binding.model else "needs a model"
+            yield f"template {name!r} {told} (it takes: {_listed(models)}); write --template {name}:{models[0]}"
+
+
+def gate_problems(gates: Iterable[str], outputs: Mapping[str, str]) -> Iterator[str]:
+    """What keeps a gate from ever being judged. `outputs`: check -> its template's output type."""
+    for text in gates:
+        gate = Gate.parse(text)
+        if gate.check is None:
+            continue
+        if gate.check not in outputs:
+            yield f"gate {text!r}: there is no check {gate.check!r} (checks: {_listed(outputs)}){_meant(nearest(gate.check, outputs))}"
+        elif fault := _undecidable(gate.check, gate.metric, outputs[gate.check]):
+            yield f"gate {text!r}: {fault}"
+
+
+_SCORELESS = {"choices": "choices", "reason": "a text"}
+"""Output types that need not come with a score. Some choices do; nothing in the catalogue tells which."""
+
+
+def _undecidable(check: str, metric: Metric, output: str) -> str | None:
+    """Why the verdicts of that output type need never decide a gate on the metric."""
+    words = _SCORELESS.get(output)
+    instead = f"gate {check}.{'failures' if words else 'mean'}"
+    if metric == "pass_rate" and output != "Pass/Fail":
+        return f"{check} does not answer Pass/Fail, so it has no pass rate; {instead}"
+    if metric == "mean" and words:
+        return f"{check} answers with {words}, which need not have a score, so its mean may never be known; {instead}"
+    return None
+
+
+def _like(name: str, columns: Sequence[str]) -> list[str]:
+    """Columns spelled like a name, or of its kind."""
+    kinds = [names for names in (_ANSWERS, _QUESTIONS, _CONTEXTS, _TRUTHS, _TALKS, _ORDERS) if name in names]
+    kin = {_fold(other) for names in kinds or ([_ANSWERS] if name == "text" else []) for other in names}
+    return nearest(name, columns) or [column for column in columns if _fold(column) in kin][:3]
+
+
+def _shown_name(plan: EvaluationPlan) -> str:
+    if plan.dataset is None:
+        return "the sample"
+    first, *others = plan.dataset.splitlines()
+    name = "standard input" if first == "-" else PurePath(first.partition("?")[0]).name
+    return f"{name} and {len(others)} more" if others else name
+
+
+def _meant(names: Sequence[str]) -> str:
+    return f"; did you mean {' or '.join(map(repr, names))}?" if names else ""
+
+
+def _listed(names: Iterable[str]) -> str:
+    every = list(names)
+    more = f" and {len(every) - _SHOWN} more" if len(every) > _SHOWN else ""
+    return ", ".join(every[:_SHOWN]) + more

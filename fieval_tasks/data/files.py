@@ -1,0 +1,124 @@
+"""A dataset's file on this machine's disk, and a row of it."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from fieval_tasks.core.errors import PlanError
+
+LARGEST_CELL = 256 * 2**20
+"""Characters of one cell, line or JSON document. A larger one is a quote that was never closed, or made to fill the memory:
+a gzip file of 3 MB may hold a line of 3 GB."""
+_GZIP = b"\x1f\x8b"
+_BOMS = {
+    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark it begins with
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+    codecs.BOM_UTF8: "utf-8-sig",
+}
+_BY_ZEROS = {
+    b"\0\0\0\1": "utf-32-be",
+    b"\1\0\0\0": "utf-32-le",
+    b"\0\1\0\1": "utf-16-be",
+    b"\1\0\1\0": "utf-16-le",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One record of a dataset."""
+
+    number: int
+    """From 1; a header and blank lines are not counted."""
+    values: Mapping[str, object] = field(default_factory=dict)
+    """Column -> value; what could be read of it where there is a problem."""
+    problem: str | None = None
+    """Why the row can't be used, and where it stands."""
+    file: str | None = None
+    """The file that it stands in, where the dataset has several."""
+    place: str | None = None
+    """Where the rows are in their document, where they were looked for."""
+
+
+class Lines(io.TextIOWrapper):
+    """Text whose lines are read up to a bound: what lies beyond it is never held."""
+
+    def __init__(self, stream: BinaryIO, encoding: str, name: str, longest: int) -> None:
+        super().__init__(stream, encoding=encoding, newline="")
+        self._told = name
+        self._longest = longest
+        self._line = 0
+        self._is_at_start = True
+
+    def readline(self, size: int = -1, /) -> str:  # type: ignore[override]  # TextIOWrapper names it otherwise
+        """The next line, or `size` characters of it. Raises PlanError for one that is longer than the bound."""
+        line = super().readline(size if 0 <= size <= self._longest else self._longest + 1)
+        self._line += self._is_at_start
+        self._is_at_start = line.endswith(("\n", "\r"))
+        if len(line) > self._longest:
+            raise PlanError(f"{self._told}: line {self._line} has more than {self._longest:,} characters, {_TOO_MANY}")
+        return line
+
+    def __next__(self) -> str:  # type: ignore[override]  # as TextIOWrapper's own
+        if line := self.readline():
+            return line
+        raise StopIteration
+
+
+_TOO_MANY = "which are more than one row can have: give each row a line of its own, or see what made it so long"
+
+
+@dataclass(frozen=True)
+class File:
+    """A dataset on this machine's disk."""
+
+    name: str
+    """As the user knows it."""
+    path: Path
+    format: str
+    """One of the values of FORMATS."""
+    delimiter: str | None = None
+    """What parts the cells of CSV; None: what the file itself tells."""
+    rows: str | None = None
+    """Where the rows are in a JSON or YAML document; None: the one list of objects in it."""
+    partition: Mapping[str, str] = field(default_factory=dict)
+    """Columns that the names of its folders tell, as lang=fr/, and the file itself need not hold."""
+    longest: int = LARGEST_CELL
+    """Characters of a line, a cell or a JSON document."""
+
+    def head(self, size: int = 4) -> bytes:
+        """The first bytes, unzipped."""
+        with self.open() as stream:
+            return stream.read(size)
+
+    def start(self, size: int) -> bytes:
+        """The first bytes, as they are on disk."""
+        with self.path.open("rb") as stream:
+            return stream.read(size)
+
+    def open(self) -> BinaryIO:
+        """The bytes, unzipped where the file is gzipped, whatever its extension."""
+        stream = self.path.open("rb")
+        if stream.peek(2)[:2] == _GZIP:
+            stream.close()
+            return gzip.open(self.path, "rb")  # type: ignore[return-value]
+        return stream
+
+    def text(self) -> Lines:
+        """The text with its own line ends, in the encoding that its first bytes tell."""
+        return Lines(self.open(), self.encoding(), self.name, self.longest)
+
+    def encoding(self) -> str:
+        """By the byte order mark; without one by where the first four bytes are zero, as RFC 4627 tells JSON's; else UTF-8."""
+        head = self.head()
+        for mark, encoding in _BOMS.items():
+            if head.startswith(mark):
+                return encoding
+        return _BY_ZEROS.get(bytes(byte != 0 for byte in head), "utf-8")

@@ -1,0 +1,251 @@
+"""The items that a dataset's rows make: each row with its id, put to each check."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+
+from fieval_tasks.core.errors import PlanError
+from fieval_tasks.core.items import Failed, Item
+from fieval_tasks.data import parameters
+from fieval_tasks.data.binding import Binding
+from fieval_tasks.data.columns import MISSING, Place, place_of
+from fieval_tasks.data.dataset import Dataset, Row
+from fieval_tasks.data.values import Flaw, text_of, typed
+
+_EXAMPLES = 3
+"""Places that a message names."""
+
+
+def _by_value(value: object) -> str:
+    """A value that JSON has no form for, the same in every process: an address in memory is none of it."""
+    if type(value).__repr__ is object.__repr__:
+        return type(value).__name__
+    return repr(sorted(value, key=repr)) if isinstance(value, (set, frozenset)) else repr(value)
+
+
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=_by_value).encode
+_NO_JSON = (TypeError, ValueError, RecursionError)
+"""Keys of several types, a number of thousands of digits, a list that holds itself: Python has such cells, and no file."""
+
+
+def canonical(value: object) -> str:
+    """JSON, the same in every process; of a row's cell that has none, what Python shows of it, or else its type."""
+    try:
+        return _encode(value)
+    except _NO_JSON:
+        if not isinstance(value, Mapping):
+            raise
+        return _encode([(str(column), _shown(cell)) for column, cell in value.items()])
+
+
+def _shown(cell: object) -> str:
+    for told in (_encode, _by_value):
+        try:
+            return told(cell)
+        except _NO_JSON:
+            continue
+    return type(cell).__name__
+
+
+def items(
+    dataset: Dataset,
+    bindings: Sequence[Binding],
+    *,
+    id_column: str | None = None,
+    limit: int | None = None,
+    sample: int | None = None,
+    seed: int = 0,
+    keep: Sequence[Place] = (),
+) -> Iterator[tuple[Item, Failed | None]]:
+    """Streams every chosen row put to every check, row by row; with a Failed where it must not be sent.
+
+    `limit` takes the first rows, `sample` draws from these without replacement and keeps their order. An item has the
+    same id whatever is chosen around it. Raises PlanError, before the first item, where the ids of a column are blank
+    or repeated.
+    """
+    size = dataset.size if limit is None else min(limit, dataset.size)
+    id_place = None if id_column is None else place_of(id_column, dataset.columns) or Place(id_column)
+    if id_place is not None:
+        _require_ids(dataset, id_place, size)
+    return _items(dataset, bindings, id_place, _chosen(size, sample, seed), keep)
+
+
+def sharing(rows: Iterable[tuple[Item, Failed | None]]) -> Iterator[tuple[Item, Failed | None]]:
+    """The same items, those that repeat an earlier one saying so. Memory: 16 bytes of each fingerprint."""
+    first: dict[bytes, int] = {}
+    for item, failed in rows:
+        seq = item.seq if failed else first.setdefault(bytes.fromhex(item.fingerprint)[:16], item.seq)
+        yield (item if seq == item.seq else replace(item, same_as=seq)), failed
+
+
+def _chosen(size: int, sample: int | None, seed: int) -> Collection[int]:
+    """Numbers of rows."""
+    numbers = range(1, size + 1)
+    if sample is None or sample >= size:
+        return numbers
+    return frozenset(random.Random(seed).sample(numbers, sample))
+
+
+def _items(
+    dataset: Dataset,
+    bindings: Sequence[Binding],
+    ids: Place | None,
+    chosen: Collection[int],
+    keep: Sequence[Place],
+) -> Iterator[tuple[Item, Failed | None]]:
+    seq = 0
+    last = max(chosen, default=0)
+    for row, item_id in _identified(dataset, ids):
+        if row.number in chosen:
+            kept = _kept(row, keep) if keep else None
+            for binding in bindings:
+                item, failed = _item(seq, item_id, row, binding)
+                yield (item if kept is None else replace(item, kept=kept)), failed
+                seq += 1
+        if row.number >= last:
+            return
+
+
+def _kept(row: Row, keep: Sequence[Place]) -> dict[str, object]:
+    values = ((str(place), place.of(row.values)) for place in keep)
+    return {name: None if value is MISSING else typed(value) for name, value in values}
+
+
+def _item(seq: int, item_id: str, row: Row, binding: Binding) -> tuple[Item, Failed | None]:
+    inputs, failed = _inputs(row, binding)
+    params, unfit = _params(row, binding)
+    failed = failed or unfit
+    identity = [binding.template.name, binding.model, {**binding.params, **params}, inputs]
+    if failed is not None:
+        identity.append(failed.message)  # never to be taken for an item that can be sent
+    item = Item(
+        seq=seq,
+        item_id=item_id,
+        row=row.number,
+        check=binding.check,
+        template=binding.template.name,
+        model=binding.model,
+        inputs=inputs,
+        params=params,
+        fingerprint=hashlib.sha256(canonical(identity).encode()).hexdigest(),
+    )
+    return item, failed
+
+
+def _inputs(row: Row, binding: Binding) -> tuple[dict[str, str], Failed | None]:
+    """The texts that can be sent, and what stands against sending them. A blank optional key is left out."""
+    if row.problem is not None:
+        return {}, Failed("validate", "unreadable_row", f"row {row.number}: {row.problem}")
+    inputs: dict[str, str] = {}
+    flaws: list[tuple[str, str, Flaw]] = []
+    for key, source in binding.sources.items():
+        value = source.place.of(row.values)
+        text = text_of(None if value is MISSING else value)
+        if isinstance(text, str):
+            inputs[key] = text
+        elif text.kind != "blank" or key in binding.template.required:
+            flaws.append((key, source.column, Flaw("blank", "is missing") if value is MISSING else text))
+    if not inputs and not flaws:
+        flaws = [(key, source.column, Flaw("blank", "is blank")) for key, source in binding.sources.items()]
+    return inputs, _failed(row, flaws) if flaws else None
+
+
+def _params(row: Row, binding: Binding) -> tuple[dict[str, object], Failed | None]:
+    """The parameters that the row gives, and what stands against them."""
+    found, problems = {}, []
+    for name, source in binding.param_sources.items() if row.problem is None else ():
+        value = source.place.of(row.values)
+        try:
+            found[name] = parameters.of_cell(binding.template, name, None if value is MISSING else value)
+        except parameters.Unfit as error:
+            problems.append(f"parameter {name!r} (column {source.column!r}) will not do: {error}")
+    told = Failed("validate", "wrong_parameter", f"row {row.number}: {'; '.join(problems)}") if problems else None
+    return {name: value for name, value in found.items() if value is not None}, told
+
+
+def _failed(row: Row, flaws: Sequence[tuple[str, str, Flaw]]) -> Failed:
+    told = "; ".join(f"{key!r} (column {column!r}) {flaw.why}" for key, column, flaw in flaws)
+    return Failed("validate", flaws[0][2].kind, f"row {row.number}: {told}")
+
+
+# Ids
+
+
+def _identified(dataset: Dataset, ids: Place | None) -> Iterator[tuple[Row, str]]:
+    if ids is not None:
+        for row in dataset.rows():
+            text = _id_text(row, ids)
+            yield row, text if isinstance(text, str) else f"row-{row.number}"
+    else:
+        yield from _by_content(dataset)
+
+
+def _by_content(dataset: Dataset) -> Iterator[tuple[Row, str]]:
+    """The first 12 hex digits of the content's SHA-256; from the second occurrence on with -2, -3, ..."""
+    seen: set[int] = set()
+    repeats: dict[int, int] = {}
+    for row in dataset.rows():
+        content = row.values if row.problem is None else [row.number, row.problem]
+        digest = hashlib.sha256(canonical(content).encode()).digest()[:6]
+        number = int.from_bytes(digest, "big")
+        if number in seen:
+            repeats[number] = repeats.get(number, 1) + 1
+            yield row, f"{digest.hex()}-{repeats[number]}"
+        else:
+            seen.add(number)
+            yield row, digest.hex()
+
+
+def _id_text(row: Row, ids: Place) -> str | Flaw:
+    if row.problem is not None:
+        return f"row-{row.number}"
+    value = ids.of(row.values)
+    return text_of(None if value is MISSING else value)
+
+
+def _require_ids(dataset: Dataset, ids: Place, size: int) -> None:
+    """Raises PlanError unless each of the first rows has an id of its own."""
+    seen: set[bytes] = set()
+    unusable: list[str] = []
+    repeated: list[str] = []
+    for row in islice(dataset.rows(), size):
+        text = _id_text(row, ids)
+        if isinstance(text, Flaw):
+            unusable.append(f"row {row.number} {text.why}")
+            continue
+        digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
+        if digest in seen and text not in repeated:
+            repeated.append(text)
+        seen.add(digest)
+        if len(unusable) >= _EXAMPLES or len(repeated) >= _EXAMPLES:
+            break
+    problems = []
+    if unusable:
+        told = ", ".join(unusable)
+        problems.append(f"column {str(ids)!r} of {dataset.name} can't give every row an id: {told}; leave out --id")
+    if repeated:
+        places = _rows_with(dataset, ids, size, repeated)
+        told = ", ".join(f"{text!r} in rows {_first(numbers)}" for text, numbers in places.items())
+        problems.append(
+            f"ids repeat in column {str(ids)!r} of {dataset.name}: {told}; make them unique, or leave out --id"
+        )
+    if problems:
+        raise PlanError(*problems)
+
+
+def _rows_with(dataset: Dataset, ids: Place, size: int, texts: Sequence[str]) -> dict[str, list[int]]:
+    places: dict[str, list[int]] = {text: [] for text in texts}
+    for row in islice(dataset.rows(), size):
+        text = _id_text(row, ids)
+        if isinstance(text, str) and text in places:
+            places[text].append(row.number)
+    return places
+
+
+def _first(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers[:_EXAMPLES])) + (", ..." if len(numbers) > _EXAMPLES else "")

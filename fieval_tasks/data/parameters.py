@@ -1,0 +1,327 @@
+"""A template's own parameters: what its catalogue entry says of them, and what a check gives.
+
+The platform reads them when an evaluation runs, and takes any name and any value before that: what is misspelt, missing or of
+another type is found here, or paid for.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import warnings
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from fieval_tasks.core.templates import Template, bundled_catalogue, nearest
+from fieval_tasks.data.values import Flaw, text_of, typed
+
+Rule: TypeAlias = Mapping[str, Any]
+"""What a catalogue says of one parameter: its `type` and `default`, and perhaps `required`, `nullable`, `minimum`,
+`maximum` and `options`."""
+
+
+class AsTyped(str):
+    """A value as it stood on the command line: what it means depends on its parameter's type."""
+
+    is_shared = False
+    """It was said for every template that has such a parameter."""
+
+    def __new__(cls, text: str, *, is_shared: bool = False) -> AsTyped:
+        typed = super().__new__(cls, text)
+        typed.is_shared = is_shared
+        return typed
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A check's parameters as the server wants them, or what is wrong with them."""
+
+    values: Mapping[str, Any]
+    problems: tuple[str, ...]
+
+
+class Unfit(Exception):
+    """A value that its parameter can't have; the message says what to write."""
+
+
+def rules(template: Template) -> Mapping[str, Rule] | None:
+    """What is known of the template's parameters: by its own entry, else by the bundled one. None: nothing is."""
+    if template.parameters:
+        return template.parameters
+    bundled = bundled_catalogue().get(template.name)
+    return None if bundled is None else bundled.parameters
+
+
+def needed(template: Template) -> tuple[str, ...]:
+    """The parameters without which the template judges nothing."""
+    return tuple(name for name, rule in (rules(template) or {}).items() if _is_needed(rule, template))
+
+
+def read(
+    template: Template, given: Mapping[str, Any], *, elsewhere: Collection[str] = (), by_row: Collection[str] = ()
+) -> Reading:
+    """The given values in the types that the template's entry names.
+
+    `elsewhere`: parameters of the plan's other templates; what was said for all and only they know is left out here.
+    `by_row`: parameters that a column of the dataset gives.
+    """
+    known = rules(template)
+    if known is None:
+        return _unchecked(template, given)
+    mine = {name: value for name, value in given.items() if name in known}
+    alien = [name for name in given if name not in known and not (_is_shared(given[name]) and name in elsewhere)]
+    values, problems = _values(template, known, mine)
+    wanted = [name for name in needed(template) if name not in by_row]
+    missing = [name for name in wanted if name not in mine or (name in values and _is_nothing(values[name]))]
+    twice = (
+        f"parameter {name!r} of template {template.name!r} is given by --param and by --map; leave one of them out"
+        for name in mine
+        if name in by_row
+    )
+    return Reading(
+        {name: value for name, value in values.items() if value is not None},
+        (*_missing(template, missing, known), *_unknown(template, alien, known), *twice, *problems),
+    )
+
+
+def of_cell(template: Template, name: str, value: object) -> Any:
+    """What a cell of the dataset gives a parameter; None: the server's default. Raises Unfit."""
+    rule = (rules(template) or {})[name]
+    is_text = _KINDS.get(str(rule.get("type")).lower()) in ("text", "option")
+    text = text_of(value)
+    if isinstance(text, Flaw) and text.kind != "blank":
+        raise Unfit(f"it {text.why}")
+    if isinstance(text, Flaw) and not (is_text and isinstance(value, str) and value):
+        found = None
+    elif is_text:
+        found = _value(template, name, rule, value if isinstance(value, str) else text)
+    else:
+        found = _value(template, name, rule, AsTyped(value) if isinstance(value, str) else typed(value))
+    if _is_nothing(found) and name in needed(template):
+        raise Unfit("it is blank, and the template needs one")
+    return found
+
+
+def _is_needed(rule: Rule, template: Template) -> bool:
+    """A default that is nothing is none. An empty list is one where the template has something else to compare with."""
+    if "required" in rule or rule.get("nullable"):
+        return bool(rule.get("required")) and not rule.get("nullable")
+    if "type" not in rule and "default" not in rule:
+        return False
+    default = rule.get("default")
+    return default in (None, "") or (default == [] and len(template.keys) < 2)
+
+
+def _is_nothing(value: Any) -> bool:
+    return value is None or value == "" or (isinstance(value, (list, tuple)) and not any(value))
+
+
+def _is_shared(value: Any) -> bool:
+    return isinstance(value, AsTyped) and value.is_shared
+
+
+# -- problems ----------------------------------------------------------------------------------------------------------
+
+
+def _missing(template: Template, missing: Collection[str], known: Mapping[str, Rule]) -> Iterator[str]:
+    for name in missing:
+        wanted = _wanted(known[name])
+        needs = f"template {template.name!r} needs parameter {name!r}{wanted and f' ({wanted})'}"
+        yield f"{needs}; add --param {name}=VALUE, or --map {name}=COLUMN for one in each row"
+
+
+def _unknown(template: Template, names: Collection[str], known: Mapping[str, Rule]) -> Iterator[str]:
+    for name in names:
+        if not known:
+            yield f"template {template.name!r} has no parameters, so {name!r} would do nothing; leave it out"
+            continue
+        near = nearest(name, known)
+        hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "set one with --param NAME=VALUE"
+        yield f"template {template.name!r} has no parameter {name!r} (it has: {', '.join(known)}); {hint}"
+
+
+def _values(
+    template: Template, known: Mapping[str, Rule], given: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[str]]:
+    values, problems = {}, []
+    for name, value in given.items():
+        try:
+            values[name] = _value(template, name, known[name], value)
+        except Unfit as error:
+            problems.append(f"parameter {name!r} of template {template.name!r} can't be {_shown(value)}: {error}")
+    return values, problems
+
+
+def _shown(value: Any) -> str:
+    is_short = isinstance(value, (str, float)) or (isinstance(value, int) and abs(value) < LARGEST)
+    return f"{value!r:.60}" if is_short else f"a {type(value).__name__}"
+
+
+def _unchecked(template: Template, given: Mapping[str, Any]) -> Reading:
+    values = {name: _json_or_text(value) if isinstance(value, AsTyped) else value for name, value in given.items()}
+    unfit = [name for name, value in values.items() if not _is_json(value)]
+    return Reading(
+        values, tuple(f"parameter {name!r} of template {template.name!r} is not JSON; {_WRITE_JSON}" for name in unfit)
+    )
+
+
+LARGEST = 10**300
+"""No number is as large: floats end at 1.8e308, and Python writes no whole number of thousands of digits."""
+_WRITE_JSON = "write text, a finite number, true or false, or a list or object of these"
+
+
+# -- values ------------------------------------------------------------------------------------------------------------
+
+
+def _value(template: Template, name: str, rule: Rule, given: Any) -> Any:
+    """The value in its parameter's type; None where the server's default is asked for. Raises Unfit."""
+    kind = _KINDS.get(str(rule.get("type")).lower())
+    if given is None or (given == "null" and isinstance(given, AsTyped) and kind not in (None, "text", "option")):
+        return None
+    value = _of_kind(kind, given)
+    if not _is_json(value):
+        raise Unfit(_WRITE_JSON)
+    if kind in ("whole", "number") and not _least(rule) <= value <= _most(rule):
+        raise Unfit(f"write {_wanted(rule)}")
+    options = rule.get("options")
+    if isinstance(options, (list, tuple)) and options and value not in options:
+        raise Unfit(f"write {_wanted(rule)}")
+    if (template.name, name) == PATTERN and value:
+        _require_pattern(value)
+    return value
+
+
+PATTERN = ("regex", "pattern")
+"""The one template and parameter that is a regular expression."""
+
+
+def _require_pattern(text: str) -> None:
+    """Raises Unfit for what Python's engine, the platform's, can't compile: there each row would fail after it was paid for."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what a later Python may read otherwise
+            re.compile(text)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise Unfit(f"it is no regular expression of Python's ({error})") from error
+
+
+_KINDS = {
+    **dict.fromkeys(("string", "str", "text", "code", "prompt", "rule_prompt"), "text"),
+    **dict.fromkeys(("option", "select", "enum"), "option"),
+    **dict.fromkeys(("integer", "int"), "whole"),
+    **dict.fromkeys(("number", "float"), "number"),
+    **dict.fromkeys(("boolean", "bool"), "truth"),
+    **dict.fromkeys(("list", "array"), "list"),
+    **dict.fromkeys(("dict", "object", "json"), "object"),
+}
+"""The platform's names of types, and ours. Of any other type a value is only known to be JSON."""
+_WANTED = {
+    "text": "text",
+    "option": "text",
+    "whole": "a whole number",
+    "number": "a number",
+    "truth": "true or false",
+    "list": 'a list, as ["a", "b"] or a,b',
+    "object": 'an object, as {"a": "b"}',
+}
+_TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+
+
+def _of_kind(kind: str | None, given: Any) -> Any:
+    if kind is None:
+        return _json_or_text(given) if isinstance(given, AsTyped) else given
+    value = _from_text(kind, str(given)) if isinstance(given, str) else given
+    if kind == "whole" and isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if not _fits(kind, value):
+        raise Unfit(f"write {_WANTED[kind]}")
+    return value
+
+
+def _fits(kind: str, value: Any) -> bool:
+    if isinstance(value, bool):
+        return kind == "truth"
+    if kind == "number":
+        return isinstance(value, (int, float)) and abs(value) < LARGEST
+    if kind == "list":
+        return isinstance(value, (list, tuple)) and all(isinstance(one, (str, dict, list)) for one in value)
+    if kind == "whole":
+        return isinstance(value, int) and abs(value) < LARGEST
+    return isinstance(value, {"text": str, "option": str, "object": dict}.get(kind, bool))
+
+
+def _from_text(kind: str, text: str) -> Any:
+    """What a text means where another type is wanted; the text itself where it means nothing there."""
+    word = text.strip()
+    if kind == "truth":
+        return True if word.lower() in _TRUE else False if word.lower() in _FALSE else text
+    if kind == "whole" and re.fullmatch(r"[+-]?[0-9]{1,18}", word):
+        return int(word)
+    if kind in ("whole", "number") and re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", word):
+        is_float = kind == "whole" or len(word) > len(str(LARGEST)) or not word.lstrip("+-").isdecimal()
+        return float(word) if is_float else int(word)
+    if kind == "list" and not word.startswith("["):
+        return [part for part in map(str.strip, word.split(",")) if part]
+    if kind in ("list", "object"):
+        found = _parsed(word)
+        return text if found is _NOT_JSON else found
+    return text
+
+
+_NOT_JSON = object()
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return _NOT_JSON
+
+
+def _json_or_text(text: str) -> Any:
+    """JSON, where it would be written the same again: 1.10, 1e5 and 007 stay the text that was typed."""
+    found = _parsed(text)
+    if found is _NOT_JSON or not _is_json(found):
+        return str(text)
+    is_number = isinstance(found, (int, float)) and not isinstance(found, bool)
+    return str(text) if is_number and json.dumps(found) != text.strip() else found
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (ValueError, TypeError, RecursionError):
+        return False
+    return True
+
+
+def _wanted(rule: Rule) -> str:
+    kind = _KINDS.get(str(rule.get("type")).lower())
+    options = rule.get("options")
+    if isinstance(options, (list, tuple)) and options:
+        return f"one of {', '.join(map(str, options))}"
+    words = _WANTED.get(kind or "", "")
+    low, high = _least(rule), _most(rule)
+    if kind not in ("whole", "number") or (low, high) == (-math.inf, math.inf):
+        return words
+    if math.inf in (high, -low):
+        return f"{words}, {low:g} or more" if high == math.inf else f"{words}, {high:g} at most"
+    return f"{words} from {low:g} to {high:g}"
+
+
+def _least(rule: Rule) -> float:
+    return _bound(rule.get("minimum"), -math.inf)
+
+
+def _most(rule: Rule) -> float:
+    return _bound(rule.get("maximum"), math.inf)
+
+
+def _bound(told: Any, otherwise: float) -> float:
+    return (
+        float(told)
+        if isinstance(told, (int, float)) and not isinstance(told, bool) and math.isfinite(told)
+        else otherwise
+    )

@@ -1,0 +1,1 @@
+"""What verdicts say, and what they leave open."""

@@ -1,0 +1,285 @@
+"""What happens to items, and the statements that write it down: each moves only items that are where it may start."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeAlias
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from fieval_tasks.core.cutting import cut
+from fieval_tasks.core.items import Failed, State, Ticket, Verdict
+from fieval_tasks.ledger.schema import events, items, runs
+
+
+@dataclass(frozen=True)
+class Sending:
+    """These items go out now, together."""
+
+    seqs: tuple[int, ...]
+    at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class NotTaken:
+    """The server did not take these: they are ready again."""
+
+    seqs: tuple[int, ...]
+    counts_as_attempt: bool
+
+
+@dataclass(frozen=True)
+class ReplyLost:
+    """The request went out and no answer came: perhaps accepted."""
+
+    seqs: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """The server took these and named their eval_ids."""
+
+    tickets: tuple[Ticket, ...]
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Decided:
+    """An item has its verdict. A first verdict stands: a second one changes nothing."""
+
+    seq: int
+    verdict: Verdict
+    at: datetime
+    eval_id: str | None = None
+    polls: int = 0
+    """Questions that have not been recorded as `Asked`."""
+
+
+@dataclass(frozen=True)
+class Requeued:
+    """The server took the item and did not judge it; it is to be sent again."""
+
+    seq: int
+    counts: bool = False
+    """It had its chance: what `Item.redone` counts. A hidden throttle is no chance."""
+    doubtful: bool = False
+    """Nobody has heard that it was not judged: to send it again may pay for it twice."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The server was asked about an item so many times, since this was last recorded."""
+
+    seq: int
+    polls: int
+
+
+@dataclass(frozen=True)
+class Noted:
+    """Something out of the ordinary happened to these items; it moves none of them."""
+
+    seqs: tuple[int, ...]
+    event: str
+    detail: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Requests made since the last count."""
+
+    submits: int = 0
+    polls: int = 0
+    retries: int = 0
+    throttled: int = 0
+
+
+Change: TypeAlias = "Sending | NotTaken | ReplyLost | Submitted | Decided | Requeued | Asked | Noted | Counted"
+Statement: TypeAlias = "sa.Update | sa.Insert"
+
+UNSENT = (State.READY.value, State.SENDING.value, State.AMBIGUOUS.value)
+OPEN = (*UNSENT, State.SUBMITTED.value)
+NOT_JUDGED = ("evaluation_error", "rate_limited", "insufficient_credits")
+"""Kinds of failure by which the server said itself that an evaluation brought no verdict: to buy another is no duplicate."""
+LONGEST_DETAIL = 2_000
+"""Characters of an event's detail that are kept: a server may say as much as it likes, to every item."""
+
+
+def make(connection: Connection, run_id: str, changes: Iterable[Change]) -> None:
+    """Write the changes down, in their order."""
+    for group in _in_groups(changes):
+        for statement, rows in group.items():
+            for row in rows:
+                row["run"] = run_id
+            connection.execute(statement, rows)
+
+
+def _in_groups(changes: Iterable[Change]) -> Iterator[dict[Statement, list[dict[str, Any]]]]:
+    """Statement -> its rows. One group where each item moves once; another begins where an item would move again."""
+    group: dict[Statement, list[dict[str, Any]]] = {}
+    moved: set[int] = set()
+    for change in changes:
+        for statement, row in _moves(change):
+            if row.get("item") in moved:
+                yield group
+                group, moved = {}, set()
+            group.setdefault(statement, []).append(row)
+            if "item" in row:
+                moved.add(row["item"])
+    yield group
+
+
+def reopen(connection: Connection, run_id: str, at: datetime) -> int:
+    """Give every item that failed once it could be sent another chance; how many those are.
+
+    A ticket whose verdict was never heard is asked about again, and its item is sent again only where the server does not
+    know it; that goes for the run's open tickets, too. All others are ready to be sent, and the tickets they had are noted.
+    """
+    here = {"run": run_id, "to_at": at}
+    connection.execute(_NOTE_UNHEARD, here)
+    asked = connection.execute(_ASK_UNHEARD, here).rowcount
+    connection.execute(_NOTE_REOPENED, here)
+    ready = connection.execute(_REOPEN, here).rowcount
+    connection.execute(_RESEND_IF_UNKNOWN, here)
+    return asked + ready
+
+
+def _moves(change: Change) -> Iterator[tuple[Statement, dict[str, Any]]]:
+    """The statement that makes a change, once for each item it moves."""
+    if isinstance(change, Sending):
+        yield from ((_SEND, {"item": seq, "to_sent_at": change.at}) for seq in change.seqs)
+    elif isinstance(change, NotTaken):
+        statement = _GIVE_BACK if change.counts_as_attempt else _UNSEND
+        yield from ((statement, {"item": seq}) for seq in change.seqs)
+    elif isinstance(change, ReplyLost):
+        yield from ((_LOSE, {"item": seq}) for seq in change.seqs)
+    elif isinstance(change, Submitted):
+        for ticket in change.tickets:
+            yield _TAKE, {"item": ticket.seq, "to_eval_id": ticket.eval_id, "to_submitted_at": change.at}
+    elif isinstance(change, Requeued):
+        yield _REQUEUE, {"item": change.seq, "more_redone": change.counts, "more_doubts": change.doubtful}
+    elif isinstance(change, Decided):
+        yield _verdict_move(change)
+    elif isinstance(change, Asked):
+        yield _ASK, {"item": change.seq, "more_polls": change.polls}
+    elif isinstance(change, Noted):
+        told = {"to_at": change.at, "to_event": change.event, "to_detail": cut(change.detail, LONGEST_DETAIL)}
+        yield from ((_NOTE, {"to_seq": seq, **told}) for seq in change.seqs)
+    elif any(vars(change).values()):
+        yield _COUNT, {f"more_{name}": n for name, n in vars(change).items()}
+
+
+def _verdict_move(change: Decided) -> tuple[sa.Update, dict[str, Any]]:
+    verdict = change.verdict
+    row = {"item": change.seq, "to_eval_id": change.eval_id, "to_finished_at": change.at, "more_polls": change.polls}
+    if isinstance(verdict, Failed):
+        told = {"to_stage": verdict.stage, "to_error_kind": verdict.kind, "to_error_message": verdict.message}
+        return _FAIL, row | told
+    return _SCORE, row | {
+        "to_value": json.dumps(verdict.value),  # ASCII, as the inputs
+        "to_score": verdict.score,
+        "to_passed": verdict.passed,
+        "to_reason": verdict.reason,
+        "to_runtime_ms": verdict.runtime_ms,
+    }
+
+
+def _move(to: State, *states: str, said: Sequence[str] = (), **values: Any) -> sa.Update:
+    """Items that are in one of `states` go to another, taking the columns in `said` from the row."""
+    values |= {name: sa.bindparam(f"to_{name}", type_=items.c[name].type) for name in said}
+    open_to_it = sa.or_(*(items.c.state == _fixed(state) for state in states))  # an IN can't go for many rows at once
+    return sa.update(items).where(*_HERE, open_to_it).values(state=_fixed(to.value), **values)
+
+
+def _fixed(state: str) -> sa.ColumnElement[str]:
+    """Written into the statement: each value that is bound costs every item its share."""
+    return sa.literal_column(f"'{state}'", sa.String)
+
+
+_ONE = sa.literal_column("1", sa.Integer)
+_HERE = (items.c.run_id == sa.bindparam("run"), items.c.seq == sa.bindparam("item"))
+_KEPT_OR_SAID = sa.func.coalesce(sa.bindparam("to_eval_id", type_=items.c.eval_id.type), items.c.eval_id)
+_MORE_POLLS = items.c.polls + sa.bindparam("more_polls", type_=sa.Integer)
+_SEND = _move(State.SENDING, *UNSENT, said=("sent_at",), attempts=items.c.attempts + _ONE)
+_UNSEND = _move(State.READY, State.SENDING.value, attempts=items.c.attempts - _ONE)
+_GIVE_BACK = _move(State.READY, State.SENDING.value)
+_LOSE = _move(State.AMBIGUOUS, State.SENDING.value, lost=items.c.lost + _ONE, doubts=items.c.doubts + _ONE)
+_TAKE = _move(State.SUBMITTED, *UNSENT, said=("eval_id", "submitted_at"))
+_REQUEUE = _move(
+    State.READY,
+    State.SUBMITTED.value,
+    eval_id=None,
+    submitted_at=None,
+    resend_if_unknown=sa.false(),
+    redone=items.c.redone + sa.bindparam("more_redone", type_=sa.Integer),
+    doubts=items.c.doubts + sa.bindparam("more_doubts", type_=sa.Integer),
+)
+_DECIDED: dict[str, Any] = {"eval_id": _KEPT_OR_SAID, "polls": _MORE_POLLS}
+_FAIL = _move(State.FAILED, *OPEN, said=("finished_at", "stage", "error_kind", "error_message"), **_DECIDED)
+_SCORE = _move(
+    State.SCORED, *OPEN, said=("finished_at", "value", "score", "passed", "reason", "runtime_ms"), **_DECIDED
+)
+_RUN = items.c.run_id == sa.bindparam("run")
+_FAILED = sa.and_(_RUN, items.c.state == _fixed(State.FAILED.value), items.c.stage != _fixed("validate"))
+_UNHEARD = sa.and_(
+    _FAILED, items.c.eval_id.is_not(None), items.c.stage != _fixed("evaluate"), items.c.same_as.is_(None)
+)
+_AS_IF_NEVER_FAILED: dict[str, Any] = {
+    **dict.fromkeys(("stage", "error_kind", "error_message", "finished_at")),
+    "redone": sa.literal_column("0", sa.Integer),
+}
+_MAY_HAVE_BEEN_JUDGED = sa.case(
+    (
+        sa.and_(items.c.stage == _fixed("evaluate"), items.c.error_kind.not_in(NOT_JUDGED), items.c.same_as.is_(None)),
+        _ONE,
+    ),
+    else_=sa.literal_column("0", sa.Integer),
+)
+_ASK_UNHEARD = (
+    sa.update(items)
+    .where(_UNHEARD)
+    .values(
+        state=_fixed(State.SUBMITTED.value),
+        submitted_at=sa.func.coalesce(items.c.submitted_at, items.c.sent_at, items.c.finished_at),
+        **_AS_IF_NEVER_FAILED,
+    )
+)
+_REOPEN = (
+    sa.update(items)
+    .where(_FAILED)
+    .values(
+        state=_fixed(State.READY.value),
+        doubts=items.c.doubts + _MAY_HAVE_BEEN_JUDGED,
+        eval_id=None,
+        submitted_at=None,
+        **_AS_IF_NEVER_FAILED,
+    )
+)
+_RESEND_IF_UNKNOWN = (
+    sa.update(items).where(_RUN, items.c.state == _fixed(State.SUBMITTED.value)).values(resend_if_unknown=sa.true())
+)
+_ASK = sa.update(items).where(*_HERE).values(polls=_MORE_POLLS)
+_NOTE = sa.insert(events).values(
+    run_id=sa.bindparam("run"), **{name: sa.bindparam(f"to_{name}") for name in ("seq", "at", "event", "detail")}
+)
+
+
+def _noted_of(those: sa.ColumnElement[bool], event: str) -> sa.Insert:
+    """Before those items forget it: the ticket they had, and how they failed."""
+    had = sa.func.coalesce("eval_id " + items.c.eval_id + ": ", "")
+    told = sa.func.substr(had + items.c.error_kind + ": " + items.c.error_message, 1, LONGEST_DETAIL)
+    found = sa.select(items.c.run_id, items.c.seq, sa.bindparam("to_at", type_=events.c.at.type), _fixed(event), told)
+    return sa.insert(events).from_select(["run_id", "seq", "at", "event", "detail"], found.where(those))
+
+
+_NOTE_UNHEARD = _noted_of(_UNHEARD, "asked_again")
+_NOTE_REOPENED = _noted_of(_FAILED, "reopened")
+_COUNT = (
+    sa.update(runs)
+    .where(runs.c.run_id == sa.bindparam("run"))
+    .values({name: runs.c[name] + sa.bindparam(f"more_{name}") for name in vars(Counted())})
+)

@@ -1,0 +1,264 @@
+"""Who works on which chunk: claims with a lease, so that two processes on one run never send the same item.
+
+A claim ends when it is released, when its lease runs out, or, on the same machine, when its process is gone. Whoever
+then takes one over deposes its owner: nothing that the former owner still has to say is written down any more.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
+from secrets import token_hex
+from uuid import getnode
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from fieval_tasks.core.errors import StoreError
+from fieval_tasks.core.items import State
+from fieval_tasks.ledger.changes import Noted, ReplyLost, make
+from fieval_tasks.ledger.schema import Moment, claims, items, utc_now, writers
+
+PROC = Path("/proc")
+"""Where Linux tells of its processes."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A chunk of a run and who works on it."""
+
+    chunk: int
+    owner: str
+    until: datetime
+    is_live: bool
+    """Its lease has not run out, and its process is not known to be gone."""
+
+    @property
+    def holder(self) -> str:
+        """The owner in words."""
+        return described(self.owner)
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What a commit is known by, so that it is made once however often it is tried."""
+
+    owner: str
+    number: int
+    """Counted up by the owner, from 1."""
+
+
+def owner_name(pid: int | None = None) -> str:
+    """A new name at each call, telling the other processes of this machine how to see that the process is gone."""
+    pid = pid or os.getpid()
+    host = socket.gethostname().replace("/", "-")[:60]
+    return "/".join((host, *_whereabouts(), str(pid), _start(pid) or "", token_hex(4)))
+
+
+def described(owner: str) -> str:
+    """An owner in words."""
+    host, *_, pid, _, _ = owner.split("/") if owner.count("/") == 5 else (owner, "", "", "")
+    return f"process {pid} on {host}" if pid else owner
+
+
+def take(connection: Connection, run_id: str, chunks: Iterable[int], owner: str, lease: float) -> list[int]:
+    """Those of the chunks that are the owner's from now on. What others left in flight in them becomes ambiguous."""
+    _one_at_a_time(connection, run_id)
+    if not _enrolled(connection, run_id, owner):
+        return []
+    held = {claim.chunk: claim for claim in standing(connection, run_id)}
+    ours = [n for n in dict.fromkeys(chunks) if n not in held or held[n].owner == owner or not held[n].is_live]
+    taken = {n: held[n].owner if n in held else None for n in ours if n not in held or held[n].owner != owner}
+    for former in {name for name in taken.values() if name is not None}:
+        _depose(connection, run_id, former, owner)
+    _write(connection, run_id, ours, owner, _now(connection) + timedelta(seconds=lease))
+    _lose_what_is_in_flight(connection, run_id, taken)
+    return ours
+
+
+def renew(connection: Connection, run_id: str, owner: str, lease: float) -> int:
+    """Let the owner's claims last from now; how many it has."""
+    _one_at_a_time(connection, run_id)
+    until = _now(connection) + timedelta(seconds=lease)
+    return connection.execute(sa.update(claims).where(*_of(run_id, owner)).values(until=until)).rowcount
+
+
+def release(connection: Connection, run_id: str, owner: str) -> None:
+    """Leave the owner's chunks to whoever wants them."""
+    _one_at_a_time(connection, run_id)
+    connection.execute(sa.delete(claims).where(*_of(run_id, owner)))
+
+
+def standing(connection: Connection, run_id: str) -> list[Claim]:
+    """Every claim on the run, live or not, in the order of the chunks."""
+    query = sa.select(claims.c.chunk, claims.c.owner, claims.c.until).where(claims.c.run_id == run_id)
+    found = connection.execute(query.order_by(claims.c.chunk)).all()
+    now = _now(connection)
+    gone = {owner for owner in {row.owner for row in found} if _has_gone(owner)}
+    return [Claim(row.chunk, row.owner, row.until, row.until > now and row.owner not in gone) for row in found]
+
+
+def sign(connection: Connection, run_id: str, stamp: Stamp) -> bool:
+    """Whether this commit has not been made yet. Raises StoreError for an owner whose chunks another has taken over."""
+    if connection.execute(_SIGN, {"run": run_id, "writer": stamp.owner, "number": stamp.number}).rowcount:
+        return True
+    writer = connection.execute(sa.select(writers).where(*_writer(run_id, stamp.owner))).first()
+    if writer is None:
+        connection.execute(sa.insert(writers).values(run_id=run_id, owner=stamp.owner, commits=stamp.number))
+        return True
+    if writer.deposed_by is not None:
+        raise StoreError(
+            f"run {run_id!r} was taken over by {described(writer.deposed_by)}: nothing was heard of this process for "
+            f"longer than its lease, so it writes nothing more; look there, or resume the run"
+        )
+    return False
+
+
+# -- the parts of a takeover ---------------------------------------------------------------------------------------
+
+
+def _one_at_a_time(connection: Connection, run_id: str) -> None:
+    """One transaction at a time changes the claims of a run; SQLite's write lock does this already."""
+    if _is_postgresql(connection):
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(run_id, 0))))
+
+
+def _enrolled(connection: Connection, run_id: str, owner: str) -> bool:
+    """Whether the owner may write. A new one is entered, so that it can be deposed before its first commit."""
+    writer = connection.execute(sa.select(writers).where(*_writer(run_id, owner))).first()
+    if writer is None:
+        connection.execute(sa.insert(writers).values(run_id=run_id, owner=owner, commits=0))
+    return writer is None or writer.deposed_by is None
+
+
+def _depose(connection: Connection, run_id: str, former: str, owner: str) -> None:
+    connection.execute(sa.update(writers).where(*_writer(run_id, former)).values(deposed_by=owner))
+    connection.execute(sa.delete(claims).where(*_of(run_id, former)))
+
+
+def _write(connection: Connection, run_id: str, chunks: Sequence[int], owner: str, until: datetime) -> None:
+    if not chunks:
+        return
+    here = (claims.c.run_id == sa.bindparam("run"), claims.c.chunk == sa.bindparam("this"))
+    connection.execute(sa.delete(claims).where(*here), [{"run": run_id, "this": chunk} for chunk in chunks])
+    rows = [{"run_id": run_id, "chunk": chunk, "owner": owner, "until": until} for chunk in chunks]
+    connection.execute(sa.insert(claims), rows)
+
+
+def _lose_what_is_in_flight(connection: Connection, run_id: str, taken: dict[int, str | None]) -> None:
+    query = sa.select(items.c.seq, items.c.chunk).where(items.c.run_id == run_id, items.c.state == State.SENDING.value)
+    now = _now(connection)
+    for seq, chunk in connection.execute(query.order_by(items.c.seq)).all():
+        if chunk in taken:
+            former = taken[chunk]
+            detail = f"left by {described(former)}" if former else ""
+            make(connection, run_id, [ReplyLost((seq,)), Noted((seq,), "found_in_flight", detail, now)])
+
+
+def _now(connection: Connection) -> datetime:
+    """By the clock that all who share the database share."""
+    if _is_postgresql(connection):
+        now: datetime = connection.execute(sa.select(sa.func.clock_timestamp(type_=Moment()))).scalar_one()
+        return now
+    return utc_now()
+
+
+def _is_postgresql(connection: Connection) -> bool:
+    return connection.dialect.name == "postgresql"
+
+
+def _of(run_id: str, owner: str) -> tuple[sa.ColumnElement[bool], ...]:
+    return claims.c.run_id == run_id, claims.c.owner == owner
+
+
+def _writer(run_id: str, owner: str) -> tuple[sa.ColumnElement[bool], ...]:
+    return writers.c.run_id == run_id, writers.c.owner == owner
+
+
+_SIGN = (
+    sa.update(writers)
+    .where(writers.c.run_id == sa.bindparam("run"), writers.c.owner == sa.bindparam("writer"))
+    .where(writers.c.commits < sa.bindparam("number"), writers.c.deposed_by.is_(None))
+    .values(commits=sa.bindparam("number"))
+)
+
+
+# -- processes -----------------------------------------------------------------------------------------------------
+
+
+def _has_gone(owner: str) -> bool:
+    """Whether a process is known to be gone: only of those that this process can see for what they are is that said."""
+    if owner.count("/") != 5:
+        return False
+    _, place, namespace, pid, start, _ = owner.split("/")
+    if not start or (place, namespace) != _whereabouts():
+        return False
+    return not _exists(int(pid)) or _start(int(pid)) not in (start, None)
+
+
+def _exists(pid: int) -> bool:
+    if sys.platform == "win32":  # there os.kill ends what it is to look for
+        import psutil
+
+        return bool(psutil.pid_exists(pid))
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it lives, under another account
+        return True
+    return True
+
+
+def _whereabouts() -> tuple[str, str]:
+    """This boot of the machine, and the pid namespace in it; without a /proc that tells, the machine alone.
+
+    Empty where processes can't be told from their successors: a claim then lasts until its lease is over.
+    """
+    if not _has_proc():
+        return (_machine(), "") if _started(os.getpid()) else ("", "")
+    try:
+        if os.readlink(PROC / "self") != str(os.getpid()):  # mounted from another namespace: its numbers mean others
+            return "", ""
+        boot = (PROC / "sys/kernel/random/boot_id").read_text().strip()
+        return boot, os.readlink(PROC / "self/ns/pid").strip("pid:[]")
+    except OSError:
+        return "", ""
+
+
+def _has_proc() -> bool:
+    return os.path.lexists(PROC / "self")
+
+
+@cache
+def _machine() -> str:
+    """By its name and network address; where it has no address, by a number that is this process's alone."""
+    return f"{getnode():x}-{socket.gethostname()}".replace("/", "-")[:60]
+
+
+def _start(pid: int) -> str | None:
+    """When a process began; None where that can't be read. One that has ended began never."""
+    if not _has_proc():
+        return _started(pid)
+    try:
+        fields = (PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    return "never" if fields[0] in (b"Z", b"X") else fields[19].decode()
+
+
+def _started(pid: int) -> str | None:
+    """The same on macOS, BSD and Windows, which have no /proc: to a tenth of a second, in which no pid comes round."""
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return "never" if process.status() == psutil.STATUS_ZOMBIE else f"{process.create_time():.1f}"
+    except (psutil.Error, OSError):  # it may live all the same, where we may not look
+        return None

@@ -1,0 +1,278 @@
+"""The database under the ledger: opened with the settings that keep what is committed, its failures told in words."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any, ParamSpec, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+
+from fieval_tasks.core.errors import PlanError, StoreAway, StoreError
+from fieval_tasks.core.private import make_file, make_folder
+from fieval_tasks.core.scrubbing import keep, scrubbed
+from fieval_tasks.ledger.schema import SCHEMA_VERSION, UPGRADES, metadata, schema
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+SCHEMA_LOCK = 0x66696576616C
+DEFAULT_STORE = "fieval-runs/ledger.db"
+PATIENCE = 30.0
+"""Seconds to wait for another writer of a SQLite file, or for a database that is away."""
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 4.0
+
+
+def store_url(named: str | None = None) -> str:
+    """The ledger's URL: as named, else FIEVAL_STORE_URL, else a file in the working folder. A path is fine too."""
+    chosen = named or os.environ.get("FIEVAL_STORE_URL") or DEFAULT_STORE
+    if "://" not in chosen:
+        return f"sqlite:///{Path(chosen).expanduser().absolute()}"
+    return chosen.replace("postgres://", "postgresql://", 1).replace("postgresql://", "postgresql+psycopg://", 1)
+
+
+def file_of(store: str) -> Path | None:
+    """The plain file that a store's name means; None for a server, and for what SQLite would look up by other rules."""
+    try:
+        parsed = sa.make_url(store_url(store))
+    except (SQLAlchemyError, ValueError):
+        return None
+    is_plain = parsed.get_backend_name() == "sqlite" and parsed.database and not parsed.query
+    return Path(parsed.database or "") if is_plain else None
+
+
+def opened(url: str, *, must_exist: bool = False) -> Engine:
+    """The database, ready to be connected to. A file's folder is made, except where the file must exist already."""
+    try:
+        parsed = sa.make_url(url)
+    except (SQLAlchemyError, ValueError):
+        raise PlanError(
+            "the store's URL can't be read: write a path, sqlite:///FILE or postgresql://HOST/DB"
+        ) from None  # the parser's own words may repeat it
+    keep(parsed.password, *(str(value) for name, value in parsed.query.items() if "password" in name))
+    is_sqlite = parsed.get_backend_name() == "sqlite"
+    if not is_sqlite and parsed.get_backend_name() != "postgresql":
+        raise PlanError("a store is a SQLite file or a PostgreSQL database: write a path or postgresql://HOST/DB")
+    if is_sqlite and parsed.database in (None, "", ":memory:"):
+        raise PlanError("a store in memory ends with the program: name a file, or leave --store out")
+    if is_sqlite and must_exist and not Path(parsed.database or "").is_file():
+        raise PlanError(f"there is no ledger {parsed.database}: name the one that holds the run with --store")
+    try:
+        if not is_sqlite:
+            engine = sa.create_engine(parsed, pool_pre_ping=True, connect_args=_timeouts(parsed))
+            sa.event.listen(engine, "connect", _postgresql_settings)
+            return engine
+        make_folder(Path(parsed.database or "").parent)
+        if not parsed.query:  # else SQLite may look it up by other rules
+            make_file(Path(parsed.database or ""))  # and SQLite gives what it puts beside a file the file's own mode
+        engine = sa.create_engine(parsed, connect_args={"timeout": PATIENCE})
+    except (SQLAlchemyError, ImportError, OSError) as error:
+        raise StoreError(f"the store {shown(parsed)} can't be opened: {error}") from error
+    sa.event.listen(engine, "connect", _sqlite_settings)
+    sa.event.listen(engine, "begin", _begin_immediate)
+    return engine
+
+
+def _timeouts(url: sa.URL) -> dict[str, int]:
+    """So that a network which swallows everything is noticed in time; what the URL says goes first."""
+    if url.get_backend_name() != "postgresql":
+        return {}
+    known = {"connect_timeout": 10, "tcp_user_timeout": 20_000, "keepalives_idle": 10, "keepalives_interval": 5}
+    return {name: value for name, value in known.items() if name not in url.query}
+
+
+def shown(url: sa.URL) -> str:
+    """The URL without its password, which libpq also takes as a parameter."""
+    hidden = {name: "***" if "password" in name else value for name, value in url.query.items()}
+    return url.set(query=hidden).render_as_string(hide_password=True)
+
+
+def _postgresql_settings(connection: Any, _: object) -> None:
+    """A commit is on the server's disk before it is answered, whatever its own default is. What waits for more stays."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT set_config('synchronous_commit', 'on', false) "
+            "WHERE current_setting('synchronous_commit') <> 'remote_apply'"
+        )
+    connection.commit()  # else it would be taken back with the transaction
+
+
+def _sqlite_settings(connection: sqlite3.Connection, _: object) -> None:
+    connection.isolation_level = None  # SQLAlchemy's begin event decides, not the driver
+    cursor = connection.cursor()
+    _write_ahead(cursor)
+    cursor.execute("PRAGMA synchronous=FULL")  # a ticket that a power cut takes back would be paid for twice
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()
+
+
+def _write_ahead(cursor: sqlite3.Cursor) -> None:
+    """Switch to a write-ahead log. SQLite gives up at once where another process is switching too, so we wait."""
+    deadline = monotonic() + PATIENCE
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or monotonic() > deadline:
+                raise
+        sleep(0.005)
+
+
+def _begin_immediate(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("writes") else "BEGIN")
+
+
+def prepare(engine: Engine, name: str, *, must_exist: bool = False) -> None:
+    """Make the tables, or bring an older program's up to date: nothing else here waits for whoever writes.
+
+    Raises PlanError where there must be tables and are none, and StoreError for those of a newer program.
+    """
+    with engine.connect() as connection:
+        found = _version(connection)
+    if found is None and must_exist:
+        raise PlanError(f"the store {name} is no ledger: name the one that holds the run with --store")
+    if found != SCHEMA_VERSION:
+        with engine.execution_options(writes=True).begin() as connection:
+            _bring_up_to_date(connection, name)
+
+
+def _version(connection: Connection) -> int | None:
+    if not sa.inspect(connection).has_table(schema.name):
+        return None
+    return connection.scalar(sa.select(schema.c.version))
+
+
+def _bring_up_to_date(connection: Connection, name: str) -> None:
+    if connection.dialect.name == "postgresql":  # SQLite's write lock does this already: one process makes the tables
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(SCHEMA_LOCK)))
+    metadata.create_all(connection)
+    version = connection.scalar(sa.select(schema.c.version))
+    if version is None:
+        connection.execute(sa.insert(schema).values(version=SCHEMA_VERSION))
+        return
+    version = _upgraded(connection, version)
+    if version != SCHEMA_VERSION:
+        raise StoreError(
+            f"the store {name} has schema version {version}, and this program writes {SCHEMA_VERSION}: "
+            f"use the program that made it, or another --store"
+        )
+
+
+def _upgraded(connection: Connection, version: int) -> int:
+    """The version that the tables have in the end."""
+    while version in UPGRADES:
+        for statement in UPGRADES[version]:
+            connection.exec_driver_sql(statement)
+        version += 1
+        connection.execute(sa.update(schema).values(version=version))
+    return version
+
+
+# -- bad days ------------------------------------------------------------------------------------------------------
+
+
+def pauses(patience: float, clock: Callable[[], float] = monotonic) -> Iterator[float]:
+    """Seconds to wait before each further try, growing, until the patience that begins now is at an end."""
+    return _pauses_until(clock() + patience, clock)
+
+
+def _pauses_until(deadline: float, clock: Callable[[], float]) -> Iterator[float]:
+    pause = FIRST_PAUSE
+    while clock() + pause <= deadline:
+        yield pause
+        pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def tried_again(method: Callable[P, T]) -> Callable[P, T]:
+    """The method, called again while the database is away: for one that does no harm when it is done twice."""
+
+    @wraps(method)
+    def patiently(*args: P.args, **kwargs: P.kwargs) -> T:
+        waits = pauses(PATIENCE)
+        while True:
+            try:
+                return method(*args, **kwargs)
+            except StoreAway:
+                pause = next(waits, None)
+                if pause is None:
+                    raise
+            sleep(pause)
+
+    return patiently
+
+
+@contextmanager
+def explained(name: str) -> Iterator[None]:
+    """A database error as a sentence that names the store and never its password, and says what to do."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        cause = getattr(error, "orig", None) or error
+        first_line = scrubbed(str(cause)).strip().partition("\n")[0]
+        trouble = next((t for t in _TROUBLES if t.shows_in(error)), _UNKNOWN)
+        kind = StoreAway if trouble.passes else StoreError
+        raise kind(f"the store {name} can't be used: {first_line}; {trouble.next_step}") from error
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """A bad day of a database: how it shows, and what the user can do."""
+
+    next_step: str
+    said: tuple[str, ...] = ()
+    """What SQLite says, which is always English."""
+    states: tuple[str, ...] = ()
+    """How PostgreSQL's SQLSTATE begins; its sentences may be in any language."""
+    passes: bool = False
+
+    def shows_in(self, error: SQLAlchemyError) -> bool:
+        cause = getattr(error, "orig", None)
+        state = getattr(cause, "sqlstate", None)
+        if state is not None:
+            return str(state).startswith(self.states) if self.states else False
+        return any(words in str(cause) for words in self.said)
+
+
+@dataclass(frozen=True)
+class Gone(Trouble):
+    """No connection, or no longer: a driver says so in as many ways as there are networks."""
+
+    def shows_in(self, error: SQLAlchemyError) -> bool:
+        if isinstance(getattr(error, "orig", None), sqlite3.Error) or not isinstance(error, DBAPIError):
+            return False
+        is_silent = getattr(error.orig, "sqlstate", None) is None
+        return error.connection_invalidated or (is_silent and isinstance(error, OperationalError))
+
+
+_TROUBLES = (
+    Trouble(
+        "make room on its disk; all that was recorded is kept, and the run can be resumed",
+        said=("disk is full",),
+        states=("53100",),
+    ),
+    Trouble("another program holds it: let that end, then resume the run", said=("is locked",), passes=True),
+    Trouble(
+        "the file is damaged or no ledger: put a copy of it in its place (sqlite3 FILE .recover saves what can still be "
+        "read), or name another --store",
+        said=("not a database", "malformed", "unsupported file format"),
+    ),
+    Trouble(
+        "its disk failed, or a quota or file size limit was met; see to that, then resume the run",
+        said=("disk I/O error",),
+        states=("58",),
+    ),
+    Trouble("make the file and its folder writable", said=("readonly", "unable to open")),
+    Trouble("see to the server, then resume the run", states=("08", "40", "53", "55P03", "57P"), passes=True),
+    Gone("see to the server or the network, then resume the run", passes=True),
+)
+_UNKNOWN = Trouble("see to that, or name another --store")

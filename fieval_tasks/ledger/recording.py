@@ -1,0 +1,130 @@
+"""Group commits: changes that arrive while one commit runs go into the next one together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from time import monotonic
+from typing import Protocol
+
+from fieval_tasks.core.errors import StoreError
+from fieval_tasks.ledger.store import Change, Counted, Stamp, StoreAway, owner_name, pauses
+
+PATIENCE = 120.0
+"""Seconds for which a ledger that is away, or held by another program, is tried again: what was answered and is not
+recorded is paid for again. Four times as long as anything else waits, so that a run that gives up still records it."""
+
+GATHER = 0.02
+"""Seconds between two commits, in which changes gather."""
+AT_LEISURE = 0.1
+"""Seconds that a change without hurry waits for others to be committed with,"""
+ENOUGH = 16
+"""unless so many are waiting."""
+
+
+class Book(Protocol):
+    """Where changes are committed: those of one stamp once, however often they are handed over."""
+
+    def apply(self, run_id: str, changes: Sequence[Change], stamp: Stamp | None = None) -> None: ...
+
+
+class Recorder:
+    """Writes one run's changes to the ledger from an event loop, without blocking it."""
+
+    def __init__(
+        self,
+        book: Book,
+        run_id: str,
+        *,
+        owner: str | None = None,
+        patience: float = PATIENCE,
+        gather: float = GATHER,
+        clock: Callable[[], float] = monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """`owner` claims the run's chunks: once another has taken one over, nothing more is written for this one."""
+        self._book = book
+        self._run_id = run_id
+        self._owner = owner or owner_name()
+        self._patience = patience
+        self._gather = gather
+        self._clock = clock
+        self._sleep = sleep
+        self._commits = 0
+        self._waiting: list[tuple[Sequence[Change], asyncio.Future[None]]] = []
+        self._hurry = asyncio.Event()
+        self._tally: Counter[str] = Counter()
+        self._draining: asyncio.Task[None] | None = None
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
+
+    async def record(self, *changes: Change, at_leisure: bool = False) -> None:
+        """Returns when the changes are committed. Raises StoreError where they could not be.
+
+        `at_leisure`: nobody waits for them, and what they tell could be asked for again, for nothing, if it were lost.
+        """
+        written = asyncio.get_running_loop().create_future()
+        self._waiting.append((changes, written))
+        if not at_leisure or len(self._waiting) >= ENOUGH:
+            self._hurry.set()
+        if self._draining is None or self._draining.done():
+            self._draining = asyncio.create_task(self._drain())
+        await asyncio.shield(written)
+
+    def count(self, name: str, n: int = 1) -> None:
+        """Add to one of the run's request counters; written with the next commit."""
+        self._tally[name] += n
+
+    async def aclose(self) -> None:
+        """Commit what is left."""
+        try:
+            await self.record()
+        finally:
+            if self._draining is not None:
+                await self._draining
+            self._thread.shutdown(wait=True)
+
+    async def _drain(self) -> None:
+        while self._waiting:
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), AT_LEISURE)
+            self._hurry.clear()
+            batch, self._waiting = self._waiting, []
+            counted, self._tally = self._tally, Counter()
+            changes = [change for group, _ in batch for change in group]
+            try:
+                if counted:
+                    changes.append(Counted(**counted))
+                await self._commit(changes)
+            except Exception as error:  # handed to everyone whose change it was; nobody's is dropped unseen
+                self._tally += counted
+                _answer(batch, error)
+            else:
+                _answer(batch, None)
+            await asyncio.sleep(self._gather)  # a commit costs the same for one change and for a hundred
+
+    async def _commit(self, changes: Sequence[Change]) -> None:
+        self._commits += 1
+        stamp = Stamp(self._owner, self._commits)
+        loop = asyncio.get_running_loop()
+        waits = pauses(self._patience, self._clock)
+        while True:
+            try:
+                return await loop.run_in_executor(self._thread, self._book.apply, self._run_id, changes, stamp)
+            except StoreAway as error:
+                pause = next(waits, None)
+                if pause is None:
+                    raise StoreError(f"{error} (tried for {self._patience:.0f} s)") from error
+            await self._sleep(pause)
+
+
+def _answer(batch: Sequence[tuple[Sequence[Change], asyncio.Future[None]]], error: Exception | None) -> None:
+    for _, written in batch:
+        if written.done():
+            continue
+        if error is None:
+            written.set_result(None)
+        else:
+            written.set_exception(error)

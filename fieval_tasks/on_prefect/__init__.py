@@ -1,0 +1,1 @@
+"""All that imports Prefect and is no flow."""

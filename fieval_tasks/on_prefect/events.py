@@ -1,0 +1,49 @@
+"""What happened to a run, as Prefect events: automations and alerts hang on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from prefect.events import emit_event
+
+from fieval_tasks.core.errors import ExitCode
+from fieval_tasks.core.gates import GateVerdict
+from fieval_tasks.report.summary import GateOutcome, Summary
+from fieval_tasks.runs.conclusion import Outcome
+
+ENDED = {
+    ExitCode.STOPPED: "fieval.run.stopped",
+    ExitCode.UNEXPECTED: "fieval.run.stopped",
+    ExitCode.INTERRUPTED: "fieval.run.cancelled",
+}
+GATES = {GateVerdict.FAIL.value: "fieval.gate.failed", GateVerdict.UNDECIDED.value: "fieval.gate.undecided"}
+
+
+def announce(outcome: Outcome) -> None:
+    """Emit `fieval.run.completed` or `fieval.run.stopped`, and one event for each gate that was not passed."""
+    summary = outcome.report.summary
+    said = {"exit_code": int(outcome.exit_code), "message": outcome.message, **_figures(summary)}
+    _emit(ENDED.get(outcome.exit_code, "fieval.run.completed"), summary.run_id, said)
+    for gate in summary.gates:
+        if gate.verdict in GATES:
+            _emit(GATES[gate.verdict], summary.run_id, _gate(gate))
+
+
+def announce_cancelled(run_id: str) -> None:
+    """Emit `fieval.run.cancelled`: nothing was counted, and the run can be resumed."""
+    _emit(ENDED[ExitCode.INTERRUPTED], run_id, {"exit_code": int(ExitCode.INTERRUPTED)})
+
+
+def _emit(event: str, run_id: str, payload: Mapping[str, Any]) -> None:
+    resource = {"prefect.resource.id": f"fieval.run.{run_id}", "prefect.resource.name": run_id}
+    emit_event(event, resource=resource, payload=dict(payload))
+
+
+def _figures(summary: Summary) -> dict[str, Any]:
+    plain = summary.to_json()
+    return {"items": plain["items"], "checks": plain["checks"], "requests": plain["requests"]}
+
+
+def _gate(gate: GateOutcome) -> dict[str, Any]:
+    return {"gate": gate.gate, "verdict": gate.verdict, "value": gate.value, "bounds": gate.bounds}

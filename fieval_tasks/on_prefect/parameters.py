@@ -1,0 +1,64 @@
+"""What a flow was given, read as the plan it means.
+
+Flows that use it set `validate_parameters=False`, for Prefect's own reading writes all that it was given into the log.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from fieval_tasks.blocks import plan_with
+from fieval_tasks.core.errors import PlanError
+from fieval_tasks.core.plan import EvaluationPlan, unfolded
+from fieval_tasks.core.refusals import spelled
+
+
+def plan_given(plan: object, credentials: object = None) -> EvaluationPlan:
+    """The plan, from Python or from a form, with the name of the keys to use. Raises PlanError, naming parameters."""
+    return plan_with(credentials, plan if isinstance(plan, EvaluationPlan) else _read(plan))
+
+
+def _read(plan: object) -> EvaluationPlan:
+    try:
+        return _without_defaults(EvaluationPlan.model_validate(plan), unfolded(plan))
+    except PlanError as error:
+        told = (spelled(problem, EvaluationPlan, lambda place: f"plan.{place}") for problem in error.problems)
+        raise PlanError(*(line if line.startswith("plan.") else f"plan: {line}" for line in told)) from None
+
+
+def _without_defaults(plan: EvaluationPlan, given: object) -> EvaluationPlan:
+    """What a form sends of a plan only because it shows it says nothing about a run that is resumed."""
+    if not plan.resume or not isinstance(given, Mapping):
+        return plan
+    unsaid = {name for name in given if given[name] == ""}
+    if given.keys() >= SHOWN:
+        unsaid |= {name for name, default in EvaluationPlan() if getattr(plan, name) == default}
+    return EvaluationPlan(**{name: getattr(plan, name) for name in plan.model_fields_set - unsaid})
+
+
+def in_parameters(told: str) -> str:
+    """What is said in the command line's words, for who fills in a form: `--map input=q` is `plan.mapping {"input": "q"}`."""
+    for option, field in _OPTIONS:
+        told = option.sub(field, told)
+    return told
+
+
+_OPTIONS = [
+    (re.compile(r"--map '([\w.…-]+)=([^']+)'"), r'plan.mapping {"\1": "\2"}'),
+    (re.compile(r"--map ([\w.…-]+)=([^\s:;,)]+)"), r'plan.mapping {"\1": "\2"}'),
+    (re.compile(r"--map\b"), "plan.mapping"),
+    (re.compile(r"--param ([\w.-]+)=(\w+)"), r'plan.checks [{"params": {"\1": \2}}]'),
+    (re.compile(r"--param\b"), "plan.checks.params"),
+    (re.compile(r"--check (\w+)=([\w./-]+)"), r'plan.checks [{"name": "\1", "template": "\2"}]'),
+    (re.compile(r", or --model MODEL for every check"), ""),
+    (re.compile(r"--template ([\w./-]+):([\w./-]+)"), r'plan.checks [{"template": "\1", "model": "\2"}]'),
+    (re.compile(r"--template ([\w./-]+)"), r'plan.checks [{"template": "\1"}]'),
+    (re.compile(r"--id (?=[^\s-])"), "plan.id_column "),
+    (re.compile(r"--(connection|timeout|orphans|ambiguous|limit|format|delimiter|rows|keep)\b"), r"plan.\1"),
+    (re.compile(r"--base-url\b"), "plan.base_url"),
+]
+"""Of those that messages name. The commands that a message shows are for a terminal, and have none of these."""
+
+SHOWN = {"mode", "seed", "concurrency", "item_timeout", "retry_failed"}
+"""Prefect's form fills these in, each with its default. Whoever writes a plan by hand does not write all of them."""

@@ -1,0 +1,116 @@
+"""The Prefect API that is set: whether Prefect's own client, by Prefect's own settings, can work with it.
+
+Prefect is imported when it is asked, not before: it reads its settings then.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from fieval_tasks.core.errors import PlanError, RunStopped, in_words
+from fieval_tasks.core.refusals import sentences
+from fieval_tasks.on_prefect.prefect_errors import answered, why
+from fieval_tasks.on_prefect.prefect_server import profiles_path
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+
+SECONDS = 10.0
+"""In which it must answer: a person waits, and a run would only begin to stumble."""
+
+MOVED = (301, 302, 303)
+"""Redirections after which a client asks by GET, whatever it asked by before: all that writes would be lost."""
+
+
+def require_api() -> None:
+    """Raises RunStopped, with the cause and what to set, where Prefect's client can't work with the API."""
+    require_settings()
+    from prefect.settings import (
+        PREFECT_API_REQUEST_TIMEOUT,
+        PREFECT_API_URL,
+        PREFECT_CLIENT_MAX_RETRIES,
+        temporary_settings,
+    )
+
+    url = str(PREFECT_API_URL.value())
+    with temporary_settings(updates={PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_API_REQUEST_TIMEOUT: SECONDS}):
+        wrong = _wrong()
+        whole = f"{url.rstrip('/')}/api"
+        if wrong and not url.rstrip("/").endswith("/api"):
+            with temporary_settings(updates={PREFECT_API_URL: whole}):
+                wrong = f"its address lacks /api: set PREFECT_API_URL={whole}" if _wrong() is None else wrong
+    if wrong:
+        raise RunStopped(f"the Prefect API at {url} can't be used, so nothing was sent: {wrong}")
+
+
+def require_settings() -> None:
+    """Raises PlanError where Prefect refuses what it is set to, which it reads as it is imported."""
+    try:
+        import prefect.context  # noqa: F401
+    except ValidationError as error:
+        told = "; ".join(sentences(error, BaseModel))
+        raise PlanError(f"Prefect refuses what it is set to ({error.title}): {told}") from None
+    except Exception as error:  # whatever it makes of a file that is not as it should be
+        raise PlanError(
+            f"Prefect can't read what it is set to, in {profiles_path()}, .env, prefect.toml or the environment: "
+            f"{in_words(error)}"
+        ) from error
+
+
+def _wrong() -> str | None:
+    """What is wrong with the API that Prefect is set to at this moment, if anything is."""
+    from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_API_SSL_CERT_FILE
+
+    try:
+        client = get_client(sync_client=True)
+    except OSError as error:
+        return f"the file that PREFECT_API_SSL_CERT_FILE names, {PREFECT_API_SSL_CERT_FILE.value()}, can't be read ({error})"
+    except (ValueError, httpx.InvalidURL) as error:
+        return why(error)
+    try:
+        with client:
+            _ask(client)
+    except _Other as error:
+        return str(error)
+    except httpx.TimeoutException:
+        return f"it does not answer within {SECONDS:.0f} s: {_DO}"
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        told = why(error)
+        return told if told != in_words(error) else f"it does not answer ({told}): {_DO}"
+    return None
+
+
+_DO = "start it, or change PREFECT_API_URL (or the profile that sets it); without one a run on a laptop starts its own"
+
+
+class _Other(Exception):
+    """What answers is not the Prefect API that this client is for."""
+
+
+def _ask(client: SyncPrefectClient) -> None:
+    """By calls that want a login, as all do but a look at its health."""
+    from prefect.client.base import ServerType
+
+    if client.server_type is ServerType.CLOUD:
+        client.read_flows(limit=1)
+        return
+    hello = client.hello()
+    if not _greets(hello):
+        raise _Other(answered(hello))
+    if any(step.status_code in MOVED for step in hello.history):
+        raise _Other(f"it leads on to another address: set PREFECT_API_URL={str(hello.url).removesuffix('/hello')}")
+    try:
+        client.raise_for_api_version_mismatch()
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise _Other(why(error.__cause__ or error)) from error
+
+
+def _greets(hello: httpx.Response) -> bool:
+    try:
+        return isinstance(hello.json(), str)
+    except ValueError:
+        return False

@@ -1,0 +1,99 @@
+"""How far a run at work is, shown on the page of its flow run: a live artifact, and lines in the log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import monotonic
+
+from prefect import get_run_logger
+
+from fieval_tasks.core.progress import Progress
+from fieval_tasks.on_prefect.artifacts import progress_started, progress_updated
+from fieval_tasks.on_prefect.watching import Rhythm, at_once
+from fieval_tasks.report.text import count, duration
+from fieval_tasks.runs.conclusion import Outcome
+from fieval_tasks.runs.display import Display, display
+
+A_LINE = 60.0
+"""Seconds between two lines in the log, and more in a run that is older than twenty minutes (see `Rhythm`): a day's work is
+told in about a hundred and fifty."""
+
+
+@contextmanager
+def shown_in_prefect(total: int, *, series: str | None) -> Iterator[None]:
+    """Meanwhile, what is shown of a run of so many items is shown on the page of this flow run, too.
+
+    `series`: what its progress artifact is a version of; None: it has no key.
+    """
+    shown = InPrefect(display.get(), total, series)
+    token = display.set(shown)
+    try:
+        yield
+    finally:
+        display.reset(token)
+        shown.finish()
+
+
+class InPrefect:
+    """Shows a run in Prefect, and to whom it was shown before."""
+
+    def __init__(self, inner: Display, total: int, series: str | None) -> None:
+        self._inner = inner
+        self._artifact = progress_started(total, series=series)
+        self._moves = Rhythm()
+        self._lines = Lines(get_run_logger().info)  # of this flow run, though its subflow shows the most
+        self._last: Progress | None = None
+
+    def show(self, progress: Progress) -> None:
+        self._inner.show(progress)
+        self._lines.tell(progress)
+        self._last = progress
+        if self._moves.due():
+            self._move()
+
+    def conclude(self, outcome: Outcome) -> None:
+        self._inner.conclude(outcome)
+
+    def finish(self) -> None:
+        """The artifact shows what was shown last."""
+        self._move()
+
+    def _move(self) -> None:
+        if self._last is not None:
+            with at_once():
+                progress_updated(self._artifact, self._last.fraction)
+
+
+class Lines:
+    """A line a minute, where something has changed since the one before."""
+
+    def __init__(self, write: Callable[[str], object], clock: Callable[[], float] = monotonic) -> None:
+        self._write = write
+        self._clock = clock
+        self._rhythm = Rhythm(A_LINE, clock)
+        self._told: Progress | None = None
+        self._told_at = clock()
+
+    def tell(self, progress: Progress) -> None:
+        if self._told is None:
+            self._told = progress  # as it began, which the log has said
+        if progress == self._told or not self._rhythm.due():
+            return
+        now = self._clock()
+        self._write(line(progress, self._told, now - self._told_at))
+        self._told, self._told_at = progress, now
+
+
+def line(now: Progress, before: Progress, seconds: float) -> str:
+    """`412 of 500 items settled, 3 of them failed; 60 wait for their verdicts; 4.1 a second, about 21.5 s left`.
+
+    The rate is that of the seconds since `before`.
+    """
+    settled = f"{now.settled:,} of {count(now.total, 'item')} settled"
+    settled += f", {now.failed:,} of them failed" if now.failed else ""
+    waiting = f"{now.waiting:,} {'waits' if now.waiting == 1 else 'wait'} for a verdict" if now.waiting else ""
+    rate = (now.settled - before.settled) / seconds
+    left = f"{rate:.2g} a second, about {duration((now.total - now.settled) / rate)} left" if rate > 0 else ""
+    paused = "nothing more is submitted, as the variable fieval_control has it" if now.paused else ""
+    return "; ".join(filter(None, (settled, waiting, left if now.settled < now.total else "", paused)))

@@ -1,0 +1,173 @@
+"""A run that is at work listens: to a cancel or a suspension from the Prefect UI or CLI, and to the variable that steers it.
+
+Where no worker stands behind a run, nobody else would notice a cancel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from time import monotonic
+from typing import Any
+from uuid import UUID
+
+import httpx
+from prefect import State, get_run_logger
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import VariableCreate
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, Pause
+from prefect.runtime import flow_run
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+
+from fieval_tasks.core.control import Control, control_of, value_of, variable_of
+from fieval_tasks.core.errors import FievalError, Interrupted, PlanError
+from fieval_tasks.on_prefect.prefect_errors import why
+from fieval_tasks.runs.preparation import Prepared
+from fieval_tasks.work.engine import Engine
+
+AT_FIRST = 5.0
+"""Seconds between two looks."""
+SHARE = 20
+"""In a long run, a look each time it is a twentieth older: so that 10,000 items cost few calls of Prefect's, however long they take."""
+
+LAST_ATTEMPTS = 2
+"""More, of the last call of a run: six seconds, for a busy server answers 503 now and then; a worker that cancels waits thirty."""
+
+
+class Rhythm:
+    """True every so many seconds at first, later each time it is a twentieth older."""
+
+    def __init__(self, at_first: float = AT_FIRST, clock: Callable[[], float] = monotonic) -> None:
+        self._at_first = at_first
+        self._clock = clock
+        self._began = clock()
+        self._next = self._began + at_first
+
+    def due(self) -> bool:
+        now = self._clock()
+        if now < self._next:
+            return False
+        self._next = now + max(self._at_first, (now - self._began) / SHARE)
+        return True
+
+
+def at_once() -> AbstractContextManager[Any]:
+    """Around calls that are made again soon: where Prefect is away they fail now, not after a minute of its client's own
+    attempts, in which the flow would do nothing else."""
+    return temporary_settings(updates={PREFECT_CLIENT_MAX_RETRIES: 0})
+
+
+class Line:
+    """To Prefect's API, which may be away: then nothing is seen at this look, and the next one tries again."""
+
+    def __init__(self) -> None:
+        self._is_away = False
+
+    @contextmanager
+    def open(self) -> Iterator[SyncPrefectClient]:
+        try:
+            with at_once(), get_client(sync_client=True) as client:
+                yield client
+        except httpx.HTTPError as error:
+            if not self._is_away:
+                get_run_logger().warning(
+                    "the Prefect API can't be asked (%s); the run goes on, and asks again",
+                    why(error),
+                )
+            self._is_away = True
+        else:
+            self._is_away = False
+
+
+@contextmanager
+def steerable(run: Prepared, *, is_all: bool = False) -> Iterator[None]:
+    """Within the block the run has the variable by which it is steered; a pause from before counts.
+
+    It goes with the last process that works on the run; at once where the block `is_all` of the run's work.
+    """
+    run_id, line = run.run.run_id, Line()
+    with line.open() as client, suppress(ObjectAlreadyExists):
+        client.create_variable(VariableCreate(name=variable_of(run_id), value=value_of(run_id, Control())))
+    try:
+        yield
+    finally:
+        if is_all or not run.worked_on_by_others():
+            _forget(variable_of(run_id))
+
+
+def _forget(variable: str) -> None:
+    """The variable goes, in a few attempts: nobody comes back for it."""
+    few = temporary_settings(updates={PREFECT_CLIENT_MAX_RETRIES: LAST_ATTEMPTS})
+    try:
+        with few, get_client(sync_client=True) as client, suppress(ObjectNotFound):
+            client.delete_variable_by_name(variable)
+    except httpx.HTTPError as error:
+        get_run_logger().warning(
+            "the variable %s is left behind: the Prefect API can't be asked (%s)", variable, why(error)
+        )
+
+
+class Watch:
+    """Stops an engine once its flow run is to be cancelled or suspended, and has it do as the variable says."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        ours = [UUID(i) for i in (flow_run.id, flow_run.parent_flow_run_id) if i]
+        self._wanted = FlowRunFilter(id=FlowRunFilterId(any_=ours))
+        self._rhythm = Rhythm()
+        self._line = Line()
+        self._control = Control()
+        self._complaint: str | None = None
+
+    def look(self, *, at_once: bool = False) -> None:
+        """Ask Prefect, now and then, by two calls."""
+        if not self._rhythm.due() and not at_once:
+            return
+        with self._line.open() as client:
+            states = [run.state for run in client.read_flow_runs(flow_run_filter=self._wanted)]
+            if reason := asked_to_end(states):
+                self._engine.stop(reason)
+            variable = client.read_variable_by_name(variable_of(self._engine.run.run_id))
+            self._do_as_told(None if variable is None else variable.value)
+
+    def _do_as_told(self, variable: object) -> None:
+        try:
+            wanted = control_of(self._engine.run.run_id, variable)
+        except PlanError as error:  # somebody's slip of the pen must not end the run: it goes on as before
+            if str(error) != self._complaint:
+                get_run_logger().warning("%s; the run goes on as it was", error)
+            self._complaint = str(error)
+            return
+        if wanted != self._control:
+            get_run_logger().info("from now on: %s", wanted)
+            self._engine.control(wanted)
+            self._control = wanted
+
+
+_SUSPENDED = "suspended in Prefect"
+
+
+def asked_to_end(states: Iterable[State[Any] | None]) -> Interrupted | None:
+    """What somebody has asked for, in Prefect: an end, or a rest."""
+    known = [state for state in states if state is not None]
+    if any(state.is_cancelling() or state.is_cancelled() for state in known):
+        return Interrupted("cancelled in Prefect")
+    return Interrupted(_SUSPENDED) if any(is_suspended(state) for state in known) else None
+
+
+def is_suspended(state: State[Any]) -> bool:
+    """No process is to work on the flow run until somebody resumes it. (A run that is only paused keeps its own.)"""
+    return state.is_paused() and state.name == "Suspended"
+
+
+def reason_of(error: FievalError | Pause) -> FievalError:
+    """Why a run stops. Where Prefect looks at the run's state before we do, it raises a signal of its own."""
+    return error if isinstance(error, FievalError) else Interrupted(_SUSPENDED)
+
+
+def suspended_state() -> State[Any] | None:
+    """The flow run's own state at the server, where that is a suspension."""
+    with get_client(sync_client=True) as client:
+        state = client.read_flow_run(UUID(str(flow_run.id))).state
+    return state if state is not None and is_suspended(state) else None

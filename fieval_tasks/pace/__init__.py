@@ -1,0 +1,1 @@
+"""How fast requests go: limits found and kept, also by many processes together."""

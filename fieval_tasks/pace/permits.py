@@ -1,0 +1,279 @@
+"""Permits to send a request, shared with other processes: leased in blocks ahead of need, and spent when they are due.
+
+What all processes have leased is one queue. A block comes with its place in it, so that together they keep an even beat
+at the limit's rate, whoever leased how much and when.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf
+from time import monotonic
+from typing import Protocol, TypeAlias
+
+from fieval_tasks.core.errors import RunStopped
+from fieval_tasks.pace.limits import Kind
+from fieval_tasks.pace.pace import Line, Pace, Turn, backoff
+
+_log = logging.getLogger(__name__)
+
+AHEAD = 0.5
+"""Seconds before the last permit is due at which more are leased."""
+KEPT = 0.05
+"""Seconds after which a permit that was not used is old: others may have used its time by now. So processes that halt make
+up for it by this much at most: a second holds 1.05 times what the limit gives in one. Or a beat, where that is longer: each
+process may be late with one request."""
+KEPT_ALONE = 30.0
+"""The same in seconds where a block was found to follow the process's own: then the limit is used by nobody else, and a process
+that sends little need not lease again and again. Whoever comes in those seconds may find the beat exceeded, by that block at most."""
+ROOM = 0.25
+"""Seconds of the limit's rate, and a beat of it, that others may have leased where a process counts as alone: it is little, and
+clocks differ by as much."""
+SLOWLY = 20.0
+"""Beats of the limit from one old permit to the next: few requests live on old ones, for each block costs calls."""
+TOO_SLOWLY = 1.0
+"""Seconds: where so many beats take longer, nobody waits for old permits; blocks last long there."""
+FEW = 5
+"""More requests than these don't wait for old permits: those lapse, and a new block is leased."""
+CATCH_UP = 1.05
+"""Times the limit's rate at which a process that is late spends what was due."""
+PATIENCE = 600.0
+"""Seconds for which a source that can't be asked is asked again; then the run stops."""
+SPREAD = 0.2
+"""Share by which waits for room differ, so that not all processes ask at once."""
+
+
+@dataclass(frozen=True)
+class Leased:
+    """Permits, due one after the other at an even beat."""
+
+    permits: int
+    rate: float
+    """The limit's, a second."""
+    due_in: float
+    """Seconds until the first one is: what was leased before comes first."""
+    over: float
+    """Seconds that they are spread over."""
+
+    @classmethod
+    def between(cls, permits: int, rate: float, *, before: float, after: float, since: float) -> Leased:
+        """From the queue's length before and after they were leased, looked up `since` seconds apart.
+
+        Where others leased at the same moment nobody knows who came first: then each spreads its own over all of theirs.
+        """
+        start, end = max(0.0, before / rate - since), after / rate
+        return cls(permits, rate, due_in=start, over=max(end - start, permits / (CATCH_UP * rate)))
+
+
+@dataclass(frozen=True)
+class Full:
+    """Others have leased as much as the limit allows."""
+
+    seconds: float
+    """Until there is room again, if nobody else takes it."""
+
+
+@dataclass(frozen=True)
+class Away:
+    """The source can't be asked at this moment."""
+
+    why: str
+
+
+Answer: TypeAlias = "Leased | Full | Away"
+
+
+class Source(Protocol):
+    """Where permits come from."""
+
+    async def lease(self, wanted: int) -> Answer:
+        """A block of permits, if it can be had, for so many that wait. Raises FievalError where it never can."""
+
+    async def give_back(self, permits: int) -> None:
+        """These were leased, and are not due yet."""
+
+    async def aclose(self) -> None: ...
+
+
+class Permits:
+    """A process's permits, in the order in which they are asked for. None are leased before one is wanted."""
+
+    def __init__(self, source: Source, *, patience: float = PATIENCE, clock: Callable[[], float] = monotonic) -> None:
+        self._source = source
+        self._patience = patience
+        self._clock = clock
+        self._due: deque[float] = deque()
+        self._wanted = 0
+        self._interval = 0.0
+        self._kept = KEPT
+        self._leased_until = -inf
+        self._latest = -inf
+        self._line = Line(self, clock)
+        self._leasing: asyncio.Task[None] | None = None
+        self._failed: Exception | None = None
+        self.times_away = 0
+        """How often the source could not be asked."""
+
+    async def take(self) -> float:
+        """Wait until a request may go out; when that was. Raises the error after which there will be no permits."""
+        if self._failed is not None:
+            raise self._failed
+        self._wanted += 1
+        try:
+            return await self._line.enter()
+        except asyncio.CancelledError:
+            if self._failed is not None:
+                raise self._failed from None
+            raise
+        finally:
+            self._wanted -= 1
+
+    def stop(self) -> None:
+        """Whoever waits is cancelled."""
+        self._line.stop()
+        if self._leasing is not None:
+            self._leasing.cancel()
+
+    async def aclose(self) -> None:
+        """Give back what is not due yet; what is has lapsed, and was others' to use already."""
+        self.stop()
+        if self._leasing is not None:
+            await asyncio.gather(self._leasing, return_exceptions=True)
+        now = self._clock()
+        left = sum(due > now for due in self._due)
+        self._due.clear()
+        try:
+            if left:
+                await self._source.give_back(left)
+        finally:
+            await self._source.aclose()
+
+    # -- the gate of its line ------------------------------------------------------------------------------------
+
+    def wait(self, now: float) -> float:
+        while self._is_old(now) and not self._can_live_on_old:
+            self._due.popleft()
+        if self._is_old(now):
+            return self._latest + SLOWLY * self._interval - now
+        if not self._due or self._lasting(now) < AHEAD:
+            self._lease_more()
+        if not self._due:
+            return inf
+        return max(self._due[0], self._latest + self._interval / CATCH_UP) - now
+
+    def begin(self, now: float, n: int) -> None:
+        self._due.popleft()
+        self._latest = now
+
+    def leave(self, n: int) -> None:
+        """It was let in and cancelled before it knew."""
+        self._due.appendleft(self._clock())
+
+    @property
+    def _can_live_on_old(self) -> bool:
+        return self._wanted <= FEW and SLOWLY * self._interval <= TOO_SLOWLY
+
+    def _is_old(self, now: float) -> bool:
+        return bool(self._due) and self._due[0] + self._kept < now
+
+    def _lasting(self, now: float) -> float:
+        """Seconds for which the permits will do."""
+        return max(self._due[-1] - now, len(self._due) * self._interval)
+
+    # -- leasing -------------------------------------------------------------------------------------------------
+
+    def _lease_more(self) -> None:
+        if self._leasing is None and self._failed is None:
+            self._leasing = asyncio.ensure_future(self._lease_or_fail())
+
+    async def _lease_or_fail(self) -> None:
+        try:
+            self._add(await self._granted())
+        except Exception as error:  # whatever it is, whoever waits must hear of it
+            self._failed = error
+            return self._line.stop()
+        self._leasing = None  # so that the next can be leased from within
+        self._line.advance()
+
+    async def _granted(self) -> Leased:
+        since, tries = self._clock(), 0
+        while True:
+            answer = await self._source.lease(self._wanted)
+            if isinstance(answer, Leased):
+                return answer
+            if isinstance(answer, Full):
+                since, tries = self._clock(), 0
+                await asyncio.sleep(answer.seconds * random.uniform(1.0, 1.0 + SPREAD))
+                continue
+            self.times_away += 1
+            if tries == 0:
+                _log.warning("requests wait, for they can't have their permits: %s", answer.why)
+            if self._clock() - since > self._patience:
+                raise RunStopped(
+                    f"no permits of the shared limit could be had for {self._patience:.0f} s: {answer.why}"
+                )
+            await asyncio.sleep(backoff(tries))
+            tries += 1
+
+    def _add(self, leased: Leased) -> None:
+        self._interval = 1.0 / leased.rate
+        now = self._clock()
+        first = now + leased.due_in
+        self._due.extend(first + n * leased.over / leased.permits for n in range(leased.permits))
+        end, alone_until = first + leased.over, max(now, self._leased_until) + leased.permits * self._interval
+        self._kept = KEPT_ALONE if end <= alone_until + ROOM + self._interval else max(KEPT, self._interval)
+        self._leased_until = end
+
+
+class SharedPace(Pace):
+    """A pace whose requests need a permit as well, once it is their turn.
+
+    A refusal costs a pause, and nothing is learned from it: how many this process sent by then says nothing about a limit
+    that others use as well. That is the shared limit's to hold.
+    """
+
+    def __init__(
+        self,
+        permits: Permits,
+        *,
+        concurrency: int,
+        rate: float | None = None,
+        longest_wait: float = inf,
+        ends_at: float = inf,
+    ) -> None:
+        super().__init__(concurrency=concurrency, rate=rate, longest_wait=longest_wait, ends_at=ends_at)
+        self._permits = permits
+
+    def turn(self, kind: Kind = "submit", *, urgent: bool = False) -> Turn:
+        return PermittedTurn(self._permits, self, self._line, kind, urgent=urgent)
+
+    def _slow_down(self, retry_after: float | None, started_at: float | None) -> None:
+        self._governor.limits.pause(self._clock(), retry_after)
+
+    def stop(self) -> None:
+        super().stop()
+        self._permits.stop()
+
+
+class PermittedTurn(Turn):
+    """Its place is its own while it waits for the permit: so the order in which requests go is the pace's."""
+
+    __slots__ = ("_permits",)
+
+    def __init__(self, permits: Permits, pace: Pace, line: Line, kind: Kind, *, urgent: bool = False) -> None:
+        super().__init__(pace, line, kind, urgent=urgent)
+        self._permits = permits
+
+    async def __aenter__(self) -> Turn:
+        await super().__aenter__()
+        try:
+            self.started_at = await self._permits.take()
+        except BaseException:
+            self._line.leave()
+            raise
+        return self

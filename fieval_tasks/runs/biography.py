@@ -1,0 +1,239 @@
+"""One item's life, from its row to its verdict: what was sent, what came back, why it waited, what it cost."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from rapidfuzz import process
+
+from fieval_tasks.core.errors import PlanError
+from fieval_tasks.core.items import Item, State
+from fieval_tasks.ledger.store import Ledger, Past, Run
+from fieval_tasks.report.record import iso, record, utc, value_text
+from fieval_tasks.report.text import clean, count, duration, one_line
+
+MEANINGS: Mapping[str, str] = {
+    "refused": "refused: the server will not take these inputs",
+    "server_fault": "the server failed",
+    "gateway_fault": "a gateway gave up waiting for the server: the POST may have been accepted",
+    "lost_reply": "the reply was lost: the POST may have been accepted",
+    "not_the_protocol": "the answer was not one of this API",
+    "unreachable": "no connection, so nothing was accepted",
+    "throttled": "the server asked everyone to wait",
+    "keys_refused": "the server did not accept the keys",
+    "rate_limited": "taken and not judged: over the platform's limit",
+    "insufficient_credits": "taken and not judged: no credit left",
+    "evaluation_error": "taken, and the evaluation failed",
+    "not_found": "the server did not know its ticket",
+    "wrong_item": "the server's row for its ticket is another item's: no verdict",
+    "hollow": "completed without a judge's reason or time: no verdict",
+    "orphan": "pending far longer than those that were sent later",
+    "asked_again": "--retry-failed: its ticket is asked about again, for its verdict was never heard",
+    "reopened": "--retry-failed: it is to be sent again",
+    "found_in_flight": "found half sent: its POST had begun and no answer was recorded, so it may have been accepted",
+}
+"""Event -> what it means for the item. A word that is not here is shown as it is."""
+_NOW: Mapping[State, str] = {
+    State.READY: "waits to be sent",
+    State.SENDING: "is being sent, or was when its process stopped; to finish it, resume the run",
+    State.AMBIGUOUS: "may have been accepted: the reply to its last POST was lost; to finish it, resume the run",
+    State.SUBMITTED: "waits for its verdict; python -m flows.collect asks for it again",
+}
+LONGEST_INPUT = 160
+LONGEST_DETAIL = 300
+
+
+@dataclass(frozen=True)
+class Happening:
+    """A line of an item's history."""
+
+    at: datetime
+    event: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What an item took."""
+
+    posts: int
+    """Requests that carried it, alone or in a pack."""
+    polls: int
+    lost: int
+    """POSTs whose reply was lost, each perhaps accepted."""
+    given_up: int
+    """Tickets that nobody asks about any more, each perhaps judged."""
+    redone: int
+    """Times it was sent again after the server had taken it."""
+    possible_duplicates: int
+    """Evaluations that may have been made, and paid, beyond the one that counts."""
+
+
+@dataclass(frozen=True)
+class Biography:
+    run: Run
+    past: Past
+    repeats: Item | None
+    """The item that was sent in its stead, and whose verdict it shares."""
+
+    @property
+    def history(self) -> tuple[Happening, ...]:
+        return tuple(sorted(_happenings(self), key=lambda happening: happening.at))  # stable: as recorded
+
+    @property
+    def cost(self) -> Cost:
+        return _cost(self.past)
+
+
+def biographies(ledger: Ledger, run: Run, wanted: str) -> list[Biography]:
+    """Those of the item of that id, or of `row:17`: one for each check. Raises PlanError with the nearest ids."""
+    found = ledger.pasts(run, item_id=wanted)
+    if not found and (row := re.fullmatch(r"row:(\d{1,9})", wanted)):
+        found = ledger.pasts(run, row=int(row[1]))
+    if not found:
+        raise PlanError(_unknown(wanted, run, ledger.item_ids(run.run_id)))
+    twins = (past.item.same_as for past in found)
+    originals = [None if twin is None else ledger.item(run, twin) for twin in twins]
+    return [Biography(run, past, original) for past, original in zip(found, originals, strict=True)]
+
+
+def as_text(told: Biography) -> str:
+    """For a terminal: whatever a row or a server says stays on its line and steers nothing."""
+    return "\n".join(_lines(told)) + "\n"
+
+
+def as_fields(told: Biography) -> dict[str, Any]:
+    """For JSON, with everything in full."""
+    past = told.past
+    return {
+        "run_id": told.run.run_id,
+        **record(past.result),
+        "state": past.state.value,
+        "inputs": dict(past.item.inputs),
+        "params": dict(past.item.params),
+        "history": [{"at": iso(h.at), "event": h.event, "detail": h.detail} for h in told.history],
+        "cost": vars(told.cost),
+    }
+
+
+def as_json(told: list[Biography]) -> str:
+    """An array in ASCII: no character in it steers a terminal."""
+    return json.dumps([as_fields(one) for one in told], indent=2).replace("\x7f", "\\u007f")
+
+
+# -- what happened -------------------------------------------------------------------------------------------------
+
+
+def _happenings(told: Biography) -> Iterator[Happening]:
+    past, run = told.past, told.run
+    result = past.result
+    yield Happening(run.created_at, "written", f"row {result.row} of {run.dataset}")
+    yield from (Happening(event.at, event.event, event.detail) for event in past.events)
+    if past.sent_at is not None:
+        yield Happening(past.sent_at, "sent", "the last POST that carried it")
+    if result.submitted_at is not None:
+        yield Happening(result.submitted_at, "submitted", f"taken by the server: eval_id {result.eval_id}")
+    if result.finished_at is not None:
+        yield Happening(result.finished_at, result.status, _verdict(told))
+
+
+def _verdict(told: Biography) -> str:
+    result = told.past.result
+    shared = f" (given to {_twin(told.repeats)})" if told.repeats else ""
+    if result.error is not None:
+        return f"{result.stage}, {result.error['kind']}{shared}: {result.error['message']}"
+    passed = {True: ", passed", False: ", not passed", None: ""}[result.passed]
+    is_said = result.score is None or result.score == result.value
+    score = "" if is_said else f", score {result.score:g}"
+    reason = f": {result.reason}" if result.reason else ""
+    return f"{value_text(result.value)}{score}{passed}{shared}{reason}"
+
+
+def _twin(item: Item) -> str:
+    return f"row {item.row}, which this one repeats"
+
+
+def _cost(past: Past) -> Cost:
+    item = past.item
+    return Cost(
+        posts=past.result.attempts,
+        polls=past.polls,
+        lost=item.lost,
+        given_up=item.doubts - item.lost,
+        redone=item.redone,
+        possible_duplicates=past.possible_duplicates,
+    )
+
+
+def _unknown(wanted: str, run: Run, known: list[str]) -> str:
+    near = [name for name, _, _ in process.extract(wanted, known, limit=5)]
+    told = f"nearest are {', '.join(one_line(name, 60) for name in near)}; or say row:17" if near else "it has no items"
+    return f"no item {one_line(wanted, 60)!r} in run {run.run_id} ({told})"
+
+
+# -- as text -------------------------------------------------------------------------------------------------------
+
+
+def _lines(told: Biography) -> Iterator[str]:
+    item, past = told.past.item, told.past
+    judge = f", judge {_shown(item.model)}" if item.model else ""
+    yield f"{_shown(item.item_id)}: row {item.row} of {_shown(told.run.dataset)}, run {_shown(told.run.run_id)}"
+    yield f"check {_shown(item.check)}: template {_shown(item.template)}{judge}"
+    yield from (
+        f"  {_shown(key)} = {json.dumps(_shown(text, LONGEST_INPUT), ensure_ascii=False)}"
+        for key, text in item.inputs.items()
+    )
+    yield from (
+        f"  {_shown(name)} = {_shown(json.dumps(value, ensure_ascii=False))}" for name, value in item.params.items()
+    )
+    yield "history, in UTC:"
+    yield from _history_lines(told.history)
+    if not past.state.is_final:
+        yield f"now: {_now(told)}"
+    yield f"cost: {_cost_line(told.cost)}"
+
+
+def _history_lines(history: tuple[Happening, ...]) -> Iterator[str]:
+    before = None
+    for one in history:
+        waited = "" if before is None else f"+{duration((one.at - before).total_seconds())}"
+        meaning = MEANINGS.get(one.event, _shown(one.event))
+        detail = _shown(
+            f"{one.detail} s" if one.event == "throttled" and one.detail.isdigit() else one.detail, LONGEST_DETAIL
+        )
+        yield (
+            f"  {utc(one.at):%Y-%m-%d %H:%M:%S.%f}"[:-3]
+            + f"  {waited:>14}  {meaning}"
+            + (f"; {detail}" if detail else "")
+        )
+        before = one.at
+
+
+def _now(told: Biography) -> str:
+    past = told.past
+    if told.repeats:
+        return f"waits for the verdict of {_twin(told.repeats)}"
+    if past.state is State.READY and past.result.attempts:
+        return "waits to be sent again"
+    return _NOW[past.state]
+
+
+def _cost_line(cost: Cost) -> str:
+    told = [f"{count(cost.posts, 'POST')} carried it", f"asked about {count(cost.polls, 'time')}"]
+    if cost.redone:
+        told.append(f"sent again {count(cost.redone, 'time')} after the server had taken it")
+    if cost.lost:
+        told.append(f"{count(cost.lost, 'reply', 'replies')} lost")
+    if cost.given_up:
+        told.append(f"{count(cost.given_up, 'ticket')} given up")
+    twice = f": {count(cost.possible_duplicates, 'possible duplicate')}" if cost.lost or cost.given_up else ""
+    return ", ".join(told) + twice
+
+
+def _shown(text: str, limit: int = 80) -> str:
+    return one_line(clean(text), limit)

@@ -1,0 +1,115 @@
+"""Where a run's requests go: the embedded evaluator, or the platform with keys of the environment or of a block."""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import httpx
+
+from fieval_tasks.api.account import LOCAL, Account
+from fieval_tasks.api.client import Credentials, EvalClient
+from fieval_tasks.core.errors import PlanError, StoreError
+from fieval_tasks.core.plan import EvaluationPlan
+
+LoadCredentials = Callable[[str], Credentials]
+"""The keys that are kept under a name. Raises PlanError where there are none."""
+
+LOADERS = "fieval.connections"
+"""The entry points that load kept keys. Prefect's blocks are one of them, so that nothing here imports Prefect."""
+LOCAL_JOBS = Path("fieval-runs/local.db")
+"""Where the embedded evaluator keeps what was submitted to it, so that a killed run can be resumed."""
+
+
+@dataclass(frozen=True)
+class Connection:
+    """A way to an evaluation server, opened as often as needed."""
+
+    name: str
+    """`local`, `env`, or the block's."""
+    label: str
+    """What the user is shown: `local`, or the server's address."""
+    open: Callable[[], EvalClient]
+    notices: tuple[str, ...] = ()
+    """What every report of the run must say."""
+    may_have_tiers: bool = True
+    """Its judges may have limits that show only in failed rows."""
+    account: Account = LOCAL
+    """Where it leads, and as whom: a run goes on as it began."""
+
+
+def connection(
+    plan: EvaluationPlan, *, connections: int = 100, load_block: LoadCredentials | None = None
+) -> Connection:
+    """The plan's connection. Raises PlanError where it can't be had.
+
+    `load_block` gives the keys of a connection that is neither local nor env; None: this package's own, from Prefect.
+    """
+    chosen = plan.connection or _default(plan)
+    if chosen == "local":
+        return _local(plan)
+    credentials = _of_environment(plan) if chosen == "env" else _of_block(plan, chosen, load_block or _block_loader())
+    return Connection(
+        chosen,
+        credentials.base_url,
+        lambda: EvalClient(credentials, connections=connections),
+        account=Account.of(credentials),
+    )
+
+
+def _of_environment(plan: EvaluationPlan) -> Credentials:
+    return Credentials.from_environment(base_url=plan.base_url)
+
+
+def _of_block(plan: EvaluationPlan, name: str, load: LoadCredentials) -> Credentials:
+    if plan.base_url:  # else whoever may edit a run's parameters could have the keys sent anywhere
+        raise PlanError(f"--base-url names a server and the block {name!r} has its own: leave one of them out")
+    return load(name)
+
+
+def _block_loader() -> LoadCredentials:
+    for loader in entry_points(group=LOADERS):
+        load: LoadCredentials = loader.load()
+        return load
+    raise PlanError(
+        "no loader of blocks is installed, so a connection is local or env: install this package again (pip install -e .)"
+    )
+
+
+def _default(plan: EvaluationPlan) -> str:
+    if plan.base_url:
+        return "env"
+    return "env" if plan.dataset is not None and Credentials.in_environment() else "local"
+
+
+def _local(plan: EvaluationPlan) -> Connection:
+    if plan.base_url:
+        raise PlanError("--base-url names a server and --connection local uses none: leave one of them out")
+    from fieval_tasks.local import NOTICE, create_app
+
+    keys = secrets.token_hex(16), secrets.token_hex(16)
+
+    def open_client() -> EvalClient:
+        LOCAL_JOBS.parent.mkdir(mode=0o700, exist_ok=True)
+        try:
+            app = create_app(api_key=keys[0], secret_key=keys[1], database=LOCAL_JOBS)
+        except (ValueError, OSError, sqlite3.Error) as error:
+            raise StoreError(f"the local evaluator can't use {LOCAL_JOBS} ({error}): move that file away") from error
+        return EvalClient(Credentials(*keys, base_url="http://evaluator.local"), transport=InProcess(app))
+
+    return Connection("local", "local", open_client, notices=(NOTICE,), may_have_tiers=False)
+
+
+class InProcess(httpx.ASGITransport):
+    """The embedded evaluator, called without a socket and closed with its client."""
+
+    def __init__(self, app: object) -> None:
+        super().__init__(app=app)  # type: ignore[arg-type]  # Starlette's own ASGI types are looser than httpx's
+        self._evaluator = app.state.evaluator  # type: ignore[attr-defined]
+
+    async def aclose(self) -> None:
+        await self._evaluator.aclose()

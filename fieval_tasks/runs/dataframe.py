@@ -1,0 +1,188 @@
+"""Evaluations of a DataFrame, without Prefect: for a notebook, a script, or a task of a flow of your own."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
+from typing import TYPE_CHECKING, Any
+
+from fieval_tasks.core.errors import PlanError
+from fieval_tasks.core.items import Result, State
+from fieval_tasks.core.plan import Check, EvaluationPlan, Mode
+from fieval_tasks.data.dataset import Dataset, Row, Scan
+from fieval_tasks.data.delimited import refuse_twins
+from fieval_tasks.data.intake import canonical
+from fieval_tasks.runs.conclusion import report_of
+from fieval_tasks.runs.preparation import Prepared, prepared
+from fieval_tasks.runs.threads import work_on
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_log = logging.getLogger(__name__)
+
+OF_NO_USE = {
+    **dict.fromkeys(("dataset", "format", "delimiter", "rows"), "the frame is the dataset"),
+    **dict.fromkeys(
+        ("gates", "allow_failures"), "no exit code comes of it: take its pass rate from the verdict columns"
+    ),
+    **dict.fromkeys(("keep", "output"), "no files are written: the frame that comes back has all its columns"),
+    **dict.fromkeys(
+        ("resume", "retry_failed", "same_account"), "carry on by the command that the message of a run names"
+    ),
+}
+"""Fields of a plan that a frame's evaluation has no use for, and why: none is taken and ignored."""
+LEFT_OUT = "left_out: limit or sample took other rows"
+VERDICT_COLUMNS = ("value", "score", "passed", "reason", "error")
+
+
+def evaluate_dataframe(
+    frame: pd.DataFrame,
+    templates: str | Check | Sequence[str | Check],
+    *,
+    mapping: Mapping[str, str] | None = None,
+    model: str | None = None,
+    mode: Mode | str = Mode.ASYNC,
+    connection: str | None = None,
+    store: str | None = None,
+    **options: Any,
+) -> pd.DataFrame:
+    """The frame with five more columns for each check: CHECK.value, .score, .passed, .reason and .error.
+
+    `templates` are names, NAME:MODEL, or Checks; `mapping` is template key -> column, as for `--map`; `options` are
+    further fields of EvaluationPlan, such as `concurrency`, but for OF_NO_USE. Rows keep their order and index, and columns of an earlier
+    call's verdicts are replaced. Only what fills a key is made text, by the rules of files. `.error` is None, or says why an item has no verdict: an error is never a score. Without `store` the ledger is a file that is gone
+    afterwards, unless an item has no verdict yet (`mode="submit"`, one past its time, a run that was cut short): then it is kept, and `.error`, a warning and the frame's `attrs["fieval"]` (run, store, command) name
+    it and the command that fetches the verdicts. Raises PlanError, with every problem, before
+    anything is sent, and RunStopped, with the command that carries on, where the run can't go on.
+    """
+    if refused := [
+        f"{name}: of a DataFrame it is of no use, {why}" for name, why in OF_NO_USE.items() if name in options
+    ]:
+        raise PlanError(*refused)
+    rows = _rows_of(frame)
+    folder = Path(mkdtemp(prefix="fieval-"))
+    is_needed = False
+    try:
+        plan = EvaluationPlan(
+            dataset=rows.name,
+            checks=_checks(templates, model),
+            mapping=dict(mapping or {}),
+            mode=mode,  # type: ignore[arg-type]  # of a text the plan makes it, or says which there are
+            connection=connection,
+            store=store or str(folder / "ledger.db"),
+            **options,
+        )
+        with prepared(plan, dataset=rows) as run:
+            replaced = _replaced(frame, run)
+            is_needed = not store  # for all that is known of what is paid for from now on
+            try:
+                work_on(run)
+                for finding in report_of(run).findings:
+                    _log.warning("run %s: %s", run.run.run_id, finding)
+                scored = _with_verdicts(frame.drop(columns=replaced), run)
+            except BaseException:  # Ctrl-C too
+                is_needed = is_needed and _is_begun(run)
+                if is_needed:
+                    _log.warning("what run %s has is kept; to carry on: %s", run.run.run_id, run.resume_command)
+                raise
+            if then := _next_command(run):
+                _log.warning("not every item of run %s has its verdict; to fetch the rest: %s", run.run.run_id, then)
+                scored.attrs["fieval"] = {"run": run.run.run_id, "store": run.ledger.name, "command": then}
+            is_needed = is_needed and then is not None
+            return scored
+    finally:
+        if not is_needed:
+            rmtree(folder)
+
+
+def _is_begun(run: Prepared) -> bool:
+    """Something may have been paid for."""
+    return any(n for state, n in run.ledger.counts(run.run.run_id).items() if state is not State.READY)
+
+
+def _next_command(run: Prepared) -> str | None:
+    """What brings the verdicts that are still missing; None where each item has its own, or has failed."""
+    counts = run.ledger.counts(run.run.run_id)
+    if not any(n for state, n in counts.items() if not state.is_final):
+        return None
+    return run.resume_command if run.ledger.count_unsent(run.run.run_id) else run.collect_command
+
+
+def _rows_of(frame: pd.DataFrame) -> Dataset:
+    """The frame as a dataset, each value as it is. Raises PlanError where its columns have no names of their own."""
+    import pandas as pd
+
+    if not isinstance(frame, pd.DataFrame):
+        raise _no_frame(frame)
+    if frame.columns.nlevels > 1:
+        raise PlanError(
+            "the frame's columns have several levels: name each by one text, as frame.columns.map('.'.join)"
+        )
+    columns = tuple(map(str, frame.columns))
+    refuse_twins("the frame", list(columns))
+    if frame.empty:
+        raise PlanError("the frame is empty: it holds no rows")
+
+    def read() -> Iterator[Row]:
+        for number, cells in enumerate(frame.itertuples(index=False, name=None), 1):
+            yield Row(number, dict(zip(columns, cells, strict=True)))
+
+    digest = hashlib.sha256()
+    for row in read():
+        digest.update(canonical(row.values).encode())
+    return Dataset("DataFrame", Scan(columns, len(frame)), digest.hexdigest(), read)
+
+
+def _no_frame(given: object) -> PlanError:
+    made_by = "its to_pandas()" if hasattr(given, "to_pandas") else "pandas.DataFrame(rows)"
+    kind = f"{type(given).__module__.partition('.')[0]}.{type(given).__qualname__}".removeprefix("builtins.")
+    return PlanError(f"a pandas.DataFrame is needed, and this is a {kind}: make one by {made_by}")
+
+
+def _replaced(frame: pd.DataFrame, run: Prepared) -> list[str]:
+    """The columns of an earlier call's verdicts. Raises PlanError where only some of them are there: they are the user's."""
+    columns, replaced = set(frame.columns), []
+    for check in run.run.checks:
+        mine = [f"{check.name}.{name}" for name in VERDICT_COLUMNS]
+        there = [name for name in mine if name in columns]
+        if there and there != mine:
+            raise PlanError(f"the frame has a column {there[0]!r}, where a verdict would go: rename it")
+        replaced += there
+    return replaced
+
+
+def _checks(templates: str | Check | Sequence[str | Check], model: str | None) -> tuple[Check, ...]:
+    listed = [templates] if isinstance(templates, (str, Check)) else templates
+    checks = [Check.parse(t) if isinstance(t, str) else t for t in listed]
+    return tuple(c if c.model else c.model_copy(update={"model": model}) for c in checks)
+
+
+def _with_verdicts(frame: pd.DataFrame, run: Prepared) -> pd.DataFrame:
+    then = _next_command(run)
+    columns: dict[str, list[Any]] = {}
+    for result in run.ledger.results(run.run):
+        for name, value in _cells(result, then).items():
+            elsewhere = LEFT_OUT if name == "error" else None
+            columns.setdefault(f"{result.check}.{name}", [elsewhere] * len(frame))[result.row - 1] = value
+    import pandas as pd
+
+    verdicts = pd.DataFrame(columns, index=frame.index, dtype=object)
+    return pd.concat([frame, verdicts], axis="columns")
+
+
+def _cells(result: Result, then: str | None) -> dict[str, Any]:
+    error = f"{result.error['kind']}: {result.error['message']}" if result.error else None
+    if result.status == "pending":
+        error = f"pending: no verdict yet; to fetch it: {then}"
+    return {
+        "value": result.value,
+        "score": result.score,
+        "passed": result.passed,
+        "reason": result.reason,
+        "error": error,
+    }

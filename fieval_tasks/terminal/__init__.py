@@ -1,0 +1,1 @@
+"""A command in a terminal: what it shows, and how it ends."""

@@ -1,0 +1,129 @@
+"""The door of every command: whatever happens behind it, the process ends with a code that means something.
+
+It imports next to nothing, so that it also answers for what goes wrong while the command itself is imported.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from types import FrameType
+from typing import Any, NoReturn
+
+from fieval_tasks.core.errors import ExitCode, FievalError, PlanError
+
+BY_INTENT = (ExitCode.OK, ExitCode.BAD_INPUT, ExitCode.INTERRUPTED)
+"""Codes with which argparse, a server or a signal's handler ends the process; any other is somebody's accident."""
+
+STANDARD_ERROR = 2
+
+
+def run_command(module: str, function: str) -> NoReturn:
+    """Call the command, and end the process with its exit code."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else the command is to ignore it: it runs aside
+        signal.signal(signal.SIGINT, _interrupt_once)
+    sys.stdout, sys.stderr = _outlet(sys.stdout, 1), _outlet(sys.stderr, STANDARD_ERROR)
+    try:
+        code = answered(lambda: int(getattr(import_module(module), function)()))
+    except SystemExit as end:  # --help, a wrong argument, a signal
+        code = int(end.code or 0)
+    code = answered(lambda: _flushed(code))
+    sys.exit(code)
+
+
+def _interrupt_once(_: int, __: FrameType | None) -> NoReturn:
+    """A second Ctrl-C must not cut off what is said, and done in order, because of the first."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _flushed(code: int) -> int:
+    """The code, once all that was printed is where it belongs."""
+    sys.stdout.flush()
+    return code
+
+
+def answered(work: Callable[[], int], *, if_interrupted: str = "interrupted: nothing was sent") -> int:
+    """The exit code of the work. Every failure is told in a sentence, and nothing else."""
+    try:
+        return work()
+    except PlanError as error:
+        for problem in error.problems:
+            say(f"error: {problem}")
+        return error.exit_code
+    except FievalError as error:
+        say(f"error: {error}")
+        return error.exit_code
+    except KeyboardInterrupt:
+        say(if_interrupted)
+        return ExitCode.INTERRUPTED
+    except SystemExit as end:
+        if end.code is None or end.code in BY_INTENT:
+            raise
+        return _unforeseen(end)
+    except BaseException as error:
+        return _unforeseen(error)
+
+
+def _unforeseen(error: BaseException) -> int:
+    from fieval_tasks.core.faults import fault
+
+    say(f"error: {fault(error)}")
+    return ExitCode.UNEXPECTED
+
+
+def say(text: str) -> None:
+    """Print the text on standard error: its lines, and a mark for each character that a terminal would obey."""
+    from fieval_tasks.core.scrubbing import scrubbed
+    from fieval_tasks.report.text import clean
+
+    print(clean(scrubbed(text)), file=sys.stderr, flush=True)
+
+
+def _outlet(stream: Any, number: int) -> Any:
+    """A standard stream that takes what is written to it, whatever became of its reader."""
+    if stream is None:  # closed by whoever started this: a file that is opened next must not get its number
+        return open(os.open(os.devnull, os.O_WRONLY), "w")
+    stream.reconfigure(errors="backslashreplace")
+    return Outlet(stream, number)
+
+
+class Outlet:
+    """A standard stream whose reader may go away, as `| head` does: what is written from then on goes nowhere.
+
+    So the run goes on, and what it has paid for is recorded.
+    """
+
+    def __init__(self, stream: Any, number: int) -> None:
+        self._stream = stream
+        self._number = number
+
+    def write(self, text: str) -> int:
+        try:
+            return int(self._stream.write(text))
+        except OSError as error:
+            self._give_up(error)
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError as error:
+            self._give_up(error)
+
+    def _give_up(self, error: OSError) -> None:
+        """Anything but a reader that is gone, such as a full disk, is raised where it can still be told, and once."""
+        self._lead_nowhere()
+        if self._number != STANDARD_ERROR and not isinstance(error, BrokenPipeError):
+            raise error
+
+    def _lead_nowhere(self) -> None:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self._number)
+        os.close(nowhere)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)

@@ -1,0 +1,185 @@
+"""Whether what the server tells is about the item that it was asked for: a verdict on another's inputs is none.
+
+A row says what was judged (`input_data`). In 64 recorded pairs of a submission and its row that was what had been sent,
+value for value, the item's own where it came in a pack, with the keys in another order. What may differ without being
+another item: white space, the spelling of keys, JSON that was read and written again (a number or a truth value for its
+text, too), a long value that was cut, keys that are left out or added. Where nothing is told that can be compared
+(servers before April 2026, synchronous replies), an eval_id that two items were given belongs to neither.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from enum import Enum
+from hashlib import blake2b
+from typing import Any, TypeAlias
+
+from fieval_tasks.core.items import Failed, Row, Verdict
+from fieval_tasks.core.scrubbing import MARK
+from fieval_tasks.ledger.store import Ledger, Run
+
+Told: TypeAlias = "tuple[int, str | None, Verdict]"
+"""An item's place in the run, its eval_id where it has one, and its verdict."""
+
+OTHER_INPUTS = "the row of this item's eval_id holds the inputs of another item: the server mixed them up"
+SHARED = "the server named this item's eval_id for another item, too, and does not say which of them it judged"
+SHORTEST_CUT = 200
+"""Characters of a value that may have been cut by the server; a shorter one is the whole of it."""
+
+LONGEST_WHOLE = 100_000
+"""Characters of a value that are compared as they are; of a longer one nothing but equality can be told."""
+
+
+class Match(Enum):
+    SAME = "what was sent"
+    OTHER = "something else"
+    UNTOLD = "can't be told"
+
+
+def digest(inputs: Mapping[str, str]) -> bytes:
+    """Of an item's inputs, equal however their keys are ordered and their ends are trimmed."""
+    told = blake2b(digest_size=16)
+    for key in sorted(inputs):
+        value = inputs[key].strip()
+        told.update(f"{len(key)} {len(value)} {key}".encode("utf-8", "replace"))
+        told.update(value.encode("utf-8", "replace"))
+    return told.digest()
+
+
+def match(sent: Mapping[str, str], told: Mapping[str, Any]) -> Match:
+    """Whether a row's inputs are the ones that were sent."""
+    found = {_match(value, told[key] if key in told else told.get(_camel(key))) for key, value in sent.items()}
+    if Match.OTHER in found:
+        return Match.OTHER
+    return Match.UNTOLD if Match.UNTOLD in found or not found else Match.SAME
+
+
+def _match(sent: str, told: Any) -> Match:
+    if told is None or told == "":
+        return Match.UNTOLD
+    if _plain(sent) == _plain(told) or _as_json(sent) == _as_json(told) or _is_read_as(sent, told):
+        return Match.SAME
+    if isinstance(told, list):  # a whole pack, or another item's list
+        return Match.UNTOLD if any(_plain(one) == _plain(sent) for one in told) else Match.OTHER
+    is_part = isinstance(told, str) and (_may_be_cut(sent, told) or _may_be_scrubbed(sent, told))
+    return Match.UNTOLD if is_part else Match.OTHER
+
+
+def _plain(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return " ".join(text.split())
+
+
+def _as_json(value: Any) -> str:
+    """JSON in one spelling; text that is none stays as it is."""
+    try:
+        read = json.loads(value) if isinstance(value, str) else value
+        return json.dumps(_whole(read), sort_keys=True)
+    except (ValueError, RecursionError):
+        return _plain(value)
+
+
+def _is_read_as(sent: str, told: Any) -> bool:
+    """A number or a truth value that stands for the text, which need not be JSON: 7 for 007, true for True."""
+    if isinstance(told, bool):
+        return sent.strip().lower() == str(told).lower()
+    try:
+        if isinstance(told, float):
+            return float(sent) == told
+        return isinstance(told, int) and Decimal(sent.strip()) == told
+    except (ArithmeticError, ValueError):
+        return False
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _short(value: Any) -> Any:
+    """A long value by its beginning and a digest: equal where it is."""
+    text = _plain(value)
+    if len(text) <= LONGEST_WHOLE:
+        return value
+    return f"{text[:SHORTEST_CUT]} {blake2b(text.encode('utf-8', 'replace'), digest_size=16).hexdigest()}"
+
+
+def _may_be_cut(sent: str, told: str) -> bool:
+    beginning = _plain(told).rstrip(".… ")
+    return SHORTEST_CUT <= len(beginning) < len(sent) and _plain(sent).startswith(beginning)
+
+
+def _may_be_scrubbed(sent: str, told: str) -> bool:
+    """An item's own words may hold a secret, which is taken out of every reply."""
+    before, mark, after = _plain(told).partition(MARK)
+    return bool(mark) and _plain(sent).startswith(before) and _plain(sent).endswith(after.rpartition(MARK)[2])
+
+
+def _camel(key: str) -> str:
+    first, *rest = key.split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
+class Echoes:
+    """Objects to verdicts that are not about the item they are told for. One for each run and process."""
+
+    def __init__(self, ledger: Ledger, run: Run) -> None:
+        self._ledger = ledger
+        self._run = run
+        self._at_once: set[str] = set()
+        self._compared = self._untold = self._wrong = 0
+
+    async def objection(self, seq: int, eval_id: str, sent: bytes | None, row: Row) -> Failed | None:
+        """Why a row is not about this item. `sent`: the digest of its inputs; None: the ledger is asked for them."""
+        found = await self._match(seq, sent, row.inputs)
+        if found is Match.UNTOLD:
+            self._untold += 1
+            return self._wrong_item(SHARED) if await self._is_shared(seq, eval_id) else None
+        self._compared += 1
+        return self._wrong_item(OTHER_INPUTS) if found is Match.OTHER else None
+
+    async def _match(self, seq: int, sent: bytes | None, told: Mapping[str, Any] | None) -> Match:
+        if not told:
+            return Match.UNTOLD
+        if sent is not None and all(isinstance(value, str) for value in told.values()) and digest(told) == sent:
+            return Match.SAME
+        told = {key: _short(value) for key, value in told.items()}  # many may wait for the ledger at once
+        item = await asyncio.to_thread(self._ledger.item, self._run, seq)
+        return match({key: _short(value) for key, value in item.inputs.items()}, told)
+
+    async def _is_shared(self, seq: int, eval_id: str) -> bool:
+        return await asyncio.to_thread(self._ledger.is_shared, self._run.run_id, seq, eval_id)
+
+    @asynccontextmanager
+    async def own(self, told: Sequence[Told]) -> AsyncIterator[list[Told]]:
+        """Verdicts that came at once, each with its eval_id, as they stand; to be recorded before the block ends."""
+        ids = {eval_id for _, eval_id, _ in told if eval_id}
+        taken = ids & self._at_once
+        self._at_once |= ids
+        try:
+            yield [(seq, eval_id, await self._owned(seq, eval_id, verdict, taken)) for seq, eval_id, verdict in told]
+        finally:
+            self._at_once -= ids
+
+    async def _owned(self, seq: int, eval_id: str | None, verdict: Verdict, taken: set[str]) -> Verdict:
+        is_shared = eval_id is not None and (eval_id in taken or await self._is_shared(seq, eval_id))
+        return self._wrong_item(SHARED) if is_shared else verdict
+
+    def _wrong_item(self, why: str) -> Failed:
+        self._wrong += 1
+        return Failed("evaluate", "wrong_item", why)
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        wrong = (
+            f"the server told {self._wrong:,} verdicts that are on another item's inputs, or may be: they failed as "
+            f"wrong_item; --retry-failed sends those items again"
+        )
+        untold = (
+            f"the server did not say on which inputs {self._untold:,} of {self._untold + self._compared:,} verdicts are: "
+            f"whether each is on its own item could be checked for the others only"
+        )
+        return (*([wrong] if self._wrong else []), *([untold] if self._untold and self._compared else []))

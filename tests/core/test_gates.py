@@ -1,0 +1,137 @@
+"""A gate holds for every value the unmeasured items could still have, or it is not passed."""
+
+from __future__ import annotations
+
+import operator
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fieval_tasks.core.gates import METRICS, Gate, GateVerdict
+
+OPERATORS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt, "==": operator.eq}
+
+
+@pytest.mark.parametrize(
+    ("text", "gate"),
+    [
+        ("groundedness.pass_rate >= 0.95", Gate("groundedness", "pass_rate", ">=", Fraction(19, 20))),
+        ("  groundedness.pass_rate>=95% ", Gate("groundedness", "pass_rate", ">=", Fraction(19, 20))),
+        ("ASR/STT_accuracy.mean > .6", Gate("ASR/STT_accuracy", "mean", ">", Fraction(3, 5))),
+        ("tone:turing_small.v2.failures <= 3", Gate("tone:turing_small.v2", "failures", "<=", Fraction(3))),
+        ("tone.failures <= 5.0", Gate("tone", "failures", "<=", Fraction(5))),
+        ("failures == 0", Gate(None, "failures", "==", Fraction(0))),
+        ("failures <= 5%", Gate(None, "failures", "<=", Fraction(1, 20), is_share=True)),
+        ("failures < .5 %", Gate(None, "failures", "<", Fraction(1, 200), is_share=True)),
+    ],
+)
+def test_a_gate_is_a_figure_and_a_bound(text: str, gate: Gate) -> None:
+    assert Gate.parse(text) == gate
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "is not a gate"),
+        ("groundedness >= 0.9", "is not a gate: write CHECK.pass_rate >= 0.95"),
+        ("groundedness.median >= 0.9", "'median' is no figure of a check .there are pass_rate, mean, failures"),
+        ("groundedness.pas-rate >= 0.9", "did you mean pass_rate?"),
+        ("faliures <= 3", "did you mean failures?"),
+        ("groundedness.pass_rate => 0.9", "is not a gate"),
+        ("groundedness.pass_rate >= nan", "is not a gate"),
+        ("groundedness.pass_rate >= -0.1", "is not a gate"),
+        ("groundedness.pass_rate >= 0." + "9" * 5000, "is not a gate"),
+        ("pass_rate >= 0.9", "name the check"),
+        ("groundedness.pass_rate >= 95", "between 0 and 1 .100%.; write 95% for that share"),
+        ("groundedness.mean >= 101%", "between 0 and 1"),
+        ("groundedness.pass_rate <= 1", "every run would pass it: a pass_rate is never more than 1; write >="),
+        (
+            "groundedness.pass_rate >= 0",
+            "every run would pass it: a pass_rate is never less than 0; write a floor above",
+        ),
+        ("groundedness.mean >= 0.0%", "every run would pass it: a mean is never less than 0"),
+        ("failures <= 100%", "every run would pass it: no more than all items can fail"),
+        ("groundedness.mean > 100%", "no run could pass it"),
+        ("groundedness.mean < 0", "no run could pass it"),
+        ("failures < 0", "no run could pass it"),
+        ("failures <= 0.5", "counted in whole items; write failures <= 5, or a share of the items: failures <= 2%"),
+        ("failures <= 101%", "a share of the items is 100% at most"),
+        ("failures >= 3", "errors would help to pass it; write a ceiling"),
+        ("groundedness.failures > 2%", "errors would help to pass it"),
+        ("failures == 3", "errors would help to pass it"),
+    ],
+)
+def test_what_is_no_gate_is_refused_in_a_sentence(text: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Gate.parse(text)
+
+
+shares = st.integers(0, 20).map(lambda n: Fraction(n, 20))
+
+
+@given(st.sampled_from(sorted(OPERATORS)), shares, shares, shares, st.lists(shares, min_size=1))
+def test_pass_and_fail_stand_whatever_the_unmeasured_would_have_got(
+    sign: str, threshold: Fraction, one: Fraction, other: Fraction, within: list[Fraction]
+) -> None:
+    low, high = sorted((one, other))
+    verdict = Gate("c", "mean", sign, threshold).verdict(low, high)
+    holds = [OPERATORS[sign](figure, threshold) for figure in (low, high, *(min(max(f, low), high) for f in within))]
+    if verdict is GateVerdict.PASS:
+        assert all(holds)
+    elif verdict is GateVerdict.FAIL:
+        assert not any(holds)
+    else:
+        assert low < high
+
+
+@given(st.sampled_from(sorted(OPERATORS)), shares, shares)
+def test_with_everything_measured_nothing_is_undecided(sign: str, threshold: Fraction, figure: Fraction) -> None:
+    verdict = Gate("c", "mean", sign, threshold).verdict(figure, figure)
+    assert verdict is (GateVerdict.PASS if OPERATORS[sign](figure, threshold) else GateVerdict.FAIL)
+
+
+@given(st.integers(1, 1000), st.integers(0, 1000), st.integers(0, 1000))
+def test_one_more_item_without_a_verdict_never_turns_a_gate_to_pass(n: int, passed: int, lost: int) -> None:
+    passed, lost = min(passed, n), min(lost, n)
+    gate = Gate("c", "pass_rate", ">=", Fraction(9, 10))
+    whole = gate.verdict(Fraction(passed, n), Fraction(passed, n))
+    left = max(passed - lost, 0)
+    with_errors = gate.verdict(Fraction(left, n), Fraction(min(left + lost, n), n))
+    assert with_errors is not GateVerdict.PASS or whole is GateVerdict.PASS
+
+
+@given(st.sampled_from(sorted(OPERATORS)), st.integers(0, 12), st.booleans(), st.integers(0, 10), st.integers(1, 10))
+def test_no_gate_on_failures_is_passed_by_one_more_error(
+    sign: str, number: int, is_share: bool, failed: int, more: int
+) -> None:
+    try:
+        gate = Gate.parse(f"failures {sign} {number}{'%' if is_share else ''}")
+    except ValueError:
+        return
+    of = 20 if is_share else 1
+    before, after = (gate.verdict(*2 * [Fraction(figure, of)]) for figure in (failed, failed + more))
+    assert (before, after) != (GateVerdict.FAIL, GateVerdict.PASS)
+
+
+@pytest.mark.parametrize("places", [1, 2])
+def test_a_share_that_is_exactly_reached_is_reached(places: int) -> None:
+    """Of every number of items up to 1,000 that can reach it: with floats 99.9% is more than 999 of 1,000."""
+    unit = 10**places
+    for tenths in range(1, 100 * unit + 1):
+        share = Fraction(tenths, 100 * unit)
+        text = f"{tenths // unit}.{tenths % unit:0{places}}"
+        gates = [Gate.parse(f"c.pass_rate {sign} {text}%") for sign in (">=", "==")]
+        for n in range(share.denominator, 1001, max(share.denominator, 100)):
+            exactly = share * n / n
+            assert {gate.verdict(exactly, exactly) for gate in gates} == {GateVerdict.PASS}, (text, n)
+
+
+@given(
+    st.text(max_size=20), st.sampled_from(METRICS), st.sampled_from(sorted(OPERATORS)), st.text("0159.%", max_size=6)
+)
+def test_any_text_is_a_gate_or_is_refused_in_a_sentence(check: str, metric: str, sign: str, number: str) -> None:
+    text = f"{check}.{metric} {sign} {number}"
+    fault = Gate.fault_of(text)
+    assert repr(text) in fault if fault else Gate.parse(text).metric == metric

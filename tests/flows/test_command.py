@@ -1,0 +1,762 @@
+"""The command, as a user types it: what it prints, how it exits, what it leaves behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from io import BytesIO, TextIOWrapper
+from pathlib import Path
+from threading import Event
+from typing import Any, TypeAlias
+
+import httpx
+import pytest
+
+from fieval_tasks.core.errors import NameTaken, PlanError
+from fieval_tasks.core.items import State
+from fieval_tasks.core.plan import Check, EvaluationPlan, Mode
+from fieval_tasks.ledger.store import Ledger, store_url
+from fieval_tasks.runs.preparation import prepared
+from fieval_tasks.runs.threads import submit_all
+from flows.cli.arguments import evaluate_parser, option_name, plan_of
+from flows.cli.command import _patiently, collect_command, control_command, evaluate_command
+from tests.conftest import PATIENCE, Evaluator
+
+Command: TypeAlias = Callable[..., int]
+
+GOOD = '{"question": "What is it?", "answer": "It is a lamp.", "docs": "It is a lamp."}\n'
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def typed(*arguments: str) -> EvaluationPlan:
+    return plan_of(evaluate_parser().parse_args(arguments))
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", "-m", *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, env=os.environ | environment, timeout=PATIENCE, check=False
+    )
+
+
+@pytest.fixture
+def here(prefect_api: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Command]:
+    """A command in this process, on the session's Prefect server: where the process is not what a test is about."""
+
+    def command(command: Callable[[list[str]], int], *arguments: str, **environment: str) -> int:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        return command(list(arguments))
+
+    with of_prefect(prefect_api):
+        yield command
+
+
+def summary(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(Path("fieval-runs", name, "summary.json").read_text(encoding="utf-8"))
+    return found
+
+
+def lines(name: str) -> list[dict[str, Any]]:
+    text = Path("fieval-runs", name, "results.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+# -- arguments -----------------------------------------------------------------------------------------------------
+
+
+def test_arguments_make_the_plan_they_say() -> None:
+    plan = typed(
+        *("a.csv", "--template", "groundedness:turing_small", "--template", "contains", "--param", "keyword=x"),
+        *("--map", "output=answer", "--id", "key", "--mode", "sync", "--item-timeout", "10m", "--rate", "600/min"),
+    )
+    assert plan.checks == (
+        Check(template="groundedness", model="turing_small", params={"keyword": "x"}),
+        Check(template="contains", params={"keyword": "x"}),
+    )
+    assert (plan.mapping, plan.id_column, plan.mode, plan.item_timeout) == (
+        {"output": "answer"}, "key", Mode.SYNC, 600.0,
+    )  # fmt: skip
+
+
+def test_only_what_was_said_is_in_the_plan() -> None:
+    assert typed().model_fields_set == set()
+    assert typed("--resume", "r", "--rate", "5/s").model_fields_set == {"resume", "rate"}
+
+
+def test_parameters_stay_as_they_were_typed_and_may_name_their_template() -> None:
+    plan = typed(
+        "d", "--template", "a", "--template", "b", "--param", "a.k=3", "--param", 'w=["x"]', "--param", "t=no!"
+    )
+    assert [c.params for c in plan.checks] == [{"k": "3", "w": '["x"]', "t": "no!"}, {"w": '["x"]', "t": "no!"}]
+
+
+def test_checks_of_one_template_have_names_and_parameters_of_their_own() -> None:
+    named = ("--check", "refund=contains", "--template", "equals", "--check", "total=contains")
+    plan = typed(
+        "d",
+        *named,
+        "--param",
+        "refund.keyword= refund ",
+        "--param",
+        "total.keyword=007",
+        "--param",
+        "contains.case_sensitive=no",
+    )
+    assert [(c.name, c.template, c.params) for c in plan.checks] == [
+        ("refund", "contains", {"keyword": " refund ", "case_sensitive": "no"}),
+        (None, "equals", {}),
+        ("total", "contains", {"keyword": "007", "case_sensitive": "no"}),
+    ]
+
+
+def test_sharing_can_be_switched_off_and_is_said_only_where_it_was_typed() -> None:
+    assert [typed(*said).sharing for said in ((), ("--sharing",), ("--no-sharing",))] == [True, True, False]
+    assert typed("--resume", "r").model_fields_set == {"resume"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--map", "output"], "--map 'output': expected KEY=COLUMN"),
+        (["--limit", "0"], "--limit: 0 will not do, write 1 or more"),
+        (["--concurrency", "5000"], "--concurrency: 5000 will not do, write 1000 at most"),
+        (["--gate", "good"], "--gate: 'good' is not a gate: write CHECK.pass_rate >= 0.95"),
+        (["--run", "a", "--resume", "b"], "leave one of them out"),
+        (["--rate", "fast"], "'fast' is not a rate"),
+        (["--retry-failed"], "--retry-failed: needs resume"),
+        (["--run", "../up"], "--run: a run name is letters"),
+        (["--param", "k=v"], "needs a --template"),
+        (["--template", "contains", "--param", "contians.keyword=v"], "no --template or --check is 'contians'"),
+        (["--model", "turing_small", "--resume", "a"], "--model needs a --template"),
+        (["--check", "contains"], "--check 'contains': expected NAME=TEMPLATE"),
+        (["--check", "a=contains", "--param", "keyword="], "--param 'keyword=': expected NAME=VALUE"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments: list[str], said: str) -> None:
+    with pytest.raises(PlanError) as raised:
+        typed(*arguments)
+    assert any(said in problem for problem in raised.value.problems)
+
+
+def test_a_problem_is_told_of_what_was_typed_and_not_of_the_plans_field() -> None:
+    typeable = {name for action in evaluate_parser()._actions for name in action.option_strings} | {"DATASET"}
+    assert {option_name(field) for field in EvaluationPlan.model_fields} <= typeable
+    assert option_name("checks.0.template") == "--template"
+
+
+def test_a_run_that_is_carried_on_is_never_dry_for_that_would_take_it_out_of_the_ledger() -> None:
+    with pytest.raises(SystemExit) as ended:
+        typed("--resume", "r", "--dry-run")
+    assert ended.value.code == 2
+
+
+# -- bad input, before anything is sent ----------------------------------------------------------------------------
+
+BAD_FILES: dict[str, tuple[str, bytes, list[str], list[str]]] = {
+    "a missing column": (
+        "d.csv", b"question,reply\nq,a\n", ["--map", "output=answer"], ["'answer' is not in d.csv", "question, reply"],
+    ),
+    "a wrong key": ("d.csv", b"question,answer\nq,a\n", ["--map", "outputt=answer"], ["outputt", "output"]),
+    "an empty file": ("d.csv", b"", [], ["d.csv is empty"]),
+    "a header alone": ("d.csv", b"question,answer\n", [], ["d.csv"]),
+    "duplicate ids": (
+        "d.csv", b"id,question,answer\n1,q,a\n2,q,a\n1,q,b\n", ["--id", "id"], ["'1' in rows 1, 3"],
+    ),
+    "no such id column": ("d.csv", b"question,answer\nq,a\n", ["--id", "key"], ["key", "question, answer"]),
+    "not utf-8": ("d.csv", b"question,answer\nq,caf\xe9\n", [], ["d.csv", "UTF-8"]),
+    "not json": ("d.jsonl", b"hello\nworld\n", [], ["d.jsonl"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("bad", BAD_FILES)
+def test_a_bad_file_is_explained_and_nothing_is_sent(bad: str, capfd: pytest.CaptureFixture[str]) -> None:
+    name, content, arguments, said = BAD_FILES[bad]
+    Path(name).write_bytes(content)
+    code = evaluate_command([name, "--template", "completeness", "--connection", "local", "--dry-run", *arguments])
+    told = capfd.readouterr().err
+    assert code == 2
+    assert told.startswith("error: ")
+    assert "Traceback" not in told
+    for words in said:
+        assert words in told
+
+
+ODD_FILES: dict[str, tuple[str, bytes, str]] = {
+    "a BOM": ("d.csv", b"\xef\xbb\xbfquestion,answer\nq,a\n", "0 items would fail"),
+    "CRLF": ("d.csv", b"question,answer\r\nq,a\r\nq,b\r\n", "0 items would fail"),
+    "a 5 MB cell": ("d.csv", b"question,answer\nq," + b"a" * 5_000_000 + b"\n", "0 items would fail"),
+    "mixed types": ("d.jsonl", b'{"question":1,"answer":[1]}\n{"question":true,"answer":{"a":1}}\n', "0 items would"),
+    "NaN": ("d.jsonl", b'{"question":"q","answer":NaN}\n{"question":"q","answer":"a"}\n', "1 item would fail"),
+    "a blank answer": ("d.csv", b'question,answer\nq,\nq," "\nq,a\n', "2 items would fail"),
+}
+
+
+@pytest.mark.parametrize("odd", ODD_FILES)
+def test_an_odd_file_is_taken_as_it_is(odd: str, capfd: pytest.CaptureFixture[str]) -> None:
+    name, content, said = ODD_FILES[odd]
+    Path(name).write_bytes(content)
+    code = evaluate_command([name, "--template", "completeness", "--connection", "local", "--dry-run"])
+    assert (code, said in capfd.readouterr().err) == (0, True)
+
+
+def test_a_dry_run_says_why_the_first_item_would_fail(capfd: pytest.CaptureFixture[str]) -> None:
+    Path("d.csv").write_text("question,answer,word\nq,a,b\nq,a,\nq,,\n")
+    checks = ["--template", "completeness", "--check", "says=contains", "--map", "text=answer", "--map", "keyword=word"]
+    assert evaluate_command(["d.csv", *checks, "--connection", "local", "--dry-run"]) == 0
+    told = capfd.readouterr().err
+    assert "dry run: 3 items would fail before sending; nothing was sent" in told
+    assert "the first is says, row 2: parameter 'keyword' (column 'word') will not do: it is blank" in told
+
+
+def test_every_problem_is_named_at_once(capfd: pytest.CaptureFixture[str]) -> None:
+    Path("d.csv").write_text("question,answer\nq,a\n")
+    arguments = ["--template", "completness", "--template", "groundedness", "--map", "context=dox", "--dry-run"]
+    assert evaluate_command(["d.csv", "--connection", "local", *arguments]) == 2
+    told = capfd.readouterr().err
+    assert "completeness" in told
+    assert "'dox' is not in d.csv" in told
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"), [(evaluate_command, ["--resume", "nobody"]), (collect_command, ["nobody"])]
+)
+def test_a_run_that_is_not_there_is_told_before_a_server_is_waited_for(
+    command: Callable[[list[str]], int],
+    arguments: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    assert evaluate_command(["--dry-run"]) == 0  # there is a ledger
+    monkeypatch.setattr("flows.cli.command._prefect_api", lambda: pytest.fail("a server is started"))
+    assert command(arguments) == 2
+    assert "no run 'nobody' in" in capfd.readouterr().err
+
+
+def test_a_long_wait_for_a_server_is_told_and_a_short_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = Event()
+    monkeypatch.setattr("flows.cli.command.say", lambda _: told.set())
+    _patiently(lambda: None)
+    assert not told.is_set()
+    monkeypatch.setattr("flows.cli.command.A_MOMENT", 0.0)
+    _patiently(lambda: None if told.wait(60) else pytest.fail("nothing is said"))
+
+
+def test_a_dry_run_leaves_nothing_in_the_ledger(capfd: pytest.CaptureFixture[str]) -> None:
+    assert evaluate_command(["--dry-run", "--run", "x"]) == 0
+    assert evaluate_command(["--dry-run", "--run", "x"]) == 0
+    assert "nothing was sent" in capfd.readouterr().err
+
+
+def test_a_place_for_the_files_that_can_not_be_is_told_before_anything_is_paid(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    Path("taken").touch()
+    for output in ("taken", "taken/below", "taken/far/below"):
+        assert evaluate_command(["--dry-run", "--output", output]) == 2
+        assert f"error: --output {output}: " in (told := capfd.readouterr().err)
+        assert "taken is no folder; name another" in told
+
+
+@pytest.mark.parametrize(
+    ("proxy", "told"), [("socks5://who:knows@proxy.test", "httpx[socks]"), ("ftp://proxy.test", "ftp")]
+)
+def test_a_proxy_that_prefects_client_can_not_use_is_told_before_anything(
+    proxy: str, told: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "socksio", None)  # as where it is not installed
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    assert evaluate_command([]) == 4
+    said = capfd.readouterr().err
+    assert said.startswith("error: Prefect's client can't use a proxy that the environment names (")
+    assert told in said
+    assert "knows" not in said
+    assert not Path("fieval-runs").exists()
+
+
+def test_a_tilde_is_the_home_folder_for_whatever_is_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    with prepared(EvaluationPlan(output="~/x", store="~/l.db")) as run:
+        assert run.folder == tmp_path / "home" / "x"
+    assert (tmp_path / "home" / "l.db").is_file()
+    assert not Path("~").exists()
+
+
+def test_with_keys_set_a_dataset_goes_to_their_server_and_the_sample_stays_local(
+    evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in evaluator.environment.items():
+        monkeypatch.setenv(name, value)
+    Path("d.jsonl").write_text(GOOD)
+    assert evaluate_command(["--dry-run"]) == 0
+    assert "on local" in capfd.readouterr().err
+    assert evaluate_command(["d.jsonl", "--template", "completeness", "--dry-run"]) == 0
+    assert f"on {evaluator.environment['FI_BASE_URL']}" in capfd.readouterr().err
+
+
+def test_a_base_url_without_keys_is_an_error_and_never_the_local_evaluator(capfd: pytest.CaptureFixture[str]) -> None:
+    Path("d.jsonl").write_text(GOOD)
+    code = evaluate_command(["d.jsonl", "--template", "completeness", "--base-url", "http://127.0.0.1:9", "--dry-run"])
+    assert (code, "FI_API_KEY and FI_SECRET_KEY not set" in capfd.readouterr().err) == (2, True)
+
+
+# -- whole runs ----------------------------------------------------------------------------------------------------
+
+
+def test_wrong_keys_stop_at_once_with_one_sentence(evaluator: Evaluator, prefect_api: str) -> None:
+    Path("d.jsonl").write_text(GOOD)
+    wrong = evaluator.environment | {"FI_SECRET_KEY": "not-this-one"}
+    done = run("flows.evaluate", "d.jsonl", "--template", "completeness", **wrong)
+    assert done.returncode == 4
+    assert done.stderr.startswith("error: ")
+    assert "refused the keys" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "not-this-one" not in done.stderr
+
+
+def test_a_shared_limit_that_is_not_there_is_bad_input_and_begins_no_run(
+    here: Command, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert here(evaluate_command, "--shared-limit", "nowhere") == 2
+    told = capfd.readouterr().err
+    assert told.count("\n") == 1
+    assert "the shared limit 'nowhere': there is no such limit; make it with" in told
+    assert not list(Path("fieval-runs").glob("*/"))
+
+
+def test_an_unreachable_server_stops_at_once_with_one_sentence(
+    here: Command, capfd: pytest.CaptureFixture[str]
+) -> None:
+    Path("d.jsonl").write_text(GOOD)
+    keys = {"FI_API_KEY": "k", "FI_SECRET_KEY": "s", "FI_BASE_URL": "http://127.0.0.1:9"}
+    assert here(evaluate_command, "d.jsonl", "--template", "completeness", **keys) == 4
+    told = capfd.readouterr().err
+    assert told.count("\n") == 1
+    assert "can't connect to http://127.0.0.1:9" in told
+
+
+def test_a_prefect_api_that_is_set_and_does_not_answer_is_an_error() -> None:
+    done = run("flows.evaluate", PREFECT_API_URL="http://127.0.0.1:9/api")
+    assert done.returncode == 4
+    assert "nothing was sent" in done.stderr
+    assert not Path("fieval-runs").exists()
+
+
+def test_with_no_prefect_at_all_the_command_brings_its_own_and_ends_clean(prefect_home: Path) -> None:
+    done = run("flows.evaluate", "--run", "mine", PREFECT_API_URL="")
+    assert done.returncode == 0
+    assert "report: " in done.stdout
+    assert "Traceback" not in done.stderr
+    assert "Error" not in done.stderr
+    assert summary("mine")["items"]["scored"] == 120
+
+
+@pytest.mark.parametrize(
+    ("place", "error", "code"),
+    [
+        ("flows.evaluate.work_once", KeyError(545), 70),  # in the flow
+        ("fieval_tasks.work.engine.Engine.submit_chunk", MemoryError(), 70),  # in a task
+        ("fieval_tasks.work.engine.Engine._decide", KeyError(545), 70),  # in the engine's loop
+        ("flows.evaluate.conclude", RecursionError("too deep"), 70),  # at the end
+        ("flows.evaluate.evaluate", SystemExit(1), 70),  # where a library ends the process
+        ("flows.evaluate.evaluate", httpx.ConnectError("Prefect is away"), 4),
+    ],
+)
+def test_an_error_in_a_flow_that_nobody_foresaw_is_70_and_names_its_log(
+    place: str,
+    error: BaseException,
+    code: int,
+    prefect_api: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(place, broken)
+    with of_prefect(prefect_api):
+        assert evaluate_command(["--run", "odd"]) == code
+    told = capfd.readouterr().err
+    assert "Traceback" not in told
+    if code == 70:
+        [log] = Path("fieval-runs").glob("error-*.log")
+        assert f"unexpected {type(error).__name__}" in told
+        assert str(log) in told
+        assert log.read_text().splitlines()[-1].startswith(type(error).__name__)
+    if not isinstance(error, SystemExit):
+        assert "python -m flows.evaluate --resume odd" in told
+
+
+def of_prefect(api: str) -> Any:
+    """The session's server, for what runs in this process."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    return temporary_settings(updates={PREFECT_API_URL: api})
+
+
+def test_on_a_resume_what_was_typed_counts_though_it_be_the_default(capfd: pytest.CaptureFixture[str]) -> None:
+    begun = EvaluationPlan(run="typed", mode=Mode.SYNC, concurrency=7, seed=5, sample=3, item_timeout=60)
+    with prepared(begun) as run:
+        assert (run.plan.mode, run.plan.concurrency) == (Mode.SYNC, 7)
+    with prepared(typed("--resume", "typed")) as run:
+        assert (run.plan.mode, run.plan.concurrency, run.plan.item_timeout) == (Mode.SYNC, 7, 60)
+    with prepared(typed("--resume", "typed", "--mode", "async", "--concurrency", "96", "--item-timeout", "10m")) as run:
+        assert (run.plan.mode, run.plan.concurrency, run.plan.item_timeout) == (Mode.ASYNC, 96, 600)
+    with pytest.raises(PlanError, match="begun with another seed"), prepared(typed("--resume", "typed", "--seed", "0")):
+        pass
+    with prepared(typed("--resume", "typed", "--mode", "auto")) as run:
+        assert "  note: mode: auto was decided when the run began, and it stays sync" in run.described()
+
+
+def test_a_run_that_is_only_to_be_submitted_does_not_wait_for_verdicts_when_all_of_it_is_out() -> None:
+    with prepared(EvaluationPlan(run="out", mode=Mode.SUBMIT, limit=2)) as run, run.engine() as engine:
+        submit_all(engine)
+    with prepared(typed("--resume", "out")) as run:
+        assert run.plan.mode is Mode.ASYNC, "all that is left to do is to ask"
+    with prepared(typed("--resume", "out", "--mode", "submit")) as run:
+        assert run.plan.mode is Mode.SUBMIT, "somebody has said so"
+
+
+def test_two_commands_on_one_dataset_in_one_second_are_two_runs() -> None:
+    commands = [
+        subprocess.Popen(
+            [sys.executable, "-c", ONE_SECOND], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, stdin=subprocess.PIPE, text=True
+        )
+        for _ in range(4)
+    ]  # fmt: skip
+    for command in commands:
+        assert command.stdin is not None
+        command.stdin.write("now\n")
+        command.stdin.flush()
+    told = [command.communicate(timeout=PATIENCE)[1] for command in commands]
+    assert [command.returncode for command in commands] == [0] * 4, told
+    with Ledger(store_url(), must_exist=True) as ledger:
+        assert len(ledger.names("sample-20260102-030405")) == 4
+
+
+ONE_SECOND = """
+import datetime, sys
+from fieval_tasks.runs import preparation
+from fieval_tasks.core.plan import EvaluationPlan
+
+class Stopped(datetime.datetime):
+    @classmethod
+    def now(cls, tz=None):
+        return cls(2026, 1, 2, 3, 4, 5)
+
+preparation.datetime = Stopped
+names = preparation.Ledger.names
+preparation.Ledger.names = lambda *_: set()  # as if the others were quicker, each time
+sys.stdin.readline()
+with preparation.prepared(EvaluationPlan()):
+    pass
+"""
+
+
+def test_a_name_that_somebody_chose_is_never_another_one() -> None:
+    mine = EvaluationPlan(run="mine")
+    with prepared(mine), pytest.raises(NameTaken, match="'mine' already"), prepared(mine):
+        pass
+
+
+def test_a_command_that_is_shown_can_be_pasted_whatever_is_in_its_words(tmp_path: Path) -> None:
+    store = tmp_path / "a folder; with 'quotes' $HOME" / "ledger.db"
+    store.parent.mkdir()
+    with prepared(EvaluationPlan(run="mine", store=str(store), limit=1)) as run:
+        for line in (run.resume_command, run.collect_command, run.explain_command):
+            words = subprocess.run(
+                ["bash", "-c", f"python() {{ printf '%s\\n' \"$@\"; }}; {line}"],
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout.splitlines()
+            named = words[words.index("--store") + 1]
+            assert named == f"sqlite:///{store}"
+            assert Ledger(named, must_exist=True).names("") == {"mine"}
+
+
+def test_standard_input_is_a_dataset(here: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(GOOD.encode())))
+    arguments = ("-", "--template", "completeness", "--connection", "local", "--run", "piped")
+    assert here(evaluate_command, *arguments) == 0
+    assert summary("piped")["dataset"] == "<stdin>"
+
+
+def many(marker: str, n: int) -> None:
+    rows = ({"id": str(i), "question": f"What is {marker} {i}?", "answer": f"It is {marker} {i}."} for i in range(n))
+    Path("many.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+COMPLETENESS = ("many.jsonl", "--template", "completeness", "--id", "id")
+
+
+def test_the_socket_server_gives_the_verdicts_of_the_embedded_one(evaluator: Evaluator, here: Command) -> None:
+    many("same", 40)
+    assert here(evaluate_command, *COMPLETENESS, "--run", "near", "--connection", "local") == 0
+    assert here(evaluate_command, *COMPLETENESS, "--run", "far", **evaluator.environment) == 0
+    near, far = ({x["item_id"]: (x["value"], x["reason"]) for x in lines(name)} for name in ("near", "far"))
+    assert near == far
+
+
+def test_a_run_killed_in_the_middle_and_resumed_sends_nothing_twice_that_had_a_ticket(
+    evaluator: Evaluator, here: Command
+) -> None:
+    many("killed", 300)
+    environment = os.environ | evaluator.environment
+    command = [sys.executable, "-m", "flows.evaluate", *COMPLETENESS, "--run", "killed", "--rate", "60/s"]
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    wait_until(lambda: len(evaluator.submissions("What is killed")) >= 60)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    with Ledger(store_url(), must_exist=True) as ledger:
+        on_their_way = ledger.counts("killed")[State.SENDING]
+    assert here(evaluate_command, "--resume", "killed", "--rate", "1000/s", **evaluator.environment) == 0
+    told = lines("killed")
+    assert Counter(x["status"] for x in told) == {"scored": 300}
+    assert len({x["item_id"] for x in told}) == 300
+    taken = Counter(evaluator.submissions("What is killed"))
+    in_flight = summary("killed")["requests"]["possible_duplicates"]
+    assert len(taken) == 300
+    assert sum(taken.values()) - 300 <= in_flight == on_their_way
+
+
+def test_ctrl_c_ends_within_two_seconds_and_names_the_command_that_resumes(evaluator: Evaluator, here: Command) -> None:
+    many("stopped", 300)
+    environment = os.environ | evaluator.environment
+    command = [sys.executable, "-m", "flows.evaluate", *COMPLETENESS, "--run", "stopped", "--rate", "60/s"]
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    wait_until(lambda: len(evaluator.submissions("What is stopped")) >= 30)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert "python -m flows.evaluate --resume stopped" in told
+    assert "Traceback" not in told
+    assert here(evaluate_command, "--resume", "stopped", "--rate", "1000/s", **evaluator.environment) == 0
+    assert len(evaluator.submissions("What is stopped")) - 300 <= summary("stopped")["requests"]["possible_duplicates"]
+
+
+INTERRUPTED = """
+import importlib, os, signal, sys
+
+module, _, name = sys.argv[1].rpartition(".")
+owner = importlib.import_module(module) if "OwnServer" not in module else importlib.import_module("fieval_tasks.on_prefect.prefect_server").OwnServer
+whole = getattr(owner, name)
+
+def interrupted(*arguments, **options):
+    for _ in range(2):
+        os.kill(os.getpid(), signal.SIGINT)
+    return whole(*arguments, **options)
+
+setattr(owner, name, interrupted)
+from flows.cli.command import collect_command, evaluate_command
+sys.exit(evaluate_command(sys.argv[2:]))
+"""
+"""A command in which Ctrl-C is pressed, twice, just before something."""
+
+
+@pytest.mark.parametrize(
+    ("before", "said"),
+    [
+        ("fieval_tasks.runs.preparation.read_dataset", "interrupted: nothing was sent"),
+        ("flows.cli.command._run_evaluate", "interrupted; to carry on: python -m flows.evaluate --resume cut"),
+        (
+            "fieval_tasks.runs.conclusion.write_report",
+            "interrupted; to carry on: python -m flows.evaluate --resume cut",
+        ),
+        ("flows.cli.command.table", "interrupted; run cut had ended: 120 of 120 items scored"),
+    ],
+)
+def test_ctrl_c_says_what_is_true_at_each_moment(before: str, said: str, prefect_api: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, before, "--run", "cut"],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 130, done.stderr
+    assert [line for line in done.stderr.splitlines() if "interrupted" in line] == [said]
+    assert "Traceback" not in done.stderr
+
+
+def test_ctrl_c_while_the_own_server_ends_names_the_run_that_was_paid_for(prefect_home: Path) -> None:
+    place = "fieval_tasks.on_prefect.prefect_server.OwnServer.__exit__"
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, place, "--run", "paid"], capture_output=True, text=True, timeout=PATIENCE, check=False,
+        env=os.environ | {"PREFECT_API_URL": ""},
+    )  # fmt: skip
+    assert done.returncode == 130, done.stderr
+    assert "report: fieval-runs/paid/report.html" in done.stdout
+    assert done.stderr.splitlines()[-1] == "interrupted; run paid had ended: 120 of 120 items scored"
+
+
+def test_after_a_run_with_a_server_of_its_own_the_process_is_as_it_was_and_runs_another(prefect_home: Path) -> None:
+    script = """
+import os, sys
+before = dict(os.environ)
+from flows.cli.command import collect_command, evaluate_command
+assert evaluate_command(["missing.csv", "--template", "completeness"]) == 2
+assert dict(os.environ) == before, "though it ended in an error"
+codes = [evaluate_command(["--run", name, "--limit", "3"]) for name in ("one", "two")]
+from prefect.settings import PREFECT_API_URL
+assert dict(os.environ) == before, {*os.environ.items()} ^ {*before.items()}
+assert PREFECT_API_URL.value() is None, PREFECT_API_URL.value()
+sys.exit(max(codes))
+"""
+    clean = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=PATIENCE, check=False, env=clean
+    )
+    assert done.returncode == 0, done.stderr
+    assert summary("one")["items"]["scored"] == summary("two")["items"]["scored"] == 6
+
+
+def test_a_cancel_from_prefect_stops_the_run_and_it_can_be_resumed(
+    evaluator: Evaluator, prefect_api: str, here: Command
+) -> None:
+    many("cancelled", 300)
+    environment = os.environ | evaluator.environment
+    command = [sys.executable, "-m", "flows.evaluate", *COMPLETENESS, "--run", "cancelled", "--rate", "20/s"]
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    wait_until(lambda: len(evaluator.submissions("What is cancelled")) >= 10)
+    wanted = {"flow_runs": {"name": {"any_": ["cancelled"]}}, "flows": {"name": {"any_": ["evaluate"]}}}
+    [flow_run] = httpx.post(f"{prefect_api}/flow_runs/filter", json=wanted).raise_for_status().json()
+    asked = {"state": {"type": "CANCELLING"}}
+    httpx.post(f"{prefect_api}/flow_runs/{flow_run['id']}/set_state", json=asked).raise_for_status()
+    _, told = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130
+    assert "python -m flows.evaluate --resume cancelled" in told
+    after = httpx.get(f"{prefect_api}/flow_runs/{flow_run['id']}").raise_for_status().json()
+    assert after["state"]["type"] == "CANCELLED"
+    assert here(evaluate_command, "--resume", "cancelled", "--rate", "1000/s", **evaluator.environment) == 0
+    assert summary("cancelled")["items"]["scored"] == 300
+
+
+def test_a_run_is_paused_and_quickened_while_it_is_at_work(
+    evaluator: Evaluator, here: Command, capfd: pytest.CaptureFixture[str]
+) -> None:
+    many("steered", 1_000)  # over three minutes at its first pace: no command takes so long to start
+    command = [sys.executable, "-m", "flows.evaluate", *COMPLETENESS, "--run", "steered", "--rate", "5/s"]
+    quiet = {"stderr": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+    process = subprocess.Popen(command, env=os.environ | evaluator.environment, **quiet)
+
+    def sent() -> int:
+        return len(evaluator.submissions("What is steered"))
+
+    wait_until(lambda: sent() >= 10)
+    assert here(control_command, "steered", "--pause") == 0
+    wait_until(lambda: is_still(sent))
+    assert sent() < 1_000
+    code = here(control_command, "steered", "--go", "--rate", "1000/s")
+    assert (code, "1000/s" in capfd.readouterr().err) == (0, True)
+    assert process.wait(timeout=PATIENCE) == 0
+    assert (summary("steered")["items"]["scored"], sent()) == (1_000, 1_000)
+
+
+def test_two_commands_that_steer_one_run_at_once_are_both_heard_and_an_unknown_run_is_refused(
+    prefect_api: str, here: Command, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from fieval_tasks.core.control import variable_of
+
+    for name in ("both", "other"):
+        with prepared(EvaluationPlan(run=name, limit=1)):
+            pass
+    steering = [
+        subprocess.Popen([sys.executable, "-m", "flows.control", *words], stderr=subprocess.PIPE, text=True)
+        for words in (["both", "--pause"], ["both", "--rate", "5/s"], ["other", "--pause"])
+    ]
+    told = [command.communicate(timeout=PATIENCE)[1] for command in steering]
+    assert [command.returncode for command in steering] == [0, 0, 0], told
+    said = {
+        name: httpx.get(f"{prefect_api}/variables/name/{variable_of(name)}").raise_for_status().json()["value"]
+        for name in ("both", "other")
+    }
+    assert said == {"both": {"run": "both", "paused": True, "rate": "5/s"}, "other": {"run": "other", "paused": True}}
+    assert here(control_command, "bath", "--pause") == 2
+    unknown = capfd.readouterr().err
+    assert unknown.count("\n") == 1
+    assert "no run 'bath' is at work, did you mean both?" in unknown
+    assert httpx.get(f"{prefect_api}/variables/name/{variable_of('bath')}").status_code == 404
+
+
+def is_still(count: Callable[[], int], *, seconds: float = 2.0) -> bool:
+    """It does not change for so long."""
+    before = count()
+    time.sleep(seconds)
+    return count() == before
+
+
+def wait_until(happened: Any) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def test_what_was_only_submitted_is_collected_later(
+    evaluator: Evaluator, here: Command, capfd: pytest.CaptureFixture[str]
+) -> None:
+    many("later", 30)
+    submitted = ("--run", "later", "--mode", "submit")
+    assert here(evaluate_command, *COMPLETENESS, *submitted, **evaluator.environment) == 0
+    told = capfd.readouterr()
+    assert "python -m flows.collect later" in told.out + told.err
+    assert summary("later")["items"]["pending"] == 30
+    assert here(collect_command, "later") == 0
+    assert summary("later")["items"]["scored"] == 30
+    assert len(evaluator.submissions("What is later")) == 30
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (("",), "DATASET is empty"),
+        (("  ", "--template", "groundedness"), "DATASET is empty"),
+        (("a.csv", "", "--template", "groundedness"), "DATASET is empty"),
+    ],
+)
+def test_an_empty_dataset_is_an_unset_variable_and_not_the_sample(typed: tuple[str, ...], said: str) -> None:
+    with pytest.raises(PlanError, match=said):
+        plan_of(evaluate_parser().parse_args(typed))
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ("--template", "groundedness"),
+        ("--template", "groundedness", "--gate", "groundedness.pass_rate >= 0.5"),
+        ("--map", "output=answer"),
+        ("--id", "id"),
+        ("--format", "csv"),
+    ],
+)
+def test_the_sample_is_not_for_who_says_something_of_a_dataset(typed: tuple[str, ...], tmp_path: Path) -> None:
+    from fieval_tasks.runs.preparation import prepared
+
+    plan = plan_of(evaluate_parser().parse_args([*typed, "--store", str(tmp_path / "ledger.db")]))
+    with pytest.raises(PlanError, match=r"dataset: none is named, though .* given"), prepared(plan):
+        pass
+
+
+def test_several_files_are_one_dataset() -> None:
+    plan = plan_of(evaluate_parser().parse_args(["a.csv", "b.csv", "--template", "groundedness"]))
+    assert plan.dataset == "a.csv\nb.csv"
+
+
+def test_rows_that_are_piped_without_being_named_are_not_passed_over(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "flows.evaluate", "--dry-run"]
+    ended = subprocess.run(
+        command, input='{"output": "x"}\n', cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "no DATASET is named: name it -" in ended.stderr

@@ -1,0 +1,488 @@
+"""Which Prefect API a run talks to, as Prefect itself would find it, and the life of a server of our own."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fieval_tasks.core.errors import PlanError, RunStopped
+from fieval_tasks.on_prefect import prefect_server
+from fieval_tasks.on_prefect.prefect_server import OwnServer, configured_api, is_healthy
+from tests.conftest import PATIENCE
+
+HERE = "http://here.test/api"
+THERE = "http://there.test/api"
+
+
+# Where the API is configured
+
+
+@dataclass(frozen=True)
+class Place:
+    """One thing that a user can set: variables of the environment, or a file."""
+
+    environment: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Path -> content; ~ is the user's home, anything else is in the working folder."""
+
+
+def profiles(active: str | None, **urls: str | None) -> str:
+    lines = [f'active = "{active}"'] if active else []
+    for name, url in urls.items():
+        lines += [f"[profiles.{name}]", f'PREFECT_API_URL = "{url}"' if url is not None else 'PREFECT_HOME = "x"']
+    return "\n".join(lines)
+
+
+class Desk:
+    """A home and a working folder, laid out anew for each question."""
+
+    def __init__(self, root: Path) -> None:
+        self.home, self.folder = root / "home", root / "folder"
+        self.home.mkdir()
+        self.folder.mkdir()
+
+    def lay_out(self, *places: Place) -> dict[str, str]:
+        """Write the files; the environment."""
+        for found in (*self.home.iterdir(), *self.folder.iterdir()):
+            shutil.rmtree(found) if found.is_dir() else found.unlink()
+        environment = {"HOME": str(self.home)}
+        for place in places:
+            environment |= {name: self.whole(value) for name, value in place.environment.items()}
+            for name, content in place.files.items():
+                path = Path(self.whole(name))
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(self.whole(content), encoding="utf-8")
+        return environment
+
+    def whole(self, text: str) -> str:
+        return text.replace("~", str(self.home)) if text.startswith("~") else text
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    desk = Desk(tmp_path)
+    monkeypatch.setenv("HOME", str(desk.home))
+    monkeypatch.chdir(desk.folder)
+    return desk
+
+
+IN_ORDER = [
+    Place(environment={"PREFECT_API_URL": "http://environment/api"}),
+    Place(files={".env": 'PREFECT_API_URL="http://dotenv/api"\n'}),
+    Place(files={"prefect.toml": '[api]\nurl = "http://prefect.toml/api"\n'}),
+    Place(files={"pyproject.toml": '[tool.prefect.api]\nurl = "http://pyproject.toml/api"\n'}),
+    Place(files={"~/.prefect/profiles.toml": profiles("mine", mine="http://profile/api", other=HERE)}),
+]
+FOUND = ["environment", "dotenv", "prefect.toml", "pyproject.toml", "profile"]
+
+
+@pytest.mark.parametrize("first", range(len(IN_ORDER)))
+def test_the_first_of_prefects_places_that_names_an_api_decides(desk: Desk, first: int) -> None:
+    environment = desk.lay_out(*IN_ORDER[first:])
+    assert configured_api(environment) == f"http://{FOUND[first]}/api"
+
+
+def test_nothing_set_is_no_api_also_where_prefect_would_start_a_server_by_itself(desk: Desk) -> None:
+    assert configured_api(desk.lay_out()) is None
+    ephemeral = '[profiles.ephemeral]\nPREFECT_SERVER_ALLOW_EPHEMERAL_MODE = "true"\n[profiles.local]\n'
+    at_home = Place(files={"~/.prefect/profiles.toml": 'active = "ephemeral"\n' + ephemeral})
+    assert configured_api(desk.lay_out(at_home)) is None
+    assert configured_api(desk.lay_out(at_home, Place({"PREFECT_PROFILE": "local"}))) is None
+    assert configured_api(desk.lay_out(Place({"PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true"}))) is None
+
+
+@pytest.mark.parametrize(
+    ("place", "found"),
+    [
+        (Place({"PREFECT_API_URL": ""}), None),
+        (Place({"prefect_api_url": HERE}), HERE),
+        (Place({"PREFECT_PROFILE": "other"}), THERE),
+        (Place({"PREFECT_PROFILE": ""}), HERE),
+        (Place({"PREFECT_PROFILE": "no such profile"}), None),
+        (Place({"PREFECT_PROFILES_PATH": "~/moved.toml"}, {"~/moved.toml": profiles("a", a=THERE)}), THERE),
+        (Place({"PREFECT_HOME": "~/elsewhere"}), None),
+        (Place({"PREFECT_HOME": "~/b"}, {"~/b/profiles.toml": profiles("b", b=THERE)}), THERE),
+        (Place(files={".env": "PREFECT_PROFILES_PATH=moved.toml", "moved.toml": profiles("a", a=THERE)}), THERE),
+        (Place(files={"prefect.toml": 'profiles_path = "c.toml"', "c.toml": profiles("a", a=THERE)}), THERE),
+        (Place(files={".env": "export PREFECT_API_URL='http://there.test/api' # ours"}), THERE),
+        (Place(files={".env": "PREFECT_API_URL\n"}), HERE),
+        (Place(files={".env": "PREFECT_API_URL=\n"}), None),
+        (Place(files={"prefect.toml": 'api_url = "http://no.key/api"'}), HERE),
+        (Place(files={"pyproject.toml": "[tool.other]\nx = 1"}), HERE),
+    ],
+)
+def test_the_users_profile_counts_unless_something_before_it_speaks(desk: Desk, place: Place, found: str) -> None:
+    at_home = Place(files={"~/.prefect/profiles.toml": profiles("mine", mine=HERE, other=THERE)})
+    assert configured_api(desk.lay_out(at_home, place)) == found
+
+
+@pytest.mark.parametrize("file", ["prefect.toml", "pyproject.toml", "~/.prefect/profiles.toml", ".env"])
+@pytest.mark.parametrize("content", [b"[api\nurl = ", b"\xff\xfe[api]"])
+def test_a_file_that_can_not_be_read_is_a_problem_that_names_it(desk: Desk, file: str, content: bytes) -> None:
+    environment = desk.lay_out(Place(files={file: ""}))
+    path = Path(desk.whole(file))
+    path.write_bytes(content)
+    if file == ".env" and content.isascii():
+        return  # a line that is no assignment is none for Prefect, too
+    with pytest.raises(PlanError, match="can't be read") as error:
+        configured_api(environment)
+    assert path.name in str(error.value)
+
+
+ORACLE = """
+import json, logging, os, sys
+from prefect.settings import Settings, sources
+logging.disable()
+for line in sys.stdin:
+    folder, environment = json.loads(line)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    sources._file_cache.clear()
+    print(json.dumps(Settings().api.url), flush=True)
+"""
+Oracle = Callable[[Path, Mapping[str, str]], "str | None"]
+
+
+@pytest.fixture
+def prefect_itself(desk: Desk) -> Iterator[Oracle]:
+    """The API that Prefect's own settings come to, asked in a process that has nothing of the user's."""
+    environment = {"PATH": os.environ["PATH"], "HOME": str(desk.home)}
+    process = subprocess.Popen(
+        [sys.executable, "-c", ORACLE],
+        env=environment, cwd=desk.folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        text=True,
+    )  # fmt: skip
+
+    def ask(folder: Path, environment: Mapping[str, str]) -> str | None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps([str(folder), dict(environment)]) + "\n")
+        process.stdin.flush()
+        url: str | None = json.loads(process.stdout.readline())
+        return url
+
+    yield ask
+    process.communicate()
+
+
+urls = st.sampled_from([HERE, THERE, ""])
+profile_names = st.sampled_from(["mine", "other", "local", "ephemeral", "unknown"])
+profile_files = st.builds(
+    lambda active, urls: profiles(active, **urls),
+    st.none() | profile_names,
+    st.dictionaries(st.sampled_from(["mine", "other", "ephemeral"]), st.none() | urls),
+)
+profile_paths = st.sampled_from(["~/moved.toml", "moved.toml", "nowhere.toml"])
+dotenv_lines = st.one_of(
+    urls.map("PREFECT_API_URL={}".format),
+    urls.map("export prefect_api_url = '{}'  # ours".format),
+    profile_paths.filter(lambda path: path[0] != "~").map("PREFECT_PROFILES_PATH={}".format),
+    st.sampled_from(["", "# PREFECT_API_URL=http://commented/api", "PREFECT_API_URL", "OTHER=1"]),
+)
+toml_lines = st.one_of(
+    urls.map("[@api]\nurl = '{}'".format),
+    st.just("[@]\nprofiles_path = 'moved.toml'"),
+    st.just("[@server]\nurl = 'http://no/api'"),
+)
+layouts = st.lists(
+    st.one_of(
+        urls.map(lambda url: Place({"PREFECT_API_URL": url})),
+        profile_names.map(lambda name: Place({"PREFECT_PROFILE": name})),
+        profile_paths.map(lambda path: Place({"PREFECT_PROFILES_PATH": path})),
+        st.sampled_from(["~/elsewhere", ""]).map(lambda path: Place({"PREFECT_HOME": path})),
+        st.just(Place({"PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true"})),
+        st.lists(dotenv_lines, max_size=3).map(lambda lines: Place(files={".env": "\n".join(lines)})),
+        toml_lines.map(lambda line: Place(files={"prefect.toml": line.replace("[@]", "").replace("@", "")})),
+        toml_lines.map(
+            lambda line: Place(
+                files={"pyproject.toml": line.replace("@]", "tool.prefect]").replace("@", "tool.prefect.")}
+            )
+        ),
+        st.tuples(
+            st.sampled_from(["~/.prefect/profiles.toml", "~/elsewhere/profiles.toml", "~/moved.toml", "moved.toml"]),
+            profile_files,
+        ).map(lambda named: Place(files=dict([named]))),
+    ),
+    max_size=6,
+)
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(layouts)
+def test_the_api_is_the_one_that_prefect_itself_finds(desk: Desk, prefect_itself: Oracle, places: list[Place]) -> None:
+    environment = desk.lay_out(*places)
+    assert configured_api(environment) == (prefect_itself(desk.folder, environment) or None)
+
+
+# Health
+
+
+@contextmanager
+def answering(status: int, body: bytes) -> Iterator[str]:
+    """A server that answers everything so."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(body if self.path == "/api/health" else b"")
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+        yield f"http://127.0.0.1:{server.server_port}/api"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "is_api"),
+    [
+        (200, b"true", True),
+        (200, b"false", False),
+        (200, b"<html>welcome</html>", False),
+        (200, b'{"status": "ok"}', False),
+        (200, b"\xff\xfe", False),
+        (404, b"true", False),
+        (500, b"true", False),
+        (401, b'{"exception_message": "Unauthorized"}', True),
+        (403, b"", True),
+    ],
+)
+def test_only_what_prefect_would_answer_counts_as_its_api(status: int, body: bytes, is_api: bool) -> None:
+    with answering(status, body) as url:
+        assert is_healthy(url) is is_api
+        assert is_healthy(f"{url}/") is is_api
+
+
+def test_a_port_where_nobody_listens_is_not_healthy() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        assert not is_healthy(f"http://127.0.0.1:{taken.getsockname()[1]}/api")
+
+
+def test_a_server_that_does_not_answer_in_time_is_not_healthy() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        assert not is_healthy(f"http://127.0.0.1:{silent.getsockname()[1]}/api", timeout=0.05)
+
+
+def test_a_server_of_another_kind_is_not_healthy() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def greet() -> None:
+            client, _ = server.accept()
+            with client:
+                client.recv(1000)
+                client.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
+
+        thread = threading.Thread(target=greet)
+        thread.start()
+        assert not is_healthy(f"http://127.0.0.1:{server.getsockname()[1]}/api")
+        thread.join()
+
+
+@pytest.mark.parametrize("url", ["", "nonsense", "http://", "http://a b/api", "file:///etc", "http://[::1/api"])
+def test_what_is_no_url_is_not_healthy(url: str) -> None:
+    assert not is_healthy(url)
+
+
+# A server of our own
+
+
+@pytest.fixture
+def instead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], OwnServer]:
+    """An OwnServer that runs this Python program, with the port as its last argument, instead of Prefect's server."""
+
+    def make(program: str) -> OwnServer:
+        (tmp_path / "program.py").write_text(program)
+        python = tmp_path / "python"
+        python.write_text(f'#!/bin/sh\nexec "{real}" "{tmp_path / "program.py"}" "$@"\n')
+        python.chmod(0o700)
+        monkeypatch.setattr(sys, "executable", str(python))
+        return OwnServer()
+
+    real = sys.executable
+    return make
+
+
+HEALTHY = """
+import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+class Healthy(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"true")
+HTTPServer(("127.0.0.1", int(sys.argv[-1])), Healthy).serve_forever()
+"""
+
+
+def test_a_server_that_does_not_come_up_says_why_in_its_last_line(instead: Callable[[str], OwnServer]) -> None:
+    own = instead("import sys; sys.exit('Traceback:\\n  something\\nValueError: the database is from the future')")
+    with own, pytest.raises(RunStopped, match=r"did not start: ValueError: the database is from the future$"):
+        own.wait_until_ready()
+
+
+def test_a_server_that_ends_without_a_word_is_told_by_its_exit_status(instead: Callable[[str], OwnServer]) -> None:
+    with instead("raise SystemExit(7)") as own, pytest.raises(RunStopped, match=r"did not start: exit status 7$"):
+        own.wait_until_ready()
+
+
+def test_a_talkative_server_is_not_held_up(
+    instead: Callable[[str], OwnServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prefect_server, "START_LIMIT", 10.0)
+    own = instead("import sys; sys.stderr.write('warning\\n' * 200_000); sys.exit('the last word')")
+    with own, pytest.raises(RunStopped, match=r"did not start: the last word$"):
+        own.wait_until_ready()
+
+
+@pytest.mark.parametrize("direct", ["", "intranet.test", "intranet.test,127.0.0.1", "*"])
+def test_our_own_server_is_asked_directly_whatever_proxy_is_set(
+    instead: Callable[[str], OwnServer], monkeypatch: pytest.MonkeyPatch, direct: str
+) -> None:
+    monkeypatch.setattr(prefect_server, "START_LIMIT", 10.0)
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, direct)
+    with instead(HEALTHY) as own:
+        own.wait_until_ready()
+        hosts = os.environ["no_proxy"].split(",")
+        assert os.environ["NO_PROXY"] == os.environ["no_proxy"]
+        assert hosts == ["*"] if direct == "*" else hosts.count("127.0.0.1") == 1 and direct in os.environ["no_proxy"]
+    assert os.environ["NO_PROXY"] == os.environ["no_proxy"] == direct, "as it was"
+
+
+def test_a_server_that_never_answers_is_given_up_and_ended(
+    instead: Callable[[str], OwnServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prefect_server, "START_LIMIT", 0.0)
+    with instead("import sys; sys.stdin.read()") as own:
+        with pytest.raises(RunStopped, match="was not up within 0 s"):
+            own.wait_until_ready()
+        ended = ends(pid_of(own))
+    assert ended()
+
+
+def test_a_server_that_will_not_end_is_killed(
+    instead: Callable[[str], OwnServer], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(prefect_server, "END_LIMIT", 0.05)
+    os.mkfifo(tmp_path / "deaf")
+    with instead(
+        "import signal, threading\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        f"open({str(tmp_path / 'deaf')!r}, 'w').close()\n"
+        "threading.Event().wait()"
+    ) as own:
+        (tmp_path / "deaf").read_text()
+        ended = ends(pid_of(own))
+    assert ended()
+
+
+def test_a_server_without_its_parent_ends_in_order_or_else_at_once() -> None:
+    program = (
+        "import signal, sys, threading\n"
+        "from fieval_tasks import own_server\n"
+        "if sys.argv[1] == 'deaf': signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "own_server.END_LIMIT = 0.05\n"
+        "own_server._end_with_parent()\n"
+        "threading.Event().wait()"
+    )
+    for hearing, status in (("well", -signal.SIGTERM), ("deaf", 1)):
+        process = subprocess.Popen([sys.executable, "-c", program, hearing], stdin=subprocess.PIPE)
+        process.communicate(timeout=PATIENCE)
+        assert process.returncode == status
+
+
+PARENT = """
+import threading
+from fieval_tasks.on_prefect.prefect_server import OwnServer
+with OwnServer() as server:
+    server.wait_until_ready()
+    print(server._process.pid, server.api_url, flush=True)
+    threading.Event().wait()
+"""
+
+
+@pytest.fixture
+def nothing_of_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("PREFECT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("nothing_of_the_users")
+def test_our_own_server_answers_until_its_context_ends() -> None:
+    with OwnServer() as own:
+        own.wait_until_ready()
+        assert is_healthy(own.api_url)
+        ended = ends(pid_of(own))
+    assert ended()
+    assert not is_healthy(own.api_url)
+
+
+@pytest.mark.usefixtures("nothing_of_the_users")
+def test_our_own_server_ends_by_itself_when_its_parent_is_killed() -> None:
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        pid, api_url = parent.stdout.readline().split()
+        assert is_healthy(api_url)
+        ended = ends(int(pid))
+        parent.kill()
+    assert ended()
+    assert not is_healthy(api_url)
+
+
+def pid_of(own: OwnServer) -> int:
+    assert own._process is not None
+    return own._process.pid
+
+
+def ends(pid: int) -> Callable[[], bool]:
+    """Whether that process, which is alive now, is over within ten seconds; it need not be a child of ours."""
+    if not hasattr(os, "pidfd_open"):
+        pytest.skip("this system can't wait for a process that is not a child")
+    watched = os.pidfd_open(pid)
+
+    def over() -> bool:
+        try:
+            return bool(select.select([watched], [], [], 10)[0])
+        finally:
+            os.close(watched)
+
+    return over
+
+
+def test_our_own_server_is_given_no_keys_of_the_platform_and_no_password_of_the_ledger(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mine = {"FI_API_KEY": "a", "FI_SECRET_KEY": "b", "AWS_SECRET_ACCESS_KEY": "c", "FIEVAL_STORE_URL": "postgresql://x"}
+    prefects = {"PREFECT_SERVER_API_AUTH_STRING": "x:y", "PATH": os.environ["PATH"]}
+    for name, value in (mine | prefects).items():
+        monkeypatch.setenv(name, value)
+    given = prefect_server._environment()
+    assert not mine.keys() & given.keys()
+    assert prefects.items() <= given.items()

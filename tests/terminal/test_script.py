@@ -1,0 +1,59 @@
+"""The console script finds this project's commands, whatever lies in the folder."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+from fieval_tasks.core.commands import command
+from fieval_tasks.terminal.script import COMMANDS
+from tests.conftest import PATIENCE
+
+
+def fieval(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    program = "import sys; sys.argv[0] = 'fieval'; from fieval_tasks.terminal.script import main; main()"
+    root = str(Path(__file__).parents[2])
+    return subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        cwd=folder, env={"PYTHONPATH": f"{folder}:{root}", "PATH": "", "HOME": str(folder)}, capture_output=True, text=True, timeout=PATIENCE,
+    )  # fmt: skip
+
+
+def test_a_projects_own_flows_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "flows").mkdir()
+    (tmp_path / "flows" / "__init__.py").touch()
+    for name in ("evaluate", "explain", "command"):
+        (tmp_path / "flows" / f"{name}.py").write_text("print('the wrong one')\n")
+    ended = fieval(tmp_path, "explain", "RUN", "ITEM")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "there is no ledger" in ended.stderr
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_there(tmp_path: Path, name: str) -> None:
+    ended = fieval(tmp_path, name, "--help")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert f"usage: fieval {name} " in ended.stdout
+
+
+def test_what_is_no_command_is_refused_with_the_nearest(tmp_path: Path) -> None:
+    ended = fieval(tmp_path, "evalaute")
+    assert ended.returncode == 2
+    assert "did you mean evaluate?" in ended.stderr
+    assert fieval(tmp_path).returncode == 0
+
+
+def test_commands_that_are_shown_are_the_ones_that_were_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["fieval evaluate", "answers.csv"])
+    assert command("fan_out", "--resume", "RUN") == "fieval fan-out --resume RUN"
+    monkeypatch.setattr(sys, "argv", ["/home/somebody/flows/evaluate.py", "answers.csv"])
+    assert command("fan_out", "--resume", "a b") == "python -m flows.fan_out --resume 'a b'"
+
+
+def test_the_script_is_installed_under_its_name() -> None:
+    (script,) = [found for found in entry_points(group="console_scripts") if found.name == "fieval"]
+    assert script.value == "fieval_tasks.terminal.script:main"

@@ -1,0 +1,99 @@
+"""What a run shows in a terminal of any width: one line of progress, and a table at the end that fits."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+from rich.text import Text
+
+from fieval_tasks.core.commands import command
+from fieval_tasks.core.progress import Progress
+from fieval_tasks.report.summary import Requests, summarise
+from fieval_tasks.report.table import table
+from fieval_tasks.report.text import width
+from fieval_tasks.terminal.bar import Bar, bars_of, clock_time
+from tests.report.report_examples import facts, judged
+
+
+def shown(columns: int, *, encoding: str = "utf-8", **known: object) -> str:
+    """The bar after 45 s at 10 items a second."""
+    now = 0.0
+    screen = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    console = Console(file=screen, width=columns, force_terminal=True, color_system=None, legacy_windows=False)
+    bar = Bar(bars_of(console, lambda: now))
+    for _ in range(46):
+        bar.show(Progress(**{"total": 1_150, "scored": round(now * 10), "failed": 0, "waiting": 60, **known}))  # type: ignore[arg-type]
+        now += 1.0
+    now = 45.0
+    with console.capture() as captured:
+        console.print(bar._bars.get_renderable())
+    return Text.from_ansi(captured.get()).plain.rstrip("\n")
+
+
+@pytest.mark.parametrize("columns", [120, 80, 72, 60, 40])
+def test_the_bar_is_one_line_that_begins_with_what_matters(columns: int) -> None:
+    line = shown(columns)
+    assert "\n" not in line
+    assert width(line) <= columns
+    assert "450/1150 0:45, about 1:10 left" in line
+    assert ("━" in line) == (columns >= 72), "the bar is there where there is room for it"
+    assert ("60 waiting" in line) == (columns >= 60)
+
+
+def test_what_is_wrong_comes_before_what_waits() -> None:
+    line = shown(120, failed=3, waits="the server asked for 60 s [sic]")
+    assert line.rstrip().endswith("3 failed, the server asked for 60 s [sic], 60 waiting")
+
+
+def test_a_rest_that_nobody_knows_is_not_told() -> None:
+    screen = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
+    bar = Bar(bars_of(screen, lambda: 0.0))
+    bar.show(Progress(total=10, scored=0, failed=0, waiting=0))
+    with screen.capture() as captured:
+        screen.print(bar._bars.get_renderable())
+    assert "0/10 0:00 " in captured.get()
+    assert "left" not in captured.get()
+
+
+def test_a_terminal_of_ascii_shows_the_bar_in_it() -> None:
+    assert shown(80, encoding="ascii", waits="größe").isascii() is False  # whatever it can't show the door replaces
+    assert "450/1150 0:45, about 1:10 left" in shown(80, encoding="ascii")
+    assert shown(40, encoding="ascii").isascii(), "a sign of cut text would be replaced by a longer one"
+    assert "━" not in shown(80, encoding="ascii")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(0, "0:00"), (45.4, "0:45"), (59.6, "1:00"), (720, "12:00"), (3723, "1:02:03")]
+)
+def test_a_time_reads_as_on_a_clock(seconds: float, told: str) -> None:
+    assert clock_time(seconds) == told
+
+
+EXPLAIN = command("explain", "amber-otter", "ITEM", store="sqlite:////a/long/path/to/some/ledger.db", last=1)
+
+
+@pytest.mark.parametrize("columns", [200, 80, 60, 40, 1])
+def test_the_table_fits_and_a_command_in_it_stays_whole(columns: int) -> None:
+    known = facts(requests=Requests(possible_duplicates=25), explain_command=EXPLAIN)
+    told = table(summarise(known, [judged(row, row % 3 > 0) for row in range(40)]), columns).splitlines()
+    assert told.pop() == f"to see one of them: {EXPLAIN}"
+    assert max(map(width, told)) <= max(20, min(columns, 80))
+    assert "0.650 [0.49, 0.78]" in " ".join(line.strip() for line in told)
+
+
+def test_a_narrow_table_is_a_paragraph_for_each_check() -> None:
+    told = table(summarise(facts(), [judged(row, row % 3 > 0) for row in range(40)]), 40).splitlines()
+    assert told[:3] == [
+        "groundedness by turing_flash",
+        "  40 items: 40 scored",
+        "  pass rate [95 %]: 0.650 [0.49, 0.78]",
+    ]
+    [heading, *_] = table(summarise(facts(), [judged(0, True)]), 80).splitlines()
+    assert heading.split() == ["check", "model", "n", "scored", "failed", "pending", "pass", "rate", "[95", "%]"]
+
+
+def test_words_that_come_last_are_no_options() -> None:
+    assert EXPLAIN.endswith("explain amber-otter --store sqlite:////a/long/path/to/some/ledger.db -- ITEM")
+    assert command("collect", "a b", store="s").endswith("flows.collect 'a b' --store s")

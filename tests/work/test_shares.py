@@ -1,0 +1,217 @@
+"""Several engines on one run, each with its share: every item once, whoever dies or never comes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from fieval_tasks.core.errors import Unreachable
+from fieval_tasks.core.items import Item, State, Ticket
+from fieval_tasks.core.plan import Mode
+from fieval_tasks.core.progress import Progress
+from fieval_tasks.ledger.store import Ledger, Run, Sending, Submitted, owner_name, utc_now
+from fieval_tasks.pace.permits import Leased
+from fieval_tasks.runs.threads import submit
+from fieval_tasks.work.engine import Engine, Share
+from tests.conftest import PATIENCE
+from tests.platform import Platform, ok
+from tests.work.test_engine import a_run
+
+ANSWERS = [f"answer {i}" for i in range(60)]
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with Ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as opened:
+        yield opened
+
+
+@pytest.fixture(autouse=True)
+def _no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fieval_tasks.work.engine.LOOK_FOR_OTHERS", 0.05)
+    monkeypatch.setattr("fieval_tasks.work.engine.ROUND", 0.02)
+    monkeypatch.setattr("fieval_tasks.work.submission.backoff", lambda attempt: 0.001)
+    monkeypatch.setattr("fieval_tasks.work.agenda.SHORTEST_GAP", 0.001)
+    monkeypatch.setattr("fieval_tasks.work.agenda.FIRST_GUESS", 0.001)
+    monkeypatch.setattr("fieval_tasks.work.waits.FIRST_GUESS", 0.001)
+
+
+def unseen(_: Progress) -> None:
+    return
+
+
+def work(ledger: Ledger, run: Run, platform: Platform, share: Share | None, **options: Any) -> list[int]:
+    """What a shard does; the chunks that it began with."""
+    mode = options.pop("mode", Mode.ASYNC)
+    with Engine(run, ledger, platform.client, mode=mode, concurrency=8, share=share, **options) as engine:
+        began_with = engine.to_submit()
+        work_round(engine, mode)
+        while engine.wait_for_others(unseen):
+            work_round(engine, mode)
+    return began_with
+
+
+def work_round(engine: Engine, mode: Mode) -> None:
+    chunks = engine.to_submit()
+    engine.expect(len(chunks) + 1)
+    with ThreadPoolExecutor(4) as threads:
+        tasks = [threads.submit(submit, engine, chunk) for chunk in chunks]
+        tasks.append(threads.submit(help_out, engine))
+        if mode is Mode.ASYNC:
+            engine.settle(unseen)
+        for task in tasks:
+            task.result()
+
+
+def help_out(engine: Engine) -> None:
+    try:
+        engine.submit_rest()
+    finally:
+        engine.chunk_done()
+
+
+def counted(ledger: Ledger, run: Run) -> dict[State, int]:
+    return {state: n for state, n in ledger.counts(run.run_id).items() if n}
+
+
+def test_shards_begin_with_different_chunks_and_send_every_item_once(ledger: Ledger) -> None:
+    run, platform = a_run(ledger, ANSWERS, chunk_size=5), Platform(takes=0.02)
+    with ThreadPoolExecutor(3) as shards:
+        began = list(shards.map(lambda n: work(ledger, run, platform, Share(n, 3)), range(3)))
+    assert all(chunk % 3 == n for n, chunks in enumerate(began) for chunk in chunks)
+    assert counted(ledger, run) == {State.SCORED: 60}
+    assert set(platform.taken.values()) == {1}
+
+
+@pytest.mark.parametrize("mode", [Mode.ASYNC, Mode.SYNC])
+def test_a_shard_does_the_work_of_those_that_never_come(ledger: Ledger, mode: Mode) -> None:
+    run, platform = a_run(ledger, ANSWERS, chunk_size=5), Platform()
+    assert work(ledger, run, platform, Share(1, 3), mode=mode) == [1, 4, 7, 10]
+    assert counted(ledger, run) == {State.SCORED: 60}
+    assert set(platform.taken.values()) == {1}
+
+
+def test_a_shard_only_submits_in_a_run_that_only_submits(ledger: Ledger) -> None:
+    run, platform = a_run(ledger, ANSWERS, chunk_size=5), Platform()
+    work(ledger, run, platform, Share(0, 2), mode=Mode.SUBMIT)
+    assert counted(ledger, run) == {State.SUBMITTED: 60}
+    assert platform.polls == 0
+
+
+def test_a_shard_carries_on_what_a_dead_one_held(ledger: Ledger) -> None:
+    run, platform = a_run(ledger, ANSWERS, chunk_size=5), Platform()
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        dead = owner_name(process.pid)
+    assert ledger.claim(run.run_id, [0, 2], dead, lease=60.0) == [0, 2]
+    tickets = [Ticket(seq, platform.accept(body(item))[0]) for seq, item in enumerate(ledger.unsent(run, 0)[:3])]
+    in_flight = ledger.unsent(run, 2)[0]
+    ledger.apply(run.run_id, [Submitted(tuple(tickets), utc_now()), Sending((in_flight.seq,), utc_now())])
+    work(ledger, run, platform, Share(1, 2))
+    assert counted(ledger, run) == {State.SCORED: 60}
+    assert set(platform.taken.values()) == {1}
+    assert ledger.run(run.run_id).possible_duplicates == 1
+
+
+def test_what_one_sent_that_helped_and_died_is_asked_about_by_whoever_comes_to_that_chunk(ledger: Ledger) -> None:
+    run, platform = a_run(ledger, ANSWERS[:10], chunk_size=5), Platform()
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        dead = owner_name(process.pid)
+    with Engine(run, ledger, platform.client, mode=Mode.ASYNC, concurrency=8, share=Share(0, 2)) as engine:
+        assert engine.to_submit() == [0]
+        assert ledger.claim(run.run_id, [0], dead, lease=60.0) == [0]
+        tickets = [Ticket(item.seq, platform.accept(body(item))[0]) for item in ledger.unsent(run, 0)]
+        ledger.apply(run.run_id, [Submitted(tuple(tickets), utc_now())])
+        assert engine.submit_chunk(0) == 0
+        engine.settle(unseen)
+        while engine.wait_for_others(unseen):
+            work_round(engine, Mode.ASYNC)
+    assert counted(ledger, run) == {State.SCORED: 10}
+    assert set(platform.taken.values()) == {1}
+
+
+@pytest.mark.parametrize("share", [None, Share(0, 1)])
+def test_what_another_held_for_a_moment_and_let_go_is_finished_by_whoever_came_meanwhile(
+    ledger: Ledger, share: Share | None
+) -> None:
+    run, platform = a_run(ledger, ANSWERS[:15], chunk_size=5), Platform()
+    others = [0, 1]  # to one of them it has something to send, to the other it has not
+    tickets = [Ticket(item.seq, platform.accept(body(item))[0]) for item in ledger.unsent(run, 1)]
+    ledger.apply(run.run_id, [Submitted(tuple(tickets), utc_now())])
+    assert ledger.claim(run.run_id, others, "a collector", lease=60.0) == others
+    with Engine(run, ledger, platform.client, mode=Mode.ASYNC, concurrency=8, share=share) as engine:
+        work_round(engine, Mode.ASYNC)
+        assert counted(ledger, run) == {State.READY: 5, State.SUBMITTED: 5, State.SCORED: 5}
+        ledger.release(run.run_id, "a collector")
+        while engine.wait_for_others(unseen):
+            work_round(engine, Mode.ASYNC)
+    assert counted(ledger, run) == {State.SCORED: 15}
+    assert set(platform.taken.values()) == {1}
+
+
+def body(item: Item) -> dict[str, Any]:
+    return {"inputs": dict(item.inputs)}
+
+
+@pytest.mark.parametrize("shares", [(Share(0, 2), Share(1, 2)), (None, None)])
+def test_two_that_have_each_left_something_pending_do_not_wait_for_each_other(
+    ledger: Ledger, shares: tuple[Share | None, Share | None]
+) -> None:
+    def forgetful(request: httpx.Request, platform: Platform) -> httpx.Response | None:
+        row = platform.rows.get(request.url.params.get("eval_id", ""))
+        is_stuck = row is not None and row["output"] in ("answer 0", "answer 9")
+        return ok({"eval_status": "pending", "result": "Evaluation is being processed."}) if is_stuck else None
+
+    run, platform = a_run(ledger, ANSWERS[:10], chunk_size=5), Platform(trouble=forgetful)
+    with ThreadPoolExecutor(2) as both:
+        working = [both.submit(work, ledger, run, platform, share, item_timeout=0.3) for share in shares]
+        for one in working:
+            one.result(timeout=PATIENCE)
+    assert counted(ledger, run) == {State.SCORED: 8, State.SUBMITTED: 2}
+
+
+def test_help_that_an_outage_cut_short_goes_on_with_the_chunk_it_was_at(ledger: Ledger) -> None:
+    outage = [1.0]
+
+    def trouble(request: httpx.Request, platform: Platform) -> Exception | None:
+        return httpx.ConnectError("down") if outage and request.method == "POST" else None
+
+    run, platform = a_run(ledger, ANSWERS, chunk_size=5), Platform(trouble=trouble)
+    with Engine(run, ledger, platform.client, mode=Mode.ASYNC, concurrency=8, share=Share(1, 2)) as engine:
+        engine.to_submit()
+        with pytest.raises(Unreachable):
+            engine.submit_rest()
+        outage.clear()
+        assert engine.submit_rest() == 30
+    assert set(platform.taken.values()) == {1}
+
+
+class Plenty:
+    """Permits for everyone, counted."""
+
+    def __init__(self) -> None:
+        self.leased = 0
+        self.is_closed = False
+
+    async def lease(self, wanted: int) -> Leased:
+        self.leased += 50
+        return Leased(50, 10_000.0, due_in=0.0, over=0.005)
+
+    async def give_back(self, permits: int) -> None:
+        return
+
+    async def aclose(self) -> None:
+        self.is_closed = True
+
+
+def test_every_request_has_a_permit_and_the_source_is_closed(ledger: Ledger) -> None:
+    run, platform, source = a_run(ledger, ANSWERS, chunk_size=5), Platform(), Plenty()
+    work(ledger, run, platform, None, shared_limit=lambda: source)
+    assert source.leased >= platform.posts + platform.polls
+    assert source.is_closed
