@@ -1,1 +1,46 @@
-"""How each step of an evaluation run is done: pages that `flows/` calls by name."""
+"""Evaluations of LLM answers, by the thousand: what other programs may import stands here, and stays.
+
+Each name is imported when it is asked for, so that a command that needs little of it starts quickly.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fieval_tasks.api.client import Credentials, EvalClient
+    from fieval_tasks.core.errors import ApiError, ExitCode, FievalError, PlanError, RunStopped
+    from fieval_tasks.core.items import Failed, Pending, Scored
+    from fieval_tasks.core.plan import Check, EvaluationPlan, Mode
+    from fieval_tasks.runs.dataframe import evaluate_dataframe
+
+__all__ = [
+    "ApiError",
+    "Check",
+    "Credentials",
+    "EvalClient",
+    "EvaluationPlan",
+    "ExitCode",
+    "Failed",
+    "FievalError",
+    "Mode",
+    "Pending",
+    "PlanError",
+    "RunStopped",
+    "Scored",
+    "evaluate_dataframe",
+]
+
+_HOMES = {
+    "fieval_tasks.api.client": ("Credentials", "EvalClient"),
+    "fieval_tasks.core.errors": ("ApiError", "ExitCode", "FievalError", "PlanError", "RunStopped"),
+    "fieval_tasks.core.items": ("Failed", "Pending", "Scored"),
+    "fieval_tasks.core.plan": ("Check", "EvaluationPlan", "Mode"),
+    "fieval_tasks.runs.dataframe": ("evaluate_dataframe",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(home), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
