@@ -402,7 +402,7 @@ def test_a_server_that_will_not_end_is_killed(
 def test_a_server_without_its_parent_ends_in_order_or_else_at_once() -> None:
     program = (
         "import signal, sys, threading\n"
-        "from fieval_tasks import own_server\n"
+        "from fieval_tasks.on_prefect import own_server\n"
         "if sys.argv[1] == 'deaf': signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
         "own_server.END_LIMIT = 0.05\n"
         "own_server._end_with_parent()\n"
