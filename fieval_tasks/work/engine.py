@@ -553,10 +553,8 @@ class Engine:
                 async with self._claims_kept:
                     held = len(self._claimed)
                     kept = await asyncio.to_thread(self.ledger.renew, self.run.run_id, self._owner, lease=LEASE)
-            except (
-                StoreAway
-            ):  # what is to be written waits for longer (recording), and a takeover shows at the next renewal
-                continue
+            except StoreAway:
+                continue  # what is to be written waits for longer (recording), and a takeover shows at the next renewal
             except Exception as error:
                 return self.stop(_as_reason(error))
             if kept < held:
