@@ -24,7 +24,7 @@ from typing import Any
 
 import psycopg
 
-from benchmarks import dataset
+from benchmarks import dataset, postgres
 from benchmarks.cases import FIRST_SECONDS
 from benchmarks.judge import Limit
 from benchmarks.measures import Measure, Table
@@ -32,7 +32,6 @@ from benchmarks.ours import wrong
 from benchmarks.relay import Relay, relays
 from benchmarks.running import DidNotEnd, Setting, account_of, environment, served
 from fieval_tasks.on_prefect.prefect_server import free_port, is_healthy
-from tests import postgres
 
 POOL, LIMIT = "fieval", "one-key"
 START = 120.0
