@@ -26,7 +26,7 @@ from pydantic_core import CoreSchema
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.gates import NUMBER, Gate
 from fieval_tasks.core.locations import each, is_url, opens_doors
-from fieval_tasks.core.policy import Ambiguous, Orphans
+from fieval_tasks.core.policy import OnLostReply, OnStuck
 from fieval_tasks.core.refusals import sentences
 from fieval_tasks.core.templates import bundled_catalogue
 
@@ -48,6 +48,8 @@ SHOWN_FIRST = ("dataset", "checks", "mapping", "gates", "limit", "connection")
 """Fields that a form shows at once."""
 FOLDED = "further"
 """The heading in a form, and in its parameters, of all others."""
+RENAMED = {"ambiguous": "on_lost_reply", "orphans": "on_stuck"}
+"""Fields of plans that an earlier version stored, in a ledger or as a deployment's parameters, and what they are now."""
 
 
 def _readable(rate: str) -> str:
@@ -219,12 +221,12 @@ class EvaluationPlan(BaseModel):
         default=None, title="Base URL", description="Empty: FI_BASE_URL, else the cloud. A deployment takes none"
     )
     chunk_size: int | None = Field(default=None, ge=1, title="Chunk size", description="Items per submit task")
-    ambiguous: Ambiguous | None = Field(
+    on_lost_reply: OnLostReply | None = Field(
         default=None,
         title="Where a reply to a submission is lost",
         description="resubmit, also if empty: once more, perhaps paid twice; fail; ask: leave it pending",
     )
-    orphans: Orphans | None = Field(
+    on_stuck: OnStuck | None = Field(
         default=None,
         title="Where the server seems to have forgotten an evaluation",
         description="wait, also if empty: up to the item timeout; resubmit: once more, perhaps paid twice",
@@ -339,7 +341,7 @@ class EvaluationPlan(BaseModel):
         fields[FOLDED] = {
             "title": "Further options", "description": told, "default": None, "anyOf": [group, {"type": "null"}],
         }  # fmt: skip
-        schema["patternProperties"] = {f"^({'|'.join(folded)})$": {}}
+        schema["patternProperties"] = {f"^({'|'.join((*folded, *RENAMED))})$": {}}
         return referred
 
 
@@ -351,7 +353,8 @@ def unfolded(given: Any) -> Any:
     """
     if not isinstance(given, Mapping) or not isinstance(inner := given.get(FOLDED, {}) or {}, Mapping):
         return given
-    outer = {name: value for name, value in given.items() if name != FOLDED}
+    inner = _as_now_named(inner)
+    outer = _as_now_named({name: value for name, value in given.items() if name != FOLDED})
     said = {name: value for name, value in inner.items() if name not in outer or not _is_default(name, value)}
     meant = {name: value for name, value in outer.items() if name not in said or not _is_default(name, value)}
     if twice := [name for name in said.keys() & meant.keys() if _plain(said[name]) != _plain(meant[name])]:
@@ -362,6 +365,12 @@ def unfolded(given: Any) -> Any:
             )
         )
     return {**said, **meant}
+
+
+def _as_now_named(given: Mapping[Any, Any]) -> dict[Any, Any]:
+    return {RENAMED[name]: value for name, value in given.items() if name in RENAMED} | {
+        name: value for name, value in given.items() if name not in RENAMED
+    }
 
 
 def _is_default(name: str, value: Any) -> bool:

@@ -29,9 +29,9 @@ from fieval_tasks.core.errors import (
     Unreachable,
 )
 
-Ambiguous = Literal["resubmit", "fail", "ask"]
+OnLostReply = Literal["resubmit", "fail", "ask"]
 """What to do with an item whose submission may have been accepted, though no reply came."""
-Orphans = Literal["wait", "resubmit"]
+OnStuck = Literal["wait", "resubmit"]
 """What to do with an evaluation that is pending long after later ones have finished."""
 
 GRACE_FOR_UNKNOWN = 30.0
@@ -113,17 +113,17 @@ class Rule:
 
     shows_as: str
     means: str
-    submitting: Course | Mapping[Ambiguous, Course] | None = None
-    """Where a POST brought it; a choice where `--ambiguous` decides."""
+    submitting: Course | Mapping[OnLostReply, Course] | None = None
+    """Where a POST brought it; a choice where `--on-lost-reply` decides."""
     asking: Course | None = None
     """Where a GET brought it."""
-    judged: Course | Mapping[Orphans, Course] | None = None
-    """Where it is what a GET says of the evaluation; a choice where `--orphans` decides."""
+    judged: Course | Mapping[OnStuck, Course] | None = None
+    """Where it is what a GET says of the evaluation; a choice where `--on-stuck` decides."""
 
 
 _STOP = Course(Remedy.STOP)
 _FAIL = Course(Remedy.FAIL)
-_AMBIGUOUS: Mapping[Ambiguous, Course] = {
+_AMBIGUOUS: Mapping[OnLostReply, Course] = {
     "resubmit": Course(Remedy.SEND_AGAIN_AS_DUPLICATE, 1, Remedy.LEAVE_PENDING),
     "fail": _FAIL,
     "ask": Course(Remedy.LEAVE_PENDING),
@@ -273,7 +273,7 @@ _JUDGEMENTS = {
 }
 
 
-def on_submitting(error: ApiError, *, faults: int, packed: bool, ambiguous: Ambiguous = "resubmit") -> Remedy:
+def on_submitting(error: ApiError, *, faults: int, packed: bool, ambiguous: OnLostReply = "resubmit") -> Remedy:
     """What to do about a POST that brought no ticket. `faults` counts this request's earlier faults."""
     course = POLICY[signal(error)].submitting
     if course is None:
@@ -313,14 +313,14 @@ def on_setback(overtaken: int, *, had_its_time: bool) -> Remedy:
     return course.after(overtaken)
 
 
-def on_orphan(policy: Orphans, *, redone: int) -> Remedy:
+def on_orphan(policy: OnStuck, *, redone: int) -> Remedy:
     """What to do about an evaluation that seems forgotten."""
     course = POLICY[Signal.ORPHAN].judged
     assert isinstance(course, Mapping)
     return course[policy].after(redone)
 
 
-def _chosen(course: Course | Mapping[Ambiguous, Course], choice: Ambiguous) -> Course:
+def _chosen(course: Course | Mapping[OnLostReply, Course], choice: OnLostReply) -> Course:
     return course if isinstance(course, Course) else course[choice]
 
 
@@ -337,12 +337,12 @@ def as_markdown() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _told(course: Course | Mapping[Ambiguous, Course] | Mapping[Orphans, Course] | None) -> str:
+def _told(course: Course | Mapping[OnLostReply, Course] | Mapping[OnStuck, Course] | None) -> str:
     if course is None:
         return ""
     if isinstance(course, Course):
         return _said(course)
-    option = "--ambiguous" if course is _AMBIGUOUS else "--orphans"
+    option = "--on-lost-reply" if course is _AMBIGUOUS else "--on-stuck"
     return "; ".join(f"`{option} {name}`: {_said(chosen)}" for name, chosen in course.items())
 
 

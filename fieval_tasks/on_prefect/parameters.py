@@ -55,8 +55,10 @@ _OPTIONS = [
     (re.compile(r"--template ([\w./-]+):([\w./-]+)"), r'plan.checks [{"template": "\1", "model": "\2"}]'),
     (re.compile(r"--template ([\w./-]+)"), r'plan.checks [{"template": "\1"}]'),
     (re.compile(r"--id (?=[^\s-])"), "plan.id_column "),
-    (re.compile(r"--(connection|timeout|orphans|ambiguous|limit|format|delimiter|rows|keep)\b"), r"plan.\1"),
+    (re.compile(r"--(connection|timeout|limit|format|delimiter|rows|keep)\b"), r"plan.\1"),
     (re.compile(r"--base-url\b"), "plan.base_url"),
+    (re.compile(r"--on-lost-reply\b"), "plan.on_lost_reply"),
+    (re.compile(r"--on-stuck\b"), "plan.on_stuck"),
 ]
 """Of those that messages name. The commands that a message shows are for a terminal, and have none of these."""
 

@@ -83,7 +83,7 @@ class Terminal:
 
 
 def _held_up(progress: Progress) -> str:
-    paused = ", paused by its variable in Prefect (flows.control --go)" if progress.paused else ""
+    paused = ", paused by its variable in Prefect (flows.control RUN --unpause)" if progress.paused else ""
     return f"{paused}, {progress.waits}" if progress.waits else paused
 
 

@@ -24,8 +24,7 @@ from fieval_tasks.core.faults import fault
 from fieval_tasks.core.items import Failed, Item, State, Ticket, Verdict
 from fieval_tasks.core.lanes import other_judges
 from fieval_tasks.core.plan import Mode
-from fieval_tasks.core.policy import Ambiguous
-from fieval_tasks.core.policy import Orphans as OrphanPolicy
+from fieval_tasks.core.policy import OnLostReply, OnStuck
 from fieval_tasks.core.progress import Progress
 from fieval_tasks.core.scrubbing import without_secrets
 from fieval_tasks.ledger.recording import Recorder
@@ -91,8 +90,8 @@ class Engine:
         item_timeout: float = 600.0,
         timeout: float | None = None,
         may_have_tiers: bool = True,
-        ambiguous: Ambiguous = "resubmit",
-        orphans: OrphanPolicy = "wait",
+        ambiguous: OnLostReply = "resubmit",
+        orphans: OnStuck = "wait",
         owner: str | None = None,
         share: Share | None = None,
         shared_limit: Callable[[], Source] | None = None,
@@ -112,8 +111,8 @@ class Engine:
         self._rate = rate
         self._item_timeout = item_timeout
         self._deadline = None if timeout is None else monotonic() + timeout
-        self._ambiguous: Ambiguous = ambiguous
-        self._orphan_policy: OrphanPolicy = orphans
+        self._ambiguous: OnLostReply = ambiguous
+        self._orphan_policy: OnStuck = orphans
         self._owner = owner or owner_name()
         self._share = share
         self._open_limit = shared_limit
@@ -324,7 +323,7 @@ class Engine:
         orphans = len(self._settlement.orphans)
         forgotten = (
             f"{orphans:,} of the items were pending far longer than others that were submitted later and are done: the "
-            f"server may have forgotten them; python -m flows.collect asks again, --orphans resubmit sends them once more"
+            f"server may have forgotten them; python -m flows.collect asks again, --on-stuck resubmit sends them once more"
         )
         return (
             *(self._stopped_lane(check, why) for check, why in self._lanes_stopped.items()),

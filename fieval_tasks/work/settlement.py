@@ -58,7 +58,7 @@ class Settlement:
         on_stop: Callable[[FievalError], None],
         resendable: Collection[int] = (),
         item_timeout: float = inf,
-        orphans: policy.Orphans = "wait",
+        orphans: policy.OnStuck = "wait",
     ) -> None:
         """`decide` gets verdicts; `send_again` gets an item that is to be sent once more, and what failed, to stand if it
         is not bought again; `resendable`: items that are sent again, once, where their ticket turns out to be worth nothing;

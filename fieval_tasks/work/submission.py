@@ -31,7 +31,7 @@ from fieval_tasks.core.errors import (
     stopped_by,
 )
 from fieval_tasks.core.items import Failed, Item, Pending, Scored, Ticket
-from fieval_tasks.core.policy import SILENCE, STRANGE_REPLIES, Ambiguous, Remedy
+from fieval_tasks.core.policy import SILENCE, STRANGE_REPLIES, OnLostReply, Remedy
 from fieval_tasks.ledger.recording import Recorder
 from fieval_tasks.ledger.store import Change, Noted, NotTaken, ReplyLost, Sending, Submitted, utc_now
 from fieval_tasks.pace.pace import Pace, Turn, backoff
@@ -79,7 +79,7 @@ class Submission:
 
 
 _UNNAMED = NotTheProtocol("the answer to a request of several items named no eval_id for this one")
-_LOST = Failed("submit", "lost_reply", "the reply to its submission was lost, and --ambiguous fail was chosen")
+_LOST = Failed("submit", "lost_reply", "the reply to its submission was lost, and --on-lost-reply fail was chosen")
 
 CUT_OFF = "the run was interrupted before the reply came"
 
@@ -204,7 +204,7 @@ class Submitter:
         on_stop: Callable[[FievalError], None],
         takes_submissions: Callable[[], Awaitable[bool]],
         under_way: UnderWay,
-        ambiguous: Ambiguous = "resubmit",
+        ambiguous: OnLostReply = "resubmit",
     ) -> None:
         self._lane_of = lane_of
         self._recorder = recorder

@@ -93,8 +93,12 @@ def evaluate_parser() -> argparse.ArgumentParser:
         help='such as "groundedness.pass_rate >= 0.95" or "failures <= 2%%"',
     )
     add("--allow-failures", metavar="N|P%", help="items without a verdict that are still fine")
-    add("--ambiguous", choices=["resubmit", "fail", "ask"], help="a submission whose reply was lost (default resubmit)")
-    add("--orphans", choices=["wait", "resubmit"], help="evaluations that seem forgotten (default wait)")
+    add(
+        "--on-lost-reply",
+        choices=["resubmit", "fail", "ask"],
+        help="a submission whose reply was lost (default resubmit)",
+    )
+    add("--on-stuck", choices=["wait", "resubmit"], help="evaluations that seem forgotten (default wait)")
     add("--run", metavar="NAME", help="the run's name")
     anew_or_on = parser.add_mutually_exclusive_group()  # after a dry run, what it has put into the ledger is taken out
     anew_or_on.add_argument("--resume", metavar="RUN|last", help="carry on a run that was cut off")
@@ -156,7 +160,7 @@ def control_parser() -> argparse.ArgumentParser:
     parser.add_argument("run", metavar="RUN", help="the run's name")
     pausing = parser.add_mutually_exclusive_group()
     pausing.add_argument("--pause", dest="paused", action="store_true", help="submit nothing more for now")
-    pausing.add_argument("--go", dest="paused", action="store_false", help="submit again")
+    pausing.add_argument("--unpause", dest="paused", action="store_false", help="submit again")
     parser.add_argument("--rate", metavar="N/s|N/min", help="requests a second or minute at most, from now on")
     parser.add_argument("--concurrency", type=int, metavar="N", help="requests in flight at most, from now on")
     parser.add_argument("--store", metavar="URL", help="the ledger of a run that is not at work yet")

@@ -111,6 +111,17 @@ def test_every_duration_is_positive_and_finite(number: str, unit: str) -> None:
     assert 0 < parse_duration(number + unit) < math.inf
 
 
+# Plans of an earlier version
+
+
+@pytest.mark.parametrize(
+    "stored", [{"ambiguous": "fail", "orphans": "resubmit"}, {"further": {"ambiguous": "fail", "orphans": "resubmit"}}]
+)
+def test_a_plan_that_was_stored_under_earlier_names_reads_as_it_was_meant(stored: dict[str, Any]) -> None:
+    plan = EvaluationPlan.model_validate({"resume": "r", **stored})
+    assert (plan.on_lost_reply, plan.on_stuck) == ("fail", "resubmit")
+
+
 # Checks and mappings
 
 
@@ -199,7 +210,7 @@ def test_a_run_name_that_is_no_plain_name_or_stands_for_another_run_is_refused(n
 
 
 def test_an_empty_field_of_a_form_says_nothing() -> None:
-    empty = dict.fromkeys(("dataset", "connection", "base_url", "rate", "run", "resume", "store", "ambiguous"), "")
+    empty = dict.fromkeys(("dataset", "connection", "base_url", "rate", "run", "resume", "store", "on_lost_reply"), "")
     assert EvaluationPlan(**empty) == EvaluationPlan()
 
 
@@ -223,7 +234,7 @@ def problem(**fields: Any) -> str:
         ({"item_timeout": math.inf}, "item_timeout: inf will not do, write a finite number"),
         ({"timeout": math.nan}, "timeout: nan will not do, write a finite number"),
         ({"mode": "later"}, "mode: write 'auto', 'async', 'sync' or 'submit'"),
-        ({"orphans": "drop"}, "orphans: write 'wait' or 'resubmit'"),
+        ({"on_stuck": "drop"}, "on_stuck: write 'wait' or 'resubmit'"),
         ({"retry_failed": "perhaps", "resume": "a"}, "retry_failed: write true or false"),
         ({"mapping": ["a"]}, "mapping: write an object, such as {NAME: VALUE}"),
         ({"checks": "tone"}, "checks: write a list"),

@@ -54,7 +54,7 @@ def test_what_may_have_been_accepted_is_sent_again_only_as_a_possible_duplicate(
 
 @pytest.mark.parametrize("error", [Lost("no"), GatewayFault("no"), NotTheProtocol("no"), Miscounted("no")])
 def test_an_ambiguous_submission_goes_the_way_that_was_chosen_for_it(error: ApiError) -> None:
-    def then(faults: int, chosen: policy.Ambiguous) -> Remedy:
+    def then(faults: int, chosen: policy.OnLostReply) -> Remedy:
         return policy.on_submitting(error, faults=faults, packed=False, ambiguous=chosen)
 
     assert [then(0, "resubmit"), then(1, "resubmit")] == [Remedy.SEND_AGAIN_AS_DUPLICATE, Remedy.LEAVE_PENDING]

@@ -657,7 +657,7 @@ def test_a_run_is_paused_and_quickened_while_it_is_at_work(
     assert here(control_command, "steered", "--pause") == 0
     wait_until(lambda: is_still(sent))
     assert sent() < 1_000
-    code = here(control_command, "steered", "--go", "--rate", "1000/s")
+    code = here(control_command, "steered", "--unpause", "--rate", "1000/s")
     assert (code, "1000/s" in capfd.readouterr().err) == (0, True)
     assert process.wait(timeout=PATIENCE) == 0
     assert (summary("steered")["items"]["scored"], sent()) == (1_000, 1_000)
