@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from typing import Any
+
 _ALL_THE_SAME = ": perhaps it is being upgraded; every answer was read as it came"
 SPELLING = "the server answered partly in {before}, partly in {now}" + _ALL_THE_SAME
-ENVELOPE = "the server answered {about} partly with {before}, partly with {now}" + _ALL_THE_SAME
 OUTPUT_TYPE = "the server said of {about!r} that it gives {before!r}, and that it gives {now!r}" + _ALL_THE_SAME
-VALUES = "the server wrote the values of {about!r} partly as {before}, partly as {now}" + _ALL_THE_SAME
 MORE_THAN_SENT = "the server answered a request of one item with several evaluations, and only the first was asked for"
 
 MOST_TRAITS = 10_000
 """A server that invents names without end must not fill the memory: what is beyond is not remembered."""
+LONGEST_NAME = 200
+"""Characters of a template's name or an output type; the longest in the catalogue have some forty."""
+_LEVELS = 3
+"""Of objects in a reply: the envelope, its result, and the row in it. A row's inputs are a user's own words."""
+_SNAKE = frozenset(("eval_status", "eval_id", "output_type", "input_data", "error_message"))
+_CAMEL = frozenset(("evalStatus", "evalId", "outputType", "inputData", "errorMessage"))
 
 
 class Listener:
@@ -25,16 +32,48 @@ class Listener:
         """A sentence for each kind of change, about the first of them."""
         return tuple(self._notices.values())
 
-    def hear(self, kind: str, *about: str, now: str | None) -> None:
-        """How the server puts something: `kind` is one of the sentences above. None: it does not show here."""
+    def hear(self, reply: Any, *, sent: int = 1) -> None:
+        """Take note of how a reply is put that was read. `sent`: items that its request carried."""
+        answers = 0
+        for part, told in _objects(reply):
+            answers += part == "a submission"
+            self._trait(SPELLING, part, now=_spelling(told))
+            if (template := _name(told.get("name"))) is not None:
+                self._trait(OUTPUT_TYPE, part, template, now=_name(told.get("output_type") or told.get("outputType")))
+        if answers > sent:
+            self._notices.setdefault(MORE_THAN_SENT, MORE_THAN_SENT)
+
+    def _trait(self, kind: str, *about: str, now: str | None) -> None:
+        before = self._heard.get((kind, *about))
         if now is None:
             return
-        trait = (kind, *about)
-        before = self._heard.get(trait)
         if before is None and len(self._heard) < MOST_TRAITS:
-            self._heard[trait] = now
+            self._heard[(kind, *about)] = now
         elif before not in (None, now):
-            self.notice(kind, about=about[-1], before=before, now=now)
+            self._notices.setdefault(kind, kind.format(about=about[-1], before=before, now=now))
 
-    def notice(self, kind: str, **told: str | None) -> None:
-        self._notices.setdefault(kind, kind.format(**told))
+
+def _objects(reply: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The objects by which a reply tells of evaluations. A submission may be spelt in another way than a state."""
+    level = [reply]
+    for _ in range(_LEVELS):
+        objects = _dicts(level)
+        for told in objects:
+            yield "a state", told
+            yield from (("a submission", one) for one in _dicts([told.get("evaluations")]))
+        level = [told.get("result") for told in objects]
+
+
+def _dicts(values: list[Any]) -> list[dict[str, Any]]:
+    flat = (one for value in values for one in (value if isinstance(value, list) else [value]))
+    return [one for one in flat if isinstance(one, dict)]
+
+
+def _spelling(fields: Mapping[str, Any]) -> str | None:
+    if _CAMEL.isdisjoint(fields):
+        return None if _SNAKE.isdisjoint(fields) else "snake_case"
+    return "camelCase" if _SNAKE.isdisjoint(fields) else "both spellings at once"
+
+
+def _name(value: Any) -> str | None:
+    return value[:LONGEST_NAME] if isinstance(value, str) else None

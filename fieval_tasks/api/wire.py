@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias
 
-from fieval_tasks.api.dialect import ENVELOPE, MORE_THAN_SENT, OUTPUT_TYPE, SPELLING, VALUES, Listener
 from fieval_tasks.api.error_replies import LONGEST_SENTENCE, evaluation_error
 from fieval_tasks.api.verdict_values import decode_value, finite, shown, text_of
 from fieval_tasks.core.cutting import cut
 from fieval_tasks.core.errors import Miscounted, NotTheProtocol, PlanError
-from fieval_tasks.core.items import Failed, Pending, Scored, Verdict
+from fieval_tasks.core.items import Failed, Pending, Verdict
 from fieval_tasks.core.templates import Catalogue, Template
 
 EVALUATIONS = "/sdk/api/v1/new-eval/"
@@ -57,54 +57,41 @@ def _packed(inputs: Sequence[Mapping[str, str]]) -> dict[str, Any]:
 # -- what comes back -----------------------------------------------------------------------------------------------
 
 
-def eval_ids(reply: JSON, *, expected: int, listener: Listener | None = None) -> list[str | None]:
+def eval_ids(reply: JSON, *, expected: int) -> list[str | None]:
     """The eval_id of each item of a submission, in input order; None for one that the reply does not name."""
-    evaluations = _evaluations(reply, expected=expected, listener=listener)
+    evaluations = _evaluations(reply, expected=expected)
     named = [_eval_id(e) for e in evaluations]
     if named and not any(named):
         raise NotTheProtocol("the server took a submission and named no eval_id for it")
-    if listener is not None:
-        _hear_envelope(_SUBMISSION, reply, listener)
-        for evaluation in evaluations:
-            _hear_evaluation(_SUBMISSION, evaluation, listener)
     return named
 
 
-def verdicts(reply: JSON, *, expected: int, listener: Listener | None = None) -> list[Answered]:
+def verdicts(reply: JSON, *, expected: int) -> list[Answered]:
     """(eval_id, verdict) of each item of a synchronous call, in input order.
 
     Of one that the reply does not judge, the verdict is Pending where it has an eval_id to ask for, else None.
     """
-    evaluations = _evaluations(reply, expected=expected, listener=listener)
+    evaluations = _evaluations(reply, expected=expected)
     told = [_answered(e) for e in evaluations]
     if told and not any(eval_id or verdict for eval_id, verdict in told):
         raise NotTheProtocol("the server answered a submission with neither a verdict nor an eval_id")
-    if listener is not None:
-        _hear_envelope(_SUBMISSION, reply, listener)
-        for evaluation, (_, verdict) in zip(evaluations, told, strict=True):
-            _hear_verdict(_SUBMISSION, evaluation, evaluation.get("output"), verdict, listener)
     return told
 
 
-def state(reply: JSON, *, eval_id: str | None = None, listener: Listener | None = None) -> Pending | Verdict:
+def state(reply: JSON, *, eval_id: str | None = None) -> Pending | Verdict:
     """What a GET says of one evaluation: of this one, where its eval_id is given."""
     result = _result(reply)
     status = _word(_pick(result, "eval_status", "evalStatus"))
     row = result.get("result")
     if status not in ("pending", "processing", "completed", "failed"):
         raise NotTheProtocol(f"an evaluation's state is {shown(status)}, which this API does not have")
-    if listener is not None:
-        _hear_envelope(_STATE, reply, listener, spelling=_spelling(result))
     if status in ("pending", "processing"):
         return Pending()
     if not isinstance(row, dict):
         raise NotTheProtocol(f"an evaluation is {status} and the server tells {shown(row)} of it")
     if eval_id is not None and not _is_same(_eval_id(row), eval_id):
         raise NotTheProtocol(f"the server was asked for {shown(eval_id)} and answered for {shown(_eval_id(row))}")
-    verdict = _row_verdict(status, row)
-    if listener is not None:
-        _hear_verdict(_ROW, row, row.get("value"), verdict, listener)
-    return verdict
+    return _row_verdict(status, row)
 
 
 def judged_inputs(reply: JSON) -> Mapping[str, Any] | None:
@@ -159,13 +146,7 @@ def _told(value: Any, output_type: str | None, reason: Any, runtime: Any) -> Ver
     verdict = decode_value(value, output_type)
     if isinstance(verdict, Failed):
         return verdict
-    return Scored(
-        value=verdict.value,
-        score=verdict.score,
-        passed=verdict.passed,
-        reason=None if reason is None else text_of(reason),
-        runtime_ms=finite(runtime),
-    )
+    return replace(verdict, reason=None if reason is None else text_of(reason), runtime_ms=finite(runtime))
 
 
 def _template(entry: Mapping[str, Any]) -> Template:
@@ -199,61 +180,10 @@ def _names(value: Any) -> tuple[str, ...]:
     return tuple(name for name in value if isinstance(name, str)) if isinstance(value, list) else ()
 
 
-# -- how the server speaks -----------------------------------------------------------------------------------------
-
-_SUBMISSION, _STATE, _ROW = "a submission", "a state", "a row"
-_SNAKE = frozenset(("eval_status", "eval_id", "output_type", "input_data", "error_message"))
-_CAMEL = frozenset(("evalStatus", "evalId", "outputType", "inputData", "errorMessage"))
-_JSON_TYPES = {
-    str: "text", int: "a number", float: "a number", bool: "true or false", list: "a list", dict: "an object",
-}  # fmt: skip
-_OF_ONE_JSON_TYPE = frozenset(("Pass/Fail", "score", "numeric", "reason"))
-"""Output types that a POST gives in one JSON type; a choice is text, a list or an object, as the template has it."""
-_LONGEST_NAME = 200
-
-
-def _hear_envelope(part: str, reply: JSON, listener: Listener, *, spelling: str | None = None) -> None:
-    is_well = isinstance(reply, dict) and reply.get("status") is True
-    listener.hear(ENVELOPE, part, now=f"{'' if is_well else 'no '}status true")
-    listener.hear(SPELLING, part, now=spelling)
-
-
-def _hear_evaluation(part: str, evaluation: Mapping[str, Any], listener: Listener) -> None:
-    listener.hear(SPELLING, part, now=_spelling(evaluation))
-    if (template := _name(evaluation.get("name"))) is not None:
-        listener.hear(OUTPUT_TYPE, part, template, now=_output_type(evaluation))
-
-
-def _hear_verdict(
-    part: str, evaluation: Mapping[str, Any], value: Any, verdict: Verdict | Pending | None, listener: Listener
-) -> None:
-    """As an evaluation, with the JSON type of a value that was read."""
-    _hear_evaluation(part, evaluation, listener)
-    output_type = _output_type(evaluation)
-    is_of_one_type = part is _ROW or output_type in _OF_ONE_JSON_TYPE
-    if output_type is not None and isinstance(verdict, Scored) and is_of_one_type:
-        about = _name(evaluation.get("name")) or output_type
-        listener.hear(VALUES, part, output_type, about, now=_JSON_TYPES.get(type(value)))
-
-
-def _spelling(fields: Mapping[str, Any]) -> str | None:
-    if _CAMEL.isdisjoint(fields):
-        return None if _SNAKE.isdisjoint(fields) else "snake_case"
-    return "camelCase" if _SNAKE.isdisjoint(fields) else "both spellings at once"
-
-
-def _output_type(evaluation: Mapping[str, Any]) -> str | None:
-    return _name(_pick(evaluation, "output_type", "outputType"))
-
-
-def _name(value: Any) -> str | None:
-    return value[:_LONGEST_NAME] if isinstance(value, str) else None
-
-
 # -- envelopes -----------------------------------------------------------------------------------------------------
 
 
-def _evaluations(reply: JSON, *, expected: int, listener: Listener | None) -> list[Mapping[str, Any]]:
+def _evaluations(reply: JSON, *, expected: int) -> list[Mapping[str, Any]]:
     """What a submission's reply tells of each item, in input order; {} of one of which it tells nothing."""
     groups = reply.get("result", reply) if isinstance(reply, dict) else reply
     listed = [g["evaluations"] for g in _dicts(groups) if isinstance(g.get("evaluations"), list)]
@@ -261,8 +191,6 @@ def _evaluations(reply: JSON, *, expected: int, listener: Listener | None) -> li
         raise NotTheProtocol(f"a submission was answered by {shown(reply)}")
     found: list[Mapping[str, Any]] = [e if isinstance(e, dict) else {} for evaluations in listed for e in evaluations]
     if expected == 1 and len(found) > 1 and (first := next(filter(None, map(_eval_id, found)), None)):
-        if listener is not None:
-            listener.notice(MORE_THAN_SENT)
         return [{"eval_id": first}]  # whichever is asked for, it is this item's
     if len(found) != expected:
         named = ", ".join(filter(None, map(_eval_id, found))) or "none"

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TypeAlias
 
 from fieval_tasks.api.client import Credentials, EvalClient
+from fieval_tasks.api.reply_bodies import BOUNDS, Bounds
 
 API_KEY = "api-key-that-nobody-may-see"
 SECRET_KEY = "secret-key-that-nobody-may-see"
@@ -60,8 +61,9 @@ class RawServer:
         await asyncio.gather(*self._talks, return_exceptions=True)
         await self._server.wait_closed()
 
-    def client(self, *, timeout: float = 20.0, path: str = "") -> EvalClient:
-        return EvalClient(Credentials(API_KEY, SECRET_KEY, base_url=self.url + path), timeout=timeout)
+    def client(self, *, timeout: float = 20.0, path: str = "", bounds: Bounds = BOUNDS) -> EvalClient:
+        credentials = Credentials(API_KEY, SECRET_KEY, base_url=self.url + path)
+        return EvalClient(credentials, timeout=timeout, bounds=bounds)
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         talk = asyncio.current_task()

@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from fieval_tasks.api import client as client_module
-from fieval_tasks.api.client import LONG_REPLIES, LONGEST_ERROR, LONGEST_REPLY, EvalClient
+from fieval_tasks.api.client import EvalClient
+from fieval_tasks.api.reply_bodies import BOUNDS, Bounds
 from fieval_tasks.core.errors import ApiError, Lost, NotTheProtocol, Refused, ServerFault, TurnedAway
 from fieval_tasks.core.items import Pending
 from tests.conftest import PATIENCE
@@ -23,19 +23,16 @@ OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
-@pytest.fixture
-def short_replies(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Limits that a test reaches in no time."""
-    monkeypatch.setattr(client_module, "LONGEST_REPLY", 1 * MIB)
-    monkeypatch.setattr(client_module, "LONGEST_ERROR", MIB // 4)
+SHORT = Bounds(longest=MIB, longest_error=MIB // 4)
+"""Bounds that a test reaches in no time."""
 
 
 # -- bytes ---------------------------------------------------------------------------------------------------------
 
 
 def test_the_limits_leave_room_for_what_was_seen() -> None:
-    assert LONGEST_REPLY > 2 * 30 * MIB, "a row that echoes inputs of 30 MiB was seen"
-    assert LONGEST_ERROR > 428_000
+    assert BOUNDS.longest > 2 * 30 * MIB, "a row that echoes inputs of 30 MiB was seen"
+    assert BOUNDS.longest_error > 428_000
 
 
 ENDLESS = {
@@ -45,25 +42,23 @@ ENDLESS = {
 }
 
 
-@pytest.mark.usefixtures("short_replies")
 @pytest.mark.parametrize("manner", [pytest.param(m, id=name) for name, m in ENDLESS.items()])
 @pytest.mark.parametrize("call", CALLS)
 async def test_a_reply_without_end_is_not_the_protocol_and_its_line_is_cut(
     manner: Manner, call: Callable[[EvalClient], Awaitable[object]]
 ) -> None:
-    async with RawServer(manner) as server, server.client() as client:
+    async with RawServer(manner) as server, server.client(bounds=SHORT) as client:
         with pytest.raises(NotTheProtocol, match="longer than 1 MiB") as told:
             await call(client)
         await asyncio.wait_for(server.was_cut_off.wait(), timeout=PATIENCE)
     assert told.value.ambiguous
 
 
-@pytest.mark.usefixtures("short_replies")
 @pytest.mark.parametrize(("spare", "is_read"), [(0, True), (1, False)])
 async def test_a_reply_may_be_as_long_as_the_limit(spare: int, is_read: bool) -> None:
     body = PENDING + b" " * (MIB - len(PENDING) + spare)
     for reply in (answers(200, body), answers(200, gzip.compress(body), content_encoding="gzip")):
-        async with RawServer(reply) as server, server.client() as client:
+        async with RawServer(reply) as server, server.client(bounds=SHORT) as client:
             if is_read:
                 assert await get_result(client) == Pending()
             else:
@@ -78,13 +73,12 @@ def bomb(size: int) -> bytes:
     return b"".join([*parts, packer.flush()])
 
 
-@pytest.mark.usefixtures("short_replies")
 @pytest.mark.parametrize(("status", "kind"), [(200, NotTheProtocol), (400, TurnedAway), (500, ServerFault)])
 async def test_a_gzip_bomb_is_unpacked_no_further_than_the_limit(status: int, kind: type[ApiError]) -> None:
     manner = answers(status, bomb(256 * MIB), content_encoding="gzip")
     tracemalloc.start()
     try:
-        error = await failure(manner)
+        error = await failure(manner, bounds=SHORT)
         _, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -110,40 +104,36 @@ async def test_deflate_is_read_as_its_standard_and_as_some_servers_have_it(windo
         assert await get_result(client) == Pending()
 
 
-@pytest.mark.usefixtures("short_replies")
 async def test_of_a_long_error_the_status_still_counts() -> None:
     page = b"<html>" + b"x" * 2 * MIB
-    assert type(await failure(answers(500, page))) is ServerFault
+    assert type(await failure(answers(500, page), bounds=SHORT)) is ServerFault
     refusal = b'{"detail": "no", "padding": "' + b"x" * 1_000 + b'"}'
-    assert type(await failure(answers(400, refusal))) is Refused
+    assert type(await failure(answers(400, refusal), bounds=SHORT)) is Refused
 
 
-@pytest.mark.usefixtures("short_replies")
-async def test_endless_replies_to_many_questions_share_what_memory_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "SHORT_REPLY", MIB // 16)
-    monkeypatch.setattr(client_module, "LONGEST_REPLY", 4 * MIB)
-    async with RawServer(ENDLESS["until it hangs up"]) as server, server.client(timeout=PATIENCE) as client:
+async def test_endless_replies_to_many_questions_share_what_memory_there_is() -> None:
+    bounds = Bounds(longest=4 * MIB, short=MIB // 16)
+    async with (
+        RawServer(ENDLESS["until it hangs up"]) as server,
+        server.client(timeout=PATIENCE, bounds=bounds) as client,
+    ):
         tracemalloc.start()
         try:
             ended = await asyncio.gather(*(get_result(client) for _ in range(40)), return_exceptions=True)
             _, most = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-    print("PEAK", most / MIB, [str(e)[:100] for e in ended][:2])
     assert {type(error) for error in ended} == {NotTheProtocol}
     assert most < 80 * MIB, "and not 40 times 4 MiB, or more"
 
 
-@pytest.mark.usefixtures("short_replies")
-async def test_a_long_reply_waits_for_others_within_its_time_and_a_short_one_for_none(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(client_module, "SHORT_REPLY", 1_000)
+async def test_a_long_reply_waits_for_others_within_its_time_and_a_short_one_for_none() -> None:
+    bounds = Bounds(short=1_000)
     stuck = drips(OK + b"Content-Length: 99999\r\n\r\n" + b" " * 2_000, b" ")
-    manners = [*[stuck] * (LONG_REPLIES + 1), answers(200, PENDING)]
-    async with RawServer(*manners) as server, server.client(timeout=1.0) as client:
+    manners = [*[stuck] * (BOUNDS.long_at_once + 1), answers(200, PENDING)]
+    async with RawServer(*manners) as server, server.client(timeout=1.0, bounds=bounds) as client:
         calls = []
-        for count in range(1, LONG_REPLIES + 2):
+        for count in range(1, BOUNDS.long_at_once + 2):
             calls.append(asyncio.ensure_future(get_result(client)))
             while len(server.received) < count:
                 await asyncio.sleep(0.01)

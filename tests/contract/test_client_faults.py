@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from fieval_tasks.api.client import Credentials, EvalClient
+from fieval_tasks.api.reply_bodies import BOUNDS, Bounds
 from fieval_tasks.core.errors import (
     ApiError,
     GatewayFault,
@@ -68,10 +69,13 @@ CALLS = (submit, get_result, templates)
 
 
 async def failure(
-    *manners: Manner, call: Callable[[EvalClient], Awaitable[object]] = submit, timeout: float = 20.0
+    *manners: Manner,
+    call: Callable[[EvalClient], Awaitable[object]] = submit,
+    timeout: float = 20.0,
+    bounds: Bounds = BOUNDS,
 ) -> ApiError:
     """The error of one call to a server of these manners."""
-    async with RawServer(*manners) as server, server.client(timeout=timeout) as client:
+    async with RawServer(*manners) as server, server.client(timeout=timeout, bounds=bounds) as client:
         with pytest.raises(ApiError) as told:
             await call(client)
     return told.value

@@ -49,13 +49,20 @@ class Run:
         self.listener = Listener()
 
     def state(self, reply: Any) -> Any:
-        return wire.state(reply, listener=self.listener)
+        return self._heard(reply, wire.state(reply))
 
-    def ids(self, reply: Any) -> Any:
-        return wire.eval_ids(reply, expected=1, listener=self.listener)
+    def ids(self, reply: Any, *, sent: int = 1) -> Any:
+        return self._heard(reply, wire.eval_ids(reply, expected=sent), sent=sent)
 
     def verdict(self, reply: Any) -> Any:
-        return wire.verdicts(reply, expected=1, listener=self.listener)[0][1]
+        return self.verdicts(reply)[0][1]
+
+    def verdicts(self, reply: Any, *, sent: int = 1) -> Any:
+        return self._heard(reply, wire.verdicts(reply, expected=sent), sent=sent)
+
+    def _heard(self, reply: Any, told: Any, *, sent: int = 1) -> Any:
+        self.listener.hear(reply, sent=sent)
+        return told
 
     @property
     def notices(self) -> tuple[str, ...]:
@@ -67,18 +74,16 @@ class Run:
 
 @pytest.mark.parametrize("spelt", [copy.deepcopy, in_old_spelling], ids=["snake_case", "camelCase"])
 def test_every_recorded_reply_may_come_in_one_run_of_one_spelling(spelt: Callable[[Any], Any]) -> None:
-    listener = Listener()
+    run = Run()
     for case in GOLDEN:
-        told = spelt(reply(case))
+        told, plain = spelt(reply(case)), reply(case)
         if case in POLLS:
-            assert wire.state(told, listener=listener) == wire.state(told)
+            assert run.state(told) == wire.state(plain)
         if case in SYNC:
-            count = items_in(case)
-            assert wire.verdicts(told, expected=count, listener=listener) == wire.verdicts(told, expected=count)
+            assert run.verdicts(told, sent=items_in(case)) == wire.verdicts(plain, expected=items_in(case))
         if case in POSTS:
-            count = items_in(case)
-            assert wire.eval_ids(told, expected=count, listener=listener) == wire.eval_ids(told, expected=count)
-    assert listener.notices == ()
+            assert run.ids(told, sent=items_in(case)) == wire.eval_ids(plain, expected=items_in(case))
+    assert run.notices == ()
 
 
 def test_submissions_and_states_may_be_spelt_each_in_its_way() -> None:
@@ -98,10 +103,19 @@ def test_what_a_failed_row_lacks_is_no_news() -> None:
     assert run.notices == ()
 
 
-def test_an_integer_is_a_number_too() -> None:
+def test_a_value_may_be_a_number_or_text_of_one() -> None:
     run = Run()
-    for output in (0.5, 1, 0, None, 0.25):
+    for output in (0.5, 1, 0, None, "0.25"):
         run.verdict(judged(output=output))
+    for value in ("0.5", 0.5):
+        assert isinstance(run.state(done(value=value)), Scored)
+    assert run.notices == ()
+
+
+def test_the_words_of_an_item_are_not_the_servers_spelling() -> None:
+    run = Run()
+    for inputs in ({"eval_id": "a"}, {"evalId": "b", "outputType": "c"}):
+        run.state(done(input_data=inputs))
     assert run.notices == ()
 
 
@@ -139,9 +153,6 @@ LATER: dict[str, tuple[str, dict[str, Any], dict[str, Any], str]] = {
     "errors in camelCase": ("state", done(), done("failed", errorMessage="x"), "both spellings at once"),
     "ids in camelCase": ("ids", taken(), in_old_spelling(taken()), "partly in snake_case, partly in camelCase"),
     "verdicts in camelCase": ("verdict", judged(), in_old_spelling(judged()), "partly in camelCase"),
-    "another envelope": ("state", PENDING, {"result": PENDING["result"]}, "partly with no status true"),
-    "values typed on GET": ("state", done(), done(value=0.5), "of 't' partly as text, partly as a number"),
-    "numbers as text": ("verdict", judged(), judged(output="0.5"), "of 't' partly as a number, partly as text"),
     "another output type": (
         "state", done(), done(output_type="Pass/Fail", value="Passed"), "of 't' that it gives 'score', and that it gives",
     ),
@@ -178,15 +189,14 @@ CASES = [*POLLS, *(case for case in SYNC if items_in(case))]
 
 @given(st.lists(st.tuples(st.sampled_from(CASES), st.booleans()), min_size=1, max_size=12))
 def test_in_a_mixed_rollout_each_reply_is_what_it_means(replies: list[tuple[str, bool]]) -> None:
-    listener = Listener()
+    run = Run()
     for case, is_old in replies:
         told = in_old_spelling(reply(case)) if is_old else reply(case)
         if case in POLLS:
-            assert wire.state(told, listener=listener) == wire.state(reply(case))
+            assert run.state(told) == wire.state(reply(case))
         else:
-            count = items_in(case)
-            assert wire.verdicts(told, expected=count, listener=listener) == wire.verdicts(reply(case), expected=count)
-    assert sum("camelCase" in notice for notice in listener.notices) <= 1
+            assert run.verdicts(told, sent=items_in(case)) == wire.verdicts(reply(case), expected=items_in(case))
+    assert sum("camelCase" in notice for notice in run.notices) <= 1
 
 
 # -- envelopes -----------------------------------------------------------------------------------------------------

@@ -1,0 +1,94 @@
+"""The way from this machine to a server: its proxy and certificates, and the error where a request got no answer."""
+
+from __future__ import annotations
+
+import os
+import re
+from ssl import SSLContext
+from urllib.request import getproxies, proxy_bypass
+
+import httpx
+from yarl import URL
+
+from fieval_tasks.api.transport import NoWayThrough, PooledTransport, Untrusted, shown_address
+from fieval_tasks.core.errors import ApiError, Lost, PlanError, Unreachable, in_words
+from fieval_tasks.core.scrubbing import keep_url
+
+_CONNECT_WITHIN = 15.0
+"""Seconds; what takes longer on any network is a host that drops packets."""
+_UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+_TRUST = "where an authority of your own has signed it, name that authority's file in SSL_CERT_FILE"
+_HTTP_PROXY = re.compile(r"https?://([^\s/@]+@)?(\[[0-9a-fA-F:]+\]|[^\s/@:\[\]]+)(:\d+)?/?")
+
+
+def pooled(url: httpx.URL, connections: int, timeout: float) -> PooledTransport:
+    """The transport of a client. Raises PlanError where the environment names a proxy or certificates that can't be used."""
+    # Half of the time for a connection, else Unreachable: what takes too long after that may have been sent.
+    unsent = timeout / 2
+    connect = min(_CONNECT_WITHIN, unsent)
+    return PooledTransport(
+        connections=connections, connect=connect, wait=unsent, ssl=_certificates(url), proxy=_proxy(url)
+    )
+
+
+def transport_error(error: httpx.HTTPError, where: str) -> ApiError:
+    """Lost where the request may have gone out, Unreachable where it certainly did not.
+
+    Calling a lost POST unsent would submit, and pay, twice.
+    """
+    told = " ".join(in_words(error).split())
+    if isinstance(error, Untrusted):
+        return Unreachable(f"the certificate of {where} can't be trusted ({told}): {_TRUST}")
+    if isinstance(error, NoWayThrough):
+        return _no_way_through(where, error.proxy, told, wants_login=error.status == 407)
+    if isinstance(error, _UNSENT):
+        return Unreachable(f"can't connect to {where} ({told}): is the server running, and is the base URL right?")
+    return Lost(f"{where} took the request and no reply came back ({told})")
+
+
+def login_wanted(where: str) -> Unreachable:
+    """The error of a request to which a proxy answered 407."""
+    proxy = _proxy(httpx.URL(where))
+    return _no_way_through(where, proxy and shown_address(URL(proxy)), "it answered 407", wants_login=True)
+
+
+def _no_way_through(where: str, proxy: str | None, told: str, *, wants_login: bool) -> Unreachable:
+    url = httpx.URL(where)
+    variable = _proxy_variable(url.scheme)
+    named = f"the proxy {proxy} that {variable} names" if proxy else "a proxy on the way"
+    step = f"is that proxy running, and does it let you through to there? no_proxy={url.host} goes past it"
+    if wants_login:
+        step = f"it wants a login: put NAME:PASSWORD@ before its host in {variable}"
+    status = 407 if wants_login else None
+    return Unreachable(f"can't connect to {where} through {named} ({told}): {step}", status=status)
+
+
+def _certificates(url: httpx.URL) -> SSLContext | bool:
+    if url.scheme != "https":
+        return True  # none are needed, and they take a while to load
+    try:
+        return httpx.create_ssl_context()
+    except OSError as error:
+        named = os.environ.get("SSL_CERT_FILE")
+        raise PlanError(f"SSL_CERT_FILE names {named!r}, which can't be read as certificates ({error})") from error
+
+
+def _proxy(url: httpx.URL) -> str | None:
+    """The proxy that the environment names for this address."""
+    variable = _proxy_variable(url.scheme)
+    named = getproxies().get(variable.removesuffix("_proxy"))
+    if not named or proxy_bypass(url.host):
+        return None
+    keep_url(named)
+    if not _HTTP_PROXY.fullmatch(named):  # it may hold a password, so it is not shown
+        raise PlanError(
+            f"{variable} names no HTTP proxy that can be used: write it as http://host:3128, and / and @ in a "
+            f"password as %2F and %40"
+        )
+    return named
+
+
+def _proxy_variable(scheme: str) -> str:
+    """What names the proxy for addresses of that scheme: all_proxy, where nothing is said of them alone."""
+    proxies = getproxies()
+    return "all_proxy" if "all" in proxies and scheme not in proxies else f"{scheme}_proxy"
