@@ -39,7 +39,8 @@ from fieval_tasks.runs.conclusion import Ended, Outcome, conclude
 from fieval_tasks.runs.display import display
 from fieval_tasks.runs.preparation import Prepared, prepared
 from fieval_tasks.tasks import submit_chunk
-from fieval_tasks.work.engine import ROUND, SUBMITTERS, Engine, Share
+from fieval_tasks.work.engine import ROUND, SUBMITTERS, Engine
+from fieval_tasks.work.options import Share
 from flows.poll import poll_evaluations
 
 Start: TypeAlias = Callable[[Engine], PrefectFutureList[Any]]

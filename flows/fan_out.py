@@ -45,7 +45,8 @@ from fieval_tasks.runs.conclusion import Ended, conclude
 from fieval_tasks.runs.display import display
 from fieval_tasks.runs.preparation import Prepared, prepared
 from fieval_tasks.tasks import submit_rest
-from fieval_tasks.work.engine import SUBMITTERS, Engine, Share
+from fieval_tasks.work.engine import SUBMITTERS, Engine
+from fieval_tasks.work.options import Share
 from flows.evaluate import (
     interrupted,
     published,

@@ -32,7 +32,8 @@ from fieval_tasks.pace.permits import Source
 from fieval_tasks.report.text import clean, clip
 from fieval_tasks.runs import belonging
 from fieval_tasks.runs.connections import Connection, connection
-from fieval_tasks.work.engine import Engine, Share
+from fieval_tasks.work.engine import Engine
+from fieval_tasks.work.options import Options, Share
 from fieval_tasks.work.submission import longest_pack
 
 SAMPLE_CHECKS = (Check(template="groundedness"), Check(template="completeness"))
@@ -122,22 +123,20 @@ class Prepared(Kept):
         plan = self.plan
         belonging.settle(self.ledger, self.run.run_id, self.connection.account, store=self._store)
         rate = None if plan.rate is None else parse_rate(plan.rate) / (share.of if share else 1)
-        return Engine(
-            self.run,
-            self.ledger,
-            self.connection.open,
+        options = Options(
             mode=mode or plan.mode,
             concurrency=plan.concurrency,
             rate=rate,
             item_timeout=plan.item_timeout,
             timeout=plan.timeout,
             may_have_tiers=self.connection.may_have_tiers,
-            ambiguous=plan.on_lost_reply or "resubmit",
-            orphans=plan.on_stuck or "wait",
+            on_lost_reply=plan.on_lost_reply or "resubmit",
+            on_stuck=plan.on_stuck or "wait",
             share=share,
             quiet=quiet,
-            shared_limit=None if plan.shared_limit is None else partial(_shared_limit, plan.shared_limit),
         )
+        open_limit = None if plan.shared_limit is None else partial(_shared_limit, plan.shared_limit)
+        return Engine(self.run, self.ledger, self.connection.open, options, open_limit=open_limit)
 
     def described(self) -> list[str]:
         """What is about to happen, for the user, before anything is sent."""

@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import CancelledError, wait
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from math import inf
 from time import monotonic
@@ -24,11 +23,10 @@ from fieval_tasks.core.faults import fault
 from fieval_tasks.core.items import Failed, Item, State, Ticket, Verdict
 from fieval_tasks.core.lanes import other_judges
 from fieval_tasks.core.plan import Mode
-from fieval_tasks.core.policy import OnLostReply, OnStuck
 from fieval_tasks.core.progress import Progress
 from fieval_tasks.core.scrubbing import without_secrets
 from fieval_tasks.ledger.recording import Recorder
-from fieval_tasks.ledger.store import Claim, Decided, Ledger, OpenTicket, Run, owner_name, utc_now
+from fieval_tasks.ledger.store import Claim, Decided, Ledger, OpenTicket, Run, utc_now
 from fieval_tasks.pace.pace import Pace
 from fieval_tasks.pace.permits import Permits, SharedPace, Source
 from fieval_tasks.pace.quota import ALL, AT_FIRST, SHARE, Quota
@@ -36,6 +34,7 @@ from fieval_tasks.work.agenda import Agenda
 from fieval_tasks.work.breaker import Breaker
 from fieval_tasks.work.echoes import Echoes, Told, digest
 from fieval_tasks.work.open_items import OpenItems
+from fieval_tasks.work.options import Options
 from fieval_tasks.work.poller import Poller
 from fieval_tasks.work.settlement import Settlement
 from fieval_tasks.work.submission import Lane, Post, Submission, Submitter, UnderWay, evaluating, packs, submitting
@@ -63,18 +62,6 @@ LOOK_FOR_OTHERS = 1.0
 """Seconds between two looks at what other processes do."""
 
 
-@dataclass(frozen=True)
-class Share:
-    """The part of a run with which one of several processes begins."""
-
-    number: int
-    """From 0."""
-    of: int
-
-    def of_these(self, chunks: Sequence[int]) -> list[int]:
-        return [chunk for chunk in chunks if chunk % self.of == self.number]
-
-
 class Engine:
     """Works on one run until each of its items has a verdict, is left pending, or the run is stopped."""
 
@@ -83,40 +70,20 @@ class Engine:
         run: Run,
         ledger: Ledger,
         connect: Callable[[], EvalClient],
+        options: Options,
         *,
-        mode: Mode,
-        concurrency: int = 96,
-        rate: float | None = None,
-        item_timeout: float = 600.0,
-        timeout: float | None = None,
-        may_have_tiers: bool = True,
-        ambiguous: OnLostReply = "resubmit",
-        orphans: OnStuck = "wait",
-        owner: str | None = None,
-        share: Share | None = None,
-        shared_limit: Callable[[], Source] | None = None,
-        quiet: float | None = None,
+        open_limit: Callable[[], Source] | None = None,
     ) -> None:
-        """`owner`: who holds the chunks it works on, against other processes; this process by default.
-
-        `share`: begin with these chunks, then help with the others' (`submit_rest`). `shared_limit` opens the source of
-        permits that every request needs; None: no request needs any. `quiet`: seconds without a verdict after which open
-        tickets are left to whoever comes next; None: each is waited for, to its time.
-        """
+        """`open_limit` opens the source of permits that every request needs; None: no request needs any."""
         self.run = run
         self.ledger = ledger
-        self._mode = mode
         self._connect = connect
-        self._concurrency = concurrency
-        self._rate = rate
-        self._item_timeout = item_timeout
-        self._deadline = None if timeout is None else monotonic() + timeout
-        self._ambiguous: OnLostReply = ambiguous
-        self._orphan_policy: OnStuck = orphans
-        self._owner = owner or owner_name()
-        self._share = share
-        self._open_limit = shared_limit
-        self._quiet = quiet
+        self._options = options
+        self._mode = options.mode
+        self._owner = options.owner
+        self._share = options.share
+        self._deadline = None if options.timeout is None else monotonic() + options.timeout
+        self._open_limit = open_limit
         self._permits: Permits | None = None
         self._claimed: set[int] = set()
         self._tried: set[int] = set()
@@ -130,7 +97,7 @@ class Engine:
         self._lanes: dict[str, Lane] = {}
         self._quotas: dict[str | None, Quota] = {}
         # who only submits asks nothing: the news that a quota waits for would never come
-        may_hear_of_tiers = may_have_tiers and mode is not Mode.SUBMIT
+        may_hear_of_tiers = options.may_have_tiers and options.mode is not Mode.SUBMIT
         self._first_quota = AT_FIRST if may_hear_of_tiers else inf
         self._paused = False
         self._chunks = Chunks(self._soon_wake)
@@ -309,8 +276,8 @@ class Engine:
         self._paused = wanted.paused
         self._submitter.pause(wanted.paused)
         self._pace.bound(
-            concurrency=wanted.concurrency or self._concurrency,
-            rate=self._part_of(wanted.requests_a_second) or self._rate,
+            concurrency=wanted.concurrency or self._options.concurrency,
+            rate=self._part_of(wanted.requests_a_second) or self._options.rate,
         )
 
     def _part_of(self, rate: float | None) -> float | None:
@@ -442,7 +409,7 @@ class Engine:
             on_stop=self.stop,
             takes_submissions=self._client.takes_submissions,
             under_way=self._under_way,
-            ambiguous=self._ambiguous,
+            ambiguous=self._options.on_lost_reply,
         )
         self._settlement = Settlement(
             self._client,
@@ -455,10 +422,10 @@ class Engine:
             send_again=self._send_again,
             on_stop=self.stop,
             resendable=self.ledger.resendable(self.run.run_id),
-            item_timeout=self._item_timeout,
-            orphans=self._orphan_policy,
+            item_timeout=self._options.item_timeout,
+            orphans=self._options.on_stuck,
         )
-        agenda = Agenda(give_up_after=self._item_timeout, to_come=lambda: self._counts[State.READY])
+        agenda = Agenda(give_up_after=self._options.item_timeout, to_come=lambda: self._counts[State.READY])
         self._poller = Poller(
             agenda,
             self._settlement.ask,
@@ -469,14 +436,19 @@ class Engine:
         self._renewing = asyncio.ensure_future(self._renew())
 
     def _paced(self) -> Pace:
-        longest_wait = max(SHORTEST_WAIT, min(LONGEST_WAIT, self._item_timeout))
+        longest_wait = max(SHORTEST_WAIT, min(LONGEST_WAIT, self._options.item_timeout))
         ends_at = inf if self._deadline is None else self._deadline
         if self._permits is None:
-            return Pace(concurrency=self._concurrency, rate=self._rate, longest_wait=longest_wait, ends_at=ends_at)
+            return Pace(
+                concurrency=self._options.concurrency,
+                rate=self._options.rate,
+                longest_wait=longest_wait,
+                ends_at=ends_at,
+            )
         return SharedPace(
             self._permits,
-            concurrency=self._concurrency,
-            rate=self._rate,
+            concurrency=self._options.concurrency,
+            rate=self._options.rate,
             longest_wait=longest_wait,
             ends_at=ends_at,
         )
@@ -488,8 +460,8 @@ class Engine:
         return self._lanes[check]
 
     def _posts(self) -> list[Post]:
-        ask_for_tickets = submitting(self._client, item_timeout=self._item_timeout)
-        at_once = evaluating(self._client, item_timeout=self._item_timeout)
+        ask_for_tickets = submitting(self._client, item_timeout=self._options.item_timeout)
+        at_once = evaluating(self._client, item_timeout=self._options.item_timeout)
         return [at_once, ask_for_tickets] if self._mode is Mode.SYNC else [ask_for_tickets]
 
     def _breaker(self, check: str) -> Breaker:
@@ -685,10 +657,10 @@ class Engine:
             quiet.cancel()
 
     async def _leave_when_quiet(self) -> None:
-        if self._quiet is not None:
+        if self._options.quiet is not None:
             before = -1
             while before != (before := self.progress.settled):
-                await asyncio.sleep(self._quiet)
+                await asyncio.sleep(self._options.quiet)
             self._poller.leave()
 
     def _ask_for_found(self) -> None:

@@ -10,6 +10,7 @@ from fieval_tasks.core.plan import Mode
 from fieval_tasks.ledger.store import CheckRecord, Ledger, Run, utc_now
 from fieval_tasks.runs.threads import work_once
 from fieval_tasks.work.engine import Engine
+from fieval_tasks.work.options import Options
 from tests.faults.platform import TEMPLATES, FaultyPlatform, FaultyTransport
 
 RUN_ID = "r"
@@ -43,7 +44,7 @@ def work(ledger: Ledger, run: Run, platform: FaultyPlatform, **options: Any) -> 
 def _worked(ledger: Ledger, run: Run, platform: FaultyPlatform, options: dict[str, Any]) -> FievalError | None:
     mode = Mode(run.mode)
     connect = FaultyTransport(platform).client
-    with Engine(run, ledger, connect, mode=mode, concurrency=8, timeout=PATIENCE, **options) as engine:
+    with Engine(run, ledger, connect, Options(mode=mode, concurrency=8, timeout=PATIENCE, **options)) as engine:
         try:
             work_once(engine, mode)
             while engine.wait_for_others():

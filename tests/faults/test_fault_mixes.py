@@ -88,7 +88,7 @@ def test_nothing_is_bought_twice_where_the_user_wants_no_duplicate(
     with a_ledger() as ledger, closing(Account()) as account:
         run, platform = new_run(ledger, template, items, mode=mode), FaultyPlatform(mix, account)
         for _ in range(2):
-            work(ledger, run, platform, item_timeout=0.4, ambiguous=ambiguous)
+            work(ledger, run, platform, item_timeout=0.4, on_lost_reply=ambiguous)
         accounts = Accounts.of(ledger, RUN_ID, account)
         assert accounts.disagreements() == []
         assert accounts.duplicates == accounts.run.possible_duplicates == 0
@@ -100,7 +100,7 @@ def test_forgotten_evaluations_that_are_submitted_again_are_accounted_for(mix: M
     mix = replace(mix, rows={**mix.rows, "stuck": 0.1})
     with a_ledger() as ledger, closing(Account()) as account:
         run = new_run(ledger, template, items, mode=Mode.ASYNC)
-        work(ledger, run, FaultyPlatform(mix, account), item_timeout=0.4, orphans="resubmit")
+        work(ledger, run, FaultyPlatform(mix, account), item_timeout=0.4, on_stuck="resubmit")
         assert Accounts.of(ledger, RUN_ID, account).disagreements() == []
 
 

@@ -68,11 +68,11 @@ def test_what_was_failed_for_a_lost_reply_and_is_bought_again_is_declared(
     ledger: Ledger, account: Account, mode: Mode, template: str
 ) -> None:
     scene = Scene(ledger, account, new_run(ledger, template, ITEMS, mode=mode))
-    scene.work(Mix(post={"taken drop": 0.3, "drop": 0.1}, seed=7), ambiguous="fail")
+    scene.work(Mix(post={"taken drop": 0.3, "drop": 0.1}, seed=7), on_lost_reply="fail")
     before = scene.accounts
     assert before.statuses["failed"] == before.lost.total() > 5
     assert before.duplicates == before.run.possible_duplicates == 0
-    scene.retry(FINE, ambiguous="fail")
+    scene.retry(FINE, on_lost_reply="fail")
     after = scene.accounts
     assert after.statuses == {"scored": ITEMS}
     assert after.disagreements() == []
@@ -158,5 +158,5 @@ def test_the_accounts_agree_whatever_is_chosen_from_one_process_to_the_next(
         mixes = (first, second, replace(second, post={}, get={}, rows={}, items={}))
         for turn, mix in enumerate(mixes):
             go_on = scene.retry if turn and retried[turn - 1] else scene.work
-            go_on(mix, ambiguous=policies[turn], orphans=orphans[turn], item_timeout=0.4)
+            go_on(mix, on_lost_reply=policies[turn], on_stuck=orphans[turn], item_timeout=0.4)
             assert scene.accounts.disagreements() == []

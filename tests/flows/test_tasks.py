@@ -109,6 +109,7 @@ def test_a_stop_ends_the_pause_before_a_chunks_next_try_at_once(
     from prefect.task_runners import ThreadPoolTaskRunner
 
     from fieval_tasks.work.engine import Engine
+    from fieval_tasks.work.options import Options
     from flows.evaluate import finish, start_submitting
 
     monkeypatch.setattr("fieval_tasks.tasks.FIRST_DELAY", 3_600.0)
@@ -127,7 +128,7 @@ def test_a_stop_ends_the_pause_before_a_chunks_next_try_at_once(
     def mine() -> None:
         with Ledger(f"sqlite:///{workplace / 'ledger.db'}") as ledger:
             run = a_run(ledger, ["one", "two"], chunk_size=1)
-            with Engine(run, ledger, platform.client, mode=Mode.SUBMIT) as engine:
+            with Engine(run, ledger, platform.client, Options(mode=Mode.SUBMIT)) as engine:
                 submissions = start_submitting(engine)
                 assert resting.wait(timeout=PATIENCE)
                 engine.stop(Interrupted("a worker's SIGTERM"), hurry=True)

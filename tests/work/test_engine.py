@@ -34,6 +34,7 @@ from fieval_tasks.pace.quota import REQUESTS_AT_FIRST
 from fieval_tasks.runs.threads import submit, submitting, work_once
 from fieval_tasks.work.breaker import BOUGHT_AT_FIRST, CANARIES, REFUSED_ANYHOW
 from fieval_tasks.work.engine import Engine
+from fieval_tasks.work.options import Options
 from fieval_tasks.work.submission import LONGEST_PACK, SENT_AGAIN_SOON, packs
 from tests.conftest import PATIENCE
 from tests.platform import TEMPLATE, Platform, Trouble, ok, refusal
@@ -72,7 +73,7 @@ def work(
 ) -> tuple[dict[str, Result], Run]:
     """Submit and settle everything, as a flow does; the results by answer, and the run's own account."""
     mode = mode or Mode(run.mode)
-    with Engine(run, ledger, platform.client, mode=mode, concurrency=8, **options) as engine:
+    with Engine(run, ledger, platform.client, Options(mode=mode, concurrency=8, **options)) as engine:
         work_once(engine, mode)
         while engine.wait_for_others():
             work_once(engine, mode)
@@ -142,7 +143,7 @@ def test_a_ledger_that_is_held_while_claims_are_to_be_renewed_stops_no_run(
 
 def test_a_check_that_is_stopped_by_lost_replies_says_so(ledger: Ledger) -> None:
     platform = Platform(trouble=lambda request, _: httpx.ReadError("reset") if request.method == "POST" else None)
-    found, run = work(ledger, a_run(ledger, ANSWERS), platform, ambiguous="fail")
+    found, run = work(ledger, a_run(ledger, ANSWERS), platform, on_lost_reply="fail")
     [notice] = run.notices
     assert f"was stopped: the replies were lost to {REFUSED_ANYHOW} items in a row, each with" in notice
     assert sum(result.status == "failed" for result in found.values()) < REFUSED_ANYHOW + CANARIES
@@ -331,7 +332,7 @@ def test_an_item_that_repeats_another_is_not_sent_and_shares_its_verdict(ledger:
     platform = Platform()
     run = ledger.create(run, sharing((item, None) for item in items), chunk_size=3)
     assert ledger.count_unsent(run.run_id) == 3
-    with Engine(run, ledger, platform.client, mode=mode) as engine:
+    with Engine(run, ledger, platform.client, Options(mode=mode)) as engine:
         for chunk in ledger.unsent_chunks(run.run_id):
             engine.submit_chunk(chunk)
         if mode is Mode.ASYNC:
@@ -596,7 +597,7 @@ def test_a_mistake_of_ours_while_an_item_is_sent_again_ends_the_run_and_is_told(
 
     platform = Platform(trouble=once_per_answer(limited, method="GET"))
     run = a_run(ledger, ["x"])
-    with Engine(run, ledger, platform.client, mode=Mode.ASYNC, concurrency=8) as engine:
+    with Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC, concurrency=8)) as engine:
         engine._sent_alone = broken  # type: ignore[method-assign]
         with pytest.raises(RunStopped, match="ZeroDivisionError: a slip"):
             work_once(engine, Mode.ASYNC)
@@ -615,7 +616,7 @@ def test_an_engine_that_cannot_open_holds_nothing(ledger: Ledger) -> None:
 
     with (
         pytest.raises(RunStopped, match="no such place"),
-        Engine(run, ledger, nowhere, mode=Mode.ASYNC, owner="another process"),
+        Engine(run, ledger, nowhere, Options(mode=Mode.ASYNC, owner="another process")),
     ):
         pass
     assert "fieval-engine" not in {thread.name for thread in threading.enumerate()}
@@ -635,7 +636,7 @@ def test_whatever_ends_the_work_early_lets_what_is_on_its_way_come_in(ledger: Le
     run = a_run(ledger, ANSWERS)
     with (
         suppress(KeyboardInterrupt),
-        Engine(run, ledger, platform.client, mode=Mode.ASYNC, concurrency=2) as engine,
+        Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC, concurrency=2)) as engine,
         submitting(engine) as threads,
     ):
         threads.submit(submit, engine, 0)
@@ -653,7 +654,7 @@ def test_an_item_that_is_put_back_while_its_chunk_is_sent_goes_out_once_more_and
     [ticket] = platform.accept({"inputs": {"output": "x"}})
     platform.trouble = lambda request, _: hidden_limit(request, platform) if ticket in str(request.url) else None
     ledger.apply(run.run_id, [Submitted((Ticket(0, ticket),), utc_now())])
-    with Engine(run, ledger, platform.client, mode=Mode.ASYNC) as engine, ThreadPoolExecutor(1) as aside:
+    with Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC)) as engine, ThreadPoolExecutor(1) as aside:
         engine.expect(1)
         settling = aside.submit(engine.settle)
         while platform.taken["x"] < 2:  # it was refused, and goes out again
@@ -722,7 +723,10 @@ def stop_and_then_hurry(engine: Engine) -> None:
 def stopped_while_sending(run: Run, ledger: Ledger, platform: Platform) -> Iterator[Engine]:
     """An engine whose first submissions are under way; after the block, the error that its chunk ended with is raised."""
     mode = Mode(run.mode)
-    with Engine(run, ledger, platform.client, mode=mode, concurrency=4) as engine, ThreadPoolExecutor(1) as aside:
+    with (
+        Engine(run, ledger, platform.client, Options(mode=mode, concurrency=4)) as engine,
+        ThreadPoolExecutor(1) as aside,
+    ):
         sending = aside.submit(engine.submit_chunk, 0)
         while not platform.taken:
             sleep(0.01)
@@ -753,7 +757,7 @@ def test_somebody_who_gets_impatient_while_the_engine_ends_has_the_rest_recorded
     monkeypatch.setattr("fieval_tasks.work.engine.LAST_MOMENT", 0.1)
     run = a_run(ledger, ["x"])
     platform = Slow(replies_after=600.0)
-    engine = Engine(run, ledger, platform.client, mode=Mode.ASYNC)
+    engine = Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC))
     ending = engine._close
 
     async def interrupted() -> None:
@@ -786,7 +790,7 @@ def test_work_that_will_not_be_cancelled_holds_up_no_end(ledger: Ledger, monkeyp
         await asyncio.sleep(3600)
         return 0
 
-    with Engine(run, ledger, Platform().client, mode=Mode.ASYNC) as engine, ThreadPoolExecutor(1) as aside:
+    with Engine(run, ledger, Platform().client, Options(mode=Mode.ASYNC)) as engine, ThreadPoolExecutor(1) as aside:
         engine._send = stubborn  # type: ignore[method-assign]
         sending = aside.submit(engine.submit_chunk, 0)
         while not engine._work:
@@ -797,7 +801,7 @@ def test_work_that_will_not_be_cancelled_holds_up_no_end(ledger: Ledger, monkeyp
 
 
 def test_chunks_that_have_ended_are_told_from_those_that_have_not(ledger: Ledger) -> None:
-    with Engine(a_run(ledger, ["x"]), ledger, Platform().client, mode=Mode.ASYNC) as engine:
+    with Engine(a_run(ledger, ["x"]), ledger, Platform().client, Options(mode=Mode.ASYNC)) as engine:
         engine.expect(2)
         engine.chunk_done()
         assert not engine.chunks_have_ended(within=0.01)
@@ -826,11 +830,11 @@ def test_once_it_is_quiet_the_rest_is_left_to_whoever_comes_next(ledger: Ledger)
 
     run, platform = a_run(ledger, ["slow 1", *ANSWERS, "slow 2"]), Platform(trouble=slow_ones)
     work(ledger, run, platform, mode=Mode.SUBMIT)
-    with Engine(run, ledger, platform.client, mode=Mode.ASYNC, quiet=0.3) as engine:
+    with Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC, quiet=0.3)) as engine:
         assert engine.settle() == engine.left == 2
     assert ledger.counts(run.run_id)[State.SCORED] == len(ANSWERS)
     platform.trouble = None
-    with Engine(run, ledger, platform.client, mode=Mode.ASYNC, quiet=60.0) as engine:
+    with Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC, quiet=60.0)) as engine:
         assert engine.settle() == engine.left == 0
     assert ledger.counts(run.run_id)[State.SCORED] == len(ANSWERS) + 2
 
@@ -936,7 +940,7 @@ def test_answers_that_are_not_the_apis_stop_the_run_before_much_is_sent(ledger: 
 def test_a_stopped_run_ends_with_its_reason_and_resumes_with_what_is_left(ledger: Ledger) -> None:
     run = a_run(ledger, ANSWERS)
     platform = Platform(takes=inf)
-    engine = Engine(run, ledger, platform.client, mode=Mode.ASYNC, concurrency=2)
+    engine = Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC, concurrency=2))
     with engine:
         engine.submit_chunk(0)
         engine.stop(Interrupted("enough"))
@@ -966,9 +970,9 @@ def test_an_item_that_was_being_sent_at_a_crash_counts_as_a_possible_duplicate(l
 
 def test_an_ambiguous_item_fails_or_stays_where_the_user_wants_no_duplicate(ledger: Ledger) -> None:
     platform = Platform()
-    found, run = work(ledger, cut_off(ledger, ["x", "y"]), platform, ambiguous="ask")
+    found, run = work(ledger, cut_off(ledger, ["x", "y"]), platform, on_lost_reply="ask")
     assert (found["x"].status, found["y"].status) == ("pending", "scored")
-    found, run = work(ledger, run, platform, ambiguous="fail")
+    found, run = work(ledger, run, platform, on_lost_reply="fail")
     assert (found["x"].status, found["x"].stage) == ("failed", "submit")
     assert found["x"].error is not None
     assert found["x"].error["kind"] == "lost_reply"
@@ -980,7 +984,7 @@ def test_a_lost_reply_is_not_sent_again_where_the_user_wants_no_duplicate(
     ledger: Ledger, chosen: str, status: str
 ) -> None:
     platform = Platform(trouble=once_per_answer(lambda *_: httpx.ReadTimeout("no answer")))
-    found, run = work(ledger, a_run(ledger, ["x"]), platform, ambiguous=chosen)
+    found, run = work(ledger, a_run(ledger, ["x"]), platform, on_lost_reply=chosen)
     assert (found["x"].status, platform.posts, run.possible_duplicates) == (status, 1, 0)
 
 
@@ -1168,7 +1172,7 @@ def test_a_ledger_that_cannot_be_written_stops_the_run(ledger: Ledger, monkeypat
 
 def test_a_chunk_that_comes_when_the_engine_has_ended_is_told_so_and_holds_nobody(ledger: Ledger) -> None:
     run = a_run(ledger, ["one", "two"])
-    with Engine(run, ledger, Platform().client, mode=Mode.ASYNC) as engine:
+    with Engine(run, ledger, Platform().client, Options(mode=Mode.ASYNC)) as engine:
         [chunk] = engine.to_submit()
         engine.stop(RunStopped("no credit left"))
     with pytest.raises(RunStopped, match="no credit left"):
@@ -1181,7 +1185,7 @@ def test_a_chunk_that_the_ending_loop_never_came_to_is_told_so_and_holds_nobody(
 ) -> None:
     run, handed = a_run(ledger, ["one", "two"]), threading.Semaphore(0)
     with ThreadPoolExecutor(1) as late:
-        with Engine(run, ledger, Platform().client, mode=Mode.ASYNC) as engine:
+        with Engine(run, ledger, Platform().client, Options(mode=Mode.ASYNC)) as engine:
             [chunk] = engine.to_submit()
             engine.stop(RunStopped("no credit left"))
             with monkeypatch.context() as patched:

@@ -32,6 +32,7 @@ from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.pace.pace import DIFFERENT, LONGEST_PAUSE, PROBE, TOLD, Pace
 from fieval_tasks.runs.threads import work_once
 from fieval_tasks.work.engine import LONGEST_WAIT, SHORTEST_WAIT, Engine
+from fieval_tasks.work.options import Options
 from tests.pace.pace_simulation import JumpingLoop
 from tests.platform import Platform, refusal
 from tests.work.test_engine import a_run, results
@@ -216,12 +217,12 @@ def test_a_server_that_asks_to_wait_a_day_ends_the_run_at_once_and_it_can_be_res
     if (method, mode) != ("GET", Mode.SUBMIT):
         with (
             pytest.raises(RunStopped, match="asked to wait until"),
-            Engine(run, ledger, platform.client, mode=mode) as engine,
+            Engine(run, ledger, platform.client, Options(mode=mode)) as engine,
         ):
             work_once(engine, mode)
     assert ledger.counts(run.run_id)[State.FAILED] == 0
     platform.trouble = None
-    with Engine(run, ledger, platform.client, mode=Mode.ASYNC) as engine:
+    with Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC)) as engine:
         work_once(engine, Mode.ASYNC)
     assert {r.status for r in results(ledger, run).values()} == {"scored"}
     assert set(platform.taken.values()) == {1}
@@ -231,7 +232,9 @@ def test_a_server_that_asks_to_wait_a_day_ends_the_run_at_once_and_it_can_be_res
 def test_nobody_waits_longer_than_an_item_may_take_nor_than_an_hour(
     ledger: Ledger, item_timeout: float, longest: float
 ) -> None:
-    with Engine(a_run(ledger, ["x"]), ledger, Platform().client, mode=Mode.SUBMIT, item_timeout=item_timeout) as engine:
+    with Engine(
+        a_run(ledger, ["x"]), ledger, Platform().client, Options(mode=Mode.SUBMIT, item_timeout=item_timeout)
+    ) as engine:
         engine._pace.throttled(longest - 1.0, 0.0)
         with pytest.raises(RunStopped, match=f"{longest:,.0f} s"):
             engine._pace.throttled(longest + 1.0, 0.0)
@@ -248,7 +251,7 @@ def test_a_server_that_is_gone_while_only_submissions_are_made_is_given_up(
     run = a_run(ledger, [f"answer {n}" for n in range(600)], chunk_size=600)
     with (
         pytest.raises(RunStopped, match="no answer for"),
-        Engine(run, ledger, platform.client, mode=Mode.SUBMIT) as engine,
+        Engine(run, ledger, platform.client, Options(mode=Mode.SUBMIT)) as engine,
     ):
         work_once(engine, Mode.SUBMIT)
 
@@ -287,6 +290,8 @@ def test_slow_bytes_do_not_outlast_an_items_time(
     monkeypatch.setattr("fieval_tasks.work.agenda.LAST_WORD", 0.1)
     run = a_run(ledger, ["x"], mode=mode)
     platform = Dripping(method)
-    with Engine(run, ledger, platform.client, mode=mode, item_timeout=0.3, ambiguous="ask", timeout=60.0) as engine:
+    with Engine(
+        run, ledger, platform.client, Options(mode=mode, item_timeout=0.3, on_lost_reply="ask", timeout=60.0)
+    ) as engine:
         work_once(engine, mode)
     assert results(ledger, run)["x"].status == "pending"

@@ -19,7 +19,8 @@ from fieval_tasks.core.progress import Progress
 from fieval_tasks.ledger.store import Ledger, Run, Sending, Submitted, owner_name, utc_now
 from fieval_tasks.pace.permits import Leased
 from fieval_tasks.runs.threads import submit
-from fieval_tasks.work.engine import Engine, Share
+from fieval_tasks.work.engine import Engine
+from fieval_tasks.work.options import Options, Share
 from tests.conftest import PATIENCE
 from tests.platform import Platform, ok
 from tests.work.test_engine import a_run
@@ -49,8 +50,10 @@ def unseen(_: Progress) -> None:
 
 def work(ledger: Ledger, run: Run, platform: Platform, share: Share | None, **options: Any) -> list[int]:
     """What a shard does; the chunks that it began with."""
-    mode = options.pop("mode", Mode.ASYNC)
-    with Engine(run, ledger, platform.client, mode=mode, concurrency=8, share=share, **options) as engine:
+    mode, open_limit = options.pop("mode", Mode.ASYNC), options.pop("open_limit", None)
+    with Engine(
+        run, ledger, platform.client, Options(mode=mode, concurrency=8, share=share, **options), open_limit=open_limit
+    ) as engine:
         began_with = engine.to_submit()
         work_round(engine, mode)
         while engine.wait_for_others(unseen):
@@ -123,7 +126,7 @@ def test_what_one_sent_that_helped_and_died_is_asked_about_by_whoever_comes_to_t
     run, platform = a_run(ledger, ANSWERS[:10], chunk_size=5), Platform()
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         dead = owner_name(process.pid)
-    with Engine(run, ledger, platform.client, mode=Mode.ASYNC, concurrency=8, share=Share(0, 2)) as engine:
+    with Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC, concurrency=8, share=Share(0, 2))) as engine:
         assert engine.to_submit() == [0]
         assert ledger.claim(run.run_id, [0], dead, lease=60.0) == [0]
         tickets = [Ticket(item.seq, platform.accept(body(item))[0]) for item in ledger.unsent(run, 0)]
@@ -145,7 +148,7 @@ def test_what_another_held_for_a_moment_and_let_go_is_finished_by_whoever_came_m
     tickets = [Ticket(item.seq, platform.accept(body(item))[0]) for item in ledger.unsent(run, 1)]
     ledger.apply(run.run_id, [Submitted(tuple(tickets), utc_now())])
     assert ledger.claim(run.run_id, others, "a collector", lease=60.0) == others
-    with Engine(run, ledger, platform.client, mode=Mode.ASYNC, concurrency=8, share=share) as engine:
+    with Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC, concurrency=8, share=share)) as engine:
         work_round(engine, Mode.ASYNC)
         assert counted(ledger, run) == {State.READY: 5, State.SUBMITTED: 5, State.SCORED: 5}
         ledger.release(run.run_id, "a collector")
@@ -183,7 +186,7 @@ def test_help_that_an_outage_cut_short_goes_on_with_the_chunk_it_was_at(ledger: 
         return httpx.ConnectError("down") if outage and request.method == "POST" else None
 
     run, platform = a_run(ledger, ANSWERS, chunk_size=5), Platform(trouble=trouble)
-    with Engine(run, ledger, platform.client, mode=Mode.ASYNC, concurrency=8, share=Share(1, 2)) as engine:
+    with Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC, concurrency=8, share=Share(1, 2))) as engine:
         engine.to_submit()
         with pytest.raises(Unreachable):
             engine.submit_rest()
@@ -212,6 +215,6 @@ class Plenty:
 
 def test_every_request_has_a_permit_and_the_source_is_closed(ledger: Ledger) -> None:
     run, platform, source = a_run(ledger, ANSWERS, chunk_size=5), Platform(), Plenty()
-    work(ledger, run, platform, None, shared_limit=lambda: source)
+    work(ledger, run, platform, None, open_limit=lambda: source)
     assert source.leased >= platform.posts + platform.polls
     assert source.is_closed
