@@ -20,6 +20,11 @@ from fieval_tasks.core.errors import PlanError, Unreachable
 from tests.contract.raw_server import RawServer, answers
 from tests.contract.test_client_faults import TAKEN, assert_secret, submit
 
+SIGNS_CERTIFICATES = x509.KeyUsage(
+    key_cert_sign=True, crl_sign=True, digital_signature=False, content_commitment=False, key_encipherment=False,
+    data_encipherment=False, key_agreement=False, encipher_only=False, decipher_only=False,
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Authority:
@@ -44,10 +49,16 @@ def new_authority(folder: Path, *, host: str = "127.0.0.1", days: int = 1) -> Au
     """`days`: how long from now the server's certificate lasts; one of yesterday has a negative number."""
     key, server_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "an authority of the tests")])
+    identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     own = certificate(name, name, key, days=1).add_extension(x509.BasicConstraints(True, None), critical=True)
-    given = certificate(
-        x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)]), name, server_key, days=days
-    ).add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(host))]), critical=False)
+    # Python 3.13 believes no chain whose certificates leave out who signed them, and what they may be used for.
+    own = own.add_extension(identifier, critical=False).add_extension(SIGNS_CERTIFICATES, critical=True)
+    host_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
+    given = (
+        certificate(host_name, name, server_key, days=days)
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(host))]), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False)
+    )
     file, chain = folder / "authority.pem", folder / "server.pem"
     file.write_bytes(own.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
     private = server_key.private_bytes(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +100,7 @@ def begun(name: str = "mine", connection: str = "env") -> Run:
     )
     with prepared(plan) as run, run.engine(Mode.SUBMIT) as engine:
         submit_all(engine)
-    with sa.create_engine(store_url()).begin() as connected:
+    with the_store() as connected:
         failed = {"state": "failed", "stage": "submit", "error_kind": "refused", "error_message": "no"}
         connected.execute(sa.update(schema.items).where(schema.items.c.seq == 2).values(**failed))
     return known(name)
@@ -124,9 +126,20 @@ def refused(name: str = "mine", **said: Any) -> str:
     return problem
 
 
+@contextmanager
+def the_store() -> Iterator[sa.Connection]:
+    """A connection to the ledger's database, beside the ledger; what is changed there is committed."""
+    engine = sa.create_engine(store_url())
+    try:
+        with engine.begin() as connection:
+            yield connection
+    finally:
+        engine.dispose()
+
+
 def contents() -> list[Any]:
     """All that the ledger holds of runs and items."""
-    with sa.create_engine(store_url()).connect() as connection:
+    with the_store() as connection:
         return [row for table in (schema.runs, schema.items) for row in connection.execute(sa.select(table)).all()]
 
 
@@ -267,7 +280,7 @@ def test_of_processes_that_begin_at_once_with_different_keys_one_is_refused(envi
 @pytest.fixture
 def old_run(environment: Evaluator) -> Run:
     begun()
-    with sa.create_engine(store_url()).begin() as connection:
+    with the_store() as connection:
         connection.execute(sa.update(schema.runs).values(address=None, account=None))
     return known()
 
