@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.items import Result, State
 from fieval_tasks.core.plan import Check, EvaluationPlan, Mode
-from fieval_tasks.data.dataset import Dataset, Row, Scan
+from fieval_tasks.data.dataset import Dataset, Row
 from fieval_tasks.data.delimited import refuse_twins
 from fieval_tasks.data.intake import canonical
 from fieval_tasks.runs.conclusion import report_of
@@ -135,7 +135,7 @@ def _rows_of(frame: pd.DataFrame) -> Dataset:
     digest = hashlib.sha256()
     for row in read():
         digest.update(canonical(row.values).encode())
-    return Dataset("DataFrame", Scan(columns, len(frame)), digest.hexdigest(), read)
+    return Dataset("DataFrame", columns, len(frame), digest.hexdigest(), read)
 
 
 def _no_frame(given: object) -> PlanError:

@@ -1,0 +1,267 @@
+"""From what a user names to the files that are meant: paths, folders, patterns, URLs, pipes and standard input."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import stat
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from glob import glob, has_magic
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+from urllib.parse import SplitResult, unquote
+
+from fieval_tasks.core.errors import PlanError, in_words
+from fieval_tasks.core.foreign import foreign_by_extension
+from fieval_tasks.core.locations import dataset_url, is_url, path_of
+from fieval_tasks.core.templates import nearest
+from fieval_tasks.data.files import File
+from fieval_tasks.data.records import FORMATS
+
+STDIN = "<stdin>"
+"""The name of a dataset that came by standard input."""
+SHOWN = 5
+"""Files that a message names."""
+_PARTITION = re.compile(r"([^=]+)=(.*)")
+"""A folder's name that gives a column and its value to all rows below, as Hive, Spark and pyarrow write it."""
+_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
+_BY_PATTERN = "a pattern, as '{}/**/*.csv', names the files of its folders too"
+_OF_DATASETS = ("dataset_info.json", "dataset_infos.json")
+"""What Hugging Face's `datasets` writes beside its own files."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the user says of how a dataset's files are to be read; None: what the files themselves say."""
+
+    format: str | None = None
+    """One of the values of FORMATS, whatever the files are called."""
+    delimiter: str | None = None
+    """What parts the cells of CSV."""
+    rows: str | None = None
+    """Where the rows are in a document of JSON or YAML."""
+
+
+AS_FOUND = Reading()
+
+
+class Spool:
+    """Copies on disk of what can't be read twice, in `folder` (None: the system's)."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._copies: list[Path] = []
+
+    def copy(self, stream: BinaryIO) -> Path:
+        if self._folder is not None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix="fieval-", suffix=".spool", dir=self._folder)
+        self._copies.append(Path(name))
+        with os.fdopen(handle, "wb") as copy:
+            shutil.copyfileobj(stream, copy, 2**20)
+        return Path(name)
+
+    def remove(self) -> None:
+        for path in self._copies:
+            path.unlink(missing_ok=True)
+
+
+def files_of(locations: Sequence[str], reading: Reading, spool: Spool, stdin: BinaryIO | None = None) -> list[File]:
+    """The files of all these locations. Raises PlanError where there is none, or one file is meant twice."""
+    files = [file for location in locations for file in _files(location, reading, spool, stdin)]
+    counts = Counter(file.path.resolve() for file in files)
+    twice = dict.fromkeys(file.name for file in files if counts[file.path.resolve()] > 1)
+    if twice:  # its rows would count as often
+        raise PlanError(*(f"{name} is named more than once: name each file once" for name in twice))
+    return files
+
+
+def _files(location: str, reading: Reading, spool: Spool, stdin: BinaryIO | None) -> list[File]:
+    if location == "-":
+        return [_file(STDIN, spool.copy(stdin or sys.stdin.buffer), reading, default="jsonl")]
+    url = dataset_url(location) if is_url(location) else None
+    if url is not None and url.scheme != "file":
+        return [_remote_file(url, location, reading, spool)]
+    path = Path(location).expanduser() if url is None else path_of(url)
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as error:
+        if isinstance(error, FileNotFoundError) and (found := _matching(path)):
+            fixed = next(folder for folder in path.parents if not has_magic(str(folder)))
+            return _named_apart(found, reading, fixed)
+        raise PlanError(_not_there(location, path, error)) from error
+    if stat.S_ISDIR(mode):
+        try:
+            return _files_in(location.rstrip("/"), path, reading)
+        except OSError as error:  # one of its folders may be closed
+            raise PlanError(f"{location} can't be read: {error}") from error
+    if stat.S_ISREG(mode):
+        return [_file(path.name, path, reading)]
+    with path.open("rb") as pipe:  # <(a command), /dev/stdin
+        return [_file(location, spool.copy(pipe), reading, default="jsonl")]
+
+
+def _matching(path: Path) -> list[Path]:
+    """The files that a pattern means, in the order of their names; each once, however many links lead to it."""
+    found = {one.resolve(): one for one in sorted(map(Path, glob(str(path), recursive=True)), reverse=True)}
+    return sorted(one for one in found.values() if one.is_file())
+
+
+def _file(name: str, path: Path, reading: Reading, *, default: str | None = None) -> File:
+    file_format = reading.format or _format(Path(name).name, default)
+    options = (
+        (reading.delimiter, ("csv", "tsv"), "--delimiter parts the cells of CSV"),
+        (reading.rows, ("json", "yaml"), "--rows leads into a document of JSON or YAML"),
+    )
+    for given, formats, told in options:
+        if given is not None and file_format not in formats:
+            raise PlanError(f"{told}, and {name} is read as {file_format.upper()}; leave it out")
+    return File(printable(name), path, file_format, delimiter=reading.delimiter, rows=reading.rows)
+
+
+def printable(name: str) -> str:
+    """A file's name may hold bytes that are no text, which could not be kept."""
+    return name.encode(errors="backslashreplace").decode()
+
+
+def _format(name: str, default: str | None = None) -> str:
+    path = PurePosixPath(name.lower())
+    file_format = FORMATS.get(_extension(path), default)
+    if file_format is None:
+        if (foreign := foreign_by_extension(path.suffix)) is not None:
+            raise PlanError(f"{name} is {foreign.kind} by its extension: {foreign.step}")
+        extension = f"the extension {path.suffix!r}" if path.suffix else "no extension"
+        raise PlanError(
+            f"{name} has {extension}; say what it is by --format, or write it as one of {', '.join(FORMATS)} "
+            "(text also with .gz)"
+        )
+    return file_format
+
+
+def _extension(path: PurePosixPath | Path) -> str:
+    return PurePosixPath(path.stem).suffix if path.suffix == ".gz" else path.suffix
+
+
+# -- folders -------------------------------------------------------------------------------------------------------
+
+
+def _files_in(location: str, folder: Path, reading: Reading) -> list[File]:
+    found = list(_found(folder, reading))
+    if not found:
+        deeper = any(path.is_dir() for path in _entries(folder))
+        instead = _BY_PATTERN.format(location) if deeper else f"name a file of {', '.join(FORMATS)}"
+        raise PlanError(
+            f"{location} is a folder with no dataset in it; {instead}, or say by --format what its files are"
+        )
+    files = _named_apart(found, reading, folder)
+    formats = sorted({file.format for file in files})
+    if len(formats) > 1:
+        raise PlanError(
+            f"{location} is a folder with files of {' and '.join(formats)}{_datasets_in(folder)}: "
+            f"name those that belong together, as {location}/*.{formats[0]}"
+        )
+    return files
+
+
+def _found(folder: Path, reading: Reading) -> Iterator[Path]:
+    """The datasets in a folder; where it has none itself, those of its partitions (lang=fr/), or of its only folder, as
+    Hugging Face has them in data/."""
+    here = [path for path in _entries(folder) if path.is_file() and (reading.format or _is_dataset(path))]
+    deeper = [path for path in _entries(folder) if path.is_dir() and not path.is_symlink()]
+    yield from here
+    if not here and (len(deeper) == 1 or all(_PARTITION.fullmatch(path.name) for path in deeper)):
+        for path in deeper:
+            yield from _found(path, reading)
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What begins with a dot or an underscore is some program's own, as Spark's _SUCCESS."""
+    return sorted(path for path in folder.iterdir() if path.name[0] not in "._")
+
+
+def _is_dataset(path: Path) -> bool:
+    """By its name. In a folder YAML is mostly settings."""
+    name = Path(path.name.lower())
+    return FORMATS.get(_extension(name), "yaml") != "yaml" and name.name not in _OF_DATASETS
+
+
+def _named_apart(paths: Sequence[Path], reading: Reading, folder: Path) -> list[File]:
+    """Files by their names, with the folders that tell them apart, and the columns that folders below `folder` give."""
+    top = Path(os.path.commonpath([path.parent for path in paths]))
+    files = (_file(str(path.relative_to(top)), path, reading) for path in paths)
+    return [replace(file, partition=_partition(file.path.relative_to(folder))) for file in files]
+
+
+def _partition(path: Path) -> dict[str, str]:
+    columns = [match for name in path.parent.parts if (match := _PARTITION.fullmatch(name))]
+    return {match[1]: "" if match[2] == _NO_VALUE else unquote(match[2]) for match in columns}
+
+
+def left_out(location: str, read: Sequence[File]) -> str | None:
+    """A sentence on what a folder holds beside the files that are read."""
+    folder = Path(location).expanduser()
+    if is_url(location) or not folder.is_dir():
+        return None
+    unread = [*_unread(folder, [file.path for file in read])]
+    if not unread:
+        return None
+    names = [f"{path.relative_to(folder)}{'/' * path.is_dir()}" for path in unread]
+    pattern = f"; {_BY_PATTERN.format(location.rstrip('/'))}" if any(path.is_dir() for path in unread) else ""
+    return printable(f"of {location} these are not read: {shortened(names)}{pattern}")
+
+
+def _unread(folder: Path, read: Sequence[Path]) -> Iterator[Path]:
+    for path in _entries(folder):
+        if path.is_dir() and any(one.is_relative_to(path) for one in read):
+            yield from _unread(path, read)
+        elif path not in read:
+            yield path
+
+
+def shortened(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+# -- what is not there, or elsewhere -----------------------------------------------------------------------------------
+
+
+def _not_there(location: str, path: Path, error: Exception) -> str:
+    if not isinstance(error, FileNotFoundError):
+        return f"{location!r} can't be opened: {error}"
+    folder = path.parent
+    if has_magic(location):
+        return f"no file is called like {location}{_datasets_in(folder) if folder.is_dir() else ''}; check the pattern"
+    if not folder.is_dir():
+        return f"{location} does not exist, nor does its folder {folder}; check the path"
+    near = nearest(path.name, [sibling.name for sibling in folder.iterdir() if sibling.is_file()])
+    if near:
+        return f"{location} does not exist; did you mean {' or '.join(str(folder / name) for name in near)}?"
+    return f"{location} does not exist{_datasets_in(folder)}; check the path"
+
+
+def _datasets_in(folder: Path) -> str:
+    names = sorted(path.name for path in folder.iterdir() if _is_dataset(path))
+    return f" ({folder} has: {shortened(names)})" if names else ""
+
+
+def _remote_file(url: SplitResult, location: str, reading: Reading, spool: Spool) -> File:
+    name = PurePosixPath(unquote(url.path)).name or url.hostname or "it"
+    file_format = reading.format or _format(name)  # before anything is fetched
+    import fsspec  # type: ignore[import-untyped]  # it takes a while, and few datasets are remote
+
+    try:
+        with fsspec.open(location, "rb") as stream:
+            return _file(name, spool.copy(stream), replace(reading, format=file_format))
+    except Exception as error:  # each file system behind fsspec raises its own
+        told = f"{name} can't be fetched from {url.scheme}"
+        cause = error.__cause__ or error  # fsspec says that the file is not there, whatever the server answered
+        if isinstance(error, ImportError) or {"?", "@", "#"}.isdisjoint(location):
+            raise PlanError(f"{told}: {in_words(cause)}") from error
+        status = getattr(cause, "status", None)  # the error's words may repeat a signature or a password
+        raise PlanError(f"{told}: {f'HTTP {status}' if status else type(cause).__name__}") from None

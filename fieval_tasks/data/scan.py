@@ -1,0 +1,129 @@
+"""One look at every row of a dataset before anything is sent: its columns, its size, and what looks odd in it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+from fieval_tasks.core.errors import PlanError
+from fieval_tasks.data.delimited import ESCAPES, style_of
+from fieval_tasks.data.files import File, Row
+from fieval_tasks.data.finding import STDIN, shortened
+
+_CONTROL = re.compile("[\x1b\x80-\x84\x86-\x9f]")
+"""Control characters that no text has: ESC and C1 (without U+0085, a line end on some machines)."""
+
+
+class Scan:
+    """What one look at every row has found."""
+
+    def __init__(self, name: str, files: Sequence[File], rows: Iterable[Row]) -> None:
+        """Raises PlanError where there is no row that could be used."""
+        self.size = 0
+        """Rows, with those that can't be used."""
+        self._name = name
+        self._files = files
+        self._columns: dict[str, None] = {}
+        self._first_problem: str | None = None
+        self._sizes = Counter({file.name: 0 for file in files})
+        self._places: dict[str, str] = {}
+        """File -> where in its document its rows are."""
+        self._odd: dict[str, str] = {}
+        """Kind of oddity -> a sentence on the first."""
+        for row in rows:
+            self._take(row)
+        if not self.size:
+            raise PlanError(f"{name} is empty: it holds no rows")
+        if not self._columns:
+            raise PlanError(self._no_good_row())
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """In the order they were first seen."""
+        return tuple(self._columns)
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """How the files were read, where that is not plain from their names, and what looks odd in them."""
+        styles = dict.fromkeys(told for file in self._files if (told := _style(file)))
+        places = (
+            f"{file}: its rows are the list {place!r} (another would be --rows PATH)"
+            for file, place in self._places.items()
+        )
+        return (*self._of_files(), *styles, *places, *self._odd.values())
+
+    def _take(self, row: Row) -> None:
+        file = row.file or self._name
+        self.size += 1
+        self._sizes[file] += 1
+        if row.problem is not None:
+            self._first_problem = self._first_problem or row.problem
+            if ESCAPES in row.problem:
+                told = f"{row.problem}; other backslashes may be escapes, too: they are sent as they are"
+                self._odd.setdefault(ESCAPES, told)
+            return
+        if not row.values.keys() <= self._columns.keys():
+            self._columns |= dict.fromkeys(row.values)
+            self._odd = {**dict(_odd_names(row.values)), **self._odd}
+        for kind, told in _odd_values(row):
+            self._odd.setdefault(kind, told)
+        if row.place is not None:
+            self._places[file] = row.place
+
+    def _of_files(self) -> Iterator[str]:
+        """Which rows are which file's, where there are several."""
+        if len(self._sizes) > 1:
+            sizes = shortened([f"{name} ({size:,})" for name, size in self._sizes.items()])
+            yield f"{len(self._sizes)} files are read as one, in this order, with so many rows each: {sizes}"
+
+    def _no_good_row(self) -> str:
+        why = self._first_problem or "they are empty objects"
+        told = f"none of the {self.size} rows of {self._name} can be used ({why}, for one)"
+        file_format = self._files[0].format
+        if file_format != "jsonl":
+            return f"{told}; is it {file_format.upper()}?"
+        if self._name == STDIN:
+            return f"{told}; standard input is read as JSONL, one object a line, unless --format says otherwise"
+        return (
+            f"{told}; is it JSONL, one object a line? an array, or objects of several lines, are read by --format json"
+        )
+
+
+def _style(file: File) -> str | None:
+    if file.format not in ("csv", "tsv"):
+        return None
+    style = style_of(file)
+    return None if style.is_usual(file.format) else f"{file.name}: its {style}"
+
+
+def _odd_names(columns: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """The kind of what a column's name says of the file's encoding, and a sentence on it."""
+    for name in columns:
+        if found := _control_character(name):
+            yield _seems(f"the column {name!r}", found)
+
+
+def _odd_values(row: Row) -> Iterator[tuple[str, str]]:
+    """The same of values that are text of another kind than they look, as others may be."""
+    for column, value in row.values.items():
+        if not isinstance(value, str):
+            continue
+        if found := _control_character(value):
+            yield _seems(f"row {row.number}: {column!r}", found)
+        if value == r"\N":
+            told = f"row {row.number}: {column!r} is {value}, as MySQL and PostgreSQL write a null"
+            yield value, f"{told}, and others may be: it is sent as it is"
+
+
+def _control_character(text: str) -> str | None:
+    if text.isascii() and "\x1b" not in text:  # most are; to search each would cost as much as reading it
+        return None
+    found = _CONTROL.search(text)
+    return found and found[0]
+
+
+def _seems(place: str, found: str) -> tuple[str, str]:
+    kind = "text in ISO-2022, or of a terminal," if found == "\x1b" else "text in CP1252 that was converted as Latin-1"
+    told = f"{place} holds the control character U+{ord(found):04X}, and others may"
+    return kind, f"{told}: {kind} looks so; it is sent as it is"
