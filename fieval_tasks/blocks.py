@@ -247,14 +247,14 @@ class EvaluationRun(JobRun[dict[str, Any]]):
                     engine.settle()
                 ended = Ended(notices=engine.notices)
             outcome = conclude(run, ended, seconds=monotonic() - began)
-        self._summary = outcome.report.summary.to_json()
+        self._summary = outcome.report.to_json()
         self.logger.info(outcome.message)
 
     def _fetch(self) -> dict[str, Any]:
         if self._summary is not None:
             return self._summary
         with kept(self.run_id, self.store) as run:
-            return report_of(run).summary.to_json()
+            return report_of(run).to_json()
 
     @contextmanager
     def _at_work(self) -> Iterator[Prepared]:

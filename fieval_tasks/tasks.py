@@ -62,7 +62,7 @@ def publish(run: str, store: str | None = None) -> dict[str, Any]:
         else:  # the summary names its files
             report = conclude(found, Ended(waited=False), seconds=0.0).report
         artifacts.publish(report, found.folder, series=found.series)
-    return report.summary.to_json()
+    return report.to_json()
 
 
 def _say_if_alone() -> None:

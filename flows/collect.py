@@ -117,8 +117,8 @@ def nothing_new(outcome: Outcome) -> State[None]:
     """Only who asks in a terminal is shown it again, with its exit code: a collector that runs every ten minutes must
     not alert as often, for ever, about one forgotten evaluation."""
     display.get().conclude(outcome)
-    summary = outcome.report.summary
-    return Completed(message=f"run {summary.run_id}: nothing new, {summary.items.pending:,} pending")
+    report = outcome.report
+    return Completed(message=f"run {report.facts.run_id}: nothing new, {report.items.pending:,} pending")
 
 
 def wait_for_tickets(run: Prepared, quiet: float | None) -> Ended | None:

@@ -6,7 +6,7 @@ import json
 import re
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,8 @@ from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_logger
 
 from fieval_tasks.core.items import Result
-from fieval_tasks.report.markdown import inert, markdown
+from fieval_tasks.report.caps import CAPS
+from fieval_tasks.report.pages import inert, markdown
 from fieval_tasks.report.record import value_text
 from fieval_tasks.report.summary import Report
 from fieval_tasks.report.text import one_line, share
@@ -45,7 +46,7 @@ _SYNC: Any = {"_sync": True}  # Prefect's own switch: the plain call, even where
 
 
 @dataclass(frozen=True)
-class Progress:
+class ProgressArtifact:
     """A live progress artifact."""
 
     artifact_id: UUID | None
@@ -59,7 +60,7 @@ def publish(report: Report, folder: Path, *, series: str) -> None:
     Reports of one `series`, such as a deployment or a dataset, are versions of the same artifacts.
     A server that refuses an artifact is a line in the log: the verdicts are bought and written by then.
     """
-    run_id = inert(report.summary.run_id)
+    run_id = inert(report.facts.run_id)
     title, text, table = f"{run_id}: {standing(report)}", _summary(report, folder), worst_table(report)
     _attempt(lambda: create_markdown_artifact(text, key=key(series, "summary"), description=title, **_SYNC))
     if table:
@@ -67,15 +68,15 @@ def publish(report: Report, folder: Path, *, series: str) -> None:
         _attempt(lambda: create_table_artifact(table, key=key(series, "worst-rows"), description=about, **_SYNC))
 
 
-def progress_started(total: int, *, series: str | None = None) -> Progress:
+def progress_started(total: int, *, series: str | None = None) -> ProgressArtifact:
     """Show a progress bar at 0 %. One of a `series` has a key, and stands on the UI's page of artifacts too."""
     named = key(series, "progress") if series else None
     about = f"0 of {total:,} items settled"
     made = _attempt(lambda: create_progress_artifact(0.0, key=named, description=about, **_SYNC))
-    return Progress(made, total)
+    return ProgressArtifact(made, total)
 
 
-def progress_updated(handle: Progress, fraction: float) -> None:
+def progress_updated(handle: ProgressArtifact, fraction: float) -> None:
     """Move the progress bar to a fraction of 0..1."""
     artifact_id, reached = handle.artifact_id, min(max(fraction, 0.0), 1.0)
     if artifact_id is None:
@@ -128,7 +129,7 @@ def _cell(text: str) -> str:
 
 def _summary(report: Report, folder: Path) -> str:
     """The Markdown report, with fewer worst rows where it would be too large, and where its files are."""
-    texts = (markdown(report, worst=shown) for shown in (5, 1, 0))
+    texts = (markdown(report, caps=replace(CAPS, worst_in_markdown=shown)) for shown in (CAPS.worst_in_markdown, 1, 0))
     short = (text for text in texts if len(text.encode()) <= MARKDOWN_LIMIT)
     return next(short, f"{standing(report)}. See report.html.\n") + _files(folder)
 

@@ -86,7 +86,7 @@ def _name_of(outcome: Outcome) -> str:
         return name_of(outcome.stopped)
     if outcome.exit_code is ExitCode.GATE_FAILED:
         return GATE_FAILED
-    verdicts = {gate.verdict for gate in outcome.report.summary.gates}
+    verdicts = {gate.verdict for gate in outcome.report.gates}
     return GATE_UNDECIDED if GateVerdict.UNDECIDED.value in verdicts else INCOMPLETE
 
 

@@ -9,7 +9,7 @@ from prefect.events import emit_event
 
 from fieval_tasks.core.errors import ExitCode
 from fieval_tasks.core.gates import GateVerdict
-from fieval_tasks.report.summary import GateOutcome, Summary
+from fieval_tasks.report.summary import GateOutcome, Report
 from fieval_tasks.runs.conclusion import Outcome
 
 ENDED = {
@@ -22,12 +22,12 @@ GATES = {GateVerdict.FAIL.value: "fieval.gate.failed", GateVerdict.UNDECIDED.val
 
 def announce(outcome: Outcome) -> None:
     """Emit `fieval.run.completed` or `fieval.run.stopped`, and one event for each gate that was not passed."""
-    summary = outcome.report.summary
-    said = {"exit_code": int(outcome.exit_code), "message": outcome.message, **_figures(summary)}
-    _emit(ENDED.get(outcome.exit_code, "fieval.run.completed"), summary.run_id, said)
-    for gate in summary.gates:
+    report, run_id = outcome.report, outcome.report.facts.run_id
+    said = {"exit_code": int(outcome.exit_code), "message": outcome.message, **_figures(report)}
+    _emit(ENDED.get(outcome.exit_code, "fieval.run.completed"), run_id, said)
+    for gate in report.gates:
         if gate.verdict in GATES:
-            _emit(GATES[gate.verdict], summary.run_id, _gate(gate))
+            _emit(GATES[gate.verdict], run_id, _gate(gate))
 
 
 def announce_cancelled(run_id: str) -> None:
@@ -40,8 +40,8 @@ def _emit(event: str, run_id: str, payload: Mapping[str, Any]) -> None:
     emit_event(event, resource=resource, payload=dict(payload))
 
 
-def _figures(summary: Summary) -> dict[str, Any]:
-    plain = summary.to_json()
+def _figures(report: Report) -> dict[str, Any]:
+    plain = report.to_json()
     return {"items": plain["items"], "checks": plain["checks"], "requests": plain["requests"]}
 
 

@@ -3,42 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeAlias
 
 from fieval_tasks.report.record import iso
 
-
-@dataclass(frozen=True)
-class CheckStanding:
-    """One check's figures at the time of a report."""
-
-    n: int
-    scored: int
-    passed: int | None
-    pass_rate: float | None
-    mean: float | None
-
-
-@dataclass(frozen=True)
-class Standing:
-    """A run's figures at the time of a report."""
-
-    items: Mapping[str, int]
-    """Status -> items."""
-    checks: Mapping[str, CheckStanding]
-    requests: Mapping[str, int]
-
-    def to_json(self) -> dict[str, Any]:
-        """For the ledger, and for `from_json`."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, told: Mapping[str, Any]) -> Standing:
-        checks = {name: CheckStanding(**figures) for name, figures in told["checks"].items()}
-        return cls(told["items"], checks, told["requests"])
+Standing: TypeAlias = Mapping[str, Mapping[str, Any]]
+"""A run's figures at the time of a report, as the ledger keeps them in JSON: `items` (status -> how many), `requests`,
+and `checks` (check -> n, scored, passed, pass_rate, mean)."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +24,8 @@ class Amendment:
     after: Standing
 
     def to_json(self) -> dict[str, Any]:
-        """Only the figures that differ, before and after, in the shape of a standing."""
-        before, after = _differing(self.before.to_json(), self.after.to_json())
+        """Only the figures that differ, before and after."""
+        before, after = _differing(self.before, self.after)
         return {"at": iso(self.at), "before": before, "after": after}
 
 
@@ -60,7 +34,7 @@ def amendments(reports: Sequence[tuple[datetime, Standing]]) -> tuple[Amendment,
     return tuple(
         Amendment(at, before, after)
         for (_, before), (at, after) in pairwise(reports)
-        if (before.items, before.checks) != (after.items, after.checks)
+        if (before["items"], before["checks"]) != (after["items"], after["checks"])
     )
 
 

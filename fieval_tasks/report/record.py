@@ -10,40 +10,18 @@ from typing import Any
 from fieval_tasks.core.items import Result, Value
 
 FIELDS = (
-    "item_id",
-    "row",
-    "check",
-    "template",
-    "model",
-    "status",
-    "value",
-    "score",
-    "passed",
-    "reason",
-    "runtime_ms",
-    "eval_id",
-    "stage",
-    "error",
-    "attempts",
-    "submitted_at",
-    "finished_at",
-    "inputs",
+    *("item_id", "row", "check", "template", "model", "status", "value", "score", "passed", "reason", "runtime_ms"),
+    *("eval_id", "stage", "error", "attempts", "submitted_at", "finished_at", "inputs"),
 )
 
 
 def record(result: Result) -> dict[str, Any]:
     """The fields of results.jsonl in their order, ready for strict JSON: a number that isn't finite becomes null."""
     fields = {name: getattr(result, name) for name in FIELDS}
-    fields["value"] = finite(result.value)
-    fields["score"] = finite(result.score)
-    fields["runtime_ms"] = finite(result.runtime_ms)
-    fields["error"] = dict(result.error) if result.error is not None else None
-    fields["submitted_at"] = iso(result.submitted_at)
-    fields["finished_at"] = iso(result.finished_at)
-    fields["inputs"] = None if result.inputs is None else dict(result.inputs)
-    if result.kept is not None:
-        fields["columns"] = finite(dict(result.kept))
-    return fields
+    fields |= {name: finite(fields[name]) for name in ("value", "score", "runtime_ms")}
+    fields |= {name: None if fields[name] is None else dict(fields[name]) for name in ("error", "inputs")}
+    fields |= {name: iso(fields[name]) for name in ("submitted_at", "finished_at")}
+    return fields if result.kept is None else fields | {"columns": finite(dict(result.kept))}
 
 
 def finite(value: Any) -> Any:
@@ -69,7 +47,5 @@ def iso(moment: datetime | None) -> str | None:
 
 def value_text(value: Value) -> str | None:
     """A verdict's value as one text: text as it is, numbers and choices as JSON."""
-    clean = finite(value)
-    if clean is None or isinstance(clean, str):
-        return clean
-    return json.dumps(clean, ensure_ascii=False, allow_nan=False)
+    known = finite(value)
+    return known if known is None or isinstance(known, str) else json.dumps(known, ensure_ascii=False, allow_nan=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
 from datetime import datetime
 from fractions import Fraction
 
@@ -41,26 +40,6 @@ def one_line(text: str, limit: int, *, apart: bool = False) -> str:
 
 def clip(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
-
-
-def width(text: str) -> int:
-    """Columns that a terminal gives the text."""
-    return sum(_columns(character) for character in text)
-
-
-def fit(text: str, columns: int) -> str:
-    """The text cut to as many terminal columns, and filled up to them."""
-    if width(text) > columns:
-        while width(text) > columns - 1:
-            text = text[:-1]
-        text += "…"
-    return text + " " * (columns - width(text))
-
-
-def _columns(character: str) -> int:
-    if unicodedata.combining(character) or unicodedata.category(character) in ("Mn", "Me", "Cf"):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
 def share(value: float | None) -> str:

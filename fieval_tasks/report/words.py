@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
+from typing import Any
 
 from fieval_tasks.core.errors import ExitCode
-from fieval_tasks.report.amendments import Amendment, CheckStanding
-from fieval_tasks.report.summary import CheckSummary, GateOutcome, Report
+from fieval_tasks.report.amendments import Amendment
+from fieval_tasks.report.summary import GateOutcome, Report
+from fieval_tasks.report.tally import Counts, Tally
 from fieval_tasks.report.text import beside, between, count, share
 
 _HEADLINES = {
@@ -21,7 +24,7 @@ _HEADLINES = {
 
 def headline(report: Report) -> str:
     """How the run ended, in a few words."""
-    code, items = report.summary.exit_code, report.summary.items
+    code, items = report.facts.exit_code, report.items
     if code == ExitCode.OK and items.pending:
         return "Submitted, verdicts still to come"
     if code in _HEADLINES:
@@ -46,16 +49,16 @@ def figure_found(bounds: tuple[Fraction, Fraction] | None, threshold: Fraction, 
     return f"it is {low}" if bounds[0] == bounds[1] else f"it lies between {low} and {high}"
 
 
-def failures_found(failed: int, most: int, of: int) -> str:
-    """`5 of 1,000 items failed`: of a gate on failures."""
-    open_ = most - failed
+def failures_found(counts: Counts) -> str:
+    """`5 of 1,000 items failed, 2 have no verdict yet`: of a gate on failures."""
+    open_ = counts.pending + counts.skipped
     more = f", {open_:,} {'has' if open_ == 1 else 'have'} no verdict yet" if open_ else ""
-    return f"{failed:,} of {count(of, 'item')} failed{more}"
+    return f"{counts.failed:,} of {count(counts.total, 'item')} failed{more}"
 
 
 def standing(report: Report) -> str:
     """How many items stand where: `60 items: 57 scored, 2 failed, 1 pending`."""
-    items = report.summary.items
+    items = report.items
     parts = [f"{items.scored:,} scored"]
     parts += [f"{getattr(items, name):,} {name}" for name in ("failed", "pending", "skipped") if getattr(items, name)]
     reused = f" ({items.reused:,} taken over from an earlier run)" if items.reused else ""
@@ -64,7 +67,7 @@ def standing(report: Report) -> str:
 
 def requests(report: Report) -> str:
     """The account of what was asked of the API."""
-    asked = report.summary.requests
+    asked = report.facts.requests
     return ", ".join(
         (
             count(asked.submits, "submit"),
@@ -78,7 +81,7 @@ def requests(report: Report) -> str:
 
 def doubled(report: Report) -> str:
     """What may have been paid twice, or for nothing; empty where no reply was lost."""
-    twice = report.summary.requests.possible_duplicates
+    twice = report.facts.requests.possible_duplicates
     if twice:
         sent = "its item was" if twice == 1 else "their items were"
         return (
@@ -96,38 +99,36 @@ def doubled(report: Report) -> str:
 def amendment(change: Amendment) -> str:
     """`groundedness: pass rate 0.912 -> 0.920, 12 more verdicts; pending 12 -> 0`."""
     before, after = change.before, change.after
-    told = [
-        f"{name}: {_moved(before.checks.get(name, _NOTHING), figures)}"
-        for name, figures in after.checks.items()
-        if before.checks.get(name) != figures
+    parts = [
+        f"{name}: {_moved(before['checks'].get(name, {}), figures)}"
+        for name, figures in after["checks"].items()
+        if before["checks"].get(name) != figures
     ]
-    states = ("total", "failed", "pending", "skipped", "reused")
-    moved = [name for name in states if before.items.get(name, 0) != after.items.get(name, 0)]
-    told += [f"{name} {before.items.get(name, 0):,} -> {after.items.get(name, 0):,}" for name in moved]
-    return "; ".join(told)
+    for name in ("total", "failed", "pending", "skipped", "reused"):
+        old, new = before["items"].get(name, 0), after["items"].get(name, 0)
+        parts += [f"{name} {old:,} -> {new:,}"] if old != new else []
+    return "; ".join(parts)
 
 
-_NOTHING = CheckStanding(n=0, scored=0, passed=None, pass_rate=None, mean=None)
+def _moved(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    what = "mean" if before.get("pass_rate") is after["pass_rate"] is None else "pass_rate"
+    old, new = ("none" if rate is None else share(rate) for rate in (before.get(what), after[what]))
+    more = after["scored"] - before.get("scored", 0)
+    parts = [f"{what.replace('_', ' ')} {old} -> {new}"] if old != new else []
+    parts += [count(abs(more), "more verdict" if more > 0 else "fewer verdict")] if more else []
+    return ", ".join(parts) or f"{after['n']:,} items"
 
 
-def _moved(before: CheckStanding, after: CheckStanding) -> str:
-    what = "pass rate" if after.pass_rate is not None or before.pass_rate is not None else "mean"
-    rates = (x.pass_rate if what == "pass rate" else x.mean for x in (before, after))
-    old, new = ("none" if rate is None else share(rate) for rate in rates)
-    more = after.scored - before.scored
-    told = [f"{what} {old} -> {new}"] if old != new else []
-    if more:
-        word = "more verdict" if more > 0 else "fewer verdict"
-        told.append(count(abs(more), word))
-    return ", ".join(told) or f"{after.n:,} items"
-
-
-def belief(check: CheckSummary) -> str:
+def belief(check: Tally) -> str:
     """What one check's figures say about its items, what they leave open, and what they say of other answers."""
-    return " ".join(part for part in (known(check), _beyond(check)) if part)
+    if check.pass_rate_interval is None:
+        return known(check)
+    by = f" of {count(check.evaluations, 'evaluation')}" if check.evaluations < check.scored else ""
+    expected = f"expect a rate between {between(check.pass_rate_interval)} (95 % interval{by})"
+    return f"{known(check)} For more answers like these, {expected}."
 
 
-def known(check: CheckSummary) -> str:
+def known(check: Tally) -> str:
     """What one check's figures say about its own items, and what they leave open."""
     if check.n == 0:
         return "No items were put to this check."
@@ -136,43 +137,32 @@ def known(check: CheckSummary) -> str:
     return " ".join(part for part in (_found(check), _open(check)) if part)
 
 
-def _found(check: CheckSummary) -> str:
-    got = f"All {check.n:,} items have" if check.scored == check.n else f"{check.scored:,} of {check.n:,} items have"
-    got = "The one item has" if check.scored == check.n == 1 else got
-    verdict = f"a verdict{_shared(check)}"
+def _found(check: Tally) -> str:
+    if check.scored < check.n:
+        got = f"{check.scored:,} of {check.n:,} items have a verdict"
+    else:
+        got = "The one item has a verdict" if check.n == 1 else f"All {check.n:,} items have a verdict"
+    if check.evaluations < check.scored:
+        got += f" from {count(check.evaluations, 'evaluation')}"
     apart = (
         f" ({check.no_score:,} {'is' if check.no_score == 1 else 'are'} not counted in it)" if check.no_score else ""
     )
     if check.pass_rate is not None:
-        return f"{got} {verdict} and {check.passed:,} of them pass, a rate of {share(check.pass_rate)}{apart}."
+        return f"{got} and {check.passed:,} of them pass, a rate of {share(check.pass_rate)}{apart}."
     if check.mean is not None:
-        return f"{got} {verdict}; the mean score is {share(check.mean)}{apart}."
-    return f"{got} {verdict}; {'none can be counted' if check.no_score else 'this template gives no score'}."
+        return f"{got}; the mean score is {share(check.mean)}{apart}."
+    return f"{got}; {'none can be counted' if check.no_score else 'this template gives no score'}."
 
 
-def _shared(check: CheckSummary) -> str:
-    """The evaluations, where they are fewer than the rows."""
-    return "" if check.evaluations == check.scored else f" from {count(check.evaluations, 'evaluation')}"
-
-
-def _open(check: CheckSummary) -> str:
-    missing, apart = check.n - check.scored, check.no_score
-    unknown = [f"{missing:,} {'has' if missing == 1 else 'have'} no verdict"] if missing else []
-    unknown += [f"{apart:,} can't be counted"] if apart else []
-    told = " and ".join(unknown)
+def _open(check: Tally) -> str:
+    missing = check.n - check.scored
+    parts = [f"{missing:,} {'has' if missing == 1 else 'have'} no verdict"] if missing else []
+    parts += [f"{check.no_score:,} can't be counted"] if check.no_score else []
+    unknown = " and ".join(parts)
     if check.bounds is None:
-        return f"{told}." if told else ""
+        return f"{unknown}." if unknown else ""
     if check.bounds[0] == check.bounds[1]:
         return ""
-    what = "pass rate" if check.passed is not None else "mean"
-    so = f"so the true {what}" if not apart else f"so with a figure from 0 to 1 for each, the {what}"
-    return f"{told}, {so} of all {check.n:,} lies between {between(check.bounds)}."
-
-
-def _beyond(check: CheckSummary) -> str:
-    if check.pass_rate_interval is None:
-        return ""
-    by = f" of {count(check.evaluations, 'evaluation')}" if check.evaluations < check.scored else ""
-    return (
-        f"For more answers like these, expect a rate between {between(check.pass_rate_interval)} (95 % interval{by})."
-    )
+    what = "mean" if check.passed is None else "pass rate"
+    so = f"so with a figure from 0 to 1 for each, the {what}" if check.no_score else f"so the true {what}"
+    return f"{unknown}, {so} of all {check.n:,} lies between {between(check.bounds)}."

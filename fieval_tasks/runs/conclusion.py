@@ -15,9 +15,11 @@ from fieval_tasks.core.gates import Gate, GateVerdict
 from fieval_tasks.core.plan import allowed_failures
 from fieval_tasks.ledger.store import Ledger, Run, owner_name, utc_now
 from fieval_tasks.report.amendments import Standing, amendments
-from fieval_tasks.report.files import kinds, write_report, write_results
+from fieval_tasks.report.cells import kinds
 from fieval_tasks.report.folder import held
-from fieval_tasks.report.summary import Counts, GateOutcome, Items, Report, Requests, RunFacts, summarise
+from fieval_tasks.report.output import write_report, write_results
+from fieval_tasks.report.summary import GateOutcome, Report, Requests, RunFacts, summarise
+from fieval_tasks.report.tally import Counts
 from fieval_tasks.report.text import clean
 from fieval_tasks.report.words import failures_found, figure_found, gate_said
 from fieval_tasks.runs.preparation import Kept
@@ -58,11 +60,9 @@ class Outcome:
     @property
     def message(self) -> str:
         """For the log and the flow's final state: with all that came up on the way, and where the report is."""
-        gates = (gate_said(gate) for gate in self.report.summary.gates if gate.verdict != GateVerdict.PASS.value)
+        gates = (gate_said(gate) for gate in self.report.gates if gate.verdict != GateVerdict.PASS.value)
         told = "\n".join((*self.report.facts.news, *self.report.findings, *gates, self.sentence))
-        return (
-            f"run {self.report.summary.run_id}: {told}\nreport: {clean(str((self.folder / 'report.html').resolve()))}"
-        )
+        return f"run {self.report.facts.run_id}: {told}\nreport: {clean(str((self.folder / 'report.html').resolve()))}"
 
     @property
     def is_good(self) -> bool:
@@ -91,12 +91,12 @@ def _concluded(prepared: Kept, ended: Ended, seconds: float) -> Outcome:
         decide = partial(_decided, prepared, ended, now)
         report = write_results(facts, ledger.results(run, with_inputs=True), prepared.folder, decide=decide)
         write_report(report, prepared.folder)
-    standing, exit_code = report.summary.standing, ExitCode(report.summary.exit_code or 0)
+    standing, exit_code = report.standing, ExitCode(report.facts.exit_code or 0)
     is_news = ended.stopped is not None or _is_news(ledger, run_id, exit_code, standing, now)
     if is_news:
-        ledger.add_conclusion(run_id, now, exit_code, standing.to_json())
+        ledger.add_conclusion(run_id, now, exit_code, standing)
     ledger.finished(run_id, exit_code=exit_code, seconds=0.0, complete=complete)
-    sentence = _sentence(prepared, report.summary.items, ledger.count_unsent(run_id), ended.stopped)
+    sentence = _sentence(prepared, report.items, ledger.count_unsent(run_id), ended.stopped)
     return Outcome(report, exit_code, clean(sentence), prepared.folder, ended.stopped, is_news)
 
 
@@ -126,7 +126,7 @@ def _is_news(ledger: Ledger, run_id: str, exit_code: ExitCode, standing: Standin
     last = next(reversed(ledger.conclusions(run_id)), None)
     if last is None or last.exit_code != exit_code:
         return True
-    return amendments([(last.at, Standing.from_json(last.standing)), (now, standing)]) != ()
+    return amendments([(last.at, last.standing), (now, standing)]) != ()
 
 
 def report_of(prepared: Kept) -> Report:
@@ -140,7 +140,7 @@ def report_of(prepared: Kept) -> Report:
 def _decided(prepared: Kept, ended: Ended, at: datetime, report: Report) -> Report:
     """The report with its gates judged and its exit code, as it stands `at` this moment."""
     gates = [judged(text, report) for text in prepared.plan.gates]
-    exit_code = _exit_code(prepared, report.summary.items, gates, ended)
+    exit_code = _exit_code(prepared, report.items, gates, ended)
     earlier = _earlier_reports(prepared.ledger, prepared.run.run_id)
     return report.with_outcome(exit_code, gates).amended(earlier, at)
 
@@ -154,19 +154,17 @@ def judged(text: str, report: Report) -> GateOutcome:
     """What a gate comes to over the best and the worst that the items without a verdict could still be."""
     gate = Gate.parse(text)
     if gate.metric == "failures":
-        return _judged_by_failures(
-            text, gate, report.summary.items if gate.check is None else report.counts[gate.check]
-        )
-    counts = report.counts[gate.check or ""]
-    rated = gate.metric == "pass_rate"
-    value, bounds = (counts.pass_rate, counts.pass_rate_bounds) if rated else (counts.mean, counts.mean_bounds)
-    verdict = GateVerdict.UNDECIDED if bounds is None or counts.no_score else gate.verdict(*bounds)
+        return _judged_by_failures(text, gate, report.items if gate.check is None else report.checks[gate.check].counts)
+    check = report.checks[gate.check or ""]
+    figure = check.rate if gate.metric == "pass_rate" else check.average
+    value, bounds = figure.value, figure.bounds
+    verdict = GateVerdict.UNDECIDED if bounds is None or check.no_score else gate.verdict(*bounds)
     return GateOutcome(
         gate=text,
         verdict=verdict.value,
         value=None if value is None else float(value),
         bounds=None if bounds is None else (float(bounds[0]), float(bounds[1])),
-        sentence=figure_found(bounds, gate.threshold, counts.no_score),
+        sentence=figure_found(bounds, gate.threshold, check.no_score),
     )
 
 
@@ -174,14 +172,14 @@ def _judged_by_failures(text: str, gate: Gate, counts: Counts) -> GateOutcome:
     low, high = counts.failed, counts.failed + counts.pending + counts.skipped
     of = max(counts.total, 1) if gate.is_share else 1
     verdict = gate.verdict(Fraction(low, of), Fraction(high, of))
-    return GateOutcome(text, verdict.value, low / of, (low / of, high / of), failures_found(low, high, counts.total))
+    return GateOutcome(text, verdict.value, low / of, (low / of, high / of), failures_found(counts))
 
 
 def _earlier_reports(ledger: Ledger, run_id: str) -> list[tuple[datetime, Standing]]:
-    return [(report.at, Standing.from_json(report.standing)) for report in ledger.conclusions(run_id)]
+    return [(report.at, report.standing) for report in ledger.conclusions(run_id)]
 
 
-def _exit_code(prepared: Kept, items: Items, gates: Sequence[GateOutcome], ended: Ended) -> ExitCode:
+def _exit_code(prepared: Kept, items: Counts, gates: Sequence[GateOutcome], ended: Ended) -> ExitCode:
     if ended.stopped is not None:
         return ended.stopped.exit_code
     verdicts = {gate.verdict for gate in gates}
@@ -193,7 +191,7 @@ def _exit_code(prepared: Kept, items: Items, gates: Sequence[GateOutcome], ended
     return ExitCode.INCOMPLETE if undecided or missing > allowed else ExitCode.OK
 
 
-def _sentence(prepared: Kept, items: Items, unsent: int, stopped: FievalError | None) -> str:
+def _sentence(prepared: Kept, items: Counts, unsent: int, stopped: FievalError | None) -> str:
     counted = f"{items.scored:,} of {items.total:,} items scored"
     counted += f", {items.failed:,} failed" if items.failed else ""
     counted += f", {items.pending:,} pending" if items.pending else ""

@@ -35,6 +35,7 @@ from fieval_tasks.ledger.store import Ledger, store_url
 from fieval_tasks.on_prefect.prefect_api import require_api, require_settings
 from fieval_tasks.on_prefect.prefect_errors import why
 from fieval_tasks.on_prefect.prefect_server import OwnServer, configured_api, environment_set, unknown_profile
+from fieval_tasks.report.output import parquet_missing
 from fieval_tasks.report.table import COLUMNS, NARROWEST, table
 from fieval_tasks.report.text import clean, count
 from fieval_tasks.runs.display import display
@@ -319,7 +320,9 @@ def _shown(
     for outcome in screen.outcomes:
         print(table(outcome.report, get_terminal_size().columns), end="")
         print(f"report: {outcome.folder / 'report.html'}")
-        if not outcome.is_good or outcome.report.summary.items.pending:
+        if missing := parquet_missing():
+            print(missing)
+        if not outcome.is_good or outcome.report.items.pending:
             say(outcome.sentence)
     if str(state.message) not in {outcome.message for outcome in screen.outcomes}:
         say(str(state.message))  # nothing came of it, or it was about several runs
@@ -329,7 +332,7 @@ def _shown(
 
 def _standing(screen: Terminal, then: str | None = None) -> str:
     """What an interrupted command has to say of its runs."""
-    ended = (f"run {outcome.report.summary.run_id} had ended: {outcome.sentence}" for outcome in screen.outcomes)
+    ended = (f"run {outcome.report.facts.run_id} had ended: {outcome.sentence}" for outcome in screen.outcomes)
     return "; ".join(("interrupted", *ended, *([then] if then else [])))
 
 

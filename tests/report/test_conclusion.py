@@ -34,7 +34,7 @@ from fieval_tasks.ledger.store import (
     Submitted,
     owner_name,
 )
-from fieval_tasks.report.files import write_results
+from fieval_tasks.report.output import write_results
 from fieval_tasks.report.summary import Report, summarise
 from fieval_tasks.report.table import table
 from fieval_tasks.runs.conclusion import Ended, Outcome, conclude, judged
@@ -160,7 +160,7 @@ def test_what_came_up_on_the_way_is_told_by_the_report_of_that_time(prepared: Pr
     notice = "tone was stopped: 10 refusals in a row"
     outcome = conclude(prepared, Ended(notices=(notice,)), seconds=1.0)
     assert f"note: {notice}" in table(outcome.report)
-    assert outcome.message.startswith(f"run {outcome.report.summary.run_id}: {notice}")
+    assert outcome.message.startswith(f"run {outcome.report.facts.run_id}: {notice}")
     assert notice in (prepared.folder / "report.html").read_text()
     assert notice not in table(concluded(prepared).report)
     assert notice not in (prepared.folder / "report.html").read_text()
@@ -172,7 +172,7 @@ def test_the_ledger_tells_the_report_which_items_share_an_evaluation(prepared: P
     run = prepared.ledger.create(run, [(row, None) for row in rows], chunk_size=4)
     verdict = Scored("Passed", 1.0, True, None, 1.0)
     prepared.ledger.apply("copies", [Decided(seq, verdict, NOON, "e") for seq in range(4)])
-    check = concluded(replace(prepared, run=run)).report.summary.checks["tone"]
+    check = concluded(replace(prepared, run=run)).report.checks["tone"]
     assert (check.scored, check.evaluations, check.pass_rate_interval) == (4, 1, wilson_interval(1, 1))
 
 
@@ -183,7 +183,7 @@ def gated(prepared: Prepared, *gates: str) -> Outcome:
 def test_a_gate_that_the_missing_verdicts_decide_is_undecided(prepared: Prepared) -> None:
     decide(prepared, True, False)
     outcome = gated(prepared, "tone.pass_rate >= 0.5", "tone.failures <= 1")
-    assert [gate.verdict for gate in outcome.report.summary.gates] == ["UNDECIDED", "PASS"]
+    assert [gate.verdict for gate in outcome.report.gates] == ["UNDECIDED", "PASS"]
     assert outcome.exit_code is ExitCode.INCOMPLETE
     assert "gate UNDECIDED: tone.pass_rate >= 0.5 (it lies between 0.3333 and 0.6667)" in outcome.message
     assert "gate PASS: tone.failures <= 1" in table(outcome.report)
@@ -199,7 +199,7 @@ def test_a_gate_that_no_verdict_can_save_has_failed_before_they_come(prepared: P
 def test_a_gate_that_no_verdict_can_harm_has_passed_and_the_run_is_still_incomplete(prepared: Prepared) -> None:
     decide(prepared, True, True)
     outcome = gated(prepared, "tone.pass_rate >= 60%")
-    assert [gate.verdict for gate in outcome.report.summary.gates] == ["PASS"]
+    assert [gate.verdict for gate in outcome.report.gates] == ["PASS"]
     assert outcome.exit_code is ExitCode.INCOMPLETE
 
 

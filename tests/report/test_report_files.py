@@ -5,6 +5,7 @@ import csv
 import json
 import math
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,8 +21,10 @@ from hypothesis import given, settings
 from report_examples import HOSTILE, RUNS, facts, failed, hostile, hostile_facts, judged, scored, small
 
 from fieval_tasks.core.items import Result
-from fieval_tasks.report import files
-from fieval_tasks.report.files import inert, kinds, parquet_schema, write_report, write_results
+from fieval_tasks.report.caps import Caps
+from fieval_tasks.report.cells import Columns, inert_cell, kinds
+from fieval_tasks.report.folder import FILES
+from fieval_tasks.report.output import parquet_missing, parquet_schema, write_report, write_results
 from fieval_tasks.report.record import FIELDS
 from fieval_tasks.report.summary import GateOutcome
 
@@ -54,7 +57,7 @@ def decoded(line: dict[str, Any]) -> Result:
 @given(RUNS)
 def test_a_line_of_jsonl_reads_back_as_the_result_it_was(run: list[Result]) -> None:
     with TemporaryDirectory() as folder:
-        assert write_results(facts(), run, Path(folder)).summary.items.total == len(run)
+        assert write_results(facts(), run, Path(folder)).items.total == len(run)
         lines = jsonl(Path(folder))
     assert [decoded(line) for line in lines] == run
     assert all(tuple(line) == FIELDS for line in lines)
@@ -68,7 +71,7 @@ def test_all_three_files_hold_every_result(run: list[Result]) -> None:
         assert len(jsonl(Path(folder))) == len(cells(Path(folder))) == len(run)
         table = pq.read_table(Path(folder) / "results.parquet")
     assert table.num_rows == len(run)
-    assert table.schema.equals(parquet_schema(["output"]))
+    assert table.schema.equals(parquet_schema(Columns.of(facts())))
     assert table["score"].to_pylist() == [result.score for result in run]
     outputs = [(result.inputs or {}).get("output") for result in run]
     assert table["inputs.output"].to_pylist() == outputs
@@ -76,7 +79,7 @@ def test_all_three_files_hold_every_result(run: list[Result]) -> None:
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_no_cell_starts_a_formula(text: str) -> None:
-    cell = inert(text)
+    cell = inert_cell(text)
     assert cell[:1] not in "=+-@\t\r\n\x00"
     assert not cell.strip().startswith(("=", "+", "-", "@", "\uff1d"))
     assert "\x00" not in cell
@@ -84,12 +87,12 @@ def test_no_cell_starts_a_formula(text: str) -> None:
 
 @pytest.mark.parametrize("number", ["-1", "+2.5", "-.5", "-1e-7", "0.3", "12"])
 def test_a_plain_number_stays_a_number(number: str) -> None:
-    assert inert(number) == number
+    assert inert_cell(number) == number
 
 
 @pytest.mark.parametrize("text", ["a=b", "it's", "", "2-1"])
 def test_harmless_text_stays_as_it_is(text: str) -> None:
-    assert inert(text) == text
+    assert inert_cell(text) == text
 
 
 def test_hostile_rows_are_inert_in_the_csv(tmp_path: Path) -> None:
@@ -249,9 +252,9 @@ def test_an_id_comes_out_as_it_went_in(tmp_path: Path, item_id: str) -> None:
     assert pq.read_table(tmp_path / "results.parquet")["item_id"].to_pylist() == [item_id]
 
 
-def test_results_with_long_inputs_are_written_in_small_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "BATCH_TEXT", 10)
-    write_results(facts(), [judged(n, True, inputs={"output": "x" * 6}) for n in range(1, 6)], tmp_path)
+def test_results_with_long_inputs_are_written_in_small_batches(tmp_path: Path) -> None:
+    run = [judged(n, True, inputs={"output": "x" * 6}) for n in range(1, 6)]
+    write_results(facts(), run, tmp_path, caps=Caps(batch_text=10))
     assert pq.ParquetFile(tmp_path / "results.parquet").num_row_groups == 3
     assert [line["inputs"] for line in jsonl(tmp_path)] == [{"output": "x" * 6}] * 5
 
@@ -266,7 +269,7 @@ def test_where_there_are_gates_they_are_the_cases_that_fail(tmp_path: Path) -> N
     report = write_results(gated, small(), tmp_path, decide=lambda counted: counted.with_outcome(1, outcomes))
     root = ElementTree.parse(tmp_path / "junit.xml").getroot()
     gates, *checks = root
-    assert report.summary.exit_code == 1
+    assert report.facts.exit_code == 1
     assert gates.get("name") == "gates"
     assert [(case.get("name"), case[0].tag, case[0].get("type")) for case in gates] == [
         ("groundedness.pass_rate >= 0.5", "system-out", None),
@@ -303,3 +306,17 @@ def test_columns_that_are_kept_stand_beside_each_result_with_their_types(tmp_pat
 def test_without_a_column_to_keep_there_is_none(tmp_path: Path) -> None:
     write_results(facts(), [judged(1, True)], tmp_path)
     assert "columns" not in jsonl(tmp_path)[0]
+
+
+def test_without_pyarrow_all_but_the_parquet_file_is_written_and_one_line_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "results.parquet").write_bytes(b"of an earlier report, which it would contradict")
+    assert parquet_missing() == ""
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    write_report(write_results(facts(), small(), tmp_path), tmp_path)
+    assert parquet_missing() == (
+        "results.parquet is not written without pyarrow: pip install 'prefect-futureagi[parquet]'"
+    )
+    assert {path.name for path in tmp_path.iterdir()} == set(FILES) - {"results.parquet"}
+    assert [line["status"] for line in jsonl(tmp_path)] == [result.status for result in small()]

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from report_examples import facts, small
 
-from fieval_tasks.report.files import write_report, write_results
 from fieval_tasks.report.folder import FILES, LONGEST_WRITING, fresh, held
+from fieval_tasks.report.output import write_report, write_results
 
 KILLED = """
 import os, sys

@@ -10,14 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from report_examples import RUNS, facts, failed, hostile, hostile_facts, item, judged, scored, small
+from rich.cells import cell_len
 
 from fieval_tasks.core.items import Result
-from fieval_tasks.report.drawing import interval_bar
-from fieval_tasks.report.html import html
-from fieval_tasks.report.markdown import inert, markdown
-from fieval_tasks.report.summary import CheckSummary, GateOutcome, Report, summarise
+from fieval_tasks.report.pages import html, inert, markdown
+from fieval_tasks.report.summary import GateOutcome, Report, summarise
 from fieval_tasks.report.table import table
-from fieval_tasks.report.text import beside, between, clean, duration, fit, one_line, share, width
+from fieval_tasks.report.text import beside, between, clean, duration, one_line, share
 
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 VOID = {"meta"}
@@ -150,17 +149,17 @@ def test_a_small_run_has_its_table() -> None:
 
 @settings(max_examples=40)
 @given(RUNS)
-def test_the_table_never_steers_the_terminal_or_leaves_its_width(run: list[Result]) -> None:
+def test_the_table_never_steers_the_terminal_or_leaves_its_cell_len(run: list[Result]) -> None:
     drawn = table(summarise(facts(), run))
     assert not CONTROL.search(drawn.replace("\n", ""))
-    assert all(width(line) <= 80 for line in drawn.splitlines())
+    assert all(cell_len(line) <= 80 for line in drawn.splitlines())
 
 
 def test_a_hostile_check_does_not_break_the_table() -> None:
     report = summarise(hostile_facts(), hostile())
     drawn = table(report)
     assert not CONTROL.search(drawn.replace("\n", ""))
-    assert all(width(line) <= 80 for line in drawn.splitlines() if not line.startswith("to see one of them: "))
+    assert all(cell_len(line) <= 80 for line in drawn.splitlines() if not line.startswith("to see one of them: "))
 
 
 def test_wide_names_are_cut_to_fit_and_numbers_are_not() -> None:
@@ -168,7 +167,7 @@ def test_wide_names_are_cut_to_fit_and_numbers_are_not() -> None:
     checks = {name: (name, "a-model-with-a-very-long-name", "Pass/Fail")}
     run = [judged(row, True, check=name) for row in range(1234)]
     drawn = table(summarise(facts(checks=checks), run)).splitlines()
-    assert width(drawn[1]) <= 80
+    assert cell_len(drawn[1]) <= 80
     assert "1234    1234" in drawn[1]
 
 
@@ -277,15 +276,13 @@ def test_durations_read_as_people_say_them(seconds: float | None, shown: str) ->
     assert duration(seconds) == shown
 
 
-def test_text_is_cut_by_what_it_takes_on_the_screen() -> None:
-    assert fit("日本語", 5) == "日本…"
-    assert fit("e\u0301", 3) == "e\u0301  "
+def test_a_line_of_text_is_clean() -> None:
     assert one_line("a\n b\t\x1b[0m", 40) == "a b \ufffd[0m"
     assert clean("a\r\nb") == "a\nb"
 
 
 def test_an_interval_bar_stays_on_its_line() -> None:
-    check = CheckSummary("t", None, 4, 3, 3, 0, 3, 1.0, (0.4385, 1.0), 1.0, (0.75, 1.0))
-    drawn = interval_bar(check)
-    assert 'x="43.85"' in drawn
+    drawn = html(summarise(facts(), [*(judged(row, True) for row in range(3)), item(3)]))
+    assert '<rect class="band" x="43.85"' in drawn
+    assert '<rect class="outline" x="75.00" y="0.6" width="25.00"' in drawn
     assert 'x1="99.60"' in drawn

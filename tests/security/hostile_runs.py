@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from fieval_tasks.core.items import Result
-from fieval_tasks.report.files import write_report, write_results
+from fieval_tasks.report.output import write_report, write_results
 from fieval_tasks.report.summary import GateOutcome, Report, Requests, RunFacts, summarise
 
 MARK = "zq7"
@@ -86,8 +86,8 @@ def written(text: str, folder: Path) -> Written:
 def report_of(text: str) -> Report:
     gates = [GateOutcome(text, text, 0.5, (0.4, 0.6))]
     report = summarise(facts(text), results(text)).with_outcome(3, gates)
-    before = {name: replace(check, scored=0, mean=None) for name, check in report.summary.standing.checks.items()}
-    return report.amended([(START, replace(report.summary.standing, checks=before))], START + timedelta(hours=1))
+    before = {name: {**check, "scored": 0, "mean": None} for name, check in report.standing["checks"].items()}
+    return report.amended([(START, {**report.standing, "checks": before})], START + timedelta(hours=1))
 
 
 def facts(text: str) -> RunFacts:

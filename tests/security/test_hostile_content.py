@@ -21,13 +21,13 @@ from markdown_it import MarkdownIt
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.plan import EvaluationPlan
 from fieval_tasks.on_prefect.artifacts import key, worst_table
-from fieval_tasks.report.files import CELL_LIMIT, columns, inert
-from fieval_tasks.report.markdown import markdown
+from fieval_tasks.report.cells import CELL_LIMIT, Columns, inert_cell
+from fieval_tasks.report.pages import markdown
 from fieval_tasks.report.record import record
 from fieval_tasks.report.table import table
 from fieval_tasks.report.text import clean, one_line
 from fieval_tasks.terminal.door import say
-from tests.security.hostile_runs import MARK, TEXTS, Written, report_of, results, written
+from tests.security.hostile_runs import MARK, TEXTS, Written, facts, report_of, results, written
 
 FILES = {
     *("results.jsonl", "results.csv", "results.parquet", "summary.json"),
@@ -283,8 +283,9 @@ def test_csv_is_inert_and_readable(run: Written, text: str) -> None:
 def assert_csv_is_inert(run: Written, text: str) -> None:
     with (run.folder / "results.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [list(row) for row in rows] == [[inert(name) for name in columns([text])]] * 7
-    assert {row[inert(columns([text])[-1])] for row in rows} == {inert(text)}
+    columns = [inert_cell(name) for name in Columns.of(facts(text)).kinds]
+    assert [list(row) for row in rows] == [columns] * 7
+    assert {row[columns[-1]] for row in rows} == {inert_cell(text)}
     assert {unquoted(row["item_id"]) for row in rows} == {shown(text)}
     assert [row["score"] for row in rows] == ["0.0", "", "", "", "", "0.25", "0.5"]
     for border in CELL_BORDERS.values():
@@ -323,7 +324,7 @@ def unquoted(cell: str) -> str:
 
 @given(st.text(st.one_of(st.sampled_from("=+-@'\"; \t\n(|!\uff1d1."), st.characters()), max_size=20))
 def test_a_program_gets_a_csv_text_back(text: str) -> None:
-    assert unquoted(inert(text)) == clean(text, apart=True)
+    assert unquoted(inert_cell(text)) == clean(text, apart=True)
 
 
 @pytest.mark.parametrize(
@@ -340,7 +341,7 @@ def test_an_id_comes_out_of_the_csv_file_as_it_went_in(mark: str, tmp_path: Path
     "kept", ["-1.5", "+2", "1e-7", "-.5", "It is good:\n- short\n- true; - and kind", "a=b", "x;y"]
 )
 def test_numbers_and_lists_stay_as_they_are(kept: str) -> None:
-    assert inert(kept) == kept
+    assert inert_cell(kept) == kept
 
 
 # -- the terminal and the log --------------------------------------------------------------------------------------------------

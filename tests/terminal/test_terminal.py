@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
@@ -12,7 +13,6 @@ from fieval_tasks.core.commands import command
 from fieval_tasks.core.progress import Progress
 from fieval_tasks.report.summary import Requests, summarise
 from fieval_tasks.report.table import table
-from fieval_tasks.report.text import width
 from fieval_tasks.terminal.bar import Bar, bars_of, clock_time
 from tests.report.report_examples import facts, judged
 
@@ -36,7 +36,7 @@ def shown(columns: int, *, encoding: str = "utf-8", **known: object) -> str:
 def test_the_bar_is_one_line_that_begins_with_what_matters(columns: int) -> None:
     line = shown(columns)
     assert "\n" not in line
-    assert width(line) <= columns
+    assert cell_len(line) <= columns
     assert "450/1150 0:45, about 1:10 left" in line
     assert ("━" in line) == (columns >= 72), "the bar is there where there is room for it"
     assert ("60 waiting" in line) == (columns >= 60)
@@ -79,7 +79,7 @@ def test_the_table_fits_and_a_command_in_it_stays_whole(columns: int) -> None:
     known = facts(requests=Requests(possible_duplicates=25), explain_command=EXPLAIN)
     told = table(summarise(known, [judged(row, row % 3 > 0) for row in range(40)]), columns).splitlines()
     assert told.pop() == f"to see one of them: {EXPLAIN}"
-    assert max(map(width, told)) <= max(20, min(columns, 80))
+    assert max(map(cell_len, told)) <= max(20, min(columns, 80))
     assert "0.650 [0.49, 0.78]" in " ".join(line.strip() for line in told)
 
 

@@ -1,0 +1,104 @@
+"""Results as rows of plain cells: what results.csv and results.parquet hold."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fieval_tasks.report.record import FIELDS, value_text
+from fieval_tasks.report.summary import RunFacts
+from fieval_tasks.report.text import clean, clip
+
+_KINDS = {"row": "int64", "score": "double", "passed": "bool", "runtime_ms": "double", "attempts": "int64"}
+_TIMES = ("submitted_at", "finished_at")
+TIME = "time"
+CELL_LIMIT = 32_000
+"""Characters of a CSV cell. Excel takes 32,767, and what is beyond them goes on in a cell of its own."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a run: the same for every run, one for each key of its templates, and those that are kept."""
+
+    kinds: Mapping[str, str]
+    """Column -> what its values are: int64, double, bool, string or time."""
+    keys: Mapping[str, str]
+    """Column -> key of the inputs."""
+    kept: Mapping[str, str]
+    """Column -> column of the dataset: under another name only where its own is taken."""
+
+    @classmethod
+    def of(cls, facts: RunFacts) -> Columns:
+        kinds = {name: TIME if name in _TIMES else _KINDS.get(name, "string") for name in FIELDS if name != "inputs"}
+        keys = {sound(f"inputs.{key}"): key for sources in facts.mapping.values() for key in sources}
+        kinds |= dict.fromkeys(keys, "string")
+        kept: dict[str, str] = {}
+        for name, kind in facts.kept.items():
+            column = sound(name)
+            while column in (*kinds, "columns", "inputs"):
+                column = f"columns.{column}"
+            kinds[column], kept[column] = kind, name
+        return cls(kinds, keys, kept)
+
+    def row(self, line: Mapping[str, Any]) -> list[Any]:
+        """A line of results.jsonl, without nested values."""
+        inputs, columns = line["inputs"] or {}, line.get("columns") or {}
+        flat = {
+            **line,
+            "value": value_text(line["value"]),
+            "error": as_text(line["error"]),
+            **{column: inputs.get(key) for column, key in self.keys.items()},
+            **{column: columns.get(name) for column, name in self.kept.items()},
+        }
+        return [as_text(flat[column]) if kind == "string" else flat[column] for column, kind in self.kinds.items()]
+
+
+def kinds(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Of each column that is kept, what all its values are: int64, double, bool, or else string."""
+    seen: dict[str, set[type]] = {}
+    for row in rows:
+        for name, value in row.items():
+            seen.setdefault(name, set()).update([type(value)] if value is not None else [])
+            if type(value) is int and not -(2**63) <= value < 2**63:
+                seen[name].add(str)
+    return {name: _kind(types) for name, types in seen.items()}
+
+
+def _kind(types: set[type]) -> str:
+    if types in ({int}, {bool}):
+        return "int64" if types == {int} else "bool"
+    return "double" if types and types <= {int, float} else "string"
+
+
+def as_text(value: Any) -> str | None:
+    """The value as one text: text as it is, anything else as JSON."""
+    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def sound(value: Any) -> Any:
+    """Text that can be UTF-8: a lone surrogate becomes a question mark."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) and not value.isascii() else value
+
+
+_PLAIN_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_BLANKS, _SIGN = r"[^\S\t\n]*", r"[=+\-@\uff1d\uff0b\uff0d\uff20]"  # the last four are their full-width forms
+_STARTS_FORMULA = re.compile(rf"'*{_BLANKS}(?:[\t\n]|{_SIGN})")
+_CELL_BORDER = re.compile(r"[;\t\n]")
+_GOES_ON_AS_FORMULA = re.compile(rf"""(?<=[;\t\n])(?='*(?:"|[^\S\t\n])*{_SIGN}[^;\t\n]*[(|!])""")
+
+
+def inert_cell(text: str) -> str:
+    """The text as a CSV cell that no spreadsheet runs and no terminal obeys; a plain number stays one.
+
+    An apostrophe goes before what would start a formula: at the start, and after a semicolon, tab or new line, where a
+    spreadsheet that splits lines there begins a cell. (There only before what calls something: a list's dashes stay.)
+    Texts with such an apostrophe of their own get one more, so that taking one away gives the text back. Control
+    characters become U+FFFD, and a text is cut to CELL_LIMIT.
+    """
+    shown = clip(clean(text[: CELL_LIMIT + 1], apart=True), CELL_LIMIT)
+    if _STARTS_FORMULA.match(shown) and not _PLAIN_NUMBER.fullmatch(shown):
+        shown = "'" + shown
+    return _GOES_ON_AS_FORMULA.sub("'", shown) if _CELL_BORDER.search(shown) else shown

@@ -1,0 +1,140 @@
+"""A run's files on disk. Each appears whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from fieval_tasks.core.items import Result
+from fieval_tasks.core.private import make_folder
+from fieval_tasks.report.caps import CAPS, Caps
+from fieval_tasks.report.cells import TIME, Columns, inert_cell, sound
+from fieval_tasks.report.folder import fresh
+from fieval_tasks.report.junit import Suites
+from fieval_tasks.report.pages import html, markdown
+from fieval_tasks.report.record import record
+from fieval_tasks.report.summary import Counting, Report, RunFacts
+from fieval_tasks.report.text import INVISIBLE
+
+PARQUET = "results.parquet"
+
+
+def write_results(
+    facts: RunFacts,
+    results: Iterable[Result],
+    folder: Path,
+    *,
+    decide: Callable[[Report], Report] = lambda report: report,
+    caps: Caps = CAPS,
+) -> Report:
+    """Write results.jsonl, results.csv, results.parquet and junit.xml, and count: in one pass, so that all agree.
+
+    In the CSV and Parquet files `error` is JSON text, and `value` is text as the judge gave it, or JSON text where it
+    is a number, a list or a choice with its score; each key of the inputs has a column, `inputs.output` for one, and so has
+    each column of the dataset that is kept, under its own name, or as `columns.NAME` where that is taken. The CSV
+    file is for spreadsheets: it begins with the mark by which Excel knows UTF-8, and see `inert_cell` for what it changes.
+    The other two hold every text as it was. `decide` judges the gates, of which junit.xml tells too.
+    """
+    make_folder(folder)
+    counting = Counting(facts, caps=caps)
+    columns = Columns.of(facts)
+    with ExitStack() as files:
+        lines = files.enter_context(fresh(folder / "results.jsonl"))
+        table = files.enter_context(fresh(folder / "results.csv"))
+        table.write("\ufeff")  # or Excel reads it as the machine's own 8-bit text
+        cells = csv.writer(table)
+        cells.writerow(map(inert_cell, columns.kinds))
+        write_parquet = files.enter_context(_parquet(folder / PARQUET, columns))
+        suites = Suites(facts, files)
+        for batch in _batches(results, caps):
+            records = [record(result) for result in batch]
+            lines.writelines(_json(line) + "\n" for line in records)
+            rows = list(map(columns.row, records))
+            cells.writerows(map(_csv_cell, row) for row in rows)
+            write_parquet(rows)
+            for result in batch:
+                counting.add(result)
+                suites.add(result)
+        report = decide(counting.report())
+        suites.write(files.enter_context(fresh(folder / "junit.xml")), report.gates)
+    return report
+
+
+def write_report(report: Report, folder: Path) -> dict[str, Path]:
+    """Write summary.json, report.md and report.html; returns name -> path."""
+    make_folder(folder)
+    texts = {
+        "summary.json": _json(report.to_json(), indent=2) + "\n",
+        "report.md": markdown(report),
+        "report.html": html(report),
+    }
+    for name, text in texts.items():
+        with fresh(folder / name) as file:
+            file.write(text)
+    return {name: folder / name for name in texts}
+
+
+def parquet_missing() -> str:
+    """Why no results.parquet is written; empty where it is."""
+    if find_spec("pyarrow") is not None:
+        return ""
+    return f"{PARQUET} is not written without pyarrow: pip install 'prefect-futureagi[parquet]'"
+
+
+def _batches(results: Iterable[Result], caps: Caps) -> Iterator[list[Result]]:
+    batch: list[Result] = []
+    size = 0
+    for result in results:
+        batch.append(result)
+        size += sum(map(len, (result.inputs or {}).values()))
+        if len(batch) >= caps.batch or size >= caps.batch_text:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _json(value: Any, *, indent: int | None = None) -> str:
+    """Strict JSON that can be shown in a terminal: what would steer it, or end a line, or can't be UTF-8, is escaped."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent)
+    return (
+        text if text.isascii() and text.isprintable() else INVISIBLE.sub(lambda found: json.dumps(found[0])[1:-1], text)
+    )
+
+
+def _csv_cell(value: Any) -> Any:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return inert_cell(value) if isinstance(value, str) else value
+
+
+def parquet_schema(columns: Columns) -> Any:
+    pa = import_module("pyarrow")
+    times = {TIME: pa.timestamp("us", tz="UTC")}
+    return pa.schema([(name, times.get(kind) or pa.type_for_alias(kind)) for name, kind in columns.kinds.items()])
+
+
+@contextmanager
+def _parquet(path: Path, columns: Columns) -> Iterator[Callable[[Sequence[Sequence[Any]]], None]]:
+    """What writes rows. Without pyarrow it writes none, and an earlier file, which would tell something else, goes."""
+    if parquet_missing():
+        path.unlink(missing_ok=True)
+        yield lambda rows: None
+        return
+    pa, pq, schema = import_module("pyarrow"), import_module("pyarrow.parquet"), parquet_schema(columns)
+
+    def write(rows: Sequence[Sequence[Any]]) -> None:
+        arrays = []
+        for field, column in zip(schema, zip(*rows, strict=True), strict=True):
+            written = pa.string() if pa.types.is_timestamp(field.type) else field.type  # times are text in the rows
+            arrays.append(pa.array(list(map(sound, column)), written).cast(field.type))
+        writer.write_batch(pa.record_batch(arrays, schema=schema))
+
+    with fresh(path, binary=True) as file, pq.ParquetWriter(file, schema) as writer:
+        yield write

@@ -1,0 +1,124 @@
+"""The report as pages that people read: report.html and report.md, drawn from the templates beside this file."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from fieval_tasks.core.errors import ExitCode
+from fieval_tasks.report import words
+from fieval_tasks.report.caps import CAPS, Caps
+from fieval_tasks.report.record import value_text
+from fieval_tasks.report.summary import Report
+from fieval_tasks.report.text import NONE, between, clean, clip, count, duration, moment, one_line, share
+
+_LINE = 200
+"""Characters of a text for which a template names no other limit: enough for any name."""
+_SAID = ("headline", "standing", "requests", "doubled", "amendment", "belief")
+
+
+def html(report: Report, *, caps: Caps = CAPS) -> str:
+    """One file that needs nothing else and runs nothing."""
+    environment = _environment(html_line, html_command)
+    assert environment.loader is not None
+    style, _, _ = environment.loader.get_source(environment, "report.css")
+    # The style's own hash stands in for 'unsafe-inline': injected markup could bring neither script nor style.
+    style_hash = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    page = environment.get_template("report.html.j2")
+    return page.render(report=report, caps=caps, style=Markup(style), style_hash=Markup(style_hash))
+
+
+def markdown(report: Report, *, caps: Caps = CAPS) -> str:
+    """GitHub-flavoured Markdown: a job summary, a pull-request comment, a Prefect artifact."""
+    page = _environment(inert, fenced).get_template("report.md.j2")
+    return page.render(report=report, caps=caps, worst=caps.worst_in_markdown)
+
+
+@cache
+def _environment(line: Callable[..., str], command: Callable[[str], str]) -> Environment:
+    """Templates in which every text is passed through `line`, even where a template forgets to."""
+
+    def written(value: Any, limit: int = _LINE) -> Any:
+        if value is None:
+            return NONE
+        return Markup(line(value, limit)) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+    environment = Environment(
+        loader=PackageLoader("fieval_tasks.report"),
+        autoescape=True,
+        finalize=written,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {
+        "line": written,
+        "plain": plain,
+        "folded": folded,
+        "command": lambda text: Markup(command(text)),
+        "number": "{:,}".format,
+        "value_text": value_text,
+    }
+    environment.filters |= {done.__name__: done for done in (share, between, count, duration, moment)}
+    environment.globals |= {"ExitCode": ExitCode, **{name: getattr(words, name) for name in _SAID}}
+    return environment
+
+
+def plain(text: str, *, apart: bool = False) -> Markup:
+    """One line of a text that stands alone in its element."""
+    return escape(one_line(text, _LINE, apart=apart))
+
+
+def html_line(text: str, limit: int) -> str:
+    """One line of HTML: whichever way the text reads, what stands around it reads its own."""
+    shown = escape(one_line(text, limit, apart=True))
+    return shown if shown.isascii() else f"<bdi>{shown}</bdi>"
+
+
+def folded(text: str, caps: Caps = CAPS) -> Markup:
+    """A text in its own lines, for an element that keeps its direction to itself; a long one folded behind its beginning."""
+    whole = clean(text[: caps.long_text + 1], apart=True).strip()
+    if len(whole) <= caps.short_text:
+        return escape(whole)
+    beginning = one_line(whole, caps.short_text, apart=True)
+    return Markup("<details><summary>{}</summary>{}</details>").format(beginning, clip(whole, caps.long_text))
+
+
+def html_command(command: str) -> str:
+    return f"<pre>{escape(clean(command))}</pre>"
+
+
+_BREAK = "\u200b"
+"""A space of no width, as the character: what is joined on both sides of it is no address, mention or issue to those who
+look for these in the text. Prefect's older UI shows the numbers of entities as they are written."""
+_WRITTEN = {
+    **{"&": "&amp;", "<": "&lt;", ">": "&gt;"},
+    **{":": f":{_BREAK}", ".": f"{_BREAK}.", "@": f"\\@{_BREAK}", "#": f"\\#{_BREAK}"},
+}
+_SPECIAL = re.compile(r"[\\`*_\[\]~$^]|(?<=www)\.|[&<>|@#]|:(?=//)", re.IGNORECASE)
+_BEGIN = re.compile(r"^(?:(?=[-+=])|(\d{1,9})(?=[.)](?:\s|$)))")
+"""Where a line would begin a list or a rule."""
+
+
+def inert(text: str, limit: int = _LINE) -> str:
+    """The text on one line, saying nothing to a Markdown reader: no markup, no HTML, no cell border, no link.
+
+    GitHub and both of Prefect's UIs show it as it was.
+    """
+    written = _SPECIAL.sub(lambda found: _WRITTEN.get(found[0], "\\" + found[0]), one_line(text, limit))
+    return _BEGIN.sub(r"\1\\", written)
+
+
+def fenced(command: str) -> str:
+    """The command as a code block that its own backticks can't close."""
+    text = clean(command)
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    return f"{fence}sh\n{text}\n{fence}"
