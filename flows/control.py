@@ -16,8 +16,8 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import VariableCreate, VariableUpdate
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
-from fieval_tasks.core.control import PREFIX, Control, control_of, value_of, variable_of
 from fieval_tasks.core.errors import PlanError, RunStopped
+from fieval_tasks.core.steering import PREFIX, Control, control_of, value_of, variable_of
 from fieval_tasks.ledger.store import Ledger, store_url
 
 SETTLED = 1.0

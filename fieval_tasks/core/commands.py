@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import shlex
 import sys
+from pathlib import Path
 
 SCRIPT = "fieval"
-"""The console script: it puts its name before that of the command, where a process has its own."""
+"""The console script, which has each command as a word of its own."""
 
 
 def program(name: str) -> str:
-    """How the command is called: `fieval fan-out` where that was typed, else `python -m flows.fan_out`."""
-    is_script = sys.argv[0].startswith(f"{SCRIPT} ")
+    """How the command is called: `fieval fan-out` where the script was typed, else `python -m flows.fan_out`."""
+    is_script = Path(sys.argv[0]).stem == SCRIPT
     return f"{SCRIPT} {name.replace('_', '-')}" if is_script else f"python -m flows.{name}"
 
 

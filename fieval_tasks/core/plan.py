@@ -12,6 +12,7 @@ from unicodedata import category, normalize
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
@@ -57,6 +58,12 @@ def _readable(rate: str) -> str:
     return rate
 
 
+def _in_seconds(value: object) -> object:
+    return parse_duration(value) if isinstance(value, str) else value
+
+
+Seconds = Annotated[float, BeforeValidator(_in_seconds)]
+"""A number, or text such as 90s, 10m or 2h: see `parse_duration`."""
 Rate = Annotated[str, AfterValidator(_readable)]
 """Text such as 20/s or 600/min: see `parse_rate`."""
 
@@ -94,7 +101,7 @@ class Check(BaseModel):
         description="Name of an evaluation template, such as groundedness",
         json_schema_extra=_to_choose_from,
     )
-    model: str | None = Field(default=None, title="Judge model", description="Such as turing_flash or turing_small")
+    model: str | None = Field(default=None, title="Judge model", description="Judge model, such as turing_small")
     params: dict[str, Any] = Field(default_factory=dict, title="Parameters", description="Sent as config.params")
     name: str | None = Field(
         default=None,
@@ -141,7 +148,7 @@ class EvaluationPlan(BaseModel):
     dataset: str | None = Field(
         default=None,
         title="Dataset",
-        description="CSV, TSV, JSON, JSONL, YAML or Parquet file, or its URL; empty: the sample. In a terminal, - reads JSONL from it",
+        description="CSV, TSV, JSON, JSONL, YAML or Parquet: files (one a line), a folder, a pattern or a URL; default: the bundled sample",
     )
     checks: tuple[Check, ...] = Field(default=(), title="Checks", description="Templates that each row is put to")
     mapping: dict[str, str] = Field(
@@ -159,16 +166,18 @@ class EvaluationPlan(BaseModel):
     connection: str | None = Field(
         default=None,
         title="Connection",
-        description="local, env or the name of a block of keys; empty: env where the keys are set, else local",
+        description="local, env or the name of a block of keys; default: env where the keys are set, else local",
     )
-    id_column: str | None = Field(default=None, title="Id column", description="Empty: ids are made from the content")
+    id_column: str | None = Field(
+        default=None, title="Id column", description="Column with each row's id; default: ids are made from the content"
+    )
     allow_failures: str | None = Field(
         default=None, title="Allowed failures", description="Items without a verdict that are still fine: N or P%"
     )
     mode: Mode = Field(
         default=Mode.ASYNC,
         title="Mode",
-        description="async: submit, then poll; sync: wait in each request; auto: the cheaper of both; submit: collect later",
+        description="async (default): submit, then poll; sync: wait in each request; auto: the cheaper of both; submit: collect later",
     )
     sample: int | None = Field(default=None, ge=1, title="Sample", description="N rows drawn at random")
     seed: int = Field(default=0, title="Seed", description="Of the random sample")
@@ -178,19 +187,19 @@ class EvaluationPlan(BaseModel):
         description="Rows that are the same share one evaluation; off: each copy is evaluated, and paid, on its own",
     )
     format: Literal["csv", "tsv", "jsonl", "json", "yaml", "parquet"] | None = Field(
-        default=None, title="Format", description="Of the dataset; empty: what its name says"
+        default=None, title="Format", description="Of the dataset; default: what its name says"
     )
     delimiter: str | None = Field(
         default=None,
         min_length=1,
         max_length=1,
         title="Delimiter",
-        description="What parts the cells of CSV; empty: what its header and rows fit",
+        description="What parts the cells of CSV; default: what its header and rows fit",
     )
     rows: str | None = Field(
         default=None,
         title="Rows",
-        description="Where the rows are in a document of JSON or YAML, such as results.examples; empty: its one list of objects",
+        description="Where the rows are in a document of JSON or YAML, such as results.examples; default: its one list of objects",
     )
     concurrency: int = Field(default=96, ge=1, le=1000, title="Concurrency", description="Requests in flight at most")
     rate: Rate | None = Field(default=None, title="Rate", description="Requests at most, such as 20/s or 600/min")
@@ -200,11 +209,15 @@ class EvaluationPlan(BaseModel):
         title="Shared limit",
         description="A Prefect global concurrency limit with slot decay: requests a second of all runs that name it",
     )
-    timeout: float | None = Field(default=None, gt=0, title="Timeout", description="Seconds for the whole run")
-    item_timeout: Annotated[float, Field(gt=0)] = Field(
-        default=600.0, title="Item timeout", description="Seconds to wait for one verdict"
+    timeout: Seconds | None = Field(
+        default=None, gt=0, title="Timeout", description="Seconds for the whole run, or such as 2h"
     )
-    run: str | None = Field(default=None, title="Run name", description="Empty: a readable one is made")
+    item_timeout: Annotated[Seconds, Field(gt=0)] = Field(
+        default=600.0, title="Item timeout", description="Seconds to wait for one verdict, or such as 10m"
+    )
+    run: str | None = Field(
+        default=None, title="Run name", description="The run's name; default: a readable one is made"
+    )
     resume: str | None = Field(default=None, title="Resume", description="A run to carry on, or last")
     retry_failed: bool = Field(default=False, title="Retry failed", description="With resume: also the failed items")
     same_account: bool = Field(
@@ -213,23 +226,31 @@ class EvaluationPlan(BaseModel):
         description="With resume: the keys or the address are new, and the account is the one that the run began with",
     )
     keep: tuple[str, ...] = Field(
-        default=(), title="Columns to keep", description="Of the dataset, beside each result; all: every one"
+        default=(), title="Columns to keep", description="Columns of the dataset beside each result; all: every one"
     )
-    output: str | None = Field(default=None, title="Output folder", description="Empty: fieval-runs/RUN")
-    store: str | None = Field(default=None, title="Store", description="Ledger URL; empty: fieval-runs/ledger.db")
+    output: str | None = Field(
+        default=None, title="Output folder", description="Where the files go; default: fieval-runs/RUN"
+    )
+    store: str | None = Field(
+        default=None,
+        title="Store",
+        description="The ledger's URL; default: FIEVAL_STORE_URL, else fieval-runs/ledger.db",
+    )
     base_url: str | None = Field(
-        default=None, title="Base URL", description="Empty: FI_BASE_URL, else the cloud. A deployment takes none"
+        default=None,
+        title="Base URL",
+        description="The platform's address; default: FI_BASE_URL, else the cloud. A deployment takes none",
     )
     chunk_size: int | None = Field(default=None, ge=1, title="Chunk size", description="Items per submit task")
     on_lost_reply: OnLostReply | None = Field(
         default=None,
         title="Where a reply to a submission is lost",
-        description="resubmit, also if empty: once more, perhaps paid twice; fail; ask: leave it pending",
+        description="resubmit (default): once more, perhaps paid twice; fail; ask: leave it pending",
     )
     on_stuck: OnStuck | None = Field(
         default=None,
         title="Where the server seems to have forgotten an evaluation",
-        description="wait, also if empty: up to the item timeout; resubmit: once more, perhaps paid twice",
+        description="wait (default): up to the item timeout; resubmit: once more, perhaps paid twice",
     )
 
     @field_validator("*", mode="before")

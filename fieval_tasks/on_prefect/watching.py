@@ -20,8 +20,8 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, Pause
 from prefect.runtime import flow_run
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-from fieval_tasks.core.control import Control, control_of, value_of, variable_of
 from fieval_tasks.core.errors import FievalError, Interrupted, PlanError
+from fieval_tasks.core.steering import Control, control_of, value_of, variable_of
 from fieval_tasks.on_prefect.prefect_errors import why
 from fieval_tasks.runs.preparation import Prepared
 from fieval_tasks.work.engine import Engine

@@ -17,7 +17,6 @@ from time import monotonic
 from typing import Any, TypeVar
 
 from fieval_tasks.api.client import EvalClient
-from fieval_tasks.core.control import Control
 from fieval_tasks.core.errors import FievalError, Interrupted, RunStopped, StoreAway
 from fieval_tasks.core.faults import fault
 from fieval_tasks.core.items import Failed, Item, State, Ticket, Verdict
@@ -25,6 +24,7 @@ from fieval_tasks.core.lanes import other_judges
 from fieval_tasks.core.plan import Mode
 from fieval_tasks.core.progress import Progress
 from fieval_tasks.core.scrubbing import without_secrets
+from fieval_tasks.core.steering import Control
 from fieval_tasks.ledger.recording import Recorder
 from fieval_tasks.ledger.store import Claim, Decided, Ledger, OpenTicket, Run, utc_now
 from fieval_tasks.pace.pace import Pace

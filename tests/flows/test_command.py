@@ -10,7 +10,8 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from io import BytesIO, TextIOWrapper
+from contextlib import redirect_stdout
+from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 from threading import Event
 from typing import Any, TypeAlias
@@ -24,8 +25,9 @@ from fieval_tasks.core.plan import Check, EvaluationPlan, Mode
 from fieval_tasks.ledger.store import Ledger, store_url
 from fieval_tasks.runs.preparation import prepared
 from fieval_tasks.runs.threads import submit_all
-from flows.cli.arguments import evaluate_parser, option_name, plan_of
-from flows.cli.command import _patiently, collect_command, control_command, evaluate_command
+from flows.cli.command import app_of, collect_command, control_command, evaluate, evaluate_command, parsed
+from flows.cli.options import option_name, plan_of
+from flows.cli.prefect_session import patiently
 from tests.conftest import PATIENCE, Evaluator
 
 Command: TypeAlias = Callable[..., int]
@@ -39,7 +41,8 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def typed(*arguments: str) -> EvaluationPlan:
-    return plan_of(evaluate_parser().parse_args(arguments))
+    _, given = parsed(app_of(evaluate), arguments)
+    return plan_of(given.args, given.kwargs)
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -150,15 +153,47 @@ def test_wrong_arguments_are_named(arguments: list[str], said: str) -> None:
 
 
 def test_a_problem_is_told_of_what_was_typed_and_not_of_the_plans_field() -> None:
-    typeable = {name for action in evaluate_parser()._actions for name in action.option_strings} | {"DATASET"}
+    with redirect_stdout(StringIO()) as shown:
+        evaluate_command(["--help"])
+    typeable = set(shown.getvalue().split())
     assert {option_name(field) for field in EvaluationPlan.model_fields} <= typeable
     assert option_name("checks.0.template") == "--template"
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--limt 3", "Unknown option: --limt. Did you mean --limit?"),
+        ("--mode later", 'Invalid value "later" for --mode. Choose from: "auto", "async", "sync", "submit".'),
+        ("--limit many", "Invalid value for --limit: unable to convert"),
+        ("--gate --limit 3", "Parameter --gate requires an argument."),
+        ("--ambiguous fail", "Unknown option: --ambiguous. It is called --on-lost-reply now."),
+    ],
+)
+def test_what_can_not_be_typed_is_refused_in_a_sentence(
+    words: str, said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate_command(words.split()) == 2
+    assert capfd.readouterr().err.startswith(f"error: {said}")
+
+
+def test_values_that_begin_with_a_dash_are_taken_after_an_equals_sign_and_files_after_two_dashes() -> None:
+    plan = typed("--delimiter", "-", "--id=-id", "--map=-x=y", "--limit", "3", "--", "-a.csv", "-")
+    assert (plan.dataset, plan.delimiter, plan.id_column, plan.mapping) == ("-a.csv\n-", "-", "-id", {"-x": "y"})
+
+
+@pytest.mark.parametrize("command", ["evaluate", "collect", "control", "explain", "fan_out"])
+def test_the_help_of_every_command_is_plain_letters_and_needs_no_prefect(command: str) -> None:
+    program = f"import sys, flows.cli.command as c; c.{command}_command(['--help']); sys.exit('prefect' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, env=os.environ | {"LC_ALL": "C"}, check=True
+    )
+    assert done.stdout.isascii()
+    assert f"Usage: python -m flows.{command} " in done.stdout.decode()
+
+
 def test_a_run_that_is_carried_on_is_never_dry_for_that_would_take_it_out_of_the_ledger() -> None:
-    with pytest.raises(SystemExit) as ended:
-        typed("--resume", "r", "--dry-run")
-    assert ended.value.code == 2
+    assert evaluate_command(["--resume", "r", "--dry-run"]) == 2
 
 
 # -- bad input, before anything is sent ----------------------------------------------------------------------------
@@ -238,18 +273,18 @@ def test_a_run_that_is_not_there_is_told_before_a_server_is_waited_for(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     assert evaluate_command(["--dry-run"]) == 0  # there is a ledger
-    monkeypatch.setattr("flows.cli.command._prefect_api", lambda: pytest.fail("a server is started"))
+    monkeypatch.setattr("flows.cli.actions.prefect_session", lambda: pytest.fail("a server is started"))
     assert command(arguments) == 2
     assert "no run 'nobody' in" in capfd.readouterr().err
 
 
 def test_a_long_wait_for_a_server_is_told_and_a_short_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     told = Event()
-    monkeypatch.setattr("flows.cli.command.say", lambda _: told.set())
-    _patiently(lambda: None)
+    monkeypatch.setattr("flows.cli.prefect_session.say", lambda _: told.set())
+    patiently(lambda: None)
     assert not told.is_set()
-    monkeypatch.setattr("flows.cli.command.A_MOMENT", 0.0)
-    _patiently(lambda: None if told.wait(60) else pytest.fail("nothing is said"))
+    monkeypatch.setattr("flows.cli.prefect_session.A_MOMENT", 0.0)
+    patiently(lambda: None if told.wait(60) else pytest.fail("nothing is said"))
 
 
 def test_a_dry_run_leaves_nothing_in_the_ledger(capfd: pytest.CaptureFixture[str]) -> None:
@@ -568,12 +603,12 @@ sys.exit(evaluate_command(sys.argv[2:]))
     ("before", "said"),
     [
         ("fieval_tasks.runs.preparation.read_dataset", "interrupted: nothing was sent"),
-        ("flows.cli.command._run_evaluate", "interrupted; to carry on: python -m flows.evaluate --resume cut"),
+        ("flows.cli.actions._run_evaluate", "interrupted; to carry on: python -m flows.evaluate --resume cut"),
         (
             "fieval_tasks.runs.conclusion.write_report",
             "interrupted; to carry on: python -m flows.evaluate --resume cut",
         ),
-        ("flows.cli.command.table", "interrupted; run cut had ended: 120 of 120 items scored"),
+        ("flows.cli.screen.table", "interrupted; run cut had ended: 120 of 120 items scored"),
     ],
 )
 def test_ctrl_c_says_what_is_true_at_each_moment(before: str, said: str, prefect_api: str) -> None:
@@ -666,7 +701,7 @@ def test_a_run_is_paused_and_quickened_while_it_is_at_work(
 def test_two_commands_that_steer_one_run_at_once_are_both_heard_and_an_unknown_run_is_refused(
     prefect_api: str, here: Command, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    from fieval_tasks.core.control import variable_of
+    from fieval_tasks.core.steering import variable_of
 
     for name in ("both", "other"):
         with prepared(EvaluationPlan(run=name, limit=1)):
@@ -718,20 +753,20 @@ def test_what_was_only_submitted_is_collected_later(
 
 
 @pytest.mark.parametrize(
-    ("typed", "said"),
+    ("words", "said"),
     [
         (("",), "DATASET is empty"),
         (("  ", "--template", "groundedness"), "DATASET is empty"),
         (("a.csv", "", "--template", "groundedness"), "DATASET is empty"),
     ],
 )
-def test_an_empty_dataset_is_an_unset_variable_and_not_the_sample(typed: tuple[str, ...], said: str) -> None:
+def test_an_empty_dataset_is_an_unset_variable_and_not_the_sample(words: tuple[str, ...], said: str) -> None:
     with pytest.raises(PlanError, match=said):
-        plan_of(evaluate_parser().parse_args(typed))
+        typed(*words)
 
 
 @pytest.mark.parametrize(
-    "typed",
+    "words",
     [
         ("--template", "groundedness"),
         ("--template", "groundedness", "--gate", "groundedness.pass_rate >= 0.5"),
@@ -740,16 +775,16 @@ def test_an_empty_dataset_is_an_unset_variable_and_not_the_sample(typed: tuple[s
         ("--format", "csv"),
     ],
 )
-def test_the_sample_is_not_for_who_says_something_of_a_dataset(typed: tuple[str, ...], tmp_path: Path) -> None:
+def test_the_sample_is_not_for_who_says_something_of_a_dataset(words: tuple[str, ...], tmp_path: Path) -> None:
     from fieval_tasks.runs.preparation import prepared
 
-    plan = plan_of(evaluate_parser().parse_args([*typed, "--store", str(tmp_path / "ledger.db")]))
+    plan = typed(*words, "--store", str(tmp_path / "ledger.db"))
     with pytest.raises(PlanError, match=r"dataset: none is named, though .* given"), prepared(plan):
         pass
 
 
 def test_several_files_are_one_dataset() -> None:
-    plan = plan_of(evaluate_parser().parse_args(["a.csv", "b.csv", "--template", "groundedness"]))
+    plan = typed("a.csv", "b.csv", "--template", "groundedness")
     assert plan.dataset == "a.csv\nb.csv"
 
 

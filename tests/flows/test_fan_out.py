@@ -462,7 +462,7 @@ def test_ctrl_c_on_the_command_cancels_the_fan_out_and_its_shards(deployed: str,
     from fieval_tasks.ledger.store import Ledger, store_url
     from tests.flows.test_events import events
 
-    patient = "import sys, flows.cli.command as c; c.PATIENCE = 60; sys.exit(c.fan_out_command(sys.argv[1:]))"
+    patient = "import sys, flows.cli.interruption as i, flows.cli.command as c; i.PATIENCE = 60; sys.exit(c.fan_out_command(sys.argv[1:]))"
     options = ["--run", "let-go", "--limit", "3", "--shards", "2", "--deployment", deployed]
     command = subprocess.Popen([sys.executable, "-c", patient, *options], stderr=subprocess.PIPE, text=True)
     until(lambda: len(states_of(deployed)) == 2)

@@ -9,9 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
-from fieval_tasks.core.control import Control
 from fieval_tasks.core.errors import Interrupted, PlanError, RunStopped
 from fieval_tasks.core.plan import EvaluationPlan
+from fieval_tasks.core.steering import Control
 from fieval_tasks.runs.preparation import prepared
 from tests.flows.test_evaluate import evaluated
 

@@ -1103,7 +1103,7 @@ def test_tickets_of_some_chunks_are_read_alone(ledger: Ledger, monkeypatch: pyte
 def test_a_ledger_that_another_program_holds_is_opened_and_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from flows.explain import explain_command
+    from flows.cli.command import explain_command
 
     monkeypatch.setattr(database, "PATIENCE", 0.0)
     url = store_url(str(tmp_path / "ledger.db"))

@@ -34,7 +34,8 @@ from fieval_tasks.ledger.store import (
 )
 from fieval_tasks.report.text import INVISIBLE
 from fieval_tasks.runs.biography import MEANINGS, as_fields, as_json, as_text, biographies
-from flows.explain import explain, explain_command
+from flows.cli.command import explain_command
+from flows.explain import explain
 from tests.conftest import PATIENCE
 
 NOON = datetime(2026, 8, 1, 12, tzinfo=timezone.utc)
@@ -251,7 +252,7 @@ def test_the_command_that_is_shown_finds_an_item_whatever_its_id_is(
 
 def test_the_command_needs_no_prefect(ledger: Ledger) -> None:
     troubled(ledger)
-    program = "import sys, flows.explain as e; e.explain_command(sys.argv[1:]); sys.exit('prefect' in sys.modules)"
+    program = "import sys, flows.cli.command as e; e.explain_command(sys.argv[1:]); sys.exit('prefect' in sys.modules)"
     words = [sys.executable, "-c", program, "last", "id-0", "--store", ledger.url]
     done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert (done.returncode, done.stderr) == (0, "")

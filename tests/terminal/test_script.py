@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fieval_tasks.core.commands import command
-from fieval_tasks.terminal.script import COMMANDS
+from flows.cli.command import fieval_app
 from tests.conftest import PATIENCE
 
 
@@ -33,22 +33,27 @@ def test_a_projects_own_flows_are_left_alone(tmp_path: Path) -> None:
     assert "there is no ledger" in ended.stderr
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", ["evaluate", "collect", "explain", "control", "fan-out"])
 def test_every_command_is_there(tmp_path: Path, name: str) -> None:
     ended = fieval(tmp_path, name, "--help")
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert f"usage: fieval {name} " in ended.stdout
+    assert f"Usage: fieval {name} " in ended.stdout
 
 
 def test_what_is_no_command_is_refused_with_the_nearest(tmp_path: Path) -> None:
     ended = fieval(tmp_path, "evalaute")
     assert ended.returncode == 2
-    assert "did you mean evaluate?" in ended.stderr
+    assert 'Did you mean "evaluate"?' in ended.stderr
     assert fieval(tmp_path).returncode == 0
 
 
+def test_a_shell_can_complete_the_words_of_every_command(tmp_path: Path) -> None:
+    script = fieval_app().generate_completion(shell="bash")
+    assert all(word in script for word in ("fan-out", "--on-lost-reply", "--unpause", "--json"))
+
+
 def test_commands_that_are_shown_are_the_ones_that_were_typed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["fieval evaluate", "answers.csv"])
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/fieval", "evaluate", "answers.csv"])
     assert command("fan_out", "--resume", "RUN") == "fieval fan-out --resume RUN"
     monkeypatch.setattr(sys, "argv", ["/home/somebody/flows/evaluate.py", "answers.csv"])
     assert command("fan_out", "--resume", "a b") == "python -m flows.fan_out --resume 'a b'"

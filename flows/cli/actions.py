@@ -1,0 +1,228 @@
+"""What each command does. Prefect is imported late: a server of our own starts while the dataset is checked."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import stat
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from io import BufferedReader
+from textwrap import fill
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from fieval_tasks.core.commands import command
+from fieval_tasks.core.errors import ExitCode, PlanError
+from fieval_tasks.core.items import State as ItemState
+from fieval_tasks.core.plan import EvaluationPlan
+from fieval_tasks.core.refusals import sentences, spelled
+from fieval_tasks.core.steering import Control
+from fieval_tasks.ledger.store import Ledger, store_url
+from fieval_tasks.on_prefect.prefect_api import require_api, require_settings
+from fieval_tasks.report.table import COLUMNS, NARROWEST
+from fieval_tasks.report.text import clean, count
+from fieval_tasks.runs.preparation import Prepared, prepared, runs_to_collect
+from fieval_tasks.terminal.door import say
+from flows.cli.interruption import Interruption, interruptible
+from flows.cli.options import option_name
+from flows.cli.prefect_session import prefect_session, require_configured
+from flows.cli.screen import run_shown
+
+if TYPE_CHECKING:
+    from prefect import State
+
+
+# -- evaluate ------------------------------------------------------------------------------------------------------
+
+
+@interruptible
+def evaluate(interruption: Interruption, plan: EvaluationPlan, *, dry_run: bool) -> int:
+    if plan.dataset is None and plan.resume is None and _rows_are_waiting():
+        raise PlanError("rows come by standard input and no DATASET is named: name it -")
+    # Prefect keeps what the plan names, or what a run to be resumed may name.
+    needs_prefect = plan.connection not in (None, "local", "env") or plan.shared_limit or plan.resume
+    if dry_run and not needs_prefect:
+        return _dry_run(plan)
+    if plan.resume:
+        _require_run(plan.resume, plan.store)
+    with prefect_session() as wait_for_api:
+        if needs_prefect:
+            wait_for_api()
+            _require_limit(plan)
+        if dry_run:
+            return _dry_run(plan)
+        with prepared(plan) as run:
+            begun, again = _begun(interruption, run)
+        return run_shown(interruption, again, lambda: _run_evaluate(begun, wait_for_api))
+
+
+def _run_evaluate(plan: EvaluationPlan, wait_for_api: Callable[[], None]) -> State[Any]:
+    require_settings()
+    from flows.evaluate import evaluate as flow
+
+    wait_for_api()  # it starts while Prefect is imported
+    with _as_ours():
+        return flow(plan, return_state=True)
+
+
+def _rows_are_waiting() -> bool:
+    """A pipe or a file that holds something is this process's standard input."""
+    try:
+        source = os.fstat(sys.stdin.fileno())
+        if not stat.S_ISFIFO(source.st_mode):
+            return stat.S_ISREG(source.st_mode) and source.st_size > 0
+        is_ready = bool(select.select([sys.stdin], [], [], 0)[0])  # with rows, or at its end
+        return is_ready and isinstance(sys.stdin.buffer, BufferedReader) and bool(sys.stdin.buffer.peek(1))
+    except (OSError, ValueError, AttributeError):  # there is none, or it is closed
+        return False
+
+
+def _require_run(name: str, store: str | None) -> None:
+    """Raises PlanError where there is no such run, before a Prefect server is waited for."""
+    with Ledger(store_url(store), must_exist=True) as ledger:
+        ledger.run(name)
+
+
+def _require_limit(plan: EvaluationPlan) -> None:
+    if plan.shared_limit:  # else Prefect need not be imported yet
+        from fieval_tasks.on_prefect.shared import require_limit
+
+        require_limit(plan)
+
+
+def _dry_run(plan: EvaluationPlan) -> int:
+    with prepared(plan) as run:
+        try:
+            _describe(run)
+            invalid = run.ledger.counts(run.run.run_id)[ItemState.FAILED]
+            failed = (result for result in run.ledger.results(run.run) if result.error is not None)
+            first = next(failed, None) if invalid else None
+        finally:
+            run.ledger.forget(run.run.run_id)
+    say(f"dry run: {count(invalid, 'item')} would fail before sending; nothing was sent")
+    if first is not None and first.error is not None:
+        say(clean(f"  the first is {first.check}, {first.error['message']}"))
+    return ExitCode.OK
+
+
+def _begun(interruption: Interruption, run: Prepared) -> tuple[EvaluationPlan, str]:
+    """The plan of a run that is in the ledger, with nothing of it on its way yet, and the command that carries it on."""
+    _require_limit(run.plan)
+    again = run.resume_command
+    interruption.says = lambda: f"interrupted: nothing was sent; to carry on: {again}"
+    _describe(run)
+    return run.plan.model_copy(update={"resume": run.run.run_id}), again
+
+
+def _describe(run: Prepared) -> None:
+    try:  # of the terminal that is told what happens, though what the run comes to may be written elsewhere
+        columns = max(NARROWEST, os.get_terminal_size(sys.stderr.fileno()).columns)
+    except OSError:
+        columns = COLUMNS
+    for line in run.described():
+        say(fill(line, columns, subsequent_indent="    ", break_on_hyphens=False) if sys.stderr.isatty() else line)
+
+
+@contextmanager
+def _as_ours() -> Iterator[None]:
+    """Around a flow call: as it fits a terminal, and with the tag that the deployments' runs have."""
+    from prefect import tags
+
+    from fieval_tasks.on_prefect.laptop import on_laptop
+    from flows.poll import TAG
+
+    with on_laptop(), tags(TAG):
+        yield
+
+
+# -- fan out -------------------------------------------------------------------------------------------------------
+
+
+@interruptible
+def fan_out(interruption: Interruption, plan: EvaluationPlan, *, dry_run: bool, shards: int, deployment: str) -> int:
+    if dry_run:
+        return _dry_run(plan)
+    require_configured(
+        "shards run on the work pool of a Prefect server, and none is set",
+        ": start one with `prefect server start`, set PREFECT_API_URL to it, and start workers with `prefect worker "
+        "start --pool fieval`",
+    )
+    if plan.base_url:
+        raise PlanError(
+            "--base-url: shards take none; set FI_BASE_URL where their workers run, or name a block of keys"
+        )
+    with prefect_session():
+        from flows.fan_out import fan_out as flow
+        from flows.fan_out import stop_teams
+
+        _require_limit(plan)
+        with prepared(plan, processes=shards) as run:
+            begun, again = _begun(interruption, run)
+
+        def run_fan_out() -> State[Any]:
+            with _as_ours():
+                return flow(begun, shards, deployment, return_state=True)
+
+        return run_shown(interruption, again, run_fan_out, stop_work=stop_teams)
+
+
+# -- collect -------------------------------------------------------------------------------------------------------
+
+
+@interruptible
+def collect(interruption: Interruption, run: str | None, store: str | None) -> int:
+    if run:
+        _require_run(run, store)
+    with prefect_session() as wait_for_api:
+        wait_for_api()  # it may keep the keys
+        _require_one(run, store)
+        again = command("collect", *([run] if run else []), store=store)
+
+        def run_collect() -> State[Any]:
+            from flows.collect import collect as flow
+
+            with _as_ours():
+                return flow(run, store, return_state=True)
+
+        return run_shown(interruption, again, run_collect)
+
+
+def _require_one(run: str | None, store: str | None) -> None:
+    """Raises PlanError where none of the runs can be asked about: with other keys than it was sent with, for one."""
+    problems: list[str] = []
+    for name in [run] if run else runs_to_collect(store):
+        try:
+            with prepared(EvaluationPlan(resume=name, store=store)):
+                return
+        except PlanError as error:
+            problems += error.problems
+    if problems:
+        raise PlanError(*problems)
+
+
+# -- control -------------------------------------------------------------------------------------------------------
+
+
+@interruptible
+def control(interruption: Interruption, run: str, changes: Mapping[str, Any], store: str | None) -> int:
+    interruption.says = lambda: "interrupted"
+    require_configured(
+        "no Prefect API is set",
+        ", so no run can be heard: set PREFECT_API_URL, or stop a run on a laptop by Ctrl-C and carry on with --resume "
+        "and another --rate",
+    )
+    require_api()
+    from flows.control import steer
+
+    try:
+        run, wanted = steer(run, changes, store)
+    except ValidationError as error:
+        raise PlanError(*(spelled(line, Control, option_name) for line in sentences(error, Control))) from None
+    said = wanted.model_dump(exclude_defaults=True)
+    how = json.dumps(said) if said else "as its plan says"
+    say(f"run {run}: {how}; while it is at work it listens every few seconds")
+    return ExitCode.OK

@@ -1,0 +1,84 @@
+"""Ctrl-C and SIGTERM: a command says how far it has come, stops in order, and ends soon in any case."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from types import FrameType
+from typing import Concatenate, ParamSpec
+
+from fieval_tasks.core.errors import ExitCode, FievalError, Interrupted
+from fieval_tasks.report.text import clean
+from fieval_tasks.terminal.door import answered, say
+
+P = ParamSpec("P")
+
+PATIENCE = 1.7
+"""Seconds after Ctrl-C in which a run may end in order; then the process ends. The ledger has all that is known. A person
+waits two at most before they press again."""
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interruption:
+    """What is true to say of a command, and how it is stopped, when it is interrupted at this moment."""
+
+    def __init__(self) -> None:
+        self.says: Callable[[], str] = lambda: "interrupted: nothing was sent"
+        self.stop_work: Callable[[FievalError], bool] = lambda _: False
+        """Stops what this process works on. False where it works on nothing."""
+        self.has_come = False
+
+
+def interruptible(command: Callable[Concatenate[Interruption, P], int]) -> Callable[P, int]:
+    """Have a command answer with its exit code, and tell its every failure, and every end by a signal, in a sentence."""
+
+    @wraps(command)
+    def until_interrupted(*arguments: P.args, **options: P.kwargs) -> int:
+        def work() -> int:
+            with _heard(interruption := Interruption()):
+                return command(interruption, *arguments, **options)
+
+        return answered(work)
+
+    return until_interrupted
+
+
+@contextmanager
+def _heard(interruption: Interruption) -> Iterator[None]:
+    """Within the block the first signal stops the command, and further ones change nothing."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # a signal is never for another thread
+        return
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+
+    def stop(_: int, __: FrameType | None) -> None:
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        interruption.has_come = True
+        watchdog = threading.Timer(PATIENCE, os._exit, [int(ExitCode.INTERRUPTED)])
+        watchdog.daemon = True
+        watchdog.start()
+        _say_between(f"\n{interruption.says()}")
+        if not interruption.stop_work(Interrupted("interrupted")):
+            raise SystemExit(ExitCode.INTERRUPTED)
+
+    for number in SIGNALS:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        if not interruption.has_come:  # else the process ends within PATIENCE, and more of them change nothing
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _say_between(text: str) -> None:
+    """Say it from a signal's handler, which may have come in the middle of another print."""
+    try:
+        say(text)
+    except RuntimeError:
+        os.write(2, f"{clean(text)}\n".encode())

@@ -1,0 +1,153 @@
+"""Options made of the plan's own fields, and the plan that was typed."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from enum import Enum
+from types import NoneType
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from unicodedata import normalize
+
+from cyclopts import Parameter, Token
+from pydantic.fields import FieldInfo
+
+from fieval_tasks.core.errors import PlanError
+from fieval_tasks.core.plan import DEFAULT_JUDGE, Check, EvaluationPlan, said_for
+from fieval_tasks.core.refusals import spelled
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+NAMES = {"checks": "--template", "dataset": "DATASET", "gates": "--gate", "id_column": "--id", "mapping": "--map"}
+"""Fields of the plan that are not typed as an option of their own name."""
+PLACEHOLDERS = {
+    "checks": "[NAME=]TEMPLATE[:MODEL]", "model": "MODEL", "params": "[CHECK.]NAME=VALUE", "mapping": "[CHECK.]KEY=COLUMN",
+    "gates": "GATE", "allow_failures": "N|P%", "rate": "N/s|N/min", "item_timeout": "10m", "timeout": "2h",
+    "resume": "RUN|last", "keep": "COLUMN|all", "delimiter": "C",
+}  # fmt: skip
+"""What the help shows in place of a value, where that says more than STR or INT."""
+HAS_PLACEHOLDERS = "metavar" in inspect.signature(Parameter).parameters
+"""The last cyclopts for Python 3.10 has none."""
+
+
+def typed_as_plan(*more: inspect.Parameter) -> Callable[[F], F]:
+    """Have a command, called with `*dataset` and `**said`, take all that a plan is made of, and more."""
+
+    def with_options(command: F) -> F:
+        options = [*_of_plan(), *more]
+        command.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
+        command.__annotations__ = {one.name: one.annotation for one in options}
+        return command
+
+    return with_options
+
+
+def option(name: str, kind: Any, description: str, /, **said: Any) -> inspect.Parameter:
+    """An option that may be left out; then the command is not called with it."""
+    about = Parameter(help=description, **said)
+    kind = Annotated[kind | None, about]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+
+
+def _of_plan() -> Iterator[inspect.Parameter]:
+    fields, check = dict(EvaluationPlan.model_fields), Check.model_fields
+    rows = Annotated[str, Parameter(help=fields.pop("dataset").description)]
+    yield inspect.Parameter("dataset", inspect.Parameter.VAR_POSITIONAL, annotation=rows)
+    yield option("stdin", bool, "Rows from standard input, as JSONL", name="-", group="Arguments")
+    del fields["checks"]
+    yield option(
+        "checks", list[Check], f"{check['template'].description}; --check gives it a name of your own. May be repeated",
+        name=("--template", "--check"), converter=_checks, n_tokens=1, accepts_keys=False, **_placeholder("checks"),
+    )  # fmt: skip
+    judge = f"{check['model'].description}, for templates that name none (default {DEFAULT_JUDGE})"
+    yield option("model", str, judge, **_placeholder("model"))
+    yield option(
+        "params",
+        list[str],
+        "A template's parameter; VALUE as its type wants it. May be repeated",
+        name="--param",
+        **_placeholder("params"),
+    )
+    for name, field in fields.items():
+        yield _of_field(name, field)
+
+
+def _of_field(name: str, field: FieldInfo) -> inspect.Parameter:
+    kind, default = _kind(field.annotation), field.get_default(call_default_factory=True)
+    more: dict[str, Any] = {"negative": f"--no-{name}"} if default is True else {}
+    if name == "delimiter":  # a dash may well part cells
+        more["allow_leading_hyphen"] = True
+    ending = (
+        ". May be repeated" if kind == list[str] else f" (default {default:g})" if type(default) in (int, float) else ""
+    )
+    return option(name, kind, f"{field.description}{ending}", name=option_name(name), **_placeholder(name), **more)
+
+
+def _kind(annotation: Any) -> Any:
+    """The type that is asked for: choices, numbers and switches as they are; all else is text, which the plan reads."""
+    kinds = [kind for kind in get_args(annotation) if kind is not NoneType]
+    kind = kinds[0] if NoneType in get_args(annotation) else annotation
+    if get_origin(kind) in (tuple, dict):
+        return list[str]
+    is_known = get_origin(kind) is Literal or (isinstance(kind, type) and issubclass(kind, (int, Enum)))
+    return kind if is_known else str
+
+
+def _placeholder(name: str) -> dict[str, str]:
+    return {"metavar": PLACEHOLDERS[name]} if name in PLACEHOLDERS and HAS_PLACEHOLDERS else {}
+
+
+def _checks(_: Any, tokens: Sequence[Token]) -> list[Check]:
+    """In the order in which they were typed, whichever option each was typed for."""
+    return [Check.named(one.value) if one.keyword == "--check" else Check.parse(one.value) for one in tokens]
+
+
+def option_name(place: str) -> str:
+    """`id_column` -> `--id`, `checks.0.model` -> `--template`."""
+    field = place.split(".")[0]
+    return NAMES.get(field, f"--{field.replace('_', '-')}")
+
+
+def plan_of(dataset: Sequence[str], said: Mapping[str, Any]) -> EvaluationPlan:
+    """The plan that was typed, holding only what was said. Raises PlanError with every problem."""
+    given = {name: value for name, value in said.items() if name in EvaluationPlan.model_fields}
+    if named := [*dataset, *(["-"] if said.get("stdin") else [])]:
+        given["dataset"] = _dataset(named)
+    given["checks"] = _with_parameters(given.get("checks", ()), said.get("model"), said.get("params", ()))
+    pairs = (_pair(text.strip(), "--map", "KEY=COLUMN") for text in said.get("mapping", ()))
+    given["mapping"] = {key: column.strip() for key, column in pairs}
+    try:
+        return EvaluationPlan(**{name: value for name, value in given.items() if value not in ((), {})})
+    except PlanError as error:
+        raise PlanError(*(spelled(problem, EvaluationPlan, option_name) for problem in error.problems)) from None
+
+
+def _dataset(named: Sequence[str]) -> str:
+    """One a line. An empty one is what an unset variable leaves behind, and never the bundled sample."""
+    if not all(one.strip() for one in named):
+        raise PlanError("DATASET is empty: is the variable that should name it unset?")
+    return "\n".join(named)
+
+
+def _with_parameters(checks: Sequence[Check], model: str | None, params: Sequence[str]) -> tuple[Check, ...]:
+    from fieval_tasks.data.parameters import AsTyped  # after the help was asked for, which needs nothing of the data
+
+    pairs = [_pair(text, "--param", "NAME=VALUE") for text in params]
+    if pairs and not checks:
+        raise PlanError("--param needs a --template to set a parameter of")
+    if model and not checks:
+        raise PlanError("--model needs a --template to be the judge of; a run that is resumed keeps its own")
+    if lost := [name for name, _ in pairs if "." in name and not any(check.own(name) for check in checks)]:
+        raise PlanError(*(f"--param {name}: no --template or --check is {name.rpartition('.')[0]!r}" for name in lost))
+    typed = {name: AsTyped(text, is_shared="." not in name) for name, text in pairs}
+    return tuple(
+        check.model_copy(update={"model": check.model or model, "params": said_for(check, typed)}) for check in checks
+    )
+
+
+def _pair(text: str, option: str, form: str) -> tuple[str, str]:
+    """`NAME=VALUE`, its value exactly as typed: whether blanks around it mean something is for its reader to say."""
+    name, _, value = text.partition("=")
+    if not name.strip() or not value:
+        raise PlanError(f"{option} {text!r}: expected {form}")
+    return normalize("NFC", name.strip()), value
