@@ -73,7 +73,7 @@ def ours(name: str) -> list[str]:
 def test_the_imports_are_read() -> None:
     assert "fieval_tasks.core.errors" in ours("fieval_tasks.ledger.store")
     assert "fieval_tasks.api.wire" in ours("fieval_tasks.api.client"), "from fieval_tasks.api import wire"
-    assert "flows.evaluate" in ours("flows.cli.command"), "inside of a function"
+    assert "flows.evaluate" in ours("flows.cli.actions"), "inside of a function"
     assert "flows.cli.command" not in ours("flows.evaluate"), "under if __name__"
 
 
