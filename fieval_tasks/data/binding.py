@@ -116,50 +116,35 @@ def bind(
     Names are compared without case, blanks, dashes and underscores. Raises one PlanError with every problem.
     """
     dataset = _shown_name(plan)
-    asked = _asked(plan, columns, catalogue)
-    bindings = tuple(_binding(plan, one, columns, default_model) for one in asked)
+    known = [(check, template) for check in plan.checks if (template := catalogue.get(check.template))]
+    keys = {key for _, template in known for key in template.keys}
+    elsewhere = {name for _, template in known for name in parameters.rules(template) or ()}
+    bound: list[tuple[Check, Binding]] = []
+    unfit: list[str] = []
+    for check, template in known:
+        by_row = _param_sources(check, template, plan.mapping, keys, columns)
+        params = parameters.read(template, check.params, elsewhere=elsewhere, by_row=by_row)
+        whose = f"check {check.name!r}: " if check.name else ""  # else its template says which
+        unfit += [whose + problem for problem in params.problems]
+        model = (check.model or default_model) if template.needs_model or template.models else None
+        sources = _sources(template, said_for(check, plan.mapping), columns)
+        name = _name(plan, check, model)
+        bound.append((check, Binding(name, template, model, params.values, sources, by_row)))
+    bindings = tuple(binding for _, binding in bound)
     problems = (
         *_unknown_templates(plan, catalogue),
         *_repeated_checks(bindings),
         *_misleading_names(plan.checks),
-        *_wrong_keys(plan, asked, catalogue),
+        *_wrong_keys(plan, bound, catalogue),
         *_missing_columns(plan, columns, dataset),
-        *_unfilled_keys(plan, asked, bindings, columns, dataset),
+        *_unfilled_keys(plan, bound, columns, dataset),
         *_wrong_models(bindings),
-        *(problem for one in asked for problem in one.problems),
+        *unfit,
         *gate_problems(plan.gates, {binding.check: binding.template.output for binding in bindings}),
     )
     if problems:
         raise PlanError(*dict.fromkeys(problems))
     return bindings
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """A check of the plan whose template is known, with its parameters."""
-
-    check: Check
-    template: Template
-    params: parameters.Reading
-    param_sources: Mapping[str, Source]
-
-    @property
-    def problems(self) -> list[str]:
-        """Those of its parameters; of which check, where the template alone does not say it."""
-        whose = f"check {self.check.name!r}: " if self.check.name else ""
-        return [whose + problem for problem in self.params.problems]
-
-
-def _asked(plan: EvaluationPlan, columns: Sequence[str], catalogue: Catalogue) -> list[_Asked]:
-    known = [(check, template) for check in plan.checks if (template := catalogue.get(check.template))]
-    keys = {key for _, template in known for key in template.keys}
-    every = {name for _, template in known for name in parameters.rules(template) or ()}
-    asked = []
-    for check, template in known:
-        sources = _param_sources(check, template, plan.mapping, keys, columns)
-        reading = parameters.read(template, check.params, elsewhere=every, by_row=sources)
-        asked.append(_Asked(check, template, reading, sources))
-    return asked
 
 
 def _param_sources(
@@ -175,24 +160,10 @@ def _param_sources(
     return {name: Source(place, "named") for name, place in places.items() if place is not None}
 
 
-def _binding(plan: EvaluationPlan, asked: _Asked, columns: Sequence[str], default_model: str | None) -> Binding:
-    check, template = asked.check, asked.template
-    model = _model(check, template, default_model)
-    repeated = sum(c.template == check.template and c.name is None for c in plan.checks) > 1
-    return Binding(
-        check=check.name or normalize("NFC", f"{template.name}:{model}" if repeated and model else template.name),
-        template=template,
-        model=model,
-        params=asked.params.values,
-        sources=_sources(template, said_for(check, plan.mapping), columns),
-        param_sources=asked.param_sources,
-    )
-
-
-def _model(check: Check, template: Template, default: str | None) -> str | None:
-    if not template.needs_model and not template.models:
-        return None
-    return check.model or default
+def _name(plan: EvaluationPlan, check: Check, model: str | None) -> str:
+    """The check's own, or its template's; with the model where several checks use the template."""
+    repeated = sum(other.template == check.template and other.name is None for other in plan.checks) > 1
+    return check.name or normalize("NFC", f"{check.template}:{model}" if repeated and model else check.template)
 
 
 # Finding columns
@@ -203,20 +174,17 @@ def _sources(template: Template, mapping: Mapping[str, str], columns: Sequence[s
     for column in columns:
         if not column.startswith("__"):  # what a tool keeps for itself, as promptfoo's __expected
             folded.setdefault(_fold(column), column)
-    found = {
-        key: Source(place, "named")
-        for key in template.keys
-        if key in mapping and (place := place_of(mapping[key], columns))
-    }
+    found: dict[str, Source] = {}
     for key in template.keys:
-        twin = key if key in columns else folded.get(_fold(key))
-        if key not in found and key not in mapping and twin is not None:
+        if key in mapping:
+            if (place := place_of(mapping[key], columns)) is not None:
+                found[key] = Source(place, "named")
+        elif (twin := key if key in columns else folded.get(_fold(key))) is not None:
             found[key] = Source(Place(twin), "same name")
     for key in template.keys:
-        if key not in found and key not in mapping:
-            candidates = _candidates(template, key, folded, {source.place.column for source in found.values()})
-            if candidates:
-                found[key] = Source(Place(candidates[0]), "alias", tuple(candidates[1:]))
+        taken = {source.place.column for source in found.values()}
+        if key not in found and key not in mapping and (free := _candidates(template, key, folded, taken)):
+            found[key] = Source(Place(free[0]), "alias", tuple(free[1:]))
     return {key: found[key] for key in template.keys if key in found}
 
 
@@ -271,13 +239,13 @@ def _misleading_names(checks: Sequence[Check]) -> Iterator[str]:
             yield f"check {check.name!r} has the name of a template that another check uses; give it another"
 
 
-def _wrong_keys(plan: EvaluationPlan, known: Sequence[_Asked], catalogue: Catalogue) -> Iterator[str]:
-    templates = [one.template for one in known]
+def _wrong_keys(plan: EvaluationPlan, bound: Sequence[tuple[Check, Binding]], catalogue: Catalogue) -> Iterator[str]:
+    templates = [binding.template for _, binding in bound]
     asked = dict.fromkeys(name for check in plan.checks for name in (check.template, check.name) if name)
-    all_known = len(known) == len(plan.checks)
+    all_known = len(bound) == len(plan.checks)
     for target in plan.mapping:
         prefix = target.rpartition(".")[0]
-        scoped = {one.template.name: (key, one.template) for one in known if (key := one.check.own(target))}
+        scoped = {check.template: (key, binding.template) for check, binding in bound if (key := check.own(target))}
         if scoped:
             [(key, _), *_] = scoped.values()
             yield from _wrong_key(target, key, [template for _, template in scoped.values()])
@@ -311,23 +279,23 @@ def _missing_columns(plan: EvaluationPlan, columns: Sequence[str], dataset: str)
 
 
 def _unfilled_keys(
-    plan: EvaluationPlan, known: Sequence[_Asked], bindings: Sequence[Binding], columns: Sequence[str], dataset: str
+    plan: EvaluationPlan, bound: Sequence[tuple[Check, Binding]], columns: Sequence[str], dataset: str
 ) -> Iterator[str]:
     needy: dict[str, list[Binding]] = {}
-    for one, binding in zip(known, bindings, strict=True):
-        named = said_for(one.check, plan.mapping)
+    for check, binding in bound:
+        named = said_for(check, plan.mapping)
         if not binding.template.keys:
             yield f"template {binding.template.name!r} takes no inputs, so there is nothing to put rows to; leave it out"
         for key in binding.template.required:
             if key not in binding.sources and key not in named:
                 needy.setdefault(key, []).append(binding)
     for key, without in needy.items():
-        names = _listed(dict.fromkeys(binding.template.name for binding in without))
-        verb = "needs" if len({binding.template.name for binding in without}) == 1 else "need"
+        names = dict.fromkeys(binding.template.name for binding in without)
+        verb = "needs" if len(names) == 1 else "need"
         near = _like(key, columns)
         option = f"--map {quote(f'{key}={near[0]}')}" if near else f"--map {key}=COLUMN"
         yield (
-            f"{names} {verb} {key!r}, and no column of {dataset} clearly fills it (it has: {_listed(columns)});"
+            f"{_listed(names)} {verb} {key!r}, and no column of {dataset} clearly fills it (it has: {_listed(columns)});"
             f" say which: {option}"
         )
 

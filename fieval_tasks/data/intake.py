@@ -210,42 +210,28 @@ def _id_text(row: Row, ids: Place) -> str | Flaw:
 
 def _require_ids(dataset: Dataset, ids: Place, size: int) -> None:
     """Raises PlanError unless each of the first rows has an id of its own."""
-    seen: set[bytes] = set()
+    seen: dict[bytes, int] = {}
+    """Digest of an id -> the first row that has it."""
     unusable: list[str] = []
-    repeated: list[str] = []
+    repeated: dict[str, list[int]] = {}
     for row in islice(dataset.rows(), size):
         text = _id_text(row, ids)
         if isinstance(text, Flaw):
-            unusable.append(f"row {row.number} {text.why}")
+            unusable += [f"row {row.number} {text.why}"] * (len(unusable) <= _EXAMPLES)
             continue
-        digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
-        if digest in seen and text not in repeated:
-            repeated.append(text)
-        seen.add(digest)
-        if len(unusable) >= _EXAMPLES or len(repeated) >= _EXAMPLES:
-            break
+        first = seen.setdefault(hashlib.blake2b(text.encode(), digest_size=16).digest(), row.number)
+        if first != row.number and (text in repeated or len(repeated) < _EXAMPLES):
+            repeated.setdefault(text, [first]).append(row.number)
+    column = f"{str(ids)!r} of {dataset.name}"
     problems = []
     if unusable:
-        told = ", ".join(unusable)
-        problems.append(f"column {str(ids)!r} of {dataset.name} can't give every row an id: {told}; leave out --id")
+        problems.append(f"column {column} can't give every row an id: {_some(unusable)}; leave out --id")
     if repeated:
-        places = _rows_with(dataset, ids, size, repeated)
-        told = ", ".join(f"{text!r} in rows {_first(numbers)}" for text, numbers in places.items())
-        problems.append(
-            f"ids repeat in column {str(ids)!r} of {dataset.name}: {told}; make them unique, or leave out --id"
-        )
+        told = ", ".join(f"{text!r} in rows {_some([*map(str, numbers)])}" for text, numbers in repeated.items())
+        problems.append(f"ids repeat in column {column}: {told}; make them unique, or leave out --id")
     if problems:
         raise PlanError(*problems)
 
 
-def _rows_with(dataset: Dataset, ids: Place, size: int, texts: Sequence[str]) -> dict[str, list[int]]:
-    places: dict[str, list[int]] = {text: [] for text in texts}
-    for row in islice(dataset.rows(), size):
-        text = _id_text(row, ids)
-        if isinstance(text, str) and text in places:
-            places[text].append(row.number)
-    return places
-
-
-def _first(numbers: Sequence[int]) -> str:
-    return ", ".join(map(str, numbers[:_EXAMPLES])) + (", ..." if len(numbers) > _EXAMPLES else "")
+def _some(places: Sequence[str]) -> str:
+    return ", ".join(places[:_EXAMPLES]) + (", ..." if len(places) > _EXAMPLES else "")

@@ -10,7 +10,7 @@ import json
 import math
 import re
 import warnings
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -35,7 +35,7 @@ class AsTyped(str):
 
 
 @dataclass(frozen=True)
-class Reading:
+class CheckedParameters:
     """A check's parameters as the server wants them, or what is wrong with them."""
 
     values: Mapping[str, Any]
@@ -61,7 +61,7 @@ def needed(template: Template) -> tuple[str, ...]:
 
 def read(
     template: Template, given: Mapping[str, Any], *, elsewhere: Collection[str] = (), by_row: Collection[str] = ()
-) -> Reading:
+) -> CheckedParameters:
     """The given values in the types that the template's entry names.
 
     `elsewhere`: parameters of the plan's other templates; what was said for all and only they know is left out here.
@@ -80,7 +80,7 @@ def read(
         for name in mine
         if name in by_row
     )
-    return Reading(
+    return CheckedParameters(
         {name: value for name, value in values.items() if value is not None},
         (*_missing(template, missing, known), *_unknown(template, alien, known), *twice, *problems),
     )
@@ -89,7 +89,7 @@ def read(
 def of_cell(template: Template, name: str, value: object) -> Any:
     """What a cell of the dataset gives a parameter; None: the server's default. Raises Unfit."""
     rule = (rules(template) or {})[name]
-    is_text = _KINDS.get(str(rule.get("type")).lower()) in ("text", "option")
+    is_text = _kind(rule) in ("text", "option")
     text = text_of(value)
     if isinstance(text, Flaw) and text.kind != "blank":
         raise Unfit(f"it {text.why}")
@@ -159,10 +159,10 @@ def _shown(value: Any) -> str:
     return f"{value!r:.60}" if is_short else f"a {type(value).__name__}"
 
 
-def _unchecked(template: Template, given: Mapping[str, Any]) -> Reading:
+def _unchecked(template: Template, given: Mapping[str, Any]) -> CheckedParameters:
     values = {name: _json_or_text(value) if isinstance(value, AsTyped) else value for name, value in given.items()}
     unfit = [name for name, value in values.items() if not _is_json(value)]
-    return Reading(
+    return CheckedParameters(
         values, tuple(f"parameter {name!r} of template {template.name!r} is not JSON; {_WRITE_JSON}" for name in unfit)
     )
 
@@ -177,16 +177,15 @@ _WRITE_JSON = "write text, a finite number, true or false, or a list or object o
 
 def _value(template: Template, name: str, rule: Rule, given: Any) -> Any:
     """The value in its parameter's type; None where the server's default is asked for. Raises Unfit."""
-    kind = _KINDS.get(str(rule.get("type")).lower())
+    kind = _kind(rule)
     if given is None or (given == "null" and isinstance(given, AsTyped) and kind not in (None, "text", "option")):
         return None
     value = _of_kind(kind, given)
     if not _is_json(value):
         raise Unfit(_WRITE_JSON)
-    if kind in ("whole", "number") and not _least(rule) <= value <= _most(rule):
-        raise Unfit(f"write {_wanted(rule)}")
-    options = rule.get("options")
-    if isinstance(options, (list, tuple)) and options and value not in options:
+    low, high = _bounds(rule)
+    options = _options(rule)
+    if (kind in ("whole", "number") and not low <= value <= high) or (options and value not in options):
         raise Unfit(f"write {_wanted(rule)}")
     if (template.name, name) == PATTERN and value:
         _require_pattern(value)
@@ -264,26 +263,21 @@ def _from_text(kind: str, text: str) -> Any:
         return float(word) if is_float else int(word)
     if kind == "list" and not word.startswith("["):
         return [part for part in map(str.strip, word.split(",")) if part]
-    if kind in ("list", "object"):
-        found = _parsed(word)
-        return text if found is _NOT_JSON else found
-    return text
-
-
-_NOT_JSON = object()
+    return _parsed(word) if kind in ("list", "object") else text
 
 
 def _parsed(text: str) -> Any:
+    """The text itself where it is no JSON."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        return _NOT_JSON
+        return text
 
 
 def _json_or_text(text: str) -> Any:
     """JSON, where it would be written the same again: 1.10, 1e5 and 007 stay the text that was typed."""
     found = _parsed(text)
-    if found is _NOT_JSON or not _is_json(found):
+    if found is text or not _is_json(found):
         return str(text)
     is_number = isinstance(found, (int, float)) and not isinstance(found, bool)
     return str(text) if is_number and json.dumps(found) != text.strip() else found
@@ -297,31 +291,30 @@ def _is_json(value: Any) -> bool:
     return True
 
 
-def _wanted(rule: Rule) -> str:
-    kind = _KINDS.get(str(rule.get("type")).lower())
+def _kind(rule: Rule) -> str | None:
+    return _KINDS.get(str(rule.get("type")).lower())
+
+
+def _options(rule: Rule) -> Sequence[Any]:
     options = rule.get("options")
-    if isinstance(options, (list, tuple)) and options:
+    return options if isinstance(options, (list, tuple)) else ()
+
+
+def _wanted(rule: Rule) -> str:
+    if options := _options(rule):
         return f"one of {', '.join(map(str, options))}"
+    kind = _kind(rule)
     words = _WANTED.get(kind or "", "")
-    low, high = _least(rule), _most(rule)
+    low, high = _bounds(rule)
     if kind not in ("whole", "number") or (low, high) == (-math.inf, math.inf):
         return words
-    if math.inf in (high, -low):
-        return f"{words}, {low:g} or more" if high == math.inf else f"{words}, {high:g} at most"
-    return f"{words} from {low:g} to {high:g}"
+    if high == math.inf:
+        return f"{words}, {low:g} or more"
+    return f"{words}, {high:g} at most" if low == -math.inf else f"{words} from {low:g} to {high:g}"
 
 
-def _least(rule: Rule) -> float:
-    return _bound(rule.get("minimum"), -math.inf)
-
-
-def _most(rule: Rule) -> float:
-    return _bound(rule.get("maximum"), math.inf)
-
-
-def _bound(told: Any, otherwise: float) -> float:
-    return (
-        float(told)
-        if isinstance(told, (int, float)) and not isinstance(told, bool) and math.isfinite(told)
-        else otherwise
-    )
+def _bounds(rule: Rule) -> tuple[float, float]:
+    """The least and the most, infinite where the catalogue names none."""
+    told = (rule.get("minimum"), rule.get("maximum"))
+    is_bound = [isinstance(one, (int, float)) and not isinstance(one, bool) and math.isfinite(one) for one in told]
+    return (float(told[0]) if is_bound[0] else -math.inf, float(told[1]) if is_bound[1] else math.inf)  # type: ignore[arg-type]

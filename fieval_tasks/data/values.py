@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import date, time, timedelta
 from decimal import Decimal
-from math import isfinite
+from math import inf, isnan
 from pathlib import PurePath
 from typing import Any
 from uuid import UUID
@@ -44,12 +44,9 @@ class _Flawed(Exception):
 def text_of(value: object) -> str | Flaw:
     """Text as it is, anything else as JSON text: a list never stays a list, which the API would take for a batch."""
     if type(value) is not str:
-        try:
-            plain = _plain(value)
-        except _Flawed as error:
-            return error.flaw
-        except RecursionError:
-            return Flaw("not_text", "is nested too deeply")
+        plain = _plain_or_flaw(value)
+        if isinstance(plain, Flaw):
+            return plain
         try:
             value = plain if isinstance(plain, str) else _encode(plain)
         except ValueError:
@@ -58,21 +55,18 @@ def text_of(value: object) -> str | Flaw:
 
 
 def typed(value: object) -> object:
-    """A value as JSON holds it: numbers and truth values stay what they are; what has no text says why."""
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    if isinstance(value, float) and isfinite(value):
-        return value
-    text = text_of(value)
-    if isinstance(text, Flaw):
-        return None if text.kind == "blank" else f"({text.why})"
-    return json.loads(text) if isinstance(value, (Mapping, list, tuple, set, frozenset)) else _scalar(value, text)
+    """A value as JSON holds it: numbers and truth values stay what they are; what has no form there says why."""
+    plain = value if isinstance(value, str) else _plain_or_flaw(value)
+    return f"({plain.why})" if isinstance(plain, Flaw) else plain
 
 
-def _scalar(value: object, text: str) -> object:
-    """NumPy's numbers are numbers; dates, decimals and the like are their text."""
-    unwrapped = getattr(value, "item", None)
-    return typed(unwrapped()) if unwrapped is not None and not isinstance(value, (datetime, Decimal)) else text
+def _plain_or_flaw(value: object) -> object:
+    try:
+        return _plain(value)
+    except _Flawed as error:
+        return error.flaw
+    except RecursionError:
+        return Flaw("not_text", "is nested too deeply")
 
 
 def _flaw(text: str) -> Flaw | None:
@@ -98,16 +92,14 @@ def _plain(value: object) -> object:
         return value
     if isinstance(value, str):
         return _whole(value)
-    if isinstance(value, float):
+    if isinstance(value, (float, Decimal)):
         return _number(value)
     if isinstance(value, Mapping):
         return _object(value)
     if isinstance(value, (list, tuple)):
         return [_plain(inner) for inner in value]
-    if isinstance(value, (set, frozenset)):
-        return sorted(
-            (_plain(inner) for inner in value), key=_encode
-        )  # its own order differs from one process to another
+    if isinstance(value, (set, frozenset)):  # its own order differs from one process to another
+        return sorted((_plain(inner) for inner in value), key=_encode)
     return _foreign(value)
 
 
@@ -124,12 +116,12 @@ def _whole(text: str) -> str:
     return str.__str__(text)  # of an enumeration's member str() may be its name
 
 
-def _number(value: float) -> float | None:
-    if value != value:
+def _number(value: float | Decimal) -> float | str | None:
+    if value.is_nan() if isinstance(value, Decimal) else isnan(value):
         return None
-    if value in (float("inf"), float("-inf")):
-        raise _Flawed("not_finite", f"is {value}, which JSON has no number for")
-    return value
+    if value in (inf, -inf):
+        raise _Flawed("not_finite", f"is {str(value).lower()}, which JSON has no number for")
+    return value if isinstance(value, float) else str(value)
 
 
 def _foreign(value: object) -> object:
@@ -138,10 +130,8 @@ def _foreign(value: object) -> object:
         raise _Flawed("not_text", f"can't be read ({value.why})")
     if type(value).__name__ in ("NaTType", "NAType"):
         return None
-    if isinstance(value, (datetime, date, time)):
+    if isinstance(value, (date, time)):
         return value.isoformat()
-    if isinstance(value, Decimal):
-        return _decimal(value)
     if isinstance(value, (timedelta, UUID, PurePath)):
         return str(value)
     if isinstance(value, (bytes, bytearray, memoryview)):
@@ -149,10 +139,7 @@ def _foreign(value: object) -> object:
     unwrapped = getattr(value, "tolist", None)  # NumPy's scalars and arrays
     if unwrapped is None:
         raise _Flawed("not_text", f"is a {type(value).__name__}, which has no text")
-    if getattr(getattr(value, "dtype", None), "kind", "") in (
-        "M",
-        "m",
-    ):  # as Python's own, nanoseconds are a bare number
+    if getattr(getattr(value, "dtype", None), "kind", "") in ("M", "m"):  # as Python's, nanoseconds are a bare number
         return _times(value)
     return _plain(unwrapped())
 
@@ -162,14 +149,6 @@ def _times(value: Any) -> object:
         return [_times(inner) for inner in value]
     text = str(value)
     return None if text == "NaT" else text
-
-
-def _decimal(value: Decimal) -> str | None:
-    if value.is_nan():
-        return None
-    if value.is_infinite():
-        raise _Flawed("not_finite", f"is {value}, which JSON has no number for")
-    return str(value)
 
 
 def _decoded(value: bytes) -> str:

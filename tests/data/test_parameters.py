@@ -9,7 +9,7 @@ import pytest
 
 from fieval_tasks.api import wire
 from fieval_tasks.core.templates import Template, bundled_catalogue
-from fieval_tasks.data.parameters import AsTyped, Reading, Unfit, needed, of_cell, read
+from fieval_tasks.data.parameters import AsTyped, CheckedParameters, Unfit, needed, of_cell, read
 
 CONTAINS = {
     "keyword": {"type": "string", "default": None},
@@ -274,10 +274,10 @@ def test_a_pattern_that_does_not_compile_is_refused_before_it_is_paid_for(patter
 
 @pytest.mark.parametrize("pattern", ["refund", "[[a]", r"\d+(?=x)", "a{1000}" * 9, "(?x)(?:a{1000}){40000}"])
 def test_a_pattern_that_compiles_is_sent_as_it_is(pattern: str) -> None:
-    assert read(bundled("regex"), {"pattern": AsTyped(pattern)}) == Reading({"pattern": pattern}, ())
+    assert read(bundled("regex"), {"pattern": AsTyped(pattern)}) == CheckedParameters({"pattern": pattern}, ())
 
 
 @pytest.mark.parametrize("text", ["NaN", "1e5", "1.10", "007", "true", " x ", "Infinity", "null", "[1]", '"q"', "-0"])
 @pytest.mark.parametrize(("name", "parameter"), [("contains", "keyword"), ("ends_with", "substring")])
 def test_text_is_text_whatever_else_it_could_be(name: str, parameter: str, text: str) -> None:
-    assert read(bundled(name), {parameter: AsTyped(text)}) == Reading({parameter: text}, ())
+    assert read(bundled(name), {parameter: AsTyped(text)}) == CheckedParameters({parameter: text}, ())
