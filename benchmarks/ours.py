@@ -36,7 +36,7 @@ def run_engine(options: argparse.Namespace) -> dict[str, Any]:
         ready = Usage.now()
         work_on(run)
         ended = Usage.now()
-        told = ({"row": r.row, "value": r.value} for r in run.ledger.results(run.run))
+        told = ({"row": r.row, "value": r.value} for r in run.book.results())
         return {
             "preparation_cpu": ready.cpu - began.cpu,
             "preparation_seconds": ready.at - began.at,

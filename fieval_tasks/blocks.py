@@ -259,7 +259,7 @@ class EvaluationRun(JobRun[dict[str, Any]]):
     @contextmanager
     def _at_work(self) -> Iterator[Prepared]:
         with prepared(self._plan) as run, resumable(run):
-            run.ledger.started(run.run.run_id, flow_run_id=flow_run.id or run.run.flow_run_id)
+            run.ledger.started(run.run_id, flow_run_id=flow_run.id or run.run.flow_run_id)
             yield run
 
     @property
@@ -320,7 +320,7 @@ summary = run.fetch_result()
         with prepared(self._whole_plan) as run:
             for line in run.described():
                 self.logger.info(line)
-            return EvaluationRun(run.run.run_id, store=self.plan.store)
+            return EvaluationRun(run.run_id, store=self.plan.store)
 
     @property
     def _whole_plan(self) -> EvaluationPlan:

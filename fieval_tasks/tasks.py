@@ -57,7 +57,7 @@ def publish(run: str, store: str | None = None) -> dict[str, Any]:
     """Show how a run stands as artifacts of the flow run that calls this; the figures, as in summary.json."""
     _say_if_alone()
     with discreet(), kept(run, store) as found:
-        if found.ledger.conclusions(found.run.run_id):
+        if found.ledger.conclusions(found.run_id):
             report = report_of(found)
         else:  # the summary names its files
             report = conclude(found, Ended(waited=False), seconds=0.0).report

@@ -90,12 +90,12 @@ def collect_run(name: str, store: str | None, *, quiet: float | None = None) -> 
     began = monotonic()
     with prepared(EvaluationPlan(resume=name, store=store)) as run:
         if busy := run.worked_on_by_others():
-            return Completed(message=f"run {run.run.run_id} is left alone: {busy} is working on it")
+            return Completed(message=f"run {run.run_id} is left alone: {busy} is working on it")
         if store:
             may_begin(run.plan)  # what it says comes from a ledger that a parameter names
-        run.ledger.started(run.run.run_id, flow_run_id=flow_run.id)
+        run.ledger.started(run.run_id, flow_run_id=flow_run.id)
         with terminable(run, began):
-            ended = wait_for_tickets(run, quiet) if run.ledger.open_chunks(run.run.run_id) else Ended()
+            ended = wait_for_tickets(run, quiet) if run.book.open_chunks() else Ended()
         if ended is None:
             return left(run)
         if isinstance(ended.stopped, Interrupted):
@@ -106,11 +106,9 @@ def collect_run(name: str, store: str | None, *, quiet: float | None = None) -> 
 
 def left(run: Prepared) -> State[None]:
     """The platform still thinks, and no worker is held for that: the report waits, too."""
-    counts = run.ledger.counts(run.run.run_id)
+    counts = run.book.counts()
     waiting = sum(n for state, n in counts.items() if not state.is_final)
-    return Completed(
-        message=f"run {run.run.run_id}: {waiting:,} of {run.run.total:,} items still wait for their verdicts"
-    )
+    return Completed(message=f"run {run.run_id}: {waiting:,} of {run.run.total:,} items still wait for their verdicts")
 
 
 def nothing_new(outcome: Outcome) -> State[None]:

@@ -18,7 +18,8 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 from fieval_tasks.core.errors import PlanError, RunStopped
 from fieval_tasks.core.steering import PREFIX, Control, control_of, value_of, variable_of
-from fieval_tasks.ledger.store import Ledger, store_url
+from fieval_tasks.ledger.database import store_url
+from fieval_tasks.ledger.store import Ledger
 
 SETTLED = 1.0
 """Seconds after which whoever had read the variable before it was written has written it, too: two calls take a tenth."""

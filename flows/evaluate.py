@@ -25,7 +25,7 @@ from fieval_tasks.core.errors import ExitCode, FievalError, Interrupted, PlanErr
 from fieval_tasks.core.locations import each, is_allowed, is_stream
 from fieval_tasks.core.plan import EvaluationPlan, Mode
 from fieval_tasks.core.scrubbing import raise_without_secrets
-from fieval_tasks.ledger.store import file_of, store_url
+from fieval_tasks.ledger.database import file_of, store_url
 from fieval_tasks.on_prefect import ending
 from fieval_tasks.on_prefect.artifacts import publish
 from fieval_tasks.on_prefect.ending import concluded, refused, rests
@@ -67,7 +67,7 @@ def evaluate(plan: EvaluationPlan, credentials: FutureAGICredentials | None = No
         with prepared(whole, flow_run_id=flow_run.id) as run:
             if whole.resume and whole.store:
                 may_begin(run.plan)  # what it says comes from a ledger that a parameter names
-            tag(run.run.run_id)
+            tag(run.run_id)
             for line in run.described():
                 get_run_logger().info(in_parameters(line) if deployment.id else line)
             with steerable(run):
@@ -128,7 +128,7 @@ _SHUT = (
 def work_on(run: Prepared) -> State[None]:
     """Take a prepared run as far as it goes, and publish what it came to."""
     began = monotonic()
-    run.ledger.started(run.run.run_id, flow_run_id=flow_run.id)
+    run.ledger.started(run.run_id, flow_run_id=flow_run.id)
     with terminable(run, began):
         ended = submit_and_wait(run)
     if isinstance(ended.stopped, Interrupted):
@@ -224,7 +224,7 @@ def series_of(run: Prepared) -> str:
 
 def interrupted(run: Prepared, *, seconds: float) -> State[None]:
     """Somebody asked for an end soon, or for a rest: nothing is drawn up, for the ledger has it all."""
-    run_id = run.run.run_id
+    run_id = run.run_id
     run.ledger.finished(run_id, exit_code=ExitCode.INTERRUPTED, seconds=seconds, complete=False)
     if deployment.id and (state := suspended_state()):  # Prefect suspends no others
         rests(state, f"run {run_id} is suspended; Resume in Prefect carries it on, or {run.resume_command}")

@@ -7,7 +7,8 @@ if __name__ == "__main__":
 
     run_command("flows.cli.command", "explain_command")
 
-from fieval_tasks.ledger.store import Ledger, store_url
+from fieval_tasks.ledger.database import store_url
+from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.runs.biography import as_json, as_text, biographies
 
 

@@ -100,7 +100,7 @@ def fan_out(
         may_be_shared_out(whole, shards)
         with prepared(whole, flow_run_id=flow_run.id, processes=shards) as run:
             may_be_shared_out(run.plan, shards)
-            tag(run.run.run_id)
+            tag(run.run_id)
             for line in run.described():
                 get_run_logger().info(line)
             with steerable(run, is_all=True):
@@ -124,9 +124,9 @@ def may_be_shared_out(plan: EvaluationPlan, shards: int) -> None:
 def shared_out(run: Prepared, shards: int, deployment: str) -> State[None]:
     """Have a prepared run worked on by shards, and publish what it came to."""
     began = monotonic()
-    run.ledger.started(run.run.run_id, flow_run_id=flow_run.id)
+    run.ledger.started(run.run_id, flow_run_id=flow_run.id)
     with terminable(run, began):
-        ended = worked_on(run, shards, deployment) if run.ledger.unfinished_chunks(run.run.run_id) else Ended()
+        ended = worked_on(run, shards, deployment) if run.book.unfinished_chunks() else Ended()
     if isinstance(ended.stopped, Interrupted):
         return interrupted(run, seconds=monotonic() - began)
     return published(run, conclude(run, ended, seconds=monotonic() - began))
@@ -147,7 +147,7 @@ def shard_plan(run: Prepared) -> dict[str, Any]:
     store = None if "***" in run.ledger.name else run.ledger.name
     now = run.plan.model_dump(mode="json", exclude={"retry_failed", "output", "same_account"})
     said = {name: value for name, value in now.items() if value not in (None, run.run.plan.get(name))}
-    return said | {"resume": run.run.run_id} | ({"store": store} if store else {})
+    return said | {"resume": run.run_id} | ({"store": store} if store else {})
 
 
 def follow(run: Prepared, team: Team) -> Ended:
@@ -161,7 +161,7 @@ def follow(run: Prepared, team: Team) -> Ended:
             return Ended(error, team.notices)
         finally:
             display.get().show(progress_of(run))
-    stopped = None if run.ledger.unfinished_chunks(run.run.run_id) == [] else team.stopped
+    stopped = None if run.book.unfinished_chunks() == [] else team.stopped
     return Ended(stopped, team.notices, waited=run.plan.mode is not Mode.SUBMIT)
 
 
@@ -186,7 +186,7 @@ def rounds(run: Prepared, team: Team) -> Iterator[None]:
             )
         if not team.has_begun or run.worked_on_by_others():
             last_sign = now
-        is_done = not run.ledger.unfinished_chunks(run.run.run_id)
+        is_done = not run.book.unfinished_chunks()
         if now - last_sign > (LAST_WORDS if is_done else QUIET):
             return
         team.wait(LOOK)
@@ -195,7 +195,7 @@ def rounds(run: Prepared, team: Team) -> Iterator[None]:
 
 def progress_of(run: Prepared) -> Progress:
     """How far the shards are, by the ledger."""
-    counts = run.ledger.counts(run.run.run_id)
+    counts = run.book.counts()
     return Progress(
         total=sum(counts.values()),
         scored=counts[ItemState.SCORED],

@@ -6,16 +6,9 @@ then takes one over deposes its owner: nothing that the former owner still has t
 
 from __future__ import annotations
 
-import os
-import socket
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
-from pathlib import Path
-from secrets import token_hex
-from uuid import getnode
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -23,10 +16,8 @@ from sqlalchemy.engine import Connection
 from fieval_tasks.core.errors import StoreError
 from fieval_tasks.core.items import State
 from fieval_tasks.ledger.changes import Noted, ReplyLost, make
+from fieval_tasks.ledger.processes import described, has_gone
 from fieval_tasks.ledger.schema import Moment, claims, items, utc_now, writers
-
-PROC = Path("/proc")
-"""Where Linux tells of its processes."""
 
 
 @dataclass(frozen=True)
@@ -52,19 +43,6 @@ class Stamp:
     owner: str
     number: int
     """Counted up by the owner, from 1."""
-
-
-def owner_name(pid: int | None = None) -> str:
-    """A new name at each call, telling the other processes of this machine how to see that the process is gone."""
-    pid = pid or os.getpid()
-    host = socket.gethostname().replace("/", "-")[:60]
-    return "/".join((host, *_whereabouts(), str(pid), _start(pid) or "", token_hex(4)))
-
-
-def described(owner: str) -> str:
-    """An owner in words."""
-    host, *_, pid, _, _ = owner.split("/") if owner.count("/") == 5 else (owner, "", "", "")
-    return f"process {pid} on {host}" if pid else owner
 
 
 def take(connection: Connection, run_id: str, chunks: Iterable[int], owner: str, lease: float) -> list[int]:
@@ -100,7 +78,7 @@ def standing(connection: Connection, run_id: str) -> list[Claim]:
     query = sa.select(claims.c.chunk, claims.c.owner, claims.c.until).where(claims.c.run_id == run_id)
     found = connection.execute(query.order_by(claims.c.chunk)).all()
     now = _now(connection)
-    gone = {owner for owner in {row.owner for row in found} if _has_gone(owner)}
+    gone = {owner for owner in {row.owner for row in found} if has_gone(owner)}
     return [Claim(row.chunk, row.owner, row.until, row.until > now and row.owner not in gone) for row in found]
 
 
@@ -187,78 +165,3 @@ _SIGN = (
     .where(writers.c.commits < sa.bindparam("number"), writers.c.deposed_by.is_(None))
     .values(commits=sa.bindparam("number"))
 )
-
-
-# -- processes -----------------------------------------------------------------------------------------------------
-
-
-def _has_gone(owner: str) -> bool:
-    """Whether a process is known to be gone: only of those that this process can see for what they are is that said."""
-    if owner.count("/") != 5:
-        return False
-    _, place, namespace, pid, start, _ = owner.split("/")
-    if not start or (place, namespace) != _whereabouts():
-        return False
-    return not _exists(int(pid)) or _start(int(pid)) not in (start, None)
-
-
-def _exists(pid: int) -> bool:
-    if sys.platform == "win32":  # there os.kill ends what it is to look for
-        import psutil
-
-        return bool(psutil.pid_exists(pid))
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # it lives, under another account
-        return True
-    return True
-
-
-def _whereabouts() -> tuple[str, str]:
-    """This boot of the machine, and the pid namespace in it; without a /proc that tells, the machine alone.
-
-    Empty where processes can't be told from their successors: a claim then lasts until its lease is over.
-    """
-    if not _has_proc():
-        return (_machine(), "") if _started(os.getpid()) else ("", "")
-    try:
-        if os.readlink(PROC / "self") != str(os.getpid()):  # mounted from another namespace: its numbers mean others
-            return "", ""
-        boot = (PROC / "sys/kernel/random/boot_id").read_text().strip()
-        return boot, os.readlink(PROC / "self/ns/pid").strip("pid:[]")
-    except OSError:
-        return "", ""
-
-
-def _has_proc() -> bool:
-    return os.path.lexists(PROC / "self")
-
-
-@cache
-def _machine() -> str:
-    """By its name and network address; where it has no address, by a number that is this process's alone."""
-    return f"{getnode():x}-{socket.gethostname()}".replace("/", "-")[:60]
-
-
-def _start(pid: int) -> str | None:
-    """When a process began; None where that can't be read. One that has ended began never."""
-    if not _has_proc():
-        return _started(pid)
-    try:
-        fields = (PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()
-    except OSError:
-        return None
-    return "never" if fields[0] in (b"Z", b"X") else fields[19].decode()
-
-
-def _started(pid: int) -> str | None:
-    """The same on macOS, BSD and Windows, which have no /proc: to a tenth of a second, in which no pid comes round."""
-    import psutil
-
-    try:
-        process = psutil.Process(pid)
-        return "never" if process.status() == psutil.STATUS_ZOMBIE else f"{process.create_time():.1f}"
-    except (psutil.Error, OSError):  # it may live all the same, where we may not look
-        return None

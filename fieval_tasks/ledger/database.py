@@ -1,16 +1,16 @@
-"""The database under the ledger: opened with the settings that keep what is committed, its failures told in words."""
+"""The database under the ledger: opened with the settings that keep what is committed, its failures put in words."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import wraps
+from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
@@ -20,16 +20,12 @@ from fieval_tasks.core.errors import PlanError, StoreAway, StoreError
 from fieval_tasks.core.private import make_file, make_folder
 from fieval_tasks.core.scrubbing import keep, scrubbed
 from fieval_tasks.ledger.schema import SCHEMA_VERSION, UPGRADES, metadata, schema
+from fieval_tasks.ledger.tuning import DEFAULT_TUNING, LedgerTuning
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 SCHEMA_LOCK = 0x66696576616C
 DEFAULT_STORE = "fieval-runs/ledger.db"
-PATIENCE = 30.0
-"""Seconds to wait for another writer of a SQLite file, or for a database that is away."""
-FIRST_PAUSE = 0.1
-LONGEST_PAUSE = 4.0
 
 
 def store_url(named: str | None = None) -> str:
@@ -50,7 +46,80 @@ def file_of(store: str) -> Path | None:
     return Path(parsed.database or "") if is_plain else None
 
 
-def opened(url: str, *, must_exist: bool = False) -> Engine:
+class Database:
+    """An open database: what is read from it, and committed to it. Thread-safe; close it when done."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        must_exist: bool = False,
+        tuning: LedgerTuning = DEFAULT_TUNING,
+        clock: Callable[[], float] = monotonic,
+        sleep: Callable[[float], None] = sleep,
+    ) -> None:
+        """Raises PlanError where there is none and must be, and StoreError where it can't be opened."""
+        self.tuning = tuning
+        self.engine = opened(url, must_exist=must_exist, tuning=tuning)
+        self.name = shown(self.engine.url)
+        self._writer = self.engine.execution_options(writes=True)
+        self._clock = clock
+        self._sleep = sleep
+        try:
+            with explained(self.name):
+                prepare(self.engine, self.name, must_exist=must_exist)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    def read(self, query: sa.Select[Any]) -> Sequence[sa.RowMapping]:
+        """The rows that a query finds. Tried again while the database is away."""
+        return self.look(lambda connection: connection.execute(query).mappings().all())
+
+    def column(self, query: sa.Select[Any]) -> list[Any]:
+        """The same of a query for a single column: its values."""
+        return self.look(lambda connection: list(connection.scalars(query)))
+
+    def look(self, see: Callable[[Connection], T]) -> T:
+        """What `see` finds in one transaction that writes nothing. Tried again while the database is away."""
+
+        def once() -> T:
+            with explained(self.name), self.engine.connect() as connection:
+                return see(connection)
+
+        return self._tried_again(once)
+
+    def write(self, make: Callable[[Connection], T]) -> T:
+        """What `make` gives back, committed. Tried again while the database is away: it must do no harm when done twice."""
+
+        def once() -> T:
+            with self.transaction() as connection:
+                return make(connection)
+
+        return self._tried_again(once)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Committed at the end of the block, and taken back where an error ends it. Tried once."""
+        with explained(self.name), self._writer.begin() as connection:
+            yield connection
+
+    def _tried_again(self, act: Callable[[], T]) -> T:
+        waits = pauses(self.tuning.patience, self.tuning, self._clock)
+        while True:
+            try:
+                return act()
+            except StoreAway:
+                pause = next(waits, None)
+                if pause is None:
+                    raise
+            self._sleep(pause)
+
+
+def opened(url: str, *, must_exist: bool = False, tuning: LedgerTuning = DEFAULT_TUNING) -> Engine:
     """The database, ready to be connected to. A file's folder is made, except where the file must exist already."""
     try:
         parsed = sa.make_url(url)
@@ -74,18 +143,21 @@ def opened(url: str, *, must_exist: bool = False) -> Engine:
         make_folder(Path(parsed.database or "").parent)
         if not parsed.query:  # else SQLite may look it up by other rules
             make_file(Path(parsed.database or ""))  # and SQLite gives what it puts beside a file the file's own mode
-        engine = sa.create_engine(parsed, connect_args={"timeout": PATIENCE})
-    except (SQLAlchemyError, ImportError, OSError) as error:
+        engine = sa.create_engine(parsed, connect_args={"timeout": tuning.patience})
+    except ImportError as error:
+        raise StoreError(
+            f"the store {shown(parsed)} is on a PostgreSQL server, and its driver is missing ({error}): install this package "
+            f"with its extra postgres, or name a file"
+        ) from error
+    except (SQLAlchemyError, OSError) as error:
         raise StoreError(f"the store {shown(parsed)} can't be opened: {error}") from error
-    sa.event.listen(engine, "connect", _sqlite_settings)
+    sa.event.listen(engine, "connect", partial(_sqlite_settings, tuning.patience))
     sa.event.listen(engine, "begin", _begin_immediate)
     return engine
 
 
 def _timeouts(url: sa.URL) -> dict[str, int]:
     """So that a network which swallows everything is noticed in time; what the URL says goes first."""
-    if url.get_backend_name() != "postgresql":
-        return {}
     known = {"connect_timeout": 10, "tcp_user_timeout": 20_000, "keepalives_idle": 10, "keepalives_interval": 5}
     return {name: value for name, value in known.items() if name not in url.query}
 
@@ -106,18 +178,18 @@ def _postgresql_settings(connection: Any, _: object) -> None:
     connection.commit()  # else it would be taken back with the transaction
 
 
-def _sqlite_settings(connection: sqlite3.Connection, _: object) -> None:
+def _sqlite_settings(patience: float, connection: sqlite3.Connection, _: object) -> None:
     connection.isolation_level = None  # SQLAlchemy's begin event decides, not the driver
     cursor = connection.cursor()
-    _write_ahead(cursor)
+    _write_ahead(cursor, patience)
     cursor.execute("PRAGMA synchronous=FULL")  # a ticket that a power cut takes back would be paid for twice
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
 
 
-def _write_ahead(cursor: sqlite3.Cursor) -> None:
+def _write_ahead(cursor: sqlite3.Cursor, patience: float) -> None:
     """Switch to a write-ahead log. SQLite gives up at once where another process is switching too, so we wait."""
-    deadline = monotonic() + PATIENCE
+    deadline = monotonic() + patience
     while True:
         try:
             cursor.execute("PRAGMA journal_mode=WAL")
@@ -181,34 +253,17 @@ def _upgraded(connection: Connection, version: int) -> int:
 # -- bad days ------------------------------------------------------------------------------------------------------
 
 
-def pauses(patience: float, clock: Callable[[], float] = monotonic) -> Iterator[float]:
+def pauses(patience: float, tuning: LedgerTuning, clock: Callable[[], float]) -> Iterator[float]:
     """Seconds to wait before each further try, growing, until the patience that begins now is at an end."""
-    return _pauses_until(clock() + patience, clock)
+    deadline = clock() + patience
 
+    def growing() -> Iterator[float]:
+        pause = tuning.first_pause
+        while clock() + pause <= deadline:
+            yield pause
+            pause = min(2 * pause, tuning.longest_pause)
 
-def _pauses_until(deadline: float, clock: Callable[[], float]) -> Iterator[float]:
-    pause = FIRST_PAUSE
-    while clock() + pause <= deadline:
-        yield pause
-        pause = min(2 * pause, LONGEST_PAUSE)
-
-
-def tried_again(method: Callable[P, T]) -> Callable[P, T]:
-    """The method, called again while the database is away: for one that does no harm when it is done twice."""
-
-    @wraps(method)
-    def patiently(*args: P.args, **kwargs: P.kwargs) -> T:
-        waits = pauses(PATIENCE)
-        while True:
-            try:
-                return method(*args, **kwargs)
-            except StoreAway:
-                pause = next(waits, None)
-                if pause is None:
-                    raise
-            sleep(pause)
-
-    return patiently
+    return growing()
 
 
 @contextmanager

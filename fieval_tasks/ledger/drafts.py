@@ -6,46 +6,45 @@ writes the next run takes it out, also a few items at a time: no other writer wa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import IntegrityError
 
-from fieval_tasks.core.errors import StoreError
+from fieval_tasks.core.errors import NameTaken, StoreError
 from fieval_tasks.ledger import claims
 from fieval_tasks.ledger.claims import Stamp
+from fieval_tasks.ledger.database import Database
+from fieval_tasks.ledger.processes import owner_name
 from fieval_tasks.ledger.schema import events, items, runs
+from fieval_tasks.ledger.tuning import LedgerTuning
 
-BATCH = 1_000
-"""Items that a transaction writes: some 0.05 s, for which other writers of a SQLite file wait;"""
-LARGEST_BATCH = 4_000_000
-"""fewer, where their inputs have so many characters together."""
 WRITTEN = -2
 """A chunk of no run's own: whoever writes a run claims it."""
-LEASE = 600.0
-"""Seconds without a batch, however slowly a dataset comes, after which another machine takes its writer for dead."""
 
 is_whole = runs.c.is_whole
 """What every reader of `runs` asks for."""
 
 
-def begin(connection: Connection, values: Mapping[str, Any], owner: str) -> None:
-    """An empty draft. Raises IntegrityError where there is a run of that name, whole or not."""
-    connection.execute(sa.insert(runs).values(**values, is_whole=False))
-    claims.take(connection, values["run_id"], [WRITTEN], owner, LEASE)
-
-
-def add(connection: Connection, run_id: str, batch: Sequence[Mapping[str, Any]], stamp: Stamp) -> None:
-    """Items of a draft, once for each stamp."""
-    if _signed(connection, run_id, stamp):
-        connection.execute(sa.insert(items), batch)
-
-
-def publish(connection: Connection, run_id: str, total: int, stamp: Stamp) -> None:
-    """The draft is whole: a run like any other from now on."""
-    if _signed(connection, run_id, stamp):
-        connection.execute(sa.update(runs).where(runs.c.run_id == run_id).values(is_whole=True, total=total))
+def write(database: Database, run: Mapping[str, Any], rows: Iterable[dict[str, Any]]) -> None:
+    """A run and its items, or nothing at all. Raises NameTaken where there is a run of that name, whole or not."""
+    _take_out_what_was_left(database)
+    owner, run_id = owner_name(), run["run_id"]
+    with database.transaction() as connection:
+        try:
+            connection.execute(sa.insert(runs).values(**run, is_whole=False))
+        except IntegrityError as error:
+            raise NameTaken(f"there is a run {run_id!r} already: choose another --run, or --resume it") from error
+        claims.take(connection, run_id, [WRITTEN], owner, database.tuning.draft_lease)
+    try:
+        _write_out(database, run_id, rows, owner)
+    except BaseException:
+        with suppress(StoreError):  # else whoever writes the next run takes it out
+            take_out(database, run_id, owner)
+        raise
 
 
 def withdraw(connection: Connection, run_id: str) -> None:
@@ -53,13 +52,13 @@ def withdraw(connection: Connection, run_id: str) -> None:
     connection.execute(sa.update(runs).where(runs.c.run_id == run_id).values(is_whole=False))
 
 
-def take_over(connection: Connection, run_id: str, owner: str) -> bool:
-    """Whether the draft is the owner's to take out: it has not become whole by now, and nobody else writes it."""
-    is_draft = (runs.c.run_id == run_id, ~is_whole)
-    held = connection.execute(
-        sa.update(runs).where(*is_draft).values(is_whole=False)
-    ).rowcount  # until this is committed
-    return bool(held and claims.take(connection, run_id, [WRITTEN], owner, LEASE))
+def take_out(database: Database, run_id: str, owner: str) -> None:
+    """A draft with its items, unless somebody else writes it."""
+    with database.transaction() as connection:
+        is_left = _taken_over(connection, run_id, owner, database.tuning.draft_lease)
+    while is_left:
+        with database.transaction() as connection:
+            is_left = _take_some_out(connection, run_id, database.tuning.batch)
 
 
 def left_behind(connection: Connection) -> list[str]:
@@ -68,36 +67,67 @@ def left_behind(connection: Connection) -> list[str]:
     return [run_id for run_id in drafts if not any(claim.is_live for claim in claims.standing(connection, run_id))]
 
 
-def take_some_out(connection: Connection, run_id: str) -> bool:
+def _take_out_what_was_left(database: Database) -> None:
+    for run_id in database.look(left_behind):
+        take_out(database, run_id, owner_name())
+
+
+def _write_out(database: Database, run_id: str, rows: Iterable[dict[str, Any]], owner: str) -> None:
+    total = commits = 0
+    for commits, batch in enumerate(_in_batches(rows, database.tuning), 1):
+        _write_part(database, run_id, sa.insert(items).values(), batch, Stamp(owner, commits))
+        total += len(batch)
+    whole = sa.update(runs).where(runs.c.run_id == run_id).values(is_whole=True, total=total)
+    _write_part(database, run_id, whole, None, Stamp(owner, commits + 1))
+    database.write(lambda connection: claims.release(connection, run_id, owner))
+
+
+def _write_part(
+    database: Database, run_id: str, statement: sa.Executable, rows: list[dict[str, Any]] | None, stamp: Stamp
+) -> None:
+    """Once for each stamp, while the draft is its owner's."""
+    lease = database.tuning.draft_lease
+
+    def make(connection: Connection) -> None:
+        if not claims.renew(connection, run_id, stamp.owner, lease):
+            raise StoreError(
+                f"run {run_id!r} was not heard of for {lease / 60:.0f} minutes while it was being written, and was taken "
+                f"out: nothing was sent, so start it again"
+            )
+        if claims.sign(connection, run_id, stamp):
+            connection.execute(statement, rows)
+
+    database.write(make)
+
+
+def _taken_over(connection: Connection, run_id: str, owner: str, lease: float) -> bool:
+    """Whether the draft is the owner's to take out: it has not become whole by now, and nobody else writes it."""
+    is_draft = (runs.c.run_id == run_id, ~is_whole)
+    locked = sa.update(runs).where(*is_draft).values(is_whole=False)  # until this is committed
+    return bool(connection.execute(locked).rowcount and claims.take(connection, run_id, [WRITTEN], owner, lease))
+
+
+def _take_some_out(connection: Connection, run_id: str, most: int) -> bool:
     """A batch of a draft's items, or the draft itself once it has none; whether anything is left."""
     mine = items.c.run_id == run_id
     last = connection.scalar(sa.select(sa.func.max(items.c.seq)).where(mine))
     if last is None:
         connection.execute(sa.delete(runs).where(runs.c.run_id == run_id))
         return False
-    connection.execute(sa.delete(events).where(events.c.run_id == run_id, events.c.seq > last - BATCH))
-    connection.execute(sa.delete(items).where(mine, items.c.seq > last - BATCH))
+    connection.execute(sa.delete(events).where(events.c.run_id == run_id, events.c.seq > last - most))
+    connection.execute(sa.delete(items).where(mine, items.c.seq > last - most))
     return True
 
 
-def in_batches(rows: Iterable[dict[str, Any]], *, most: int = BATCH) -> Iterator[list[dict[str, Any]]]:
+def _in_batches(rows: Iterable[dict[str, Any]], tuning: LedgerTuning) -> Iterator[list[dict[str, Any]]]:
     """Rows of items, so many in each transaction."""
     batch: list[dict[str, Any]] = []
     size = 0
     for row in rows:
         batch.append(row)
         size += len(row["inputs"])
-        if len(batch) >= most or size >= LARGEST_BATCH:
+        if len(batch) >= tuning.batch or size >= tuning.largest_batch:
             yield batch
             batch, size = [], 0
     if batch:
         yield batch
-
-
-def _signed(connection: Connection, run_id: str, stamp: Stamp) -> bool:
-    if not claims.renew(connection, run_id, stamp.owner, LEASE):
-        raise StoreError(
-            f"run {run_id!r} was not heard of for {LEASE / 60:.0f} minutes while it was being written, and was taken out: "
-            f"nothing was sent, so start it again"
-        )
-    return claims.sign(connection, run_id, stamp)

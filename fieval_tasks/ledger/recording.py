@@ -10,25 +10,18 @@ from contextlib import suppress
 from time import monotonic
 from typing import Protocol
 
-from fieval_tasks.core.errors import StoreError
-from fieval_tasks.ledger.store import Change, Counted, Stamp, StoreAway, owner_name, pauses
-
-PATIENCE = 120.0
-"""Seconds for which a ledger that is away, or held by another program, is tried again: what was answered and is not
-recorded is paid for again. Four times as long as anything else waits, so that a run that gives up still records it."""
-
-GATHER = 0.02
-"""Seconds between two commits, in which changes gather."""
-AT_LEISURE = 0.1
-"""Seconds that a change without hurry waits for others to be committed with,"""
-ENOUGH = 16
-"""unless so many are waiting."""
+from fieval_tasks.core.errors import StoreAway, StoreError
+from fieval_tasks.ledger.changes import Change, Counted
+from fieval_tasks.ledger.claims import Stamp
+from fieval_tasks.ledger.database import pauses
+from fieval_tasks.ledger.processes import owner_name
+from fieval_tasks.ledger.tuning import DEFAULT_TUNING, LedgerTuning
 
 
-class Book(Protocol):
-    """Where changes are committed: those of one stamp once, however often they are handed over."""
+class Applies(Protocol):
+    """A run's `Book`, as far as a recorder knows it: changes of one stamp are committed once, however often handed over."""
 
-    def apply(self, run_id: str, changes: Sequence[Change], stamp: Stamp | None = None) -> None: ...
+    def apply(self, changes: Sequence[Change], stamp: Stamp | None = None) -> None: ...
 
 
 class Recorder:
@@ -36,21 +29,17 @@ class Recorder:
 
     def __init__(
         self,
-        book: Book,
-        run_id: str,
+        book: Applies,
         *,
         owner: str | None = None,
-        patience: float = PATIENCE,
-        gather: float = GATHER,
+        tuning: LedgerTuning = DEFAULT_TUNING,
         clock: Callable[[], float] = monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """`owner` claims the run's chunks: once another has taken one over, nothing more is written for this one."""
         self._book = book
-        self._run_id = run_id
         self._owner = owner or owner_name()
-        self._patience = patience
-        self._gather = gather
+        self._tuning = tuning
         self._clock = clock
         self._sleep = sleep
         self._commits = 0
@@ -67,7 +56,7 @@ class Recorder:
         """
         written = asyncio.get_running_loop().create_future()
         self._waiting.append((changes, written))
-        if not at_leisure or len(self._waiting) >= ENOUGH:
+        if not at_leisure or len(self._waiting) >= self._tuning.enough:
             self._hurry.set()
         if self._draining is None or self._draining.done():
             self._draining = asyncio.create_task(self._drain())
@@ -89,7 +78,7 @@ class Recorder:
     async def _drain(self) -> None:
         while self._waiting:
             with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._hurry.wait(), AT_LEISURE)
+                await asyncio.wait_for(self._hurry.wait(), self._tuning.at_leisure)
             self._hurry.clear()
             batch, self._waiting = self._waiting, []
             counted, self._tally = self._tally, Counter()
@@ -103,20 +92,21 @@ class Recorder:
                 _answer(batch, error)
             else:
                 _answer(batch, None)
-            await asyncio.sleep(self._gather)  # a commit costs the same for one change and for a hundred
+            await asyncio.sleep(self._tuning.gather)
 
     async def _commit(self, changes: Sequence[Change]) -> None:
         self._commits += 1
         stamp = Stamp(self._owner, self._commits)
         loop = asyncio.get_running_loop()
-        waits = pauses(self._patience, self._clock)
+        patience = self._tuning.recorder_patience
+        waits = pauses(patience, self._tuning, self._clock)
         while True:
             try:
-                return await loop.run_in_executor(self._thread, self._book.apply, self._run_id, changes, stamp)
+                return await loop.run_in_executor(self._thread, self._book.apply, changes, stamp)
             except StoreAway as error:
                 pause = next(waits, None)
                 if pause is None:
-                    raise StoreError(f"{error} (tried for {self._patience:.0f} s)") from error
+                    raise StoreError(f"{error} (tried for {patience:.0f} s)") from error
             await self._sleep(pause)
 
 

@@ -86,7 +86,7 @@ def steerable(run: Prepared, *, is_all: bool = False) -> Iterator[None]:
 
     It goes with the last process that works on the run; at once where the block `is_all` of the run's work.
     """
-    run_id, line = run.run.run_id, Line()
+    run_id, line = run.run_id, Line()
     with line.open() as client, suppress(ObjectAlreadyExists):
         client.create_variable(VariableCreate(name=variable_of(run_id), value=value_of(run_id, Control())))
     try:

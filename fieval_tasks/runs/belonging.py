@@ -5,7 +5,8 @@ from __future__ import annotations
 from fieval_tasks.api.account import LOCAL, Account, one_spelling
 from fieval_tasks.core.commands import command
 from fieval_tasks.core.errors import PlanError
-from fieval_tasks.ledger.store import Ledger, Run
+from fieval_tasks.ledger.run import Run
+from fieval_tasks.ledger.store import Ledger
 
 
 def settle(ledger: Ledger, run_id: str, account: Account, *, store: str | None = None) -> None:

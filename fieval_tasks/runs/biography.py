@@ -13,7 +13,9 @@ from rapidfuzz import process
 
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.items import Item, State
-from fieval_tasks.ledger.store import Ledger, Past, Run
+from fieval_tasks.ledger.book import Past
+from fieval_tasks.ledger.run import Run
+from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.report.record import iso, record, utc, value_text
 from fieval_tasks.report.text import clean, count, duration, one_line
 
@@ -92,13 +94,14 @@ class Biography:
 
 def biographies(ledger: Ledger, run: Run, wanted: str) -> list[Biography]:
     """Those of the item of that id, or of `row:17`: one for each check. Raises PlanError with the nearest ids."""
-    found = ledger.pasts(run, item_id=wanted)
+    book = ledger.book(run.run_id)
+    found = book.pasts(item_id=wanted)
     if not found and (row := re.fullmatch(r"row:(\d{1,9})", wanted)):
-        found = ledger.pasts(run, row=int(row[1]))
+        found = book.pasts(row=int(row[1]))
     if not found:
-        raise PlanError(_unknown(wanted, run, ledger.item_ids(run.run_id)))
+        raise PlanError(_unknown(wanted, run, book.item_ids()))
     twins = (past.item.same_as for past in found)
-    originals = [None if twin is None else ledger.item(run, twin) for twin in twins]
+    originals = [None if twin is None else book.item(twin) for twin in twins]
     return [Biography(run, past, original) for past, original in zip(found, originals, strict=True)]
 
 

@@ -13,7 +13,11 @@ from pathlib import Path
 from fieval_tasks.core.errors import ExitCode, FievalError, RunStopped
 from fieval_tasks.core.gates import Gate, GateVerdict
 from fieval_tasks.core.plan import allowed_failures
-from fieval_tasks.ledger.store import Ledger, Run, owner_name, utc_now
+from fieval_tasks.ledger.book import Book
+from fieval_tasks.ledger.processes import owner_name
+from fieval_tasks.ledger.run import Run
+from fieval_tasks.ledger.schema import utc_now
+from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.report.amendments import Standing, amendments
 from fieval_tasks.report.cells import kinds
 from fieval_tasks.report.folder import held
@@ -81,7 +85,7 @@ def conclude(prepared: Kept, ended: Ended, *, seconds: float) -> Outcome:
 
 
 def _concluded(prepared: Kept, ended: Ended, seconds: float) -> Outcome:
-    ledger, run_id = prepared.ledger, prepared.run.run_id
+    ledger, run_id = prepared.ledger, prepared.run_id
     complete = _is_complete(prepared)
     ledger.finished(run_id, exit_code=None, seconds=seconds, complete=complete)
     run = ledger.run(run_id)
@@ -89,14 +93,14 @@ def _concluded(prepared: Kept, ended: Ended, seconds: float) -> Outcome:
         facts = _facts(prepared, run, ended, complete)
         now = utc_now()
         decide = partial(_decided, prepared, ended, now)
-        report = write_results(facts, ledger.results(run, with_inputs=True), prepared.folder, decide=decide)
+        report = write_results(facts, prepared.book.results(with_inputs=True), prepared.folder, decide=decide)
         write_report(report, prepared.folder)
     standing, exit_code = report.standing, ExitCode(report.facts.exit_code or 0)
     is_news = ended.stopped is not None or _is_news(ledger, run_id, exit_code, standing, now)
     if is_news:
         ledger.add_conclusion(run_id, now, exit_code, standing)
     ledger.finished(run_id, exit_code=exit_code, seconds=0.0, complete=complete)
-    sentence = _sentence(prepared, report.items, ledger.count_unsent(run_id), ended.stopped)
+    sentence = _sentence(prepared, report.items, prepared.book.count_unsent(), ended.stopped)
     return Outcome(report, exit_code, clean(sentence), prepared.folder, ended.stopped, is_news)
 
 
@@ -104,11 +108,11 @@ def _concluded(prepared: Kept, ended: Ended, seconds: float) -> Outcome:
 def _claimed(prepared: Kept) -> Iterator[None]:
     """No collector takes the run for one that was left without a report."""
     owner = owner_name()
-    prepared.ledger.claim(prepared.run.run_id, [LAST_CHUNK], owner, lease=LEASE)
+    prepared.book.claim([LAST_CHUNK], owner, lease=LEASE)
     try:
         yield
     finally:
-        prepared.ledger.release(prepared.run.run_id, owner)
+        prepared.book.release(owner)
 
 
 @contextmanager
@@ -117,7 +121,7 @@ def _writing(prepared: Kept) -> Iterator[None]:
         yield
     except OSError as error:
         raise RunStopped(
-            f"the files of run {prepared.run.run_id} can't be written to {prepared.folder} ({error}): see to that, or name "
+            f"the files of run {prepared.run_id} can't be written to {prepared.folder} ({error}): see to that, or name "
             f"another folder; its verdicts are kept, and are written by {prepared.resume_command} --output DIR"
         ) from error
 
@@ -131,9 +135,9 @@ def _is_news(ledger: Ledger, run_id: str, exit_code: ExitCode, standing: Standin
 
 def report_of(prepared: Kept) -> Report:
     """How a run stands at this moment, read from the ledger. Nothing is written anywhere."""
-    run = prepared.ledger.run(prepared.run.run_id)
+    run = prepared.ledger.run(prepared.run_id)
     facts = _facts(prepared, run, Ended(), _is_complete(prepared))
-    counted = summarise(facts, prepared.ledger.results(run, with_inputs=True))
+    counted = summarise(facts, prepared.book.results(with_inputs=True))
     return _decided(prepared, Ended(), utc_now(), counted)
 
 
@@ -141,12 +145,12 @@ def _decided(prepared: Kept, ended: Ended, at: datetime, report: Report) -> Repo
     """The report with its gates judged and its exit code, as it stands `at` this moment."""
     gates = [judged(text, report) for text in prepared.plan.gates]
     exit_code = _exit_code(prepared, report.items, gates, ended)
-    earlier = _earlier_reports(prepared.ledger, prepared.run.run_id)
+    earlier = _earlier_reports(prepared.ledger, prepared.run_id)
     return report.with_outcome(exit_code, gates).amended(earlier, at)
 
 
 def _is_complete(prepared: Kept) -> bool:
-    counts = prepared.ledger.counts(prepared.run.run_id)
+    counts = prepared.book.counts()
     return all(n == 0 or state.is_final for state, n in counts.items())
 
 
@@ -205,12 +209,12 @@ def _sentence(prepared: Kept, items: Counts, unsent: int, stopped: FievalError |
 
 
 def _next_command(prepared: Kept) -> str:
-    is_sent = not prepared.ledger.count_unsent(prepared.run.run_id)
+    is_sent = not prepared.book.count_unsent()
     return prepared.collect_command if is_sent else prepared.resume_command
 
 
-def _shared(ledger: Ledger, run: Run) -> Iterator[str]:
-    if n := ledger.count_repeats(run.run_id):
+def _shared(book: Book) -> Iterator[str]:
+    if n := book.count_repeats():
         yield f"{n:,} items repeat others of this run exactly: they were not sent, and share the others' verdicts"
 
 
@@ -232,11 +236,11 @@ def _facts(prepared: Kept, run: Run, ended: Ended, complete: bool) -> RunFacts:
             possible_duplicates=run.possible_duplicates,
         ),
         checks={c.name: (c.template, c.model, c.output) for c in run.checks},
-        notices=(*run.notices, *_shared(prepared.ledger, run), *ended.notices),
+        notices=(*run.notices, *_shared(prepared.book), *ended.notices),
         news=ended.notices,
         mapping={c.name: dict(c.sources) for c in run.checks},
         gates=prepared.plan.gates,
-        kept=kinds(prepared.ledger.kept(run.run_id)) if prepared.plan.keep else {},
+        kept=kinds(prepared.book.kept()) if prepared.plan.keep else {},
         resume_command=None if complete else _next_command(prepared),
         explain_command=prepared.explain_command,
         planned=run.total,

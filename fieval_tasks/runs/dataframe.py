@@ -83,16 +83,16 @@ def evaluate_dataframe(
             try:
                 work_on(run)
                 for finding in report_of(run).findings:
-                    _log.warning("run %s: %s", run.run.run_id, finding)
+                    _log.warning("run %s: %s", run.run_id, finding)
                 scored = _with_verdicts(frame.drop(columns=replaced), run)
             except BaseException:  # Ctrl-C too
                 is_needed = is_needed and _is_begun(run)
                 if is_needed:
-                    _log.warning("what run %s has is kept; to carry on: %s", run.run.run_id, run.resume_command)
+                    _log.warning("what run %s has is kept; to carry on: %s", run.run_id, run.resume_command)
                 raise
             if then := _next_command(run):
-                _log.warning("not every item of run %s has its verdict; to fetch the rest: %s", run.run.run_id, then)
-                scored.attrs["fieval"] = {"run": run.run.run_id, "store": run.ledger.name, "command": then}
+                _log.warning("not every item of run %s has its verdict; to fetch the rest: %s", run.run_id, then)
+                scored.attrs["fieval"] = {"run": run.run_id, "store": run.ledger.name, "command": then}
             is_needed = is_needed and then is not None
             return scored
     finally:
@@ -102,15 +102,15 @@ def evaluate_dataframe(
 
 def _is_begun(run: Prepared) -> bool:
     """Something may have been paid for."""
-    return any(n for state, n in run.ledger.counts(run.run.run_id).items() if state is not State.READY)
+    return any(n for state, n in run.book.counts().items() if state is not State.READY)
 
 
 def _next_command(run: Prepared) -> str | None:
     """What brings the verdicts that are still missing; None where each item has its own, or has failed."""
-    counts = run.ledger.counts(run.run.run_id)
+    counts = run.book.counts()
     if not any(n for state, n in counts.items() if not state.is_final):
         return None
-    return run.resume_command if run.ledger.count_unsent(run.run.run_id) else run.collect_command
+    return run.resume_command if run.book.count_unsent() else run.collect_command
 
 
 def _rows_of(frame: pd.DataFrame) -> Dataset:
@@ -165,7 +165,7 @@ def _checks(templates: str | Check | Sequence[str | Check], model: str | None) -
 def _with_verdicts(frame: pd.DataFrame, run: Prepared) -> pd.DataFrame:
     then = _next_command(run)
     columns: dict[str, list[Any]] = {}
-    for result in run.ledger.results(run.run):
+    for result in run.book.results():
         for name, value in _cells(result, then).items():
             elsewhere = LEFT_OUT if name == "error" else None
             columns.setdefault(f"{result.check}.{name}", [elsewhere] * len(frame))[result.row - 1] = value

@@ -27,7 +27,12 @@ from fieval_tasks.data.binding import Binding, bind, gate_problems
 from fieval_tasks.data.columns import Place, held, inside, place_of
 from fieval_tasks.data.dataset import Dataset, Reading, read_dataset
 from fieval_tasks.data.intake import items, sharing
-from fieval_tasks.ledger.store import CheckRecord, Ledger, Run, owner_name, store_url, utc_now
+from fieval_tasks.ledger.book import Book
+from fieval_tasks.ledger.database import store_url
+from fieval_tasks.ledger.processes import owner_name
+from fieval_tasks.ledger.run import CheckRecord, Run
+from fieval_tasks.ledger.schema import utc_now
+from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.pace.permits import Source
 from fieval_tasks.report.text import clean, clip
 from fieval_tasks.runs import belonging
@@ -75,9 +80,18 @@ class Kept:
     plan: EvaluationPlan
     ledger: Ledger
 
+    @property
+    def run_id(self) -> str:
+        return self.run.run_id
+
+    @property
+    def book(self) -> Book:
+        """What the ledger holds of the run's items."""
+        return self.ledger.book(self.run.run_id)
+
     def worked_on_by_others(self) -> str | None:
         """The process that works on this run now, if another one does."""
-        claims = self.ledger.claimed_by_others(self.run.run_id, owner_name())
+        claims = self.book.claimed_by_others(owner_name())
         return next((claim.holder for claim in claims if claim.is_live), None)
 
     @property
@@ -196,7 +210,7 @@ def kept(run: str, store: str | None) -> Iterator[Kept]:
 def runs_to_collect(store: str | None) -> list[str]:
     """The runs that only lack their report, for who worked on them is gone; then those that wait for verdicts."""
     with Ledger(store_url(store)) as ledger:
-        waiting = [run for run in ledger.unfinished() if ledger.open_chunks(run.run_id)]
+        waiting = [run for run in ledger.unfinished() if ledger.book(run.run_id).open_chunks()]
         return [run.run_id for run in (*ledger.unconcluded(), *waiting)]
 
 
@@ -239,8 +253,8 @@ def _resumed(plan: EvaluationPlan, ledger: Ledger) -> Prepared:
     else:
         belonging.require_same(run, way.account, store=ledger.name if plan.store else None)
     if plan.retry_failed:
-        ledger.reopen_failed(run.run_id)
-    if whole.mode is Mode.SUBMIT and "mode" not in said and not ledger.unsent_chunks(run.run_id):
+        ledger.book(run.run_id).reopen_failed()
+    if whole.mode is Mode.SUBMIT and "mode" not in said and not ledger.book(run.run_id).unsent_chunks():
         whole = whole.model_copy(update={"mode": Mode.ASYNC})  # all that is left to do is to ask
     return Prepared(ledger.run(run.run_id), whole, ledger, way, notes)
 

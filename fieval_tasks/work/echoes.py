@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 
 from fieval_tasks.core.items import Failed, Row, Verdict
 from fieval_tasks.core.scrubbing import MARK
-from fieval_tasks.ledger.store import Ledger, Run
+from fieval_tasks.ledger.book import Book
 
 Told: TypeAlias = "tuple[int, str | None, Verdict]"
 """An item's place in the run, its eval_id where it has one, and its verdict."""
@@ -126,9 +126,8 @@ def _camel(key: str) -> str:
 class Echoes:
     """Objects to verdicts that are not about the item they are told for. One for each run and process."""
 
-    def __init__(self, ledger: Ledger, run: Run) -> None:
-        self._ledger = ledger
-        self._run = run
+    def __init__(self, book: Book) -> None:
+        self._book = book
         self._at_once: set[str] = set()
         self._compared = self._untold = self._wrong = 0
 
@@ -147,11 +146,11 @@ class Echoes:
         if sent is not None and all(isinstance(value, str) for value in told.values()) and digest(told) == sent:
             return Match.SAME
         told = {key: _short(value) for key, value in told.items()}  # many may wait for the ledger at once
-        item = await asyncio.to_thread(self._ledger.item, self._run, seq)
+        item = await asyncio.to_thread(self._book.item, seq)
         return match({key: _short(value) for key, value in item.inputs.items()}, told)
 
     async def _is_shared(self, seq: int, eval_id: str) -> bool:
-        return await asyncio.to_thread(self._ledger.is_shared, self._run.run_id, seq, eval_id)
+        return await asyncio.to_thread(self._book.is_shared, seq, eval_id)
 
     @asynccontextmanager
     async def own(self, told: Sequence[Told]) -> AsyncIterator[list[Told]]:

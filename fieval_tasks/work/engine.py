@@ -25,8 +25,13 @@ from fieval_tasks.core.plan import Mode
 from fieval_tasks.core.progress import Progress
 from fieval_tasks.core.scrubbing import without_secrets
 from fieval_tasks.core.steering import Control
+from fieval_tasks.ledger.book import OpenTicket
+from fieval_tasks.ledger.changes import Decided
+from fieval_tasks.ledger.claims import Claim
 from fieval_tasks.ledger.recording import Recorder
-from fieval_tasks.ledger.store import Claim, Decided, Ledger, OpenTicket, Run, utc_now
+from fieval_tasks.ledger.run import Run
+from fieval_tasks.ledger.schema import utc_now
+from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.pace.pace import Pace
 from fieval_tasks.pace.permits import Permits, SharedPace, Source
 from fieval_tasks.pace.quota import ALL, AT_FIRST, SHARE, Quota
@@ -77,6 +82,7 @@ class Engine:
         """`open_limit` opens the source of permits that every request needs; None: no request needs any."""
         self.run = run
         self.ledger = ledger
+        self._book = ledger.book(run.run_id)
         self._connect = connect
         self._options = options
         self._mode = options.mode
@@ -90,8 +96,8 @@ class Engine:
         self._helping_with: list[int] = []
         self._adopted: list[int] | None = None
         self._found_open: deque[OpenTicket] = deque()
-        self._counts = ledger.counts(run.run_id)
-        self._repeats = ledger.repeats(run.run_id)
+        self._counts = self._book.counts()
+        self._repeats = self._book.repeats()
         self._lanes_stopped: dict[str, str] = {}
         """Check -> why."""
         self._lanes: dict[str, Lane] = {}
@@ -120,7 +126,7 @@ class Engine:
             if self._open_limit is not None:
                 self._permits = Permits(self._open_limit())
             if self._mode is not Mode.SUBMIT:
-                self._look_into(self._claim(self._own(self.ledger.open_chunks(self.run.run_id))))
+                self._look_into(self._claim(self._own(self._book.open_chunks())))
             self._call(self._open())
         except BaseException:
             self._end(self._give_back())
@@ -165,7 +171,7 @@ class Engine:
 
     def to_submit(self) -> list[int]:
         """The chunks that have something left to send and are for this process to try."""
-        unsent = self.ledger.unsent_chunks(self.run.run_id)
+        unsent = self._book.unsent_chunks()
         ours = self._own(unsent) if self._adopted is None else [chunk for chunk in unsent if chunk in self._adopted]
         self._tried.update(ours)
         return ours
@@ -185,7 +191,7 @@ class Engine:
         return self._until_done(self._send(chunk))
 
     def _claim(self, chunks: Sequence[int]) -> list[int]:
-        ours = self.ledger.claim(self.run.run_id, chunks, self._owner, lease=LEASE)
+        ours = self._book.claim(chunks, self._owner, lease=LEASE)
         self._claimed.update(ours)
         self._tried.update(ours)
         return ours
@@ -214,15 +220,15 @@ class Engine:
         """Unfinished chunks whose process is gone, and those that nobody holds and this process has not tried: no shard
         has come to them, or another process held them when this one did, and has let them go."""
         unfinished = self._unfinished()
-        claims = {claim.chunk: claim for claim in self.ledger.claimed_by_others(self.run.run_id, self._owner)}
+        claims = {claim.chunk: claim for claim in self._book.claimed_by_others(self._owner)}
         gone = [chunk for chunk in unfinished if chunk in claims and not claims[chunk].is_live]
         return gone + [chunk for chunk in unfinished if chunk not in claims and chunk not in self._tried]
 
     def _unfinished(self) -> list[int]:
         """The chunks in which this process could still do something."""
         if self._mode is Mode.SUBMIT:
-            return self.ledger.unsent_chunks(self.run.run_id)
-        return self.ledger.unfinished_chunks(self.run.run_id)
+            return self._book.unsent_chunks()
+        return self._book.unfinished_chunks()
 
     def _take(self, chunks: Sequence[int]) -> list[int]:
         """Those of the chunks that are ours from now on, with what was submitted in them before."""
@@ -234,7 +240,7 @@ class Engine:
     def _look_into(self, chunks: Sequence[int]) -> None:
         """Note their tickets from before this process, before any of its own are among them."""
         if chunks:
-            self._found_open.extend(self.ledger.open_tickets(self.run.run_id, chunks))
+            self._found_open.extend(self._book.open_tickets(chunks))
 
     def rest(self, seconds: float) -> None:
         """Do nothing for so long. Raises what stops the run as soon as it does."""
@@ -248,14 +254,14 @@ class Engine:
         self._call(self._let_go())
         while True:
             self._adopted = self._take(self._free())
-            self._counts = self.ledger.counts(self.run.run_id)
+            self._counts = self._book.counts()
             if self._adopted or not self._others():
                 return bool(self._adopted)
             self._until_done(asyncio.sleep(LOOK_FOR_OTHERS), show)
 
     def _others(self) -> list[Claim]:
         unfinished = set(self._unfinished())
-        claims = self.ledger.claimed_by_others(self.run.run_id, self._owner)
+        claims = self._book.claimed_by_others(self._owner)
         return [claim for claim in claims if claim.chunk in unfinished]
 
     def settle(self, show: Callable[[Progress], None] | None = None) -> int:
@@ -392,10 +398,10 @@ class Engine:
     # -- on the loop ---------------------------------------------------------------------------------------------
 
     async def _open(self) -> None:
-        self._open_items = OpenItems(self.ledger.redone(self.run.run_id))
-        self._echoes = Echoes(self.ledger, self.run)
+        self._open_items = OpenItems(self._book.redone())
+        self._echoes = Echoes(self._book)
         self._client = self._connect()
-        self._recorder = Recorder(self.ledger, self.run.run_id, owner=self._owner)
+        self._recorder = Recorder(self._book, owner=self._owner, tuning=self.ledger.tuning)
         self._pace = self._paced()
         self._submitter = Submitter(
             self._lane_of,
@@ -421,7 +427,7 @@ class Engine:
             decide=self._decide,
             send_again=self._send_again,
             on_stop=self.stop,
-            resendable=self.ledger.resendable(self.run.run_id),
+            resendable=self._book.resendable(),
             item_timeout=self._options.item_timeout,
             orphans=self._options.on_stuck,
         )
@@ -476,7 +482,7 @@ class Engine:
         )
 
     def _stopped_lane(self, check: str, why: str) -> str:
-        left = self.ledger.count_unsent(self.run.run_id, check=check)
+        left = self._book.count_unsent(check=check)
         return f"{check} was stopped: {why}" + (f"; {left:,} of its items are still to be sent" if left else "")
 
     def _quota_of(self, check: str) -> Quota:
@@ -505,7 +511,7 @@ class Engine:
     async def _give_back(self) -> None:
         """What other processes may have from now on."""
         try:
-            await asyncio.to_thread(self.ledger.release, self.run.run_id, self._owner)
+            await asyncio.to_thread(self._book.release, self._owner)
         finally:
             if self._permits is not None:
                 await self._permits.aclose()
@@ -514,7 +520,7 @@ class Engine:
         async with self._claims_kept:
             self._claimed.clear()
             self._open_items.let_go_all()
-            await asyncio.to_thread(self.ledger.release, self.run.run_id, self._owner)
+            await asyncio.to_thread(self._book.release, self._owner)
 
     async def _renew(self) -> None:
         """Keep hold of the chunks, while this process lives."""
@@ -523,7 +529,7 @@ class Engine:
             try:
                 async with self._claims_kept:
                     held = len(self._claimed)
-                    kept = await asyncio.to_thread(self.ledger.renew, self.run.run_id, self._owner, lease=LEASE)
+                    kept = await asyncio.to_thread(self._book.renew, self._owner, lease=LEASE)
             except StoreAway:
                 continue  # what is to be written waits for longer (recording), and a takeover shows at the next renewal
             except Exception as error:
@@ -584,7 +590,7 @@ class Engine:
 
     async def _send(self, chunk: int) -> int:
         """Send what a chunk has left and nobody has in hand; how many items that was."""
-        items = await self._open_items.take_up(asyncio.to_thread(self.ledger.unsent, self.run, chunk))
+        items = await self._open_items.take_up(asyncio.to_thread(self._book.unsent, chunk))
         try:
             ready = await self._submitter.to_be_sent(items)
             await self._submitter.send_all(self._requests(ready))
@@ -686,7 +692,7 @@ class Engine:
         again.add_done_callback(self._sent_again)
 
     async def _sent_alone(self, seq: int, failed: Told | None) -> None:
-        item = await asyncio.to_thread(self.ledger.item, self.run, seq)
+        item = await asyncio.to_thread(self._book.item, seq)
         try:
             if failed is None or await self._lane_of(item.check).breaker.relents():
                 self._recorder.count("retries")

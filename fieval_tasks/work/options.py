@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from fieval_tasks.core.plan import Mode
 from fieval_tasks.core.policy import OnLostReply, OnStuck
-from fieval_tasks.ledger.store import owner_name
+from fieval_tasks.ledger.processes import owner_name
 
 
 @dataclass(frozen=True)

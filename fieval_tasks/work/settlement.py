@@ -23,8 +23,9 @@ from fieval_tasks.core.errors import (
 )
 from fieval_tasks.core.items import Failed, Pending, Verdict
 from fieval_tasks.core.policy import SILENCE, STRANGE_REPLIES, Remedy, Signal
+from fieval_tasks.ledger.changes import Asked, Noted, Requeued
 from fieval_tasks.ledger.recording import Recorder
-from fieval_tasks.ledger.store import Asked, Noted, Requeued, utc_now
+from fieval_tasks.ledger.schema import utc_now
 from fieval_tasks.pace.pace import DIFFERENT, Pace, Turn
 from fieval_tasks.work.agenda import Answer
 from fieval_tasks.work.echoes import Echoes, Told

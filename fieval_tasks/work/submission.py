@@ -32,8 +32,9 @@ from fieval_tasks.core.errors import (
 )
 from fieval_tasks.core.items import Failed, Item, Pending, Scored, Ticket
 from fieval_tasks.core.policy import SILENCE, STRANGE_REPLIES, OnLostReply, Remedy
+from fieval_tasks.ledger.changes import Change, Noted, NotTaken, ReplyLost, Sending, Submitted
 from fieval_tasks.ledger.recording import Recorder
-from fieval_tasks.ledger.store import Change, Noted, NotTaken, ReplyLost, Sending, Submitted, utc_now
+from fieval_tasks.ledger.schema import utc_now
 from fieval_tasks.pace.pace import Pace, Turn, backoff
 from fieval_tasks.pace.quota import Admission, Quota
 from fieval_tasks.work.breaker import Breaker

@@ -21,7 +21,8 @@ from fieval_tasks.core.items import State as ItemState
 from fieval_tasks.core.plan import EvaluationPlan
 from fieval_tasks.core.refusals import sentences, spelled
 from fieval_tasks.core.steering import Control
-from fieval_tasks.ledger.store import Ledger, store_url
+from fieval_tasks.ledger.database import store_url
+from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.on_prefect.prefect_api import require_api, require_settings
 from fieval_tasks.report.table import COLUMNS, NARROWEST
 from fieval_tasks.report.text import clean, count
@@ -98,11 +99,11 @@ def _dry_run(plan: EvaluationPlan) -> int:
     with prepared(plan) as run:
         try:
             _describe(run)
-            invalid = run.ledger.counts(run.run.run_id)[ItemState.FAILED]
-            failed = (result for result in run.ledger.results(run.run) if result.error is not None)
+            invalid = run.book.counts()[ItemState.FAILED]
+            failed = (result for result in run.book.results() if result.error is not None)
             first = next(failed, None) if invalid else None
         finally:
-            run.ledger.forget(run.run.run_id)
+            run.ledger.forget(run.run_id)
     say(f"dry run: {count(invalid, 'item')} would fail before sending; nothing was sent")
     if first is not None and first.error is not None:
         say(clean(f"  the first is {first.check}, {first.error['message']}"))
@@ -115,7 +116,7 @@ def _begun(interruption: Interruption, run: Prepared) -> tuple[EvaluationPlan, s
     again = run.resume_command
     interruption.says = lambda: f"interrupted: nothing was sent; to carry on: {again}"
     _describe(run)
-    return run.plan.model_copy(update={"resume": run.run.run_id}), again
+    return run.plan.model_copy(update={"resume": run.run_id}), again
 
 
 def _describe(run: Prepared) -> None:

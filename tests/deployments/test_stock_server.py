@@ -148,7 +148,8 @@ def ended(flow_run_id: UUID) -> Any:
 
 
 def run_of(flow_run_id: UUID) -> str:
-    from fieval_tasks.ledger.store import Ledger, store_url
+    from fieval_tasks.ledger.database import store_url
+    from fieval_tasks.ledger.store import Ledger
 
     with Ledger(store_url()) as ledger:
         return ledger.begun_by(str(flow_run_id)) or ""

@@ -7,7 +7,9 @@ from typing import Any
 from fieval_tasks.core.errors import FievalError
 from fieval_tasks.core.items import Item
 from fieval_tasks.core.plan import Mode
-from fieval_tasks.ledger.store import CheckRecord, Ledger, Run, utc_now
+from fieval_tasks.ledger.run import CheckRecord, Run
+from fieval_tasks.ledger.schema import utc_now
+from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.runs.threads import work_once
 from fieval_tasks.work.engine import Engine
 from fieval_tasks.work.options import Options

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fieval_tasks.core.items import Result
-from fieval_tasks.ledger.store import Ledger, Run
+from fieval_tasks.ledger.run import Run
+from fieval_tasks.ledger.store import Ledger
 from tests.faults.account import NO_CREDIT, Account, Evaluation
 from tests.faults.mix import SILENCES, TAKEN
 from tests.faults.platform import reason, verdict
@@ -32,8 +33,8 @@ class Accounts:
     @classmethod
     def of(cls, ledger: Ledger, run_id: str, platform: Account) -> Accounts:
         run = ledger.run(run_id)
-        results = tuple(ledger.results(run, with_inputs=True))
-        items = [ledger.item(run, seq) for seq in range(run.total)]
+        results = tuple(ledger.book(run.run_id).results(with_inputs=True))
+        items = [ledger.book(run.run_id).item(seq) for seq in range(run.total)]
         lost = Counter({item.inputs["output"]: item.lost for item in items})
         given_up = Counter({item.inputs["output"]: item.doubts - item.lost for item in items})
         return cls(run, results, lost, given_up, platform)

@@ -18,7 +18,8 @@ import pytest
 
 from fieval_tasks.core.errors import FievalError
 from fieval_tasks.core.plan import Check, EvaluationPlan
-from fieval_tasks.ledger.store import Ledger, store_url
+from fieval_tasks.ledger.database import store_url
+from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.runs.conclusion import Ended, Outcome, conclude
 from fieval_tasks.runs.preparation import Prepared, prepared
 from fieval_tasks.runs.threads import work_once

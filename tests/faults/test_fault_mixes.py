@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from fieval_tasks.core.items import Result
 from fieval_tasks.core.plan import Mode
 from fieval_tasks.ledger.store import Ledger
+from fieval_tasks.ledger.tuning import LedgerTuning
 from tests.faults.account import Account
 from tests.faults.driving import RUN_ID, new_run, work
 from tests.faults.laws import Accounts
@@ -34,7 +35,6 @@ def no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fieval_tasks.work.agenda.LAST_WORD", 0.1)
     monkeypatch.setattr("fieval_tasks.work.agenda.LAST_GAP", 0.02)
     monkeypatch.setattr("fieval_tasks.work.submission.FIRST_PACK_WITHIN", 0.02)
-    monkeypatch.setattr("fieval_tasks.ledger.recording.AT_LEISURE", 0.01)
     monkeypatch.setattr("fieval_tasks.pace.quota.NO_NEWS", 0.1)
     monkeypatch.setattr("fieval_tasks.work.orphans.AT_LEAST", 0.1)
     monkeypatch.setattr("fieval_tasks.work.orphans.FAR_BEYOND", 1.0)
@@ -68,7 +68,8 @@ COMMON = {"template": st.sampled_from([ALONE, IN_CONTEXT]), "items": st.integers
 
 @contextmanager
 def a_ledger() -> Iterator[Ledger]:
-    with TemporaryDirectory() as folder, Ledger(f"sqlite:///{Path(folder, 'ledger.db')}") as ledger:
+    tuning = LedgerTuning(at_leisure=0.01)
+    with TemporaryDirectory() as folder, Ledger(f"sqlite:///{Path(folder, 'ledger.db')}", tuning=tuning) as ledger:
         yield ledger
 
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from fieval_tasks.core.plan import Mode
 from fieval_tasks.core.policy import MANY_UNKNOWN
-from fieval_tasks.ledger.store import Ledger, Run
+from fieval_tasks.ledger.run import Run
+from fieval_tasks.ledger.store import Ledger
 from tests.faults.account import Account
 from tests.faults.driving import RUN_ID, new_run, work
 from tests.faults.laws import Accounts
@@ -42,7 +43,7 @@ class Scene:
         return str(stopped or "")
 
     def retry(self, mix: Mix, **options: Any) -> str:
-        self.ledger.reopen_failed(RUN_ID)
+        self.ledger.book(RUN_ID).reopen_failed()
         return self.work(mix, **options)
 
     @property

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from fieval_tasks.core.plan import EvaluationPlan
-from fieval_tasks.ledger.store import Ledger, store_url
+from fieval_tasks.ledger.database import store_url
+from fieval_tasks.ledger.store import Ledger
 from tests.conftest import Evaluator
 from tests.flows.test_evaluate import ROWS, dataset, evaluated, plan_of, summary
 
@@ -43,7 +44,7 @@ def test_a_run_that_was_sent_elsewhere_is_refused_and_its_tickets_are_kept(
     assert evaluated(plan).is_completed()
     monkeypatch.setenv("FI_BASE_URL", "http://127.0.0.1:9")
     with Ledger(store_url()) as ledger:
-        before = ledger.run("theirs"), ledger.counts("theirs")
+        before = ledger.run("theirs"), ledger.book("theirs").counts()
         for arguments in (["theirs"], []):
             capfd.readouterr()
             assert collect_command(arguments) == 2
@@ -51,7 +52,7 @@ def test_a_run_that_was_sent_elsewhere_is_refused_and_its_tickets_are_kept(
             assert f"run theirs was sent to {evaluator.environment['FI_BASE_URL']}" in told
             assert told.count("\n") == 1
         assert "was sent to" in str(collect(return_state=True).message)
-        assert (ledger.run("theirs"), ledger.counts("theirs")) == before
+        assert (ledger.run("theirs"), ledger.book("theirs").counts()) == before
 
 
 def test_a_run_that_brings_nothing_new_is_told_to_nobody_but_who_asks(
@@ -59,7 +60,8 @@ def test_a_run_that_brings_nothing_new_is_told_to_nobody_but_who_asks(
 ) -> None:
     from fieval_tasks.api.client import EvalClient
     from fieval_tasks.core.items import Pending, Row
-    from fieval_tasks.ledger.store import Ledger, store_url
+    from fieval_tasks.ledger.database import store_url
+    from fieval_tasks.ledger.store import Ledger
     from flows.cli.command import collect_command
     from flows.collect import collect
 
@@ -69,7 +71,7 @@ def test_a_run_that_brings_nothing_new_is_told_to_nobody_but_who_asks(
     told: list[str] = []
     monkeypatch.setattr("fieval_tasks.on_prefect.events.emit_event", lambda event, **_: told.append(event))
     with Ledger(store_url()) as ledger:
-        forgotten = min(ledger.open_tickets("forgotten"), key=lambda ticket: ticket.seq).eval_id
+        forgotten = min(ledger.book("forgotten").open_tickets(), key=lambda ticket: ticket.seq).eval_id
     ask = EvalClient.get_row
 
     async def get_row(client: EvalClient, eval_id: str) -> Any:
@@ -121,7 +123,7 @@ def test_a_deployments_collector_holds_no_worker_while_the_platform_thinks(
     monkeypatch.setattr("flows.collect.deployment", SimpleNamespace(id="of a deployment"))
     monkeypatch.setattr("flows.collect.QUIET", 1.0)
     with Ledger(store_url()) as ledger:
-        slow = {ticket.eval_id for ticket in ledger.open_tickets("slow")}
+        slow = {ticket.eval_id for ticket in ledger.book("slow").open_tickets()}
     ask = EvalClient.get_row
 
     async def get_row(client: EvalClient, eval_id: str) -> Any:

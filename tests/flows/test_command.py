@@ -22,7 +22,8 @@ import pytest
 from fieval_tasks.core.errors import NameTaken, PlanError
 from fieval_tasks.core.items import State
 from fieval_tasks.core.plan import Check, EvaluationPlan, Mode
-from fieval_tasks.ledger.store import Ledger, store_url
+from fieval_tasks.ledger.database import store_url
+from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.runs.preparation import prepared
 from fieval_tasks.runs.threads import submit_all
 from flows.cli.command import app_of, collect_command, control_command, evaluate, evaluate_command, parsed
@@ -554,7 +555,7 @@ def test_a_run_killed_in_the_middle_and_resumed_sends_nothing_twice_that_had_a_t
     process.send_signal(signal.SIGKILL)
     process.wait()
     with Ledger(store_url(), must_exist=True) as ledger:
-        on_their_way = ledger.counts("killed")[State.SENDING]
+        on_their_way = ledger.book("killed").counts()[State.SENDING]
     assert here(evaluate_command, "--resume", "killed", "--rate", "1000/s", **evaluator.environment) == 0
     told = lines("killed")
     assert Counter(x["status"] for x in told) == {"scored": 300}

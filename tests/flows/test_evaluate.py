@@ -244,7 +244,8 @@ def test_a_finished_run_resumed_sends_nothing_more(workplace: Path) -> None:
 
 
 def test_a_flow_run_that_is_tried_again_carries_on_its_own_run(workplace: Path) -> None:
-    from fieval_tasks.ledger.store import Ledger, store_url
+    from fieval_tasks.ledger.database import store_url
+    from fieval_tasks.ledger.store import Ledger
     from flows.evaluate import evaluate
 
     again = evaluate.with_options(retries=1)
@@ -264,7 +265,8 @@ def test_a_flow_run_that_is_tried_again_carries_on_its_own_run(workplace: Path) 
 
 
 def test_a_flow_run_that_is_tried_again_knows_its_run_also_after_others_worked_on_it(workplace: Path) -> None:
-    from fieval_tasks.ledger.store import Ledger, store_url
+    from fieval_tasks.ledger.database import store_url
+    from fieval_tasks.ledger.store import Ledger
     from flows.evaluate import evaluate
 
     names: list[set[str]] = []
@@ -307,7 +309,8 @@ def test_a_suspended_run_rests_with_what_it_bought_and_a_resume_carries_it_on(
     from prefect.flow_engine import run_flow
     from prefect.states import Pending, Running, Suspended
 
-    from fieval_tasks.ledger.store import Ledger, store_url
+    from fieval_tasks.ledger.database import store_url
+    from fieval_tasks.ledger.store import Ledger
     from fieval_tasks.work.engine import Engine
     from flows.evaluate import evaluate
 

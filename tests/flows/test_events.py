@@ -16,7 +16,8 @@ import pytest
 from fieval_tasks.core.items import State
 from fieval_tasks.core.plan import EvaluationPlan
 from fieval_tasks.core.progress import Progress
-from fieval_tasks.ledger.store import Ledger, store_url
+from fieval_tasks.ledger.database import store_url
+from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.runs.preparation import prepared
 from tests.conftest import PATIENCE
 from tests.flows.test_evaluate import ROWS, dataset, evaluated, plan_of
@@ -87,7 +88,7 @@ def test_a_run_that_its_worker_ends_says_so_before_it_goes(
     monkeypatch.setattr(evaluate, "submit_and_wait", end)
     monkeypatch.setattr(fan_out, "worked_on", end)
     monkeypatch.setattr(collect, "wait_for_tickets", end)
-    monkeypatch.setattr("fieval_tasks.ledger.store.Ledger.open_chunks", lambda *_: [0])
+    monkeypatch.setattr("fieval_tasks.ledger.book.Book.open_chunks", lambda *_: [0])
     monkeypatch.setattr("fieval_tasks.on_prefect.ending.get_run_logger", lambda: SimpleNamespace(warning=told.append))
     name = f"ended-{flow.replace('_', '-')}"
     with prepared(plan_of(dataset=dataset(workplace, ROWS), run=name)) as run:  # a flow would pass the signal on
@@ -115,7 +116,7 @@ def test_a_run_that_is_to_be_paused_sends_nothing_first(workplace: Path, prefect
     assert halted.result()
     assert state.is_cancelled()
     with Ledger(store_url()) as ledger:
-        assert {state: n for state, n in ledger.counts("early").items() if n} == {State.READY: 6}
+        assert {state: n for state, n in ledger.book("early").counts().items() if n} == {State.READY: 6}
 
 
 def halt(

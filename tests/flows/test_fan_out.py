@@ -74,7 +74,8 @@ def test_a_limit_that_would_not_hold_is_refused(workplace: Path, fields: dict[st
 
 def test_a_run_with_a_limit_that_is_not_there_sends_nothing(workplace: Path, evaluator: Evaluator) -> None:
     from fieval_tasks.core.plan import Check, EvaluationPlan
-    from fieval_tasks.ledger.store import Ledger, store_url
+    from fieval_tasks.ledger.database import store_url
+    from fieval_tasks.ledger.store import Ledger
     from flows.evaluate import evaluate
 
     plan = EvaluationPlan(
@@ -293,7 +294,8 @@ def kill_a_shard(worker: int) -> bool:
 def under_way(run: str, *, verdicts: int = ITEMS // 10) -> bool:
     """True once so many verdicts are out."""
     from fieval_tasks.core.items import State
-    from fieval_tasks.ledger.store import Ledger, store_url
+    from fieval_tasks.ledger.database import store_url
+    from fieval_tasks.ledger.store import Ledger
 
     deadline = monotonic() + PATIENCE
     while monotonic() < deadline:
@@ -301,7 +303,7 @@ def under_way(run: str, *, verdicts: int = ITEMS // 10) -> bool:
         if not Path("fieval-runs/ledger.db").exists():
             continue
         with Ledger(store_url()) as ledger:
-            if run in ledger.names(run) and ledger.counts(run)[State.SCORED] >= verdicts:
+            if run in ledger.names(run) and ledger.book(run).counts()[State.SCORED] >= verdicts:
                 return True
     return False
 
@@ -350,7 +352,8 @@ def cancel(run: str) -> bool:
     from prefect.client.orchestration import get_client
     from prefect.states import Cancelling
 
-    from fieval_tasks.ledger.store import Ledger, store_url
+    from fieval_tasks.ledger.database import store_url
+    from fieval_tasks.ledger.store import Ledger
 
     is_under_way = under_way(run)
     with Ledger(store_url()) as ledger, get_client(sync_client=True) as client:
@@ -459,7 +462,8 @@ def test_where_a_shard_can_not_be_started_none_is_left_behind_not_even_one_whose
 
 
 def test_ctrl_c_on_the_command_cancels_the_fan_out_and_its_shards(deployed: str, prefect_api: str) -> None:
-    from fieval_tasks.ledger.store import Ledger, store_url
+    from fieval_tasks.ledger.database import store_url
+    from fieval_tasks.ledger.store import Ledger
     from tests.flows.test_events import events
 
     patient = "import sys, flows.cli.interruption as i, flows.cli.command as c; i.PATIENCE = 60; sys.exit(c.fan_out_command(sys.argv[1:]))"
@@ -582,7 +586,8 @@ def test_a_fan_out_that_is_tried_again_carries_on_its_run_and_starts_no_shard_fo
     workplace: Path, in_this_process: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from fieval_tasks.core.plan import EvaluationPlan
-    from fieval_tasks.ledger.store import Ledger, store_url
+    from fieval_tasks.ledger.database import store_url
+    from fieval_tasks.ledger.store import Ledger
     from fieval_tasks.on_prefect.artifacts import publish
     from flows.fan_out import fan_out
 

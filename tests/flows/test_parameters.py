@@ -61,7 +61,8 @@ def test_a_saved_block_is_the_connection_and_its_keys_are_stored_nowhere_else(
 
 
 def stored_plan(run: str) -> dict[str, Any]:
-    from fieval_tasks.ledger.store import Ledger, store_url
+    from fieval_tasks.ledger.database import store_url
+    from fieval_tasks.ledger.store import Ledger
 
     with Ledger(store_url()) as ledger:
         return dict(ledger.run(run).plan)

@@ -22,8 +22,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from fieval_tasks.core.errors import StoreError
 from fieval_tasks.core.items import Item, State, Ticket
-from fieval_tasks.ledger import claims, schema
-from fieval_tasks.ledger.store import CheckRecord, Ledger, Run, Sending, Stamp, Submitted, owner_name, store_url
+from fieval_tasks.ledger import processes, schema
+from fieval_tasks.ledger.changes import Sending, Submitted
+from fieval_tasks.ledger.claims import Stamp
+from fieval_tasks.ledger.database import store_url
+from fieval_tasks.ledger.processes import owner_name
+from fieval_tasks.ledger.run import CheckRecord, Run
+from fieval_tasks.ledger.store import Ledger
 from tests import postgres
 from tests.conftest import PATIENCE
 
@@ -82,98 +87,100 @@ def events(ledger: Ledger, run_id: str) -> list[tuple[int, str, str]]:
 
 def test_a_chunk_belongs_to_the_first_that_claims_it_until_it_is_released(ledger: Ledger) -> None:
     run_id, one, two = begun(ledger), owner_name(), owner_name()
-    assert ledger.claim(run_id, [0, 1], one, lease=LEASE) == [0, 1]
-    assert ledger.claim(run_id, [2, 1, 0], two, lease=LEASE) == [2]
-    assert [(c.chunk, c.owner, c.is_live) for c in ledger.claimed_by_others(run_id, two)] == [
+    assert ledger.book(run_id).claim([0, 1], one, lease=LEASE) == [0, 1]
+    assert ledger.book(run_id).claim([2, 1, 0], two, lease=LEASE) == [2]
+    assert [(c.chunk, c.owner, c.is_live) for c in ledger.book(run_id).claimed_by_others(two)] == [
         (0, one, True),
         (1, one, True),
     ]
-    ledger.release(run_id, one)
-    assert ledger.claimed_by_others(run_id, two) == []
-    assert ledger.claim(run_id, [0, 1, 2], two, lease=LEASE) == [0, 1, 2]
+    ledger.book(run_id).release(one)
+    assert ledger.book(run_id).claimed_by_others(two) == []
+    assert ledger.book(run_id).claim([0, 1, 2], two, lease=LEASE) == [0, 1, 2]
 
 
 def test_runs_do_not_share_their_claims(ledger: Ledger) -> None:
     first, second, owner = begun(ledger), begun(ledger), owner_name()
-    ledger.claim(first, [0], owner, lease=LEASE)
-    assert ledger.claim(second, [0], owner_name(), lease=LEASE) == [0]
-    assert ledger.renew(second, owner, lease=LEASE) == 0
+    ledger.book(first).claim([0], owner, lease=LEASE)
+    assert ledger.book(second).claim([0], owner_name(), lease=LEASE) == [0]
+    assert ledger.book(second).renew(owner, lease=LEASE) == 0
 
 
 def test_a_lease_runs_out_unless_it_is_renewed(ledger: Ledger) -> None:
     run_id, one, two = begun(ledger), owner_name(), owner_name()
-    ledger.claim(run_id, [0, 1], one, lease=LEASE)
+    ledger.book(run_id).claim([0, 1], one, lease=LEASE)
     let_pass(ledger, run_id, LEASE - 100)
-    assert ledger.renew(run_id, one, lease=LEASE) == 2
+    assert ledger.book(run_id).renew(one, lease=LEASE) == 2
     let_pass(ledger, run_id, LEASE - 100)
-    assert ledger.claim(run_id, [0], two, lease=LEASE) == []
+    assert ledger.book(run_id).claim([0], two, lease=LEASE) == []
     let_pass(ledger, run_id, 200)
-    assert [claim.is_live for claim in ledger.claimed_by_others(run_id, two)] == [False, False]
-    assert ledger.claim(run_id, [0], two, lease=LEASE) == [0]
+    assert [claim.is_live for claim in ledger.book(run_id).claimed_by_others(two)] == [False, False]
+    assert ledger.book(run_id).claim([0], two, lease=LEASE) == [0]
 
 
 def test_a_lease_that_ran_out_and_that_nobody_took_is_still_the_owners(ledger: Ledger) -> None:
     run_id, owner = begun(ledger), owner_name()
-    ledger.claim(run_id, [0, 1], owner, lease=LEASE)
-    ledger.apply(run_id, [Sending((0,))])
+    ledger.book(run_id).claim([0, 1], owner, lease=LEASE)
+    ledger.book(run_id).apply([Sending((0,))])
     let_pass(ledger, run_id, 2 * LEASE)
-    assert ledger.renew(run_id, owner, lease=LEASE) == 2
-    assert ledger.claim(run_id, [0], owner, lease=LEASE) == [0]
-    assert ledger.counts(run_id)[State.SENDING] == 1
+    assert ledger.book(run_id).renew(owner, lease=LEASE) == 2
+    assert ledger.book(run_id).claim([0], owner, lease=LEASE) == [0]
+    assert ledger.book(run_id).counts()[State.SENDING] == 1
 
 
 def test_what_a_former_owner_was_sending_becomes_ambiguous_once_and_nothing_else_does(ledger: Ledger) -> None:
     run_id, one, two = begun(ledger), owner_name(), owner_name()
-    ledger.claim(run_id, [0, 1], one, lease=LEASE)
-    ledger.apply(run_id, [Sending((0, 1, 2)), Submitted((Ticket(1, "eval"),), NOON)])
+    ledger.book(run_id).claim([0, 1], one, lease=LEASE)
+    ledger.book(run_id).apply([Sending((0, 1, 2)), Submitted((Ticket(1, "eval"),), NOON)])
     let_pass(ledger, run_id, 2 * LEASE)
     for _ in range(2):
-        assert ledger.claim(run_id, [0], two, lease=LEASE) == [0]
+        assert ledger.book(run_id).claim([0], two, lease=LEASE) == [0]
         run = ledger.run(run_id)
-        assert [(ledger.item(run, seq).lost, ledger.item(run, seq).ambiguous) for seq in range(3)] == [
+        assert [
+            (ledger.book(run.run_id).item(seq).lost, ledger.book(run.run_id).item(seq).ambiguous) for seq in range(3)
+        ] == [
             (1, True),
             (0, False),
             (0, False),
         ]
     ((seq, event, detail),) = events(ledger, run_id)
-    assert (seq, event, detail) == (0, "found_in_flight", f"left by {claims.described(one)}")
-    assert [ticket.eval_id for ticket in ledger.open_tickets(run_id, [0])] == ["eval"]
+    assert (seq, event, detail) == (0, "found_in_flight", f"left by {processes.described(one)}")
+    assert [ticket.eval_id for ticket in ledger.book(run_id).open_tickets([0])] == ["eval"]
 
 
 def test_what_a_run_without_claims_left_in_flight_is_found_too(ledger: Ledger) -> None:
     run_id = begun(ledger)
-    ledger.apply(run_id, [Sending((0,))])
-    ledger.claim(run_id, [0], owner_name(), lease=LEASE)
+    ledger.book(run_id).apply([Sending((0,))])
+    ledger.book(run_id).claim([0], owner_name(), lease=LEASE)
     assert events(ledger, run_id) == [(0, "found_in_flight", "")]
 
 
 def test_an_owner_that_was_taken_over_writes_nothing_more_and_is_given_nothing(ledger: Ledger) -> None:
     run_id, one, two, three = begun(ledger), owner_name(), owner_name(), owner_name()
-    ledger.claim(run_id, [0, 1], one, lease=LEASE)
-    ledger.apply(run_id, [Sending((0,))], Stamp(one, 1))
+    ledger.book(run_id).claim([0, 1], one, lease=LEASE)
+    ledger.book(run_id).apply([Sending((0,))], Stamp(one, 1))
     let_pass(ledger, run_id, 2 * LEASE)
-    ledger.claim(run_id, [0], two, lease=LEASE)
+    ledger.book(run_id).claim([0], two, lease=LEASE)
     with pytest.raises(StoreError, match=rf"'{run_id}' was taken over by process \d+ on .*resume"):
-        ledger.apply(run_id, [Submitted((Ticket(0, "too late"),), NOON)], Stamp(one, 2))
-    assert ledger.open_tickets(run_id) == []
-    assert ledger.renew(run_id, one, lease=LEASE) == 0
-    assert ledger.claim(run_id, [1, 2], one, lease=LEASE) == []
-    assert ledger.claim(run_id, [1], three, lease=LEASE) == [1], "what else it had is free"
+        ledger.book(run_id).apply([Submitted((Ticket(0, "too late"),), NOON)], Stamp(one, 2))
+    assert ledger.book(run_id).open_tickets() == []
+    assert ledger.book(run_id).renew(one, lease=LEASE) == 0
+    assert ledger.book(run_id).claim([1, 2], one, lease=LEASE) == []
+    assert ledger.book(run_id).claim([1], three, lease=LEASE) == [1], "what else it had is free"
 
 
 def test_a_stamped_commit_is_made_once_however_often_it_is_tried(ledger: Ledger) -> None:
     run_id, owner = begun(ledger), owner_name()
     run = ledger.run(run_id)
     for number in (1, 1, 2, 1, 2):
-        ledger.apply(run_id, [Sending((0,))], Stamp(owner, number))
-    assert next(ledger.results(run)).attempts == 2
+        ledger.book(run_id).apply([Sending((0,))], Stamp(owner, number))
+    assert next(ledger.book(run.run_id).results()).attempts == 2
 
 
 def test_a_forgotten_run_takes_its_claims_with_it(ledger: Ledger) -> None:
     run_id, owner = begun(ledger), owner_name()
-    ledger.claim(run_id, [0], owner, lease=LEASE)
+    ledger.book(run_id).claim([0], owner, lease=LEASE)
     ledger.forget(run_id)
-    assert ledger.claimed_by_others(run_id, "") == []
+    assert ledger.book(run_id).claimed_by_others("") == []
 
 
 # Processes that end
@@ -192,8 +199,8 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 def tells(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Linux has a /proc to tell a process from its successor; elsewhere psutil asks the system."""
     if request.param == "without":
-        monkeypatch.setattr(claims, "PROC", tmp_path / "no proc")
-    elif claims.owner_name().split("/")[2] == "":
+        monkeypatch.setattr(processes, "PROC", tmp_path / "no proc")
+    elif processes.owner_name().split("/")[2] == "":
         pytest.skip("this system has no /proc")
 
 
@@ -202,11 +209,11 @@ def test_the_chunks_of_a_process_that_is_gone_are_free_at_once(ledger: Ledger) -
     run_id, other = begun(ledger), owner_name()
     process = sleeper()
     dying = owner_name(process.pid)
-    ledger.claim(run_id, [0], dying, lease=LEASE)
-    assert ledger.claim(run_id, [0], other, lease=LEASE) == []
+    ledger.book(run_id).claim([0], dying, lease=LEASE)
+    assert ledger.book(run_id).claim([0], other, lease=LEASE) == []
     kill(process)
-    assert [claim.is_live for claim in ledger.claimed_by_others(run_id, other)] == [False]
-    assert ledger.claim(run_id, [0], other, lease=LEASE) == [0]
+    assert [claim.is_live for claim in ledger.book(run_id).claimed_by_others(other)] == [False]
+    assert ledger.book(run_id).claim([0], other, lease=LEASE) == [0]
 
 
 @pytest.mark.usefixtures("tells")
@@ -215,14 +222,14 @@ def test_a_process_that_has_ended_and_that_nobody_fetched_is_gone() -> None:
         name = owner_name(process.pid)
         process.kill()
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-        assert claims._has_gone(name)
+        assert processes.has_gone(name)
 
 
 @pytest.mark.usefixtures("tells")
 def test_a_pid_that_was_given_to_another_process_does_not_keep_a_claim_alive() -> None:
     host, boot, namespace, pid, start, number = owner_name().split("/")
-    assert not claims._has_gone("/".join((host, boot, namespace, pid, start, number)))
-    assert claims._has_gone("/".join((host, boot, namespace, pid, f"{float(start) - 1:g}", number)))
+    assert not processes.has_gone("/".join((host, boot, namespace, pid, start, number)))
+    assert processes.has_gone("/".join((host, boot, namespace, pid, f"{float(start) - 1:g}", number)))
 
 
 @pytest.mark.usefixtures("tells")
@@ -230,9 +237,9 @@ def test_a_pid_that_was_given_to_another_process_does_not_keep_a_claim_alive() -
 def test_of_another_machine_boot_or_container_nothing_is_concluded(elsewhere: int) -> None:
     parts = owner_name().split("/")
     parts[3] = "4194305"  # beyond the largest pid
-    assert claims._has_gone("/".join(parts))
+    assert processes.has_gone("/".join(parts))
     parts[elsewhere] = "another"
-    assert not claims._has_gone("/".join(parts))
+    assert not processes.has_gone("/".join(parts))
 
 
 def test_a_process_with_a_proc_concludes_nothing_of_one_without(
@@ -240,17 +247,17 @@ def test_a_process_with_a_proc_concludes_nothing_of_one_without(
 ) -> None:
     with_proc = owner_name().split("/")
     with_proc[3] = "4194305"
-    monkeypatch.setattr(claims, "PROC", tmp_path / "no proc")
-    assert not claims._has_gone("/".join(with_proc))
+    monkeypatch.setattr(processes, "PROC", tmp_path / "no proc")
+    assert not processes.has_gone("/".join(with_proc))
 
 
 def test_a_moment_in_which_proc_can_not_be_read_ends_no_claim(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Too many open files, say."""
     name = owner_name()
     (tmp_path / "self").symlink_to(str(os.getpid()))
-    monkeypatch.setattr(claims, "PROC", tmp_path)
-    assert not claims._has_gone(name)
-    assert claims._start(os.getpid()) is None
+    monkeypatch.setattr(processes, "PROC", tmp_path)
+    assert not processes.has_gone(name)
+    assert processes._start(os.getpid()) is None
 
 
 @pytest.mark.parametrize("refused", [psutil.AccessDenied(1), psutil.NoSuchProcess(1), psutil.Error(), OSError()])
@@ -258,7 +265,7 @@ def test_where_even_the_system_tells_nothing_the_lease_decides(
     refused: Exception, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A hidden process looks as if it were not there: what can't see itself sees nobody."""
-    monkeypatch.setattr(claims, "PROC", tmp_path / "no proc")
+    monkeypatch.setattr(processes, "PROC", tmp_path / "no proc")
     name = owner_name()
 
     def refuse(pid: int) -> psutil.Process:
@@ -266,13 +273,13 @@ def test_where_even_the_system_tells_nothing_the_lease_decides(
 
     monkeypatch.setattr(psutil, "Process", refuse)
     assert owner_name().split("/")[1:3] == ["", ""]
-    assert not claims._has_gone(name)
+    assert not processes.has_gone(name)
 
 
 @pytest.mark.parametrize("name", ["", "laptop", "a/b/c/d/e/f/g", "a/////f"])
 def test_a_name_that_tells_nothing_lives_until_its_lease_ends(name: str) -> None:
-    assert not claims._has_gone(name)
-    assert claims.described(name) == name
+    assert not processes.has_gone(name)
+    assert processes.described(name) == name
 
 
 # Whatever comes, in whatever order
@@ -307,7 +314,7 @@ class Company(RuleBasedStateMachine):
     @rule(owner=owners, chunks=some, lease=leases)
     def claim(self, owner: int, chunks: list[int], lease: float) -> None:
         free = [] if owner in self.deposed else [n for n in chunks if self.may_have(owner, n)]
-        ours = self.ledger.claim(self.run_id, chunks, self.names[owner], lease=lease)
+        ours = self.ledger.book(self.run_id).claim(chunks, self.names[owner], lease=lease)
         assert ours == free
         for other in {other for other in self.until for n in ours if other != owner and n in self.until[other]}:
             self.deposed.add(other)
@@ -319,12 +326,12 @@ class Company(RuleBasedStateMachine):
 
     @rule(owner=owners, lease=leases)
     def renew(self, owner: int, lease: float) -> None:
-        assert self.ledger.renew(self.run_id, self.names[owner], lease=lease) == len(self.until[owner])
+        assert self.ledger.book(self.run_id).renew(self.names[owner], lease=lease) == len(self.until[owner])
         self.until[owner] = dict.fromkeys(self.until[owner], self.now + lease)
 
     @rule(owner=owners)
     def release(self, owner: int) -> None:
-        self.ledger.release(self.run_id, self.names[owner])
+        self.ledger.book(self.run_id).release(self.names[owner])
         self.until[owner] = {}
 
     @rule(hours=st.integers(1, 4))
@@ -347,9 +354,9 @@ class Company(RuleBasedStateMachine):
         stamp = Stamp(self.names[owner], next(self.commits))
         if owner in self.deposed:
             with pytest.raises(StoreError, match="taken over"):
-                self.ledger.apply(self.run_id, [Sending((0,))], stamp)
+                self.ledger.book(self.run_id).apply([Sending((0,))], stamp)
         else:
-            self.ledger.apply(self.run_id, [], stamp)
+            self.ledger.book(self.run_id).apply([], stamp)
 
     @invariant()
     def no_chunk_has_two_living_owners(self) -> None:
@@ -358,7 +365,7 @@ class Company(RuleBasedStateMachine):
 
     @invariant()
     def the_ledger_agrees(self) -> None:
-        told = {c.chunk: c.owner for c in self.ledger.claimed_by_others(self.run_id, "") if c.is_live}
+        told = {c.chunk: c.owner for c in self.ledger.book(self.run_id).claimed_by_others("") if c.is_live}
         assert told == {
             n: self.names[owner]
             for owner in range(OWNERS)
@@ -377,17 +384,18 @@ def test_no_chunk_ever_has_two_living_owners(ledger: Ledger) -> None:
 
 HAMMERS = """
 import os, random, sys
-from fieval_tasks.ledger.store import Ledger, owner_name
+from fieval_tasks.ledger.processes import owner_name
+from fieval_tasks.ledger.store import Ledger
 url, run_id, folder, turns = sys.argv[1:]
 won = 0
 with Ledger(url) as ledger:
     for _ in range(int(turns)):
         owner = owner_name()
-        for chunk in ledger.claim(run_id, random.sample(range(4), 2), owner, lease=60):
+        for chunk in ledger.book(run_id).claim(random.sample(range(4), 2), owner, lease=60):
             os.close(os.open(os.path.join(folder, str(chunk)), os.O_CREAT | os.O_EXCL))
             won += 1
             os.unlink(os.path.join(folder, str(chunk)))
-        ledger.release(run_id, owner)
+        ledger.book(run_id).release(owner)
 print(won)
 """
 
@@ -409,7 +417,7 @@ def test_of_threads_that_claim_at_once_each_chunk_goes_to_one(ledger: Ledger) ->
     run_id, names = begun(ledger), [owner_name() for _ in range(6)]
 
     def claim(name: str) -> Iterable[int]:
-        return ledger.claim(run_id, range(CHUNKS), name, lease=LEASE)
+        return ledger.book(run_id).claim(range(CHUNKS), name, lease=LEASE)
 
     with ThreadPoolExecutor(6) as threads:
         given = [chunk for chunks in threads.map(claim, names) for chunk in chunks]

@@ -14,7 +14,8 @@ import pytest
 from fieval_tasks.core.errors import ExitCode
 from fieval_tasks.core.items import State
 from fieval_tasks.core.plan import EvaluationPlan, Mode
-from fieval_tasks.ledger.store import Ledger, store_url
+from fieval_tasks.ledger.database import store_url
+from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.runs.biography import as_text, biographies
 from fieval_tasks.runs.conclusion import Ended, conclude, report_of
 from fieval_tasks.runs.preparation import Prepared, kept, prepared
@@ -54,9 +55,9 @@ def resumed(platform: Platform, *, retry_failed: bool = False) -> Iterator[Prepa
 def test_it_opens_with_all_that_was_known() -> None:
     with Ledger(store_url()) as ledger:
         run = ledger.run("last")
-        counts = {state.value: n for state, n in ledger.counts("older").items()}
+        counts = {state.value: n for state, n in ledger.book("older").counts().items()}
         conclusions = ledger.conclusions("older")
-        [past] = ledger.pasts(run, item_id="r10")
+        [past] = ledger.book(run.run_id).pasts(item_id="r10")
     assert counts == {"ready": 3, "sending": 1, "ambiguous": 2, "submitted": 3, "scored": 3, "failed": 3}
     assert (run.run_id, run.total, run.plan["rate"], run.checks[0].sources) == (
         "older",
@@ -88,7 +89,7 @@ def test_its_tickets_are_collected_and_nothing_is_sent(platform: Platform) -> No
     with resumed(platform) as run:
         with run.engine(Mode.ASYNC) as engine:
             engine.settle()
-        found = {result.row - 1: result for result in run.ledger.results(run.run)}
+        found = {result.row - 1: result for result in run.book.results()}
     assert [found[seq].value for seq in WAITING] == ["Passed", "Passed", "Failed"]
     assert found[14].value == "Passed", "it repeats item 5"
     assert (platform.posts, sum(result.status == "pending" for result in found.values())) == (0, 5)
@@ -98,7 +99,7 @@ def test_it_is_resumed_where_it_stood_and_nothing_more_is_bought(platform: Platf
     with resumed(platform) as run:
         work_on(run)
         outcome = conclude(run, Ended(), seconds=1.0)
-        counts = run.ledger.counts("older")
+        counts = run.ledger.book("older").counts()
     assert platform.taken == dict.fromkeys((*IN_DOUBT, *UNSENT), 1)
     assert (counts[State.SCORED], counts[State.FAILED], sum(counts.values())) == (12, 3, 15)
     assert outcome.report.summary.requests.possible_duplicates == 4
@@ -108,6 +109,6 @@ def test_it_is_resumed_where_it_stood_and_nothing_more_is_bought(platform: Platf
 def test_its_failed_items_are_tried_again(platform: Platform) -> None:
     with resumed(platform, retry_failed=True) as run:
         work_on(run)
-        failed = [result.item_id for result in run.ledger.results(run.run) if result.status == "failed"]
+        failed = [result.item_id for result in run.book.results() if result.status == "failed"]
     assert failed == ["r3"], "its row is blank"
     assert platform.taken == dict.fromkeys((*IN_DOUBT, *UNSENT, "refused by the server", "its evaluation failed"), 1)

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import replace
 from itertools import count
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -16,25 +17,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fieval_tasks.core.errors import StoreError
+from fieval_tasks.core.errors import StoreAway, StoreError
 from fieval_tasks.core.items import Item, State
-from fieval_tasks.ledger import database
-from fieval_tasks.ledger import recording as recording_module
-from fieval_tasks.ledger.recording import ENOUGH, Recorder
-from fieval_tasks.ledger.store import (
-    Asked,
-    Change,
-    CheckRecord,
-    Counted,
-    Ledger,
-    Requeued,
-    Run,
-    Sending,
-    Stamp,
-    StoreAway,
-    store_url,
-    utc_now,
-)
+from fieval_tasks.ledger.book import Book
+from fieval_tasks.ledger.changes import Asked, Change, Counted, Requeued, Sending
+from fieval_tasks.ledger.claims import Stamp
+from fieval_tasks.ledger.database import store_url
+from fieval_tasks.ledger.recording import Recorder
+from fieval_tasks.ledger.run import CheckRecord, Run
+from fieval_tasks.ledger.schema import utc_now
+from fieval_tasks.ledger.store import Ledger
+from fieval_tasks.ledger.tuning import LedgerTuning
 from tests import postgres
 from tests.conftest import PATIENCE
 
@@ -59,8 +52,7 @@ class Pages:
         self.open.set()
         self.reached = threading.Semaphore(0)
 
-    def apply(self, run_id: str, changes: Sequence[Change], stamp: Stamp | None = None) -> None:
-        assert run_id == "run"
+    def apply(self, changes: Sequence[Change], stamp: Stamp | None = None) -> None:
         self.reached.release()
         assert self.open.wait(PATIENCE)
         self.tries += 1
@@ -94,8 +86,8 @@ class Pages:
 
 
 @asynccontextmanager
-async def recording(pages: Pages) -> AsyncIterator[Recorder]:
-    recorder = Recorder(pages, "run")
+async def recording(pages: Pages, **tuning: Any) -> AsyncIterator[Recorder]:
+    recorder = Recorder(pages, tuning=LedgerTuning(**tuning))
     try:
         yield recorder
     finally:
@@ -165,12 +157,11 @@ async def test_what_is_at_leisure_is_committed_though_nothing_else_comes() -> No
         assert pages.written == [0]
 
 
-async def test_many_that_are_at_leisure_wait_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recording_module, "AT_LEISURE", 3600.0)
+async def test_many_that_are_at_leisure_wait_no_longer() -> None:
     pages = Pages()
-    async with recording(pages) as recorder:
-        await asyncio.gather(*(recorder.record(Requeued(seq), at_leisure=True) for seq in range(ENOUGH)))
-        assert pages.written == list(range(ENOUGH))
+    async with recording(pages, at_leisure=3600.0, enough=5) as recorder:
+        await asyncio.gather(*(recorder.record(Requeued(seq), at_leisure=True) for seq in range(5)))
+        assert pages.written == list(range(5))
 
 
 @settings(max_examples=30)
@@ -267,7 +258,7 @@ async def test_counts_are_committed_once_also_when_a_commit_fails_first() -> Non
 
 
 async def test_a_count_that_no_run_has_is_told_and_does_not_leave_anyone_waiting() -> None:
-    recorder = Recorder(Pages(), "run")
+    recorder = Recorder(Pages())
     recorder.count("pols")
     for finish in (recorder.record, recorder.aclose):
         with pytest.raises(TypeError, match="pols"):
@@ -276,7 +267,7 @@ async def test_a_count_that_no_run_has_is_told_and_does_not_leave_anyone_waiting
 
 async def test_closing_commits_the_rest_and_ends_the_thread() -> None:
     pages = Pages()
-    recorder = Recorder(pages, "run")
+    recorder = Recorder(pages)
     with pages.held_up():
         writing = started([recorder.record(Requeued(0)), recorder.record(Requeued(1))])
         await pages.is_reached()
@@ -290,7 +281,7 @@ async def test_closing_commits_the_rest_and_ends_the_thread() -> None:
 
 
 async def test_closing_ends_the_thread_also_where_the_rest_can_not_be_written() -> None:
-    recorder = Recorder(Pages(failures=1), "run")
+    recorder = Recorder(Pages(failures=1))
     recorder.count("polls")
     with pytest.raises(StoreError, match="disk is full"):
         await recorder.aclose()
@@ -300,7 +291,7 @@ async def test_closing_ends_the_thread_also_where_the_rest_can_not_be_written() 
 async def test_a_ledger_that_can_not_be_written_is_told_to_whom_it_concerns(tmp_path: Path) -> None:
     with Ledger(store_url(str(tmp_path / "ledger.db"))) as ledger:
         run = ledger.create(a_run(), [], chunk_size=1)
-        recorder = Recorder(ledger, run.run_id)
+        recorder = Recorder(ledger.book(run.run_id))
         await recorder.record(Requeued(0))
         break_it: Callable[[], object] = (tmp_path / "ledger.db").unlink
         ledger.close()
@@ -335,17 +326,17 @@ class Clock:
 
 
 class Unsteady:
-    """A ledger whose connection is lost now and then: before a commit, or during it, when it is made and not told."""
+    """A book whose connection is lost now and then: before a commit, or during it, when it is made and not told."""
 
-    def __init__(self, ledger: Ledger, days: Iterator[str]) -> None:
-        self._ledger = ledger
+    def __init__(self, book: Book, days: Iterator[str]) -> None:
+        self._book = book
         self._days = days
 
-    def apply(self, run_id: str, changes: Sequence[Change], stamp: Stamp | None = None) -> None:
+    def apply(self, changes: Sequence[Change], stamp: Stamp | None = None) -> None:
         day = next(self._days, "good")
         if day == "lost before":
             raise AWAY
-        self._ledger.apply(run_id, changes, stamp)
+        self._book.apply(changes, stamp)
         if day == "lost during":
             raise AWAY
 
@@ -366,8 +357,10 @@ def test_every_change_is_made_exactly_once_however_often_the_connection_is_lost(
 ) -> None:
     async def work(ledger: Ledger, run: Run) -> None:
         clock = Clock()
-        never = float("inf")
-        recorder = Recorder(Unsteady(ledger, iter(days)), run.run_id, patience=never, clock=clock, sleep=clock.sleep)
+        endless = LedgerTuning(recorder_patience=inf)
+        recorder = Recorder(
+            Unsteady(ledger.book(run.run_id), iter(days)), tuning=endless, clock=clock, sleep=clock.sleep
+        )
         for seq in range(6):
             recorder.count("polls")
             await asyncio.gather(recorder.record(Sending((seq,))), recorder.record(Asked(seq, 1)))
@@ -376,13 +369,13 @@ def test_every_change_is_made_exactly_once_however_often_the_connection_is_lost(
     with Ledger(store_url(str(tmp_path / "ledger.db"))) as ledger:
         run = begun(ledger, 6, f"run-{next(names)}")
         asyncio.run(work(ledger, run))
-        assert [result.attempts for result in ledger.results(run)] == [1] * 6
+        assert [result.attempts for result in ledger.book(run.run_id).results()] == [1] * 6
         assert ledger.run(run.run_id).polls == 6
 
 
 async def test_a_ledger_that_stays_away_is_tried_for_its_time_and_then_told_as_final() -> None:
     clock, pages = Clock(), Pages(failures=1_000, error=AWAY)
-    recorder = Recorder(pages, "run", clock=clock, sleep=clock.sleep)
+    recorder = Recorder(pages, clock=clock, sleep=clock.sleep)
     with pytest.raises(StoreError, match=r"it is away \(tried for 120 s\)") as told:
         await recorder.record(Requeued(0))
     assert not isinstance(told.value, StoreAway)
@@ -395,7 +388,7 @@ async def test_a_ledger_that_stays_away_is_tried_for_its_time_and_then_told_as_f
 
 async def test_a_failure_that_will_not_pass_is_told_at_once() -> None:
     clock, pages = Clock(), Pages(failures=1)
-    recorder = Recorder(pages, "run", clock=clock, sleep=clock.sleep)
+    recorder = Recorder(pages, clock=clock, sleep=clock.sleep)
     with pytest.raises(StoreError, match="disk is full"):
         await recorder.record(Requeued(0))
     assert clock.slept == []
@@ -406,25 +399,25 @@ async def test_changes_that_come_while_the_ledger_is_away_are_written_after_thos
     later: list[asyncio.Future[None]] = []
     pages = Pages(failures=3, error=AWAY)
     clock = Clock(at=lambda n: later.extend(started([recorder.record(Requeued(n))])))
-    recorder = Recorder(pages, "run", clock=clock, sleep=clock.sleep)
+    recorder = Recorder(pages, clock=clock, sleep=clock.sleep)
     await recorder.record(Requeued(0))
     await asyncio.gather(*later)
     assert pages.written == [0, 1, 2, 3]
     await recorder.aclose()
 
 
-async def test_a_file_that_another_program_locks_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "PATIENCE", 0.02)  # SQLite's own, before we try again
-    with Ledger(store_url(str(tmp_path / "ledger.db"))) as ledger:
+async def test_a_file_that_another_program_locks_is_waited_for(tmp_path: Path) -> None:
+    brief = LedgerTuning(patience=0.02)  # SQLite's own, before we try again
+    with Ledger(store_url(str(tmp_path / "ledger.db")), tuning=brief) as ledger:
         run = begun(ledger, 1)
         with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             clock = Clock(at=lambda n: n == 2 and other.execute("ROLLBACK"))
-            recorder = Recorder(ledger, run.run_id, clock=clock, sleep=clock.sleep)
+            recorder = Recorder(ledger.book(run.run_id), clock=clock, sleep=clock.sleep)
             await recorder.record(Sending((0,)))
             await recorder.aclose()
         assert len(clock.slept) == 2
-        assert ledger.counts(run.run_id)[State.SENDING] == 1
+        assert ledger.book(run.run_id).counts()[State.SENDING] == 1
 
 
 @pytest.fixture
@@ -439,7 +432,7 @@ async def test_connections_that_are_cut_again_and_again_lose_and_repeat_nothing(
     url = postgres.fresh_database(postgres_server.url)
     with Ledger(store_url(url)) as ledger:
         run = begun(ledger, 200)
-        recorder = Recorder(ledger, run.run_id)
+        recorder = Recorder(ledger.book(run.run_id))
 
         def cut_often() -> None:
             for _ in range(20):
@@ -451,7 +444,7 @@ async def test_connections_that_are_cut_again_and_again_lose_and_repeat_nothing(
             await recorder.record(Sending((seq,)))
         await cutting
         await recorder.aclose()
-        assert [result.attempts for result in ledger.results(run)] == [1] * 200
+        assert [result.attempts for result in ledger.book(run.run_id).results()] == [1] * 200
         assert ledger.run(run.run_id).polls == 200
 
 
@@ -461,12 +454,12 @@ async def test_a_server_that_is_started_again_meanwhile_is_waited_for_by_writes_
     with Ledger(store_url(postgres.fresh_database(postgres_server.url))) as ledger:
         run = begun(ledger, 3)
         clock = Clock(at=lambda n: postgres_server.start() if n == 2 else None)
-        recorder = Recorder(ledger, run.run_id, clock=clock, sleep=clock.sleep)
+        recorder = Recorder(ledger.book(run.run_id), clock=clock, sleep=clock.sleep)
         postgres_server.stop()
         await recorder.record(Sending((0, 1)))
         await recorder.aclose()
         assert len(clock.slept) == 2
         postgres_server.stop()
-        reading = asyncio.ensure_future(asyncio.to_thread(ledger.counts, run.run_id))
+        reading = asyncio.ensure_future(asyncio.to_thread(ledger.book(run.run_id).counts))
         await asyncio.to_thread(postgres_server.start)
         assert (await reading)[State.SENDING] == 2

@@ -24,30 +24,28 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from fieval_tasks.core.errors import PlanError, StoreError
+from fieval_tasks.core.errors import PlanError, StoreAway, StoreError
 from fieval_tasks.core.items import Failed, Item, Result, Scored, State, Ticket
-from fieval_tasks.ledger import database, schema, store
-from fieval_tasks.ledger.changes import NOT_JUDGED
-from fieval_tasks.ledger.store import (
+from fieval_tasks.ledger import database, schema
+from fieval_tasks.ledger.book import OpenTicket
+from fieval_tasks.ledger.changes import (
+    NOT_JUDGED,
     Asked,
     Change,
-    CheckRecord,
-    Conclusion,
     Counted,
     Decided,
-    Ledger,
     Noted,
     NotTaken,
-    OpenTicket,
     ReplyLost,
     Requeued,
-    Run,
     Sending,
-    StoreAway,
     Submitted,
-    owner_name,
-    store_url,
 )
+from fieval_tasks.ledger.database import store_url
+from fieval_tasks.ledger.processes import owner_name
+from fieval_tasks.ledger.run import CheckRecord, Run
+from fieval_tasks.ledger.store import Conclusion, Ledger
+from fieval_tasks.ledger.tuning import LedgerTuning
 from tests import postgres
 from tests.conftest import PATIENCE
 
@@ -80,6 +78,12 @@ def ledger(url: str) -> Iterator[Ledger]:
         yield opened
 
 
+@pytest.fixture
+def in_small_batches(url: str) -> Iterator[Ledger]:
+    with Ledger(url, tuning=LedgerTuning(batch=10)) as opened:
+        yield opened
+
+
 def a_run(name: str | None = None, **fields: Any) -> Run:
     known: dict[str, Any] = {"dataset": "answers.csv", "dataset_fingerprint": "f" * 64, "connection": "local"}
     known |= {"created_at": NOON, "mode": "async", "checks": (CHECK,), "plan": {"seed": 0}, "notices": ()}
@@ -100,7 +104,7 @@ def begun(ledger: Ledger, size: int = 1, **fields: Any) -> Run:
 
 
 def results(ledger: Ledger, run: Run, *, with_inputs: bool = False) -> list[Result]:
-    return list(ledger.results(run, with_inputs=with_inputs))
+    return list(ledger.book(run.run_id).results(with_inputs=with_inputs))
 
 
 def states(ledger: Ledger, run: Run) -> dict[int, State]:
@@ -121,19 +125,18 @@ def ticket(seq: int, eval_id: str | None = None, at: datetime = NOON) -> Submitt
 # Whole or not at all
 
 
-def test_a_run_whose_items_break_off_leaves_nothing(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "BATCH", 10)
+def test_a_run_whose_items_break_off_leaves_nothing(in_small_batches: Ledger) -> None:
 
     def broken() -> Iterator[tuple[Item, Failed | None]]:
         yield from rows(25)
         raise PlanError("row 26 can't be read")
 
     with pytest.raises(PlanError, match="row 26"):
-        ledger.create(a_run("once"), broken(), chunk_size=3)
-    assert ledger.names("") == set()
-    assert ledger.unfinished() == []
-    assert sum(ledger.counts("once").values()) == 0
-    assert ledger.create(a_run("once"), rows(25), chunk_size=3).total == 25
+        in_small_batches.create(a_run("once"), broken(), chunk_size=3)
+    assert in_small_batches.names("") == set()
+    assert in_small_batches.unfinished() == []
+    assert sum(in_small_batches.book("once").counts().values()) == 0
+    assert in_small_batches.create(a_run("once"), rows(25), chunk_size=3).total == 25
 
 
 def test_a_run_is_not_seen_before_it_is_whole(ledger: Ledger) -> None:
@@ -152,16 +155,16 @@ def test_a_run_is_not_seen_before_it_is_whole(ledger: Ledger) -> None:
 ABANDONS = """
 import sys
 from dataclasses import replace
-from fieval_tasks.ledger import store
+from fieval_tasks.ledger.store import Ledger
+from fieval_tasks.ledger.tuning import LedgerTuning
 from tests.ledger.test_store import a_run, an_item
-store.BATCH = 10
 def rows():
     for seq in range(25):
         yield an_item(seq), None
     print("half", flush=True)
     sys.stdin.readline()
     yield an_item(25), None
-ledger = store.Ledger(sys.argv[1])
+ledger = Ledger(sys.argv[1], tuning=LedgerTuning(batch=10))
 ledger.create(a_run("abandoned"), rows(), chunk_size=3)
 print("whole", flush=True)
 """
@@ -211,7 +214,7 @@ def test_what_is_being_written_is_left_alone_and_becomes_whole(ledger: Ledger) -
         assert process.communicate("go on\n")[0] == "whole\n"
     assert seen(ledger) == ["abandoned", "another"]
     assert len(results(ledger, ledger.run("abandoned"))) == 26
-    assert ledger.claimed_by_others("abandoned", "anybody") == []
+    assert ledger.book("abandoned").claimed_by_others("anybody") == []
 
 
 def test_a_draft_that_became_whole_while_others_looked_for_drafts_stays(
@@ -224,26 +227,23 @@ def test_a_draft_that_became_whole_while_others_looked_for_drafts_stays(
 
 
 def test_whoever_was_taken_for_dead_while_writing_writes_nothing_more(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    in_small_batches: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "BATCH", 10)
 
     def slow() -> Iterator[tuple[Item, Failed | None]]:
         yield from rows(15)
         with monkeypatch.context() as patched:
-            patched.setattr("fieval_tasks.ledger.claims._has_gone", lambda owner: True)
-            begun(ledger, 1, name="another")
+            patched.setattr("fieval_tasks.ledger.claims.has_gone", lambda owner: True)
+            begun(in_small_batches, 1, name="another")
         yield from rows(40)[15:]
 
     with pytest.raises(StoreError, match="was taken out: nothing was sent"):
-        ledger.create(a_run("slow"), slow(), chunk_size=3)
-    assert (seen(ledger), held(ledger)) == (["another"], 1)
+        in_small_batches.create(a_run("slow"), slow(), chunk_size=3)
+    assert (seen(in_small_batches), held(in_small_batches)) == (["another"], 1)
 
 
-def test_a_run_is_written_and_taken_out_in_small_transactions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "BATCH", 10)
-    monkeypatch.setattr("fieval_tasks.ledger.drafts.BATCH", 10)
-    with Ledger(store_url(str(tmp_path / "ledger.db"))) as ledger:
+def test_a_run_is_written_and_taken_out_in_small_transactions(tmp_path: Path) -> None:
+    with Ledger(store_url(str(tmp_path / "ledger.db")), tuning=LedgerTuning(batch=10)) as ledger:
         written = writes(ledger)
         begun(ledger, 95)
         ledger.forget(ledger.run("last").run_id)
@@ -259,8 +259,8 @@ def writes(ledger: Ledger) -> list[int]:
         if statement.startswith(("INSERT INTO fieval_items", "DELETE FROM fieval_items")):
             told[-1] += cursor.rowcount
 
-    sa.event.listen(ledger._engine, "after_cursor_execute", executed)
-    sa.event.listen(ledger._engine, "commit", lambda _: told.append(0))
+    sa.event.listen(ledger.database.engine, "after_cursor_execute", executed)
+    sa.event.listen(ledger.database.engine, "commit", lambda _: told.append(0))
     return told
 
 
@@ -276,7 +276,7 @@ def test_changes_are_committed_together_or_not_at_all(ledger: Ledger) -> None:
     run = begun(ledger, 2)
     unwritable = Decided(1, replace(PASSED, value=object()), NOON)  # type: ignore[arg-type]
     with pytest.raises(TypeError):
-        ledger.apply(run.run_id, [Sending((0, 1)), Decided(0, PASSED, NOON), Counted(submits=1), unwritable])
+        ledger.book(run.run_id).apply([Sending((0, 1)), Decided(0, PASSED, NOON), Counted(submits=1), unwritable])
     assert set(states(ledger, run).values()) == {State.READY}
     assert ledger.run(run.run_id).submits == 0
 
@@ -284,21 +284,18 @@ def test_changes_are_committed_together_or_not_at_all(ledger: Ledger) -> None:
 # What goes in comes out
 
 
-def test_results_come_in_order_and_once_each_however_they_are_paged(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(store, "BATCH", 10)
-    run = ledger.create(a_run(), reversed(rows(95)), chunk_size=7)
-    assert [r.item_id for r in ledger.results(run)] == [f"id-{seq}" for seq in range(95)]
+def test_results_come_in_order_and_once_each_however_they_are_paged(in_small_batches: Ledger) -> None:
+    run = in_small_batches.create(a_run(), reversed(rows(95)), chunk_size=7)
+    assert [r.item_id for r in in_small_batches.book(run.run_id).results()] == [f"id-{seq}" for seq in range(95)]
 
 
-def test_results_can_be_read_while_verdicts_arrive(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "BATCH", 2)
-    run = begun(ledger, 4)
-    reading = ledger.results(run)
-    assert [next(reading).status, next(reading).status] == ["pending", "pending"]
-    ledger.apply(run.run_id, [Decided(seq, PASSED, NOON) for seq in range(4)])
-    assert [r.status for r in reading] == ["scored", "scored"]
+def test_results_can_be_read_while_verdicts_arrive(url: str) -> None:
+    with Ledger(url, tuning=LedgerTuning(batch=2)) as ledger:
+        run = begun(ledger, 4)
+        reading = ledger.book(run.run_id).results()
+        assert [next(reading).status, next(reading).status] == ["pending", "pending"]
+        ledger.book(run.run_id).apply([Decided(seq, PASSED, NOON) for seq in range(4)])
+        assert [r.status for r in reading] == ["scored", "scored"]
 
 
 any_text = st.text(st.characters())
@@ -334,8 +331,8 @@ def test_an_item_comes_back_as_it_went_in(
 ) -> None:
     item = an_item(0, inputs=inputs, item_id=item_id, fingerprint=fingerprint, row=2**31 - 1)
     run = ledger.create(a_run(), [(item, None)], chunk_size=1)
-    assert ledger.item(run, 0) == item
-    assert ledger.unsent(run, 0) == [item]
+    assert ledger.book(run.run_id).item(0) == item
+    assert ledger.book(run.run_id).unsent(0) == [item]
     (result,) = results(ledger, run, with_inputs=True)
     assert (result.inputs, result.item_id, result.row) == (inputs, item_id, item.row)
     assert results(ledger, run)[0].inputs is None
@@ -347,7 +344,7 @@ def test_a_verdict_comes_back_as_it_was_decided(
     ledger: Ledger, verdict: Scored | Failed, submitted_at: datetime, decided_at: datetime
 ) -> None:
     run = begun(ledger)
-    ledger.apply(run.run_id, [Sending((0,)), ticket(0, "eval", submitted_at), Decided(0, verdict, decided_at)])
+    ledger.book(run.run_id).apply([Sending((0,)), ticket(0, "eval", submitted_at), Decided(0, verdict, decided_at)])
     (result,) = results(ledger, run)
     assert result == expected(
         0, Entry(State.SENDING, 1, eval_id="eval", submitted_at=submitted_at, finished_at=decided_at, verdict=verdict)
@@ -364,7 +361,7 @@ def test_no_text_of_a_server_stops_the_ledger_and_all_of_it_can_be_written_to_a_
     run = begun(ledger, 3)
     scored, failed = replace(PASSED, reason=reason), Failed("evaluate", "unreadable", message)
     told: list[Change] = [Decided(0, scored, NOON), Decided(1, failed, NOON, eval_id), ticket(2, eval_id)]
-    ledger.apply(run.run_id, told)
+    ledger.book(run.run_id).apply(told)
     first, second, third = results(ledger, run)
     assert second.error is not None
     for kept, said in (
@@ -388,7 +385,7 @@ def is_proper(text: str) -> bool:
 )
 def test_what_no_database_takes_is_written_out(ledger: Ledger, said: str, kept: str) -> None:
     run = begun(ledger, dataset=said)
-    ledger.apply(run.run_id, [Decided(0, replace(PASSED, reason=said), NOON)])
+    ledger.book(run.run_id).apply([Decided(0, replace(PASSED, reason=said), NOON)])
     assert results(ledger, run)[0].reason == kept
     assert ledger.run(run.run_id).dataset == kept
 
@@ -396,16 +393,16 @@ def test_what_no_database_takes_is_written_out(ledger: Ledger, said: str, kept: 
 def test_an_item_that_repeats_another_comes_back_and_is_not_sent(ledger: Ledger) -> None:
     first, second = an_item(0), an_item(1, same_as=0)
     run = ledger.create(a_run(), [(first, None), (second, None)], chunk_size=1)
-    assert ledger.item(run, 1) == second
-    assert ledger.unsent_chunks(run.run_id) == [0]
-    assert ledger.unsent(run, 1) == []
-    assert [result.status for result in ledger.results(run)] == ["pending", "pending"]
+    assert ledger.book(run.run_id).item(1) == second
+    assert ledger.book(run.run_id).unsent_chunks() == [0]
+    assert ledger.book(run.run_id).unsent(1) == []
+    assert [result.status for result in ledger.book(run.run_id).results()] == ["pending", "pending"]
 
 
 def test_five_megabytes_of_text_come_back_whole(ledger: Ledger) -> None:
     text = "ß🙂x" * (5 * 2**20 // 7)
     run = ledger.create(a_run(), [(an_item(0, inputs={"output": text}), None)], chunk_size=1)
-    ledger.apply(run.run_id, [Decided(0, replace(PASSED, value=text, reason=text), NOON)])
+    ledger.book(run.run_id).apply([Decided(0, replace(PASSED, value=text, reason=text), NOON)])
     (result,) = results(ledger, run, with_inputs=True)
     assert (result.inputs, result.value, result.reason) == ({"output": text}, text, text)
 
@@ -452,10 +449,10 @@ MOVES: dict[str, tuple[Callable[[int], Change], set[State], State]] = {
 def test_a_change_moves_only_from_the_states_it_may_and_touches_nothing_else(ledger: Ledger, move: str) -> None:
     change, may_move, target = MOVES[move]
     run = begun(ledger, len(State))
-    ledger.apply(run.run_id, [step(seq) for seq, state in enumerate(State) for step in WAYS[state]])
+    ledger.book(run.run_id).apply([step(seq) for seq, state in enumerate(State) for step in WAYS[state]])
     assert states(ledger, run) == dict(enumerate(State))
     before = results(ledger, run)
-    ledger.apply(run.run_id, [change(seq) for seq in range(len(State))])
+    ledger.book(run.run_id).apply([change(seq) for seq in range(len(State))])
     assert states(ledger, run) == {seq: target if s in may_move else s for seq, s in enumerate(State)}
     after = results(ledger, run)
     assert [after[seq] for seq, s in enumerate(State) if s not in may_move] == [
@@ -465,36 +462,38 @@ def test_a_change_moves_only_from_the_states_it_may_and_touches_nothing_else(led
 
 def test_the_first_verdict_stands(ledger: Ledger) -> None:
     run = begun(ledger)
-    ledger.apply(run.run_id, [Decided(0, PASSED, NOON, "first")])
+    ledger.book(run.run_id).apply([Decided(0, PASSED, NOON, "first")])
     decided = results(ledger, run)
     late = NOON + timedelta(hours=1)
-    ledger.apply(run.run_id, [Decided(0, NO_ANSWER, late, "second"), ticket(0, "third", late), Sending((0,))])
+    ledger.book(run.run_id).apply([Decided(0, NO_ANSWER, late, "second"), ticket(0, "third", late), Sending((0,))])
     assert results(ledger, run) == decided
 
 
 def test_a_request_that_was_not_taken_is_no_attempt_unless_it_counts_as_one(ledger: Ledger) -> None:
     run = begun(ledger, 2)
     sent = Sending((0, 1))
-    ledger.apply(run.run_id, [sent, NotTaken((0,), counts_as_attempt=False), NotTaken((1,), counts_as_attempt=True)])
-    assert [r.attempts for r in ledger.results(run)] == [0, 1]
-    ledger.apply(run.run_id, [sent, NotTaken((0, 1), counts_as_attempt=False), sent])
-    assert [r.attempts for r in ledger.results(run)] == [1, 2]
+    ledger.book(run.run_id).apply(
+        [sent, NotTaken((0,), counts_as_attempt=False), NotTaken((1,), counts_as_attempt=True)]
+    )
+    assert [r.attempts for r in ledger.book(run.run_id).results()] == [0, 1]
+    ledger.book(run.run_id).apply([sent, NotTaken((0, 1), counts_as_attempt=False), sent])
+    assert [r.attempts for r in ledger.book(run.run_id).results()] == [1, 2]
 
 
 def test_failed_items_are_ready_again_as_if_never_failed_and_invalid_ones_stay(ledger: Ledger) -> None:
     run = ledger.create(a_run(), rows(4, invalid=[1]), chunk_size=3)
     failed = Failed("evaluate", "evaluation_error", "the judge fell over")
-    ledger.apply(run.run_id, [Sending((0, 2)), ticket(0), Decided(0, failed, NOON), Decided(3, PASSED, NOON)])
+    ledger.book(run.run_id).apply([Sending((0, 2)), ticket(0), Decided(0, failed, NOON), Decided(3, PASSED, NOON)])
     before = results(ledger, run)
-    assert ledger.reopen_failed(run.run_id) == 1
-    assert ledger.reopen_failed(run.run_id) == 0
+    assert ledger.book(run.run_id).reopen_failed() == 1
+    assert ledger.book(run.run_id).reopen_failed() == 0
     assert results(ledger, run) == [expected(0, Entry(State.READY, attempts=1)), *before[1:]]
-    assert [item.seq for item in ledger.unsent(run, 0)] == [0, 2]
+    assert [item.seq for item in ledger.book(run.run_id).unsent(0)] == [0, 2]
 
 
 def test_an_item_that_failed_validation_is_final_from_the_start(ledger: Ledger) -> None:
     run = ledger.create(a_run(), rows(4, invalid=[0, 1, 2]), chunk_size=3)
-    assert ledger.unsent_chunks(run.run_id) == [1]
+    assert ledger.book(run.run_id).unsent_chunks() == [1]
     first = results(ledger, run)[0]
     assert (first.status, first.stage, first.attempts) == ("failed", "validate", 0)
     assert first.error == {"kind": "blank", "message": INVALID.message}
@@ -503,15 +502,17 @@ def test_an_item_that_failed_validation_is_final_from_the_start(ledger: Ledger) 
 
 def test_counts_of_requests_add_up(ledger: Ledger) -> None:
     run = begun(ledger)
-    ledger.apply(run.run_id, [Counted(submits=1, polls=2), Counted(retries=3), Counted()])
-    ledger.apply(run.run_id, [Counted(polls=5, throttled=1)])
+    ledger.book(run.run_id).apply([Counted(submits=1, polls=2), Counted(retries=3), Counted()])
+    ledger.book(run.run_id).apply([Counted(polls=5, throttled=1)])
     known = ledger.run(run.run_id)
     assert (known.submits, known.polls, known.retries, known.throttled) == (1, 7, 3, 1)
 
 
 def doubled(ledger: Ledger, run: Run) -> int:
     """As the run has it, and the sum over its items' biographies."""
-    one_by_one = sum(past.possible_duplicates for seq in range(run.total) for past in ledger.pasts(run, row=seq + 1))
+    one_by_one = sum(
+        past.possible_duplicates for seq in range(run.total) for past in ledger.book(run.run_id).pasts(row=seq + 1)
+    )
     assert ledger.run(run.run_id).possible_duplicates == one_by_one
     assert sum(one.possible_duplicates for one in ledger.unfinished() if one.run_id == run.run_id) in (0, one_by_one)
     return one_by_one
@@ -524,51 +525,51 @@ def test_a_lost_reply_is_a_possible_duplicate_from_when_its_item_is_sent_again_t
     ledger: Ledger,
 ) -> None:
     run = begun(ledger, 3)
-    ledger.apply(run.run_id, LOST_ONCE)
+    ledger.book(run.run_id).apply(LOST_ONCE)
     assert doubled(ledger, run) == 0
-    ledger.apply(run.run_id, [Sending((0, 1))])
+    ledger.book(run.run_id).apply([Sending((0, 1))])
     assert doubled(ledger, run) == 2
-    ledger.apply(run.run_id, [NotTaken((0, 1), counts_as_attempt=True)])
+    ledger.book(run.run_id).apply([NotTaken((0, 1), counts_as_attempt=True)])
     assert doubled(ledger, run) == 0
-    ledger.apply(run.run_id, [*LOST_ONCE, Sending((0, 1, 2)), ticket(0), Decided(1, PASSED, NOON)])
+    ledger.book(run.run_id).apply([*LOST_ONCE, Sending((0, 1, 2)), ticket(0), Decided(1, PASSED, NOON)])
     assert doubled(ledger, run) == 6
-    ledger.apply(run.run_id, [Decided(2, Failed("submit", "refused", "no"), NOON)])
+    ledger.book(run.run_id).apply([Decided(2, Failed("submit", "refused", "no"), NOON)])
     assert doubled(ledger, run) == 5
 
 
 def test_possible_duplicates_outlive_whoever_counted_and_a_change_of_mind(ledger: Ledger) -> None:
     run = begun(ledger, 3)
-    ledger.apply(run.run_id, LOST_ONCE)
-    ledger.apply(run.run_id, [Decided(seq, Failed("submit", "lost_reply", "lost"), NOON) for seq in range(3)])
-    assert ledger.reopen_failed(run.run_id) == 3
+    ledger.book(run.run_id).apply(LOST_ONCE)
+    ledger.book(run.run_id).apply([Decided(seq, Failed("submit", "lost_reply", "lost"), NOON) for seq in range(3)])
+    assert ledger.book(run.run_id).reopen_failed() == 3
     assert doubled(ledger, run) == 0
-    ledger.apply(run.run_id, [Sending((0, 1, 2)), ticket(0)])
-    assert ledger.claim(run.run_id, [0], owner_name(), lease=60) == [0]
+    ledger.book(run.run_id).apply([Sending((0, 1, 2)), ticket(0)])
+    assert ledger.book(run.run_id).claim([0], owner_name(), lease=60) == [0]
     assert doubled(ledger, run) == 3  # of two, either of the lost replies may have been the only evaluation
-    ledger.apply(run.run_id, [Sending((1, 2)), ticket(1)])
+    ledger.book(run.run_id).apply([Sending((1, 2)), ticket(1)])
     assert doubled(ledger, run) == 5
 
 
 def test_a_failed_item_whose_ticket_was_never_answered_is_asked_about_again(ledger: Ledger) -> None:
     run = begun(ledger, 4)
     later = NOON + timedelta(minutes=5)
-    ledger.apply(run.run_id, [Sending((0, 1, 2, 3)), *(ticket(seq) for seq in range(4))])
-    ledger.apply(
-        run.run_id, [Decided(seq, Failed("wait", "lost", "not found"), later, f"eval-{seq}") for seq in (0, 1)]
+    ledger.book(run.run_id).apply([Sending((0, 1, 2, 3)), *(ticket(seq) for seq in range(4))])
+    ledger.book(run.run_id).apply(
+        [Decided(seq, Failed("wait", "lost", "not found"), later, f"eval-{seq}") for seq in (0, 1)]
     )
-    assert ledger.resendable(run.run_id) == set()
-    assert ledger.reopen_failed(run.run_id) == 2
+    assert ledger.book(run.run_id).resendable() == set()
+    assert ledger.book(run.run_id).reopen_failed() == 2
     assert states(ledger, run) == dict.fromkeys(range(4), State.SUBMITTED)
-    found = sorted((t.seq, t.eval_id, t.submitted_at) for t in ledger.open_tickets(run.run_id))
+    found = sorted((t.seq, t.eval_id, t.submitted_at) for t in ledger.book(run.run_id).open_tickets())
     assert found == [(seq, f"eval-{seq}", NOON) for seq in range(4)]
-    assert ledger.resendable(run.run_id) == {0, 1, 2, 3}
+    assert ledger.book(run.run_id).resendable() == {0, 1, 2, 3}
     assert doubled(ledger, run) == 0
-    ledger.apply(run.run_id, [Requeued(0, doubtful=True), Decided(1, PASSED, later)])
-    assert ledger.resendable(run.run_id) == {2, 3}
+    ledger.book(run.run_id).apply([Requeued(0, doubtful=True), Decided(1, PASSED, later)])
+    assert ledger.book(run.run_id).resendable() == {2, 3}
     assert doubled(ledger, run) == 0
-    ledger.apply(run.run_id, [Sending((0,)), ticket(0, "another")])
+    ledger.book(run.run_id).apply([Sending((0,)), ticket(0, "another")])
     assert doubled(ledger, run) == 1
-    assert ledger.resendable(run.run_id) == {2, 3}
+    assert ledger.book(run.run_id).resendable() == {2, 3}
     assert told_of(ledger, run, 0) == [("asked_again", "eval_id eval-0: lost: not found")]
 
 
@@ -580,11 +581,11 @@ def test_an_evaluation_that_failed_is_bought_again_and_is_a_duplicate_only_where
     ledger: Ledger, kind: str
 ) -> None:
     run = begun(ledger)
-    ledger.apply(run.run_id, [Sending((0,)), ticket(0), Decided(0, Failed("evaluate", kind, "why\0"), NOON)])
-    assert ledger.reopen_failed(run.run_id) == 1
+    ledger.book(run.run_id).apply([Sending((0,)), ticket(0), Decided(0, Failed("evaluate", kind, "why\0"), NOON)])
+    assert ledger.book(run.run_id).reopen_failed() == 1
     assert states(ledger, run) == {0: State.READY}
     assert doubled(ledger, run) == 0
-    ledger.apply(run.run_id, [Sending((0,)), ticket(0, "another"), Decided(0, PASSED, NOON)])
+    ledger.book(run.run_id).apply([Sending((0,)), ticket(0, "another"), Decided(0, PASSED, NOON)])
     assert doubled(ledger, run) == (kind in NOT_READ)
     assert told_of(ledger, run, 0) == [("reopened", rf"eval_id eval-0: {kind}: why\x00")]
 
@@ -593,15 +594,15 @@ def test_items_that_share_a_failed_verdict_are_not_asked_about_themselves(ledger
     shared = [(an_item(0), None), (an_item(1, same_as=0), None)]
     run = ledger.create(a_run(), shared, chunk_size=3)
     lost = [Decided(seq, Failed("wait", "lost", "not found"), NOON, "eval-0") for seq in (0, 1)]
-    ledger.apply(run.run_id, [Sending((0,)), ticket(0), *lost])
-    assert ledger.reopen_failed(run.run_id) == 2
+    ledger.book(run.run_id).apply([Sending((0,)), ticket(0), *lost])
+    assert ledger.book(run.run_id).reopen_failed() == 2
     assert states(ledger, run) == {0: State.SUBMITTED, 1: State.READY}
-    assert ledger.repeats(run.run_id) == {0: [1]}
+    assert ledger.book(run.run_id).repeats() == {0: [1]}
     assert results(ledger, run)[1].eval_id is None
 
 
 def told_of(ledger: Ledger, run: Run, seq: int) -> list[tuple[str, str]]:
-    [past] = ledger.pasts(run, row=seq + 1)
+    [past] = ledger.book(run.run_id).pasts(row=seq + 1)
     return [(event.event, event.detail) for event in past.events]
 
 
@@ -700,7 +701,7 @@ class Account(RuleBasedStateMachine):
         self.repeats = repeats
         items = ((replace(item, same_as=repeats.get(item.seq)), f) for item, f in rows(SIZE, invalid=invalid))
         self.run = self.ledger.create(a_run(), items, chunk_size=3)
-        known = {seq: r.finished_at for seq, r in enumerate(self.ledger.results(self.run))}
+        known = {seq: r.finished_at for seq, r in enumerate(self.ledger.book(self.run.run_id).results())}
         self.entries = {
             seq: Entry(State.FAILED, finished_at=known[seq], verdict=INVALID) if seq in invalid else Entry()
             for seq in range(SIZE)
@@ -721,7 +722,7 @@ class Account(RuleBasedStateMachine):
 
     @rule(together=st.lists(changes, min_size=1, max_size=8))
     def apply(self, together: list[Change]) -> None:
-        self.ledger.apply(self.run.run_id, together)
+        self.ledger.book(self.run.run_id).apply(together)
         for change in together:
             self.note(change)
 
@@ -729,8 +730,8 @@ class Account(RuleBasedStateMachine):
     def crash(self) -> None:
         sending = [seq for seq, entry in self.entries.items() if entry.state is State.SENDING]
         another, chunks = owner_name(), sorted({seq // 3 for seq in range(SIZE)})
-        assert self.ledger.claim(self.run.run_id, chunks, another, lease=60) == chunks
-        self.ledger.release(self.run.run_id, another)
+        assert self.ledger.book(self.run.run_id).claim(chunks, another, lease=60) == chunks
+        self.ledger.book(self.run.run_id).release(another)
         for seq in sending:
             self.lose(self.entries[seq])
         found = self.noted_since(len(self.noted))
@@ -743,7 +744,7 @@ class Account(RuleBasedStateMachine):
             s for s, e in self.entries.items() if isinstance(e.verdict, Failed) and e.verdict.stage != "validate"
         ]
         noted = len(self.noted)
-        assert self.ledger.reopen_failed(self.run.run_id) == len(reopened)
+        assert self.ledger.book(self.run.run_id).reopen_failed() == len(reopened)
         for seq in reopened:
             self.reopen(seq, self.entries[seq])
         for entry in self.those(range(SIZE), {State.SUBMITTED}):
@@ -811,7 +812,7 @@ class Account(RuleBasedStateMachine):
 
     @invariant()
     def counts_sum_to_the_total_and_agree(self) -> None:
-        counts = self.ledger.counts(self.run.run_id)
+        counts = self.ledger.book(self.run.run_id).counts()
         assert sum(counts.values()) == self.run.total == SIZE
         assert counts == {state: [e.state for e in self.entries.values()].count(state) for state in State}
         whole = self.ledger.run(self.run.run_id)
@@ -821,9 +822,9 @@ class Account(RuleBasedStateMachine):
     @invariant()
     def what_is_left_to_send_agrees(self) -> None:
         unsent = [seq for seq, e in self.entries.items() if e.state in UNSENT and seq not in self.repeats]
-        assert self.ledger.count_unsent(self.run.run_id) == len(unsent)
-        assert self.ledger.unsent_chunks(self.run.run_id) == sorted({seq // 3 for seq in unsent})
-        listed = [self.ledger.unsent(self.run, chunk) for chunk in range(SIZE // 3 + 1)]
+        assert self.ledger.book(self.run.run_id).count_unsent() == len(unsent)
+        assert self.ledger.book(self.run.run_id).unsent_chunks() == sorted({seq // 3 for seq in unsent})
+        listed = [self.ledger.book(self.run.run_id).unsent(chunk) for chunk in range(SIZE // 3 + 1)]
         whole = [an_item(s, **self.entries[s].told_to_the_sender) for s in unsent]
         assert listed == [[item for item in whole if item.seq // 3 == chunk] for chunk in range(SIZE // 3 + 1)]
 
@@ -831,12 +832,12 @@ class Account(RuleBasedStateMachine):
     def what_repeats_another_agrees(self) -> None:
         still_open = [seq for seq in sorted(self.repeats) if not self.entries[seq].state.is_final]
         sharing = {first: [s for s in still_open if self.repeats[s] == first] for first in self.repeats.values()}
-        assert self.ledger.repeats(self.run.run_id) == {first: of for first, of in sharing.items() if of}
-        assert self.ledger.count_repeats(self.run.run_id) == len(self.repeats)
+        assert self.ledger.book(self.run.run_id).repeats() == {first: of for first, of in sharing.items() if of}
+        assert self.ledger.book(self.run.run_id).count_repeats() == len(self.repeats)
 
     @invariant()
     def what_is_waited_for_agrees(self) -> None:
-        open_tickets = {t.seq: t for t in self.ledger.open_tickets(self.run.run_id)}
+        open_tickets = {t.seq: t for t in self.ledger.book(self.run.run_id).open_tickets()}
         assert open_tickets == {
             seq: OpenTicket(seq, e.eval_id or "", "tone", e.submitted_at or NOON)
             for seq, e in self.entries.items()
@@ -845,8 +846,8 @@ class Account(RuleBasedStateMachine):
         still_open = any(not e.state.is_final for e in self.entries.values())
         assert (self.run.run_id in {run.run_id for run in self.ledger.unfinished()}) == still_open
         unfinished = {seq // 3 for seq, e in self.entries.items() if not e.state.is_final}
-        assert self.ledger.unfinished_chunks(self.run.run_id) == sorted(unfinished)
-        in_first = {t.seq: t for t in self.ledger.open_tickets(self.run.run_id, chunks=[0])}
+        assert self.ledger.book(self.run.run_id).unfinished_chunks() == sorted(unfinished)
+        in_first = {t.seq: t for t in self.ledger.book(self.run.run_id).open_tickets(chunks=[0])}
         assert in_first == {seq: ticket for seq, ticket in open_tickets.items() if seq < 3}
 
     @invariant()
@@ -856,8 +857,8 @@ class Account(RuleBasedStateMachine):
             (seq, e.lost, e.doubts, e.redone, e.polls, e.sent_at) for seq, e in self.entries.items()
         ]
         is_open = {seq: e for seq, e in self.entries.items() if e.state is State.SUBMITTED}
-        assert self.ledger.resendable(run_id) == {seq for seq, e in is_open.items() if e.resend_if_unknown}
-        assert self.ledger.redone(run_id) == {seq: e.redone for seq, e in self.entries.items() if e.redone}
+        assert self.ledger.book(run_id).resendable() == {seq for seq, e in is_open.items() if e.resend_if_unknown}
+        assert self.ledger.book(run_id).redone() == {seq: e.redone for seq, e in self.entries.items() if e.redone}
 
     @invariant()
     def what_was_noted_agrees(self) -> None:
@@ -901,8 +902,8 @@ def test_unfinished_runs_are_those_with_an_item_that_has_no_verdict_oldest_first
     begun(ledger, name="younger", created_at=NOON + timedelta(days=1))
     begun(ledger, 2, name="older")
     done = begun(ledger, name="done")
-    ledger.apply(done.run_id, [Decided(0, PASSED, NOON)])
-    ledger.apply("older", [Decided(0, PASSED, NOON), ticket(1)])
+    ledger.book(done.run_id).apply([Decided(0, PASSED, NOON)])
+    ledger.book("older").apply([Decided(0, PASSED, NOON), ticket(1)])
     assert [run.run_id for run in ledger.unfinished()] == ["older", "younger"]
 
 
@@ -958,8 +959,8 @@ def test_runs_that_lack_only_their_end_were_started_and_have_every_verdict(ledge
     for name in names[1:]:
         ledger.started(name, flow_run_id=None)
     for name in ("never-started", "ended", "younger", "older"):
-        ledger.apply(name, [Decided(0, PASSED, NOON)])
-    ledger.apply("waits", [ticket(0)])
+        ledger.book(name).apply([Decided(0, PASSED, NOON)])
+    ledger.book("waits").apply([ticket(0)])
     ledger.finished("ended", exit_code=0, seconds=1.0, complete=True)
     assert [run.run_id for run in ledger.unconcluded()] == ["older", "younger"]
 
@@ -977,10 +978,12 @@ WRITES = """
 import sys
 from itertools import count
 from fieval_tasks.core.items import Ticket
-from fieval_tasks.ledger.store import Ledger, Sending, Submitted, utc_now
+from fieval_tasks.ledger.changes import Sending, Submitted
+from fieval_tasks.ledger.schema import utc_now
+from fieval_tasks.ledger.store import Ledger
 ledger = Ledger(sys.argv[1])
 for seq in count():
-    ledger.apply("killed", [Sending((seq,)), Submitted((Ticket(seq, f"eval-{seq}"),), utc_now())])
+    ledger.book("killed").apply([Sending((seq,)), Submitted((Ticket(seq, f"eval-{seq}"),), utc_now())])
     print(seq, flush=True)
 """
 
@@ -1033,11 +1036,11 @@ def test_threads_that_write_at_once_lose_nothing(ledger: Ledger) -> None:
 
     def work(run: Run) -> None:
         for seq in range(size):
-            ledger.apply(run.run_id, [Sending((seq,)), Counted(submits=1), Decided(seq, PASSED, NOON)])
+            ledger.book(run.run_id).apply([Sending((seq,)), Counted(submits=1), Decided(seq, PASSED, NOON)])
 
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(work, written))
-    assert [ledger.counts(run.run_id)[State.SCORED] for run in written] == [size] * 4
+    assert [ledger.book(run.run_id).counts()[State.SCORED] for run in written] == [size] * 4
     assert [ledger.run(run.run_id).submits for run in written] == [size] * 4
 
 
@@ -1048,10 +1051,10 @@ def test_a_killed_process_loses_nothing_that_was_committed(ledger: Ledger) -> No
         told = [int(process.stdout.readline()) for _ in range(20)]
         process.kill()
         told += [int(line) for line in process.stdout if line.endswith("\n")]
-    tickets = sorted(t.seq for t in ledger.open_tickets(run.run_id))
+    tickets = sorted(t.seq for t in ledger.book(run.run_id).open_tickets())
     assert tickets == list(range(len(tickets)))
     assert len(told) <= len(tickets) <= len(told) + 1
-    counts = ledger.counts(run.run_id)
+    counts = ledger.book(run.run_id).counts()
     assert counts[State.SENDING] == 0
     assert sum(counts.values()) == 5000
 
@@ -1061,7 +1064,7 @@ def test_a_connection_that_was_cut_is_made_anew(postgres_server: str) -> None:
     with Ledger(store_url(database_url)) as ledger:
         run = begun(ledger)
         postgres.cut_connections(database_url)
-        ledger.apply(run.run_id, [Decided(0, PASSED, NOON)])
+        ledger.book(run.run_id).apply([Decided(0, PASSED, NOON)])
         assert results(ledger, run)[0].status == "scored"
 
 
@@ -1070,11 +1073,11 @@ def test_what_was_committed_outlives_a_crash_of_the_server_whatever_its_default_
         url = postgres.fresh_database(server.url)
         with Ledger(store_url(url)) as ledger:
             run = begun(ledger, 50)
-            ledger.apply(run.run_id, [Decided(seq, PASSED, NOON) for seq in range(50)])
+            ledger.book(run.run_id).apply([Decided(seq, PASSED, NOON) for seq in range(50)])
         server.stop(signal.SIGQUIT)
         server.start()
         with Ledger(store_url(url)) as ledger:
-            assert ledger.counts(run.run_id)[State.SCORED] == 50
+            assert ledger.book(run.run_id).counts()[State.SCORED] == 50
 
 
 @pytest.mark.parametrize(("asked", "kept"), [("off", "on"), ("local", "on"), ("remote_apply", "remote_apply")])
@@ -1087,17 +1090,19 @@ def test_a_session_waits_for_the_disk_unless_it_waits_for_more(postgres_server: 
     engine.dispose()
 
 
-def test_tickets_of_some_chunks_are_read_alone(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "BATCH", 2)
-    run = begun(ledger, 30)
-    ledger.apply(run.run_id, [ticket(seq) for seq in range(30)])
-    read: list[int] = []
-    sa.event.listen(ledger._engine, "after_cursor_execute", lambda _, cursor, *__: read.append(cursor.rowcount))
-    found = ledger.open_tickets(run.run_id, chunks=iter([0, 9, 9, 4, 5, 77]))
-    assert sorted(one.seq for one in found) == [0, 1, 2, 12, 13, 14, 15, 16, 17, 27, 28, 29]
-    assert len(read) >= 3
-    assert ledger.open_tickets(run.run_id, chunks=[]) == []
-    assert len(ledger.open_tickets(run.run_id)) == 30
+def test_tickets_of_some_chunks_are_read_alone(url: str) -> None:
+    with Ledger(url, tuning=LedgerTuning(batch=2)) as ledger:
+        run = begun(ledger, 30)
+        ledger.book(run.run_id).apply([ticket(seq) for seq in range(30)])
+        read: list[int] = []
+        sa.event.listen(
+            ledger.database.engine, "after_cursor_execute", lambda _, cursor, *__: read.append(cursor.rowcount)
+        )
+        found = ledger.book(run.run_id).open_tickets(chunks=iter([0, 9, 9, 4, 5, 77]))
+        assert sorted(one.seq for one in found) == [0, 1, 2, 12, 13, 14, 15, 16, 17, 27, 28, 29]
+        assert len(read) >= 3
+        assert ledger.book(run.run_id).open_tickets(chunks=[]) == []
+        assert len(ledger.book(run.run_id).open_tickets()) == 30
 
 
 def test_a_ledger_that_another_program_holds_is_opened_and_read(
@@ -1105,7 +1110,6 @@ def test_a_ledger_that_another_program_holds_is_opened_and_read(
 ) -> None:
     from flows.cli.command import explain_command
 
-    monkeypatch.setattr(database, "PATIENCE", 0.0)
     url = store_url(str(tmp_path / "ledger.db"))
     with Ledger(url) as ledger:
         begun(ledger, 2, name="mine")
@@ -1183,8 +1187,10 @@ def made_by_an_older_program(url: str, version: int = 1) -> Run:
         run = begun(ledger, 6)
         ledger.started(run.run_id, flow_run_id="nightly")
         lost = [Sending((0, 1, 2, 3)), ReplyLost((0, 1, 2, 3))]
-        ledger.apply(run.run_id, [*lost, *lost, Sending((0, 1, 2)), ticket(0), ticket(1), Decided(1, PASSED, NOON)])
-        ledger.apply(run.run_id, [Decided(2, Failed("submit", "refused", "no"), NOON)])
+        ledger.book(run.run_id).apply(
+            [*lost, *lost, Sending((0, 1, 2)), ticket(0), ticket(1), Decided(1, PASSED, NOON)]
+        )
+        ledger.book(run.run_id).apply([Decided(2, Failed("submit", "refused", "no"), NOON)])
         ledger.finished(run.run_id, exit_code=0, seconds=0.0, complete=True)
     engine = sa.create_engine(url)
     with engine.begin() as connection:
@@ -1212,8 +1218,11 @@ def test_a_ledger_of_an_older_program_is_brought_up_to_date_once_whoever_opens_i
         assert list(threads.map(opened, range(4))) == [run.run_id] * 4
     assert schema_versions(url) == [schema.SCHEMA_VERSION]
     with Ledger(url) as ledger:
-        assert [result.lost for result in ledger.results(run)] == [2, 2, 2, 2, 0, 0]
-        assert sum(past.possible_duplicates for seq in range(6) for past in ledger.pasts(run, row=seq + 1)) == 6
+        assert [result.lost for result in ledger.book(run.run_id).results()] == [2, 2, 2, 2, 0, 0]
+        assert (
+            sum(past.possible_duplicates for seq in range(6) for past in ledger.book(run.run_id).pasts(row=seq + 1))
+            == 6
+        )
         assert ledger.run(run.run_id).possible_duplicates == 10  # of which four don't follow from the items
     assert columns(url) == made_columns(url)
 
@@ -1282,17 +1291,16 @@ def test_the_folder_of_a_new_ledger_is_made(tmp_path: Path) -> None:
 def test_a_database_that_another_holds_is_waited_for_and_then_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "PATIENCE", 0.05)
     url = store_url(str(tmp_path / "ledger.db"))
-    with Ledger(url) as ledger:
+    with Ledger(url, tuning=LedgerTuning(patience=0.05)) as ledger:
         run = begun(ledger)
         other = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreError, match=r"can't be used: database is locked; another program holds it"):
-            ledger.apply(run.run_id, [Decided(0, PASSED, NOON)])
+            ledger.book(run.run_id).apply([Decided(0, PASSED, NOON)])
         assert results(ledger, run)[0].status == "pending"
         other.execute("ROLLBACK")
-        ledger.apply(run.run_id, [Decided(0, PASSED, NOON)])
+        ledger.book(run.run_id).apply([Decided(0, PASSED, NOON)])
         assert results(ledger, run)[0].status == "scored"
         other.close()
 
@@ -1305,8 +1313,8 @@ def test_a_full_disk_is_told_with_the_next_step_and_what_was_recorded_is_kept(
         run = begun(ledger, 500)
     set_up = database._sqlite_settings
 
-    def set_up_on_a_small_disk(connection: sqlite3.Connection, record: object) -> None:
-        set_up(connection, record)
+    def set_up_on_a_small_disk(patience: float, connection: sqlite3.Connection, record: object) -> None:
+        set_up(patience, connection, record)
         connection.execute("PRAGMA max_page_count = 100")
 
     long = [Decided(seq, replace(PASSED, reason="x" * 2_000), NOON) for seq in range(500)]
@@ -1315,16 +1323,16 @@ def test_a_full_disk_is_told_with_the_next_step_and_what_was_recorded_is_kept(
         with Ledger(url) as ledger:
             written = written_until_it_fails(ledger, run, long, r"ledger\.db .*disk is full; make room .* resumed")
     with Ledger(url) as ledger:
-        assert ledger.counts(run.run_id)[State.SCORED] == written > 0
-        ledger.apply(run.run_id, long)
-        assert ledger.counts(run.run_id)[State.SCORED] == 500
+        assert ledger.book(run.run_id).counts()[State.SCORED] == written > 0
+        ledger.book(run.run_id).apply(long)
+        assert ledger.book(run.run_id).counts()[State.SCORED] == 500
 
 
 def written_until_it_fails(ledger: Ledger, run: Run, changes: Sequence[Change], why: str) -> int:
     """How many changes were committed, one by one, before the ledger could not be written any more."""
     left = iter(changes)
     with pytest.raises(StoreError, match=why) as told:
-        any(ledger.apply(run.run_id, [change]) for change in left)  # type: ignore[func-returns-value]
+        any(ledger.book(run.run_id).apply([change]) for change in left)  # type: ignore[func-returns-value]
     assert not isinstance(told.value, StoreAway)
     return len(changes) - len(list(left)) - 1
 
@@ -1333,13 +1341,15 @@ FILLS = """
 import resource, sys
 from fieval_tasks.core.errors import StoreError
 from fieval_tasks.core.items import Failed
-from fieval_tasks.ledger.store import Decided, Ledger, utc_now
+from fieval_tasks.ledger.changes import Decided
+from fieval_tasks.ledger.schema import utc_now
+from fieval_tasks.ledger.store import Ledger
 resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, resource.RLIM_INFINITY))
 done = 0
 with Ledger(sys.argv[1]) as ledger:
     try:
         for done in range(500):
-            ledger.apply("limited", [Decided(done, Failed("wait", "lost", "x" * 2_000), utc_now())])
+            ledger.book("limited").apply([Decided(done, Failed("wait", "lost", "x" * 2_000), utc_now())])
     except StoreError as error:
         print(done, error)
 """
@@ -1352,7 +1362,7 @@ def test_a_limit_of_the_file_s_size_is_told_with_the_next_step_and_what_was_reco
             done, _, said = process.communicate(timeout=PATIENCE)[0].partition(" ")
         assert "ledger.db can't be used: disk I/O error; " in said
         assert "then resume the run" in said
-        assert ledger.counts(run.run_id)[State.FAILED] == int(done) > 0
+        assert ledger.book(run.run_id).counts()[State.FAILED] == int(done) > 0
 
 
 def test_a_file_that_is_damaged_while_the_run_goes_on_is_told_with_the_next_step(tmp_path: Path) -> None:
@@ -1364,7 +1374,7 @@ def test_a_file_that_is_damaged_while_the_run_goes_on_is_told_with_the_next_step
         pytest.raises(StoreError, match=r"ledger\.db can't be used: .*(malformed|damaged).*--store"),
         Ledger(store_url(str(path))) as ledger,
     ):
-        list(ledger.results(run))
+        list(ledger.book(run.run_id).results())
 
 
 @pytest.mark.parametrize("url", ["://", "postgresql://h:port/db", "sqlite://", "sqlite:///:memory:"])
@@ -1400,7 +1410,7 @@ def test_the_name_of_a_ledger_and_its_messages_hide_its_password(postgres_server
             assert "postgres:***@127.0.0.1" in ledger.name
             drop_everything(url)
             with pytest.raises(StoreError) as error:
-                ledger.counts("any")
+                ledger.book("any").counts()
             assert "s3cret" not in str(error.value)
             assert "fieval_items" in str(error.value)
 
@@ -1409,7 +1419,7 @@ def test_no_connection_is_left_open_also_where_opening_fails(tmp_path: Path) -> 
     path, strange = tmp_path / "ledger.db", tmp_path / "strange"
     with Ledger(store_url(str(path))) as ledger:
         run = begun(ledger, 5)
-        next(ledger.results(run))
+        next(ledger.book(run.run_id).results())
     with closing(sqlite3.connect(path)) as other, other:
         other.execute("UPDATE fieval_schema SET version = 99")
     strange.write_bytes(os.urandom(8192))
@@ -1442,7 +1452,7 @@ def test_the_store_is_what_is_named_then_the_environments_then_a_file_of_the_fol
 
 def test_the_ledger_is_plain_sql_that_anyone_may_read(ledger: Ledger) -> None:
     run = begun(ledger)
-    ledger.apply(run.run_id, [Decided(0, replace(PASSED, value=["a", "é"]), NOON)])
+    ledger.book(run.run_id).apply([Decided(0, replace(PASSED, value=["a", "é"]), NOON)])
     engine = sa.create_engine(ledger.url)
     with engine.connect() as connection:
         told = connection.execute(sa.text("SELECT state, value, inputs, score FROM fieval_items")).one()

@@ -22,18 +22,10 @@ from fieval_tasks.core.errors import ExitCode, KeysRefused, PlanError, RunStoppe
 from fieval_tasks.core.items import Item, Result, Scored, Ticket
 from fieval_tasks.core.plan import EvaluationPlan, allowed_failures
 from fieval_tasks.decisions.statistics import wilson_interval
-from fieval_tasks.ledger import claims
-from fieval_tasks.ledger.store import (
-    CheckRecord,
-    Counted,
-    Decided,
-    Ledger,
-    Requeued,
-    Run,
-    Sending,
-    Submitted,
-    owner_name,
-)
+from fieval_tasks.ledger.changes import Counted, Decided, Requeued, Sending, Submitted
+from fieval_tasks.ledger.processes import described, owner_name
+from fieval_tasks.ledger.run import CheckRecord, Run
+from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.report.output import write_results
 from fieval_tasks.report.summary import Report, summarise
 from fieval_tasks.report.table import table
@@ -55,7 +47,7 @@ def prepared(tmp_path: Path) -> Iterator[Prepared]:
         run = Run("mine", NOON, "a.csv", "f" * 64, "async", "local", (CHECK,), {}, ())
         rows = [(Item(n, f"id-{n}", n + 1, "tone", "tone", None, {"output": "x"}, f"{n}"), None) for n in range(3)]
         run = ledger.create(run, rows, chunk_size=3)
-        ledger.apply("mine", [Sending((0, 1, 2)), Submitted(tuple(Ticket(n, f"e-{n}") for n in range(3)), NOON)])
+        ledger.book("mine").apply([Sending((0, 1, 2)), Submitted(tuple(Ticket(n, f"e-{n}") for n in range(3)), NOON)])
         yield Prepared(run, plan, ledger, Connection("local", "local", open=_nowhere))
 
 
@@ -69,7 +61,7 @@ def concluded(prepared: Prepared) -> Outcome:
 
 def decide(prepared: Prepared, *verdicts: bool, first: int = 0) -> None:
     told = [Scored("Passed" if passed else "Failed", float(passed), passed, None, 1.0) for passed in verdicts]
-    prepared.ledger.apply("mine", [Decided(seq, verdict, NOON) for seq, verdict in enumerate(told, first)])
+    prepared.ledger.book("mine").apply([Decided(seq, verdict, NOON) for seq, verdict in enumerate(told, first)])
 
 
 def summary(prepared: Prepared) -> dict[str, Any]:
@@ -91,7 +83,7 @@ def test_late_verdicts_amend_the_report_for_every_reader(prepared: Prepared) -> 
 def test_a_conclusion_that_changes_nothing_shows_nothing(prepared: Prepared) -> None:
     decide(prepared, True)
     for polls in (1, 2):
-        prepared.ledger.apply("mine", [Counted(polls=polls)])
+        prepared.ledger.book("mine").apply([Counted(polls=polls)])
         assert "amended" not in table(concluded(prepared).report)
     assert summary(prepared)["amendments"] == []
 
@@ -137,7 +129,7 @@ def test_a_run_is_somebodys_while_its_files_are_written_and_nobodys_after(
 
     monkeypatch.setattr("fieval_tasks.runs.conclusion.write_results", watched)
     concluded(prepared)
-    assert seen == [claims.described(owner_name())]
+    assert seen == [described(owner_name())]
     assert prepared.worked_on_by_others() is None
 
 
@@ -171,7 +163,7 @@ def test_the_ledger_tells_the_report_which_items_share_an_evaluation(prepared: P
     rows = [Item(n, f"id-{n}", n + 1, "tone", "tone", None, {"output": "x"}, "f", 0 if n else None) for n in range(4)]
     run = prepared.ledger.create(run, [(row, None) for row in rows], chunk_size=4)
     verdict = Scored("Passed", 1.0, True, None, 1.0)
-    prepared.ledger.apply("copies", [Decided(seq, verdict, NOON, "e") for seq in range(4)])
+    prepared.ledger.book("copies").apply([Decided(seq, verdict, NOON, "e") for seq in range(4)])
     check = concluded(replace(prepared, run=run)).report.checks["tone"]
     assert (check.scored, check.evaluations, check.pass_rate_interval) == (4, 1, wilson_interval(1, 1))
 
@@ -212,7 +204,7 @@ def test_a_run_that_reaches_its_gates_is_good(prepared: Prepared) -> None:
 
 def test_what_the_counting_found_wrong_is_told_to_a_log_too(prepared: Prepared) -> None:
     odd = Scored(0.7, 0.7, None, None, 1.0)
-    prepared.ledger.apply("mine", [Decided(0, odd, NOON)])
+    prepared.ledger.book("mine").apply([Decided(0, odd, NOON)])
     decide(prepared, True, True, first=1)
     assert "tone: 1 of 3 verdicts has no Passed or Failed" in concluded(prepared).message
 
@@ -311,7 +303,7 @@ def test_a_stop_is_told_without_what_would_steer_a_terminal(prepared: Prepared) 
 
 
 def test_possible_duplicates_name_the_command_that_explains_them(prepared: Prepared) -> None:
-    prepared.ledger.apply("mine", [Requeued(0, doubtful=True), Sending((0,))])
+    prepared.ledger.book("mine").apply([Requeued(0, doubtful=True), Sending((0,))])
     concluded(prepared)
     told = (prepared.folder / "report.md").read_text()
     assert re.search(r"python -m flows\.explain mine --store \S+ -- ITEM\n", told)

@@ -19,7 +19,9 @@ from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.items import State
 from fieval_tasks.core.plan import Check, EvaluationPlan, Mode
 from fieval_tasks.ledger import schema
-from fieval_tasks.ledger.store import Ledger, Run, store_url
+from fieval_tasks.ledger.database import store_url
+from fieval_tasks.ledger.run import Run
+from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.runs.preparation import Prepared, prepared
 from fieval_tasks.runs.threads import submit_all, work_on
 from tests.conftest import Evaluator
@@ -205,7 +207,7 @@ def test_a_local_run_is_resumed_though_the_evaluator_has_new_keys_each_time() ->
     assert begun(connection="local").address == "local"
     with prepared(EvaluationPlan(resume="mine", retry_failed=True)) as run:
         work_on(run)
-        assert run.ledger.counts("mine")[State.SCORED] == 3
+        assert run.ledger.book("mine").counts()[State.SCORED] == 3
 
 
 def test_another_spelling_of_the_address_and_a_new_secret_are_the_same_account(
@@ -226,7 +228,7 @@ def test_the_user_may_say_that_it_is_the_same_account_which_is_kept_and_told(
     monkeypatch.setenv("FI_BASE_URL", elsewhere)
     with prepared(EvaluationPlan(resume="mine", same_account=True)) as run:
         work_on(run)
-        assert run.ledger.counts("mine")[State.SCORED] == 2
+        assert run.ledger.book("mine").counts()[State.SCORED] == 2
     assert resumed().run == resumed(same_account=True).run
     [told] = [notice for notice in known().notices if "--same-account" in notice]
     assert (address in told, elsewhere in told) == (True, True)

@@ -18,20 +18,10 @@ from hypothesis import strategies as st
 from fieval_tasks.core.commands import command
 from fieval_tasks.core.errors import ExitCode, PlanError
 from fieval_tasks.core.items import Failed, Item, Scored, Ticket
-from fieval_tasks.ledger.store import (
-    Asked,
-    Change,
-    CheckRecord,
-    Decided,
-    Ledger,
-    Noted,
-    ReplyLost,
-    Requeued,
-    Run,
-    Sending,
-    Submitted,
-    store_url,
-)
+from fieval_tasks.ledger.changes import Asked, Change, Decided, Noted, ReplyLost, Requeued, Sending, Submitted
+from fieval_tasks.ledger.database import store_url
+from fieval_tasks.ledger.run import CheckRecord, Run
+from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.report.text import INVISIBLE
 from fieval_tasks.runs.biography import MEANINGS, as_fields, as_json, as_text, biographies
 from flows.cli.command import explain_command
@@ -81,7 +71,7 @@ def troubled(ledger: Ledger) -> Run:
         Submitted((Ticket(0, "second"),), after(101)),
         Decided(0, PASSED, after(105.5), polls=2),
     ]
-    ledger.apply(run.run_id, life)
+    ledger.book(run.run_id).apply(life)
     return run
 
 
@@ -122,7 +112,7 @@ def test_what_an_item_waits_for_is_said_while_it_has_no_verdict(ledger: Ledger) 
     run = begun(ledger, *(an_item(seq) for seq in range(5)))
     sent = Sending((1, 2, 3, 4), after(1))
     ticket = Submitted((Ticket(3, "eval"), Ticket(4, "gone")), after(2))
-    ledger.apply(run.run_id, [sent, ReplyLost((2,)), ticket, Requeued(4)])
+    ledger.book(run.run_id).apply([sent, ReplyLost((2,)), ticket, Requeued(4)])
     now = [as_text(biographies(ledger, run, f"id-{seq}")[0]).partition("now: ")[2] for seq in range(5)]
     assert [line.split(",")[0].split(";")[0].split(":")[0].partition("\n")[0] for line in now] == [
         "waits to be sent",
@@ -136,9 +126,9 @@ def test_what_an_item_waits_for_is_said_while_it_has_no_verdict(ledger: Ledger) 
 def test_a_lost_reply_is_no_duplicate_while_nothing_else_was_taken(ledger: Ledger) -> None:
     run = begun(ledger, an_item(0))
     for lost in (1, 2):
-        ledger.apply(run.run_id, [Sending((0,), after(lost)), ReplyLost((0,))])
+        ledger.book(run.run_id).apply([Sending((0,), after(lost)), ReplyLost((0,))])
         assert biographies(ledger, run, "id-0")[0].cost.possible_duplicates == lost - 1
-    ledger.apply(run.run_id, [Submitted((Ticket(0, "eval"),), after(3))])
+    ledger.book(run.run_id).apply([Submitted((Ticket(0, "eval"),), after(3))])
     assert biographies(ledger, run, "id-0")[0].cost.possible_duplicates == 2
 
 
@@ -158,7 +148,7 @@ def test_an_item_that_repeats_another_tells_which(ledger: Ledger) -> None:
     run = begun(ledger, an_item(0), an_item(1, same_as=0))
     (told,) = biographies(ledger, run, "id-1")
     assert "waits for the verdict of row 1, which this one repeats" in as_text(told)
-    ledger.apply(run.run_id, [Decided(0, PASSED, after(1)), Decided(1, PASSED, after(1))])
+    ledger.book(run.run_id).apply([Decided(0, PASSED, after(1)), Decided(1, PASSED, after(1))])
     (told,) = biographies(ledger, run, "id-1")
     assert "passed (given to row 1, which this one repeats)" in as_text(told)
     assert told.cost.posts == 0
@@ -166,7 +156,9 @@ def test_an_item_that_repeats_another_tells_which(ledger: Ledger) -> None:
 
 def test_an_event_that_nobody_told_us_of_is_shown_as_it_is(ledger: Ledger) -> None:
     run = begun(ledger, an_item(0))
-    ledger.apply(run.run_id, [Noted((0,), "moon_phase", "full", after(1)), Noted((0,), "throttled", "7", after(2))])
+    ledger.book(run.run_id).apply(
+        [Noted((0,), "moon_phase", "full", after(1)), Noted((0,), "throttled", "7", after(2))]
+    )
     text = as_text(biographies(ledger, run, "id-0")[0])
     assert "moon_phase; full\n" in text
     assert f"{MEANINGS['throttled']}; 7 s\n" in text
@@ -174,7 +166,7 @@ def test_an_event_that_nobody_told_us_of_is_shown_as_it_is(ledger: Ledger) -> No
 
 def test_a_failure_is_told_with_its_stage_kind_and_message(ledger: Ledger) -> None:
     run = begun(ledger, an_item(0))
-    ledger.apply(run.run_id, [Decided(0, Failed("submit", "refused", "Missing required keys: a"), after(1))])
+    ledger.book(run.run_id).apply([Decided(0, Failed("submit", "refused", "Missing required keys: a"), after(1))])
     assert "submit, refused: Missing required keys: a" in as_text(biographies(ledger, run, "id-0")[0])
 
 
@@ -199,7 +191,7 @@ def test_no_text_from_outside_makes_a_line_of_its_own_or_steers_a_terminal(
     run = begun(ledger, item, run=replace(RUN, dataset=said))
     noted = Noted((0,), "refused", said, after(1))
     decided = Decided(0, replace(PASSED, value=value, reason=reason), after(2), reason)
-    ledger.apply(run.run_id, [noted, Submitted((Ticket(0, said or "e"),), after(1)), decided])
+    ledger.book(run.run_id).apply([noted, Submitted((Ticket(0, said or "e"),), after(1)), decided])
     told = biographies(ledger, run, "row:1")
     ledger.forget(run.run_id)
     text = as_text(told[0])

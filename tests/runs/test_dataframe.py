@@ -21,7 +21,7 @@ from fieval_tasks.core.errors import PlanError, RunStopped
 from fieval_tasks.core.items import Scored, State
 from fieval_tasks.core.plan import Check, EvaluationPlan
 from fieval_tasks.decisions.statistics import wilson_interval
-from fieval_tasks.ledger.store import Decided
+from fieval_tasks.ledger.changes import Decided
 from fieval_tasks.runs.conclusion import report_of
 from fieval_tasks.runs.dataframe import _rows_of, evaluate_dataframe
 from fieval_tasks.runs.preparation import Prepared, kept, prepared
@@ -86,9 +86,9 @@ def test_each_row_has_its_own_parameter_and_a_wrong_one_is_never_sent() -> None:
     )
     assert scored["fixed.passed"].tolist() == [False, False, True, True]
     with kept("words", "l.db") as found:
-        attempts = [result.attempts for result in found.ledger.results(found.run)]
+        attempts = [result.attempts for result in found.book.results()]
         assert attempts == [1, 1, 0, 0, 1, 0, 0, 0], "what is the same shares an evaluation, whoever gave the parameter"
-        past = found.ledger.pasts(found.run, row=1)[0]
+        past = found.book.pasts(row=1)[0]
         assert (past.item.params, found.run.check("own").param_sources) == ({"keyword": "refund"}, {"keyword": "word"})
 
 
@@ -97,7 +97,7 @@ def test_two_checks_that_ask_the_same_share_evaluations_and_each_counts_its_own(
     checks = tuple(Check(template="contains", name=name, params={"keyword": "total"}) for name in ("one", "two"))
     plan = EvaluationPlan(dataset="frame", checks=checks, connection="local", store="l.db", run="r")
     with prepared(plan, dataset=_rows_of(frame)) as run:
-        assert run.ledger.count_unsent("r") == 2
+        assert run.ledger.book("r").count_unsent() == 2
         work_on(run)
         one, two = report_of(run).checks.values()
     assert (one.n, one.scored, one.evaluations, one.passed) == (3, 3, 2, 2)
@@ -111,7 +111,7 @@ def test_copies_of_a_row_share_an_evaluation_unless_that_is_switched_off(sharing
         dataset="frame", checks=(Check(template="is_json"),), connection="local", store="l.db", run="r", sharing=sharing
     )
     with prepared(plan, dataset=_rows_of(frame)) as run:
-        assert run.ledger.count_unsent("r") == evaluated
+        assert run.ledger.book("r").count_unsent() == evaluated
     with prepared(EvaluationPlan(resume="r", store="l.db")) as resumed:
         assert resumed.plan.sharing is sharing
         work_on(resumed)
@@ -170,7 +170,7 @@ def test_what_was_paid_for_before_the_run_was_cut_short_is_kept_and_named(
     [run, store] = re.findall(r"--resume (\S+) --store (\S+)", caplog.text)[0]
     try:
         with prepared(EvaluationPlan(resume=run, store=store, connection="local")) as found:
-            assert found.ledger.counts(run)[State.SUBMITTED] == 2
+            assert found.ledger.book(run).counts()[State.SUBMITTED] == 2
     finally:
         rmtree(Path(store.removeprefix("sqlite:///")).parent)
 
@@ -180,9 +180,7 @@ def test_a_verdict_without_a_usable_score_is_told_to_whoever_takes_the_mean(
 ) -> None:
     def judged(run: Prepared) -> None:
         odd = Scored(27.3, None, None, "of another scale", 1.0)
-        run.ledger.apply(
-            run.run.run_id, [Decided(0, Scored(0.5, 0.5, None, "so so", 1.0), NOON), Decided(2, odd, NOON)]
-        )
+        run.book.apply([Decided(0, Scored(0.5, 0.5, None, "so so", 1.0), NOON), Decided(2, odd, NOON)])
 
     monkeypatch.setattr("fieval_tasks.runs.dataframe.work_on", judged)
     scored = evaluate_dataframe(FRAME, "completeness", connection="local")
@@ -198,7 +196,7 @@ def collected(scored: pd.DataFrame) -> list[str]:
     try:
         with prepared(EvaluationPlan(resume=told["run"], store=words[5])) as run:
             work_on(run)
-            return sorted(result.status for result in run.ledger.results(run.run))
+            return sorted(result.status for result in run.book.results())
     finally:
         rmtree(Path(told["store"].removeprefix("sqlite:///")).parent)
 
@@ -229,7 +227,7 @@ def test_verdicts_that_can_not_be_put_into_the_frame_are_not_thrown_away(
         evaluate_dataframe(FRAME, "completeness", connection="local")
     [(run, store)] = re.findall(r"--resume (\S+) --store (\S+)", caplog.text)
     with kept(run, store) as found:
-        assert found.ledger.counts(run)[State.SCORED] == 2
+        assert found.ledger.book(run).counts()[State.SCORED] == 2
     rmtree(Path(store.removeprefix("sqlite:///")).parent)
 
 

@@ -29,7 +29,11 @@ from fieval_tasks.core.items import Item, Result, State, Ticket
 from fieval_tasks.core.plan import Mode
 from fieval_tasks.core.policy import STRANGE_REPLIES
 from fieval_tasks.data.intake import sharing
-from fieval_tasks.ledger.store import CheckRecord, Ledger, Run, Sending, Submitted, utc_now
+from fieval_tasks.ledger.book import Book
+from fieval_tasks.ledger.changes import Sending, Submitted
+from fieval_tasks.ledger.run import CheckRecord, Run
+from fieval_tasks.ledger.schema import utc_now
+from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.pace.quota import REQUESTS_AT_FIRST
 from fieval_tasks.runs.threads import submit, submitting, work_once
 from fieval_tasks.work.breaker import BOUGHT_AT_FIRST, CANARIES, REFUSED_ANYHOW
@@ -82,7 +86,7 @@ def work(
 
 
 def results(ledger: Ledger, run: Run) -> dict[str, Result]:
-    found = list(ledger.results(run, with_inputs=True))
+    found = list(ledger.book(run.run_id).results(with_inputs=True))
     by_answer = {r.inputs["output"]: r for r in found if r.inputs}
     assert len(by_answer) == len(found)
     return by_answer
@@ -122,7 +126,7 @@ def test_every_item_gets_its_own_verdict(ledger: Ledger, mode: Mode) -> None:
 def test_a_ledger_that_is_held_while_claims_are_to_be_renewed_stops_no_run(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    renew, renewals = ledger.renew, 0
+    renew, renewals = Book.renew, 0
 
     def held_at_first(*arguments: Any, **options: Any) -> int:
         nonlocal renewals
@@ -136,7 +140,7 @@ def test_a_ledger_that_is_held_while_claims_are_to_be_renewed_stops_no_run(
         return ok({"eval_status": "pending", "result": "Evaluation is being processed."}) if is_early else None
 
     monkeypatch.setattr("fieval_tasks.work.engine.LEASE", 0.03)
-    monkeypatch.setattr(ledger, "renew", held_at_first)
+    monkeypatch.setattr(Book, "renew", held_at_first)
     found, _ = work(ledger, a_run(ledger, ["x"]), Platform(trouble=pending_meanwhile))
     assert found["x"].status == "scored"
 
@@ -260,7 +264,7 @@ def test_an_item_whose_reply_is_lost_twice_stays_pending_and_is_not_sent_a_third
     found, run = work(ledger, a_run(ledger, ["x"]), platform)
     assert found["x"].status == "pending"
     assert platform.posts == 2
-    assert ledger.counts(run.run_id)[State.AMBIGUOUS] == 1
+    assert ledger.book(run.run_id).counts()[State.AMBIGUOUS] == 1
 
 
 def test_a_connection_that_never_came_about_is_no_attempt_and_no_duplicate(ledger: Ledger) -> None:
@@ -276,7 +280,7 @@ def test_a_server_that_stays_away_ends_the_chunk_with_an_error_that_may_be_retri
     with pytest.raises(Unreachable) as raised:
         work(ledger, run, platform, mode=Mode.SUBMIT)
     assert raised.value.retryable
-    assert ledger.counts(run.run_id)[State.READY] == 2
+    assert ledger.book(run.run_id).counts()[State.READY] == 2
 
 
 @pytest.mark.parametrize("mode", [Mode.ASYNC, Mode.SYNC])
@@ -331,15 +335,15 @@ def test_an_item_that_repeats_another_is_not_sent_and_shares_its_verdict(ledger:
     ]
     platform = Platform()
     run = ledger.create(run, sharing((item, None) for item in items), chunk_size=3)
-    assert ledger.count_unsent(run.run_id) == 3
+    assert ledger.book(run.run_id).count_unsent() == 3
     with Engine(run, ledger, platform.client, Options(mode=mode)) as engine:
-        for chunk in ledger.unsent_chunks(run.run_id):
+        for chunk in ledger.book(run.run_id).unsent_chunks():
             engine.submit_chunk(chunk)
         if mode is Mode.ASYNC:
             engine.settle()
         assert engine.progress.settled == 7
     assert platform.taken == {"0": 1, "1": 1, "2": 1}
-    told = [(r.status, r.value, r.attempts, r.eval_id) for r in ledger.results(run)]
+    told = [(r.status, r.value, r.attempts, r.eval_id) for r in ledger.book(run.run_id).results()]
     assert [status for status, *_ in told] == ["scored"] * 7
     assert len({eval_id for *_, eval_id in told}) == 3
     assert [attempts for _, _, attempts, _ in told] == [1, 1, 0, 1, 0, 0, 0]
@@ -402,7 +406,7 @@ def test_a_firewall_that_turns_everything_away_stops_the_run_soon(ledger: Ledger
     run = a_run(ledger, [f"answer {n}" for n in range(2_000)], chunk_size=200)
     with pytest.raises(RunStopped, match=f"10 answers in a row are not the evaluation API's: .*HTTP {status}"):
         work(ledger, run, platform)
-    counts = ledger.counts(run.run_id)
+    counts = ledger.book(run.run_id).counts()
     assert counts[State.FAILED] == 0, "none of them is to blame"
     assert counts[State.AMBIGUOUS] + counts[State.SENDING] == 0
     assert platform.posts < after + 100
@@ -478,7 +482,7 @@ def test_questions_that_are_all_turned_away_stop_the_run_and_fail_nothing(ledger
     run = a_run(ledger, ANSWERS)
     with pytest.raises(RunStopped, match="10 answers in a row are not the evaluation API's"):
         work(ledger, run, platform)
-    assert ledger.counts(run.run_id)[State.FAILED] == 0
+    assert ledger.book(run.run_id).counts()[State.FAILED] == 0
     platform.trouble = None
     found, _ = work(ledger, run, platform)
     assert {r.status for r in found.values()} == {"scored"}
@@ -538,7 +542,7 @@ def test_refused_keys_stop_the_run_and_lose_nothing(ledger: Ledger, method: str)
     run = a_run(ledger, ANSWERS)
     with pytest.raises(RunStopped, match="Invalid API key"):
         work(ledger, run, platform)
-    counts = ledger.counts(run.run_id)
+    counts = ledger.book(run.run_id).counts()
     assert sum(counts.values()) == len(ANSWERS)
     assert counts[State.SUBMITTED] + counts[State.SCORED] == sum(platform.taken.values())
     assert counts[State.FAILED] == 0
@@ -620,7 +624,7 @@ def test_an_engine_that_cannot_open_holds_nothing(ledger: Ledger) -> None:
     ):
         pass
     assert "fieval-engine" not in {thread.name for thread in threading.enumerate()}
-    assert not ledger.claimed_by_others(run.run_id, "this process")
+    assert not ledger.book(run.run_id).claimed_by_others("this process")
 
 
 def test_where_no_verdict_is_asked_for_nobody_waits_for_news(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -643,7 +647,7 @@ def test_whatever_ends_the_work_early_lets_what_is_on_its_way_come_in(ledger: Le
         while not platform.taken:
             sleep(0.01)
         raise KeyboardInterrupt
-    counted = ledger.counts(run.run_id)
+    counted = ledger.book(run.run_id).counts()
     assert counted[State.SENDING] + counted[State.AMBIGUOUS] == 0
     assert counted[State.SUBMITTED] == platform.taken.total() < len(ANSWERS)
 
@@ -653,7 +657,7 @@ def test_an_item_that_is_put_back_while_its_chunk_is_sent_goes_out_once_more_and
     run = a_run(ledger, ["x", "y"])
     [ticket] = platform.accept({"inputs": {"output": "x"}})
     platform.trouble = lambda request, _: hidden_limit(request, platform) if ticket in str(request.url) else None
-    ledger.apply(run.run_id, [Submitted((Ticket(0, ticket),), utc_now())])
+    ledger.book(run.run_id).apply([Submitted((Ticket(0, ticket),), utc_now())])
     with Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC)) as engine, ThreadPoolExecutor(1) as aside:
         engine.expect(1)
         settling = aside.submit(engine.settle)
@@ -682,7 +686,7 @@ def test_a_stop_without_hurry_lets_what_is_under_way_come_in(
     run = a_run(ledger, ANSWERS, mode=mode)
     with pytest.raises(RunStopped, match="no credit"), stopped_while_sending(run, ledger, platform) as engine:
         engine.stop(RunStopped("no credit left"))
-    counted = ledger.counts(run.run_id)
+    counted = ledger.book(run.run_id).counts()
     assert counted[State.SENDING] + counted[State.AMBIGUOUS] == 0
     assert counted[State.SUBMITTED] + counted[State.SCORED] + counted[State.FAILED] == platform.taken.total() > 0
 
@@ -697,7 +701,7 @@ def test_what_a_hurried_stop_cuts_off_is_recorded_as_lost_before_the_engine_ends
         engine.stop(Interrupted("interrupted"), hurry=True)
     taken = {answer for answer, n in platform.taken.items() if n}
     assert {a for a, r in results(ledger, run).items() if r.lost == 1} == taken
-    assert ledger.counts(run.run_id)[State.AMBIGUOUS] == len(taken) > 0
+    assert ledger.book(run.run_id).counts()[State.AMBIGUOUS] == len(taken) > 0
     found, resumed = work(ledger, run, Platform())
     assert {r.status for r in found.values()} == {"scored"}
     assert resumed.possible_duplicates == len(taken)
@@ -711,7 +715,7 @@ def test_somebody_who_is_in_a_hurry_need_not_wait_for_a_stop_that_was_not(
     run = a_run(ledger, ["x"])
     with pytest.raises(RunStopped, match="no credit"), stopped_while_sending(run, ledger, platform) as engine:
         stop_and_then_hurry(engine)
-    assert ledger.counts(run.run_id)[State.AMBIGUOUS] == 1
+    assert ledger.book(run.run_id).counts()[State.AMBIGUOUS] == 1
 
 
 def stop_and_then_hurry(engine: Engine) -> None:
@@ -743,7 +747,7 @@ def test_what_is_waited_for_after_a_stop_is_said(ledger: Ledger) -> None:
     ):
         stop_and_come_in(engine, said)
     assert said[0] == "stopping: 1 requests under way come in first"
-    assert ledger.counts(run.run_id)[State.SUBMITTED] == 1
+    assert ledger.book(run.run_id).counts()[State.SUBMITTED] == 1
 
 
 def stop_and_come_in(engine: Engine, said: list[str]) -> None:
@@ -767,7 +771,7 @@ def test_somebody_who_gets_impatient_while_the_engine_ends_has_the_rest_recorded
     engine._close = interrupted  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt), engine, ThreadPoolExecutor(1) as aside:
         stopped(engine, aside, platform)
-    assert ledger.counts(run.run_id)[State.AMBIGUOUS] == 1
+    assert ledger.book(run.run_id).counts()[State.AMBIGUOUS] == 1
 
 
 def stopped(engine: Engine, aside: ThreadPoolExecutor, platform: Platform) -> None:
@@ -832,11 +836,11 @@ def test_once_it_is_quiet_the_rest_is_left_to_whoever_comes_next(ledger: Ledger)
     work(ledger, run, platform, mode=Mode.SUBMIT)
     with Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC, quiet=0.3)) as engine:
         assert engine.settle() == engine.left == 2
-    assert ledger.counts(run.run_id)[State.SCORED] == len(ANSWERS)
+    assert ledger.book(run.run_id).counts()[State.SCORED] == len(ANSWERS)
     platform.trouble = None
     with Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC, quiet=60.0)) as engine:
         assert engine.settle() == engine.left == 0
-    assert ledger.counts(run.run_id)[State.SCORED] == len(ANSWERS) + 2
+    assert ledger.book(run.run_id).counts()[State.SCORED] == len(ANSWERS) + 2
 
 
 def test_no_credit_stops_the_run_and_leaves_its_items_to_be_sent_again(ledger: Ledger) -> None:
@@ -851,7 +855,7 @@ def test_no_credit_stops_the_run_and_leaves_its_items_to_be_sent_again(ledger: L
     platform = Platform(trouble=broke)
     with pytest.raises(RunStopped, match="credit"):
         work(ledger, run, platform)
-    assert ledger.counts(run.run_id)[State.FAILED] == 0
+    assert ledger.book(run.run_id).counts()[State.FAILED] == 0
     platform.trouble = None
     found, _ = work(ledger, run, platform)
     assert {r.status for r in found.values()} == {"scored"}
@@ -920,7 +924,7 @@ def test_an_evaluation_that_never_ends_is_left_pending_at_its_time_limit(ledger:
     run = a_run(ledger, ["slow"])
     found, _ = work(ledger, run, Platform(takes=inf), item_timeout=0.2)
     assert found["slow"].status == "pending"
-    assert ledger.counts(run.run_id)[State.SUBMITTED] == 1
+    assert ledger.book(run.run_id).counts()[State.SUBMITTED] == 1
 
 
 def test_the_runs_time_limit_stops_it(ledger: Ledger) -> None:
@@ -958,7 +962,7 @@ def test_a_stopped_run_ends_with_its_reason_and_resumes_with_what_is_left(ledger
 def cut_off(ledger: Ledger, answers: list[str]) -> Run:
     """A run whose process died while its first item was on its way."""
     run = a_run(ledger, answers)
-    ledger.apply(run.run_id, [Sending((0,))])
+    ledger.book(run.run_id).apply([Sending((0,))])
     return run
 
 
@@ -1161,10 +1165,10 @@ def test_a_ledger_that_cannot_be_written_stops_the_run(ledger: Ledger, monkeypat
     run = a_run(ledger, ANSWERS)
     platform = Platform()
 
-    def full(run_id: str, changes: object, stamp: object) -> None:
+    def full(*_: object) -> None:
         raise StoreError("the disk is full")
 
-    monkeypatch.setattr(ledger, "apply", full)
+    monkeypatch.setattr(Book, "apply", full)
     with pytest.raises(StoreError, match="full"):
         work(ledger, run, platform, mode=Mode.SUBMIT)
     assert platform.posts == 0

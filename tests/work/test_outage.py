@@ -220,7 +220,7 @@ def test_a_server_that_asks_to_wait_a_day_ends_the_run_at_once_and_it_can_be_res
             Engine(run, ledger, platform.client, Options(mode=mode)) as engine,
         ):
             work_once(engine, mode)
-    assert ledger.counts(run.run_id)[State.FAILED] == 0
+    assert ledger.book(run.run_id).counts()[State.FAILED] == 0
     platform.trouble = None
     with Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC)) as engine:
         work_once(engine, Mode.ASYNC)

@@ -14,8 +14,11 @@ import pytest
 from fieval_tasks.core.errors import RunStopped
 from fieval_tasks.core.items import Failed, Item, Scored, State, Ticket
 from fieval_tasks.core.policy import GRACE_FOR_UNKNOWN, MANY_UNKNOWN, OVERTAKEN, SILENCE
+from fieval_tasks.ledger.changes import Requeued, Sending, Submitted
 from fieval_tasks.ledger.recording import Recorder
-from fieval_tasks.ledger.store import CheckRecord, Ledger, Requeued, Run, Sending, Submitted, utc_now
+from fieval_tasks.ledger.run import CheckRecord, Run
+from fieval_tasks.ledger.schema import utc_now
+from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.pace.pace import DIFFERENT, Pace
 from fieval_tasks.pace.quota import Quota
 from fieval_tasks.work.agenda import Answer
@@ -43,7 +46,7 @@ class Scene:
             chunk_size=40,
         )
         self.ids = [platform.accept({"inputs": {"output": f"{i}"}})[0] for i in range(40)]
-        self.ledger.apply("r", [Submitted(tuple(Ticket(i, one) for i, one in enumerate(self.ids)), utc_now())])
+        self.ledger.book("r").apply([Submitted(tuple(Ticket(i, one) for i, one in enumerate(self.ids)), utc_now())])
         self.stopped: list[str] = []
         self.told: list[Told] = []
         self.open_items = OpenItems()
@@ -52,8 +55,8 @@ class Scene:
         self.again: list[int] = []
         self.lane = Lane(TEMPLATE, [], Quota(), Breaker(self.stopped.append))
         self.client = platform.client()
-        self.recorder = Recorder(self.ledger, "r")
-        self.echoes = Echoes(self.ledger, self.run)
+        self.recorder = Recorder(self.ledger.book("r"))
+        self.echoes = Echoes(self.ledger.book(self.run.run_id))
         self.settlement = Settlement(
             self.client,
             self.recorder,
@@ -81,7 +84,7 @@ class Scene:
     async def ask_anew(self, seq: int, *, age: float = 1.0) -> Answer:
         """As after it was sent once more, where it was put back."""
         self.open_items.ticketed(seq, self.ids[seq], 0.0)
-        self.ledger.apply("r", [Submitted((Ticket(seq, self.ids[seq]),), utc_now())])
+        self.ledger.book("r").apply([Submitted((Ticket(seq, self.ids[seq]),), utc_now())])
         return await self.ask(seq, age=age)
 
     async def aclose(self) -> None:
@@ -117,9 +120,9 @@ async def test_an_evaluation_the_server_forgot_is_flagged_and_submitted_again_on
     assert (scene.settlement.orphans, scene.again) == (({0}, []) if chosen == "wait" else (set(), [0]))
     await scene.recorder.record()
     assert scene.ledger.run("r").possible_duplicates == 0
-    scene.ledger.apply("r", [Sending(tuple(scene.again))])
+    scene.ledger.book("r").apply([Sending(tuple(scene.again))])
     assert scene.ledger.run("r").possible_duplicates == (chosen == "resubmit")
-    assert scene.ledger.redone("r") == ({} if chosen == "wait" else {0: 1})
+    assert scene.ledger.book("r").redone() == ({} if chosen == "wait" else {0: 1})
 
 
 async def with_an_orphan(folder: Path, platform: Platform) -> Scene:
@@ -214,8 +217,8 @@ async def test_an_unknown_ticket_of_an_item_that_is_retried_is_given_up_and_the_
         assert await scene.ask(seq, age=GRACE_FOR_UNKNOWN) is Answer.DROPPED
     await scene.settlement.fail_unknown()
     assert (scene.again, scene.told) == ([*range(40)], [])
-    assert scene.ledger.counts("r")[State.READY] == 40
-    scene.ledger.apply("r", [Sending(tuple(range(40))), Submitted((Ticket(0, scene.ids[0]),), utc_now())])
+    assert scene.ledger.book("r").counts()[State.READY] == 40
+    scene.ledger.book("r").apply([Sending(tuple(range(40))), Submitted((Ticket(0, scene.ids[0]),), utc_now())])
     assert scene.ledger.run("r").possible_duplicates == 40
     scene.open_items.ticketed(0, scene.ids[0], 0.0)
     assert await scene.ask(0, age=GRACE_FOR_UNKNOWN) is Answer.DROPPED
@@ -267,7 +270,7 @@ async def test_a_few_items_whose_questions_always_fail_are_left_pending_and_stop
     assert (left, scene.told, scene.again) == ({*range(DIFFERENT - 1)}, [], [])
     [notice] = scene.settlement.notices
     assert notice.startswith(f"{DIFFERENT - 1} of the items were left pending")
-    assert scene.ledger.counts("r")[State.SUBMITTED] == 40
+    assert scene.ledger.book("r").counts()[State.SUBMITTED] == 40
 
 
 @pytest.mark.parametrize("status", [403, 500])
@@ -331,7 +334,7 @@ async def test_credit_that_is_gone_stops_the_run_and_keeps_the_item(tmp_path: Pa
     scene.open_items.ticketed(0, scene.ids[0], 0.0)
     with pytest.raises(RunStopped, match="insufficient_credits"):
         await scene.ask(0)
-    assert scene.ledger.counts("r")[State.READY] == 1
+    assert scene.ledger.book("r").counts()[State.READY] == 1
 
 
 async def test_credit_that_was_gone_before_this_process_began_is_tried_again(
@@ -340,7 +343,7 @@ async def test_credit_that_was_gone_before_this_process_began_is_tried_again(
     scenes.append(scene := Scene(tmp_path, Platform(trouble=without_credit)))
     assert await scene.ask(0) is Answer.DROPPED
     assert (scene.again, scene.told) == ([0], [])
-    assert scene.ledger.counts("r")[State.READY] == 1
+    assert scene.ledger.book("r").counts()[State.READY] == 1
 
 
 # -- whose row it is -----------------------------------------------------------------------------------------------
@@ -387,7 +390,7 @@ async def test_an_eval_id_of_two_items_is_neithers_where_nobody_says_whose_it_is
 ) -> None:
     scenes.append(scene := Scene(tmp_path, Platform(trouble=row_of("", input_data=None))))
     assert await scene.ask(2) is Answer.DECIDED
-    scene.ledger.apply("r", [Requeued(1), Submitted((Ticket(1, scene.ids[0]),), utc_now())])
+    scene.ledger.book("r").apply([Requeued(1), Submitted((Ticket(1, scene.ids[0]),), utc_now())])
     assert await scene.ask(0) is Answer.DECIDED
     assert [type(verdict) for _, _, verdict in scene.told] == [Scored, Failed]
     assert "another item, too" in scene.told[1][2].message  # type: ignore[union-attr]
@@ -472,4 +475,4 @@ async def test_an_item_that_is_refused_often_and_for_longer_than_its_time_is_lef
     assert scene.again == [0] * (OFTEN - 1)
     assert await scene.ask_anew(0, age=1.0) is Answer.DROPPED
     assert (scene.again, scene.told) == ([0] * (OFTEN - 1), [])
-    assert scene.ledger.counts("r")[State.SUBMITTED] == 40
+    assert scene.ledger.book("r").counts()[State.SUBMITTED] == 40

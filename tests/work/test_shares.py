@@ -16,7 +16,11 @@ from fieval_tasks.core.errors import Unreachable
 from fieval_tasks.core.items import Item, State, Ticket
 from fieval_tasks.core.plan import Mode
 from fieval_tasks.core.progress import Progress
-from fieval_tasks.ledger.store import Ledger, Run, Sending, Submitted, owner_name, utc_now
+from fieval_tasks.ledger.changes import Sending, Submitted
+from fieval_tasks.ledger.processes import owner_name
+from fieval_tasks.ledger.run import Run
+from fieval_tasks.ledger.schema import utc_now
+from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.pace.permits import Leased
 from fieval_tasks.runs.threads import submit
 from fieval_tasks.work.engine import Engine
@@ -81,7 +85,7 @@ def help_out(engine: Engine) -> None:
 
 
 def counted(ledger: Ledger, run: Run) -> dict[State, int]:
-    return {state: n for state, n in ledger.counts(run.run_id).items() if n}
+    return {state: n for state, n in ledger.book(run.run_id).counts().items() if n}
 
 
 def test_shards_begin_with_different_chunks_and_send_every_item_once(ledger: Ledger) -> None:
@@ -112,10 +116,12 @@ def test_a_shard_carries_on_what_a_dead_one_held(ledger: Ledger) -> None:
     run, platform = a_run(ledger, ANSWERS, chunk_size=5), Platform()
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         dead = owner_name(process.pid)
-    assert ledger.claim(run.run_id, [0, 2], dead, lease=60.0) == [0, 2]
-    tickets = [Ticket(seq, platform.accept(body(item))[0]) for seq, item in enumerate(ledger.unsent(run, 0)[:3])]
-    in_flight = ledger.unsent(run, 2)[0]
-    ledger.apply(run.run_id, [Submitted(tuple(tickets), utc_now()), Sending((in_flight.seq,), utc_now())])
+    assert ledger.book(run.run_id).claim([0, 2], dead, lease=60.0) == [0, 2]
+    tickets = [
+        Ticket(seq, platform.accept(body(item))[0]) for seq, item in enumerate(ledger.book(run.run_id).unsent(0)[:3])
+    ]
+    in_flight = ledger.book(run.run_id).unsent(2)[0]
+    ledger.book(run.run_id).apply([Submitted(tuple(tickets), utc_now()), Sending((in_flight.seq,), utc_now())])
     work(ledger, run, platform, Share(1, 2))
     assert counted(ledger, run) == {State.SCORED: 60}
     assert set(platform.taken.values()) == {1}
@@ -128,9 +134,9 @@ def test_what_one_sent_that_helped_and_died_is_asked_about_by_whoever_comes_to_t
         dead = owner_name(process.pid)
     with Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC, concurrency=8, share=Share(0, 2))) as engine:
         assert engine.to_submit() == [0]
-        assert ledger.claim(run.run_id, [0], dead, lease=60.0) == [0]
-        tickets = [Ticket(item.seq, platform.accept(body(item))[0]) for item in ledger.unsent(run, 0)]
-        ledger.apply(run.run_id, [Submitted(tuple(tickets), utc_now())])
+        assert ledger.book(run.run_id).claim([0], dead, lease=60.0) == [0]
+        tickets = [Ticket(item.seq, platform.accept(body(item))[0]) for item in ledger.book(run.run_id).unsent(0)]
+        ledger.book(run.run_id).apply([Submitted(tuple(tickets), utc_now())])
         assert engine.submit_chunk(0) == 0
         engine.settle(unseen)
         while engine.wait_for_others(unseen):
@@ -145,13 +151,13 @@ def test_what_another_held_for_a_moment_and_let_go_is_finished_by_whoever_came_m
 ) -> None:
     run, platform = a_run(ledger, ANSWERS[:15], chunk_size=5), Platform()
     others = [0, 1]  # to one of them it has something to send, to the other it has not
-    tickets = [Ticket(item.seq, platform.accept(body(item))[0]) for item in ledger.unsent(run, 1)]
-    ledger.apply(run.run_id, [Submitted(tuple(tickets), utc_now())])
-    assert ledger.claim(run.run_id, others, "a collector", lease=60.0) == others
+    tickets = [Ticket(item.seq, platform.accept(body(item))[0]) for item in ledger.book(run.run_id).unsent(1)]
+    ledger.book(run.run_id).apply([Submitted(tuple(tickets), utc_now())])
+    assert ledger.book(run.run_id).claim(others, "a collector", lease=60.0) == others
     with Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC, concurrency=8, share=share)) as engine:
         work_round(engine, Mode.ASYNC)
         assert counted(ledger, run) == {State.READY: 5, State.SUBMITTED: 5, State.SCORED: 5}
-        ledger.release(run.run_id, "a collector")
+        ledger.book(run.run_id).release("a collector")
         while engine.wait_for_others(unseen):
             work_round(engine, Mode.ASYNC)
     assert counted(ledger, run) == {State.SCORED: 15}

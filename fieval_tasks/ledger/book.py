@@ -1,0 +1,306 @@
+"""What the ledger holds of one run: its items and what became of them, each state committed as it happens."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+import sqlalchemy as sa
+
+from fieval_tasks.core.items import Failed, Item, Result, State
+from fieval_tasks.ledger import claims, duplicates
+from fieval_tasks.ledger.changes import OPEN, UNSENT, Change, make, reopen
+from fieval_tasks.ledger.claims import Claim, Stamp
+from fieval_tasks.ledger.database import Database
+from fieval_tasks.ledger.run import CheckRecord, checks_of
+from fieval_tasks.ledger.schema import events, items, runs, utc_now
+
+
+@dataclass(frozen=True)
+class OpenTicket:
+    """A ticket whose verdict is still to come."""
+
+    seq: int
+    eval_id: str
+    check: str
+    submitted_at: datetime
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something out of the ordinary that happened to an item."""
+
+    at: datetime
+    event: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Past:
+    """All that the ledger holds of one item."""
+
+    item: Item
+    state: State
+    result: Result
+    """With its inputs."""
+    sent_at: datetime | None
+    """When the last POST that carried it went out."""
+    polls: int
+    possible_duplicates: int
+    """Evaluations that may have been made, and paid, beyond the one that counts: see `duplicates`."""
+    events: tuple[Event, ...]
+    """In the order in which they were recorded."""
+
+
+class Book:
+    """One run's items, their tickets and verdicts, and who works on them. Thread-safe.
+
+    All but `apply` is tried again while the database is away: it does no harm when it is done twice.
+    """
+
+    def __init__(self, database: Database, run_id: str) -> None:
+        self._database = database
+        self.run_id = run_id
+
+    # -- how far it is -------------------------------------------------------------------------------------------
+
+    def counts(self) -> dict[State, int]:
+        """How many items are in each state."""
+        query = self._select(items.c.state, sa.func.count().label("n")).group_by(items.c.state)
+        return dict.fromkeys(State, 0) | {State(row["state"]): row["n"] for row in self._database.read(query)}
+
+    def unsent_chunks(self) -> list[int]:
+        """Chunks with items that have no ticket and no verdict, in order."""
+        return self._chunks(_TO_SEND)
+
+    def unfinished_chunks(self) -> list[int]:
+        """Chunks with items that have no verdict, in order."""
+        return self._chunks(items.c.state.in_(OPEN))
+
+    def open_chunks(self) -> list[int]:
+        """Chunks with items that were submitted and have no verdict, in order."""
+        return self._chunks(_HAS_OPEN_TICKET)
+
+    def _chunks(self, those: sa.ColumnElement[bool]) -> list[int]:
+        return self._database.column(self._select(items.c.chunk).where(those).distinct().order_by(items.c.chunk))
+
+    def count_unsent(self, *, check: str | None = None) -> int:
+        """How many items, of the one check or of all, are still to be sent: for the first time, or once more."""
+        query = self._select(sa.func.count()).where(_TO_SEND)
+        [n] = self._database.column(query if check is None else query.where(items.c.check_name == check))
+        return int(n)
+
+    def count_repeats(self) -> int:
+        """How many items repeat another of the run."""
+        [n] = self._database.column(self._select(sa.func.count()).where(items.c.same_as.is_not(None)))
+        return int(n)
+
+    # -- what is left to do --------------------------------------------------------------------------------------
+
+    def unsent(self, chunk: int) -> list[Item]:
+        """The items of a chunk that have no ticket and no verdict."""
+        query = self._select(items).where(items.c.chunk == chunk, _TO_SEND).order_by(items.c.seq)
+        return [self._item(row) for row in self._database.read(query)]
+
+    def open_tickets(self, chunks: Iterable[int] | None = None) -> list[OpenTicket]:
+        """What was submitted and has no verdict: everything, or that of these chunks."""
+        columns = (items.c.seq, items.c.eval_id, items.c.check_name.label("check"), items.c.submitted_at)
+        query = self._select(*columns).where(_HAS_OPEN_TICKET)
+        if chunks is None:
+            return [OpenTicket(**row) for row in self._database.read(query)]
+        wanted, most = sorted(set(chunks)), self._database.tuning.batch
+        parts = (wanted[start : start + most] for start in range(0, len(wanted), most))
+        return [
+            OpenTicket(**row) for part in parts for row in self._database.read(query.where(items.c.chunk.in_(part)))
+        ]
+
+    def item(self, seq: int) -> Item:
+        [row] = self._database.read(self._select(items).where(items.c.seq == seq))
+        return self._item(row)
+
+    def repeats(self) -> dict[int, list[int]]:
+        """Item -> the items without a verdict that repeat it and will share its."""
+        query = self._select(items.c.same_as, items.c.seq).where(items.c.same_as.is_not(None), items.c.state.in_(OPEN))
+        found: dict[int, list[int]] = {}
+        for row in self._database.read(query.order_by(items.c.seq)):
+            found.setdefault(row["same_as"], []).append(row["seq"])
+        return found
+
+    def redone(self) -> dict[int, int]:
+        """The items that were sent again after the server had taken them and not judged them: how often."""
+        query = self._select(items.c.seq, items.c.redone).where(items.c.redone > 0)
+        return {row["seq"]: row["redone"] for row in self._database.read(query)}
+
+    def resendable(self) -> set[int]:
+        """The items with a ticket that are to be sent again, should the server not know it: once, by `reopen_failed`."""
+        query = self._select(items.c.seq).where(_HAS_OPEN_TICKET, items.c.resend_if_unknown)
+        return set(self._database.column(query))
+
+    def is_shared(self, seq: int, eval_id: str) -> bool:
+        """Whether an item other than this one, and no repeat of another, has that eval_id, or had it and was judged."""
+        others = (items.c.eval_id == eval_id, items.c.seq != seq, items.c.same_as.is_(None))
+        return bool(self._database.column(self._select(items.c.seq).where(*others).limit(1)))
+
+    # -- what happens --------------------------------------------------------------------------------------------
+
+    def apply(self, changes: Sequence[Change], stamp: Stamp | None = None) -> None:
+        """Commit these changes together, in their order; once for each stamp, however often it is tried."""
+        with self._database.transaction() as connection:
+            if stamp is None or claims.sign(connection, self.run_id, stamp):
+                make(connection, self.run_id, changes)
+
+    def reopen_failed(self) -> int:
+        """Give every failed item that could be sent another chance; how many those are.
+
+        Where a ticket's verdict was never heard, the server is asked first: see `resendable`.
+        """
+        return self._database.write(lambda connection: reopen(connection, self.run_id, utc_now()))
+
+    def claim(self, chunks: Iterable[int], owner: str, *, lease: float) -> list[int]:
+        """Those of the chunks that are the owner's for `lease` seconds: free ones, its own, and those left by the dead.
+
+        Items that a former owner was sending become ambiguous. None is given to an owner that was itself taken over.
+        """
+        wanted = list(chunks)
+        return self._database.write(lambda connection: claims.take(connection, self.run_id, wanted, owner, lease))
+
+    def renew(self, owner: str, *, lease: float) -> int:
+        """Let the owner's claims last `lease` seconds from now; how many are still its own."""
+        return self._database.write(lambda connection: claims.renew(connection, self.run_id, owner, lease))
+
+    def release(self, owner: str) -> None:
+        """Leave the owner's chunks to whoever wants them."""
+        self._database.write(lambda connection: claims.release(connection, self.run_id, owner))
+
+    def claimed_by_others(self, owner: str) -> list[Claim]:
+        """The claims of all but this owner, in the order of the chunks."""
+        found = self._database.look(lambda connection: claims.standing(connection, self.run_id))
+        return [claim for claim in found if claim.owner != owner]
+
+    # -- what became of it ---------------------------------------------------------------------------------------
+
+    def results(self, *, with_inputs: bool = False) -> Iterator[Result]:
+        """Every item with what became of it, in the run's order. Streams."""
+        yield from (self._result(row, with_inputs) for row in self._pages(self._select(items, _LENDER.label("lender"))))
+
+    def kept(self) -> Iterator[dict[str, Any]]:
+        """What is kept of each item's row. Streams."""
+        query = self._select(items.c.seq, items.c.kept).where(items.c.kept.is_not(None))
+        yield from (json.loads(row["kept"]) for row in self._pages(query))
+
+    def pasts(self, *, item_id: str | None = None, row: int | None = None) -> list[Past]:
+        """All that is known of the items of that id, or of that row of the dataset: one for each check."""
+        query = self._select(items, duplicates.of_item.label("doubled"), _LENDER.label("lender"))
+        if item_id is not None:
+            query = query.where(items.c.item_id == item_id)
+        if row is not None:
+            query = query.where(items.c.row == row)
+        return [self._past(found) for found in self._database.read(query.order_by(items.c.seq))]
+
+    def item_ids(self) -> list[str]:
+        """The ids of the run's items, each once."""
+        return self._database.column(self._select(items.c.item_id).distinct())
+
+    # -- rows of the table -> types ------------------------------------------------------------------------------
+
+    def _select(self, *columns: Any) -> sa.Select[Any]:
+        return sa.select(*columns).select_from(items).where(items.c.run_id == self.run_id)
+
+    def _pages(self, query: sa.Select[Any]) -> Iterator[sa.RowMapping]:
+        last = -1
+        query = query.order_by(items.c.seq).limit(self._database.tuning.batch)
+        while page := self._database.read(query.where(items.c.seq > last)):
+            yield from page
+            last = page[-1]["seq"]
+
+    @cached_property
+    def _checks(self) -> dict[str, CheckRecord]:
+        [recorded] = self._database.column(sa.select(runs.c.checks).where(runs.c.run_id == self.run_id))
+        return {check.name: check for check in checks_of(recorded)}
+
+    def _item(self, row: sa.RowMapping) -> Item:
+        check = self._checks[row["check_name"]]
+        same = {
+            name: row[name] for name in ("seq", "item_id", "row", "fingerprint", "same_as", "lost", "doubts", "redone")
+        }
+        return Item(
+            **same,
+            check=check.name,
+            template=check.template,
+            model=check.model,
+            inputs=json.loads(row["inputs"]),
+            ambiguous=row["state"] == State.AMBIGUOUS.value,
+            params=json.loads(row["params"] or "{}"),
+        )
+
+    def _result(self, row: sa.RowMapping, with_inputs: bool) -> Result:
+        check = self._checks[row["check_name"]]
+        failed = row["error_kind"] is not None
+        return Result(
+            **{name: row[name] for name in _SAME_IN_RESULT},
+            check=check.name,
+            template=check.template,
+            model=check.model,
+            status=State(row["state"]).status,
+            value=None if row["value"] is None else json.loads(row["value"]),
+            error={"kind": row["error_kind"], "message": row["error_message"]} if failed else None,
+            inputs=json.loads(row["inputs"]) if with_inputs else None,
+            kept=json.loads(row["kept"]) if with_inputs and row["kept"] is not None else None,
+            lent_by=row["lender"] if row["lender"] != check.name else None,
+        )
+
+    def _past(self, row: sa.RowMapping) -> Past:
+        query = sa.select(events.c.at, events.c.event, events.c.detail).order_by(events.c.n)
+        mine = (events.c.run_id == self.run_id, events.c.seq == row["seq"])
+        return Past(
+            item=self._item(row),
+            state=State(row["state"]),
+            result=self._result(row, True),
+            sent_at=row["sent_at"],
+            polls=row["polls"],
+            possible_duplicates=row["doubled"],
+            events=tuple(Event(**found) for found in self._database.read(query.where(*mine))),
+        )
+
+
+def row_of(item: Item, failed: Failed | None, *, run_id: str, chunk_size: int, now: datetime) -> dict[str, Any]:
+    """A new item as a row of the table. One that failed validation is final from the start."""
+    return {
+        "run_id": run_id,
+        "seq": item.seq,
+        "chunk": item.seq // chunk_size,
+        "state": State.FAILED.value if failed else State.READY.value,
+        "item_id": item.item_id,
+        "row": item.row,
+        "check_name": item.check,
+        "fingerprint": item.fingerprint,
+        "same_as": item.same_as,
+        "inputs": json.dumps(dict(item.inputs)),  # ASCII: half a surrogate pair can be stored and shown
+        "kept": None if item.kept is None else json.dumps(dict(item.kept)),
+        "params": json.dumps(dict(item.params)) if item.params else None,
+        "stage": failed.stage if failed else None,
+        "error_kind": failed.kind if failed else None,
+        "error_message": failed.message if failed else None,
+        "finished_at": now if failed else None,
+    }
+
+
+_SAME_IN_RESULT = (
+    "item_id", "row", "score", "passed", "reason", "runtime_ms", "eval_id", "stage", "attempts", "submitted_at",
+    "finished_at", "lost", "same_as", "doubts",
+)  # fmt: skip
+"""Columns that are fields of a Result."""
+_TO_SEND = sa.and_(items.c.state.in_(UNSENT), items.c.same_as.is_(None))
+_HAS_OPEN_TICKET = items.c.state == State.SUBMITTED.value
+_twins = items.alias("twins")
+_LENDER = (
+    sa.select(_twins.c.check_name)
+    .where(_twins.c.run_id == items.c.run_id, _twins.c.seq == items.c.same_as)
+    .correlate(items)
+    .scalar_subquery()
+)
+"""The check of the item whose verdict an item shares."""
