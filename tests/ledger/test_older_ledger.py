@@ -73,7 +73,7 @@ def test_it_opens_with_all_that_was_known() -> None:
 def test_it_reports_what_was_reported() -> None:
     with kept("older", None) as run:
         report = report_of(run)
-        assert [(g.gate, g.bounds) for g in report.summary.gates] == [
+        assert [(g.gate, g.bounds) for g in report.gates] == [
             ("helpful.pass_rate >= 0.5", (2 / 15, 14 / 15)),
             ("failures <= 4", (3.0, 12.0)),
         ]
@@ -102,7 +102,7 @@ def test_it_is_resumed_where_it_stood_and_nothing_more_is_bought(platform: Platf
         counts = run.ledger.book("older").counts()
     assert platform.taken == dict.fromkeys((*IN_DOUBT, *UNSENT), 1)
     assert (counts[State.SCORED], counts[State.FAILED], sum(counts.values())) == (12, 3, 15)
-    assert outcome.report.summary.requests.possible_duplicates == 4
+    assert outcome.report.facts.requests.possible_duplicates == 4
     assert outcome.exit_code is ExitCode.INCOMPLETE, "three items failed"
 
 
