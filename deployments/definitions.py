@@ -2,73 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]
+from prefect.client.schemas.objects import ConcurrencyLimitConfig
+from pydantic import BaseModel
 
-PREFECT_FILE = Path(__file__).with_name("prefect.yaml")
-AUTOMATIONS = Path(__file__).with_name("automations")
-
-
-@dataclass(frozen=True)
-class Limit:
-    """How many runs of a deployment there may be at the same time."""
-
-    runs: int
-    collision: str
-    """What becomes of one more: ENQUEUE or CANCEL_NEW."""
+HERE = Path(__file__).parent
+PREFECT_FILE = next(file for file in (HERE / "prefect.yaml", HERE.parent / "prefect.yaml") if file.is_file())
+"""In an installed package beside this module; in a clone in the root, where `prefect deploy` looks for it."""
+AUTOMATIONS = HERE / "automations"
 
 
-@dataclass(frozen=True)
-class Definition:
+class WorkPool(BaseModel):
+    name: str
+
+
+class Definition(BaseModel):
     """One deployment of prefect.yaml."""
 
     name: str
     entrypoint: str
     description: str
-    tags: tuple[str, ...]
-    schedules: tuple[Mapping[str, Any], ...]
-    parameters: Mapping[str, Any]
-    limit: Limit | None
-    pool: str
+    tags: list[str]
+    schedules: list[dict[str, Any]]
+    parameters: dict[str, Any]
+    work_pool: WorkPool
+    concurrency_limit: ConcurrencyLimitConfig | None = None
+    """How many of its runs there may be at the same time, and what becomes of one more."""
 
     @property
-    def flow(self) -> str:
-        """The flow's name: its function's, as Prefect writes it."""
-        return self.entrypoint.rpartition(".")[2].replace("_", "-")
+    def full_name(self) -> str:
+        """FLOW/DEPLOYMENT; the flow's name is its function's, as Prefect writes it."""
+        return f"{self.entrypoint.rpartition('.')[2].replace('_', '-')}/{self.name}"
 
 
 def deployments() -> list[Definition]:
     """In the order of the file."""
-    return [_definition(said) for said in yaml.safe_load(PREFECT_FILE.read_text(encoding="utf-8"))["deployments"]]
-
-
-def pools() -> list[str]:
-    """The work pools that the deployments want, each once."""
-    return list(dict.fromkeys(definition.pool for definition in deployments()))
+    return [Definition.model_validate(said) for said in _read(PREFECT_FILE)["deployments"]]
 
 
 def automations() -> list[dict[str, Any]]:
     """As the files say, by name."""
-    files = sorted(AUTOMATIONS.glob("*.yaml"))
-    return [yaml.safe_load(file.read_text(encoding="utf-8")) for file in files]
+    return [_read(file) for file in sorted(AUTOMATIONS.glob("*.yaml"))]
 
 
-def _definition(said: Mapping[str, Any]) -> Definition:
-    return Definition(
-        name=said["name"],
-        entrypoint=said["entrypoint"],
-        description=said["description"],
-        tags=tuple(said["tags"]),
-        schedules=tuple(said["schedules"]),
-        parameters=said["parameters"],
-        limit=_limit(said["concurrency_limit"]) if "concurrency_limit" in said else None,
-        pool=said["work_pool"]["name"],
-    )
-
-
-def _limit(said: Mapping[str, Any]) -> Limit:
-    return Limit(said["limit"], said["collision_strategy"])
+def _read(file: Path) -> Any:
+    return yaml.safe_load(file.read_text(encoding="utf-8"))

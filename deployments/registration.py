@@ -20,7 +20,7 @@ from prefect.events.schemas.automations import Automation, AutomationCore
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.workers.process import ProcessWorker
 
-from deployments.definitions import PREFECT_FILE, automations, deployments, pools
+from deployments.definitions import PREFECT_FILE, automations, deployments
 from fieval_tasks.api.client import Credentials
 from fieval_tasks.blocks import EvaluationJob, FutureAGICredentials
 from fieval_tasks.core.errors import PlanError, RunStopped
@@ -42,7 +42,7 @@ def register_all(
         yield from _blocks(keys)
         if limit is not None:
             yield _shared_limit(client, limit)
-        yield from (_pool(client, name) for name in pools())
+        yield from (_pool(client, name) for name in dict.fromkeys(one.work_pool.name for one in deployments()))
         yield from _deployments()
         yield from (_automation(client, said, block_id) for said in automations())
 
@@ -118,7 +118,7 @@ def _deployments() -> Iterator[str]:
     done = subprocess.run(command, env=here, capture_output=True, text=True)
     if done.returncode:
         raise RunStopped(f"prefect deploy failed:\n{done.stdout}{done.stderr}".strip())
-    yield from (f"deployment {definition.flow}/{definition.name}: deployed" for definition in deployments())
+    yield from (f"deployment {one.full_name}: deployed" for one in deployments())
 
 
 def _automation(client: SyncPrefectClient, said: Mapping[str, Any], block_id: UUID | None) -> str:

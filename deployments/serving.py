@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from shlex import quote
 from typing import Any
 
 from prefect import serve
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import ObjectNotFound
 from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.schedules import Cron, Interval, Schedule
 from prefect.types.entrypoint import EntrypointType
 
-from deployments.definitions import Definition, Limit, deployments
+from deployments.definitions import Definition, deployments
 from fieval_tasks.core.errors import PlanError
 
 
@@ -28,8 +26,7 @@ def serve_all(*, limit: int) -> None:
 def require_no_pool() -> None:
     """Raises PlanError where a deployment is a work pool's: served, it would be taken from there, and half of it kept."""
     with get_client(sync_client=True) as client:
-        for definition in deployments():
-            name = f"{definition.flow}/{definition.name}"
+        for name in (definition.full_name for definition in deployments()):
             try:
                 pool = client.read_deployment_by_name(name).work_pool_name
             except ObjectNotFound:
@@ -45,22 +42,14 @@ def served(definition: Definition) -> RunnerDeployment:
     """A deployment of prefect.yaml whose flow runs are started by this process, in its working folder."""
     flow: Flow[..., Any] = load_flow_from_entrypoint(definition.entrypoint)
     deployment = flow.to_deployment(
-        name=definition.name,
-        description=definition.description,
-        tags=[*definition.tags],
-        schedules=[_schedule(said) for said in definition.schedules],
-        parameters=dict(definition.parameters),
-        concurrency_limit=None if definition.limit is None else _limit(definition.limit),
+        **definition.model_dump(include={"name", "description", "tags", "parameters"}),
+        schedules=[_schedule(**said) for said in definition.schedules],
+        concurrency_limit=definition.concurrency_limit,
         entrypoint_type=EntrypointType.MODULE_PATH,
     )
     assert isinstance(deployment, RunnerDeployment)
     return deployment
 
 
-def _limit(limit: Limit) -> ConcurrencyLimitConfig:
-    return ConcurrencyLimitConfig(limit=limit.runs, collision_strategy=ConcurrencyLimitStrategy(limit.collision))
-
-
-def _schedule(said: Mapping[str, Any]) -> Schedule:
-    rest = {name: value for name, value in said.items() if name not in ("cron", "interval")}
-    return Cron(said["cron"], **rest) if "cron" in said else Interval(said["interval"], **rest)
+def _schedule(*, cron: str | None = None, interval: float | None = None, **said: Any) -> Schedule:
+    return Cron(cron, **said) if cron else Interval(interval or 0.0, **said)

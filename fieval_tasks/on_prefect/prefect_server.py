@@ -74,6 +74,12 @@ def unknown_profile(environment: Mapping[str, str] = os.environ, folder: Path = 
     return f", for PREFECT_PROFILE names {named!r}, which is not in {path}"
 
 
+def require_configured(problem: str, instead: str) -> None:
+    """Raises PlanError where no Prefect API is set, and a server of our own would not do."""
+    if configured_api() is None:
+        raise PlanError(f"{problem}{unknown_profile()}{instead}")
+
+
 def _profile(environment: Mapping[str, str], folder: Path) -> str | None:
     """What the active profile says. A profile that its file does not have counts as Prefect's default: no API."""
     path = profiles_path(environment, folder)

@@ -24,13 +24,14 @@ from fieval_tasks.core.steering import Control
 from fieval_tasks.ledger.database import store_url
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.on_prefect.prefect_api import require_api, require_settings
+from fieval_tasks.on_prefect.prefect_server import require_configured
 from fieval_tasks.report.table import COLUMNS, NARROWEST
 from fieval_tasks.report.text import clean, count
 from fieval_tasks.runs.preparation import Prepared, prepared, runs_to_collect
 from fieval_tasks.terminal.door import say
 from flows.cli.interruption import Interruption, interruptible
 from flows.cli.options import option_name
-from flows.cli.prefect_session import prefect_session, require_configured
+from flows.cli.prefect_session import prefect_session
 from flows.cli.screen import run_shown
 
 if TYPE_CHECKING:

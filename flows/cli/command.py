@@ -112,12 +112,12 @@ def explain(run: RunName, item: Item, /, *, store: Store = None, json: AsJson = 
 
 def fieval_command(tokens: Sequence[str] | None = None) -> int:
     """`fieval COMMAND ...`; its exit code."""
-    return answered(lambda: _run(fieval_app(), tokens))
+    return answered(lambda: run(fieval_app(), tokens))
 
 
 def fieval_app() -> App:
     """All commands as words of one, which a shell can complete."""
-    app = _app(SCRIPT, help="Put rows to Future AGI evaluations, and see what became of them.")
+    app = bare_app(SCRIPT, help="Put rows to Future AGI evaluations, and see what became of them.")
     for command in (evaluate, collect, explain, control, fan_out):
         app.command(app_of(command), name=command.__name__.replace("_", "-"))
     app.register_install_completion_command(help="Have this shell complete the words of these commands.")
@@ -128,7 +128,7 @@ def _entry(command: Callable[..., int]) -> Callable[[Sequence[str] | None], int]
     """The command with its words still to be read: those of this process, if none are given."""
 
     def entry(tokens: Sequence[str] | None = None) -> int:
-        return answered(lambda: _run(app_of(command), tokens))
+        return answered(lambda: run(app_of(command), tokens))
 
     return entry
 
@@ -141,12 +141,12 @@ explain_command = _entry(explain)
 
 
 def app_of(command: Callable[..., int]) -> App:
-    app = _app(program(command.__name__), help_epilogue=EXIT_CODES)
+    app = bare_app(program(command.__name__), help_epilogue=EXIT_CODES)
     app.default(command)
     return app
 
 
-def _app(name: str, **said: Any) -> App:
+def bare_app(name: str, **said: Any) -> App:
     app = App(
         name=name,
         version_flags=(),
@@ -160,7 +160,8 @@ def _app(name: str, **said: Any) -> App:
     return app
 
 
-def _run(app: App, tokens: Sequence[str] | None) -> int:
+def run(app: App, tokens: Sequence[str] | None) -> int:
+    """The exit code of what the words ask for: those of this process, if none are given."""
     command, words = parsed(app, tokens)
     return int(command(*words.args, **words.kwargs) or 0)
 

@@ -12,9 +12,9 @@ from urllib.request import getproxies
 
 import httpx
 
-from fieval_tasks.core.errors import PlanError, RunStopped, in_words
+from fieval_tasks.core.errors import RunStopped, in_words
 from fieval_tasks.on_prefect.prefect_api import require_api, require_settings
-from fieval_tasks.on_prefect.prefect_server import OwnServer, configured_api, environment_set, unknown_profile
+from fieval_tasks.on_prefect.prefect_server import OwnServer, configured_api, environment_set
 from fieval_tasks.terminal.door import say
 
 A_MOMENT = 5.0
@@ -42,12 +42,6 @@ def prefect_session() -> Iterator[Callable[[], None]]:
         warnings.filterwarnings("ignore", "Failed to create the Prefect home")  # the server makes it, or tells why not
         afterwards.enter_context(_prefect_set(wanted | {"PREFECT_API_URL": server.api_url}))
         yield lambda: _wait_for(server)
-
-
-def require_configured(why: str, instead: str) -> None:
-    """Raises PlanError where no Prefect API is set: a server of our own would not do."""
-    if configured_api() is None:
-        raise PlanError(f"{why}{unknown_profile()}{instead}")
 
 
 def _wait_for(server: OwnServer) -> None:

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from deployments.definitions import PREFECT_FILE, Definition, Limit, automations, deployments, pools
+from deployments.definitions import PREFECT_FILE, Definition, automations, deployments
 from fieval_tasks.core.plan import SHARD_DEPLOYMENT
 
 ROOT = Path(__file__).parents[2]
@@ -18,20 +18,20 @@ TAG = "fieval"
 def test_prefect_deploy_finds_the_file_where_it_looks() -> None:
     found = ROOT / "prefect.yaml"
     assert not found.is_symlink()  # a clone on Windows has text where a link is
-    assert found == PREFECT_FILE.resolve()
+    assert found == PREFECT_FILE
 
 
 def test_everything_goes_to_one_pool() -> None:
-    assert [f"{one.flow}/{one.name}" for one in deployments()] == [
+    assert [one.full_name for one in deployments()] == [
         "evaluate/nightly", "collect/every-10-minutes", "fan-out/on-demand", SHARD_DEPLOYMENT,
     ]  # fmt: skip
-    assert pools() == ["fieval"]
+    assert {one.work_pool.name for one in deployments()} == {"fieval"}
 
 
 def test_what_is_scheduled_runs_once_at_a_time_and_shards_as_many_as_there_are() -> None:
     scheduled = {one.name for one in deployments() if one.schedules}
-    assert scheduled == {one.name for one in deployments() if one.limit} == {"nightly", "every-10-minutes"}
-    assert {one.limit.runs for one in deployments() if one.limit} == {1}
+    assert scheduled == {one.name for one in deployments() if one.concurrency_limit} == {"nightly", "every-10-minutes"}
+    assert {one.concurrency_limit.limit for one in deployments() if one.concurrency_limit} == {1}
 
 
 @pytest.mark.parametrize("definition", deployments(), ids=lambda one: one.name)
@@ -39,7 +39,7 @@ def test_the_entry_point_is_a_flow_that_takes_the_parameters(prefect_home: Path,
     from prefect.flows import Flow, load_flow_from_entrypoint
 
     flow: Flow[..., Any] = load_flow_from_entrypoint(definition.entrypoint, use_placeholder_flow=False)
-    assert flow.name == definition.flow
+    assert definition.full_name == f"{flow.name}/{definition.name}"
     given = {"plan": {"resume": "a-run"}, "shard": 1, "of": 3} if definition.name == "shard" else {}
     flow.validate_parameters({**definition.parameters, **given})
 
@@ -51,9 +51,9 @@ def test_serving_has_the_same_schedules_tags_and_limits(prefect_home: Path, defi
     deployment = served(definition)
     assert (deployment.name, deployment.entrypoint) == (definition.name, definition.entrypoint)
     assert set(deployment.tags) == set(definition.tags) >= {TAG}
-    options = deployment.concurrency_options
-    limit = Limit(deployment.concurrency_limit or 0, options.collision_strategy.value) if options else None
-    assert limit == definition.limit
+    wanted, options = definition.concurrency_limit, deployment.concurrency_options
+    assert deployment.concurrency_limit == (wanted.limit if wanted else None)
+    assert (options.collision_strategy if options else None) == (wanted.collision_strategy if wanted else None)
     for schedule, said in zip(deployment.schedules or (), definition.schedules, strict=True):
         assert str(said.get("cron") or said["interval"]) in str(schedule.schedule)
 

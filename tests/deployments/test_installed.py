@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import runpy
 import sys
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,23 @@ def test_every_file_that_is_no_code_travels_with_it(package: str) -> None:
     files = [file for file in (ROOT / package).rglob("*") if file.is_file() and file.suffix != ".py"]
     left = [file for file in files if not is_cached(file) and not travels(file)]
     assert left == []
+
+
+def test_an_installed_package_carries_the_file_that_lies_in_the_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setuptools, said = pytest.importorskip("setuptools"), dict[str, Any]()
+    monkeypatch.setattr(setuptools, "setup", said.update)
+    runpy.run_path(str(ROOT / "setup.py"))
+    monkeypatch.chdir(ROOT)
+    building = said["cmdclass"]["build_py"](
+        setuptools.Distribution({"packages": ["deployments"], "script_name": "setup.py"})
+    )
+    building.ensure_finalized()
+    building.build_lib = str(tmp_path)
+    building.run()
+    assert (tmp_path / "deployments" / "prefect.yaml").read_text() == (ROOT / "prefect.yaml").read_text()
+    assert (tmp_path / "deployments" / "definitions.py").is_file()
 
 
 def travels(file: Path) -> bool:

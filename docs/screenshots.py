@@ -1,4 +1,4 @@
-"""Pictures of Prefect's UI: `python -m deployments.screenshots`, against a server on which `setup` was done and a worker
+"""Pictures of Prefect's UI: `python -m docs.screenshots`, against a server on which `setup` was done and a worker
 is running. It starts the nightly deployment in the browser, and with --steering it suspends, resumes, cancels and retries
 a run, and lets one fail at a gate, in both of Prefect's UIs, as a person would."""
 
@@ -302,7 +302,7 @@ def _address(profile: Path) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m deployments.screenshots", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m docs.screenshots", description=__doc__)
     parser.add_argument("--folder", type=Path)
     parser.add_argument(
         "--steering", action="store_true", help="suspend, resume, cancel, retry and a failed gate, in both UIs"
