@@ -10,8 +10,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from benchmarks.measures import Measure, Table
-from fieval_tasks.local.scoring.grounding import context_adherence, groundedness
-from fieval_tasks.local.scoring.tokens import words
+from fieval_tasks.local.scoring import SCORERS
+from fieval_tasks.local.scoring.readings import words
 from fieval_tasks.local.verdicts import PASSED
 
 
@@ -67,8 +67,8 @@ def rouge_2_precision(one: Judged) -> float:
 
 
 def _adherence(one: Judged) -> float:
-    return float(context_adherence({"output": one.output, "context": one.context}, {}).value)
+    return float(SCORERS["context_adherence"]({"output": one.output, "context": one.context}, {}).value)
 
 
 def _groundedness(one: Judged) -> float:
-    return float(groundedness({"output": one.output, "context": one.context}, {}).value == PASSED)
+    return float(SCORERS["groundedness"]({"output": one.output, "context": one.context}, {}).value == PASSED)

@@ -17,11 +17,10 @@ import signal
 import socket
 import sqlite3
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from types import FrameType
-from typing import Final, NoReturn
+from typing import Final
 
 from fieval_tasks.local import NOTICE, create_app
 
@@ -40,11 +39,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING)
     # The server ends in good order on SIGTERM, and then raises it again: this makes the second one quiet.
-    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         if not _is_loopback(options.host):
             _warn_or_refuse(options.host, allow_remote=options.allow_remote)
-        keys = _fresh_keys() if options.generate_keys else _keys_in_environment()
+        fresh = secrets.token_hex(16), secrets.token_hex(16)
+        keys = fresh if options.generate_keys else _keys_in_environment()
         with _listen(options.host, options.port) as listener:
             _serve(listener, options, keys)
     except _Usage as problem:
@@ -58,12 +58,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m fieval_tasks.local", description=NOTICE)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    parser.add_argument("--port", type=_port, default=8300, help="0 picks a free one (default: %(default)s)")
+    parser.add_argument(
+        "--port", type=_number(int, 0, 2**16 - 1), default=8300, help="0 picks a free one (default: %(default)s)"
+    )
     parser.add_argument("--database", type=Path, metavar="FILE", help="SQLite file that outlives the server")
     parser.add_argument(
-        "--workers", type=_at_least_one, default=2, metavar="N", help="evaluations at a time (default: 2)"
+        "--workers", type=_number(int, 1, 64), default=2, metavar="N", help="evaluations at a time (default: 2)"
     )
-    parser.add_argument("--delay", type=_seconds, default=0.0, metavar="S", help="extra seconds per evaluation")
+    parser.add_argument(
+        "--delay", type=_number(float, 0, 3600), default=0.0, metavar="S", help="extra seconds per evaluation"
+    )
     parser.add_argument("--allow-remote", action="store_true", help="let --host be reachable from other machines")
     parser.add_argument("--name", action="append", default=[], help="a host name clients reach it by; may be repeated")
     parser.add_argument(
@@ -72,25 +76,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _port(text: str) -> int:
-    if not (text.isdecimal() and int(text) < 2**16):
-        raise argparse.ArgumentTypeError(f"{text} is not a port from 0 to 65535")
-    return int(text)
+def _number(kind: Callable[[str], float], least: float, most: float) -> Callable[[str], float]:
+    """An option's value; argparse makes one sentence of a ValueError."""
 
+    def number(text: str) -> float:
+        value = kind(text)
+        if not least <= value <= most:
+            raise ValueError(text)
+        return value
 
-def _at_least_one(text: str) -> int:
-    if not (text.isdecimal() and int(text) >= 1):
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1.0
-    if not 0 <= number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds")
+    number.__name__ = f"number from {least} to {most}"
     return number
 
 
@@ -118,10 +113,6 @@ def _keys_in_environment() -> tuple[str, str]:
     return keys[0], keys[1]
 
 
-def _fresh_keys() -> tuple[str, str]:
-    return secrets.token_hex(16), secrets.token_hex(16)
-
-
 def _say_ready(base_url: str, fresh_keys: tuple[str, str] | None) -> None:
     """With fresh keys: as lines to be pasted into a shell, the address among them, else a client goes to the cloud."""
     ready = f"local evaluator ready at {base_url}"
@@ -133,36 +124,16 @@ def _say_ready(base_url: str, fresh_keys: tuple[str, str] | None) -> None:
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with ExitStack() as undo:
-            listener = undo.enter_context(socket.socket(family, kind, protocol))
-            # Lets a restart follow at once; a port that another server holds is still refused.
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-            listener.listen(1024)
-            undo.pop_all()
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family, backlog=1024)
     except OSError as error:
         raise _Usage(f"cannot listen on {host} port {port} ({error}); choose another --port") from error
-    return listener
 
 
 def _serve(listener: socket.socket, options: argparse.Namespace, keys: tuple[str, str]) -> None:
     import uvicorn
 
-    from fieval_tasks.local.connection import Connection, room_for_connections
-
-    class Server(uvicorn.Server):
-        """Says where it is once it can be reached, and nothing when it ends."""
-
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            if self.started:
-                _say_ready(_base_url(listener), keys if options.generate_keys else None)
-
-        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            # Calls that the end cuts off are no errors to report.
-            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
-            await super().shutdown(sockets)
+    from fieval_tasks.local.connection import LIMITS, ServerConnection
 
     try:
         app = create_app(
@@ -175,17 +146,15 @@ def _serve(listener: socket.socket, options: argparse.Namespace, keys: tuple[str
         )
     except (sqlite3.Error, ValueError) as error:
         raise _Usage(f"cannot use --database {options.database}: {error}") from error
-    Connection.most = room_for_connections()
+    ServerConnection.limits = replace(LIMITS, most=LIMITS.that_fit())
+    # Faults are logged where they happen; uvicorn would report the calls that the server's end cuts off.
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL + 1)
     config = uvicorn.Config(
-        app,
-        http=Connection,
-        log_config=None,
-        access_log=False,
-        lifespan="on",
-        ws="none",
-        timeout_graceful_shutdown=1,
+        app, http=ServerConnection, log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=1
     )
-    Server(config).run(sockets=[listener])
+    # It listens: who comes before the server has started waits for it.
+    _say_ready(_base_url(listener), keys if options.generate_keys else None)
+    uvicorn.Server(config).run(sockets=[listener])
 
 
 def _base_url(listener: socket.socket) -> str:
@@ -193,7 +162,3 @@ def _base_url(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     host = _EVERYWHERE.get(host, host)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def _end(number: int, frame: FrameType | None) -> NoReturn:
-    raise SystemExit(0)

@@ -6,12 +6,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final
 
 
 @dataclass(frozen=True)
-class Template:
+class CatalogueEntry:
     """What a request must hold to be scored by one template."""
 
     name: str
@@ -19,16 +18,16 @@ class Template:
     """Every key the template knows, in its own order; those in `optional_keys` may be left out."""
     optional_keys: tuple[str, ...]
     output: str
-    """`Pass/Fail`, `score`, `numeric` or `choices`."""
+    """`Pass/Fail`, `score` or `choices`."""
     is_code: bool
     """True for an exact function, false for a judge template (here: a heuristic)."""
     parameters: Mapping[str, Mapping[str, Any]] | None
     """Schema of `config.params` by name; None when the template does not declare one."""
 
 
-def _template(entry: Mapping[str, Any]) -> Template:
+def _read(entry: Mapping[str, Any]) -> CatalogueEntry:
     config = entry["config"]
-    return Template(
+    return CatalogueEntry(
         name=entry["name"],
         required_keys=tuple(config["required_keys"]),
         optional_keys=tuple(config.get("optional_keys", ())),
@@ -38,13 +37,10 @@ def _template(entry: Mapping[str, Any]) -> Template:
     )
 
 
-ENTRIES: Final[list[dict[str, Any]]] = json.loads(Path(__file__).with_name("catalogue.json").read_text("utf-8"))
-"""The entries of `get-evals`, verbatim."""
+LISTING: Final[list[dict[str, Any]]] = json.loads(Path(__file__).with_name("catalogue.json").read_text("utf-8"))
+"""What `get-evals` answers, verbatim."""
 
-TEMPLATES: Final[Mapping[str, Template]] = MappingProxyType({entry["name"]: _template(entry) for entry in ENTRIES})
+CATALOGUE: Final[Mapping[str, CatalogueEntry]] = {entry["name"]: _read(entry) for entry in LISTING}
 
-SUPPORTED: Final[tuple[str, ...]] = tuple(sorted(TEMPLATES))
+SUPPORTED: Final[tuple[str, ...]] = tuple(sorted(CATALOGUE))
 """Names of the templates that are really scored; any other name is refused as unknown."""
-
-METHODS: Final[Mapping[str, str]] = MappingProxyType({entry["name"]: entry["description"] for entry in ENTRIES})
-"""Template name -> how it is scored here, in one or two sentences."""

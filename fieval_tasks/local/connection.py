@@ -3,40 +3,59 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import Any, Final
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-PATIENCE: Final = 15.0
-"""Seconds between two looks at a connection; one that owes us the same at both is closed. 16 MiB, the largest body, take
-far less on any network that this is for."""
-MOST: Final = 2_000
-"""Connections: twice as many as one run has requests in flight at most."""
-_OTHER_FILES: Final = 100
-"""Open files that are no connections: the database's, pipes, libraries."""
+
+@dataclass(frozen=True)
+class ConnectionLimits:
+    patience: float = 15.0
+    """Seconds between two looks at a connection; one that owes us the same at both is closed. 16 MiB, the largest body,
+    take far less on any network that this is for."""
+    most: int = 2_000
+    """Connections: twice as many as one run has requests in flight at most."""
+    other_files: int = 100
+    """Open files that are no connections: the database's, pipes, libraries."""
+
+    def that_fit(self) -> int:
+        """How many connections there may be, with as many files open as the system lets a process have."""
+        try:
+            import resource
+        except ImportError:  # Windows
+            return self.most
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = self.most + self.other_files
+        if soft == resource.RLIM_INFINITY or soft >= wanted:
+            return self.most
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        return max(1, soft - self.other_files)
 
 
-class Connection(H11Protocol):
+LIMITS: Final = ConnectionLimits()
+
+
+class ServerConnection(H11Protocol):
     """A connection that is closed where its client leaves a request unfinished, brings none, or leaves an answer unread."""
 
-    most = MOST
+    limits = LIMITS
 
     def __init__(self, *args: Any, **named: Any) -> None:
         super().__init__(*args, **named)
         self._seen: object = None
-        self._look: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
         self._opened = self.loop.time()
-        self._look = self.loop.call_later(PATIENCE, self._look_again)
-        if len(self.connections) > self.most:
+        self._look = self.loop.call_later(self.limits.patience, self._look_again)
+        if len(self.connections) > self.limits.most:
             self._make_room()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        if self._look is not None:
-            self._look.cancel()
+        self._look.cancel()
 
     def look(self) -> None:
         """Close the connection where nothing has come of what it owed at the last look."""
@@ -53,25 +72,10 @@ class Connection(H11Protocol):
 
     def _look_again(self) -> None:
         self.look()
-        self._look = self.loop.call_later(PATIENCE, self._look_again)
+        self._look = self.loop.call_later(self.limits.patience, self._look_again)
 
     def _make_room(self) -> None:
         """One goes that owes a request: sooner one that never brought any, and the oldest of these. Else this one."""
-        owing = [other for other in self.connections if isinstance(other, Connection) and other.owes_a_request]
+        owing = [other for other in self.connections if isinstance(other, ServerConnection) and other.owes_a_request]
         first = min(owing, key=lambda other: (other.cycle is not None, other._opened), default=self)
         first.transport.abort()
-
-
-def room_for_connections() -> int:
-    """How many there may be, with as many files open as the system lets a process have."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return MOST
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST + _OTHER_FILES
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        return max(1, soft - _OTHER_FILES)
-    return MOST

@@ -10,9 +10,6 @@ Inputs = Mapping[str, Any]
 """An item's values by key: a string, or a list of strings."""
 Params = Mapping[str, Any]
 
-OUT_OF_MEMORY: Final = 86
-"""Exit code of a process that could not even hold what it was asked, or its answer."""
-
 PASSED: Final = "Passed"
 FAILED: Final = "Failed"
 
@@ -22,7 +19,7 @@ class Verdict:
     """A value as the API types it, and the sentence that says what was computed."""
 
     value: Any
-    """`Passed` or `Failed`, a score (higher is better), one choice, or a list of choices."""
+    """`Passed` or `Failed`, a score (higher is better), or a list of choices."""
     reason: str
 
 

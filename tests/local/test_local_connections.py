@@ -12,7 +12,7 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from fieval_tasks.local.connection import Connection
+from fieval_tasks.local.connection import ConnectionLimits, ServerConnection
 
 GET = b"GET /%s HTTP/1.1\r\nHost: localhost\r\n\r\n"
 HALF_A_BODY = b"POST /body HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{"
@@ -44,15 +44,14 @@ class Listening:
 
     async def look(self) -> None:
         for connection in [*self.state.connections]:
-            assert isinstance(connection, Connection)
+            assert isinstance(connection, ServerConnection)
             connection.look()
         await asyncio.sleep(0)
 
 
 @asynccontextmanager
 async def listening(monkeypatch: pytest.MonkeyPatch, most: int = 100) -> AsyncIterator[Listening]:
-    monkeypatch.setattr("fieval_tasks.local.connection.PATIENCE", 1e6)
-    monkeypatch.setattr(Connection, "most", most)
+    monkeypatch.setattr(ServerConnection, "limits", ConnectionLimits(patience=1e6, most=most))
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         message = await receive()
@@ -71,7 +70,7 @@ async def listening(monkeypatch: pytest.MonkeyPatch, most: int = 100) -> AsyncIt
     state = ServerState()
     loop = asyncio.get_running_loop()
     server = await loop.create_server(
-        lambda: Connection(config=config, server_state=state, app_state={}), "127.0.0.1", 0
+        lambda: ServerConnection(config=config, server_state=state, app_state={}), "127.0.0.1", 0
     )
     here = Listening(server.sockets[0].getsockname()[1], state)
     yield here

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,46 +16,43 @@ import httpx
 import pytest
 
 from fieval_tasks.local import create_app
-from fieval_tasks.local.catalogue import TEMPLATES, Template
-from fieval_tasks.local.packing import LARGEST_PACK
-from fieval_tasks.local.scorer import Broken, Closed, Limits, Scorer, _started
-from fieval_tasks.local.scoring.process import LONGEST_REASON
-from fieval_tasks.local.store import Request
+from fieval_tasks.local.catalogue import CATALOGUE, CatalogueEntry
+from fieval_tasks.local.jobs import Evaluation
+from fieval_tasks.local.process import LONGEST_REASON
+from fieval_tasks.local.scorer import Broken, Closed, Scorer, ScoringLimits, _started
+from fieval_tasks.local.validation import LARGEST_PACK
 from fieval_tasks.local.verdicts import NoInput, Unscorable
 from tests.conftest import PATIENCE
 from tests.local.local_evaluator import GET_EVALS, KEYS, NEW_EVAL, in_process, settled
 
 MEGABYTE = 2**20
 COMMENTS = {"eval_name": "is_html", "inputs": {"text": "<!--" * (MEGABYTE // 4)}}
-CALLS = json.dumps([{"name": f"tool_{n}", "arguments": {"n": n}} for n in range(60_000)])
 HOSTILE: dict[str, dict[str, Any]] = {
     "comments that never end": COMMENTS,
-    "60,000 tool calls": {"eval_name": "tool_call_accuracy", "inputs": {"output": CALLS, "expected": CALLS[::-1] + CALLS}},
-    "a pattern of 40 million letters": {
-        "eval_name": "regex", "inputs": {"text": "a"}, "config": {"params": {"pattern": "(?x)(?:a{1000}){40 000}"}},
+    "a pattern that does not end": {
+        "eval_name": "regex", "inputs": {"text": "a" * 60 + "!"}, "config": {"params": {"pattern": "^(a|aa)+$"}},
     },
     "a transcript of long words": {
         "eval_name": "chrf_score",
         "inputs": {"reference": "ab" * MEGABYTE, "hypothesis": " ".join(map(str, range(200_000)))},
     },
 }  # fmt: skip
-HOSTILE["60,000 tool calls"]["inputs"]["expected"] = CALLS.replace("tool_", "call_")
-SMALL = Limits(cpu_seconds=0.5, memory=256 * MEGABYTE)
+SMALL = ScoringLimits(cpu_seconds=0.5, memory=256 * MEGABYTE)
 GOOD = {"eval_name": "is_json", "inputs": {"text": "[1]"}}
 
 
 @contextmanager
-def scorer(limits: Limits = SMALL) -> Iterator[Scorer]:
+def scorer(limits: ScoringLimits = SMALL) -> Iterator[Scorer]:
     made = Scorer(limits)
     try:
         yield made
     finally:
-        made.release()
+        made.close()
 
 
-def asked(template: str, text: str = "[1]", **params: Any) -> Request:
-    inputs = dict.fromkeys(TEMPLATES[template].required_keys, text)
-    return Request(template, inputs, params, None, False)
+def asked(template: str, text: str = "[1]", **params: Any) -> Evaluation:
+    inputs = dict.fromkeys(CATALOGUE[template].required_keys, text)
+    return Evaluation(template, inputs, params)
 
 
 async def submitted(client: httpx.AsyncClient, body: dict[str, Any]) -> list[str]:
@@ -68,7 +66,7 @@ async def test_a_hostile_input_is_a_failed_row_that_says_why_and_a_400_when_sync
         (eval_id,) = await submitted(client, body)
         row = (await settled(client, eval_id))["result"]
         assert row["value"] is None
-        assert "the local evaluator's limit" in row["error_message"] or "too large" in row["error_message"]
+        assert "the local evaluator's limit" in row["error_message"]
         reply = await client.post(NEW_EVAL, json=body, timeout=PATIENCE)
         assert (reply.status_code, reply.json()["detail"]) == (400, row["error_message"])
         (next_one,) = await submitted(client, GOOD)
@@ -76,7 +74,7 @@ async def test_a_hostile_input_is_a_failed_row_that_says_why_and_a_400_when_sync
 
 
 async def test_others_are_answered_while_a_hostile_evaluation_runs() -> None:
-    async with in_process(limits=Limits(cpu_seconds=5), workers=2) as client:
+    async with in_process(limits=ScoringLimits(cpu_seconds=5), workers=2) as client:
         (eval_id,) = await submitted(client, COMMENTS)
         assert (await client.get(GET_EVALS)).status_code == 200
         assert (await client.post(NEW_EVAL, json=GOOD)).json()["result"][0]["evaluations"][0]["output"] == "Passed"
@@ -117,12 +115,12 @@ TRAPS = {
 
 @pytest.fixture(scope="module")
 def narrow() -> Iterator[Scorer]:
-    with scorer(Limits(cpu_seconds=0.1, memory=256 * MEGABYTE)) as made:
+    with scorer(ScoringLimits(cpu_seconds=0.1, memory=256 * MEGABYTE)) as made:
         yield made
 
 
-@pytest.mark.parametrize("template", TEMPLATES.values(), ids=TEMPLATES.keys())
-def test_whatever_the_input_a_template_ends_within_the_limits(narrow: Scorer, template: Template) -> None:
+@pytest.mark.parametrize("template", CATALOGUE.values(), ids=CATALOGUE.keys())
+def test_whatever_the_input_a_template_ends_within_the_limits(narrow: Scorer, template: CatalogueEntry) -> None:
     params = {name: rule.get("default") or _least(rule) for name, rule in (template.parameters or {}).items()}
     for trap in TRAPS.values():
         try:
@@ -165,13 +163,13 @@ def test_a_process_scores_many_evaluations_and_is_replaced_after_a_hostile_one()
         assert is_gone(first)
         made.score(asked("is_json"))
         assert process_of(made).pid != first.pid
-    assert made._process is None
+    assert is_gone(process_of(made))
 
 
 def test_a_process_that_makes_no_headway_is_ended() -> None:
     with scorer() as made:
         made.score(asked("is_json"))  # to start takes a busy machine longer than the limit of this test
-        made._limits = Limits(seconds=0.3)
+        made._limits = ScoringLimits(seconds=0.3)
         stopped = process_of(made)
         stopped.send_signal(signal.SIGSTOP)
         with pytest.raises(Unscorable, match=r"no verdict within 0\.3 s"):
@@ -179,13 +177,11 @@ def test_a_process_that_makes_no_headway_is_ended() -> None:
         assert is_gone(stopped)
 
 
-def test_a_process_goes_with_its_parent_whatever_it_computes() -> None:
-    with scorer(Limits(cpu_seconds=600)) as made:
+def test_a_process_goes_with_its_parent() -> None:
+    with scorer() as made:
         made.score(asked("is_json"))
         process = process_of(made)
         assert process.stdin is not None
-        hostile = {"template": "is_html", "inputs": COMMENTS["inputs"], "params": {}}
-        process.stdin.write(json.dumps(hostile).encode() + b"\n")
         process.stdin.close()  # as the end of the parent does
         assert process.wait(PATIENCE) == 0
 
@@ -198,17 +194,8 @@ def test_a_process_that_somebody_ended_costs_no_evaluation() -> None:
         assert made.score(asked("is_json"))[0].value == "Passed"
 
 
-def test_a_process_full_of_what_it_remembers_is_replaced_before_it_fails_anybody() -> None:
-    with scorer(Limits(memory=96 * MEGABYTE)) as made:
-        processes = set()
-        for turn in range(12):
-            made.score(asked("completeness", " ".join(f"{turn}x{n:x}{'a' * 1_000}" for n in range(3_000))))
-            processes.add(made._process.pid if made._process else 0)
-    assert len(processes) > 2
-
-
 def test_what_is_too_large_to_be_read_is_told_as_such(capfd: pytest.CaptureFixture[str]) -> None:
-    with scorer(Limits(memory=64 * MEGABYTE)) as made, pytest.raises(Unscorable, match="64 MiB of memory"):
+    with scorer(ScoringLimits(memory=64 * MEGABYTE)) as made, pytest.raises(Unscorable, match="64 MiB of memory"):
         made.score(asked("is_json", "x" * (100 * MEGABYTE)))
     assert capfd.readouterr() == ("", "")
 
@@ -236,17 +223,20 @@ def test_who_is_closed_scores_no_more() -> None:
 async def test_closing_cuts_off_what_is_scored_and_leaves_its_row_pending(tmp_path: Path) -> None:
     database = tmp_path / "evaluations.db"
     app = create_app(
-        api_key=KEYS["X-Api-Key"], secret_key=KEYS["X-Secret-Key"], database=database, limits=Limits(cpu_seconds=600)
+        api_key=KEYS["X-Api-Key"],
+        secret_key=KEYS["X-Secret-Key"],
+        database=database,
+        limits=ScoringLimits(cpu_seconds=600),
     )
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="http://evaluator", headers=KEYS) as client:
         (eval_id,) = await submitted(client, COMMENTS)
         while (await client.get(NEW_EVAL, params={"eval_id": eval_id})).json()["result"]["eval_status"] != "processing":
             pass
-        [scoring] = app.state.evaluator._workers._threads.values()
-        while scoring._process is None:
+        scorers = weakref.finalize.peek(app.state.evaluator._release)[2][0]
+        while not (processes := [each._process for each in scorers if each._process is not None]):
             pass
-        process = scoring._process
+        [process] = processes
         await app.state.evaluator.aclose()
     assert is_gone(process)
     async with in_process(database=database, limits=SMALL) as client:
@@ -259,6 +249,6 @@ def test_what_scores_a_hostile_row_is_given_no_keys(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("FI_API_KEY", "a-key-of-mine")
     monkeypatch.setenv("FI_SECRET_KEY", "a-secret-of-mine")
     monkeypatch.setattr(subprocess, "Popen", lambda *_, env, **__: given.append(env))
-    _started(Limits())
+    _started(ScoringLimits())
     assert "PATH" in given[0]
     assert not {"FI_API_KEY", "FI_SECRET_KEY"} & given[0].keys()

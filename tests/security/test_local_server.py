@@ -169,7 +169,7 @@ def test_the_server_s_connections_are_those_that_end() -> None:
         "from fieval_tasks.local.__main__ import main; main(['--port', '0', '--generate-keys'])"
     )
     done = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True)
-    assert done.stderr.strip() == "Connection"
+    assert done.stderr.strip() == "ServerConnection"
 
 
 # -- size ----------------------------------------------------------------------------------------------------------

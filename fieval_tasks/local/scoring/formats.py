@@ -1,10 +1,11 @@
-"""Exact checks on a text's format, and comparisons of structured texts."""
+"""Exact checks on a text's format, and comparisons of JSON documents."""
 
 from __future__ import annotations
 
 import ast
 import json
 import re
+from collections.abc import Callable, Iterator, Mapping
 from html.parser import HTMLParser
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -13,112 +14,51 @@ from xml.parsers import expat
 from fieval_tasks.local.scoring.readings import text
 from fieval_tasks.local.verdicts import Inputs, Params, Unscorable, Verdict, passed
 
-LONGEST_SOURCE: Final = 2**20
-"""Characters of Python, whose tree takes up to 800 times as many bytes."""
-_NO_MEMORY: Final = 1
-"""Expat's XML_ERROR_NO_MEMORY."""
-
 _LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _HOST: Final = re.compile(rf"(?:{_LABEL}\.)*{_LABEL}\.?")
-_EMAIL: Final = re.compile(
-    rf"[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~-]+)*@(?:{_LABEL}\.)+[A-Za-z]{{2,63}}"
-)
-_VOID: Final = frozenset(
-    ("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr")
-)
-_HOSTED: Final = frozenset({"http", "https", "ftp", "ftps", "ws", "wss"})
-_BARE: Final = frozenset({"mailto", "tel", "file", "urn", "data"})
+_ATOM: Final = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_EMAIL: Final = re.compile(rf"(?=.{{1,254}}$){_ATOM}(?:\.{_ATOM})*@(?:{_LABEL}\.)+[A-Za-z]{{2,63}}")
+_VOID: Final = re.compile("area|base|br|col|embed|hr|img|input|link|meta|param|source|track|wbr")
+"""HTML's elements without an end tag."""
+_KINDS: Final = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
 
 
-def is_json(inputs: Inputs, params: Params) -> Verdict:
-    try:
-        json.loads(text(inputs, "text"))
-    except ValueError as error:
-        return passed(False, f"Text is not valid JSON: {error}")
-    except RecursionError:
-        return passed(False, "Text is not valid JSON: nested too deeply")
-    return passed(True, "Text is valid JSON")
+class _Invalid(ValueError):
+    """What is wrong with a text of some format."""
 
 
-def is_email(inputs: Inputs, params: Params) -> Verdict:
-    address = text(inputs, "text").strip()
-    valid = len(address) <= 254 and _EMAIL.fullmatch(address) is not None
-    return passed(valid, f"Text is {'' if valid else 'not '}an email address")
+def _valid(name: str, read: Callable[[str], object]) -> Callable[[Inputs, Params], Verdict]:
+    """Passes what `read` takes without ValueError (JSONDecodeError and SyntaxError's kin included)."""
+
+    def check(inputs: Inputs, params: Params) -> Verdict:
+        try:
+            read(text(inputs, "text"))
+        except RecursionError:
+            return passed(False, f"Text is not valid {name}: nested too deeply")
+        except (ValueError, SyntaxError, expat.ExpatError) as error:
+            return passed(False, f"Text is not valid {name}: {error}")
+        return passed(True, f"Text is valid {name}")
+
+    return check
 
 
-def is_url(inputs: Inputs, params: Params) -> Verdict:
-    valid = _is_url(text(inputs, "text").strip())
-    return passed(valid, f"Text is {'' if valid else 'not '}a URL")
+def _syntax(inputs: Inputs, params: Params) -> Verdict:
+    language = str(params.get("language") or "python").lower()
+    if language not in ("python", "json"):
+        raise Unscorable(f"the local evaluator checks the syntax of python and json, not of {language}")
+    check = _valid("JSON", json.loads) if language == "json" else _valid("Python", ast.parse)
+    return check(inputs, params)
 
 
-def is_html(inputs: Inputs, params: Params) -> Verdict:
-    reader = _Tags()
-    reader.feed(text(inputs, "text"))
-    reader.close()
-    if not reader.seen:
-        return passed(False, "Text has no HTML tags")
-    if reader.stray or reader.open:
-        return passed(False, f"Tags without their partner: {', '.join(reader.stray + reader.open)}")
-    return passed(True, "Text is well-formed HTML")
-
-
-def is_xml(inputs: Inputs, params: Params) -> Verdict:
+def _read_xml(value: str) -> None:
     """Well-formed, and without a document type: entities are never expanded."""
     parser = expat.ParserCreate()
     parser.StartDoctypeDeclHandler = _refuse_doctype
-    try:
-        parser.Parse(text(inputs, "text").strip().encode(), True)
-    except (expat.ExpatError, _HasDoctype) as error:
-        if getattr(error, "code", None) == _NO_MEMORY:
-            raise MemoryError from None
-        return passed(False, f"Text is not valid XML: {error}")
-    return passed(True, "Text is valid XML")
-
-
-def syntax_validation(inputs: Inputs, params: Params) -> Verdict:
-    language = str(params.get("language") or "python").lower()
-    if language == "json":
-        return is_json(inputs, params)
-    if language != "python":
-        raise Unscorable(f"the local evaluator checks the syntax of python and json, not of {language}")
-    source = text(inputs, "text")
-    if len(source) > LONGEST_SOURCE:  # beyond it a MemoryError below might mean what it says
-        raise Unscorable(f"{len(source):,} characters are too many to read as Python: {LONGEST_SOURCE:,} at most")
-    try:
-        ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        return passed(False, f"Text is not valid Python: {error}")
-    return passed(True, "Text is valid Python")
-
-
-def json_diff(inputs: Inputs, params: Params) -> Verdict:
-    """Score: the share of leaves, over both documents, that agree."""
-    try:
-        equal, total = _compare(json.loads(text(inputs, "output")), json.loads(text(inputs, "expected")))
-    except ValueError as error:
-        return Verdict(0.0, f"JSON parse error: {error}")
-    except RecursionError:
-        raise Unscorable("the JSON is nested too deeply to compare") from None
-    return Verdict(equal / total, f"JSON diff: {equal} of {total} values match")
-
-
-def json_scheme_validation(inputs: Inputs, params: Params) -> Verdict:
-    """The actual JSON has every key of the expected one, with values of the same kind."""
-    try:
-        fault = _mismatch(json.loads(text(inputs, "actual_json")), json.loads(text(inputs, "expected_json")), "$")
-    except ValueError as error:
-        return passed(False, f"JSON parse error: {error}")
-    except RecursionError:
-        raise Unscorable("the JSON is nested too deeply to compare") from None
-    return passed(fault is None, fault or "Every expected key is there")
-
-
-class _HasDoctype(Exception):
-    pass
+    parser.Parse(value.strip().encode(), True)
 
 
 def _refuse_doctype(*declared: object) -> None:
-    raise _HasDoctype("document type declarations are not accepted")
+    raise _Invalid("document type declarations are not accepted")
 
 
 class _Tags(HTMLParser):
@@ -132,67 +72,98 @@ class _Tags(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: object) -> None:
         self.seen = True
-        if tag not in _VOID:
+        if not _VOID.fullmatch(tag):
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
         if self.open and self.open[-1] == tag:
             self.open.pop()
-        elif tag not in _VOID:
+        elif not _VOID.fullmatch(tag):
             self.stray.append(f"/{tag}")
 
 
-def _is_url(url: str) -> bool:
-    if re.search(r"\s", url):
-        return False
+def _read_html(value: str) -> None:
+    reader = _Tags()
+    reader.feed(value)
+    reader.close()
+    if not reader.seen:
+        raise _Invalid("it has no tags")
+    if reader.stray or reader.open:
+        raise _Invalid(f"tags without their partner: {', '.join(reader.stray + reader.open)}")
+
+
+def _read_email(value: str) -> None:
+    if not _EMAIL.fullmatch(value.strip()):
+        raise _Invalid("no local part, @ and domain alone")
+
+
+def _read_url(value: str) -> None:
+    parts = urlsplit(value.strip())  # a bad port or IPv6 address is a ValueError of its own
+    if re.search(r"\s", value.strip()):
+        raise _Invalid("it has a blank")
+    if parts.scheme in {"mailto", "tel", "file", "urn", "data"}:
+        if not parts.path:
+            raise _Invalid("nothing follows the scheme")
+    elif parts.scheme not in {"http", "https", "ftp", "ftps", "ws", "wss"}:
+        raise _Invalid("no scheme that is known")
+    elif parts.port == 0 or not parts.hostname or not (":" in parts.hostname or _HOST.fullmatch(parts.hostname)):
+        raise _Invalid("no valid host")
+
+
+def _json_diff(inputs: Inputs, params: Params) -> Verdict:
+    """Score: the share of leaves, over both documents, that agree."""
     try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        return False
-    if parts.scheme in _BARE:
-        return bool(parts.path)
-    if parts.scheme not in _HOSTED or not host or port == 0:
-        return False
-    return ":" in host or _HOST.fullmatch(host) is not None
+        one, other = (dict(_leaves(json.loads(text(inputs, key)))) for key in ("output", "expected"))
+    except ValueError as error:
+        return Verdict(0.0, f"JSON parse error: {error}")
+    except RecursionError:
+        raise Unscorable("the JSON is nested too deeply to compare") from None
+    equal, total = len(one.items() & other.items()), len(one.keys() | other.keys())
+    return Verdict(equal / total, f"JSON diff: {equal} of {total} values match")
 
 
-def _compare(one: Any, other: Any) -> tuple[int, int]:
-    """How many leaves agree, out of how many."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        found = [_compare(one[key], other[key]) if key in one and key in other else (0, 1) for key in {*one, *other}]
-    elif isinstance(one, list) and isinstance(other, list):
-        found = [_compare(*both) for both in zip(one, other, strict=False)]
-        found += [(0, 1)] * abs(len(one) - len(other))
+def _json_keys(inputs: Inputs, params: Params) -> Verdict:
+    """The actual JSON has every key of the expected one, with values of the same kind."""
+    try:
+        actual, expected = (json.loads(text(inputs, key)) for key in ("actual_json", "expected_json"))
+        fault = _mismatch(actual, expected, "$")
+    except ValueError as error:
+        return passed(False, f"JSON parse error: {error}")
+    except RecursionError:
+        raise Unscorable("the JSON is nested too deeply to compare") from None
+    return passed(fault is None, fault or "Every expected key is there")
+
+
+def _leaves(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Each value that holds no other, as JSON, by its path. An empty container is one."""
+    if value and isinstance(value, (dict, list)):
+        for key, child in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _leaves(child, (*path, key))
     else:
-        return int(type(one) is type(other) and one == other), 1
-    # Two empty containers are one value that agrees.
-    return (sum(equal for equal, _ in found), sum(total for _, total in found)) if found else (1, 1)
+        yield path, json.dumps(value)
 
 
 def _mismatch(actual: Any, expected: Any, path: str) -> str | None:
+    kind = _KINDS.get(type(expected), "a number")
+    if _KINDS.get(type(actual), "a number") != kind:
+        return f"{path} should be {kind}"
     if isinstance(expected, dict):
-        if not isinstance(actual, dict):
-            return f"{path} should be an object"
-        missing = [key for key in expected if key not in actual]
-        if missing:
+        if missing := [key for key in expected if key not in actual]:
             return f"Missing key: {path}.{missing[0]}"
         faults = (_mismatch(actual[key], expected[key], f"{path}.{key}") for key in expected)
-        return next((fault for fault in faults if fault), None)
-    if isinstance(expected, list):
-        if not isinstance(actual, list):
-            return f"{path} should be an array"
-        return _mismatch(actual[0], expected[0], f"{path}[0]") if actual and expected else None
-    return None if _kind(actual) == _kind(expected) else f"{path} should be {_kind(expected)}"
+        return next(filter(None, faults), None)
+    if isinstance(expected, list) and actual and expected:  # the first stands for all
+        return _mismatch(actual[0], expected[0], f"{path}[0]")
+    return None
 
 
-def _kind(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "a boolean"
-    if isinstance(value, (int, float)):
-        return "a number"
-    if isinstance(value, str):
-        return "a string"
-    return "an array" if isinstance(value, list) else "an object"
+SCORERS: Final[Mapping[str, Callable[[Inputs, Params], Verdict]]] = {
+    "is_json": _valid("JSON", json.loads),
+    "is_xml": _valid("XML", _read_xml),
+    "is_html": _valid("HTML", _read_html),
+    "is_email": _valid("email address", _read_email),
+    "is_url": _valid("URL", _read_url),
+    "syntax_validation": _syntax,
+    "json_diff": _json_diff,
+    "json_scheme_validation": _json_keys,
+}

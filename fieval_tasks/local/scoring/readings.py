@@ -1,8 +1,9 @@
-"""Input values and parameters, read the way the platform's code templates read them."""
+"""Input values and parameters, read the way the platform's code templates read them; text as words and sentences."""
 
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Final
 
 from fieval_tasks.local.verdicts import Inputs, Params, Unscorable
@@ -10,13 +11,15 @@ from fieval_tasks.local.verdicts import Inputs, Params, Unscorable
 LARGEST_NUMBER: Final = 1e150
 """Its square is still a float."""
 
-_FALSE: Final = frozenset({"false", "no", "off", "0", ""})
+_SENTENCE_END: Final = re.compile(r"(?<=[.!?。！？])[\"')\]]*\s+|\n+|(?<=[。！？])")  # noqa: RUF001
+_CJK: Final = re.compile(r"([\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af])")
+_WORD: Final = re.compile(r"\w+(?:[.,]\d+)*")
 
 
-def text(inputs: Inputs, key: str) -> str:
-    """A value as text; a list's strings are joined by spaces."""
+def text(inputs: Inputs, key: str, joint: str = " ") -> str:
+    """A value as text; a list's strings are joined."""
     value = inputs[key]
-    return value if isinstance(value, str) else " ".join(value)
+    return value if isinstance(value, str) else joint.join(value)
 
 
 def texts(inputs: Inputs, key: str) -> list[str]:
@@ -28,14 +31,6 @@ def texts(inputs: Inputs, key: str) -> list[str]:
     return [part for part in map(str.strip, value.split(",")) if part]
 
 
-def labels(inputs: Inputs, key: str) -> list[str]:
-    """A value as class labels, lower-case; text that is not a JSON array is one label."""
-    value = inputs[key]
-    found = parsed(value) if isinstance(value, str) else value
-    items = found if isinstance(found, list) else [value]
-    return [str(item).strip().lower() for item in items]
-
-
 def numbers(inputs: Inputs, key: str) -> list[float]:
     """A value as numbers. Raises Unscorable where one is not."""
     try:
@@ -45,15 +40,6 @@ def numbers(inputs: Inputs, key: str) -> list[float]:
     if not all(abs(number) <= LARGEST_NUMBER for number in found):
         raise Unscorable(f"{key!r} holds a number that is not finite, or beyond {LARGEST_NUMBER:g}")
     return found
-
-
-def pairs(inputs: Inputs, first: str, second: str, *, at_least: int = 1) -> tuple[list[float], list[float]]:
-    """Two values as series of equal length. Raises Unscorable where they are not."""
-    one, other = numbers(inputs, first), numbers(inputs, second)
-    if len(one) != len(other) or len(one) < at_least:
-        counts = f"{len(one)} and {len(other)}"
-        raise Unscorable(f"{first!r} and {second!r} need at least {at_least} paired numbers, not {counts}")
-    return one, other
 
 
 def parsed(value: str) -> Any:
@@ -68,7 +54,7 @@ def flag(params: Params, name: str, *, default: bool) -> bool:
     value = params.get(name)
     if value is None:
         return default
-    return value.strip().lower() not in _FALSE if isinstance(value, str) else bool(value)
+    return value.strip().lower() not in {"false", "no", "off", "0", ""} if isinstance(value, str) else bool(value)
 
 
 def whole(params: Params, name: str) -> int | None:
@@ -77,3 +63,14 @@ def whole(params: Params, name: str) -> int | None:
         return int(params[name])
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
+
+
+def sentences(value: str) -> list[str]:
+    """The sentences and lines of a text, bullets and blank ones dropped."""
+    parts = (part.strip().lstrip("-*•#> ").strip() for part in _SENTENCE_END.split(value))
+    return [part for part in parts if part]
+
+
+def words(value: str) -> list[str]:
+    """Lower-case words and numbers, in order; each CJK character is a word of its own."""
+    return _WORD.findall(_CJK.sub(r" \1 ", value.lower()))

@@ -7,12 +7,12 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 _TABLE: Final = """
 CREATE TABLE IF NOT EXISTS evaluations (
@@ -34,50 +34,38 @@ CREATE TABLE IF NOT EXISTS evaluations (
 _INDEX: Final = "CREATE INDEX IF NOT EXISTS open_evaluations ON evaluations (submitted) WHERE status = 'pending'"
 _OURS: Final = int.from_bytes(b"fiel", "big")
 """SQLite's application_id of our files. Change it with the schema."""
-_PRIVATE: Final = 0o600
 _BUSY_SECONDS: Final = 30.0
+"""Longer than any of our transactions takes, several processes and a slow disk together."""
 
 
 @dataclass(frozen=True)
-class Request:
-    """What one evaluation is to score."""
+class Evaluation:
+    """One evaluation as it stands: what was asked, and how it ended. The fields are the table's columns."""
 
     template: str
     inputs: dict[str, Any]
     params: dict[str, Any]
-    model: str | None
-    wants_localizer: bool
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How one evaluation ended. `error` is set when no verdict was reached; the rest is then None."""
-
-    status: str
-    """`completed` or `failed`; a verdict may be `failed` too."""
+    model: str | None = None
+    wants_localizer: bool = False
+    submitted: float = field(default_factory=time.time)
+    """Seconds since the epoch."""
+    status: str = "pending"
+    """`pending`, `completed` or `failed`; a verdict may be `failed` too. While it is scored it reads `processing`."""
     output_type: str | None = None
     value: str | None = None
     reason: str | None = None
     runtime: float | None = None
     """Milliseconds."""
     error: str | None = None
+    """Set when no verdict was reached; the four above are then None."""
+    eval_id: str = field(default_factory=lambda: str(uuid4()))
 
 
-PENDING: Final = Outcome(status="pending")
+_COLUMNS: Final = [column.name for column in fields(Evaluation)]
+_OUTCOME: Final = ("status", "output_type", "value", "reason", "runtime", "error")
 
 
-@dataclass(frozen=True)
-class Row:
-    """An evaluation as it stands."""
-
-    eval_id: str
-    request: Request
-    submitted: float
-    """Seconds since the epoch."""
-    outcome: Outcome
-
-
-class Store:
+class JobStore:
     """The table of evaluations. Safe to call from any thread; every method is one short transaction.
 
     Once closed it finds nothing, and outcomes that come too late are dropped: their rows stay pending.
@@ -103,32 +91,27 @@ class Store:
             self._connection.close()
             raise
 
-    def add(self, requests: Iterable[Request], outcomes: Iterable[Outcome]) -> list[Row]:
-        """New rows, in order, all or none."""
-        submitted = time.time()
-        rows = [
-            Row(str(uuid4()), request, submitted, outcome) for request, outcome in zip(requests, outcomes, strict=True)
-        ]
-        self._write_all("INSERT INTO evaluations VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)", map(_flatten, rows))
-        return rows
+    def add(self, evaluations: Iterable[Evaluation]) -> None:
+        """New rows, all or none."""
+        names, places = ",".join(_COLUMNS), ",".join("?" * len(_COLUMNS))
+        self._write(f"INSERT INTO evaluations ({names}) VALUES ({places})", map(_as_row, evaluations))
 
-    def settle(self, outcomes: Sequence[tuple[str, Outcome]]) -> None:
-        """Record how these evaluations, by id, ended. An outcome that another process recorded first stands."""
-        self._write_all(
-            "UPDATE evaluations SET status=?, output_type=?, value=?, reason=?, runtime=?, error=?"
-            " WHERE eval_id=? AND status='pending'",
-            ((*_columns(outcome), eval_id) for eval_id, outcome in outcomes),
+    def settle(self, ended: Evaluation) -> None:
+        """Record how it ended. An outcome that another process recorded first stands."""
+        outcome = [getattr(ended, name) for name in _OUTCOME]
+        changes = ", ".join(f"{name}=?" for name in _OUTCOME)
+        self._write(
+            f"UPDATE evaluations SET {changes} WHERE eval_id=? AND status='pending'", [(*outcome, ended.eval_id)]
         )
 
-    def find(self, eval_id: UUID | str) -> Row | None:
-        found = self._read("SELECT * FROM evaluations WHERE eval_id = ?", str(eval_id))
-        return _unflatten(found[0]) if found else None
+    def find(self, eval_id: str) -> Evaluation | None:
+        found = self._read(f"SELECT {','.join(_COLUMNS)} FROM evaluations WHERE eval_id = ?", eval_id)
+        return _from_row(found[0]) if found else None
 
-    def open_ids(self) -> list[tuple[float, str]]:
-        """Submission time and id of each evaluation without an outcome, oldest first."""
-        return self._read(
-            "SELECT submitted, eval_id FROM evaluations WHERE status = 'pending' ORDER BY submitted, rowid"
-        )
+    def open_ids(self) -> list[str]:
+        """Of the evaluations without an outcome, oldest first."""
+        found = self._read("SELECT eval_id FROM evaluations WHERE status = 'pending' ORDER BY submitted, rowid")
+        return [eval_id for (eval_id,) in found]
 
     def close(self) -> None:
         with self._lock:
@@ -141,10 +124,8 @@ class Store:
         (mark,) = self._connection.execute("PRAGMA application_id").fetchone()
         if mark != _OURS and self._connection.execute("SELECT name FROM sqlite_master LIMIT 1").fetchall():
             raise ValueError("the database belongs to another program; name a file of its own for the local evaluator")
-        self._connection.execute(f"PRAGMA application_id={_OURS}")
-        self._connection.execute(_TABLE)
-        self._connection.execute(_INDEX)
-        self._connection.execute("COMMIT")
+        for statement in (f"PRAGMA application_id={_OURS}", _TABLE, _INDEX, "COMMIT"):
+            self._connection.execute(statement)
         with suppress(sqlite3.OperationalError):  # another process is at it, and the mode is the file's
             self._connection.execute("PRAGMA journal_mode=WAL")
         # In WAL mode NORMAL survives a killed process; only a power cut may lose the last rows.
@@ -154,13 +135,13 @@ class Store:
         with self._lock:
             return [] if self._is_closed else self._connection.execute(statement, values).fetchall()
 
-    def _write_all(self, statement: str, values: Iterable[tuple[Any, ...]]) -> None:
+    def _write(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
         with self._lock:
             if self._is_closed:
                 return
             self._connection.execute("BEGIN IMMEDIATE")
             try:
-                self._connection.executemany(statement, values)
+                self._connection.executemany(statement, rows)
             except BaseException:
                 self._connection.execute("ROLLBACK")
                 raise
@@ -172,36 +153,23 @@ def _make_private(database: Path) -> None:
 
     A file that is there is not opened: to close it again would take its locks from a connection of this process.
     """
-    with suppress(OSError):  # it is there; or can't be made, which SQLite tells in its own words
-        os.close(os.open(database, os.O_RDWR | os.O_CREAT | os.O_EXCL, _PRIVATE))
+    with suppress(OSError):  # it is there; or can't be made, which SQLite says in its own words
+        os.close(os.open(database, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _keep_private(database: Path) -> None:
     """The same for a file of an earlier version, which left it open to all."""
-    for path in (database, *(database.with_name(database.name + suffix) for suffix in ("-wal", "-shm"))):
+    for suffix in ("", "-wal", "-shm"):
         with suppress(FileNotFoundError, PermissionError):  # there is none, or it is another user's, who may share it
-            path.chmod(_PRIVATE)
+            database.with_name(database.name + suffix).chmod(0o600)
 
 
-def _columns(outcome: Outcome) -> tuple[Any, ...]:
-    return (outcome.status, outcome.output_type, outcome.value, outcome.reason, outcome.runtime, outcome.error)
+def _as_row(evaluation: Evaluation) -> tuple[Any, ...]:
+    values = (getattr(evaluation, name) for name in _COLUMNS)
+    return tuple(json.dumps(value) if isinstance(value, dict) else value for value in values)
 
 
-def _flatten(row: Row) -> tuple[Any, ...]:
-    request = row.request
-    return (
-        row.eval_id,
-        request.template,
-        json.dumps(request.inputs),
-        json.dumps(request.params),
-        request.model,
-        request.wants_localizer,
-        row.submitted,
-        *_columns(row.outcome),
-    )
-
-
-def _unflatten(columns: tuple[Any, ...]) -> Row:
-    eval_id, template, inputs, params, model, wants_localizer, submitted, *outcome = columns
-    request = Request(template, json.loads(inputs), json.loads(params), model, bool(wants_localizer))
-    return Row(eval_id, request, submitted, Outcome(*outcome))
+def _from_row(row: tuple[Any, ...]) -> Evaluation:
+    columns = dict(zip(_COLUMNS, row, strict=True))
+    as_json = {name: json.loads(columns[name]) for name in ("inputs", "params")}
+    return Evaluation(**{**columns, **as_json, "wants_localizer": bool(columns["wants_localizer"])})
