@@ -334,7 +334,8 @@ ONE = Table(["a", "b"], [["x", "y\r"], ["é", '"\nz']])
 BREAKS: Mapping[str, tuple[object, str, object, Written]] = {
     "line ends are all alike": (
         *(delimited._Ends, "problem", lambda self, line, place: None),
-        Written("a.csv", WRITERS["csv, minimal"](ONE, ",", "\n").encode(), ONE),
+        # as csv wrote it before Python 3.13, which quotes a carriage return
+        Written("a.csv", b'a,b\nx,y\r\n\xc3\xa9,"""\nz"\n', ONE),
     ),
     "quotes are nobody's": (
         *(delimited, "_is_quoted", lambda file: False),
