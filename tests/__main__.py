@@ -1,6 +1,6 @@
 """Every check of the repository, in the order in which they are quickest to fail: `python -m tests`.
 
-`python -m tests --quick` leaves out the tests of commands, servers and whole runs. Other arguments go to pytest.
+`python -m tests --quick` leaves out the tests of commands, servers and whole runs, and other Pythons. Other arguments go to pytest.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+
+from tests import other_pythons
 
 WORKERS, QUICK_WORKERS = 4, 2
 """Processes in which the tests run, on a machine of two cores: half the tests wait for others, and the quick ones for none."""
@@ -34,6 +36,9 @@ def main(arguments: list[str]) -> int:
         print(f"== {' '.join(command)}", flush=True)
         if subprocess.run([sys.executable, "-m", *command], cwd=root, env=environment, check=False).returncode:
             failed.append(check[0])
+    if not arguments:
+        print("== the quick tests on other Pythons", flush=True)
+        failed += ["other Pythons"] if other_pythons.main() else []
     print(f"failed: {', '.join(failed)}" if failed else "every check passed")
     return 1 if failed else 0
 
