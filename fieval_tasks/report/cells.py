@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -44,16 +43,14 @@ class Columns:
         return cls(kinds, keys, kept)
 
     def row(self, line: Mapping[str, Any]) -> list[Any]:
-        """A line of results.jsonl, without nested values."""
+        """A line of results.jsonl, its values and errors, lists and objects as JSON text."""
         inputs, columns = line["inputs"] or {}, line.get("columns") or {}
         flat = {
             **line,
-            "value": value_text(line["value"]),
-            "error": as_text(line["error"]),
             **{column: inputs.get(key) for column, key in self.keys.items()},
             **{column: columns.get(name) for column, name in self.kept.items()},
         }
-        return [as_text(flat[column]) if kind == "string" else flat[column] for column, kind in self.kinds.items()]
+        return [value_text(flat[column]) if kind == "string" else flat[column] for column, kind in self.kinds.items()]
 
 
 def kinds(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
@@ -73,11 +70,6 @@ def _kind(types: set[type]) -> str:
     return "double" if types and types <= {int, float} else "string"
 
 
-def as_text(value: Any) -> str | None:
-    """The value as one text: text as it is, anything else as JSON."""
-    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
 def sound(value: Any) -> Any:
     """Text that can be UTF-8: a lone surrogate becomes a question mark."""
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) and not value.isascii() else value
@@ -87,14 +79,16 @@ _PLAIN_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _BLANKS, _SIGN = r"[^\S\t\n]*", r"[=+\-@\uff1d\uff0b\uff0d\uff20]"  # the last four are their full-width forms
 _STARTS_FORMULA = re.compile(rf"'*{_BLANKS}(?:[\t\n]|{_SIGN})")
 _CELL_BORDER = re.compile(r"[;\t\n]")
-_GOES_ON_AS_FORMULA = re.compile(rf"""(?<=[;\t\n])(?='*(?:"|[^\S\t\n])*{_SIGN}[^;\t\n]*[(|!])""")
+# It calls something, or ends in what the next column can go on from, as `=1&` with `&HYPERLINK(...)` beside it.
+_CALLS = r"""(?:[^;\t\n]*[(|!]|(?:[^;\t\n]*[-+*/^&=<>,{\[:@"'\s])?\Z)"""
+_GOES_ON_AS_FORMULA = re.compile(rf"""(?<=[;\t\n])(?='*(?:"|[^\S\t\n])*{_SIGN}{_CALLS})""")
 
 
 def inert_cell(text: str) -> str:
     """The text as a CSV cell that no spreadsheet runs and no terminal obeys; a plain number stays one.
 
     An apostrophe goes before what would start a formula: at the start, and after a semicolon, tab or new line, where a
-    spreadsheet that splits lines there begins a cell. (There only before what calls something: a list's dashes stay.)
+    spreadsheet that splits lines there begins a cell. (There only before what can call something: a list's dashes stay.)
     Texts with such an apostrophe of their own get one more, so that taking one away gives the text back. Control
     characters become U+FFFD, and a text is cut to CELL_LIMIT.
     """

@@ -19,7 +19,7 @@ from fieval_tasks.report.folder import fresh
 from fieval_tasks.report.junit import Suites
 from fieval_tasks.report.pages import html, markdown
 from fieval_tasks.report.record import record
-from fieval_tasks.report.summary import Counting, Report, RunFacts
+from fieval_tasks.report.summary import Report, RunFacts, summarise
 from fieval_tasks.report.text import INVISIBLE
 
 PARQUET = "results.parquet"
@@ -35,14 +35,10 @@ def write_results(
 ) -> Report:
     """Write results.jsonl, results.csv, results.parquet and junit.xml, and count: in one pass, so that all agree.
 
-    In the CSV and Parquet files `error` is JSON text, and `value` is text as the judge gave it, or JSON text where it
-    is a number, a list or a choice with its score; each key of the inputs has a column, `inputs.output` for one, and so has
-    each column of the dataset that is kept, under its own name, or as `columns.NAME` where that is taken. The CSV
-    file is for spreadsheets: it begins with the mark by which Excel knows UTF-8, and see `inert_cell` for what it changes.
-    The other two hold every text as it was. `decide` judges the gates, of which junit.xml tells too.
+    The CSV file is for spreadsheets: see `inert_cell` for what it changes. The others hold every text as it was.
+    `decide` judges the gates, of which junit.xml tells too.
     """
     make_folder(folder)
-    counting = Counting(facts, caps=caps)
     columns = Columns.of(facts)
     with ExitStack() as files:
         lines = files.enter_context(fresh(folder / "results.jsonl"))
@@ -52,16 +48,19 @@ def write_results(
         cells.writerow(map(inert_cell, columns.kinds))
         write_parquet = files.enter_context(_parquet(folder / PARQUET, columns))
         suites = Suites(facts, files)
-        for batch in _batches(results, caps):
-            records = [record(result) for result in batch]
-            lines.writelines(_json(line) + "\n" for line in records)
-            rows = list(map(columns.row, records))
-            cells.writerows(map(_csv_cell, row) for row in rows)
-            write_parquet(rows)
-            for result in batch:
-                counting.add(result)
-                suites.add(result)
-        report = decide(counting.report())
+
+        def written() -> Iterator[Result]:
+            for batch in _batches(results, caps):
+                records = [record(result) for result in batch]
+                rows = list(map(columns.row, records))
+                lines.writelines(_json(line) + "\n" for line in records)
+                cells.writerows(map(_csv_cell, row) for row in rows)
+                write_parquet(rows)
+                for result in batch:
+                    suites.add(result)
+                yield from batch
+
+        report = decide(summarise(facts, written(), caps=caps))
         suites.write(files.enter_context(fresh(folder / "junit.xml")), report.gates)
     return report
 

@@ -7,7 +7,7 @@ import math
 from datetime import datetime, timezone
 from typing import Any
 
-from fieval_tasks.core.items import Result, Value
+from fieval_tasks.core.items import Result
 
 FIELDS = (
     *("item_id", "row", "check", "template", "model", "status", "value", "score", "passed", "reason", "runtime_ms"),
@@ -45,7 +45,7 @@ def iso(moment: datetime | None) -> str | None:
     return None if moment is None else utc(moment).isoformat(timespec="microseconds")
 
 
-def value_text(value: Value) -> str | None:
-    """A verdict's value as one text: text as it is, numbers and choices as JSON."""
+def value_text(value: Any) -> str | None:
+    """A verdict's value, or any other, as one text: text as it is, numbers and choices as JSON."""
     known = finite(value)
     return known if known is None or isinstance(known, str) else json.dumps(known, ensure_ascii=False, allow_nan=False)

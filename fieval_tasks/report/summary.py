@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -13,7 +12,7 @@ from fieval_tasks.decisions.statistics import Interval
 from fieval_tasks.report.amendments import Amendment, Standing, amendments
 from fieval_tasks.report.caps import CAPS, Caps
 from fieval_tasks.report.record import finite, iso
-from fieval_tasks.report.tally import Counts, FailureGroup, Tally
+from fieval_tasks.report.tally import STATUSES, Counts, FailureGroup, Tally
 from fieval_tasks.report.text import count
 
 
@@ -28,6 +27,14 @@ class Requests:
     throttled: int = 0
     possible_duplicates: int = 0
     """Items sent again after a lost reply: they may have been evaluated, and paid, twice."""
+
+
+@dataclass(kw_only=True)
+class Items(Counts):
+    """The counts of a whole run."""
+
+    reused: int
+    """Items whose verdict was taken from an earlier run."""
 
 
 @dataclass(frozen=True)
@@ -65,18 +72,6 @@ class RunFacts:
     """Items that the dataset and the checks make: the results must come to as many. None: not known."""
 
 
-_TOP = (
-    "run_id",
-    "flow_run_id",
-    "dataset",
-    "mode",
-    "connection",
-    "started_at",
-    "finished_at",
-    "wall_seconds",
-    "exit_code",
-)
-"""The facts with which summary.json begins."""
 _STANDING = ("n", "scored", "passed", "pass_rate", "mean")
 
 
@@ -92,9 +87,6 @@ class GateOutcome:
     """Where it lies, whatever the items without a verdict would have got."""
     sentence: str = ""
     """What was found, in digits that tell on which side of the threshold it lies."""
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {"bounds": self.bounds and list(self.bounds)}
 
 
 @dataclass(frozen=True)
@@ -114,9 +106,11 @@ class Report:
     """This report, and not only an earlier one, says something else than the one before it."""
 
     @property
-    def items(self) -> Counts:
-        statuses = sum((tally.statuses for tally in self.checks.values()), Counter[str]())
-        return Counts.of(statuses, self.facts.reused)
+    def items(self) -> Items:
+        """Those of all checks together."""
+        names = ("total", *STATUSES)
+        sums = {name: sum(getattr(tally, name) for tally in self.checks.values()) for name in names}
+        return Items(**sums, reused=self.facts.reused)
 
     @property
     def failures(self) -> list[FailureGroup]:
@@ -132,9 +126,9 @@ class Report:
     def mistakes(self) -> list[str]:
         """Where the accounts don't add up: every item must be accounted for once."""
         found = [
-            f"{name} has {tally.n} items, and those that are scored, failed, pending or skipped are fewer"
-            for name, tally in self.checks.items()
-            if tally.n > sum((tally.scored, tally.counts.failed, tally.counts.pending, tally.counts.skipped))
+            f"{tally.name} has {tally.total} items, of which {known} are {', '.join(STATUSES)}"
+            for tally in self.checks.values()
+            if (known := sum(getattr(tally, status) for status in STATUSES)) != tally.total
         ]
         if self.facts.planned not in (None, self.items.total):
             found.append(f"{self.facts.planned} items were planned and {self.items.total} are in the results")
@@ -143,7 +137,7 @@ class Report:
     @property
     def findings(self) -> tuple[str, ...]:
         """What the counting itself found wrong. It never stops a report."""
-        return (*self.mistakes, *(note for tally in self.checks.values() for note in _without_figure(tally)))
+        return (*self.mistakes, *(_without_figure(tally) for tally in self.checks.values() if tally.no_score))
 
     @property
     def notices(self) -> tuple[str, ...]:
@@ -152,7 +146,8 @@ class Report:
     @property
     def standing(self) -> Standing:
         """The figures that a later report is compared with, as the ledger keeps them."""
-        checks = {name: {figure: getattr(tally, figure) for figure in _STANDING} for name, tally in self.checks.items()}
+        figures = {name: tally.to_json() for name, tally in self.checks.items()}
+        checks = {name: {figure: told[figure] for figure in _STANDING} for name, told in figures.items()}
         return {"items": asdict(self.items), "checks": checks, "requests": asdict(self.facts.requests)}
 
     def amended(self, reports: Sequence[tuple[datetime, Standing]], at: datetime) -> Report:
@@ -166,54 +161,43 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """The object of summary.json, in plain values that strict JSON takes."""
-        known: dict[str, Any] = finite({name: getattr(self.facts, name) for name in _TOP})
-        return known | {
-            "started_at": iso(self.facts.started_at),
-            "finished_at": iso(self.facts.finished_at),
+        facts = self.facts
+        return {
+            "run_id": facts.run_id,
+            "flow_run_id": facts.flow_run_id,
+            "dataset": facts.dataset,
+            "mode": facts.mode,
+            "connection": facts.connection,
+            "started_at": iso(facts.started_at),
+            "finished_at": iso(facts.finished_at),
+            "wall_seconds": finite(facts.wall_seconds),
+            "exit_code": facts.exit_code,
             "items": asdict(self.items),
             "checks": {name: tally.to_json() for name, tally in self.checks.items()},
-            "requests": asdict(self.facts.requests),
-            "gates": [gate.to_json() for gate in self.gates],
+            "requests": asdict(facts.requests),
+            "gates": [asdict(gate) | {"bounds": gate.bounds and list(gate.bounds)} for gate in self.gates],
             "amendments": [amendment.to_json() for amendment in self.amendments],
         }
 
 
-def _without_figure(tally: Tally) -> Iterator[str]:
-    if tally.no_score:
-        what, figure = ("no Passed or Failed", "pass rate") if tally.judges else ("no score from 0 to 1", "mean")
-        have = "has" if tally.no_score == 1 else "have"
-        scored = count(tally.scored, "verdict")
-        yield f"{tally.name}: {tally.no_score:,} of {scored} {have} {what}; the {figure} is of the others only"
+def _without_figure(tally: Tally) -> str:
+    what, figure = ("no Passed or Failed", "pass rate") if tally.judges else ("no score from 0 to 1", "mean")
+    have = "has" if tally.no_score == 1 else "have"
+    scored = count(tally.scored, "verdict")
+    return f"{tally.name}: {tally.no_score:,} of {scored} {have} {what}; the {figure} is of the others only"
 
 
 def summarise(facts: RunFacts, results: Iterable[Result], *, caps: Caps = CAPS) -> Report:
     """Count the results in one pass."""
-    counting = Counting(facts, caps=caps)
+    tallies = {name: Tally(name, *check, caps=caps) for name, check in facts.checks.items()}
+    lost: dict[str, None] = {}
+    lost_count = 0
     for result in results:
-        counting.add(result)
-    return counting.report()
-
-
-class Counting:
-    """Results counted as they pass, so that whatever else is made of them is made of the same."""
-
-    def __init__(self, facts: RunFacts, *, caps: Caps = CAPS) -> None:
-        self._facts = facts
-        self._caps = caps
-        self._tallies = {name: Tally(name, *check, caps=caps) for name, check in facts.checks.items()}
-        self._lost: dict[str, None] = {}
-        self._lost_count = 0
-
-    def add(self, result: Result) -> None:
-        tally = self._tallies.get(result.check)
-        if tally is None:
-            tally = Tally(result.check, result.template, result.model, "", self._caps)
-            self._tallies[result.check] = tally
-        tally.add(result)
+        if result.check not in tallies:
+            tallies[result.check] = Tally(result.check, result.template, result.model, "", caps)
+        tallies[result.check].add(result)
         if result.doubts:
-            self._lost_count += 1
-            if len(self._lost) <= self._caps.lost_named:
-                self._lost[result.item_id] = None
-
-    def report(self) -> Report:
-        return Report(self._facts, self._tallies, tuple(self._lost), self._lost_count)
+            lost_count += 1
+            if len(lost) <= caps.lost_named:
+                lost[result.item_id] = None
+    return Report(facts, tallies, tuple(lost), lost_count)

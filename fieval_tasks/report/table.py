@@ -38,7 +38,7 @@ def table(report: Report, columns: int = COLUMNS) -> str:
 
 def _notes(report: Report) -> Iterator[str]:
     for check in report.checks.values():
-        if check.scored < check.n or check.evaluations < check.scored:
+        if check.scored < check.total or check.evaluations < check.scored:
             yield f"{one_line(check.name, 24)}: {known(check)}"
     yield from map(gate_said, report.gates)
     yield from report.findings
@@ -74,15 +74,9 @@ def _checks(report: Report, console: Console) -> list[str]:
 
 
 def _row(check: Tally) -> dict[str, str]:
-    counts = {name: str(check.statuses[name]) for name in ("scored", "failed", "pending")}
-    return {
-        "check": one_line(check.name, 60),
-        "model": one_line(check.model or "", 60),
-        "n": str(check.n),
-        **counts,
-        "skipped": str(check.statuses["skipped"] or ""),
-        _FIGURE: _figure(check),
-    }
+    names = {"check": one_line(check.name, 60), "model": one_line(check.model or "", 60)}
+    counts = {name: str(getattr(check, name)) for name in ("scored", "failed", "pending")}
+    return {**names, "n": str(check.total), **counts, "skipped": str(check.skipped or ""), _FIGURE: _figure(check)}
 
 
 def _figure(check: Tally) -> str:

@@ -68,15 +68,10 @@ def standing(report: Report) -> str:
 def requests(report: Report) -> str:
     """The account of what was asked of the API."""
     asked = report.facts.requests
-    return ", ".join(
-        (
-            count(asked.submits, "submit"),
-            count(asked.polls, "poll"),
-            count(asked.retries, "retry", "retries"),
-            f"{asked.throttled:,} throttled",
-            count(asked.possible_duplicates, "possible duplicate"),
-        )
+    begun = (
+        f"{count(asked.submits, 'submit')}, {count(asked.polls, 'poll')}, {count(asked.retries, 'retry', 'retries')}"
     )
+    return f"{begun}, {asked.throttled:,} throttled, {count(asked.possible_duplicates, 'possible duplicate')}"
 
 
 def doubled(report: Report) -> str:
@@ -130,18 +125,18 @@ def belief(check: Tally) -> str:
 
 def known(check: Tally) -> str:
     """What one check's figures say about its own items, and what they leave open."""
-    if check.n == 0:
+    if check.total == 0:
         return "No items were put to this check."
     if check.scored == 0:
-        return f"None of the {count(check.n, 'item')} has a verdict, so nothing can be said about them."
+        return f"None of the {count(check.total, 'item')} has a verdict, so nothing can be said about them."
     return " ".join(part for part in (_found(check), _open(check)) if part)
 
 
 def _found(check: Tally) -> str:
-    if check.scored < check.n:
-        got = f"{check.scored:,} of {check.n:,} items have a verdict"
+    if check.scored < check.total:
+        got = f"{check.scored:,} of {check.total:,} items have a verdict"
     else:
-        got = "The one item has a verdict" if check.n == 1 else f"All {check.n:,} items have a verdict"
+        got = "The one item has a verdict" if check.total == 1 else f"All {check.total:,} items have a verdict"
     if check.evaluations < check.scored:
         got += f" from {count(check.evaluations, 'evaluation')}"
     apart = (
@@ -155,7 +150,7 @@ def _found(check: Tally) -> str:
 
 
 def _open(check: Tally) -> str:
-    missing = check.n - check.scored
+    missing = check.total - check.scored
     parts = [f"{missing:,} {'has' if missing == 1 else 'have'} no verdict"] if missing else []
     parts += [f"{check.no_score:,} can't be counted"] if check.no_score else []
     unknown = " and ".join(parts)
@@ -165,4 +160,4 @@ def _open(check: Tally) -> str:
         return ""
     what = "mean" if check.passed is None else "pass rate"
     so = f"so with a figure from 0 to 1 for each, the {what}" if check.no_score else f"so the true {what}"
-    return f"{unknown}, {so} of all {check.n:,} lies between {between(check.bounds)}."
+    return f"{unknown}, {so} of all {check.total:,} lies between {between(check.bounds)}."

@@ -22,7 +22,7 @@ from fieval_tasks.report.amendments import Standing, amendments
 from fieval_tasks.report.cells import kinds
 from fieval_tasks.report.folder import held
 from fieval_tasks.report.output import write_report, write_results
-from fieval_tasks.report.summary import GateOutcome, Report, Requests, RunFacts, summarise
+from fieval_tasks.report.summary import GateOutcome, Items, Report, Requests, RunFacts, summarise
 from fieval_tasks.report.tally import Counts
 from fieval_tasks.report.text import clean
 from fieval_tasks.report.words import failures_found, figure_found, gate_said
@@ -158,10 +158,10 @@ def judged(text: str, report: Report) -> GateOutcome:
     """What a gate comes to over the best and the worst that the items without a verdict could still be."""
     gate = Gate.parse(text)
     if gate.metric == "failures":
-        return _judged_by_failures(text, gate, report.items if gate.check is None else report.checks[gate.check].counts)
+        return _judged_by_failures(text, gate, report.items if gate.check is None else report.checks[gate.check])
     check = report.checks[gate.check or ""]
     figure = check.rate if gate.metric == "pass_rate" else check.average
-    value, bounds = figure.value, figure.bounds
+    value, bounds = figure.value, figure.bounds(check.total)
     verdict = GateVerdict.UNDECIDED if bounds is None or check.no_score else gate.verdict(*bounds)
     return GateOutcome(
         gate=text,
@@ -183,7 +183,7 @@ def _earlier_reports(ledger: Ledger, run_id: str) -> list[tuple[datetime, Standi
     return [(report.at, report.standing) for report in ledger.conclusions(run_id)]
 
 
-def _exit_code(prepared: Kept, items: Counts, gates: Sequence[GateOutcome], ended: Ended) -> ExitCode:
+def _exit_code(prepared: Kept, items: Items, gates: Sequence[GateOutcome], ended: Ended) -> ExitCode:
     if ended.stopped is not None:
         return ended.stopped.exit_code
     verdicts = {gate.verdict for gate in gates}
@@ -195,7 +195,7 @@ def _exit_code(prepared: Kept, items: Counts, gates: Sequence[GateOutcome], ende
     return ExitCode.INCOMPLETE if undecided or missing > allowed else ExitCode.OK
 
 
-def _sentence(prepared: Kept, items: Counts, unsent: int, stopped: FievalError | None) -> str:
+def _sentence(prepared: Kept, items: Items, unsent: int, stopped: FievalError | None) -> str:
     counted = f"{items.scored:,} of {items.total:,} items scored"
     counted += f", {items.failed:,} failed" if items.failed else ""
     counted += f", {items.pending:,} pending" if items.pending else ""

@@ -149,7 +149,7 @@ def test_a_small_run_has_its_table() -> None:
 
 @settings(max_examples=40)
 @given(RUNS)
-def test_the_table_never_steers_the_terminal_or_leaves_its_cell_len(run: list[Result]) -> None:
+def test_the_table_never_steers_the_terminal_or_leaves_its_width(run: list[Result]) -> None:
     drawn = table(summarise(facts(), run))
     assert not CONTROL.search(drawn.replace("\n", ""))
     assert all(cell_len(line) <= 80 for line in drawn.splitlines())

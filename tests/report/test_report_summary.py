@@ -99,7 +99,7 @@ def test_every_item_is_counted_once(run: list[Result]) -> None:
     report = summarise(facts(planned=len(run)), run)
     items = report.items
     assert items.total == len(run) == items.scored + items.failed + items.pending + items.skipped
-    assert items.total == sum(check.n for check in report.checks.values())
+    assert items.total == sum(check.total for check in report.checks.values())
     assert items.failed == sum(group.count for group in report.failures)
     assert not report.findings
 
@@ -111,7 +111,7 @@ def test_bounds_hold_the_mean_whatever_the_missing_scores_are(run: list[Result])
         if check.bounds is None:
             continue
         for guess in (0.0, 0.37, 1.0):
-            mean = (sum(known) + guess * (check.n - len(known))) / check.n
+            mean = (sum(known) + guess * (check.total - len(known))) / check.total
             assert check.bounds[0] - 1e-9 <= mean <= check.bounds[1] + 1e-9
 
 
@@ -186,7 +186,7 @@ def test_a_score_where_passed_or_failed_was_due_is_in_no_pass_rate_and_leaves_it
 def test_rows_that_repeat_one_are_one_evaluation_to_the_interval_and_rows_to_the_rate() -> None:
     copies = [judged(row, True, same_as=0 if row else None) for row in range(500)]
     check = summarise(facts(), copies).checks["groundedness"]
-    assert (check.n, check.scored, check.evaluations, check.pass_rate) == (500, 500, 1, 1.0)
+    assert (check.total, check.scored, check.evaluations, check.pass_rate) == (500, 500, 1, 1.0)
     assert check.pass_rate_interval == wilson_interval(1, 1)
     said = belief(check)
     assert "All 500 items have a verdict from 1 evaluation and 500 of them pass" in said
@@ -201,7 +201,7 @@ def test_the_interval_is_as_wide_as_the_evaluations_allow(shared: list[tuple[int
     check = summarise(facts(), [*firsts, *repeats]).checks["groundedness"]
     rows, passed = sum(n for n, _ in shared), sum(n for n, passed in shared if passed)
     size = Fraction(rows**2, sum(n * n for n, _ in shared))
-    assert (check.n, check.evaluations, check.pass_rate) == (rows, len(shared), passed / rows)
+    assert (check.total, check.evaluations, check.pass_rate) == (rows, len(shared), passed / rows)
     assert check.pass_rate_interval == wilson_interval(Fraction(passed, rows) * size, size)
 
 
@@ -220,7 +220,7 @@ def test_no_score_is_too_small_to_count(some: list[float]) -> None:
 
 def test_a_check_that_no_item_belongs_to_is_still_listed() -> None:
     check = summarise(facts(), []).checks["fluency"]
-    assert (check.n, check.mean, check.bounds) == (0, None, None)
+    assert (check.total, check.mean, check.bounds) == (0, None, None)
     assert belief(check) == "No items were put to this check."
 
 

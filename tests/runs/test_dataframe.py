@@ -100,7 +100,7 @@ def test_two_checks_that_ask_the_same_share_evaluations_and_each_counts_its_own(
         assert run.ledger.book("r").count_unsent() == 2
         work_on(run)
         one, two = report_of(run).checks.values()
-    assert (one.n, one.scored, one.evaluations, one.passed) == (3, 3, 2, 2)
+    assert (one.total, one.scored, one.evaluations, one.passed) == (3, 3, 2, 2)
     assert two.to_json() == one.to_json()
 
 
@@ -117,7 +117,7 @@ def test_copies_of_a_row_share_an_evaluation_unless_that_is_switched_off(sharing
         work_on(resumed)
         report = report_of(resumed)
     check = report.checks["is_json"]
-    assert (check.n, check.scored, check.evaluations) == (5, 5, evaluated)
+    assert (check.total, check.scored, check.evaluations) == (5, 5, evaluated)
     assert report.facts.requests.possible_duplicates == 0
     assert check.pass_rate_interval == wilson_interval(0, evaluated)
     with (

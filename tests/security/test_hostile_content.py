@@ -304,8 +304,13 @@ def cells(source: str, border: str) -> Iterator[str]:
 
 def runs_something(cell: str, *, at_start: bool) -> bool:
     """A spreadsheet takes the cell for a formula that calls something (or, in a cell of our own, for any formula)."""
-    found = re.match(r"[\s\"]*[=+\-@\uff1d\uff0b\uff0d\uff20]", cell)
-    return bool(found) and not PLAIN_NUMBER.fullmatch(cell) and (at_start or bool(re.search(r"[(|!]", cell)))
+    sign = r"[\s\"]*[=+\-@\uff1d\uff0b\uff0d\uff20]"
+    if not re.match(sign, cell) or PLAIN_NUMBER.fullmatch(cell):
+        return False
+    is_broken = re.match(
+        rf"{sign}[^\"]*[^\s\-+*/^&=<>,({{\[:@\"'\uff1d\uff0b\uff0d\uff20]\"", cell
+    )  # a text after an operand
+    return at_start or bool(re.search(r"[(|!]", cell) and not is_broken)
 
 
 def shown(text: str) -> str:
@@ -317,9 +322,9 @@ def shown(text: str) -> str:
 def unquoted(cell: str) -> str:
     """A CSV text as it was before the apostrophes: how a program reads the file."""
     sign = r"'*(?:\"|[^\S\t\n])*[=+\-@\uff1d\uff0b\uff0d\uff20]"
-    return re.sub(
-        rf"^'(?='*[^\S\t\n]*(?:[\t\n]|[=+\-@\uff1d\uff0b\uff0d\uff20]))|(?<=[;\t\n])'(?={sign}[^;\t\n]*[(|!])", "", cell
-    )
+    calls = r"""(?:[^;\t\n]*[(|!]|(?:[^;\t\n]*[-+*/^&=<>,{\[:@"'\s])?\Z)"""
+    begins = r"'*[^\S\t\n]*(?:[\t\n]|[=+\-@\uff1d\uff0b\uff0d\uff20])"
+    return re.sub(rf"^'(?={begins})|(?<=[;\t\n])'(?={sign}{calls})", "", cell)
 
 
 @given(st.text(st.one_of(st.sampled_from("=+-@'\"; \t\n(|!\uff1d1."), st.characters()), max_size=20))
