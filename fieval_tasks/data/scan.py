@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from fieval_tasks.core.errors import PlanError
-from fieval_tasks.data.delimited import ESCAPES, style_of
+from fieval_tasks.data.cells import ESCAPES
+from fieval_tasks.data.delimited import style_of
 from fieval_tasks.data.files import File, Row
 from fieval_tasks.data.finding import STDIN, shortened
 

@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fieval_tasks.core.errors import PlanError
-from fieval_tasks.data import delimited, files
+from fieval_tasks.data import cells, delimited, files
 from fieval_tasks.data.dataset import Reading, read_dataset
 from fieval_tasks.data.values import Flaw, text_of
 
@@ -333,7 +333,7 @@ def test_a_table_comes_back_cell_for_cell_or_what_can_not_be_read_is_named(kind:
 ONE = Table(["a", "b"], [["x", "y\r"], ["é", '"\nz']])
 BREAKS: Mapping[str, tuple[object, str, object, Written]] = {
     "line ends are all alike": (
-        *(delimited._Ends, "problem", lambda self, line, place: None),
+        *(cells._Ends, "problem", lambda self, line, place: None),
         # as csv wrote it before Python 3.13, which quotes a carriage return
         Written("a.csv", b'a,b\nx,y\r\n\xc3\xa9,"""\nz"\n', ONE),
     ),
@@ -342,7 +342,7 @@ BREAKS: Mapping[str, tuple[object, str, object, Written]] = {
         Written("a.tsv", WRITERS["csv, all"](ONE, "\t", "\n").encode(), ONE),
     ),
     "a backslash escapes nothing": (
-        *(delimited._Quotes, "misplaced", lambda self, cells, lines, first: None),
+        *(cells._Quotes, "misplaced", lambda self, record: None),
         Written("a.csv", b'a\n"\\"\nz"\n', Table(["a"], [['"\nz']])),
     ),
     "everything is UTF-8": (

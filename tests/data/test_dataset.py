@@ -27,7 +27,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fieval_tasks.core.errors import PlanError
-from fieval_tasks.data import delimited
 from fieval_tasks.data.dataset import Dataset, Reading, Row, read_dataset
 from fieval_tasks.data.values import Flaw, text_of
 
@@ -821,15 +820,6 @@ def test_deep_json_is_refused_not_a_crash(write: Write) -> None:
 def test_a_quote_never_closed_is_named_by_its_line(write: Write) -> None:
     problem = problem_of(write("a.csv", 'a,b\n1,2\n3,"open\n5,6\n7,8\n'))
     assert "opened in the record at line 3 that is never closed" in problem
-
-
-def test_a_cell_beyond_all_bounds_is_named_by_its_line(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = csv.field_size_limit(1000)
-    monkeypatch.setattr(delimited, "LARGEST_CELL", 1000)
-    try:
-        assert "can't be read from line 3 on" in problem_of(write("a.csv", "a,b\n1,2\n3," + "x" * 2000 + "\n"))
-    finally:
-        csv.field_size_limit(before)
 
 
 def test_jsonl_without_one_good_row_is_refused_as_a_whole(write: Write) -> None:

@@ -24,7 +24,7 @@ from fieval_tasks.data.binding import bind
 from fieval_tasks.data.columns import place_of
 from fieval_tasks.data.dataset import Dataset, read_dataset
 from fieval_tasks.data.intake import items
-from fieval_tasks.data.values import LARGEST_TEXT, Flaw, text_of
+from fieval_tasks.data.values import LARGEST_TEXT, Flaw, text_of, typed
 
 Rows = Callable[[Iterable[Mapping[str, object]]], Dataset]
 JSON = st.recursive(
@@ -102,6 +102,12 @@ def test_a_member_of_an_enumeration_of_texts_is_its_text() -> None:
 
 def test_two_keys_with_one_text_are_a_flaw() -> None:
     assert text_of({1: "a", "1": "b"}) == Flaw("not_text", "has two keys with one text")
+
+
+def test_values_of_numpy_that_are_kept_are_lists_and_numbers() -> None:
+    import numpy as np
+
+    assert [typed(value) for value in (np.array([1, 2]), np.float64(0.5), np.array([]))] == [[1, 2], 0.5, []]
 
 
 def test_values_of_numpy_and_pandas_become_the_text_of_what_they_hold() -> None:

@@ -1,0 +1,199 @@
+"""The records of delimited text, with the place and the reason where the cells of one can't be told exactly."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from fieval_tasks.core.errors import PlanError
+from fieval_tasks.data.files import File
+
+QUOTE = '"'
+ESCAPES = "escapes a quote by a backslash"
+_INSIDE = re.compile(r'[^"]*(?:""[^"]*)*')
+"""What a line holds of a quoted cell, up to the quote that closes it."""
+_UNESCAPED = re.compile(r'(?<!\\)"')
+_ESCAPED = "a backslash escapes a quote"
+_LEFT_OVER = "a quote is left over"
+_END_ALIKE = "end every line alike, or put the cell in quotes"
+
+
+@dataclass
+class Record:
+    """One record: its lines, and their cells or why these can't be told."""
+
+    line: int
+    """Where it begins, from 1."""
+    cells: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+    quoted: set[int] = field(default_factory=set)
+    """Which of the cells are in quotes."""
+    problem: str | None = None
+    inside: list[str] | None = None
+    """What was read of a quoted cell that is not closed yet."""
+    is_broken: bool = False
+    """Text follows a quote that closes a cell."""
+
+    @property
+    def ends_in_backslash(self) -> bool:
+        """Without quotes around it: so MySQL escapes a line end."""
+        last = self.lines[-1]
+        return "\\" in last and last.rstrip("\r\n").endswith("\\")
+
+    def take(self, line: str, delimiter: str) -> None:
+        """Add the cells of its next line."""
+        self.lines.append(line)
+        at, end = 0, len(line.rstrip("\r\n"))
+        while True:
+            if self.inside is None and line.startswith(QUOTE, at):
+                self.inside, at = [], at + 1
+            if self.inside is None:
+                stop = line.find(delimiter, at, end)
+                stop = end if stop < 0 else stop
+                self.cells.append(line[at:stop])
+            else:
+                found = _INSIDE.match(line, at)
+                assert found is not None, "it matches no character, too"
+                self.inside.append(found[0])
+                if found.end() == len(line):
+                    return  # the cell goes on in the next line
+                self.quoted.add(len(self.cells))
+                self.cells.append("".join(self.inside).replace(QUOTE * 2, QUOTE))
+                self.inside, stop = None, found.end() + 1
+            self.is_broken = stop < end and not line.startswith(delimiter, stop)
+            if stop >= end or self.is_broken:
+                return
+            at = stop + 1
+
+
+def plain_records(lines: Iterable[str], first: int) -> Iterator[Record]:
+    """A record a line, parted by tabs; a quote is a character like others."""
+    ends = _Ends()
+    for place, line in enumerate(lines, first):
+        yield Record(place, line.rstrip("\r\n").split("\t"), [line], problem=ends.problem(line, place))
+
+
+def quoted_records(
+    file: File, lines: Iterator[str], delimiter: str, first: int, *, is_whole: bool = True
+) -> Iterator[Record]:
+    """Records as RFC 4180 has them. After one that breaks its rules, reading goes on at its second line.
+
+    `is_whole`: a quote that is open at the end is a PlanError; else the lines are the beginning of more.
+    """
+    again: deque[str] = deque()
+    coming = iter(lambda: again.popleft() if again else next(lines, None), None)
+    ends, quotes = _Ends(), _Quotes(file.name)
+    place = first
+    for line in coming:
+        record = Record(place)
+        if QUOTE in line:
+            record.take(line, delimiter)
+            _take_until_closed(record, coming, delimiter, file)
+        else:  # faster, and most lines
+            text = line.rstrip("\r\n")
+            record.lines, record.cells = [line], text.split(delimiter) if text else []
+        if record.inside is not None:
+            if is_whole:
+                raise PlanError(_never_closed(file.name, place))
+            return
+        if record.is_broken:
+            record.problem = quotes.broken(record)
+            again.extendleft(reversed(record.lines[1:]))
+            place += 1
+        else:
+            place += len(record.lines)
+            record.problem = ends.problem(record.lines[-1], place - 1) or quotes.misplaced(record)
+        yield record
+
+
+def _take_until_closed(record: Record, coming: Iterator[str], delimiter: str, file: File) -> None:
+    """Its further lines, up to the bound: a quote that was never closed would take the whole file."""
+    size = len(record.lines[0])
+    while record.inside is not None and (line := next(coming, None)) is not None:
+        size += len(line)
+        if size > file.longest:
+            raise PlanError(
+                f"{file.name} can't be read from line {record.line} on: record larger than field limit ({file.longest}); "
+                "look for a quote never closed"
+            )
+        record.take(line, delimiter)
+
+
+class _Ends:
+    """How a file's lines end, by the first. Where that is a line feed, many writers leave a carriage return in a cell without
+    quotes, and the other way round: whether it is the cell's, or ends the line too, can't be told."""
+
+    def __init__(self) -> None:
+        self._usual: str | None = None
+        self._is_broken = False
+
+    def problem(self, line: str, place: int) -> str | None:
+        """Of the last line of a record; what follows a line that is broken in the middle is as doubtful."""
+        end = next((end for end in ("\r\n", "\n", "\r") if line.endswith(end)), "")
+        self._usual = self._usual or end
+        was_broken, self._is_broken = self._is_broken, bool(end) and end != self._usual and "\r" in (end, self._usual)
+        if was_broken or self._is_broken or (end == "\r\n" and self._usual == "\n" and line[-3:-2] != QUOTE):
+            broken = place if self._is_broken or not was_broken else place - 1
+            told = "a line feed" if self._usual == "\r" else "a carriage return"
+            return f"line {broken} ends in {told}, and the first does not: is it the cell's? {_END_ALIKE}"
+        return None
+
+
+class _Quotes:
+    """The quotes that break the rules. Where some follow a backslash, they may be escaped by it, as Spark and MySQL write
+    them; where others don't, too, a cell may begin in one line and end in a later one, and nothing tells which."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._lines: dict[str, int] = {}
+        """The first line of each kind."""
+
+    def misplaced(self, record: Record) -> str | None:
+        """The problem of a record: quotes that don't begin their cell are text by the rules, and some were meant otherwise.
+        Raises PlanError where cells can't be told from each other."""
+        problem = None
+        for place, cell in enumerate(record.cells):
+            if place in record.quoted:
+                if '\\"' in cell + QUOTE:
+                    self._note("a quote follows a backslash", record.line)
+            elif QUOTE in cell:
+                self._note(_LEFT_OVER if _UNESCAPED.search(cell) else _ESCAPED, record.line)
+                problem = problem or _misplaced(cell, record)
+        return problem
+
+    def broken(self, record: Record) -> str:
+        """The problem of lines that are no record. Raises PlanError as `misplaced` does."""
+        self._note(_ESCAPED if any('\\"' in line for line in record.lines) else _LEFT_OVER, record.line)
+        return _breach(record)
+
+    def _note(self, kind: str, line: int) -> None:
+        self._lines.setdefault(kind, line)
+        if len(self._lines) > 1:
+            told = ", and ".join(f"in line {line} {kind}" for kind, line in self._lines.items())
+            raise PlanError(
+                f"{self._name}: {told}, so that its cells can't be told: write each quote doubled, as {QUOTE * 2}"
+            )
+
+
+def _misplaced(cell: str, record: Record) -> str | None:
+    if cell.lstrip(" ")[:1] == QUOTE:
+        return f"line {record.line} has a blank before the quote that a cell begins with: take the blank out"
+    return _breach(record) if '\\"' in cell else None
+
+
+def _breach(record: Record) -> str:
+    first, last = record.line, record.line + len(record.lines) - 1
+    if any('\\"' in line for line in record.lines):
+        return f"line {first} {ESCAPES}, as Spark and MySQL do: write it doubled, as {QUOTE * 2}"
+    if last > first:
+        return f'line {first} opens a quote that is not closed rightly by line {last}: close it, or write it doubled, as ""'
+    return f'line {first} has text after a closing quote: a quote inside of a cell is written doubled, as ""'
+
+
+def _never_closed(name: str, line: int) -> str:
+    return (
+        f"{name} has a quote opened in the record at line {line} that is never closed: all that follows was"
+        f" taken for one cell; close it, or write the file again if it was cut short"
+    )
