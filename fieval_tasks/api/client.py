@@ -27,7 +27,7 @@ from fieval_tasks.core.errors import (
     Refused,
     TurnedAway,
 )
-from fieval_tasks.core.items import Pending, Row, Verdict
+from fieval_tasks.core.items import Evaluation, Pending, Verdict
 from fieval_tasks.core.scrubbing import (
     SHORTEST_IN_DATA,
     forms_in_data,
@@ -190,12 +190,12 @@ class EvalClient:
         """How the evaluation stands: Pending, or its verdict."""
         return (await self.get_row(eval_id)).verdict
 
-    async def get_row(self, eval_id: str) -> Row:
+    async def get_row(self, eval_id: str) -> Evaluation:
         """How the evaluation stands, and on which inputs it is."""
         path = f"{wire.EVALUATIONS}?eval_id={quote(eval_id, safe='')}"
 
-        def decoded(reply: Any) -> Row:
-            row = Row(wire.state(reply, eval_id=eval_id), wire.judged_inputs(reply))
+        def decoded(reply: Any) -> Evaluation:
+            row = Evaluation(wire.state(reply, eval_id=eval_id), wire.judged_inputs(reply))
             self._listener.hear(reply)
             return row
 

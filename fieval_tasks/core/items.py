@@ -118,8 +118,8 @@ class Pending:
 
 
 @dataclass(frozen=True)
-class Row:
-    """What the server tells of one evaluation."""
+class Evaluation:
+    """What the server says of one evaluation."""
 
     verdict: Verdict | Pending
     inputs: Mapping[str, Any] | None = None

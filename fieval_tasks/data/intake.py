@@ -75,7 +75,7 @@ def items(
     return _items(dataset, bindings, id_place, _chosen(size, sample, seed), keep)
 
 
-def sharing(rows: Iterable[tuple[Item, Failed | None]]) -> Iterator[tuple[Item, Failed | None]]:
+def mark_repeats(rows: Iterable[tuple[Item, Failed | None]]) -> Iterator[tuple[Item, Failed | None]]:
     """The same items, those that repeat an earlier one saying so. Memory: 16 bytes of each fingerprint."""
     first: dict[bytes, int] = {}
     for item, failed in rows:

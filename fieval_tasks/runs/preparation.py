@@ -26,7 +26,7 @@ from fieval_tasks.data import parameters
 from fieval_tasks.data.binding import Binding, bind, gate_problems
 from fieval_tasks.data.columns import Place, held, inside, place_of
 from fieval_tasks.data.dataset import Dataset, Reading, read_dataset
-from fieval_tasks.data.intake import items, sharing
+from fieval_tasks.data.intake import items, mark_repeats
 from fieval_tasks.ledger.book import Book
 from fieval_tasks.ledger.database import store_url
 from fieval_tasks.ledger.processes import owner_name
@@ -310,7 +310,7 @@ def _new(plan: EvaluationPlan, ledger: Ledger, processes: int, given: Dataset | 
                 keep=keep,
             )
             try:
-                shared = sharing(rows) if whole.sharing else rows
+                shared = mark_repeats(rows) if whole.sharing else rows
                 written = ledger.create(replace(run, run_id=name), shared, chunk_size=size)
                 break
             except NameTaken:  # by another process, a moment ago

@@ -18,7 +18,7 @@ from enum import Enum
 from hashlib import blake2b
 from typing import Any, TypeAlias
 
-from fieval_tasks.core.items import Failed, Row, Verdict
+from fieval_tasks.core.items import Evaluation, Failed, Verdict
 from fieval_tasks.core.scrubbing import MARK
 from fieval_tasks.ledger.book import Book
 
@@ -131,7 +131,7 @@ class Echoes:
         self._at_once: set[str] = set()
         self._compared = self._untold = self._wrong = 0
 
-    async def objection(self, seq: int, eval_id: str, sent: bytes | None, row: Row) -> Failed | None:
+    async def objection(self, seq: int, eval_id: str, sent: bytes | None, row: Evaluation) -> Failed | None:
         """Why a row is not about this item. `sent`: the digest of its inputs; None: the ledger is asked for them."""
         found = await self._match(seq, sent, row.inputs)
         if found is Match.UNTOLD:

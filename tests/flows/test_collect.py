@@ -59,7 +59,7 @@ def test_a_run_that_brings_nothing_new_is_told_to_nobody_but_who_asks(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     from fieval_tasks.api.client import EvalClient
-    from fieval_tasks.core.items import Pending, Row
+    from fieval_tasks.core.items import Evaluation, Pending
     from fieval_tasks.ledger.database import store_url
     from fieval_tasks.ledger.store import Ledger
     from flows.cli.command import collect_command
@@ -79,7 +79,7 @@ def test_a_run_that_brings_nothing_new_is_told_to_nobody_but_who_asks(
             if not isinstance((answer := await ask(client, eval_id)).verdict, Pending):
                 return answer
             await asyncio.sleep(0.01)
-        return Row(Pending(), None)
+        return Evaluation(Pending(), None)
 
     monkeypatch.setattr(EvalClient, "get_row", get_row)
     assert collect(return_state=True).is_failed()
@@ -105,7 +105,7 @@ def test_a_deployments_collector_holds_no_worker_while_the_platform_thinks(
     workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from fieval_tasks.api.client import EvalClient
-    from fieval_tasks.core.items import Pending, Row
+    from fieval_tasks.core.items import Evaluation, Pending
     from flows.collect import collect
 
     for run in ("slow", "quick"):
@@ -127,7 +127,7 @@ def test_a_deployments_collector_holds_no_worker_while_the_platform_thinks(
     ask = EvalClient.get_row
 
     async def get_row(client: EvalClient, eval_id: str) -> Any:
-        return Row(Pending(), None) if eval_id in slow else await ask(client, eval_id)
+        return Evaluation(Pending(), None) if eval_id in slow else await ask(client, eval_id)
 
     monkeypatch.setattr(EvalClient, "get_row", get_row)
     state = collect(return_state=True)
