@@ -6,6 +6,7 @@ import heapq
 from collections import Counter
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 from fieval_tasks.core.items import Result, Value
@@ -38,7 +39,7 @@ class Figure:
     """Items that have a score; of a pass rate, those that passed or failed."""
 
     def add(self, score: float) -> None:
-        self.total += Fraction(repr(score))  # as it is written: ten times 0.1 is 1
+        self.total += _as_written(score)
         self.measured += 1
 
     @property
@@ -48,6 +49,11 @@ class Figure:
     def bounds(self, items: int) -> tuple[Fraction, Fraction] | None:
         """Of the value over so many items, whatever those that were not measured would have got."""
         return unmeasured_bounds(self.total, self.measured, items - self.measured)
+
+
+@lru_cache(maxsize=1024)  # judges repeat themselves, and this is most of what counting costs
+def _as_written(score: float) -> Fraction:
+    return Fraction(repr(score))  # ten times 0.1 is 1
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from time import monotonic
 from typing import TextIO
 
@@ -18,31 +19,39 @@ from rich.text import Text
 from fieval_tasks.core.progress import Progress
 from fieval_tasks.runs.conclusion import Outcome
 
-LINE_EVERY = 5.0
-"""Seconds between two plain lines, where anything has changed."""
-BAR = 20
-WIDE = 72
-"""Columns of the bar, and of a terminal in which there is room for it beside the counts, the times and some words."""
+
+@dataclass(frozen=True)
+class Look:
+    """What is shown how often, and in how many columns."""
+
+    line_every: float = 5.0
+    """Seconds between two plain lines, where anything has changed: a log of ten minutes stays on one screen or two."""
+    bar: int = 20
+    """Columns."""
+    wide: int = 72
+    """Columns of a terminal in which there is room for the bar beside the counts, the times and some words."""
+
+
+LOOK = Look()
 
 
 @contextmanager
-def shown(stream: TextIO | None = None) -> Iterator[Terminal]:
+def shown(stream: TextIO | None = None, *, look: Look = LOOK) -> Iterator[Terminal]:
     """The display that fits the stream (standard error); a bar is gone from the screen on leaving."""
     stream = stream or sys.stderr
     if not stream.isatty():
-        yield Lines(stream)
+        yield PlainLines(stream, look=look)
         return
-    with bars_of(Console(file=stream)) as bars:
+    with bars_of(Console(file=stream), look=look) as bars:
         yield Bar(bars)
 
 
-def bars_of(console: Console, clock: Callable[[], float] = monotonic) -> Bars:
+def bars_of(console: Console, clock: Callable[[], float] = monotonic, *, look: Look = LOOK) -> Bars:
     """One line of counts, times and words, of which a narrow terminal shows the beginning; a wide one has a bar, too."""
-    is_wide = console.width >= WIDE
     cut: OverflowMethod = "ellipsis" if console.encoding.startswith("utf") else "crop"
     words = TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow=cut, ratio=1))
     return Bars(
-        *([BarColumn(BAR)] if is_wide else []),
+        *([BarColumn(look.bar)] if console.width >= look.wide else []),
         MofNCompleteColumn(),
         Times(table_column=Column(no_wrap=True)),
         words,
@@ -82,9 +91,9 @@ class Terminal:
         self.outcomes.append(outcome)
 
 
-def _held_up(progress: Progress) -> str:
-    paused = ", paused by its variable in Prefect (flows.control RUN --unpause)" if progress.paused else ""
-    return f"{paused}, {progress.waits}" if progress.waits else paused
+def _held_up(progress: Progress) -> list[str]:
+    paused = ["paused by its variable in Prefect (flows.control RUN --unpause)"] if progress.paused else []
+    return [*paused, progress.waits] if progress.waits else paused
 
 
 class Bar(Terminal):
@@ -96,31 +105,30 @@ class Bar(Terminal):
         self._task = bars.add_task("starting", total=None)
 
     def show(self, progress: Progress) -> None:
-        failed = f"{progress.failed:,} failed" if progress.failed else ""
-        waiting = f"{progress.waiting:,} waiting" if progress.waiting else ""
-        words = ", ".join(filter(None, (failed, _held_up(progress).removeprefix(", "), waiting)))  # the gravest first
-        self._bars.update(self._task, description=escape(words), total=progress.total, completed=progress.settled)
+        failed = [f"{progress.failed:,} failed"] if progress.failed else []
+        waiting = [f"{progress.waiting:,} waiting"] if progress.waiting else []
+        words = escape(", ".join((*failed, *_held_up(progress), *waiting)))  # the gravest first: the rest may be cut
+        self._bars.update(self._task, description=words, total=progress.total, completed=progress.settled)
 
 
-class Lines(Terminal):
-    """A line at the start, one now and then while counts change, and one when all is settled."""
+class PlainLines(Terminal):
+    """A line at the start, one from time to time while counts change, and one when all is settled."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = monotonic, *, look: Look = LOOK) -> None:
         super().__init__()
         self._stream = stream
-        self._started = monotonic()
+        self._clock = clock
+        self._look = look
+        self._began = clock()
         self._last: Progress | None = None
-        self._next = 0.0
+        self._next = self._began
 
     def show(self, progress: Progress) -> None:
-        done = progress.settled == progress.total
-        if progress == self._last or not (done or monotonic() >= self._next):
+        now = self._clock()
+        if progress == self._last or (progress.settled < progress.total and now < self._next):
             return
-        self._last, self._next = progress, monotonic() + LINE_EVERY
+        self._last, self._next = progress, now + self._look.line_every
         failed = f", {progress.failed:,} failed" if progress.failed else ""
-        print(
-            f"{progress.settled:,} of {progress.total:,} settled{failed}, {progress.waiting:,} waiting{_held_up(progress)} "
-            f"({monotonic() - self._started:.0f} s)",
-            file=self._stream,
-            flush=True,
-        )
+        counts = f"{progress.settled:,} of {progress.total:,} settled{failed}, {progress.waiting:,} waiting"
+        words = ", ".join((counts, *_held_up(progress)))
+        print(f"{words} ({now - self._began:.0f} s)", file=self._stream, flush=True)

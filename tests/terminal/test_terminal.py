@@ -13,7 +13,7 @@ from fieval_tasks.core.commands import command
 from fieval_tasks.core.progress import Progress
 from fieval_tasks.report.summary import Requests, summarise
 from fieval_tasks.report.table import table
-from fieval_tasks.terminal.bar import Bar, bars_of, clock_time
+from fieval_tasks.terminal.bar import Bar, Look, PlainLines, bars_of, clock_time
 from tests.report.report_examples import facts, judged
 
 
@@ -62,6 +62,20 @@ def test_a_terminal_of_ascii_shows_the_bar_in_it() -> None:
     assert "450/1150 0:45, about 1:10 left" in shown(80, encoding="ascii")
     assert shown(40, encoding="ascii").isascii(), "a sign of cut text would be replaced by a longer one"
     assert "━" not in shown(80, encoding="ascii")
+
+
+def test_a_file_gets_a_line_at_the_start_one_every_few_seconds_and_one_at_the_end() -> None:
+    now, file = 0.0, io.StringIO()
+    lines = PlainLines(file, lambda: now, look=Look(line_every=5.0))
+    for settled in range(0, 9):
+        lines.show(Progress(total=8, scored=settled, failed=0, waiting=8 - settled))
+        now += 2.0
+    assert file.getvalue().splitlines() == [
+        "0 of 8 settled, 8 waiting (0 s)",
+        "3 of 8 settled, 5 waiting (6 s)",
+        "6 of 8 settled, 2 waiting (12 s)",
+        "8 of 8 settled, 0 waiting (16 s)",
+    ]
 
 
 @pytest.mark.parametrize(
