@@ -24,7 +24,7 @@ from deployments.definitions import PREFECT_FILE, automations, deployments
 from fieval_tasks.api.client import Credentials
 from fieval_tasks.blocks import EvaluationJob, FutureAGICredentials
 from fieval_tasks.core.errors import PlanError, RunStopped
-from fieval_tasks.core.plan import parse_rate
+from fieval_tasks.core.quantities import parse_rate
 from fieval_tasks.on_prefect.shared import GATHERED, comfortable
 
 

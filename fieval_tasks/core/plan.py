@@ -1,11 +1,10 @@
-"""What the user asks for. Pydantic, so that the same words make the Prefect UI's form."""
+"""What the user asks for. Its fields make the command's options, and the Prefect UI's form."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from enum import Enum
-from fractions import Fraction
 from typing import Annotated, Any, Literal, TypeVar
 from unicodedata import category, normalize
 
@@ -25,9 +24,10 @@ from pydantic import (
 from pydantic_core import CoreSchema
 
 from fieval_tasks.core.errors import PlanError
-from fieval_tasks.core.gates import NUMBER, Gate
+from fieval_tasks.core.gates import Gate
 from fieval_tasks.core.locations import each, is_url, opens_doors
 from fieval_tasks.core.policy import OnLostReply, OnStuck
+from fieval_tasks.core.quantities import Allowance, Rate, Seconds
 from fieval_tasks.core.refusals import sentences
 from fieval_tasks.core.templates import bundled_catalogue
 
@@ -53,21 +53,6 @@ RENAMED = {"ambiguous": "on_lost_reply", "orphans": "on_stuck"}
 """Fields of plans that an earlier version stored, in a ledger or as a deployment's parameters, and what they are now."""
 
 
-def _readable(rate: str) -> str:
-    parse_rate(rate)
-    return rate
-
-
-def _in_seconds(value: object) -> object:
-    return parse_duration(value) if isinstance(value, str) else value
-
-
-Seconds = Annotated[float, BeforeValidator(_in_seconds)]
-"""A number, or text such as 90s, 10m or 2h: see `parse_duration`."""
-Rate = Annotated[str, AfterValidator(_readable)]
-"""Text such as 20/s or 600/min: see `parse_rate`."""
-
-
 class Mode(str, Enum):
     """How verdicts are fetched."""
 
@@ -91,23 +76,23 @@ def _to_choose_from(schema: dict[str, Any]) -> None:
     ]
 
 
+def _title(name: str, _: object) -> str:
+    return name.replace("_", " ").capitalize()
+
+
 class Check(BaseModel):
     """One template, with one model and its parameters, that every row is put to."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, field_title_generator=_title)
 
-    template: str = Field(
-        title="Template",
-        description="Name of an evaluation template, such as groundedness",
-        json_schema_extra=_to_choose_from,
-    )
-    model: str | None = Field(default=None, title="Judge model", description="Judge model, such as turing_small")
-    params: dict[str, Any] = Field(default_factory=dict, title="Parameters", description="Sent as config.params")
-    name: str | None = Field(
-        default=None,
-        title="Name",
-        description="What results and gates call it, such as refund; empty: its template's name",
-    )
+    template: str = Field(json_schema_extra=_to_choose_from)
+    """Name of an evaluation template, such as groundedness."""
+    model: str | None = None
+    """Judge model, such as turing_small."""
+    params: dict[str, Any] = {}
+    """The template's parameters, sent as config.params."""
+    name: str | None = None
+    """What results and gates call it, such as refund; default: its template's name."""
 
     @field_validator("name")
     @classmethod
@@ -140,194 +125,150 @@ class Check(BaseModel):
         return next((target.removeprefix(prefix) for prefix in prefixes if target.startswith(prefix)), None)
 
 
+def _composed(mapping: dict[str, str]) -> dict[str, str]:
+    composed = {normalize("NFC", target): column for target, column in mapping.items()}
+    if len(composed) < len(mapping):
+        raise ValueError("a name stands twice, its accents composed in two ways; leave one out")
+    return composed
+
+
+def _tab_may_be_written(value: object) -> object:
+    return "\t" if value == r"\t" else value
+
+
+def _parts_cells(value: str) -> str:
+    if value.isalnum() or value in '"\r\n\0':
+        raise ValueError(
+            "what parts cells is a character that their text need not have, such as ; or | or \\t for a tab"
+        )
+    return value
+
+
+def _in_a_file(value: object) -> object:
+    if isinstance(value, (list, tuple, dict)):
+        raise ValueError("rows do not travel in parameters, write them to a file and give its path or URL")
+    return value
+
+
+def _no_secret(value: str) -> str:
+    if any(is_url(one) and opens_doors(one) for one in each(value)):
+        raise ValueError(
+            "a URL with a password or a signature would show in Prefect, leave that out and give it by the "
+            "environment of the machine that reads it"
+        )
+    return value
+
+
+def _no_password(value: str) -> str:
+    if is_url(value) and opens_doors(value):
+        raise ValueError("a store URL with a password would show in Prefect: set it as FIEVAL_STORE_URL instead")
+    return value
+
+
+def _plain_name(value: str) -> str:
+    if not RUN_NAME.fullmatch(value):
+        raise ValueError("a run name is letters, digits, dots, dashes and underscores, 80 at most")
+    if value == "last":
+        raise ValueError("a run can't be named last: that stands for the newest one")
+    return value
+
+
+def _read(gates: tuple[str, ...]) -> tuple[str, ...]:
+    if faults := [fault for text in gates if (fault := Gate.fault_of(text))]:
+        raise ValueError("; ".join(faults))
+    return gates
+
+
+Dataset = Annotated[str, BeforeValidator(_in_a_file), AfterValidator(_no_secret)]
+Mapped = Annotated[dict[str, str], AfterValidator(_composed)]
+Gates = Annotated[tuple[str, ...], AfterValidator(_read)]
+Address = Annotated[str, AfterValidator(_no_secret)]
+StoreUrl = Annotated[str, AfterValidator(_no_password)]
+RunName = Annotated[str, AfterValidator(_plain_name)]
+Delimiter = Annotated[
+    str, Field(min_length=1, max_length=1), BeforeValidator(_tab_may_be_written), AfterValidator(_parts_cells)
+]
+Count = Annotated[int, Field(ge=1)]
+
+
 class EvaluationPlan(BaseModel):
     """Everything that decides what a run does. Holds no rows, ids or secrets."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True, use_attribute_docstrings=True,
+        field_title_generator=_title,
+    )  # fmt: skip
 
-    dataset: str | None = Field(
-        default=None,
-        title="Dataset",
-        description="CSV, TSV, JSON, JSONL, YAML or Parquet: files (one a line), a folder, a pattern or a URL; default: the bundled sample",
-    )
-    checks: tuple[Check, ...] = Field(default=(), title="Checks", description="Templates that each row is put to")
-    mapping: dict[str, str] = Field(
-        default_factory=dict,
-        title="Column mapping",
-        description="[CHECK.]KEY -> column of the dataset, KEY being a template's key or one of its parameters; keys not "
-        "named here are matched by name, then by alias",
-    )
-    gates: tuple[str, ...] = Field(
-        default=(),
-        title="Gates",
-        description="What must hold for the run to be good, such as groundedness.pass_rate >= 0.95",
-    )
-    limit: int | None = Field(default=None, ge=1, title="Limit", description="Only the first N rows")
-    connection: str | None = Field(
-        default=None,
-        title="Connection",
-        description="local, env or the name of a block of keys; default: env where the keys are set, else local",
-    )
-    id_column: str | None = Field(
-        default=None, title="Id column", description="Column with each row's id; default: ids are made from the content"
-    )
-    allow_failures: str | None = Field(
-        default=None, title="Allowed failures", description="Items without a verdict that are still fine: N or P%"
-    )
-    mode: Mode = Field(
-        default=Mode.ASYNC,
-        title="Mode",
-        description="async (default): submit, then poll; sync: wait in each request; auto: the cheaper of both; submit: collect later",
-    )
-    sample: int | None = Field(default=None, ge=1, title="Sample", description="N rows drawn at random")
-    seed: int = Field(default=0, title="Seed", description="Of the random sample")
-    sharing: bool = Field(
-        default=True,
-        title="Share evaluations",
-        description="Rows that are the same share one evaluation; off: each copy is evaluated, and paid, on its own",
-    )
-    format: Literal["csv", "tsv", "jsonl", "json", "yaml", "parquet"] | None = Field(
-        default=None, title="Format", description="Of the dataset; default: what its name says"
-    )
-    delimiter: str | None = Field(
-        default=None,
-        min_length=1,
-        max_length=1,
-        title="Delimiter",
-        description="What parts the cells of CSV; default: what its header and rows fit",
-    )
-    rows: str | None = Field(
-        default=None,
-        title="Rows",
-        description="Where the rows are in a document of JSON or YAML, such as results.examples; default: its one list of objects",
-    )
-    concurrency: int = Field(default=96, ge=1, le=1000, title="Concurrency", description="Requests in flight at most")
-    rate: Rate | None = Field(default=None, title="Rate", description="Requests at most, such as 20/s or 600/min")
-    shared_limit: str | None = Field(
-        default=None,
-        min_length=1,
-        title="Shared limit",
-        description="A Prefect global concurrency limit with slot decay: requests a second of all runs that name it",
-    )
-    timeout: Seconds | None = Field(
-        default=None, gt=0, title="Timeout", description="Seconds for the whole run, or such as 2h"
-    )
-    item_timeout: Annotated[Seconds, Field(gt=0)] = Field(
-        default=600.0, title="Item timeout", description="Seconds to wait for one verdict, or such as 10m"
-    )
-    run: str | None = Field(
-        default=None, title="Run name", description="The run's name; default: a readable one is made"
-    )
-    resume: str | None = Field(default=None, title="Resume", description="A run to carry on, or last")
-    retry_failed: bool = Field(default=False, title="Retry failed", description="With resume: also the failed items")
-    same_account: bool = Field(
-        default=False,
-        title="Same account",
-        description="With resume: the keys or the address are new, and the account is the one that the run began with",
-    )
-    keep: tuple[str, ...] = Field(
-        default=(), title="Columns to keep", description="Columns of the dataset beside each result; all: every one"
-    )
-    output: str | None = Field(
-        default=None, title="Output folder", description="Where the files go; default: fieval-runs/RUN"
-    )
-    store: str | None = Field(
-        default=None,
-        title="Store",
-        description="The ledger's URL; default: FIEVAL_STORE_URL, else fieval-runs/ledger.db",
-    )
-    base_url: str | None = Field(
-        default=None,
-        title="Base URL",
-        description="The platform's address; default: FI_BASE_URL, else the cloud. A deployment takes none",
-    )
-    chunk_size: int | None = Field(default=None, ge=1, title="Chunk size", description="Items per submit task")
-    on_lost_reply: OnLostReply | None = Field(
-        default=None,
-        title="Where a reply to a submission is lost",
-        description="resubmit (default): once more, perhaps paid twice; fail; ask: leave it pending",
-    )
-    on_stuck: OnStuck | None = Field(
-        default=None,
-        title="Where the server seems to have forgotten an evaluation",
-        description="wait (default): up to the item timeout; resubmit: once more, perhaps paid twice",
-    )
+    dataset: Dataset | None = None
+    """CSV, TSV, JSON, JSONL, YAML or Parquet: files (one a line), a folder, a pattern or a URL; default: the bundled sample."""
+    checks: tuple[Check, ...] = ()
+    """Templates that each row is put to."""
+    mapping: Mapped = Field(default={}, title="Column mapping")
+    """[CHECK.]KEY -> column of the dataset, KEY being a template's key or one of its parameters; keys that are not named are
+    matched by name, then by alias."""
+    gates: Gates = ()
+    """What must hold for the run to be good, such as groundedness.pass_rate >= 0.95."""
+    limit: Count | None = None
+    """Only the first N rows."""
+    connection: str | None = None
+    """local, env or the name of a block of keys; default: env where the keys are set, else local."""
+    id_column: str | None = None
+    """Column with each row's id; default: ids are made from the content."""
+    allow_failures: Allowance | None = None
+    """Items without a verdict that are still fine: N or P%."""
+    mode: Mode = Mode.ASYNC
+    """async (default): submit, then poll; sync: wait in each request; auto: the cheaper of both; submit: collect later."""
+    sample: Count | None = None
+    """N rows drawn at random."""
+    seed: int = 0
+    """Of the random sample."""
+    sharing: bool = True
+    """Rows that are the same share one evaluation; off: each copy is evaluated, and paid, on its own."""
+    format: Literal["csv", "tsv", "jsonl", "json", "yaml", "parquet"] | None = None
+    """Of the dataset; default: what its name says."""
+    delimiter: Delimiter | None = None
+    """What parts the cells of CSV; default: what its header and rows fit."""
+    rows: str | None = None
+    """Where the rows are in a document of JSON or YAML, such as results.examples; default: its one list of objects."""
+    concurrency: int = Field(default=96, ge=1, le=1000)
+    """Requests in flight at most."""
+    rate: Rate | None = None
+    """Requests at most, such as 20/s or 600/min."""
+    shared_limit: Annotated[str, Field(min_length=1)] | None = None
+    """A Prefect global concurrency limit with slot decay: requests a second of all runs that name it."""
+    timeout: Annotated[Seconds, Field(gt=0)] | None = None
+    """Seconds for the whole run, or such as 2h."""
+    item_timeout: Annotated[Seconds, Field(gt=0)] = 600.0
+    """Seconds to wait for one verdict, or such as 10m."""
+    run: RunName | None = Field(default=None, title="Run name")
+    """The run's name; default: a readable one is made."""
+    resume: str | None = None
+    """A run to carry on, or last."""
+    retry_failed: bool = False
+    """With resume: also the failed items."""
+    same_account: bool = False
+    """With resume: the keys or the address are new, and the account is the one that the run began with."""
+    keep: tuple[str, ...] = Field(default=(), title="Columns to keep")
+    """Columns of the dataset beside each result; all: every one."""
+    output: str | None = Field(default=None, title="Output folder")
+    """Where the files go; default: fieval-runs/RUN."""
+    store: StoreUrl | None = None
+    """The ledger's URL; default: FIEVAL_STORE_URL, else fieval-runs/ledger.db."""
+    base_url: Address | None = Field(default=None, title="Base URL")
+    """The platform's address; default: FI_BASE_URL, else the cloud. A deployment takes none."""
+    chunk_size: Count | None = None
+    """Items per submit task."""
+    on_lost_reply: OnLostReply | None = None
+    """Where the reply to a submission is lost: resubmit (default) once more, perhaps paid twice; fail; ask: leave it pending."""
+    on_stuck: OnStuck | None = None
+    """Where the server seems to have forgotten an evaluation: wait (default) up to the item timeout; resubmit once more,
+    perhaps paid twice."""
 
     @field_validator("*", mode="before")
     @classmethod
     def _empty_is_nothing(cls, value: Any, field: ValidationInfo) -> Any:
         """A form sends an empty field as empty text."""
         return cls.model_fields[field.field_name or ""].get_default() if value == "" else value
-
-    @field_validator("mapping")
-    @classmethod
-    def _names_are_composed(cls, value: dict[str, str]) -> dict[str, str]:
-        composed = {normalize("NFC", target): column for target, column in value.items()}
-        if len(composed) < len(value):
-            raise ValueError("a name stands twice, its accents composed in two ways; leave one out")
-        return composed
-
-    @field_validator("delimiter", mode="before")
-    @classmethod
-    def _tab_may_be_written(cls, value: Any) -> Any:
-        return "\t" if value == r"\t" else value
-
-    @field_validator("delimiter")
-    @classmethod
-    def _delimiter_parts(cls, value: str | None) -> str | None:
-        if value is not None and (value.isalnum() or value in '"\r\n\0'):
-            raise ValueError(
-                "what parts cells is a character that their text need not have, such as ; or | or \\t for a tab"
-            )
-        return value
-
-    @field_validator("dataset", mode="before")
-    @classmethod
-    def _rows_are_in_a_file(cls, value: Any) -> Any:
-        if isinstance(value, (list, tuple, dict)):
-            raise ValueError("rows do not travel in parameters, write them to a file and give its path or URL")
-        return value
-
-    @field_validator("dataset", "base_url")
-    @classmethod
-    def _url_is_no_secret(cls, value: str | None) -> str | None:
-        if value is not None and any(is_url(one) and opens_doors(one) for one in each(value)):
-            raise ValueError(
-                "a URL with a password or a signature would show in Prefect, leave that out and give it by the "
-                "environment of the machine that reads it"
-            )
-        return value
-
-    @field_validator("run")
-    @classmethod
-    def _run_is_a_plain_name(cls, value: str | None) -> str | None:
-        if value is not None and not RUN_NAME.fullmatch(value):
-            raise ValueError("a run name is letters, digits, dots, dashes and underscores, 80 at most")
-        if value == "last":
-            raise ValueError("a run can't be named last: that stands for the newest one")
-        return value
-
-    @field_validator("allow_failures")
-    @classmethod
-    def _allowance_reads(cls, value: str | None) -> str | None:
-        if value is not None:
-            allowed_failures(value, total=100)
-        return value
-
-    @field_validator("gates")
-    @classmethod
-    def _gates_read(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        faults = [fault for text in value if (fault := Gate.fault_of(text))]
-        if faults:
-            raise ValueError("; ".join(faults))
-        return value
-
-    @field_validator("store")
-    @classmethod
-    def _store_is_no_secret(cls, value: str | None) -> str | None:
-        if value is not None and is_url(value) and opens_doors(value):
-            raise ValueError("a store URL with a password would show in Prefect: set it as FIEVAL_STORE_URL instead")
-        return value
 
     @model_validator(mode="after")
     def _options_agree(self) -> EvaluationPlan:
@@ -420,40 +361,3 @@ def said_for(check: Check, said: Mapping[str, T]) -> dict[str, T]:
         mine = {check.own(name): value for name, value in said.items() if name.startswith(f"{owner}.")}
         found |= {name: value for name, value in mine.items() if name}
     return found
-
-
-_DURATION = re.compile(rf"({NUMBER})(ms|s|m|min|h)?")
-_SECONDS = {"ms": 0.001, "s": 1.0, None: 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
-
-
-def parse_duration(text: str) -> float:
-    """`90`, `90s`, `10m`, `2h` -> seconds. Raises ValueError."""
-    match = _DURATION.fullmatch(text.strip().lower())
-    if not match or float(match[1]) <= 0:
-        raise ValueError(f"{text!r} is not a duration: write 90s, 10m or 2h")
-    return float(match[1]) * _SECONDS[match[2]]
-
-
-_RATE = re.compile(rf"({NUMBER})\s*/\s*(s|sec|second|m|min|minute|h|hour)")
-_PER = {"s": 1.0, "sec": 1.0, "second": 1.0, "m": 60.0, "min": 60.0, "minute": 60.0, "h": 3600.0, "hour": 3600.0}
-
-
-def parse_rate(text: str) -> float:
-    """`20/s`, `600/min` -> requests a second. Raises ValueError."""
-    match = _RATE.fullmatch(text.strip().lower())
-    if not match or float(match[1]) <= 0:
-        raise ValueError(f"{text!r} is not a rate: write 20/s or 600/min")
-    return float(match[1]) / _PER[match[2]]
-
-
-_ALLOWANCE = re.compile(rf"([0-9]{{1,15}})|({NUMBER})\s*%")
-
-
-def allowed_failures(text: str | None, *, total: int) -> int:
-    """`5` or `2%` -> how many of `total` items may lack a verdict. Raises ValueError."""
-    if text is None:
-        return 0
-    match = _ALLOWANCE.fullmatch(text.strip())
-    if not match or (match[2] and Fraction(match[2]) > 100):
-        raise ValueError(f"{text!r} is not an allowance: write a count such as 5, or a share such as 2%")
-    return int(match[1]) if match[1] else int(total * Fraction(match[2]) / 100)

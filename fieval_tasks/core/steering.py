@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fieval_tasks.core.errors import PlanError
-from fieval_tasks.core.plan import Rate, parse_rate
+from fieval_tasks.core.quantities import Rate, parse_rate
 from fieval_tasks.core.refusals import sentences
 
 PREFIX = "fieval_control_"

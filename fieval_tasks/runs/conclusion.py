@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fieval_tasks.core.errors import ExitCode, FievalError, RunStopped
 from fieval_tasks.core.gates import Gate, GateVerdict
-from fieval_tasks.core.plan import allowed_failures
+from fieval_tasks.core.quantities import allowed_failures
 from fieval_tasks.ledger.book import Book
 from fieval_tasks.ledger.processes import owner_name
 from fieval_tasks.ledger.run import Run

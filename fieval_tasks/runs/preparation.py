@@ -20,7 +20,8 @@ from pathlib import Path
 from fieval_tasks.core.commands import command
 from fieval_tasks.core.errors import ApiError, Lost, NameTaken, PlanError, RunStopped, ServerFault, Throttled
 from fieval_tasks.core.lanes import Load, choose, judging_time
-from fieval_tasks.core.plan import Check, EvaluationPlan, Mode, parse_rate
+from fieval_tasks.core.plan import Check, EvaluationPlan, Mode
+from fieval_tasks.core.quantities import parse_rate
 from fieval_tasks.core.templates import Catalogue, bundled_catalogue
 from fieval_tasks.data import parameters
 from fieval_tasks.data.binding import Binding, bind, gate_problems

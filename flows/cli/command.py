@@ -27,7 +27,7 @@ EXIT_CODES = (
 )
 NOW_CALLED = {"--ambiguous": "--on-lost-reply", "--orphans": "--on-stuck", "--go": "--unpause"}
 
-DRY_RUN = option("dry_run", bool, "Check everything and send nothing")
+DRY_RUN = option("dry_run", bool, "Check everything and send nothing.")
 
 
 def _as_in_plan(name: str, more: str = "") -> Parameter:
@@ -35,13 +35,13 @@ def _as_in_plan(name: str, more: str = "") -> Parameter:
 
 
 Store = Annotated[str | None, _as_in_plan("store")]
-Rate = Annotated[str | None, _as_in_plan("rate", ", from now on")]
-Concurrency = Annotated[int | None, _as_in_plan("concurrency", ", from now on")]
-Item = Annotated[str, Parameter(help="An item_id of results.jsonl (after -- where it begins with a dash), or row:17")]
-RunName = Annotated[str, Parameter(help="A run's name, or last")]
-Pause = Annotated[bool, Parameter(help="Submit nothing more for now")]
-Unpause = Annotated[bool, Parameter(help="Submit again")]
-AsJson = Annotated[bool, Parameter(help="As a JSON array, nothing shortened")]
+Rate = Annotated[str | None, _as_in_plan("rate", " From now on.")]
+Concurrency = Annotated[int | None, _as_in_plan("concurrency", " From now on.")]
+Item = Annotated[str, Parameter(help="An item_id of results.jsonl (after -- where it begins with a dash), or row:17.")]
+RunName = Annotated[str, Parameter(help="A run's name, or last.")]
+Pause = Annotated[bool, Parameter(help="Submit nothing more for now.")]
+Unpause = Annotated[bool, Parameter(help="Submit again.")]
+AsJson = Annotated[bool, Parameter(help="As a JSON array, nothing shortened.")]
 
 
 @typed_as_plan(DRY_RUN)
@@ -58,8 +58,8 @@ def evaluate(*dataset: str, **said: Any) -> int:
 
 @typed_as_plan(
     DRY_RUN,
-    option("shards", int, "How many flow runs (default 3)"),
-    option("deployment", str, f"Of the flow evaluate-shard (default {SHARD_DEPLOYMENT})"),
+    option("shards", int, "How many flow runs (default 3)."),
+    option("deployment", str, f"Of the flow evaluate-shard (default {SHARD_DEPLOYMENT})."),
 )
 def fan_out(*dataset: str, shards: int = 3, deployment: str = SHARD_DEPLOYMENT, **said: Any) -> int:
     """Evaluate a dataset in shards: flow runs on the work pool of your Prefect server."""

@@ -44,7 +44,7 @@ def typed_as_plan(*more: inspect.Parameter) -> Callable[[F], F]:
 
 def option(name: str, kind: Any, description: str, /, **said: Any) -> inspect.Parameter:
     """An option that may be left out; then the command is not called with it."""
-    about = Parameter(help=description, **said)
+    about = Parameter(help=" ".join(description.split()), **said)
     kind = Annotated[kind | None, about]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
 
@@ -53,18 +53,18 @@ def _of_plan() -> Iterator[inspect.Parameter]:
     fields, check = dict(EvaluationPlan.model_fields), Check.model_fields
     rows = Annotated[str, Parameter(help=fields.pop("dataset").description)]
     yield inspect.Parameter("dataset", inspect.Parameter.VAR_POSITIONAL, annotation=rows)
-    yield option("stdin", bool, "Rows from standard input, as JSONL", name="-", group="Arguments")
+    yield option("stdin", bool, "Rows from standard input, as JSONL.", name="-", group="Arguments")
     del fields["checks"]
     yield option(
-        "checks", list[Check], f"{check['template'].description}; --check gives it a name of your own. May be repeated",
+        "checks", list[Check], f"{check['template'].description} --check gives it a name of your own. May be repeated.",
         name=("--template", "--check"), converter=_checks, n_tokens=1, accepts_keys=False, **_placeholder("checks"),
     )  # fmt: skip
-    judge = f"{check['model'].description}, for templates that name none (default {DEFAULT_JUDGE})"
+    judge = f"{check['model'].description} For templates that name none; default: {DEFAULT_JUDGE}."
     yield option("model", str, judge, **_placeholder("model"))
     yield option(
         "params",
         list[str],
-        "A template's parameter; VALUE as its type wants it. May be repeated",
+        "A template's parameter; VALUE as its type wants it. May be repeated.",
         name="--param",
         **_placeholder("params"),
     )
@@ -78,7 +78,7 @@ def _of_field(name: str, field: FieldInfo) -> inspect.Parameter:
     if name == "delimiter":  # a dash may well part cells
         more["allow_leading_hyphen"] = True
     ending = (
-        ". May be repeated" if kind == list[str] else f" (default {default:g})" if type(default) in (int, float) else ""
+        " May be repeated." if kind == list[str] else f" Default: {default:g}." if type(default) in (int, float) else ""
     )
     return option(name, kind, f"{field.description}{ending}", name=option_name(name), **_placeholder(name), **more)
 
@@ -87,6 +87,8 @@ def _kind(annotation: Any) -> Any:
     """The type that is asked for: choices, numbers and switches as they are; all else is text, which the plan reads."""
     kinds = [kind for kind in get_args(annotation) if kind is not NoneType]
     kind = kinds[0] if NoneType in get_args(annotation) else annotation
+    if get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
     if get_origin(kind) in (tuple, dict):
         return list[str]
     is_known = get_origin(kind) is Literal or (isinstance(kind, type) and issubclass(kind, (int, Enum)))

@@ -18,11 +18,9 @@ from fieval_tasks.core.plan import (
     Check,
     EvaluationPlan,
     Mode,
-    allowed_failures,
-    parse_duration,
-    parse_rate,
     said_for,
 )
+from fieval_tasks.core.quantities import allowed_failures, parse_duration, parse_rate
 from fieval_tasks.core.templates import bundled_catalogue
 
 words = st.text(st.characters(codec="utf-8"), max_size=8)

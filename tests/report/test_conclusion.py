@@ -20,7 +20,8 @@ from report_examples import facts
 
 from fieval_tasks.core.errors import ExitCode, KeysRefused, PlanError, RunStopped
 from fieval_tasks.core.items import Item, Result, Scored, Ticket
-from fieval_tasks.core.plan import EvaluationPlan, allowed_failures
+from fieval_tasks.core.plan import EvaluationPlan
+from fieval_tasks.core.quantities import allowed_failures
 from fieval_tasks.decisions.statistics import wilson_interval
 from fieval_tasks.ledger.changes import Counted, Decided, Requeued, Sending, Submitted
 from fieval_tasks.ledger.processes import described, owner_name

@@ -95,9 +95,9 @@ def test_ctrl_c_while_the_command_is_imported_is_130_and_says_what_is_true(comma
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_wrong_arguments_are_2_as_everywhere(command: str) -> None:
-    done = run(command, "--no-such-option")
+    done = run(command, "--xyzzy")
     assert done.returncode == 2
-    assert "Unknown option: --no-such-option. See --help." in done.stderr or "usage: " in done.stderr
+    assert "See --help." in done.stderr or "usage: " in done.stderr
 
 
 def test_the_sentence_and_the_log_hold_no_secret(breaking: None) -> None:

@@ -1,0 +1,71 @@
+"""Durations, rates and allowances, as people write them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator
+
+from fieval_tasks.core.gates import NUMBER
+
+_SECOND, _MINUTE, _HOUR = 1.0, 60.0, 3600.0
+_UNITS = {"ms": 0.001, "s": _SECOND, "": _SECOND, "m": _MINUTE, "min": _MINUTE, "h": _HOUR}
+_PER = {
+    "s": _SECOND, "sec": _SECOND, "second": _SECOND, "m": _MINUTE, "min": _MINUTE, "minute": _MINUTE, "h": _HOUR, "hour": _HOUR,
+}  # fmt: skip
+_ALLOWANCE = re.compile(rf"([0-9]{{1,15}})|({NUMBER})\s*%")
+
+
+def parse_duration(text: str) -> float:
+    """`90`, `90s`, `10m`, `2h` -> seconds. Raises ValueError."""
+    number, unit = _parsed(text, "", _UNITS, "duration: write 90s, 10m or 2h")
+    return number * unit
+
+
+def parse_rate(text: str) -> float:
+    """`20/s`, `600/min` -> requests a second. Raises ValueError."""
+    number, unit = _parsed(text, r"\s*/\s*", _PER, "rate: write 20/s or 600/min")
+    return number / unit
+
+
+def _parsed(text: str, between: str, units: Mapping[str, float], form: str) -> tuple[float, float]:
+    """A number above 0, and the seconds of its unit."""
+    match = re.fullmatch(rf"({NUMBER}){between}({'|'.join(units)})", text.strip().lower())
+    if not match or float(match[1]) <= 0:
+        raise ValueError(f"{text!r} is not a {form}")
+    return float(match[1]), units[match[2]]
+
+
+def allowed_failures(text: str | None, *, total: int) -> int:
+    """`5` or `2%` -> how many of `total` items may lack a verdict. Raises ValueError."""
+    if text is None:
+        return 0
+    match = _ALLOWANCE.fullmatch(text.strip())
+    if not match or (match[2] and Fraction(match[2]) > 100):
+        raise ValueError(f"{text!r} is not an allowance: write a count such as 5, or a share such as 2%")
+    return int(match[1]) if match[1] else int(total * Fraction(match[2]) / 100)
+
+
+def _in_seconds(value: object) -> object:
+    return parse_duration(value) if isinstance(value, str) else value
+
+
+def _rate(text: str) -> str:
+    parse_rate(text)
+    return text
+
+
+def _allowance(text: str) -> str:
+    allowed_failures(text, total=100)
+    return text
+
+
+Seconds = Annotated[float, BeforeValidator(_in_seconds)]
+"""A number, or text such as 10m."""
+Rate = Annotated[str, AfterValidator(_rate)]
+"""Text such as 600/min, kept as it was written."""
+Allowance = Annotated[str, AfterValidator(_allowance)]
+"""Text such as 5 or 2%, kept as it was written."""
