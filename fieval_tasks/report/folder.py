@@ -6,16 +6,13 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from time import monotonic, sleep
 from typing import IO, Any
 from uuid import uuid4
 
 from fieval_tasks.core.private import make_folder
-
-if sys.platform != "win32":
-    import fcntl
 
 FILES = (
     *("results.jsonl", "results.csv", "results.parquet"),
@@ -25,7 +22,7 @@ FILES = (
 LONGEST_WRITING = 600.0
 """Seconds that a writer waits for another one of the same folder: the largest report takes less."""
 _NEXT_TRY = 0.05
-"""Seconds."""
+"""Seconds: nobody notices them, and a writer takes at least as long."""
 _PART = re.compile(rf"\.(?:{'|'.join(map(re.escape, FILES))})\.[0-9a-f]{{8}}\.part")
 
 
@@ -39,33 +36,29 @@ def held(
     a file system without locks, holds nobody up; nothing is taken away then.
     """
     make_folder(folder)
-    if sys.platform == "win32":
+    with ExitStack() as stack:
+        if sys.platform != "win32":  # where a folder can't be opened, so not locked either
+            handle = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, handle)  # which unlocks it, as the end of the process does
+            if _locked(handle, clock, pause):
+                _sweep(folder)
         yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        if _locked(handle, clock, pause):
-            _sweep(folder)
-        yield
-    finally:
-        os.close(handle)  # which unlocks it, as the end of the process does
 
 
 def _locked(handle: int, clock: Callable[[], float], pause: Callable[[float], None]) -> bool:
-    if sys.platform == "win32":
-        return False
+    import fcntl
+
     until = clock() + LONGEST_WRITING
     while True:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
         except BlockingIOError:
             if clock() >= until:
                 return False
             pause(_NEXT_TRY)
         except OSError:
             return False  # a file system that has no locks
-        else:
-            return True
 
 
 def _sweep(folder: Path) -> None:
@@ -78,19 +71,10 @@ def _sweep(folder: Path) -> None:
 def fresh(path: Path, *, binary: bool = False) -> Iterator[IO[Any]]:
     """A file that becomes `path` once it is whole, and that only its owner may read: of bytes, or of UTF-8 text."""
     part = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
+    how: dict[str, Any] = {"mode": "xb"} if binary else {"mode": "x", "encoding": "utf-8", "newline": ""}
     try:
-        with _opened(part, binary) as file:
+        with open(part, opener=lambda name, flags: os.open(name, flags, 0o600), **how) as file:
             yield file
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
-
-
-def _opened(part: Path, binary: bool) -> IO[Any]:
-    if binary:
-        return open(part, "xb", opener=_private)
-    return open(part, "x", encoding="utf-8", newline="", opener=_private)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

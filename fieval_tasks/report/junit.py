@@ -52,12 +52,12 @@ class Suites:
         """All of them as one document, whose counts are of what stands in it."""
         judged = self._suite(GATES)
         for gate in gates:
-            told = {"type": gate.verdict, "message": gate.sentence} if gate.verdict != "PASS" else {}
-            judged.add(gate.gate, _GATES[gate.verdict], gate.sentence, told)
+            about = {"type": gate.verdict, "message": gate.sentence} if gate.verdict != "PASS" else {}
+            judged.add(gate.gate, _GATES[gate.verdict], gate.sentence, about)
         suites = [*([judged] if gates else []), *self._suites.values()]
         counts = sum((suite.counts for suite in suites), Counter[str]())
-        about = {"name": self._facts.run_id, **_totals(counts), "time": _seconds(self._facts.wall_seconds)}
-        file.write(f'<?xml version="1.0" encoding="UTF-8"?>\n<testsuites{_attributes(about)}>\n')
+        run = {"name": self._facts.run_id, **_totals(counts), "time": _seconds(self._facts.wall_seconds)}
+        file.write(f'<?xml version="1.0" encoding="UTF-8"?>\n<testsuites{_attributes(run)}>\n')
         for suite in suites:
             suite.write(file, iso(self._facts.started_at))
         file.write("</testsuites>\n")
@@ -71,12 +71,12 @@ class _Suite:
         self._name = name
         self._cases = cases
 
-    def add(self, name: str, kind: str, said: str, told: Mapping[str, str | None], *, time: str | None = None) -> None:
-        """A case, `said` in the element of its outcome and `told` as that element's attributes."""
+    def add(self, name: str, kind: str, said: str, about: Mapping[str, str | None], *, time: str | None = None) -> None:
+        """A case, `said` in the element of its outcome and `about` as that element's attributes."""
         self.counts.update(("tests", kind))
         tag = _TAGS.get(kind, "system-out")
         case = _attributes({"classname": self._name, "name": name, "time": time})
-        outcome = f"<{tag}{_attributes(told)}>{escape(_legal(said))}</{tag}>"
+        outcome = f"<{tag}{_attributes(about)}>{escape(_legal(said))}</{tag}>"
         self._cases.write(f"<testcase{case}>{outcome}</testcase>\n")
 
     def write(self, file: IO[str], began: str | None) -> None:
@@ -95,12 +95,8 @@ def _outcome(result: Result, *, is_gated: bool) -> tuple[str, str, dict[str, str
             {"message": "no verdict yet" if result.status == "pending" else result.reason or "not evaluated"},
         )
     if result.status == "failed":
-        error = {"kind": "unknown", "message": "", **(result.error or {})}
-        return (
-            "errors",
-            f"{result.stage}: {error['message']}",
-            {"type": error["kind"], "message": error["message"]},
-        )
+        kind, message = (result.error or {}).get("kind", "unknown"), (result.error or {}).get("message", "")
+        return "errors", f"{result.stage}: {message}", {"type": kind, "message": message}
     said = ": ".join(part for part in (value_text(result.value), result.reason) if part)
     if result.passed is False and not is_gated:
         return "failures", said, {"type": "Failed", "message": said}

@@ -72,9 +72,6 @@ class RunFacts:
     """Items that the dataset and the checks make: the results must come to as many. None: not known."""
 
 
-_STANDING = ("n", "scored", "passed", "pass_rate", "mean")
-
-
 @dataclass(frozen=True)
 class GateOutcome:
     """What a gate said."""
@@ -146,8 +143,10 @@ class Report:
     @property
     def standing(self) -> Standing:
         """The figures that a later report is compared with, as the ledger keeps them."""
-        figures = {name: tally.to_json() for name, tally in self.checks.items()}
-        checks = {name: {figure: told[figure] for figure in _STANDING} for name, told in figures.items()}
+        checks = {
+            name: {"n": t.total, "scored": t.scored, "passed": t.passed, "pass_rate": t.pass_rate, "mean": t.mean}
+            for name, t in self.checks.items()
+        }
         return {"items": asdict(self.items), "checks": checks, "requests": asdict(self.facts.requests)}
 
     def amended(self, reports: Sequence[tuple[datetime, Standing]], at: datetime) -> Report:

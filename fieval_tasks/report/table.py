@@ -47,8 +47,8 @@ def _notes(report: Report) -> Iterator[str]:
         yield f"amended: {amendment(report.amendments[-1])}"
     yield standing(report)
     yield f"requests: {requests(report)}"
-    if told := doubled(report):
-        yield told
+    if double := doubled(report):
+        yield double
 
 
 def _checks(report: Report, console: Console) -> list[str]:
