@@ -23,6 +23,7 @@ from fieval_tasks.core.plan import EvaluationPlan, Mode
 from fieval_tasks.core.refusals import sentences
 from fieval_tasks.on_prefect.prefect_errors import why
 from fieval_tasks.runs.conclusion import Ended, conclude, report_of
+from fieval_tasks.runs.continuing import Continuation
 from fieval_tasks.runs.preparation import Prepared, kept, prepared
 from fieval_tasks.runs.threads import resumable, submit_all
 from fieval_tasks.work.engine import current
@@ -258,13 +259,9 @@ class EvaluationRun(JobRun[dict[str, Any]]):
 
     @contextmanager
     def _at_work(self) -> Iterator[Prepared]:
-        with prepared(self._plan) as run, resumable(run):
+        with prepared(Continuation(self.run_id, self.store)) as run, resumable(run):
             run.ledger.started(run.run_id, flow_run_id=flow_run.id or run.run.flow_run_id)
             yield run
-
-    @property
-    def _plan(self) -> EvaluationPlan:
-        return EvaluationPlan(resume=self.run_id, store=self.store)
 
     async def aside(self, work: Callable[[], T]) -> T:
         """Work that blocks, in a thread of its own; where the caller is cancelled, it ends in order."""

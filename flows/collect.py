@@ -23,6 +23,7 @@ from fieval_tasks.on_prefect.ending import INCOMPLETE, failed, name_of, refused
 from fieval_tasks.on_prefect.showing import shown_in_prefect
 from fieval_tasks.on_prefect.watching import reason_of, steerable
 from fieval_tasks.runs.conclusion import Ended, Outcome, conclude
+from fieval_tasks.runs.continuing import Continuation
 from fieval_tasks.runs.display import display
 from fieval_tasks.runs.preparation import Prepared, prepared, runs_to_collect
 from flows.evaluate import interrupted, may_begin, published, require_store, terminable
@@ -88,7 +89,7 @@ def collected(names: Sequence[str], store: str | None, *, quiet: float | None = 
 def collect_run(name: str, store: str | None, *, quiet: float | None = None) -> State[None]:
     """Wait for one run's tickets; once it is `quiet`, only until somebody comes again. Nothing new is submitted."""
     began = monotonic()
-    with prepared(EvaluationPlan(resume=name, store=store)) as run:
+    with prepared(Continuation(name, store)) as run:
         if busy := run.worked_on_by_others():
             return Completed(message=f"run {run.run_id} is left alone: {busy} is working on it")
         if store:

@@ -17,7 +17,7 @@ from fieval_tasks.core.errors import PlanError
 from fieval_tasks.on_prefect.parameters import plan_given
 from fieval_tasks.on_prefect.prefect_errors import why
 from fieval_tasks.on_prefect.watching import at_once
-from fieval_tasks.runs.preparation import name_stem
+from fieval_tasks.runs.beginning import name_stem
 
 
 def title() -> str:

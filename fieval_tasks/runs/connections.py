@@ -42,9 +42,7 @@ class Connection:
     """Where it leads, and as whom: a run goes on as it began."""
 
 
-def connection(
-    plan: EvaluationPlan, *, connections: int = 100, load_block: LoadCredentials | None = None
-) -> Connection:
+def connection(plan: EvaluationPlan, *, load_block: LoadCredentials | None = None) -> Connection:
     """The plan's connection. Raises PlanError where it can't be had.
 
     `load_block` gives the keys of a connection that is neither local nor env; None: this package's own, from Prefect.
@@ -56,7 +54,7 @@ def connection(
     return Connection(
         chosen,
         credentials.base_url,
-        lambda: EvalClient(credentials, connections=connections),
+        lambda: EvalClient(credentials, connections=plan.concurrency),
         account=Account.of(credentials),
     )
 

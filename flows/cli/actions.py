@@ -27,6 +27,7 @@ from fieval_tasks.on_prefect.prefect_api import require_api, require_settings
 from fieval_tasks.on_prefect.prefect_server import require_configured
 from fieval_tasks.report.table import COLUMNS, NARROWEST
 from fieval_tasks.report.text import clean, count
+from fieval_tasks.runs.continuing import Continuation
 from fieval_tasks.runs.preparation import Prepared, prepared, runs_to_collect
 from fieval_tasks.terminal.door import say
 from flows.cli.interruption import Interruption, interruptible
@@ -57,9 +58,9 @@ def evaluate(interruption: Interruption, plan: EvaluationPlan, *, dry_run: bool)
             _require_limit(plan)
         if dry_run:
             return _dry_run(plan)
-        with prepared(plan) as run:
-            begun, again = _begun(interruption, run)
-        return run_shown(interruption, again, lambda: _run_evaluate(begun, wait_for_api))
+        with prepared(plan) as run:  # the flow takes it over
+            again = _begun(interruption, run)
+            return run_shown(interruption, again, lambda: _run_evaluate(run.to_carry_on, wait_for_api))
 
 
 def _run_evaluate(plan: EvaluationPlan, wait_for_api: Callable[[], None]) -> State[Any]:
@@ -111,13 +112,13 @@ def _dry_run(plan: EvaluationPlan) -> int:
     return ExitCode.OK
 
 
-def _begun(interruption: Interruption, run: Prepared) -> tuple[EvaluationPlan, str]:
-    """The plan of a run that is in the ledger, with nothing of it on its way yet, and the command that carries it on."""
+def _begun(interruption: Interruption, run: Prepared) -> str:
+    """The run is in the ledger, with nothing of it on its way yet; the command that carries it on."""
     _require_limit(run.plan)
     again = run.resume_command
     interruption.says = lambda: f"interrupted: nothing was sent; to carry on: {again}"
     _describe(run)
-    return run.plan.model_copy(update={"resume": run.run_id}), again
+    return again
 
 
 def _describe(run: Prepared) -> None:
@@ -163,13 +164,13 @@ def fan_out(interruption: Interruption, plan: EvaluationPlan, *, dry_run: bool, 
 
         _require_limit(plan)
         with prepared(plan, processes=shards) as run:
-            begun, again = _begun(interruption, run)
+            again = _begun(interruption, run)
 
-        def run_fan_out() -> State[Any]:
-            with _as_ours():
-                return flow(begun, shards, deployment, return_state=True)
+            def run_fan_out() -> State[Any]:
+                with _as_ours():
+                    return flow(run.to_carry_on, shards, deployment, return_state=True)
 
-        return run_shown(interruption, again, run_fan_out, stop_work=stop_teams)
+            return run_shown(interruption, again, run_fan_out, stop_work=stop_teams)
 
 
 # -- collect -------------------------------------------------------------------------------------------------------
@@ -198,7 +199,7 @@ def _require_one(run: str | None, store: str | None) -> None:
     problems: list[str] = []
     for name in [run] if run else runs_to_collect(store):
         try:
-            with prepared(EvaluationPlan(resume=name, store=store)):
+            with prepared(Continuation(name, store)):
                 return
         except PlanError as error:
             problems += error.problems

@@ -482,7 +482,7 @@ def test_two_commands_on_one_dataset_in_one_second_are_two_runs() -> None:
 
 ONE_SECOND = """
 import datetime, sys
-from fieval_tasks.runs import preparation
+from fieval_tasks.runs import beginning, preparation
 from fieval_tasks.core.plan import EvaluationPlan
 
 class Stopped(datetime.datetime):
@@ -490,7 +490,7 @@ class Stopped(datetime.datetime):
     def now(cls, tz=None):
         return cls(2026, 1, 2, 3, 4, 5)
 
-preparation.datetime = Stopped
+beginning.datetime = Stopped
 names = preparation.Ledger.names
 preparation.Ledger.names = lambda *_: set()  # as if the others were quicker, each time
 sys.stdin.readline()
@@ -603,7 +603,7 @@ sys.exit(evaluate_command(sys.argv[2:]))
 @pytest.mark.parametrize(
     ("before", "said"),
     [
-        ("fieval_tasks.runs.preparation.read_dataset", "interrupted: nothing was sent"),
+        ("fieval_tasks.runs.beginning.read_dataset", "interrupted: nothing was sent"),
         ("flows.cli.actions._run_evaluate", "interrupted; to carry on: python -m flows.evaluate --resume cut"),
         (
             "fieval_tasks.runs.conclusion.write_report",

@@ -1,0 +1,231 @@
+"""A plan becomes a run in the ledger. All that can be wrong with it is found here, before anything is sent."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from importlib import resources
+from itertools import islice
+from pathlib import Path
+from typing import TypeAlias
+
+from fieval_tasks.core.errors import ApiError, Lost, NameTaken, PlanError, RunStopped, ServerFault, Throttled
+from fieval_tasks.core.items import Failed, Item
+from fieval_tasks.core.lanes import Load, choose, judging_time
+from fieval_tasks.core.plan import Check, EvaluationPlan, Mode
+from fieval_tasks.core.quantities import parse_rate
+from fieval_tasks.core.templates import Catalogue, bundled_catalogue
+from fieval_tasks.data import parameters
+from fieval_tasks.data.binding import Binding, bind
+from fieval_tasks.data.columns import Place, held, inside, place_of
+from fieval_tasks.data.dataset import Dataset, Reading, read_dataset
+from fieval_tasks.data.intake import items, mark_repeats
+from fieval_tasks.ledger.run import CheckRecord, Run
+from fieval_tasks.ledger.schema import utc_now
+from fieval_tasks.ledger.store import Ledger
+from fieval_tasks.runs.connections import Connection, connection
+from fieval_tasks.runs.tuning import DEFAULT_TUNING, RunTuning
+from fieval_tasks.work.submission import longest_pack
+
+Rows: TypeAlias = Iterable[tuple[Item, Failed | None]]
+
+SAMPLE_CHECKS = (Check(template="groundedness"), Check(template="completeness"))
+OF_A_DATASET = ("checks", "mapping", "id_column", "format", "delimiter", "rows")
+"""What is said of a dataset: without one, an unset variable of a CI would have the bundled sample pass its gate. (A gate
+alone is not among them: a dataset needs a template, so that whoever names only a gate means the sample.)"""
+OF_ONE_CALL = {"store", "resume", "retry_failed", "same_account"}
+"""Fields of a plan that say nothing of the run, and are not recorded with it."""
+
+
+def begin(
+    plan: EvaluationPlan,
+    ledger: Ledger,
+    *,
+    processes: int = 1,
+    dataset: Dataset | None = None,
+    tuning: RunTuning = DEFAULT_TUNING,
+) -> tuple[Run, EvaluationPlan, Connection]:
+    """The plan's run, written to the ledger; the plan with what was decided; and the way to its server.
+
+    `processes`: how many will share its chunks. `dataset`: the rows themselves, where the plan only names them.
+    """
+    _require_agreement(plan)
+    if plan.dataset is None and not plan.checks:
+        plan = plan.model_copy(update={"checks": SAMPLE_CHECKS})
+    require_writable(plan)
+    way = connection(plan)
+    with dataset or _dataset(plan) as rows:
+        catalogue, found = templates_of(way)
+        bindings = bind(plan, rows.columns, catalogue)
+        _require_places(rows, bindings, tuning.rows_looked_at)
+        keep = _kept_places(plan.keep, rows)
+        plan = plan.model_copy(update={"keep": tuple(map(str, keep))})
+        count = min(plan.limit or rows.size, plan.sample or rows.size, rows.size)
+        plan, why = _with_mode(plan, bindings, count)
+        run = Run(
+            run_id=plan.run or "",
+            created_at=utc_now(),
+            dataset=rows.name if plan.dataset is not None else "the bundled sample",
+            dataset_fingerprint=rows.fingerprint,
+            mode=plan.mode.value,
+            connection=way.label,
+            checks=tuple(map(_recorded, bindings)),
+            plan=plan.model_copy(update={"connection": way.name}).model_dump(mode="json", exclude=OF_ONE_CALL),
+            notices=(*way.notices, *rows.notices, *found, *why, *_notices(bindings)),
+        )
+        of_these = {"id_column": plan.id_column, "limit": plan.limit, "sample": plan.sample, "seed": plan.seed}
+        read = partial(items, rows, bindings, keep=keep, **of_these)  # type: ignore[arg-type]  # each has a type of its own
+        size = plan.chunk_size or tuning.chunk_size(count * len(bindings), processes)
+        return (
+            _written(ledger, run, read if not plan.sharing else lambda: mark_repeats(read()), size, plan.dataset),
+            plan,
+            way,
+        )
+
+
+def _written(ledger: Ledger, run: Run, read: Callable[[], Rows], chunk_size: int, dataset: str | None) -> Run:
+    """The run in the ledger, under the name that was chosen, or a fresh one."""
+    for name in [run.run_id] if run.run_id else _fresh_names(ledger, dataset):
+        try:
+            return ledger.create(replace(run, run_id=name), read(), chunk_size=chunk_size)
+        except NameTaken:  # by another process, a moment ago
+            if run.run_id:
+                raise
+    raise NameTaken("there are thousands of runs of this second: name this one with --run")
+
+
+def _require_agreement(plan: EvaluationPlan) -> None:
+    """Raises PlanError where what is said goes with no dataset, or a dataset with no check."""
+    if plan.dataset is None and (said := [name for name in OF_A_DATASET if getattr(plan, name)]):
+        raise PlanError(
+            f"dataset: none is named, though {' and '.join(said)} are given (is a variable empty?); the bundled sample "
+            f"runs only where nothing is said of a dataset"
+        )
+    if plan.dataset is not None and not plan.checks:
+        raise PlanError("no template is named: add --template NAME, such as --template groundedness")
+
+
+def require_writable(plan: EvaluationPlan) -> None:
+    """Raises PlanError where the run's files could not be written, while nothing is paid for yet."""
+    if not plan.output:
+        return
+    folder = Path(plan.output).expanduser().absolute()
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    if not there.is_dir():
+        raise PlanError(f"--output {plan.output}: {there} is no folder; name another")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PlanError(f"--output {plan.output}: {there} can't be written to; name another folder")
+
+
+@contextmanager
+def _dataset(plan: EvaluationPlan) -> Iterator[Dataset]:
+    reading = Reading(format=plan.format, delimiter=plan.delimiter, rows=plan.rows)
+    sample = resources.files("fieval_tasks").joinpath("data/sample.jsonl")
+    with resources.as_file(sample) as bundled, read_dataset(plan.dataset or str(bundled), reading) as dataset:
+        yield dataset
+
+
+def templates_of(way: Connection) -> tuple[Catalogue, tuple[str, ...]]:
+    """What the server offers; the bundled copy, with a notice, where the server is there and its list is not."""
+
+    async def ask() -> Catalogue:
+        async with way.open() as client:
+            return await client.templates()
+
+    try:
+        with ThreadPoolExecutor(1) as aside:  # a caller's thread may have a running loop of its own
+            return aside.submit(asyncio.run, ask()).result(), ()
+    except (ServerFault, Throttled, Lost) as error:
+        notice = f"the server's list of templates can't be had ({error}): checked against the bundled copy"
+        return bundled_catalogue(), (notice,)
+    except ApiError as error:
+        raise RunStopped(str(error)) from error
+
+
+def _with_mode(plan: EvaluationPlan, bindings: Sequence[Binding], rows: int) -> tuple[EvaluationPlan, tuple[str, ...]]:
+    """The plan with its mode decided, and why."""
+    if plan.mode is not Mode.AUTO:
+        return plan, ()
+    packed = [1 if b.param_sources else longest_pack(b.sources) for b in bindings]
+    loads = [Load(rows, size, judging_time(b.model)) for size, b in zip(packed, bindings, strict=True)]
+    lane = choose(loads, concurrency=plan.concurrency, rate=None if plan.rate is None else parse_rate(plan.rate))
+    return plan.model_copy(update={"mode": lane.mode}), (f"mode: {lane.reason}",)
+
+
+def _notices(bindings: Sequence[Binding]) -> Iterator[str]:
+    """What is no fault and may be a slip, of one kind after the other."""
+    for (
+        binding
+    ) in bindings:  # the server takes a request without an optional key, and some of its judges then fail on it
+        empty = [key for key in binding.template.optional if key not in binding.sources]
+        if empty:
+            keys = " and ".join(empty)
+            yield f"{binding.check}: nothing fills {keys}, which is optional; if its judge fails, --map {empty[0]}=COLUMN"
+    for binding in bindings:
+        for key, source in binding.sources.items():
+            if source.passed_over:
+                others = " or ".join(source.passed_over)
+                yield f"{binding.check}: {key} is filled by {source.column}, and {others} could be meant: say which by --map {key}=COLUMN"
+    for binding in bindings:  # the server takes any parameter, and ignores in silence what it does not know
+        if binding.params and parameters.rules(binding.template) is None:
+            names = ", ".join(binding.params)
+            yield f"{binding.check}: its template names no parameters, so {names} could not be checked"
+
+
+def _require_places(dataset: Dataset, bindings: Sequence[Binding], rows: int) -> None:
+    """Raises PlanError for each place inside of a column at which none of the first rows holds anything."""
+    sources = (source for b in bindings for source in (*b.sources.values(), *b.param_sources.values()))
+    deep = {source.place for source in sources if source.place.path}
+    if not deep:
+        return
+    first = [row.values for row in islice(dataset.rows(), rows) if row.problem is None]
+    empty = sorted((place for place in deep if not inside(place, first)), key=str)
+    if empty:
+        nowhere = f"none of the first {len(first):,} rows of {dataset.name} holds anything there"
+        raise PlanError(*(f"--map …={place}: {nowhere} ({held(place, first[0])})" for place in empty))
+
+
+def _kept_places(named: Sequence[str], dataset: Dataset) -> list[Place]:
+    """The columns to keep, `all` meaning every one. Raises PlanError for those that are not there."""
+    names = dict.fromkeys(column for name in named for column in (dataset.columns if name == "all" else (name,)))
+    found = {name: place_of(name, dataset.columns) for name in names}
+    if unknown := [name for name, place in found.items() if place is None]:
+        has = ", ".join(dataset.columns[:20])
+        raise PlanError(
+            *(f"--keep {name}: there is no such column in {dataset.name} (it has: {has})" for name in unknown)
+        )
+    return [place for place in found.values() if place is not None]
+
+
+def _recorded(binding: Binding) -> CheckRecord:
+    return CheckRecord(
+        name=binding.check,
+        template=binding.template.name,
+        model=binding.model,
+        params=dict(binding.params),
+        output=binding.template.output,
+        sources={key: source.column for key, source in binding.sources.items()},
+        models=binding.template.models,
+        param_sources={name: source.column for name, source in binding.param_sources.items()},
+    )
+
+
+def name_stem(dataset: str | None) -> str:
+    """What a run on this dataset is called, before its time is added."""
+    if dataset is None:
+        return "sample"
+    stem = "stdin" if dataset == "-" else Path(dataset.splitlines()[0]).name.split(".")[0]
+    return "".join(c if c.isalnum() and c.isascii() else "-" for c in stem).strip("-")[:40] or "run"
+
+
+def _fresh_names(ledger: Ledger, dataset: str | None) -> Iterator[str]:
+    """Readable names that no run has, each for the case that another process takes those before it."""
+    name = f"{name_stem(dataset)}-{datetime.now():%Y%m%d-%H%M%S}"
+    taken = ledger.names(name)
+    return (n for n in (name, *(f"{name}-{i}" for i in range(2, 10_000))) if n not in taken)
