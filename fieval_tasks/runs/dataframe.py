@@ -115,8 +115,10 @@ def _next_command(run: Prepared) -> str | None:
 
 def _rows_of(frame: pd.DataFrame) -> Dataset:
     """The frame as a dataset, each value as it is. Raises PlanError where its columns have no names of their own."""
-    import pandas as pd
-
+    try:
+        import pandas as pd
+    except ImportError:
+        raise PlanError("a pandas.DataFrame is needed: pip install 'prefect-futureagi[dataframe]'") from None
     if not isinstance(frame, pd.DataFrame):
         raise _no_frame(frame)
     if frame.columns.nlevels > 1:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -238,13 +237,6 @@ def test_exact_templates_have_known_values(
 ) -> None:
     found = value(name, params, **inputs)
     assert found == (expected if isinstance(expected, str) else pytest.approx(expected))
-
-
-def test_an_edit_distance_without_its_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "rapidfuzz", None)
-    with pytest.raises(Unscorable, match=r"needs the extra local: pip install 'prefect-futureagi\[local\]'"):
-        value("levenshtein_similarity", output="a", expected="b")
-    assert value("bleu_score", reference="a b", hypothesis="a b") == pytest.approx(1)
 
 
 CONTEXT = (

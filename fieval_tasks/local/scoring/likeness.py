@@ -1,6 +1,6 @@
 """Scores of how alike two texts are, by characters, words and n-grams, and of how varied one is.
 
-Edit distances are rapidfuzz's (the extra `local`); the formulas of a few lines are checked against NLTK and rouge-score in
+Edit distances are rapidfuzz's; the formulas of a few lines are checked against NLTK and rouge-score in
 the tests.
 """
 
@@ -12,8 +12,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from math import exp, log
 from statistics import mean
-from types import ModuleType
 from typing import Final
+
+from rapidfuzz import distance
 
 from fieval_tasks.local.scoring.readings import flag, sentences, text, words
 from fieval_tasks.local.scoring.series import f_measure
@@ -26,14 +27,6 @@ ORDERS: Final = range(1, 5)
 """N-grams of BLEU (Papineni et al. 2002) and of GLEU (Wu et al. 2016)."""
 _NUMBER: Final = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?")
 _PUNCTUATION: Final = str.maketrans("", "", string.punctuation)
-
-
-def _distances() -> ModuleType:
-    try:
-        from rapidfuzz import distance
-    except ImportError:
-        raise Unscorable("this template needs the extra local: pip install 'prefect-futureagi[local]'") from None
-    return distance
 
 
 # -- output and expected -----------------------------------------------------------------------------------------------
@@ -49,9 +42,9 @@ def _alike(score: Callable[[str, str], float], name: str) -> Scorer:
 
 def _levenshtein(inputs: Inputs, params: Params) -> Verdict:
     one, other = _both(inputs, params)
-    distance = _distances().Levenshtein.distance(one, other)
-    similarity = 1 - distance / max(len(one), len(other), 1)
-    return Verdict(similarity, f"Levenshtein Distance: {distance}, Similarity: {similarity:.3f}")
+    edits = distance.Levenshtein.distance(one, other)
+    similarity = 1 - edits / max(len(one), len(other), 1)
+    return Verdict(similarity, f"Levenshtein Distance: {edits}, Similarity: {similarity:.3f}")
 
 
 def _jaro_winkler(inputs: Inputs, params: Params) -> Verdict:
@@ -61,7 +54,7 @@ def _jaro_winkler(inputs: Inputs, params: Params) -> Verdict:
         weight = -1.0
     if not 0 <= weight <= 0.25:
         raise Unscorable("prefix_weight must be a number from 0 to 0.25")
-    score = float(_distances().JaroWinkler.similarity(*_both(inputs, params), prefix_weight=weight))
+    score = float(distance.JaroWinkler.similarity(*_both(inputs, params), prefix_weight=weight))
     return Verdict(score, f"Jaro-Winkler similarity: {score:.3f}")
 
 
@@ -158,7 +151,7 @@ def _chrf(inputs: Inputs, params: Params) -> Verdict:
 def _rouge(inputs: Inputs, params: Params) -> Verdict:
     """ROUGE-L F-measure (Lin 2004) of lower-case words: their normalised insertions and deletions."""
     reference, hypothesis = (re.findall(r"[a-z0-9]+", text(inputs, key).lower()) for key in ("reference", "hypothesis"))
-    score = float(_distances().Indel.normalized_similarity(reference, hypothesis)) if reference + hypothesis else 0.0
+    score = float(distance.Indel.normalized_similarity(reference, hypothesis)) if reference + hypothesis else 0.0
     return Verdict(score, f"ROUGE-L F1: {score:.4f}")
 
 
@@ -174,7 +167,7 @@ def _error_rate(name: str, units: str) -> Scorer:
     def scored(inputs: Inputs, params: Params) -> Verdict:
         sides = [text(inputs, key).strip().lower() for key in ("reference", "hypothesis")]
         reference, hypothesis = sides if units == "chars" else [side.split() for side in sides]
-        edits = _distances().Levenshtein.distance(reference, hypothesis)
+        edits = distance.Levenshtein.distance(reference, hypothesis)
         rate = edits / len(reference)
         return Verdict(max(0.0, 1 - rate), f"{name}: {rate:.1%} ({edits} edits / {len(reference)} {units})")
 
@@ -183,7 +176,7 @@ def _error_rate(name: str, units: str) -> Scorer:
 
 def _match_errors(inputs: Inputs, params: Params) -> Verdict:
     reference, hypothesis = _words_of_both(inputs)
-    edits, hits = _distances().Levenshtein.distance(reference, hypothesis), _hits(reference, hypothesis)
+    edits, hits = distance.Levenshtein.distance(reference, hypothesis), _hits(reference, hypothesis)
     rate = edits / (hits + edits) if hits + edits else 0.0
     return Verdict(1 - rate, f"MER: {rate:.1%} ({edits} edits, {hits} hits)")
 
@@ -197,7 +190,7 @@ def _word_information(inputs: Inputs, params: Params) -> Verdict:
 
 def _hits(reference: Sequence[str], hypothesis: Sequence[str]) -> int:
     """Words left as they are by a shortest edit."""
-    blocks = _distances().Levenshtein.opcodes(reference, hypothesis)
+    blocks = distance.Levenshtein.opcodes(reference, hypothesis)
     return sum(block.src_end - block.src_start for block in blocks if block.tag == "equal")
 
 
@@ -249,9 +242,9 @@ SCORERS: Final[Mapping[str, Scorer]] = {
     "levenshtein_similarity": _levenshtein,
     "jaro_winkler_similarity": _jaro_winkler,
     "hamming_similarity": _alike(
-        lambda one, other: _distances().Hamming.normalized_similarity(one, other, pad=True), "Hamming similarity"
+        lambda one, other: distance.Hamming.normalized_similarity(one, other, pad=True), "Hamming similarity"
     ),
-    "fuzzy_match": _alike(lambda one, other: _distances().Indel.normalized_similarity(one, other), "Fuzzy match ratio"),
+    "fuzzy_match": _alike(lambda one, other: distance.Indel.normalized_similarity(one, other), "Fuzzy match ratio"),
     "jaccard_similarity": _alike(_jaccard, "Jaccard similarity"),
     "f1_score": _alike(lambda one, other: _token_f1(one.split(), other.split()), "Token F1"),
     "squad_score": _squad,
