@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from traceback import clear_frames
 from types import TracebackType
 from typing import Any, TypeVar
@@ -193,13 +194,7 @@ class EvalClient:
     async def get_row(self, eval_id: str) -> Evaluation:
         """How the evaluation stands, and on which inputs it is."""
         path = f"{wire.EVALUATIONS}?eval_id={quote(eval_id, safe='')}"
-
-        def decoded(reply: Any) -> Evaluation:
-            row = Evaluation(wire.state(reply, eval_id=eval_id), wire.judged_inputs(reply))
-            self._listener.hear(reply)
-            return row
-
-        return await self._call("GET", path, decoded)
+        return await self._call("GET", path, partial(wire.evaluation, eval_id=eval_id), sent=1)
 
     async def submit_pack(
         self,
@@ -211,7 +206,9 @@ class EvalClient:
     ) -> list[str | None]:
         """Submit items of one check in one request; their eval_ids, in order. None: perhaps taken, and not named."""
         body = wire.submission(template, inputs, model=model, params=params, is_async=True)
-        return await self._submission(wire.eval_ids, body, expected=len(inputs))
+        count = len(inputs)
+        decode = partial(wire.eval_ids, expected=count)
+        return await self._call("POST", wire.EVALUATIONS, decode, body=body, sent=count)
 
     async def evaluate_pack(
         self,
@@ -226,23 +223,22 @@ class EvalClient:
         Of one that the reply does not judge, the verdict is Pending where it has an eval_id to ask for, else None.
         """
         body = wire.submission(template, inputs, model=model, params=params, is_async=False)
+        count = len(inputs)
+        decode = partial(wire.verdicts, expected=count)
         try:
-            return await self._submission(wire.verdicts, body, expected=len(inputs))
+            return await self._call("POST", wire.EVALUATIONS, decode, body=body, sent=count)
         except Refused as error:
             raise error_replies.judges_failure(error) from error.__cause__
 
-    async def _submission(self, decode: Callable[..., list[T]], body: bytes, *, expected: int) -> list[T]:
-        def decoded(reply: Any) -> list[T]:
-            answers = decode(reply, expected=expected)
-            self._listener.hear(reply, sent=expected)
-            return answers
-
-        return await self._call("POST", wire.EVALUATIONS, decoded, body=body)
-
-    async def _call(self, method: str, path: str, decode: Callable[[Any], T], *, body: bytes | None = None) -> T:
-        """What the JSON of a 2xx decodes to."""
+    async def _call(
+        self, method: str, path: str, decode: Callable[[Any], T], *, body: bytes | None = None, sent: int = 0
+    ) -> T:
+        """What the JSON of a 2xx decodes to. `sent`: items that it is about; 0: no reply about evaluations."""
         try:
-            return await self._told(method, path, decode, body)
+            reply, answer = await self._answered(method, path, decode, body)
+            if sent:
+                self._listener.hear(reply, sent=sent)
+            return answer
         except ApiError as error:
             _let_go_of_bodies(error)
             self._explain(error)
@@ -250,15 +246,16 @@ class EvalClient:
         except Exception as error:  # nobody's answer to give, but it may hold the request with its headers
             raise_without_secrets(error)
 
-    async def _told(self, method: str, path: str, decode: Callable[[Any], T], body: bytes | None) -> T:
+    async def _answered(self, method: str, path: str, decode: Callable[[Any], T], body: bytes | None) -> tuple[Any, T]:
         response, received = await self._exchange(method, path, body)
         if response.status_code == 407:
             raise login_wanted(self.base_url)
-        told = scrubbed_data(self._bodies.unpacked(response, received), self._secret)
+        content = scrubbed_data(self._bodies.unpacked(response, received), self._secret)
         if not response.is_success:
-            raise error_replies.error(response.status_code, response.headers, told)
+            raise error_replies.error(response.status_code, response.headers, content)
         try:
-            return decode(wire.parsed(told))
+            reply = wire.parsed(content)
+            return reply, decode(reply)
         except NotTheProtocol as error:
             raise _traced(error, response) from error
 

@@ -11,7 +11,7 @@ from fieval_tasks.api.error_replies import LONGEST_SENTENCE, evaluation_error
 from fieval_tasks.api.verdict_values import decode_value, finite, shown, text_of
 from fieval_tasks.core.cutting import cut
 from fieval_tasks.core.errors import Miscounted, NotTheProtocol, PlanError
-from fieval_tasks.core.items import Failed, Pending, Verdict
+from fieval_tasks.core.items import Evaluation, Failed, Pending, Verdict
 from fieval_tasks.core.templates import Catalogue, Template
 
 EVALUATIONS = "/sdk/api/v1/new-eval/"
@@ -76,6 +76,11 @@ def verdicts(reply: JSON, *, expected: int) -> list[Answered]:
     if told and not any(eval_id or verdict for eval_id, verdict in told):
         raise NotTheProtocol("the server answered a submission with neither a verdict nor an eval_id")
     return told
+
+
+def evaluation(reply: JSON, *, eval_id: str) -> Evaluation:
+    """How an evaluation stands, and what it judged."""
+    return Evaluation(state(reply, eval_id=eval_id), judged_inputs(reply))
 
 
 def state(reply: JSON, *, eval_id: str | None = None) -> Pending | Verdict:
