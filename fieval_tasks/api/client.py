@@ -308,8 +308,8 @@ def _let_go_of_bodies(error: BaseException | None) -> None:
 def _traced(error: NotTheProtocol, response: httpx.Response) -> NotTheProtocol:
     """The same error, with the id of the request that was answered so."""
     request_id = error_replies.request_id_of(response.headers)
-    told = error.message if request_id is None else f"{error.message} (request id {request_id})"
-    return type(error)(told, status=response.status_code, request_id=request_id)
+    message = error.message if request_id is None else f"{error.message} (request id {request_id})"
+    return type(error)(message, status=response.status_code, request_id=request_id)
 
 
 def _header_text(variable: str) -> str:

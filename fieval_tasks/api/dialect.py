@@ -35,11 +35,13 @@ class Listener:
     def hear(self, reply: Any, *, sent: int = 1) -> None:
         """Take note of how a reply is put that was read. `sent`: items that its request carried."""
         answers = 0
-        for part, told in _objects(reply):
+        for part, fields in _objects(reply):
             answers += part == "a submission"
-            self._trait(SPELLING, part, now=_spelling(told))
-            if (template := _name(told.get("name"))) is not None:
-                self._trait(OUTPUT_TYPE, part, template, now=_name(told.get("output_type") or told.get("outputType")))
+            self._trait(SPELLING, part, now=_spelling(fields))
+            if (template := _name(fields.get("name"))) is not None:
+                self._trait(
+                    OUTPUT_TYPE, part, template, now=_name(fields.get("output_type") or fields.get("outputType"))
+                )
         if answers > sent:
             self._notices.setdefault(MORE_THAN_SENT, MORE_THAN_SENT)
 
@@ -58,10 +60,10 @@ def _objects(reply: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
     level = [reply]
     for _ in range(_LEVELS):
         objects = _dicts(level)
-        for told in objects:
-            yield "a state", told
-            yield from (("a submission", one) for one in _dicts([told.get("evaluations")]))
-        level = [told.get("result") for told in objects]
+        for fields in objects:
+            yield "a state", fields
+            yield from (("a submission", one) for one in _dicts([fields.get("evaluations")]))
+        level = [fields.get("result") for fields in objects]
 
 
 def _dicts(values: list[Any]) -> list[dict[str, Any]]:

@@ -37,53 +37,49 @@ LONGEST_WAIT_TOLD = 86_400.0
 """Seconds. A Retry-After beyond a day is a mistake (a date in epoch seconds, say), or worse: as good as none."""
 
 
+_TOO_LONG = re.compile(r"Input lists cannot have more than ([1-9][0-9]{0,5}) items", re.IGNORECASE)
+_BY_STATUS: Mapping[int, type[ApiError]] = {
+    # A gateway waited for the server in vain; those from 520 on are a content network's.
+    **dict.fromkeys((502, 504, 520, 522, 524), GatewayFault),
+    # The server takes nothing now, or a content network can't connect to it.
+    **dict.fromkeys((503, 521, 523), Unavailable),
+}
+
+
 def longest_pack_told(error: Refused) -> int | None:
     """How many items a request may carry, where that is what a packed one was refused for."""
-    told = _TOO_LONG.search(str(error))
-    return int(told[1]) if told else None
-
-
-_TOO_LONG = re.compile(r"Input lists cannot have more than ([1-9][0-9]{0,5}) items", re.IGNORECASE)
+    found = _TOO_LONG.search(str(error))
+    return int(found[1]) if found else None
 
 
 def error(status: int, headers: Mapping[str, str], body: bytes, *, now: float | None = None) -> ApiError:
     """The typed error of an answer that is not 200."""
     reply = _parsed_or_none(body)
-    told = cut(_said(reply) or "", LONGEST_SENTENCE) or f"HTTP {status} with a body that is not the API's"
+    message = cut(_said(reply) or "", LONGEST_SENTENCE) or f"HTTP {status} with a body that is not the API's"
     request_id = request_id_of(headers)
     if status == 429 or (status == 503 and "retry-after" in headers):
         wait = _retry_after(headers.get("retry-after"), reply, now=time() if now is None else now)
-        return Throttled(told, retry_after=wait, status=status, request_id=request_id)
+        return Throttled(message, retry_after=wait, status=status, request_id=request_id)
     if 300 <= status < 500:
-        return _not_taken(status, reply, told, headers, request_id)
-    if status in _GATEWAYS:
-        return GatewayFault(told, status=status, request_id=request_id)
-    if status in _AWAY:
-        return Unavailable(told, status=status, request_id=request_id)
-    if status >= 500:
-        return ServerFault(told, status=status, request_id=request_id)
-    return NotTheProtocol(told, status=status, request_id=request_id)
+        refusal = _refusal(status, reply, message) if _is_ours(reply) and status >= 400 else None
+        refusal = refusal or TurnedAway(_hint(status, headers))
+        refusal.status, refusal.request_id = status, request_id
+        return refusal
+    kind = _BY_STATUS.get(status, ServerFault if status >= 500 else NotTheProtocol)
+    return kind(message, status=status, request_id=request_id)
 
 
-_AWAY = (503, 521, 523)
-"""Of a server that takes nothing now; those from 521 on are a content network's that can't connect to it."""
-_GATEWAYS = (502, 504, 520, 522, 524)
-"""Of a gateway that waited for the server in vain; those from 520 on are a content network's."""
-
-
-def _not_taken(status: int, reply: JSON, told: str, headers: Mapping[str, str], request_id: str | None) -> ApiError:
-    """The error of a redirect or a refusal: the API's own where it comes in its envelope."""
-    if _is_ours(reply) and status >= 400:
-        if status in (401, 403) and _is_about_keys(reply):
-            return KeysRefused(told, status=status, request_id=request_id)
-        if status == 402:
-            return NoCredit(told, status=status, request_id=request_id)
-        if told.rstrip(".") == "Evaluation not found":
-            return NotFound(told, fields=_fields(reply), status=status, request_id=request_id)
-        if status != 404:
-            fields, is_validation = _fields(reply), status != 400 or _is_validation(reply)
-            return Refused(told, fields=fields, is_validation=is_validation, status=status, request_id=request_id)
-    return TurnedAway(_hint(status, headers), status=status, request_id=request_id)
+def _refusal(status: int, reply: Mapping[str, Any], message: str) -> ApiError | None:
+    """The API's own, by its envelope."""
+    if status in (401, 403) and _is_about_keys(reply):
+        return KeysRefused(message)
+    if status == 402:
+        return NoCredit(message)
+    if message.rstrip(".") == "Evaluation not found":
+        return NotFound(message, fields=_fields(reply))
+    if status == 404:
+        return None  # another server than this API
+    return Refused(message, fields=_fields(reply), is_validation=status != 400 or _is_validation(reply))
 
 
 def _is_ours(reply: JSON) -> TypeGuard[Mapping[str, Any]]:
@@ -98,11 +94,9 @@ def _is_ours(reply: JSON) -> TypeGuard[Mapping[str, Any]]:
 
 def _is_about_keys(reply: Mapping[str, Any]) -> bool:
     """Old servers name no type."""
-    kind = reply.get("type")
-    return kind is None or kind in ("authentication_error", "permission_error") or reply.get("code") in _KEY_CODES
-
-
-_KEY_CODES = ("not_authenticated", "authentication_failed", "permission_denied")
+    kinds = (None, "authentication_error", "permission_error")
+    codes = ("not_authenticated", "authentication_failed", "permission_denied")
+    return reply.get("type") in kinds or reply.get("code") in codes
 
 
 def _is_validation(reply: Mapping[str, Any]) -> bool:
@@ -112,7 +106,7 @@ def _is_validation(reply: Mapping[str, Any]) -> bool:
 
 
 def judges_failure(error: Refused) -> ApiError:
-    """What a refusal of a synchronous call is, whose judge may have failed: told as a row that failed would tell it."""
+    """What a refusal of a synchronous call is, whose judge may have failed: the same as of a row that failed."""
     if error.is_validation:
         return error
     kind = evaluation_error(error.message).kind
@@ -123,9 +117,9 @@ def judges_failure(error: Refused) -> ApiError:
 
 def evaluation_error(message: str) -> Failed:
     beginning = scrubbed(text_of(message[: 2 * LONGEST_SENTENCE]))
-    told = beginning if len(message) <= LONGEST_SENTENCE else cut(beginning, LONGEST_SENTENCE, of=len(message))
-    kind = next((kind for kind, sentence in _LIMITS.items() if sentence.fullmatch(told.strip())), "evaluation_error")
-    return Failed("evaluate", kind, told)
+    reason = beginning if len(message) <= LONGEST_SENTENCE else cut(beginning, LONGEST_SENTENCE, of=len(message))
+    kind = next((kind for kind, sentence in _LIMITS.items() if sentence.fullmatch(reason.strip())), "evaluation_error")
+    return Failed("evaluate", kind, reason)
 
 
 _NOT_ALLOWED = r"(?:API call not allowed ?: ?)?"
@@ -180,8 +174,8 @@ def _retry_after(header: str | None, reply: JSON, *, now: float) -> float | None
         seconds = _seconds(_until(header, now=now)) if seconds is None else seconds
         if seconds is not None:
             return seconds
-    told = reply.get("result") if isinstance(reply, dict) else None
-    return _seconds(told.get("retry_after")) if isinstance(told, dict) else None
+    result = reply.get("result") if isinstance(reply, dict) else None
+    return _seconds(result.get("retry_after")) if isinstance(result, dict) else None
 
 
 def _seconds(value: Any) -> float | None:
@@ -221,5 +215,5 @@ def _place(location: str | None) -> str:
 
 def request_id_of(headers: Mapping[str, str]) -> str | None:
     """By which the server's own log can be searched."""
-    told = headers.get("x-request-id")
-    return "".join(letter for letter in told[:100] if letter.isprintable()) or None if told else None
+    given = headers.get("x-request-id", "")
+    return scrubbed("".join(letter for letter in given[:100] if letter.isprintable())) or None

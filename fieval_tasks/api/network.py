@@ -36,14 +36,14 @@ def transport_error(error: httpx.HTTPError, where: str) -> ApiError:
 
     Calling a lost POST unsent would submit, and pay, twice.
     """
-    told = " ".join(in_words(error).split())
+    reason = " ".join(in_words(error).split())
     if isinstance(error, Untrusted):
-        return Unreachable(f"the certificate of {where} can't be trusted ({told}): {_TRUST}")
+        return Unreachable(f"the certificate of {where} can't be trusted ({reason}): {_TRUST}")
     if isinstance(error, NoWayThrough):
-        return _no_way_through(where, error.proxy, told, wants_login=error.status == 407)
+        return _no_way_through(where, error.proxy, reason, wants_login=error.status == 407)
     if isinstance(error, _UNSENT):
-        return Unreachable(f"can't connect to {where} ({told}): is the server running, and is the base URL right?")
-    return Lost(f"{where} took the request and no reply came back ({told})")
+        return Unreachable(f"can't connect to {where} ({reason}): is the server running, and is the base URL right?")
+    return Lost(f"{where} took the request and no reply came back ({reason})")
 
 
 def login_wanted(where: str) -> Unreachable:
@@ -52,7 +52,7 @@ def login_wanted(where: str) -> Unreachable:
     return _no_way_through(where, proxy and shown_address(URL(proxy)), "it answered 407", wants_login=True)
 
 
-def _no_way_through(where: str, proxy: str | None, told: str, *, wants_login: bool) -> Unreachable:
+def _no_way_through(where: str, proxy: str | None, reason: str, *, wants_login: bool) -> Unreachable:
     url = httpx.URL(where)
     variable = _proxy_variable(url.scheme)
     named = f"the proxy {proxy} that {variable} names" if proxy else "a proxy on the way"
@@ -60,7 +60,7 @@ def _no_way_through(where: str, proxy: str | None, told: str, *, wants_login: bo
     if wants_login:
         step = f"it wants a login: put NAME:PASSWORD@ before its host in {variable}"
     status = 407 if wants_login else None
-    return Unreachable(f"can't connect to {where} through {named} ({told}): {step}", status=status)
+    return Unreachable(f"can't connect to {where} through {named} ({reason}): {step}", status=status)
 
 
 def _certificates(url: httpx.URL) -> SSLContext | bool:

@@ -96,10 +96,10 @@ _WINDOWS = {"gzip": (31,), "x-gzip": (31,), "deflate": (15, -15)}
 
 def _decompressed(packed: bytes, encoding: str, most: int) -> bytes:
     """At most one byte more than `most`: a few packed bytes may stand for gigabytes."""
-    told = f"the server's reply can't be decoded as {encoding[:40]!r}"
+    problem = f"the server's reply can't be decoded as {encoding[:40]!r}"
     for window in _WINDOWS.get(encoding, ()):
         try:
             return zlib.decompressobj(window).decompress(packed, most + 1)
         except zlib.error as error:
-            told = f"{told} ({error})"
-    raise NotTheProtocol(told)
+            problem = f"{problem} ({error})"
+    raise NotTheProtocol(problem)

@@ -72,10 +72,10 @@ def verdicts(reply: JSON, *, expected: int) -> list[Answered]:
     Of one that the reply does not judge, the verdict is Pending where it has an eval_id to ask for, else None.
     """
     evaluations = _evaluations(reply, expected=expected)
-    told = [_answered(e) for e in evaluations]
-    if told and not any(eval_id or verdict for eval_id, verdict in told):
+    answers = [_answered(e) for e in evaluations]
+    if answers and not any(eval_id or verdict for eval_id, verdict in answers):
         raise NotTheProtocol("the server answered a submission with neither a verdict nor an eval_id")
-    return told
+    return answers
 
 
 def evaluation(reply: JSON, *, eval_id: str) -> Evaluation:
@@ -134,18 +134,18 @@ def _answered(evaluation: Mapping[str, Any]) -> Answered:
     if evaluation.keys().isdisjoint(("output", "reason", "runtime")):
         return eval_id, None if eval_id is None else Pending()
     kind = _pick(evaluation, "output_type", "outputType")
-    return eval_id, _told(evaluation.get("output"), kind, evaluation.get("reason"), evaluation.get("runtime"))
+    return eval_id, _judged(evaluation.get("output"), kind, evaluation.get("reason"), evaluation.get("runtime"))
 
 
 def _row_verdict(status: str, row: Mapping[str, Any]) -> Verdict:
     value, message = row.get("value"), _pick(row, "error_message", "errorMessage")
     if status == "failed" and (value is None or message):
-        told = message if isinstance(message, str) else shown(message) if message else ""
-        return evaluation_error(told or "the evaluation failed and the server gave no reason")
-    return _told(value, _pick(row, "output_type", "outputType"), row.get("reason"), row.get("runtime"))
+        reason = message if isinstance(message, str) else shown(message) if message else ""
+        return evaluation_error(reason or "the evaluation failed and the server gave no reason")
+    return _judged(value, _pick(row, "output_type", "outputType"), row.get("reason"), row.get("runtime"))
 
 
-def _told(value: Any, output_type: str | None, reason: Any, runtime: Any) -> Verdict:
+def _judged(value: Any, output_type: str | None, reason: Any, runtime: Any) -> Verdict:
     if reason is None and runtime is None:
         return Failed("evaluate", "hollow", "the row is completed with neither reason nor runtime: no judge ran")
     verdict = decode_value(value, output_type)
@@ -173,8 +173,8 @@ def _template(entry: Mapping[str, Any]) -> Template:
 def _parameters(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """They stand in one of two places. Where one may have few values, those stand in a third."""
     options = _objects(_pick(config, "config_params_option", "configParamsOption"), of=list)
-    told = _objects(config.get("config")) | _objects(_pick(config, "function_params_schema", "functionParamsSchema"))
-    return {name: {"options": options[name], **rule} if name in options else rule for name, rule in told.items()}
+    rules = _objects(config.get("config")) | _objects(_pick(config, "function_params_schema", "functionParamsSchema"))
+    return {name: {"options": options[name], **rule} if name in options else rule for name, rule in rules.items()}
 
 
 def _objects(value: Any, of: type = dict) -> dict[str, Any]:
@@ -214,9 +214,9 @@ def _dicts(value: JSON) -> list[dict[str, Any]]:
 def _result(reply: JSON) -> Mapping[str, Any]:
     """What tells an evaluation's state: under `result`, or the reply itself where it has no envelope."""
     for part in _dicts(reply):
-        for told in (part.get("result"), part):
-            if isinstance(told, dict) and _pick(told, "eval_status", "evalStatus") is not None:
-                return told
+        for fields in (part.get("result"), part):
+            if isinstance(fields, dict) and _pick(fields, "eval_status", "evalStatus") is not None:
+                return fields
     raise NotTheProtocol(f"a question for an evaluation was answered by {shown(reply)}")
 
 
@@ -238,6 +238,6 @@ def _eval_id(evaluation: Mapping[str, Any]) -> str | None:
     return eval_id if eval_id.isprintable() and not eval_id.isspace() else None
 
 
-def _is_same(told: str | None, eval_id: str) -> bool:
+def _is_same(named: str | None, eval_id: str) -> bool:
     """A row that names no eval_id, or one that can't be read, is taken for the one that was asked for."""
-    return told is None or told == eval_id or told.casefold() == eval_id.casefold()
+    return named is None or named == eval_id or named.casefold() == eval_id.casefold()

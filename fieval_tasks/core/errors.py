@@ -59,8 +59,8 @@ class FievalError(Exception):
     retryable = False
     """The same call may succeed later, and repeating it can't buy anything twice."""
 
-    def __init__(self, *told: str) -> None:
-        super().__init__(*map(scrubbed, told))
+    def __init__(self, *sentences: str) -> None:
+        super().__init__(*map(scrubbed, sentences))
 
 
 class PlanError(FievalError):
@@ -109,8 +109,8 @@ class ApiError(FievalError):
     def explained(self) -> str:
         """For an item's biography: the message, with what identifies the request at the server."""
         known = [f"HTTP {self.status}" if self.status else "", f"request {self.request_id}" if self.request_id else ""]
-        told = ", ".join(filter(None, known))
-        return f"{self} ({told})" if told else str(self)
+        identity = ", ".join(filter(None, known))
+        return f"{self} ({identity})" if identity else str(self)
 
 
 class Unreachable(ApiError):
@@ -180,8 +180,8 @@ class Refused(ApiError):
         request_id: str | None = None,
     ) -> None:
         super().__init__(message, status=status, request_id=request_id)
-        told = [(name, [*said][:MOST_COMPLAINTS]) for name, said in (fields or {}).items()][:MOST_COMPLAINTS]
-        self.fields = {_kept_of(name): [*map(_kept_of, said)] for name, said in told}
+        kept = [(name, [*said][:MOST_COMPLAINTS]) for name, said in (fields or {}).items()][:MOST_COMPLAINTS]
+        self.fields = {_kept_of(name): [*map(_kept_of, said)] for name, said in kept}
         """Field name -> the server's complaints about it, as far as anybody reads them."""
         self.is_validation = is_validation
         """The answer says that the request was looked at and found wanting. If not, a judge may have failed on it."""
@@ -257,8 +257,8 @@ def stopped_by(error: ApiError) -> RunStopped:
     return no_credit(str(error)) if isinstance(error, NoCredit) else RunStopped(str(error))
 
 
-def no_credit(told: str) -> RunStopped:
-    return RunStopped(f"no credit left ({told}): top up the account, then resume")
+def no_credit(reason: str) -> RunStopped:
+    return RunStopped(f"no credit left ({reason}): top up the account, then resume")
 
 
 def _kept_of(complaint: str) -> str:

@@ -22,8 +22,8 @@ def fault(error: BaseException, *, then: str = "") -> Unexpected:
     """What the error is told as, once its traceback is in a log. `then`: what the user may do, such as a command."""
     if isinstance(error, Unexpected):
         return error
-    told = f"unexpected {_named(error)}; {_logged(error)}{f'; {then}' if then else ''}"
-    unexpected = Unexpected(told)
+    sentence = f"unexpected {_named(error)}; {_logged(error)}{f'; {then}' if then else ''}"
+    unexpected = Unexpected(sentence)
     unexpected.__cause__ = error
     without_secrets(unexpected)
     return unexpected

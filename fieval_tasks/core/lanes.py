@@ -69,7 +69,7 @@ def choose(loads: list[Load], *, concurrency: int, rate: float | None) -> Lane:
     longest = max((load.judging for load in loads), default=0.0)
     sync_takes = max(held / concurrency, n / rate if rate else 0.0, longest)
     async_takes = longest + max(asynchronous * REPLY / concurrency, asynchronous / rate if rate else 0.0)
-    told = f"about {n:,} requests and {sync_takes:,.0f} s waiting in line, against {asynchronous:,.0f} and {async_takes:,.0f} s"
+    figures = f"about {n:,} requests and {sync_takes:,.0f} s waiting in line, against {asynchronous:,.0f} and {async_takes:,.0f} s"
     if n < asynchronous and sync_takes <= async_takes * WORTH_IT:
-        return Lane(Mode.SYNC, f"sync, for its fewer requests: {told} asynchronously")
-    return Lane(Mode.ASYNC, f"async, for it keeps no connection waiting: synchronously {told} so")
+        return Lane(Mode.SYNC, f"sync, for its fewer requests: {figures} asynchronously")
+    return Lane(Mode.ASYNC, f"async, for it keeps no connection waiting: synchronously {figures} so")

@@ -283,10 +283,10 @@ def on_submitting(error: ApiError, *, faults: int, packed: bool, ambiguous: OnLo
 
 def on_asking(error: ApiError, *, age: float) -> Remedy:
     """What to do about a GET that failed. `age`: seconds since the submission."""
-    told = signal(error)
-    if told is Signal.UNKNOWN_ID and age < GRACE_FOR_UNKNOWN:
+    sign = signal(error)
+    if sign is Signal.UNKNOWN_ID and age < GRACE_FOR_UNKNOWN:
         return Remedy.ASK_AGAIN
-    course = POLICY[told].asking
+    course = POLICY[sign].asking
     if course is None:
         raise error
     return course.after(0)

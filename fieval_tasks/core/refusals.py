@@ -44,20 +44,20 @@ def sentences(error: ValidationError, model: type[BaseModel]) -> tuple[str, ...]
 
 def spelled(sentence: str, model: type[BaseModel], spelling: Callable[[str], str]) -> str:
     """A sentence of these, with its field called as the user knows it."""
-    place, colon, told = sentence.partition(": ")
-    return f"{spelling(place)}: {told}" if colon and place.split(".")[0] in model.model_fields else sentence
+    place, colon, complaint = sentence.partition(": ")
+    return f"{spelling(place)}: {complaint}" if colon and place.split(".")[0] in model.model_fields else sentence
 
 
 def _sentence(problem: Any, model: type[BaseModel]) -> str:
     place: Place = problem["loc"]
     if problem["type"] == "extra_forbidden":
-        place, told = place[:-1], _unknown(str(place[-1]), place[:-1], model)
+        place, complaint = place[:-1], _unknown(str(place[-1]), place[:-1], model)
     else:
-        told = _told(problem)
-    return f"{'.'.join(map(str, place))}: {told}" if place else told
+        complaint = _complaint(problem)
+    return f"{'.'.join(map(str, place))}: {complaint}" if place else complaint
 
 
-def _told(problem: Any) -> str:
+def _complaint(problem: Any) -> str:
     if problem["type"] not in _WRITE:
         return str(problem["msg"]).removeprefix("Value error, ")
     wanted = _WRITE[problem["type"]].format(**problem.get("ctx", {}))

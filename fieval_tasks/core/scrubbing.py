@@ -94,8 +94,8 @@ def without_secrets(error: BaseException) -> BaseException:
 
 def raise_without_secrets(error: BaseException) -> NoReturn:
     """Raise an error that nobody foresaw so that whoever logs or keeps it, keeps no secret."""
-    told = without_secrets(error)
-    raise told from told.__cause__
+    shown = without_secrets(error)
+    raise shown from shown.__cause__
 
 
 @contextmanager
@@ -108,7 +108,7 @@ def discreet() -> Iterator[None]:
 
 
 def _tells(error: BaseException) -> bool:
-    return any(scrubbed(told) != told for told in (str(error), repr(error)))
+    return any(scrubbed(words) != words for words in (str(error), repr(error)))
 
 
 # -- what is secret --------------------------------------------------------------------------------------------------

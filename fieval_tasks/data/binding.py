@@ -304,8 +304,8 @@ def _wrong_models(bindings: Sequence[Binding]) -> Iterator[str]:
     for binding in bindings:
         name, models = binding.template.name, binding.template.models
         if models and binding.model not in models:
-            told = f"does not take model {binding.model!r}" if binding.model else "needs a model"
-            yield f"template {name!r} {told} (it takes: {_listed(models)}); write --template {name}:{models[0]}"
+            fault = f"does not take model {binding.model!r}" if binding.model else "needs a model"
+            yield f"template {name!r} {fault} (it takes: {_listed(models)}); write --template {name}:{models[0]}"
 
 
 def gate_problems(gates: Iterable[str], outputs: Mapping[str, str]) -> Iterator[str]:

@@ -136,8 +136,8 @@ class _Ends:
         was_broken, self._is_broken = self._is_broken, bool(end) and end != self._usual and "\r" in (end, self._usual)
         if was_broken or self._is_broken or (end == "\r\n" and self._usual == "\n" and line[-3:-2] != QUOTE):
             broken = place if self._is_broken or not was_broken else place - 1
-            told = "a line feed" if self._usual == "\r" else "a carriage return"
-            return f"line {broken} ends in {told}, and the first does not: is it the cell's? {_END_ALIKE}"
+            end_found = "a line feed" if self._usual == "\r" else "a carriage return"
+            return f"line {broken} ends in {end_found}, and the first does not: is it the cell's? {_END_ALIKE}"
         return None
 
 
@@ -171,9 +171,9 @@ class _Quotes:
     def _note(self, kind: str, line: int) -> None:
         self._lines.setdefault(kind, line)
         if len(self._lines) > 1:
-            told = ", and ".join(f"in line {line} {kind}" for kind, line in self._lines.items())
+            places = ", and ".join(f"in line {line} {kind}" for kind, line in self._lines.items())
             raise PlanError(
-                f"{self._name}: {told}, so that its cells can't be told: write each quote doubled, as {QUOTE * 2}"
+                f"{self._name}: {places}, so that its cells can't be told: write each quote doubled, as {QUOTE * 2}"
             )
 
 

@@ -124,20 +124,20 @@ def _file_rows(file: File) -> Iterator[Row]:
 
 def _with_partition(row: Row, partition: Mapping[str, str]) -> Row:
     """With the columns that its folders give, which none of its own may contradict."""
-    for name, told in partition.items():
-        if row.problem is None and name in row.values and not _is_same(row.values[name], told):
+    for name, given in partition.items():
+        if row.problem is None and name in row.values and not _is_same(row.values[name], given):
             own = f"{row.values[name]!r:.60}"
-            problem = f"its {name!r} is {own}, and its folder is {name}={told}: which one is meant can't be told"
+            problem = f"its {name!r} is {own}, and its folder is {name}={given}: which one is meant can't be told"
             return replace(row, problem=problem)
     return replace(row, values={**partition, **row.values})
 
 
-def _is_same(value: object, told: str) -> bool:
+def _is_same(value: object, given: str) -> bool:
     """A folder's name has no types: month=01 is the number 1, and no value is the default partition's."""
     text = text_of(value)
     if not isinstance(text, str):
-        return not told and text.kind == "blank"
-    return text == told or (text.isdigit() and text.lstrip("0") == told.lstrip("0"))
+        return not given and text.kind == "blank"
+    return text == given or (text.isdigit() and text.lstrip("0") == given.lstrip("0"))
 
 
 def _fingerprint(files: Sequence[File]) -> str:

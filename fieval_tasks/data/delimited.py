@@ -69,9 +69,9 @@ def _delimiter(file: File, lines: list[str]) -> str:
     shares = {delimiter: _share_that_fits(_beginning(file, lines, delimiter)) for delimiter in parting}
     best = [delimiter for delimiter, share in shares.items() if share == max(shares.values())]
     if len(best) > 1:
-        told = " and ".join(DELIMITERS[delimiter] for delimiter in best)
+        names = " and ".join(DELIMITERS[delimiter] for delimiter in best)
         raise PlanError(
-            f"{file.name}: {told} part its header and its rows alike; say by --delimiter which part its cells"
+            f"{file.name}: {names} part its header and its rows alike; say by --delimiter which part its cells"
         )
     return best[0]
 
@@ -200,8 +200,8 @@ def _may_be_one(held: Row, row: Row) -> bool:
 
 def _doubtful(row: Row, after: Record) -> Row:
     """A row of which it can't be told whether it ends with its line."""
-    told = f"line {after.line - 1} ends in a backslash, and the next may belong to it: MySQL escapes a line end so; put the cell in quotes"
-    return replace(row, problem=row.problem or told)
+    doubt = f"line {after.line - 1} ends in a backslash, and the next may belong to it: MySQL escapes a line end so; put the cell in quotes"
+    return replace(row, problem=row.problem or doubt)
 
 
 def _header(name: str, record: Record) -> list[str]:
@@ -241,7 +241,9 @@ def _misfit(record: Record, header: list[str], style: Style) -> str | None:
     is_escaped = len(record.cells) > len(header) and any(cell.endswith("\\") for cell in record.cells)
     if _fits(record.cells, len(header)) and not is_escaped:
         return None
-    told = f"line {record.line} has {len(record.cells)} fields where the header has {len(header)}"
+    misfit = f"line {record.line} has {len(record.cells)} fields where the header has {len(header)}"
     if not style.quotes and any('"' in cell for cell in record.cells):
-        told += "; quotes are text in this TSV file, so that a cell holds no tab or line end: write CSV for such cells"
-    return told
+        misfit += (
+            "; quotes are text in this TSV file, so that a cell holds no tab or line end: write CSV for such cells"
+        )
+    return misfit

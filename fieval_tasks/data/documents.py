@@ -78,8 +78,8 @@ def _whole(file: File) -> str | None:
         return text
     if file.format == "json" and _is_by_lines(text):
         return None
-    told = f"is one {file.format.upper()} document of more than {file.longest:,} characters"
-    raise PlanError(f"{file.name} {told}: write it as JSONL")
+    fault = f"is one {file.format.upper()} document of more than {file.longest:,} characters"
+    raise PlanError(f"{file.name} {fault}: write it as JSONL")
 
 
 def _is_by_lines(text: str) -> bool:

@@ -22,13 +22,13 @@ def complaint(file: File, error: UnicodeError) -> str:
     if encoding not in ("utf-8", "utf-8-sig"):
         return f"{file.name} is not whole {encoding.upper()} text ({error}); save it as UTF-8"
     offset, line, byte = _first_bad_byte(file)
-    told = f"{file.name} is not UTF-8: byte 0x{byte:02X} at offset {offset} (line {line})"
+    place = f"{file.name} is not UTF-8: byte 0x{byte:02X} at offset {offset} (line {line})"
     shown = quote(file.name)
     if _looks_like_cp1252(file):
         step = f"iconv -f CP1252 -t UTF-8 {shown} > {quote(f'new-{file.name}')}"
-        return f"{told}; its bytes look like CP1252, Windows's Western text: {step}"
+        return f"{place}; its bytes look like CP1252, Windows's Western text: {step}"
     step = f"iconv -f ENCODING -t UTF-8 {shown}"
-    return f"{told}; save it as UTF-8 where it was written, or, once you know its encoding: {step}"
+    return f"{place}; save it as UTF-8 where it was written, or, once you know its encoding: {step}"
 
 
 def _first_bad_byte(file: File) -> tuple[int, int, int]:

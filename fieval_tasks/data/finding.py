@@ -118,9 +118,9 @@ def _file(name: str, path: Path, reading: Reading, *, default: str | None = None
         (reading.delimiter, ("csv", "tsv"), "--delimiter parts the cells of CSV"),
         (reading.rows, ("json", "yaml"), "--rows leads into a document of JSON or YAML"),
     )
-    for given, formats, told in options:
+    for given, formats, meaning in options:
         if given is not None and file_format not in formats:
-            raise PlanError(f"{told}, and {name} is read as {file_format.upper()}; leave it out")
+            raise PlanError(f"{meaning}, and {name} is read as {file_format.upper()}; leave it out")
     return File(printable(name), path, file_format, delimiter=reading.delimiter, rows=reading.rows)
 
 
@@ -259,9 +259,9 @@ def _remote_file(url: SplitResult, location: str, reading: Reading, spool: Spool
         with fsspec.open(location, "rb") as stream:
             return _file(name, spool.copy(stream), replace(reading, format=file_format))
     except Exception as error:  # each file system behind fsspec raises its own
-        told = f"{name} can't be fetched from {url.scheme}"
+        problem = f"{name} can't be fetched from {url.scheme}"
         cause = error.__cause__ or error  # fsspec says that the file is not there, whatever the server answered
         if isinstance(error, ImportError) or {"?", "@", "#"}.isdisjoint(location):
-            raise PlanError(f"{told}: {in_words(cause)}") from error
+            raise PlanError(f"{problem}: {in_words(cause)}") from error
         status = getattr(cause, "status", None)  # the error's words may repeat a signature or a password
-        raise PlanError(f"{told}: {f'HTTP {status}' if status else type(cause).__name__}") from None
+        raise PlanError(f"{problem}: {f'HTTP {status}' if status else type(cause).__name__}") from None

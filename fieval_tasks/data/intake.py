@@ -44,9 +44,9 @@ def canonical(value: object) -> str:
 
 
 def _shown(cell: object) -> str:
-    for told in (_encode, _by_value):
+    for shown_by in (_encode, _by_value):
         try:
-            return told(cell)
+            return shown_by(cell)
         except _NO_JSON:
             continue
     return type(cell).__name__
@@ -164,13 +164,13 @@ def _params(row: Row, binding: Binding) -> tuple[dict[str, object], Failed | Non
             found[name] = parameters.of_cell(binding.template, name, None if value is MISSING else value)
         except parameters.Unfit as error:
             problems.append(f"parameter {name!r} (column {source.column!r}) will not do: {error}")
-    told = Failed("validate", "wrong_parameter", f"row {row.number}: {'; '.join(problems)}") if problems else None
-    return {name: value for name, value in found.items() if value is not None}, told
+    failed = Failed("validate", "wrong_parameter", f"row {row.number}: {'; '.join(problems)}") if problems else None
+    return {name: value for name, value in found.items() if value is not None}, failed
 
 
 def _failed(row: Row, flaws: Sequence[tuple[str, str, Flaw]]) -> Failed:
-    told = "; ".join(f"{key!r} (column {column!r}) {flaw.why}" for key, column, flaw in flaws)
-    return Failed("validate", flaws[0][2].kind, f"row {row.number}: {told}")
+    why = "; ".join(f"{key!r} (column {column!r}) {flaw.why}" for key, column, flaw in flaws)
+    return Failed("validate", flaws[0][2].kind, f"row {row.number}: {why}")
 
 
 # Ids
@@ -227,8 +227,8 @@ def _require_ids(dataset: Dataset, ids: Place, size: int) -> None:
     if unusable:
         problems.append(f"column {column} can't give every row an id: {_some(unusable)}; leave out --id")
     if repeated:
-        told = ", ".join(f"{text!r} in rows {_some([*map(str, numbers)])}" for text, numbers in repeated.items())
-        problems.append(f"ids repeat in column {column}: {told}; make them unique, or leave out --id")
+        places = ", ".join(f"{text!r} in rows {_some([*map(str, numbers)])}" for text, numbers in repeated.items())
+        problems.append(f"ids repeat in column {column}: {places}; make them unique, or leave out --id")
     if problems:
         raise PlanError(*problems)
 

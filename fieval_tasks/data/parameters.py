@@ -315,6 +315,6 @@ def _wanted(rule: Rule) -> str:
 
 def _bounds(rule: Rule) -> tuple[float, float]:
     """The least and the most, infinite where the catalogue names none."""
-    told = (rule.get("minimum"), rule.get("maximum"))
-    is_bound = [isinstance(one, (int, float)) and not isinstance(one, bool) and math.isfinite(one) for one in told]
-    return (float(told[0]) if is_bound[0] else -math.inf, float(told[1]) if is_bound[1] else math.inf)  # type: ignore[arg-type]
+    ends = (rule.get("minimum"), rule.get("maximum"))
+    is_bound = [isinstance(one, (int, float)) and not isinstance(one, bool) and math.isfinite(one) for one in ends]
+    return (float(ends[0]) if is_bound[0] else -math.inf, float(ends[1]) if is_bound[1] else math.inf)  # type: ignore[arg-type]

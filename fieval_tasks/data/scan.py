@@ -47,7 +47,7 @@ class Scan:
     @property
     def notices(self) -> tuple[str, ...]:
         """How the files were read, where that is not plain from their names, and what looks odd in them."""
-        styles = dict.fromkeys(told for file in self._files if (told := _style(file)))
+        styles = dict.fromkeys(style for file in self._files if (style := _style(file)))
         places = (
             f"{file}: its rows are the list {place!r} (another would be --rows PATH)"
             for file, place in self._places.items()
@@ -61,14 +61,14 @@ class Scan:
         if row.problem is not None:
             self._first_problem = self._first_problem or row.problem
             if ESCAPES in row.problem:
-                told = f"{row.problem}; other backslashes may be escapes, too: they are sent as they are"
-                self._odd.setdefault(ESCAPES, told)
+                sentence = f"{row.problem}; other backslashes may be escapes, too: they are sent as they are"
+                self._odd.setdefault(ESCAPES, sentence)
             return
         if not row.values.keys() <= self._columns.keys():
             self._columns |= dict.fromkeys(row.values)
             self._odd = {**dict(_odd_names(row.values)), **self._odd}
-        for kind, told in _odd_values(row):
-            self._odd.setdefault(kind, told)
+        for kind, sentence in _odd_values(row):
+            self._odd.setdefault(kind, sentence)
         if row.place is not None:
             self._places[file] = row.place
 
@@ -80,15 +80,13 @@ class Scan:
 
     def _no_good_row(self) -> str:
         why = self._first_problem or "they are empty objects"
-        told = f"none of the {self.size} rows of {self._name} can be used ({why}, for one)"
+        problem = f"none of the {self.size} rows of {self._name} can be used ({why}, for one)"
         file_format = self._files[0].format
         if file_format != "jsonl":
-            return f"{told}; is it {file_format.upper()}?"
+            return f"{problem}; is it {file_format.upper()}?"
         if self._name == STDIN:
-            return f"{told}; standard input is read as JSONL, one object a line, unless --format says otherwise"
-        return (
-            f"{told}; is it JSONL, one object a line? an array, or objects of several lines, are read by --format json"
-        )
+            return f"{problem}; standard input is read as JSONL, one object a line, unless --format says otherwise"
+        return f"{problem}; is it JSONL, one object a line? an array, or objects of several lines, are read by --format json"
 
 
 def _style(file: File) -> str | None:
@@ -113,8 +111,8 @@ def _odd_values(row: Row) -> Iterator[tuple[str, str]]:
         if found := _control_character(value):
             yield _seems(f"row {row.number}: {column!r}", found)
         if value == r"\N":
-            told = f"row {row.number}: {column!r} is {value}, as MySQL and PostgreSQL write a null"
-            yield value, f"{told}, and others may be: it is sent as it is"
+            sentence = f"row {row.number}: {column!r} is {value}, as MySQL and PostgreSQL write a null"
+            yield value, f"{sentence}, and others may be: it is sent as it is"
 
 
 def _control_character(text: str) -> str | None:
@@ -126,5 +124,5 @@ def _control_character(text: str) -> str | None:
 
 def _seems(place: str, found: str) -> tuple[str, str]:
     kind = "text in ISO-2022, or of a terminal," if found == "\x1b" else "text in CP1252 that was converted as Latin-1"
-    told = f"{place} holds the control character U+{ord(found):04X}, and others may"
-    return kind, f"{told}: {kind} looks so; it is sent as it is"
+    sentence = f"{place} holds the control character U+{ord(found):04X}, and others may"
+    return kind, f"{sentence}: {kind} looks so; it is sent as it is"
