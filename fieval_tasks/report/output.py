@@ -14,7 +14,7 @@ from typing import Any
 from fieval_tasks.core.items import Result
 from fieval_tasks.core.private import make_folder
 from fieval_tasks.report.caps import CAPS, Caps
-from fieval_tasks.report.cells import TIME, Columns, inert_cell, sound
+from fieval_tasks.report.columns import TIME, Columns, inert_cell, sound
 from fieval_tasks.report.folder import fresh
 from fieval_tasks.report.junit import Suites
 from fieval_tasks.report.pages import html, markdown

@@ -26,23 +26,23 @@ _SAID = ("headline", "standing", "requests", "doubled", "amendment", "belief")
 
 def html(report: Report, *, caps: Caps = CAPS) -> str:
     """One file that needs nothing else and runs nothing."""
-    environment = _environment(html_line, html_command)
-    assert environment.loader is not None
-    style, _, _ = environment.loader.get_source(environment, "report.css")
+    pages = environment(html_line, html_command)
+    assert pages.loader is not None
+    style, _, _ = pages.loader.get_source(pages, "report.css")
     # The style's own hash stands in for 'unsafe-inline': injected markup could bring neither script nor style.
     style_hash = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    page = environment.get_template("report.html.j2")
+    page = pages.get_template("report.html.j2")
     return page.render(report=report, caps=caps, style=Markup(style), style_hash=Markup(style_hash))
 
 
 def markdown(report: Report, *, caps: Caps = CAPS) -> str:
     """GitHub-flavoured Markdown: a job summary, a pull-request comment, a Prefect artifact."""
-    page = _environment(inert, fenced).get_template("report.md.j2")
+    page = environment(inert, fenced).get_template("report.md.j2")
     return page.render(report=report, caps=caps, worst=caps.worst_in_markdown)
 
 
 @cache
-def _environment(line: Callable[..., str], command: Callable[[str], str]) -> Environment:
+def environment(line: Callable[..., str], command: Callable[[str], str]) -> Environment:
     """Templates in which every text is passed through `line`, even where a template forgets to."""
 
     def written(value: Any, limit: int = _LINE) -> Any:
@@ -50,7 +50,7 @@ def _environment(line: Callable[..., str], command: Callable[[str], str]) -> Env
             return NONE
         return Markup(line(value, limit)) if isinstance(value, str) and not isinstance(value, Markup) else value
 
-    environment = Environment(
+    pages = Environment(
         loader=PackageLoader("fieval_tasks.report"),
         autoescape=True,
         finalize=written,
@@ -59,7 +59,7 @@ def _environment(line: Callable[..., str], command: Callable[[str], str]) -> Env
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {
+    pages.filters |= {
         "line": written,
         "plain": plain,
         "folded": folded,
@@ -67,9 +67,9 @@ def _environment(line: Callable[..., str], command: Callable[[str], str]) -> Env
         "number": "{:,}".format,
         "value_text": value_text,
     }
-    environment.filters |= {done.__name__: done for done in (share, between, count, duration, moment)}
-    environment.globals |= {"ExitCode": ExitCode, **{name: getattr(words, name) for name in _SAID}}
-    return environment
+    pages.filters |= {done.__name__: done for done in (share, between, count, duration, moment)}
+    pages.globals |= {"ExitCode": ExitCode, **{name: getattr(words, name) for name in _SAID}}
+    return pages
 
 
 def plain(text: str, *, apart: bool = False) -> Markup:

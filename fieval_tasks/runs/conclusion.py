@@ -19,7 +19,7 @@ from fieval_tasks.ledger.run import Run
 from fieval_tasks.ledger.schema import utc_now
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.report.amendments import Standing, amendments
-from fieval_tasks.report.cells import kinds
+from fieval_tasks.report.columns import kinds
 from fieval_tasks.report.folder import held
 from fieval_tasks.report.output import write_report, write_results
 from fieval_tasks.report.summary import GateOutcome, Items, Report, Requests, RunFacts, summarise

@@ -18,17 +18,16 @@ from xml.etree import ElementTree
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
-from report_examples import HOSTILE, RUNS, facts, failed, hostile, hostile_facts, judged, scored, small
+from report_examples import RUNS, facts, failed, judged, scored, small
 
 from fieval_tasks.core.items import Result
 from fieval_tasks.report.caps import Caps
-from fieval_tasks.report.cells import Columns, inert_cell, kinds
+from fieval_tasks.report.columns import Columns, inert_cell, kinds
 from fieval_tasks.report.folder import FILES
 from fieval_tasks.report.output import parquet_missing, parquet_schema, write_report, write_results
 from fieval_tasks.report.record import FIELDS
 from fieval_tasks.report.summary import GateOutcome
 
-PLAIN_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 NAMES = {"results.jsonl", "results.csv", "results.parquet", "junit.xml"}
 
 
@@ -77,14 +76,6 @@ def test_all_three_files_hold_every_result(run: list[Result]) -> None:
     assert table["inputs.output"].to_pylist() == outputs
 
 
-@pytest.mark.parametrize("text", HOSTILE)
-def test_no_cell_starts_a_formula(text: str) -> None:
-    cell = inert_cell(text)
-    assert cell[:1] not in "=+-@\t\r\n\x00"
-    assert not cell.strip().startswith(("=", "+", "-", "@", "\uff1d"))
-    assert "\x00" not in cell
-
-
 @pytest.mark.parametrize("number", ["-1", "+2.5", "-.5", "-1e-7", "0.3", "12"])
 def test_a_plain_number_stays_a_number(number: str) -> None:
     assert inert_cell(number) == number
@@ -93,14 +84,6 @@ def test_a_plain_number_stays_a_number(number: str) -> None:
 @pytest.mark.parametrize("text", ["a=b", "it's", "", "2-1"])
 def test_harmless_text_stays_as_it_is(text: str) -> None:
     assert inert_cell(text) == text
-
-
-def test_hostile_rows_are_inert_in_the_csv(tmp_path: Path) -> None:
-    write_results(facts(), hostile(), tmp_path)
-    rows = cells(tmp_path)
-    assert len(rows) == 2 * len(HOSTILE)
-    for cell in (cell for row in rows for cell in row.values()):
-        assert cell[:1] not in tuple("=+-@\t\r") or PLAIN_NUMBER.fullmatch(cell)
 
 
 def test_csv_and_parquet_hold_nested_fields_as_json(tmp_path: Path) -> None:
@@ -161,8 +144,8 @@ def test_an_empty_run_still_has_all_its_files(tmp_path: Path) -> None:
     assert pq.read_table(folder / "results.parquet").num_rows == 0
 
 
-def junit(folder: Path, run: list[Result], **changes: Any) -> ElementTree.Element:
-    write_results(hostile_facts() if changes.get("poisoned") else facts(), run, folder)
+def junit(folder: Path, run: list[Result]) -> ElementTree.Element:
+    write_results(facts(), run, folder)
     return ElementTree.parse(folder / "junit.xml").getroot()
 
 
@@ -224,19 +207,6 @@ def test_junit_tells_no_time_that_can_not_be(tmp_path: Path) -> None:
         for case in junit(tmp_path, [judged(1, True, runtime_ms=odd) for odd in (-5.0, 1500.0)]).iter("testcase")
     ]
     assert times == [None, "1.500"]
-
-
-def test_junit_survives_hostile_text(tmp_path: Path) -> None:
-    root = junit(tmp_path, hostile(), poisoned=True)
-    assert {node.tag for node in root.iter()} == {
-        "testsuites",
-        "testsuite",
-        "testcase",
-        "system-out",
-        "failure",
-        "error",
-    }
-    assert len(list(root.iter("testcase"))) == 2 * len(HOSTILE)
 
 
 def test_a_spreadsheet_is_told_that_the_csv_file_is_utf8(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from markdown_it import MarkdownIt
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.plan import EvaluationPlan
 from fieval_tasks.on_prefect.artifacts import key, worst_table
-from fieval_tasks.report.cells import CELL_LIMIT, Columns, inert_cell
+from fieval_tasks.report.columns import CELL_LIMIT, Columns, inert_cell
 from fieval_tasks.report.pages import markdown
 from fieval_tasks.report.record import record
 from fieval_tasks.report.table import table
