@@ -11,12 +11,13 @@ import httpx
 
 from fieval_tasks.api.client import Credentials
 
+# Of PBKDF2, about 0.05 s: a key is drawn at random and can't be guessed; one that a person made up is not to be tried
+# quickly.
 ROUNDS = 100_000
-"""Of PBKDF2, about 0.05 s: a key is drawn at random and can't be guessed; one that a person made up is not to be tried quickly."""
+# Bytes, drawn for each run: two runs of one account can't be told from two of different accounts.
 SALT = 8
-"""Bytes, drawn for each run: two runs of one account can't be told from two of different accounts."""
+# Bytes that are kept: no two keys have these in common by chance.
 SEAL = 16
-"""Bytes that are kept: no two keys have these in common by chance."""
 
 
 @dataclass(frozen=True)

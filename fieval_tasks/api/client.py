@@ -43,8 +43,8 @@ T = TypeVar("T")
 
 CLOUD = "https://api.futureagi.com"
 KEY_VARIABLES = ("FI_API_KEY", "FI_SECRET_KEY")
+# Characters of an error, whose cause may quote what the server sent.
 LONGEST_MESSAGE = 3_000
-"""Characters of an error, whose cause may quote what the server sent."""
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ SPELLING = "the server answered partly in {before}, partly in {now}" + _ALL_THE_
 OUTPUT_TYPE = "the server said of {about!r} that it gives {before!r}, and that it gives {now!r}" + _ALL_THE_SAME
 MORE_THAN_SENT = "the server answered a request of one item with several evaluations, and only the first was asked for"
 
+# A server that invents names without end must not fill the memory: what is beyond is not remembered.
 MOST_TRAITS = 10_000
-"""A server that invents names without end must not fill the memory: what is beyond is not remembered."""
+# Characters of a template's name or an output type; the longest in the catalogue have some forty.
 LONGEST_NAME = 200
-"""Characters of a template's name or an output type; the longest in the catalogue have some forty."""
+# Of objects in a reply: the envelope, its result, and the row in it. A row's inputs are a user's own words.
 _LEVELS = 3
-"""Of objects in a reply: the envelope, its result, and the row in it. A row's inputs are a user's own words."""
 _SNAKE = frozenset(("eval_status", "eval_id", "output_type", "input_data", "error_message"))
 _CAMEL = frozenset(("evalStatus", "evalId", "outputType", "inputData", "errorMessage"))
 

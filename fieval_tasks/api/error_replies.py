@@ -31,10 +31,10 @@ from fieval_tasks.core.scrubbing import scrubbed
 
 JSON = Any
 
+# Characters of what the server says of an error that are kept.
 LONGEST_SENTENCE = 2_000
-"""Characters of what the server says of an error that are kept."""
+# Seconds. A Retry-After beyond a day is a mistake (a date in epoch seconds, say), or worse: as good as none.
 LONGEST_WAIT_TOLD = 86_400.0
-"""Seconds. A Retry-After beyond a day is a mistake (a date in epoch seconds, say), or worse: as good as none."""
 
 
 _TOO_LONG = re.compile(r"Input lists cannot have more than ([1-9][0-9]{0,5}) items", re.IGNORECASE)
@@ -123,6 +123,9 @@ def evaluation_error(message: str) -> Failed:
 
 
 _NOT_ALLOWED = r"(?:API call not allowed ?: ?)?"
+# Whole sentences, as "API call not allowed: rate_limited" and "Free tier limit reached for ai_credits": an error may
+# quote an item's own words. A judge's own provider that has enough (RateLimitError, insufficient_quota) is not among
+# them: the platform ran the evaluation, and it failed.
 _LIMITS = {
     "rate_limited": re.compile(rf"{_NOT_ALLOWED}rate_limited\.?", re.IGNORECASE),
     "insufficient_credits": re.compile(
@@ -131,9 +134,6 @@ _LIMITS = {
         re.IGNORECASE,
     ),
 }
-"""Whole sentences, as "API call not allowed: rate_limited" and "Free tier limit reached for ai_credits": an error may quote
-an item's own words. A judge's own provider that has enough (RateLimitError, insufficient_quota) is not among them: the
-platform ran the evaluation, and it failed."""
 
 
 def _parsed_or_none(body: bytes) -> JSON:

@@ -14,8 +14,8 @@ from fieval_tasks.api.transport import NoWayThrough, PooledTransport, Untrusted,
 from fieval_tasks.core.errors import ApiError, Lost, PlanError, Unreachable, in_words
 from fieval_tasks.core.scrubbing import keep_url
 
+# Seconds; what takes longer on any network is a host that drops packets.
 _CONNECT_WITHIN = 15.0
-"""Seconds; what takes longer on any network is a host that drops packets."""
 _UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 _TRUST = "where an authority of your own has signed it, name that authority's file in SSL_CERT_FILE"
 _HTTP_PROXY = re.compile(r"https?://([^\s/@]+@)?(\[[0-9a-fA-F:]+\]|[^\s/@:\[\]]+)(:\d+)?/?")

@@ -90,8 +90,8 @@ class BodyReader:
         return body
 
 
+# zlib's window bits for each encoding. Some servers mean the bare stream by deflate.
 _WINDOWS = {"gzip": (31,), "x-gzip": (31,), "deflate": (15, -15)}
-"""zlib's window bits for each encoding. Some servers mean the bare stream by deflate."""
 
 
 def _decompressed(packed: bytes, encoding: str, most: int) -> bytes:

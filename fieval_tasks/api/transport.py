@@ -18,11 +18,11 @@ from yarl import URL
 from fieval_tasks.core.errors import in_words
 from fieval_tasks.core.scrubbing import scrubbed
 
+# Bytes of a body beyond which it is written in parts: a socket takes no more without holding up the loop.
 AT_ONCE = 2**20
-"""Bytes of a body beyond which it is written in parts: a socket takes no more without holding up the loop."""
 
+# Characters of what a proxy says of its refusal.
 LONGEST_ANSWER = 200
-"""Characters of what a proxy says of its refusal."""
 
 
 class Untrusted(httpx.ConnectError):

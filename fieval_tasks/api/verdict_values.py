@@ -12,11 +12,11 @@ from typing import Any
 from fieval_tasks.core.cutting import cut
 from fieval_tasks.core.items import Failed, Scored, Value
 
+# Characters of a Python literal that are worth parsing; longer text stays text.
 LONGEST_LITERAL = 65_536
-"""Characters of a Python literal that are worth parsing; longer text stays text."""
+# Characters of a reason or a value that are kept, some fifty pages: a judge gives some hundreds, and a server that
+# gives megabytes to each item must fill neither the memory nor the ledger.
 LONGEST_TEXT = 100_000
-"""Characters of a reason or a value that are kept, some fifty pages: a judge gives some hundreds, and a server that gives
-megabytes to each item must fill neither the memory nor the ledger."""
 
 
 def decode_value(value: Any, output_type: str | None) -> Scored | Failed:

@@ -16,10 +16,10 @@ from fieval_tasks.core.templates import Catalogue, Template
 
 EVALUATIONS = "/sdk/api/v1/new-eval/"
 TEMPLATES = "/sdk/api/v1/get-evals/"
+# Keys of what a row says it judged; the largest template has some ten.
 MOST_KEYS = 100
-"""Keys of what a row says it judged; the largest template has some ten."""
+# Characters of an eval_id, which is a UUID of 36 wherever it was seen: what is longer can't be asked for.
 LONGEST_ID = 200
-"""Characters of an eval_id, which is a UUID of 36 wherever it was seen: what is longer can't be asked for."""
 
 JSON = Any
 Answered: TypeAlias = "tuple[str | None, Verdict | Pending | None]"

@@ -35,8 +35,9 @@ from enum import IntEnum
 from fieval_tasks.core.scrubbing import scrubbed
 
 MOST_COMPLAINTS = 20
+# Of fields, of complaints about one, and characters of each, that are kept of a refusal: the server may send a
+# megabyte.
 LONGEST_COMPLAINT = 2_000
-"""Of fields, of complaints about one, and characters of each, that are kept of a refusal: the server may send a megabyte."""
 
 
 class ExitCode(IntEnum):
@@ -74,25 +75,25 @@ class PlanError(FievalError):
 
 
 class NameTaken(PlanError):
-    """There is a run of that name already, which only somebody who chose the name need be told."""
+    """There is a run of that name already. A name that the program made up is tried again, with another."""
 
 
 class NoRows(PlanError):
-    """A file of the dataset has columns and no rows, as Spark writes of an empty partition."""
+    """The file has columns and no rows, as Spark writes an empty partition. Of several files, one may be so."""
 
 
 class StoreError(FievalError):
-    """The ledger can't be used. Nothing is sent that could not be recorded."""
+    """The ledger can't be opened, read or written. Nothing is sent that could not be recorded."""
 
     exit_code = ExitCode.STOPPED
 
 
 class StoreAway(StoreError):
-    """The ledger can't be used at this moment, for a reason that tends to pass."""
+    """The ledger can't be used at this moment: its database is locked, restarting or out of reach. Trying again may do."""
 
 
 class ApiError(FievalError):
-    """One call to the evaluation API did not bring the answer that was asked for."""
+    """A call to the evaluation API did not bring the answer that was asked for."""
 
     kind = "api_error"
     """A stable word for files and tables."""
@@ -121,14 +122,14 @@ class Unreachable(ApiError):
 
 
 class Lost(ApiError):
-    """The request went out and no answer came back."""
+    """The request went out, and no answer came back in time: a submission may have been accepted, and paid."""
 
     kind = "lost_reply"
     ambiguous = True
 
 
 class Throttled(ApiError):
-    """The server asks everybody to slow down."""
+    """The server asks everybody to slow down: 429, or 503 with Retry-After. Nothing was accepted."""
 
     kind = "throttled"
     retryable = True
@@ -153,20 +154,20 @@ class ServerFault(ApiError):
 
 
 class GatewayFault(ServerFault):
-    """Something between here and the server gave up waiting."""
+    """A gateway between here and the server gave up waiting (502, 504 and their kin): the server may have accepted it."""
 
     kind = "gateway_fault"
     ambiguous = True
 
 
 class Unavailable(ServerFault):
-    """The server is away, says somebody before it: nothing was accepted. Or it says so itself, of one input."""
+    """The server is away, says a gateway before it, and nothing was accepted; or it says so itself, of one input (503)."""
 
     kind = "unavailable"
 
 
 class Refused(ApiError):
-    """A validation error: permanent for these inputs."""
+    """The API refuses these inputs (400, validation), and will whenever they are sent."""
 
     kind = "refused"
 
@@ -194,7 +195,7 @@ class NotFound(Refused):
 
 
 class EvaluationFailed(ApiError):
-    """A synchronous call's judge failed: the evaluation was begun, and brought no verdict."""
+    """The judge of a synchronous call failed: the evaluation was begun, and brought no verdict."""
 
     kind = "evaluation_error"
 
@@ -206,19 +207,19 @@ class TurnedAway(ApiError):
 
 
 class KeysRefused(ApiError):
-    """The server does not accept these keys."""
+    """The API does not accept these keys (401, 403)."""
 
     kind = "keys_refused"
 
 
 class NoCredit(ApiError):
-    """The account has no credit left."""
+    """The account has no credit left (402, or a verdict that says so): top it up, then resume."""
 
     kind = "insufficient_credits"
 
 
 class NotTheProtocol(ApiError):
-    """The answer is not one this API gives. After a POST it may still have been accepted."""
+    """The answer is none that this API gives: HTML, cut JSON, another shape. A submission may have been accepted all the same."""
 
     kind = "not_the_protocol"
     ambiguous = True
@@ -229,25 +230,25 @@ class Miscounted(NotTheProtocol):
 
 
 class RunStopped(FievalError):
-    """The run ended early. What is known is in the ledger; the message names the command that resumes."""
+    """The run ended before its items did. What is known is in the ledger; the message names the command that resumes."""
 
     exit_code = ExitCode.STOPPED
 
 
 class RunsRefused(RunStopped):
-    """Of several runs, some could not be asked about; the others went as far as they go."""
+    """Of several runs some could not be asked about; the others went as far as they go."""
 
     exit_code = ExitCode.INCOMPLETE
 
 
 class Interrupted(RunStopped):
-    """Somebody asked the run to stop."""
+    """The run was asked to stop: Ctrl-C, SIGTERM, or a cancel or a suspension in Prefect."""
 
     exit_code = ExitCode.INTERRUPTED
 
 
 class Unexpected(RunStopped):
-    """An error that nobody foresaw, which is its cause; the message names the log with its traceback."""
+    """An error that nobody foresaw, its cause; the message names the log with the traceback."""
 
     exit_code = ExitCode.UNEXPECTED
 

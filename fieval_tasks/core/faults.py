@@ -12,10 +12,10 @@ from fieval_tasks.core.errors import Unexpected, in_words
 from fieval_tasks.core.private import make_folder
 from fieval_tasks.core.scrubbing import scrubbed, without_secrets
 
+# Where the logs go; where that can't be written, to the system's folder for temporary files.
 FOLDER = Path("fieval-runs")
-"""Where the logs go; where that can't be written, to the system's folder for temporary files."""
+# Characters of the error's own words in the sentence; the log has them all.
 LONGEST = 300
-"""Characters of the error's own words in the sentence; the log has them all."""
 
 
 def fault(error: BaseException, *, then: str = "") -> Unexpected:

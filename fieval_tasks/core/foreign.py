@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+# Bytes: tar has its mark 257 bytes on.
 LOOKED_AT = 512
-"""Bytes: tar has its mark 257 bytes on."""
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,8 @@ class GateVerdict(str, Enum):
     """They decide it."""
 
 
+# As a threshold or a share is typed. Nobody means more digits, and Python takes no number of thousands of them.
 NUMBER = r"(?:[0-9]{1,15}(?:\.[0-9]{1,15})?|\.[0-9]{1,15})"
-"""As a threshold or a share is typed. Nobody means more digits, and Python takes no number of thousands of them."""
 _GATE = re.compile(
     rf"(?:(?P<check>\S.*)\.)?(?P<metric>[^\s.<>=]+)\s*(?P<operator>>=|<=|==|>|<)\s*(?P<number>{NUMBER})\s*(?P<percent>%)?"
 )

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 from fieval_tasks.core.plan import Mode
 
+# Questions that an asynchronous evaluation costs, about.
 POLLS = 1.4
-"""Questions that an asynchronous evaluation costs, about."""
+# Seconds in which a request that does not wait for a judge is answered, about.
 REPLY = 0.1
-"""Seconds in which a request that does not wait for a judge is answered, about."""
+# Seconds that a judge takes, at most, as the platform's documentation has it.
 JUDGING = {"turing_flash": 2.0, "turing_small": 3.0, "turing_large": 5.0}
-"""Seconds that a judge takes, at most, as the platform's documentation has it."""
 JUDGING_UNKNOWN = 5.0
+# Seconds of a template that needs no judge.
 CODE = 0.1
-"""Seconds of a template that needs no judge."""
+# A synchronous run may take this much longer for its fewer requests.
 WORTH_IT = 1.1
-"""A synchronous run may take this much longer for its fewer requests."""
 
 
 @dataclass(frozen=True)

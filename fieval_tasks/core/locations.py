@@ -13,12 +13,12 @@ from urllib.request import url2pathname
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.scrubbing import names_a_secret
 
+# What a URL may begin with. Each only reads bytes where it says; fsspec knows forty others, some of which run commands
+# of the file they are given, or lead on to any file of this machine.
 SCHEMES = ("file", "http", "https", "s3", "gs", "gcs", "az", "abfs")
-"""What a URL may begin with. Each only reads bytes where it says; fsspec knows forty others, some of which run commands
-of the file they are given, or lead on to any file of this machine."""
+# The variable with the folders, written as in PATH, that a deployment's parameters may name files in. Where it is not
+# set they may name any: whoever owns the worker decides, and most keep their datasets where they please.
 FOLDERS = "FIEVAL_FOLDERS"
-"""The variable with the folders, written as in PATH, that a deployment's parameters may name files in. Where it is not set
-they may name any: whoever owns the worker decides, and most keep their datasets where they please."""
 
 
 def each(dataset: str) -> list[str]:

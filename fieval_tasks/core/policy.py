@@ -34,19 +34,19 @@ OnLostReply = Literal["resubmit", "fail", "ask"]
 OnStuck = Literal["wait", "resubmit"]
 """What to do with an evaluation that is pending long after later ones have finished."""
 
+# Seconds for which a fresh ticket may be unknown to the server.
 GRACE_FOR_UNKNOWN = 30.0
-"""Seconds for which a fresh ticket may be unknown to the server."""
+# So many tickets that are older and unknown, and more than this share of all that were asked about, stop the run: a
+# server that has lost a few evaluations knows nearly all; one that was replaced, or other keys, know next to none. Fewer
+# are failed, whatever became of the others.
 MANY_UNKNOWN = 10
-"""Tickets older than that and unknown to the server: fewer are failed, whatever became of the others;"""
 SHARE_UNKNOWN = 0.1
-"""so many and more, if they are more than this share of all that were asked about, stop the run: a server that has lost
-a few evaluations knows nearly all; one that was replaced, or other keys, know next to none."""
+# Times that a hidden limit may refuse an item while it lets others of its check pass, before the item fails.
 OVERTAKEN = 10
-"""Times that a hidden limit may refuse an item while it lets others of its check pass, before the item fails."""
+# Answers in a row that this API can't have given, before the run stops.
 STRANGE_REPLIES = 10
-"""Answers in a row that this API can't have given, before the run stops."""
+# Seconds of failing questions, with no answer in between, after which the server counts as gone.
 SILENCE = 120.0
-"""Seconds of failing questions, with no answer in between, after which the server counts as gone."""
 
 
 class Signal(Enum):
@@ -254,9 +254,9 @@ _SIGNALS: tuple[tuple[type[ApiError], Signal], ...] = (
     (NotTheProtocol, Signal.STRANGE),
 )
 
+# The beginning of an evaluation error that no second try will mend. "Unable to generate a response at this time. Please
+# check your input for accuracy." is none: so the server says that a judge's reply held no JSON, this time.
 HOPELESS = re.compile("No input received for ")
-"""The beginning of an evaluation error that no second try will mend. "Unable to generate a response at this time. Please
-check your input for accuracy." is none: so the server says that a judge's reply held no JSON, this time."""
 
 
 def judgement(kind: str) -> Signal:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 Place = Sequence[str | int]
 
+# By pydantic's type of error. What was given is not repeated, for it may be anything, but for a number.
 _WRITE = {
     "missing": "it is needed",
     "greater_than": "write a number above {gt}",
@@ -34,7 +35,6 @@ _WRITE = {
     "model_type": "write an object of fields",
     "model_attributes_type": "write an object of fields",
 }
-"""By pydantic's type of error. What was given is not repeated, for it may be anything, but for a number."""
 
 
 def sentences(error: ValidationError, model: type[BaseModel]) -> tuple[str, ...]:

@@ -17,22 +17,22 @@ from html import escape
 from typing import NoReturn
 from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
+# Stands where a secret stood.
 MARK = "[secret]"
-"""Stands where a secret stood."""
+# Characters of a secret that is looked for on its own: a shorter one would be found in any sentence.
 SHORTEST = 4
-"""Characters of a secret that is looked for on its own: a shorter one would be found in any sentence."""
+# The same in what a server replies, where a word that only looks like the secret may be somebody's answer.
 SHORTEST_IN_DATA = 8
-"""The same in what a server replies, where a word that only looks like the secret may be somebody's answer."""
+# Secrets that are looked for, the latest: a process that works for years may see many.
 MOST_KEPT = 100
-"""Secrets that are looked for, the latest: a process that works for years may see many."""
+# Words in the name of a variable, or of a URL's parameter: with its value anybody may read what the URL names.
 _SECRET_WORDS = {
     *("signature", "sig", "token", "secret", "password", "passwd", "pwd", "credential", "credentials", "auth"),
     *("apikey", "accesskey", "awsaccesskeyid", "privatekey", "secretkey", "accountkey", "pgpassword", "sslpassword"),
     *("accesstoken", "authtoken", "pass", "passphrase", "bearer", "jwt", "sas", "pat", "hmac"),
 }
-"""Words in the name of a variable, or of a URL's parameter: with its value anybody may read what the URL names."""
+# The variable in which each shell names the folder; of others, pwd is a password.
 _WORKING_FOLDER = "PWD"
-"""The variable in which each shell names the folder; of others, pwd is a password."""
 
 _kept: dict[str, None] = {}
 
@@ -126,8 +126,8 @@ def _words(name: str) -> list[str]:
     return [word for word in re.split(r"[^a-z0-9]+", name.lower()) if word]
 
 
+# Where camelCase begins another word.
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-"""Where camelCase begins another word."""
 
 
 def _of_environment() -> Iterator[str]:
@@ -200,10 +200,10 @@ def _escaped(found: re.Match[str]) -> str:
 
 
 _USERINFO = re.compile(r"://([^\s/?#\"'`<>\\]*)@")
+# Characters before a URL's colon that are looked at: postgresql+psycopg is the longest in use here.
 LONGEST_SCHEME = 24
-"""Characters before a URL's colon that are looked at: postgresql+psycopg is the longest in use here."""
+# Schemes whose user name alone opens nothing: that of a database, and Azure's name for a container.
 _USER_IS_NO_SECRET = ("postgres", "abfs", "wasb")
-"""Schemes whose user name alone opens nothing: that of a database, and Azure's name for a container."""
 
 
 def _without_userinfo(found: re.Match[str]) -> str:
@@ -217,6 +217,7 @@ def _without_signature(found: re.Match[str]) -> str:
     return f"{found[1]}={MARK}" if names_a_secret(found[1]) else found[0]
 
 
+# What is secret wherever it stands, though nobody has named it.
 _PATTERNS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
     (_USERINFO, _without_userinfo),
     (re.compile(r"(?<=[?&#])([\w.-]+)=[^&#\s\"'<>]+"), _without_signature),
@@ -227,4 +228,3 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
         rf"\1\2{MARK}",
     ),
 )
-"""What is secret wherever it stands, though nobody has named it."""

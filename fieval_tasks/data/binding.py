@@ -18,6 +18,7 @@ from fieval_tasks.core.templates import Catalogue, Template, nearest
 from fieval_tasks.data import parameters
 from fieval_tasks.data.columns import Place, place_of
 
+# What a model wrote. `answer` stands last: beside a `response` or `prediction` it is mostly the right answer.
 _ANSWERS = (
     *("output", "response", "completion", "prediction", "generated", "generation", "hypothesis", "candidate"),
     *("model_output", "llm_output", "actual_output", "generated_output", "output_text", "attributes.output.value"),
@@ -25,26 +26,27 @@ _ANSWERS = (
     *("generated_response", "response_text", "generated_text", "generated_answer", "model_answer", "llm_answer"),
     *("predicted_answer", "predicted", "pred", "assistant", "reply", "answer"),
 )
-"""What a model wrote. `answer` stands last: beside a `response` or `prediction` it is mostly the right answer."""
+# What the model was asked.
 _QUESTIONS = (
     *("input", "question", "query", "user_input", "user_query", "user_question", "user_message", "user_prompt"),
     *("input_text", "input_query", "inputs", "prompt", "instruction", "request", "attributes.input.value"),
 )
-"""What the model was asked."""
+# What the model was given to answer from.
 _CONTEXTS = (
     *("context", "contexts", "retrieved_contexts", "retrieved_context", "retrieval_context", "retrieved_documents"),
     *("retrieved_docs", "source_documents", "documents", "document", "docs", "doc", "passages", "passage"),
     *("retrieved_chunks", "chunks", "knowledge", "evidence", "reference_contexts"),
 )
-"""What the model was given to answer from."""
+# What the model should have written.
 _TRUTHS = (
     *("expected", "expected_output", "expected_answer", "expected_response", "ground_truth", "ground_truths"),
     *("reference", "reference_answer", "reference_output", "reference_response", "gold", "gold_answer", "gold_label"),
     *("golden_answer", "correct_answer", "right_answer", "target", "ideal", "best_answer"),
 )
-"""What the model should have written."""
 _TALKS = ("conversation", "conversations", "messages", "dialogue", "dialog", "chat", "chat_history", "transcript")
 _ORDERS = ("system_prompt", "system_message", "system_instruction", "system_instructions", "system")
+# Template key -> names of columns that mean the same, the likelier first. Answers, questions, contexts and truths share
+# no name, so none of them is ever taken for another.
 ALIASES: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("output", "response", "hypothesis", "generated_value"), _ANSWERS),
     "input": _QUESTIONS,
@@ -55,16 +57,15 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "system_prompt": _ORDERS,
     "agent_prompt": ("prompt", *_ORDERS),
 }
-"""Template key -> names of columns that mean the same, the likelier first. Answers, questions, contexts and truths
-share no name, so none of them is ever taken for another."""
 _LABELS = ("label", "labels", "true_label")
+# Templates for which the truth may be a label.
 _CLASSIFIERS = frozenset(
     (
         *("accuracy", "balanced_accuracy", "cohen_kappa", "f1_score", "f_beta_score"),
         *("log_loss", "matthews_correlation", "precision_score", "recall_score"),
     )
 )
-"""Templates for which the truth may be a label."""
+# Templates whose keys are rankings, ratings, pictures or times, whatever they are called.
 _NO_ALIASES = frozenset(
     (
         *("hit_rate", "mean_average_precision", "mrr", "ndcg_at_k", "precision_at_k", "recall_at_k"),
@@ -72,9 +73,8 @@ _NO_ALIASES = frozenset(
         *("image_properties", "latency_check", "psnr", "ssim"),
     )
 )
-"""Templates whose keys are rankings, ratings, pictures or times, whatever they are called."""
+# Columns that a message lists.
 _SHOWN = 20
-"""Columns that a message lists."""
 
 
 @dataclass(frozen=True)
@@ -320,8 +320,8 @@ def gate_problems(gates: Iterable[str], outputs: Mapping[str, str]) -> Iterator[
             yield f"gate {text!r}: {fault}"
 
 
+# Output types that need not come with a score. Some choices do; nothing in the catalogue tells which.
 _SCORELESS = {"choices": "choices", "reason": "a text"}
-"""Output types that need not come with a score. Some choices do; nothing in the catalogue tells which."""
 
 
 def _undecidable(check: str, metric: Metric, output: str) -> str | None:

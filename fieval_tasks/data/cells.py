@@ -12,8 +12,8 @@ from fieval_tasks.data.files import File
 
 QUOTE = '"'
 ESCAPES = "escapes a quote by a backslash"
+# What a line holds of a quoted cell, up to the quote that closes it.
 _INSIDE = re.compile(r'[^"]*(?:""[^"]*)*')
-"""What a line holds of a quoted cell, up to the quote that closes it."""
 _UNESCAPED = re.compile(r'(?<!\\)"')
 _ESCAPED = "a backslash escapes a quote"
 _LEFT_OVER = "a quote is left over"

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+# One step of a path: `.name` or `[0]`.
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d{1,9})\]")
-"""One step of a path: `.name` or `[0]`."""
 
 
 class Missing:

@@ -17,13 +17,13 @@ from fieval_tasks.core.errors import NoRows, PlanError
 from fieval_tasks.data.cells import QUOTE, Record, plain_records, quoted_records
 from fieval_tasks.data.files import File, Row
 
+# What may part cells, the likeliest first: spreadsheets write semicolons where a comma is the decimal sign, and tabs in
+# their "Unicode text"; databases write bars.
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
-"""What may part cells, the likeliest first: spreadsheets write semicolons where a comma is the decimal sign, and tabs in
-their "Unicode text"; databases write bars."""
+# Characters at the start of a file by which its delimiter is chosen: some hundred rows, read in milliseconds.
 LOOKED_AT = 2**20
-"""Characters at the start of a file by which its delimiter is chosen: some hundred rows, read in milliseconds."""
+# Excel's own first line, which names the delimiter; programs that quote every cell quote it too.
 _SEP = re.compile(r'("?)sep=([^\w\s"]|\t)\1\s*', re.IGNORECASE)
-"""Excel's own first line, which names the delimiter; programs that quote every cell quote it too."""
 
 
 @dataclass(frozen=True)

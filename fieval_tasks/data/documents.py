@@ -13,10 +13,10 @@ from fieval_tasks.core.errors import PlanError
 from fieval_tasks.data.columns import MISSING, place_of
 from fieval_tasks.data.files import File, Row
 
+# Objects inside of objects, to find the rows in: results.data.examples is as deep as exports go.
 _LOOKED_INTO = 3
-"""Objects inside of objects, to find the rows in: results.data.examples is as deep as exports go."""
+# Where a document's rows are, whatever other lists it has.
 _USUAL = ("data", "rows")
-"""Where a document's rows are, whatever other lists it has."""
 _SPACE = re.compile(r"[ \t\r\n]*")
 
 

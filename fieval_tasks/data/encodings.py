@@ -10,10 +10,10 @@ from shlex import quote
 from fieval_tasks.data.files import File
 
 _BLOCK = 2**20
+# What Python's `surrogateescape` makes of a byte that is not UTF-8: no valid text decodes to it.
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")
-"""What Python's `surrogateescape` makes of a byte that is not UTF-8: no valid text decodes to it."""
+# The euro, quotes, dots, bullet, dashes and trade mark of CP1252, where Latin-1 has control characters.
 _PUNCTUATION = frozenset(b"\x80\x82\x84\x85\x91\x92\x93\x94\x95\x96\x97\x99")
-"""The euro, quotes, dots, bullet, dashes and trade mark of CP1252, where Latin-1 has control characters."""
 
 
 def complaint(file: File, error: UnicodeError) -> str:

@@ -12,10 +12,10 @@ from typing import BinaryIO
 
 from fieval_tasks.core.errors import PlanError
 
+# Characters of one cell, line or JSON document. A larger one is a quote that was never closed, or made to fill the
+# memory: a gzip file of 3 MB may hold a line of 3 GB.
 LARGEST_CELL = 256 * 2**20
-"""Characters of one cell, line or JSON document. A larger one is a quote that was never closed, or made to fill the memory:
-a gzip file of 3 MB may hold a line of 3 GB."""
-_GZIP = b"\x1f\x8b"
+_GZIP = b"\x1f\x8b"  # by the bytes, not the name: browsers unzip some downloads and keep their names
 _BOMS = {
     codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark it begins with
     codecs.BOM_UTF32_BE: "utf-32",
@@ -23,6 +23,7 @@ _BOMS = {
     codecs.BOM_UTF16_BE: "utf-16",
     codecs.BOM_UTF8: "utf-8-sig",
 }
+# Of UTF-16 and UTF-32 without a mark: which of the first four bytes are zero, where the text begins in ASCII.
 _BY_ZEROS = {
     b"\0\0\0\1": "utf-32-be",
     b"\1\0\0\0": "utf-32-le",

@@ -23,16 +23,16 @@ from fieval_tasks.core.templates import nearest
 from fieval_tasks.data.files import File
 from fieval_tasks.data.records import FORMATS
 
+# The name of a dataset that came by standard input.
 STDIN = "<stdin>"
-"""The name of a dataset that came by standard input."""
+# Files that a message names.
 SHOWN = 5
-"""Files that a message names."""
+# A folder's name that gives a column and its value to all rows below, as Hive, Spark and pyarrow write it.
 _PARTITION = re.compile(r"([^=]+)=(.*)")
-"""A folder's name that gives a column and its value to all rows below, as Hive, Spark and pyarrow write it."""
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 _BY_PATTERN = "a pattern, as '{}/**/*.csv', names the files of its folders too"
+# What Hugging Face's `datasets` writes beside its own files.
 _OF_DATASETS = ("dataset_info.json", "dataset_infos.json")
-"""What Hugging Face's `datasets` writes beside its own files."""
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from fieval_tasks.data.columns import MISSING, Place, place_of
 from fieval_tasks.data.dataset import Dataset, Row
 from fieval_tasks.data.values import Flaw, text_of, typed
 
+# Places that a message names.
 _EXAMPLES = 3
-"""Places that a message names."""
 
 
 def _by_value(value: object) -> str:
@@ -29,8 +29,8 @@ def _by_value(value: object) -> str:
 
 
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=_by_value).encode
+# Keys of several types, a number of thousands of digits, a list that holds itself: Python has such cells, and no file.
 _NO_JSON = (TypeError, ValueError, RecursionError)
-"""Keys of several types, a number of thousands of digits, a list that holds itself: Python has such cells, and no file."""
 
 
 def canonical(value: object) -> str:

@@ -167,8 +167,8 @@ def _unchecked(template: Template, given: Mapping[str, Any]) -> CheckedParameter
     )
 
 
+# No number is as large: floats end at 1.8e308, and Python writes no whole number of thousands of digits.
 LARGEST = 10**300
-"""No number is as large: floats end at 1.8e308, and Python writes no whole number of thousands of digits."""
 _WRITE_JSON = "write text, a finite number, true or false, or a list or object of these"
 
 
@@ -192,8 +192,8 @@ def _value(template: Template, name: str, rule: Rule, given: Any) -> Any:
     return value
 
 
+# The one template and parameter that is a regular expression.
 PATTERN = ("regex", "pattern")
-"""The one template and parameter that is a regular expression."""
 
 
 def _require_pattern(text: str) -> None:
@@ -206,6 +206,7 @@ def _require_pattern(text: str) -> None:
         raise Unfit(f"it is no regular expression of Python's ({error})") from error
 
 
+# The platform's names of types, and ours. Of any other type a value is only known to be JSON.
 _KINDS = {
     **dict.fromkeys(("string", "str", "text", "code", "prompt", "rule_prompt"), "text"),
     **dict.fromkeys(("option", "select", "enum"), "option"),
@@ -215,7 +216,6 @@ _KINDS = {
     **dict.fromkeys(("list", "array"), "list"),
     **dict.fromkeys(("dict", "object", "json"), "object"),
 }
-"""The platform's names of types, and ours. Of any other type a value is only known to be JSON."""
 _WANTED = {
     "text": "text",
     "option": "text",

@@ -11,8 +11,8 @@ from fieval_tasks.data.delimited import refuse_twins
 from fieval_tasks.data.files import File, Row
 from fieval_tasks.data.values import Unreadable
 
+# Rows decoded at a time: some hundred KB of text, and what each batch costs by itself no longer shows.
 BATCH = 256
-"""Rows decoded at a time: some hundred KB of text, and what each batch costs by itself no longer shows."""
 
 
 def parquet_rows(file: File) -> Iterator[Row]:

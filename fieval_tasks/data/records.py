@@ -18,6 +18,7 @@ from fieval_tasks.data.encodings import complaint
 from fieval_tasks.data.files import File, Row
 from fieval_tasks.data.parquet import parquet_rows
 
+# Extension -> format. Any text format may be gzipped.
 FORMATS = {
     **dict.fromkeys((".csv",), "csv"),
     **dict.fromkeys((".tsv", ".tab"), "tsv"),
@@ -26,7 +27,6 @@ FORMATS = {
     **dict.fromkeys((".yaml", ".yml"), "yaml"),
     **dict.fromkeys((".parquet", ".pq"), "parquet"),
 }
-"""Extension -> format. Any text format may be gzipped."""
 _READERS: Mapping[str, Callable[[File], Iterator[Row]]] = {
     "csv": delimited_rows,
     "tsv": delimited_rows,

@@ -12,8 +12,8 @@ from fieval_tasks.data.delimited import style_of
 from fieval_tasks.data.files import File, Row
 from fieval_tasks.data.finding import STDIN, shortened
 
+# Control characters that no text has: ESC and C1 (without U+0085, a line end on some machines).
 _CONTROL = re.compile("[\x1b\x80-\x84\x86-\x9f]")
-"""Control characters that no text has: ESC and C1 (without U+0085, a line end on some machines)."""
 
 
 class Scan:

@@ -12,10 +12,10 @@ from pathlib import PurePath
 from typing import Any
 from uuid import UUID
 
+# What the API takes for no input, beside blank text.
 BLANK = frozenset({"{}", "[]", "null"})
-"""What the API takes for no input, beside blank text."""
+# Characters; the largest value seen to be accepted.
 LARGEST_TEXT = 30 * 2**20
-"""Characters; the largest value seen to be accepted."""
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 

@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 
 import yaml  # type: ignore[import-untyped]
 
+# Levels. What reads the values is recursive, and nothing that people write is deeper.
 DEEPEST = 200
-"""Levels. What reads the values is recursive, and nothing that people write is deeper."""
 _NULLS = ("", "~", "null", "Null", "NULL")
 _TAG = "tag:yaml.org,2002:"
 _TEXTS = frozenset(_TAG + name for name in ("str", "int", "float", "bool", "null", "timestamp"))
 _COLLECTIONS = frozenset(_TAG + name for name in ("map", "seq"))
 _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # by libyaml where it is there: ten times as fast
+# Stands for the name `<<`.
 _MERGE = object()
-"""Stands for the name `<<`."""
 
 
 def yaml_documents(text: str, most: int) -> Iterator[object]:
