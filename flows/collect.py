@@ -8,25 +8,26 @@ if __name__ == "__main__":  # first of all: the command starts a Prefect server,
     run_command("flows.cli.command", "collect_command")
 
 from collections.abc import Iterator, Sequence
-from time import monotonic
 
 from prefect import State, flow, get_run_logger
 from prefect.exceptions import Pause
-from prefect.runtime import deployment, flow_run
+from prefect.runtime import deployment
 from prefect.states import Completed, Failed
 
-from fieval_tasks.core.errors import FievalError, Interrupted, PlanError, RunsRefused
+from fieval_tasks.core.errors import FievalError, PlanError, RunsRefused
 from fieval_tasks.core.faults import fault
 from fieval_tasks.core.plan import EvaluationPlan, Mode
 from fieval_tasks.core.scrubbing import without_secrets
 from fieval_tasks.on_prefect.ending import INCOMPLETE, failed, name_of, refused
+from fieval_tasks.on_prefect.flow_runs import published, work_on
+from fieval_tasks.on_prefect.permitted import require_permitted_store
 from fieval_tasks.on_prefect.showing import shown_in_prefect
-from fieval_tasks.on_prefect.watching import reason_of, steerable
-from fieval_tasks.runs.conclusion import Ended, Outcome, conclude
+from fieval_tasks.on_prefect.watching import Watch, reason_of, steerable
+from fieval_tasks.runs.conclusion import Ended, Outcome
 from fieval_tasks.runs.continuing import Continuation
 from fieval_tasks.runs.display import display
 from fieval_tasks.runs.preparation import Prepared, prepared, runs_to_collect
-from flows.evaluate import interrupted, may_begin, published, require_store, terminable
+from flows.evaluate import may_begin
 from flows.poll import poll_evaluations
 
 QUIET = 20.0
@@ -43,7 +44,7 @@ def collect(run: str | None = None, store: str | None = None) -> State[None]:
     """
     try:
         store = EvaluationPlan(store=store).store  # refused with a password in it
-        require_store(store)
+        require_permitted_store(store)
         names = [run] if run else runs_to_collect(store)
     except FievalError as error:
         return refused(error, data=error)
@@ -88,44 +89,35 @@ def collected(names: Sequence[str], store: str | None, *, quiet: float | None = 
 
 def collect_run(name: str, store: str | None, *, quiet: float | None = None) -> State[None]:
     """Wait for one run's tickets; once it is `quiet`, only until somebody comes again. Nothing new is submitted."""
-    began = monotonic()
     with prepared(Continuation(name, store)) as run:
         if busy := run.worked_on_by_others():
             return Completed(message=f"run {run.run_id} is left alone: {busy} is working on it")
         if store:
             may_begin(run.plan)  # what it says comes from a ledger that a parameter names
-        run.ledger.started(run.run_id, flow_run_id=flow_run.id)
-        with terminable(run, began):
-            ended = wait_for_tickets(run, quiet) if run.book.open_chunks() else Ended()
-        if ended is None:
-            return left(run)
-        if isinstance(ended.stopped, Interrupted):
-            return interrupted(run, seconds=monotonic() - began)
-        outcome = conclude(run, ended, seconds=monotonic() - began)
-        return published(run, outcome, series=run.series) if outcome.is_news else nothing_new(outcome)
+        return work_on(run, lambda: wait_for_tickets(run, quiet), publish=news)
 
 
-def left(run: Prepared) -> State[None]:
-    """The platform still thinks, and no worker is held for that: the report waits, too."""
-    counts = run.book.counts()
-    waiting = sum(n for state, n in counts.items() if not state.is_final)
+def wait_for_tickets(run: Prepared, quiet: float | None) -> Ended | State[None]:
+    """Poll until the run's open tickets are settled, or something stops it; a state where some are left, for it is quiet."""
+    if not run.book.open_chunks():
+        return Ended()
+    with steerable(run), run.engine(Mode.ASYNC, quiet=quiet) as engine:
+        with shown_in_prefect(run.run.total, series=run.series, watch=Watch(engine)):
+            try:
+                poll_evaluations(engine.run.run_id)
+            except (FievalError, Pause) as error:
+                return Ended(reason_of(error), engine.notices)
+        if not engine.left:
+            return Ended(notices=engine.notices)
+    waiting = sum(n for state, n in run.book.counts().items() if not state.is_final)
     return Completed(message=f"run {run.run_id}: {waiting:,} of {run.run.total:,} items still wait for their verdicts")
 
 
-def nothing_new(outcome: Outcome) -> State[None]:
-    """Only who asks in a terminal is shown it again, with its exit code: a collector that runs every ten minutes must
-    not alert as often, for ever, about one forgotten evaluation."""
+def news(run: Prepared, outcome: Outcome) -> State[None]:
+    """Publish what is news. Only who asks in a terminal is shown the rest again, with its exit code: a collector that runs
+    every ten minutes must not alert as often, for ever, about one forgotten evaluation."""
+    if outcome.is_news:
+        return published(run, outcome, series=run.series)
     display.get().conclude(outcome)
     report = outcome.report
     return Completed(message=f"run {report.facts.run_id}: nothing new, {report.items.pending:,} pending")
-
-
-def wait_for_tickets(run: Prepared, quiet: float | None) -> Ended | None:
-    """Poll until the run's open tickets are settled, or something stops it. None: some are left, for it is quiet."""
-    shown = shown_in_prefect(run.run.total, series=run.series)
-    with steerable(run), run.engine(Mode.ASYNC, quiet=quiet) as engine, shown:
-        try:
-            poll_evaluations(engine.run.run_id)
-        except (FievalError, Pause) as error:
-            return Ended(reason_of(error), engine.notices)
-        return None if engine.left else Ended(notices=engine.notices)

@@ -7,37 +7,26 @@ if __name__ == "__main__":  # first of all: the command starts a Prefect server,
 
     run_command("flows.cli.command", "evaluate_command")
 
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from time import monotonic
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from prefect import State, flow, get_run_logger, unmapped
-from prefect.exceptions import Pause, TerminationSignal
+from prefect import State, flow, unmapped
+from prefect.exceptions import Pause
 from prefect.futures import PrefectFutureList
-from prefect.runtime import deployment, flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from fieval_tasks.blocks import FutureAGICredentials
-from fieval_tasks.core.errors import ExitCode, FievalError, Interrupted, PlanError
-from fieval_tasks.core.locations import each, is_allowed, is_stream
+from fieval_tasks.core.errors import FievalError, Interrupted
 from fieval_tasks.core.plan import EvaluationPlan, Mode
-from fieval_tasks.core.scrubbing import raise_without_secrets
-from fieval_tasks.ledger.database import file_of, store_url
-from fieval_tasks.on_prefect import ending
-from fieval_tasks.on_prefect.artifacts import publish
-from fieval_tasks.on_prefect.ending import concluded, refused, rests
-from fieval_tasks.on_prefect.events import announce, announce_cancelled
-from fieval_tasks.on_prefect.naming import tag, title
-from fieval_tasks.on_prefect.parameters import in_parameters, plan_given
+from fieval_tasks.on_prefect.flow_runs import begun, ended_in_order, series_of, work_on
+from fieval_tasks.on_prefect.naming import title
+from fieval_tasks.on_prefect.permitted import require_permitted
 from fieval_tasks.on_prefect.shared import require_limit
 from fieval_tasks.on_prefect.showing import shown_in_prefect
-from fieval_tasks.on_prefect.watching import Watch, reason_of, steerable, suspended_state
-from fieval_tasks.runs.conclusion import Ended, Outcome, conclude
+from fieval_tasks.on_prefect.watching import Watch, reason_of
+from fieval_tasks.runs.conclusion import Ended
 from fieval_tasks.runs.display import display
-from fieval_tasks.runs.preparation import Prepared, prepared
+from fieval_tasks.runs.preparation import Prepared
 from fieval_tasks.tasks import submit_chunk
 from fieval_tasks.work.engine import ROUND, SUBMITTERS, Engine
 from fieval_tasks.work.options import Share
@@ -61,89 +50,37 @@ def evaluate(plan: EvaluationPlan, credentials: FutureAGICredentials | None = No
         plan: What is evaluated, and how. Left as it is, it evaluates the bundled sample on the local evaluator.
         credentials: A saved block of keys. None: by the plan's connection.
     """
-    try:
-        whole = plan_given(plan, credentials)
-        may_begin(whole)
-        with prepared(whole, flow_run_id=flow_run.id) as run:
-            if whole.resume and whole.store:
-                may_begin(run.plan)  # what it says comes from a ledger that a parameter names
-            tag(run.run_id)
-            for line in run.described():
-                get_run_logger().info(in_parameters(line) if deployment.id else line)
-            with steerable(run):
-                return work_on(run)
-    except FievalError as error:  # what kept the run from starting, or its ledger from being written
-        return refused(error)
-    except Exception as error:  # nobody foresaw it, and Prefect logs and keeps it
-        raise_without_secrets(error)
+
+    def evaluated() -> State[None]:
+        with begun(plan, credentials, may_begin) as run:
+            return work_on(run, lambda: submit_and_wait(run))
+
+    return ended_in_order(evaluated)
 
 
 def may_begin(plan: EvaluationPlan) -> None:
     """Raises PlanError for what only Prefect can tell."""
-    if plan.base_url and deployment.id:  # or whoever may edit its parameters could have the keys sent anywhere
-        raise PlanError("plan.base_url: a deployment takes none; set FI_BASE_URL for its worker, or use a block")
-    require_doors(plan)
+    require_permitted(plan)
     require_limit(plan)
 
 
-def require_doors(plan: EvaluationPlan) -> None:
-    """Raises PlanError where a deployment's parameters name what its worker doesn't open to whoever may edit them."""
-    if not deployment.id:
-        return
-    locations = [] if plan.dataset is None or plan.resume else each(plan.dataset)
-    if "-" in locations:
-        raise PlanError("plan.dataset: - is for a terminal; give a deployment the path or the URL of a file")
-    if any(map(is_stream, locations)):  # which need not have an end
-        raise PlanError(
-            "plan.dataset: a pipe or a device is for a terminal; give a deployment the path or URL of a file"
-        )
-    named = {
-        "dataset": locations,
-        "output": [] if plan.output is None else [str(Path(plan.output).expanduser().absolute())],
-    }
-    if shut := [name for name, places in named.items() if not all(map(is_allowed, places))]:
-        raise PlanError(*(f"plan.{name}: {_SHUT}" for name in shut))
-    require_store(plan.store)
+def submit_and_wait(run: Prepared, *, share: Share | None = None, start: Start | None = None) -> Ended:
+    """Submit every chunk while the polling subflow waits for the verdicts, until all is done or something stops it.
 
-
-def require_store(store: str | None) -> None:
-    """Raises PlanError where a deployment's parameters name another ledger than its worker may open."""
-    if store is None or not deployment.id:
-        return
-    if store_url(store) == store_url():
-        return
-    path = file_of(store)
-    if path is None:  # its host could ask for the worker's password
-        raise PlanError("store: a deployment takes none on a server; set FIEVAL_STORE_URL where its worker runs")
-    if not is_allowed(str(path)):
-        raise PlanError(f"store: {_SHUT}")
-
-
-_SHUT = (
-    "this worker opens files in its working folder and in those that its FIEVAL_FOLDERS names "
-    f"(folders with {os.pathsep!r} between them), and no others"
-)
-
-
-def work_on(run: Prepared) -> State[None]:
-    """Take a prepared run as far as it goes, and publish what it came to."""
-    began = monotonic()
-    run.ledger.started(run.run_id, flow_run_id=flow_run.id)
-    with terminable(run, began):
-        ended = submit_and_wait(run)
-    if isinstance(ended.stopped, Interrupted):
-        return interrupted(run, seconds=monotonic() - began)
-    return published(run, conclude(run, ended, seconds=monotonic() - began))
-
-
-@contextmanager
-def terminable(run: Prepared, began: float) -> Iterator[None]:
-    """Around the work: a worker cancels by a signal, and sets the state itself; what carries the run on is said before."""
-    try:
-        yield
-    except TerminationSignal:
-        interrupted(run, seconds=monotonic() - began)
-        raise
+    `start` begins each round of submissions; None: `start_submitting`.
+    """
+    series = None if share else series_of(run)  # its shards are one run
+    with run.engine(share=share) as engine, shown_in_prefect(run.run.total, series=series, watch=Watch(engine)) as show:
+        try:
+            work_once(engine, run.plan.mode, start or start_submitting)
+            while engine.wait_for_others(show):
+                work_once(engine, run.plan.mode, start or start_submitting)
+        except (FievalError, Pause) as error:
+            reason = reason_of(error)
+            engine.stop(reason)  # chunks that have not begun end with the task runner, unsent
+            engine.come_in(show)
+            return Ended(reason, engine.notices)
+        return Ended(notices=engine.notices, waited=run.plan.mode is not Mode.SUBMIT)
 
 
 def start_submitting(engine: Engine) -> PrefectFutureList[Any]:
@@ -154,26 +91,6 @@ def start_submitting(engine: Engine) -> PrefectFutureList[Any]:
     for submission in submissions:
         submission.add_done_callback(lambda _: engine.chunk_done())
     return submissions
-
-
-def submit_and_wait(run: Prepared, *, share: Share | None = None, start: Start = start_submitting) -> Ended:
-    """Submit every chunk while the polling subflow waits for the verdicts, until all is done or something stops it.
-
-    `start` begins each round of submissions.
-    """
-    series = None if share else series_of(run)  # its shards are one run
-    with run.engine(share=share) as engine, shown_in_prefect(run.run.total, series=series):
-        try:
-            Watch(engine).look(at_once=True)  # a run that is to be paused buys nothing first
-            work_once(engine, run.plan.mode, start)
-            while engine.wait_for_others(display.get().show):
-                work_once(engine, run.plan.mode, start)
-        except (FievalError, Pause) as error:
-            reason = reason_of(error)
-            engine.stop(reason)  # chunks that have not begun end with the task runner, unsent
-            engine.come_in(display.get().show)
-            return Ended(reason, engine.notices)
-        return Ended(notices=engine.notices, waited=run.plan.mode is not Mode.SUBMIT)
 
 
 def work_once(engine: Engine, mode: Mode, start: Start) -> None:
@@ -189,12 +106,10 @@ def finish(submissions: PrefectFutureList[Any], engine: Engine, *, polls_later: 
 
     `polls_later`: synchronous calls bring their verdicts, but a lane whose calls keep failing turns to submitting.
     """
-    watch = Watch(engine)
     while not engine.chunks_have_ended(
         within=ROUND
     ):  # Prefect's wait for so long goes by an alarm, and may hang for ever
         display.get().show(engine.progress)
-        watch.look()
         if polls_later and engine.awaits_verdicts:
             poll_evaluations(engine.run.run_id)
     for submission in submissions:
@@ -204,29 +119,3 @@ def finish(submissions: PrefectFutureList[Any], engine: Engine, *, polls_later: 
         submission.result()
     if polls_later and engine.awaits_verdicts:
         poll_evaluations(engine.run.run_id)
-
-
-def published(run: Prepared, outcome: Outcome, *, series: str | None = None) -> State[None]:
-    """Show the outcome to everyone.
-
-    `series`: what its artifacts are versions of. None: see `series_of`.
-    """
-    publish(outcome.report, run.folder, series=series or series_of(run))
-    announce(outcome)
-    display.get().conclude(outcome)
-    return concluded(outcome)
-
-
-def series_of(run: Prepared) -> str:
-    """What a run's artifacts are versions of: the deployment's, or else those of its dataset."""
-    return deployment.name or run.series
-
-
-def interrupted(run: Prepared, *, seconds: float) -> State[None]:
-    """Somebody asked for an end soon, or for a rest: nothing is drawn up, for the ledger has it all."""
-    run_id = run.run_id
-    run.ledger.finished(run_id, exit_code=ExitCode.INTERRUPTED, seconds=seconds, complete=False)
-    if deployment.id and (state := suspended_state()):  # Prefect suspends no others
-        rests(state, f"run {run_id} is suspended; Resume in Prefect carries it on, or {run.resume_command}")
-    announce_cancelled(run_id)
-    return ending.cancelled(f"run {run_id} was interrupted; to carry on: {run.resume_command}")

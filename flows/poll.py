@@ -10,12 +10,10 @@ from prefect.states import Cancelled
 
 from fieval_tasks.core.commands import command
 from fieval_tasks.core.errors import Interrupted, RunStopped
-from fieval_tasks.core.progress import Progress
 from fieval_tasks.core.scrubbing import discreet
 from fieval_tasks.on_prefect.prefect_errors import why
-from fieval_tasks.on_prefect.watching import Watch
 from fieval_tasks.runs.display import display
-from fieval_tasks.work.engine import Engine, current
+from fieval_tasks.work.engine import current
 
 TAG = "fieval"
 """Of every flow run of ours: the automation that finds dead ones goes by it."""
@@ -42,29 +40,13 @@ def polling(run_id: str) -> int | State[Any]:
     engine = current(run_id)
     if engine is None:
         raise RunStopped(f"run {run_id} is not worked on in this process: use {command('collect', run_id)}")
-    shown = Shown(engine)
+    show = display.get().show
     try:
         with discreet():
-            left = engine.settle(shown.update)
+            left = engine.settle(show)
     except Interrupted as error:
         return Cancelled(message=str(error))
-    shown.finish()
+    show(engine.progress)
     if left:
         get_run_logger().warning("%d evaluations are still pending", left)
     return left
-
-
-class Shown:
-    """A run's progress, and a look at what Prefect is asked meanwhile."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._display = display.get()
-        self._watch = Watch(engine)
-
-    def update(self, progress: Progress) -> None:
-        self._display.show(progress)
-        self._watch.look()
-
-    def finish(self) -> None:
-        self._display.show(self._engine.progress)

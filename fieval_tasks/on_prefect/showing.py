@@ -10,7 +10,7 @@ from prefect import get_run_logger
 
 from fieval_tasks.core.progress import Progress
 from fieval_tasks.on_prefect.artifacts import progress_started, progress_updated
-from fieval_tasks.on_prefect.watching import Rhythm, at_once
+from fieval_tasks.on_prefect.watching import Rhythm, Watch, at_once
 from fieval_tasks.report.text import count, duration
 from fieval_tasks.runs.conclusion import Outcome
 from fieval_tasks.runs.display import Display, display
@@ -21,15 +21,20 @@ told in about a hundred and fifty."""
 
 
 @contextmanager
-def shown_in_prefect(total: int, *, series: str | None) -> Iterator[None]:
-    """Meanwhile, what is shown of a run of so many items is shown on the page of this flow run, too.
+def shown_in_prefect(
+    total: int, *, series: str | None, watch: Watch | None = None
+) -> Iterator[Callable[[Progress], None]]:
+    """Meanwhile, what is shown of a run of so many items is shown on the page of this flow run, too; yields what shows it.
 
-    `series`: what its progress artifact is a version of; None: it has no key.
+    `series`: what its progress artifact is a version of; None: it has no key. `watch` has a look whenever something is
+    shown, and one before: a run that is to be paused buys nothing first.
     """
-    shown = InPrefect(display.get(), total, series)
+    shown = InPrefect(display.get(), total, series, watch)
     token = display.set(shown)
     try:
-        yield
+        if watch is not None:
+            watch.look(at_once=True)
+        yield shown.show
     finally:
         display.reset(token)
         shown.finish()
@@ -38,8 +43,9 @@ def shown_in_prefect(total: int, *, series: str | None) -> Iterator[None]:
 class InPrefect:
     """Shows a run in Prefect, and to whom it was shown before."""
 
-    def __init__(self, inner: Display, total: int, series: str | None) -> None:
+    def __init__(self, inner: Display, total: int, series: str | None, watch: Watch | None = None) -> None:
         self._inner = inner
+        self._watch = watch
         self._artifact = progress_started(total, series=series)
         self._moves = Rhythm()
         self._lines = Lines(get_run_logger().info)  # of this flow run, though its subflow shows the most
@@ -50,16 +56,15 @@ class InPrefect:
         self._lines.tell(progress)
         self._last = progress
         if self._moves.due():
-            self._move()
+            self.finish()
+        if self._watch is not None:
+            self._watch.look()
 
     def conclude(self, outcome: Outcome) -> None:
         self._inner.conclude(outcome)
 
     def finish(self) -> None:
         """The artifact shows what was shown last."""
-        self._move()
-
-    def _move(self) -> None:
         if self._last is not None:
             with at_once():
                 progress_updated(self._artifact, self._last.fraction)

@@ -58,14 +58,14 @@ def at_once() -> AbstractContextManager[Any]:
     return temporary_settings(updates={PREFECT_CLIENT_MAX_RETRIES: 0})
 
 
-class Line:
-    """To Prefect's API, which may be away: then nothing is seen at this look, and the next one tries again."""
+class PrefectApi:
+    """Its API, which may be away: then nothing is seen at this look, and the next one tries again."""
 
     def __init__(self) -> None:
         self._is_away = False
 
     @contextmanager
-    def open(self) -> Iterator[SyncPrefectClient]:
+    def asked(self) -> Iterator[SyncPrefectClient]:
         try:
             with at_once(), get_client(sync_client=True) as client:
                 yield client
@@ -86,14 +86,13 @@ def steerable(run: Prepared, *, is_all: bool = False) -> Iterator[None]:
 
     It goes with the last process that works on the run; at once where the block `is_all` of the run's work.
     """
-    run_id, line = run.run_id, Line()
-    with line.open() as client, suppress(ObjectAlreadyExists):
-        client.create_variable(VariableCreate(name=variable_of(run_id), value=value_of(run_id, Control())))
+    with PrefectApi().asked() as client, suppress(ObjectAlreadyExists):
+        client.create_variable(VariableCreate(name=variable_of(run.run_id), value=value_of(run.run_id, Control())))
     try:
         yield
     finally:
         if is_all or not run.worked_on_by_others():
-            _forget(variable_of(run_id))
+            _forget(variable_of(run.run_id))
 
 
 def _forget(variable: str) -> None:
@@ -113,19 +112,20 @@ class Watch:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        ours = [UUID(i) for i in (flow_run.id, flow_run.parent_flow_run_id) if i]
-        self._wanted = FlowRunFilter(id=FlowRunFilterId(any_=ours))
+        self._flow_runs = {flow_run.id, flow_run.parent_flow_run_id}
         self._rhythm = Rhythm()
-        self._line = Line()
+        self._prefect = PrefectApi()
         self._control = Control()
         self._complaint: str | None = None
 
     def look(self, *, at_once: bool = False) -> None:
-        """Ask Prefect, now and then, by two calls."""
+        """Ask Prefect, every few seconds, by two calls: also of the subflow in which the look is taken."""
         if not self._rhythm.due() and not at_once:
             return
-        with self._line.open() as client:
-            states = [run.state for run in client.read_flow_runs(flow_run_filter=self._wanted)]
+        ours = [UUID(str(one)) for one in self._flow_runs | {flow_run.id} if one]
+        with self._prefect.asked() as client:
+            found = client.read_flow_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=ours)))
+            states = [run.state for run in found]
             if reason := asked_to_end(states):
                 self._engine.stop(reason)
             variable = client.read_variable_by_name(variable_of(self._engine.run.run_id))

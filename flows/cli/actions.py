@@ -159,8 +159,8 @@ def fan_out(interruption: Interruption, plan: EvaluationPlan, *, dry_run: bool, 
             "--base-url: shards take none; set FI_BASE_URL where their workers run, or name a block of keys"
         )
     with prefect_session():
+        from fieval_tasks.on_prefect.team import stop_teams
         from flows.fan_out import fan_out as flow
-        from flows.fan_out import stop_teams
 
         _require_limit(plan)
         with prepared(plan, processes=shards) as run:

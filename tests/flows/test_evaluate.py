@@ -256,7 +256,7 @@ def test_a_flow_run_that_is_tried_again_carries_on_its_own_run(workplace: Path) 
             if error := next(broken, None):
                 raise error
 
-        patched.setattr("flows.evaluate.publish", publish)
+        patched.setattr("fieval_tasks.on_prefect.flow_runs.publish", publish)
         state = again(plan_of(dataset=dataset(workplace, ROWS)), return_state=True)
     assert state.is_completed()
     with Ledger(store_url()) as ledger:
@@ -280,7 +280,7 @@ def test_a_flow_run_that_is_tried_again_knows_its_run_also_after_others_worked_o
             raise OSError("the process is gone")
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("flows.evaluate.publish", publish)
+        patched.setattr("fieval_tasks.on_prefect.flow_runs.publish", publish)
         state = evaluate.with_options(retries=1)(plan_of(dataset=dataset(workplace, ROWS)), return_state=True)
     assert state.is_completed()
     assert [len(known) for known in names] == [1, 1]

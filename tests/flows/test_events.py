@@ -79,6 +79,7 @@ def test_a_run_that_its_worker_ends_says_so_before_it_goes(
 ) -> None:
     from prefect.exceptions import TerminationSignal
 
+    from fieval_tasks.on_prefect.flow_runs import work_on
     from flows import collect, evaluate, fan_out
 
     def end(*_: object) -> None:
@@ -88,13 +89,12 @@ def test_a_run_that_its_worker_ends_says_so_before_it_goes(
     monkeypatch.setattr(evaluate, "submit_and_wait", end)
     monkeypatch.setattr(fan_out, "worked_on", end)
     monkeypatch.setattr(collect, "wait_for_tickets", end)
-    monkeypatch.setattr("fieval_tasks.ledger.book.Book.open_chunks", lambda *_: [0])
     monkeypatch.setattr("fieval_tasks.on_prefect.ending.get_run_logger", lambda: SimpleNamespace(warning=told.append))
     name = f"ended-{flow.replace('_', '-')}"
     with prepared(plan_of(dataset=dataset(workplace, ROWS), run=name)) as run:  # a flow would pass the signal on
         work: dict[str, Callable[[], object]] = {
-            "evaluate": lambda: evaluate.work_on(run),
-            "fan_out": lambda: fan_out.shared_out(run, 2, "evaluate-shard/shard"),
+            "evaluate": lambda: work_on(run, lambda: evaluate.submit_and_wait(run)),
+            "fan_out": lambda: work_on(run, lambda: fan_out.worked_on(run, 2, "evaluate-shard/shard")),
             "collect": lambda: collect.collect_run(name, None),
         }
         with pytest.raises(TerminationSignal):

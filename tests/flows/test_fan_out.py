@@ -396,9 +396,10 @@ def finished_by_a_resume(run: str, evaluator: Evaluator, marker: str) -> None:
 def test_a_run_whose_shards_are_all_lost_with_their_worker_says_so_and_is_finished_by_a_resume(
     pool: Pool, workplace: Path, evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from fieval_tasks.on_prefect.team import TeamPatience
     from flows.fan_out import fan_out
 
-    monkeypatch.setattr("flows.fan_out.QUIET", 3.0)
+    monkeypatch.setattr("flows.fan_out.PATIENCE", TeamPatience(quiet=3.0))
     plan = slow_plan(workplace, "forsaken", "a ghost town", "1/s")  # no shard takes so long to begin as this to end
     with ThreadPoolExecutor(1) as aside:
         killed = aside.submit(copy_context().run, kill_all, "forsaken", pool)
@@ -425,9 +426,10 @@ def test_where_no_worker_takes_up_a_shard_the_run_says_how_to_start_one(
     deployed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from fieval_tasks.core.plan import EvaluationPlan
+    from fieval_tasks.on_prefect.team import TeamPatience
     from flows.fan_out import fan_out
 
-    monkeypatch.setattr("flows.fan_out.BEGIN_WITHIN", 0.5)
+    monkeypatch.setattr("flows.fan_out.PATIENCE", TeamPatience(begin_within=0.5))
     state = fan_out(EvaluationPlan(run="unheard", limit=3), 2, deployed, return_state=True)
     assert state.is_failed()
     assert f"no worker took up a run of {deployed}" in str(state.message)
@@ -442,9 +444,10 @@ def test_where_a_shard_can_not_be_started_none_is_left_behind_not_even_one_whose
     import httpx
 
     from fieval_tasks.core.plan import EvaluationPlan
-    from flows import fan_out
+    from fieval_tasks.on_prefect import team
+    from flows.fan_out import fan_out
 
-    start, started = fan_out.run_deployment, iter(range(9))
+    start, started = team.run_deployment, iter(range(9))
 
     def slow(*args: Any, **options: Any) -> Any:
         made = start(*args, **options)
@@ -452,8 +455,8 @@ def test_where_a_shard_can_not_be_started_none_is_left_behind_not_even_one_whose
             raise httpx.ReadTimeout("the Prefect API was slow")
         return made
 
-    monkeypatch.setattr(fan_out, "run_deployment", slow)
-    state = fan_out.fan_out(EvaluationPlan(run="half", limit=3), 3, deployed, return_state=True)
+    monkeypatch.setattr(team, "run_deployment", slow)
+    state = fan_out(EvaluationPlan(run="half", limit=3), 3, deployed, return_state=True)
     assert state.is_failed()
     assert "shard 2 of 3 could not be started: the Prefect API can't be asked" in str(state.message)
     assert "--resume half" in str(state.message)
@@ -505,8 +508,7 @@ def test_a_prefect_that_is_away_for_a_look_costs_no_shard_its_work(
     import httpx
     from prefect import states
 
-    from fieval_tasks.on_prefect import watching
-    from flows import fan_out
+    from fieval_tasks.on_prefect import team, watching
 
     own, shard = uuid4(), uuid4()
     answers: list[Any] = [httpx.ConnectError("refused"), httpx.ReadTimeout(""), {own: states.Running(), shard: states.Completed()}]  # fmt: skip
@@ -522,13 +524,13 @@ def test_a_prefect_that_is_away_for_a_look_costs_no_shard_its_work(
 
     monkeypatch.setattr(watching, "get_client", lambda **_: Prefect())
     monkeypatch.setattr(watching, "get_run_logger", lambda: logging.getLogger("tests"))
-    monkeypatch.setattr(fan_out, "flow_run", SimpleNamespace(id=own, run_count=1))
-    monkeypatch.setattr(fan_out, "run_deployment", lambda *_, **__: SimpleNamespace(id=shard, state=states.Running()))
-    with fan_out.Team({}, 1, "evaluate-shard/any") as team:
+    monkeypatch.setattr(team, "flow_run", SimpleNamespace(id=own, run_count=1))
+    monkeypatch.setattr(team, "run_deployment", lambda *_, **__: SimpleNamespace(id=shard, state=states.Running()))
+    with team.Team({}, 1, "evaluate-shard/any") as shards:
         ended = []
         while answers:
-            team.look(soon=True)
-            ended.append(team.has_ended)
+            shards.look(soon=True)
+            ended.append(shards.has_ended)
     assert ended == [False, False, True]
 
 
@@ -578,7 +580,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch, keys: list[str]) -> list[in
         with get_client(sync_client=True) as client:
             return client.read_flow_run(state.state_details.flow_run_id)
 
-    monkeypatch.setattr("flows.fan_out.run_deployment", run_deployment)
+    monkeypatch.setattr("fieval_tasks.on_prefect.team.run_deployment", run_deployment)
     return numbers
 
 
@@ -598,7 +600,7 @@ def test_a_fan_out_that_is_tried_again_carries_on_its_run_and_starts_no_shard_fo
             raise error
         publish(*args, **options)
 
-    monkeypatch.setattr("flows.evaluate.publish", at_last)
+    monkeypatch.setattr("fieval_tasks.on_prefect.flow_runs.publish", at_last)
     state = fan_out.with_options(retries=1)(EvaluationPlan(limit=3), 1, return_state=True)
     assert state.is_completed()
     assert in_this_process == [1]
@@ -631,8 +633,8 @@ def test_a_suspended_fan_out_ends_its_shards_and_rests_until_a_resume_carries_it
             return client.read_flow_run(shards[0])
 
         with monkeypatch.context() as patched:
-            patched.setattr("flows.fan_out.Rhythm.due", lambda _: True)
-            patched.setattr("flows.fan_out.run_deployment", suspended_meanwhile)
+            patched.setattr("fieval_tasks.on_prefect.watching.Rhythm.due", lambda _: True)
+            patched.setattr("fieval_tasks.on_prefect.team.run_deployment", suspended_meanwhile)
             with pytest.raises(Pause):
                 run_flow(fan_out.fan_out, flow_run=begun, parameters=parameters, return_type="state")
         rests, shard = client.read_flow_run(begun.id).state, client.read_flow_run(shards[0]).state
@@ -705,8 +707,8 @@ def test_a_fan_out_without_a_worker_says_what_it_waits_for(
         def look(self, *, soon: bool = False) -> None: ...
 
     clock = iter(range(0, 10_000, 10))
-    run: Any = SimpleNamespace(plan=SimpleNamespace(timeout=None), run=SimpleNamespace(run_id="r"))
-    run.ledger = SimpleNamespace(unfinished_chunks=lambda _: [1])
+    run: Any = SimpleNamespace(plan=SimpleNamespace(timeout=None))
+    run.book = SimpleNamespace(unfinished_chunks=lambda: [1])
     monkeypatch.setattr(fan_out, "monotonic", lambda: float(next(clock)))
     monkeypatch.setattr(fan_out, "Rhythm", lambda seconds: fan_out_rhythm(seconds))
     monkeypatch.setattr(fan_out, "get_run_logger", lambda: logging.getLogger("tests"))

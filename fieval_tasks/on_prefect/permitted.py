@@ -1,0 +1,49 @@
+"""What the parameters of a deployment may name: who may edit them is not let into all that its worker could open."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from prefect.runtime import deployment
+
+from fieval_tasks.core.errors import PlanError
+from fieval_tasks.core.locations import each, is_allowed, is_stream
+from fieval_tasks.core.plan import EvaluationPlan
+from fieval_tasks.ledger.database import file_of, store_url
+
+_SHUT = (
+    "this worker opens files in its working folder and in those that its FIEVAL_FOLDERS names "
+    f"(folders with {os.pathsep!r} between them), and no others"
+)
+
+
+def require_permitted(plan: EvaluationPlan) -> None:
+    """Raises PlanError where a deployment's plan names what its worker doesn't open; any other may name all."""
+    if not deployment.id:
+        return
+    if plan.base_url:  # the keys would be sent there
+        raise PlanError("plan.base_url: a deployment takes none; set FI_BASE_URL for its worker, or use a block")
+    locations = [] if plan.dataset is None or plan.resume else each(plan.dataset)
+    if "-" in locations:
+        raise PlanError("plan.dataset: - is for a terminal; give a deployment the path or the URL of a file")
+    if any(map(is_stream, locations)):  # which need not have an end
+        raise PlanError(
+            "plan.dataset: a pipe or a device is for a terminal; give a deployment the path or URL of a file"
+        )
+    output = [] if plan.output is None else [str(Path(plan.output).expanduser().absolute())]
+    named = {"dataset": locations, "output": output}
+    if shut := [name for name, places in named.items() if not all(map(is_allowed, places))]:
+        raise PlanError(*(f"plan.{name}: {_SHUT}" for name in shut))
+    require_permitted_store(plan.store)
+
+
+def require_permitted_store(store: str | None) -> None:
+    """Raises PlanError where a deployment names another ledger than its worker may open."""
+    if store is None or not deployment.id or store_url(store) == store_url():
+        return
+    path = file_of(store)
+    if path is None:  # its host could ask for the worker's password
+        raise PlanError("store: a deployment takes none on a server; set FIEVAL_STORE_URL where its worker runs")
+    if not is_allowed(str(path)):
+        raise PlanError(f"store: {_SHUT}")
