@@ -64,13 +64,27 @@ class Scan:
                 sentence = f"{row.problem}; other backslashes may be escapes, too: they are sent as they are"
                 self._odd.setdefault(ESCAPES, sentence)
             return
-        if not row.values.keys() <= self._columns.keys():
-            self._columns |= dict.fromkeys(row.values)
-            self._odd = {**dict(_odd_names(row.values)), **self._odd}
-        for kind, sentence in _odd_values(row):
-            self._odd.setdefault(kind, sentence)
+        for column, value in row.values.items():
+            if column not in self._columns:
+                self._columns[column] = None
+                self._look_at(column, f"the column {column!r}")
+            if isinstance(value, str) and _may_be_odd(value):
+                self._look_at(value, f"row {row.number}: {column!r}")
         if row.place is not None:
             self._places[file] = row.place
+
+    def _look_at(self, text: str, place: str) -> None:
+        """Note what shows that a text is another than it looks: others may be, too."""
+        if found := _CONTROL.search(text):
+            is_terminal = found[0] == "\x1b"
+            kind = (
+                "text in ISO-2022, or of a terminal," if is_terminal else "text in CP1252 that was converted as Latin-1"
+            )
+            sentence = f"{place} holds the control character U+{ord(found[0]):04X}, and others may: {kind} looks so"
+            self._odd.setdefault(kind, f"{sentence}; it is sent as it is")
+        elif text == r"\N":
+            sentence = f"{place} is {text}, as MySQL and PostgreSQL write a null, and others may be"
+            self._odd.setdefault(text, f"{sentence}: it is sent as it is")
 
     def _of_files(self) -> Iterator[str]:
         """Which rows are which file's, where there are several."""
@@ -89,40 +103,13 @@ class Scan:
         return f"{problem}; is it JSONL, one object a line? an array, or objects of several lines, are read by --format json"
 
 
+def _may_be_odd(text: str) -> bool:
+    """Most texts are ASCII, and none of them is: to search each would cost as much as reading it."""
+    return not text.isascii() or "\x1b" in text or text == r"\N"
+
+
 def _style(file: File) -> str | None:
     if file.format not in ("csv", "tsv"):
         return None
     style = style_of(file)
     return None if style.is_usual(file.format) else f"{file.name}: its {style}"
-
-
-def _odd_names(columns: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """The kind of what a column's name says of the file's encoding, and a sentence on it."""
-    for name in columns:
-        if found := _control_character(name):
-            yield _seems(f"the column {name!r}", found)
-
-
-def _odd_values(row: Row) -> Iterator[tuple[str, str]]:
-    """The same of values that are text of another kind than they look, as others may be."""
-    for column, value in row.values.items():
-        if not isinstance(value, str):
-            continue
-        if found := _control_character(value):
-            yield _seems(f"row {row.number}: {column!r}", found)
-        if value == r"\N":
-            sentence = f"row {row.number}: {column!r} is {value}, as MySQL and PostgreSQL write a null"
-            yield value, f"{sentence}, and others may be: it is sent as it is"
-
-
-def _control_character(text: str) -> str | None:
-    if text.isascii() and "\x1b" not in text:  # most are; to search each would cost as much as reading it
-        return None
-    found = _CONTROL.search(text)
-    return found and found[0]
-
-
-def _seems(place: str, found: str) -> tuple[str, str]:
-    kind = "text in ISO-2022, or of a terminal," if found == "\x1b" else "text in CP1252 that was converted as Latin-1"
-    sentence = f"{place} holds the control character U+{ord(found):04X}, and others may"
-    return kind, f"{sentence}: {kind} looks so; it is sent as it is"
