@@ -13,7 +13,7 @@ from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.items import Failed, Item
 from fieval_tasks.data import parameters
 from fieval_tasks.data.binding import Binding
-from fieval_tasks.data.columns import MISSING, Place, place_of
+from fieval_tasks.data.columns import Place, place_of
 from fieval_tasks.data.dataset import Dataset, Row
 from fieval_tasks.data.values import Flaw, text_of, typed
 
@@ -102,18 +102,13 @@ def _items(
     last = max(chosen, default=0)
     for row, item_id in _identified(dataset, ids):
         if row.number in chosen:
-            kept = _kept(row, keep) if keep else None
+            kept = {str(place): typed(place.of(row.values)) for place in keep} or None
             for binding in bindings:
                 item, failed = _item(seq, item_id, row, binding)
                 yield (item if kept is None else replace(item, kept=kept)), failed
                 seq += 1
         if row.number >= last:
             return
-
-
-def _kept(row: Row, keep: Sequence[Place]) -> dict[str, object]:
-    values = ((str(place), place.of(row.values)) for place in keep)
-    return {name: None if value is MISSING else typed(value) for name, value in values}
 
 
 def _item(seq: int, item_id: str, row: Row, binding: Binding) -> tuple[Item, Failed | None]:
@@ -144,12 +139,11 @@ def _inputs(row: Row, binding: Binding) -> tuple[dict[str, str], Failed | None]:
     inputs: dict[str, str] = {}
     flaws: list[tuple[str, str, Flaw]] = []
     for key, source in binding.sources.items():
-        value = source.place.of(row.values)
-        text = text_of(None if value is MISSING else value)
+        text = text_of(source.place.of(row.values))
         if isinstance(text, str):
             inputs[key] = text
         elif text.kind != "blank" or key in binding.template.required:
-            flaws.append((key, source.column, Flaw("blank", "is missing") if value is MISSING else text))
+            flaws.append((key, source.column, text))
     if not inputs and not flaws:
         flaws = [(key, source.column, Flaw("blank", "is blank")) for key, source in binding.sources.items()]
     return inputs, _failed(row, flaws) if flaws else None
@@ -159,9 +153,8 @@ def _params(row: Row, binding: Binding) -> tuple[dict[str, object], Failed | Non
     """The parameters that the row gives, and what stands against them."""
     found, problems = {}, []
     for name, source in binding.param_sources.items() if row.problem is None else ():
-        value = source.place.of(row.values)
         try:
-            found[name] = parameters.of_cell(binding.template, name, None if value is MISSING else value)
+            found[name] = parameters.of_cell(binding.template, name, source.place.of(row.values))
         except parameters.Unfit as error:
             problems.append(f"parameter {name!r} (column {source.column!r}) will not do: {error}")
     failed = Failed("validate", "wrong_parameter", f"row {row.number}: {'; '.join(problems)}") if problems else None
@@ -187,25 +180,16 @@ def _identified(dataset: Dataset, ids: Place | None) -> Iterator[tuple[Row, str]
 
 def _by_content(dataset: Dataset) -> Iterator[tuple[Row, str]]:
     """The first 12 hex digits of the content's SHA-256; from the second occurrence on with -2, -3, ..."""
-    seen: set[int] = set()
-    repeats: dict[int, int] = {}
+    seen: dict[bytes, int] = {}
     for row in dataset.rows():
         content = row.values if row.problem is None else [row.number, row.problem]
         digest = hashlib.sha256(canonical(content).encode()).digest()[:6]
-        number = int.from_bytes(digest, "big")
-        if number in seen:
-            repeats[number] = repeats.get(number, 1) + 1
-            yield row, f"{digest.hex()}-{repeats[number]}"
-        else:
-            seen.add(number)
-            yield row, digest.hex()
+        count = seen[digest] = seen.get(digest, 0) + 1
+        yield row, digest.hex() if count == 1 else f"{digest.hex()}-{count}"
 
 
 def _id_text(row: Row, ids: Place) -> str | Flaw:
-    if row.problem is not None:
-        return f"row-{row.number}"
-    value = ids.of(row.values)
-    return text_of(None if value is MISSING else value)
+    return f"row-{row.number}" if row.problem is not None else text_of(ids.of(row.values))
 
 
 def _require_ids(dataset: Dataset, ids: Place, size: int) -> None:

@@ -12,6 +12,8 @@ from pathlib import PurePath
 from typing import Any
 from uuid import UUID
 
+from fieval_tasks.data.columns import MISSING
+
 # What the API takes for no input, beside blank text.
 BLANK = frozenset({"{}", "[]", "null"})
 # Characters; the largest value seen to be accepted.
@@ -43,6 +45,8 @@ class _Flawed(Exception):
 
 def text_of(value: object) -> str | Flaw:
     """Text as it is, anything else as JSON text: a list never stays a list, which the API would take for a batch."""
+    if value is MISSING:
+        return Flaw("blank", "is missing")
     if type(value) is not str:
         plain = _plain_or_flaw(value)
         if isinstance(plain, Flaw):
@@ -56,6 +60,8 @@ def text_of(value: object) -> str | Flaw:
 
 def typed(value: object) -> object:
     """A value as JSON holds it: numbers and truth values stay what they are; what has no form there says why."""
+    if value is MISSING:
+        return None
     plain = value if isinstance(value, str) else _plain_or_flaw(value)
     return f"({plain.why})" if isinstance(plain, Flaw) else plain
 

@@ -305,8 +305,7 @@ def test_blank_ids_are_refused_with_their_rows(rows: Rows) -> None:
     with pytest.raises(PlanError) as error:
         run(dataset, id_column="id")
     assert error.value.problems == (
-        "column 'id' of a.jsonl can't give every row an id: row 2 is blank,"
-        " row 3 is null, which counts as blank; leave out --id",
+        "column 'id' of a.jsonl can't give every row an id: row 2 is blank, row 3 is missing; leave out --id",
         "ids repeat in column 'id' of a.jsonl: 'x' in rows 1, 4; make them unique, or leave out --id",
     )
 
