@@ -1,18 +1,23 @@
-"""One item against one template."""
+"""One item against one template. A module for each family of templates; each ends with the table of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from fieval_tasks.local.catalogue import CatalogueEntry
-from fieval_tasks.local.scoring import checks, formats, grounding, likeness, phrases, rankings, series, trajectories
+from fieval_tasks.local.scoring import checks, formats, grounding, likeness, phrases, series, trajectories
+from fieval_tasks.local.scoring.shapes import Scorer
 from fieval_tasks.local.verdicts import Inputs, NoInput, Params, Verdict
 
-SCORERS: Final[Mapping[str, Callable[[Inputs, Params], Verdict]]] = {
-    name: scorer
-    for room in (checks, formats, grounding, likeness, phrases, rankings, series, trajectories)
-    for name, scorer in room.SCORERS.items()
+SCORERS: Final[Mapping[str, Scorer]] = {
+    **checks.SCORERS,
+    **formats.SCORERS,
+    **grounding.SCORERS,
+    **likeness.SCORERS,
+    **phrases.SCORERS,
+    **series.SCORERS,
+    **trajectories.SCORERS,
 }
 """Template name -> its scorer; as many as the catalogue lists."""
 

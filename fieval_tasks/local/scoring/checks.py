@@ -2,56 +2,57 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from fieval_tasks.local.scoring.readings import flag, sentences, text, whole
+from fieval_tasks.local.scoring.shapes import Scorer
 from fieval_tasks.local.verdicts import Inputs, Params, Verdict, passed
 
-Scorer = Callable[[Inputs, Params], Verdict]
 
-
-def _contains(inputs: Inputs, params: Params) -> Verdict:
-    keyword = str(params.get("keyword") or "")
-    if not keyword:
-        return passed(False, "No keyword provided")
-    found = _folded(keyword, params) in _folded(text(inputs, "text"), params)
-    return passed(found, f"Keyword '{keyword}' {'found' if found else 'not found'} in output")
-
-
-def _keywords(rule: str) -> Scorer:
-    """`all` must be there, `any` of them, or `none`."""
+def _parts(
+    param: str, is_there: Callable[[str, str], bool], rule: Callable[[list[bool]], bool], yes: str, no: str
+) -> Scorer:
+    """Passes where `rule` holds over which of the given parts are there; sentences may name {found} and {missing}."""
 
     def check(inputs: Inputs, params: Params) -> Verdict:
-        given = params.get("keywords") or []
-        listed = given.split(",") if isinstance(given, str) else given if isinstance(given, list) else [given]
+        given = params.get(param) or []
+        several = given.split(",") if param == "keywords" and isinstance(given, str) else given
+        listed = [str(part).strip() if param == "keywords" else str(part) for part in _as_list(several)]
         # "" is part of every text: a trailing comma must not decide the verdict.
-        keywords = [word for word in (str(item).strip() for item in listed) if word]
-        if not keywords:
-            return passed(False, "No keywords provided")
-        whole_text = _folded(text(inputs, "text"), params)
-        found = [word for word in keywords if _folded(word, params) in whole_text]
-        if rule == "all":
-            missing = ", ".join(word for word in keywords if word not in found)
-            return passed(
-                not missing, f"Keywords not found in output: {missing}" if missing else "All keywords found in output"
-            )
-        reason = f"Keywords found: {', '.join(found)}" if found else "No keywords found in output"
-        return passed(bool(found) is (rule == "any"), reason)
+        parts = [part for part in listed if part]
+        if not parts:
+            return passed(False, f"No {param} provided")
+        value = _folded(text(inputs, "text"), params)
+        there = {part: is_there(value, _folded(part, params)) for part in parts}
+        found, missing = (", ".join(part for part in parts if there[part] is wanted) for wanted in (True, False))
+        verdict = rule([*there.values()])
+        return passed(verdict, (yes if verdict else no).format(found=found, missing=missing))
 
     return check
 
 
-def _at_end(check: Callable[[str, str], bool], verb: str) -> Scorer:
-    def scored(inputs: Inputs, params: Params) -> Verdict:
-        part = str(params.get("substring") or "")
-        if not part:
-            return passed(False, "No substring provided")
-        found = check(_folded(text(inputs, "text"), params), _folded(part, params))
-        return passed(found, f"Text {verb}s with '{part}'" if found else f"Text does not {verb} with '{part}'")
+def _count(
+    what: str, count: Callable[[str], int], words: str, bounds: Mapping[str, Callable[[int, int], bool]]
+) -> Scorer:
+    """Passes where the count holds against each parameter that is a bound."""
 
-    return scored
+    def check(inputs: Inputs, params: Params) -> Verdict:
+        limits = {name: whole(params, name) for name in bounds}
+        if None in limits.values():
+            return passed(False, f"No {' and '.join(limits)} provided")
+        found = count(text(inputs, "text"))
+        holds = all(bounds[name](found, limit or 0) for name, limit in limits.items())
+        shown = " and ".join(str(limit) for limit in limits.values())
+        return passed(holds, f"{what} ({found}) is {'' if holds else 'not '}{words} {shown}")
+
+    return check
+
+
+def _between(what: str, count: Callable[[str], int], unit: str) -> Scorer:
+    return _count(what, count, "between", {f"min_{unit}": operator.ge, f"max_{unit}": operator.le})
 
 
 def _equals(inputs: Inputs, params: Params) -> Verdict:
@@ -76,46 +77,44 @@ def _one_line(inputs: Inputs, params: Params) -> Verdict:
     return passed(lines == 1, f"Text has {lines} line{'' if lines == 1 else 's'}")
 
 
-def _beyond(bound: str, *, is_upper: bool) -> Scorer:
-    def check(inputs: Inputs, params: Params) -> Verdict:
-        length, limit = len(text(inputs, "text")), whole(params, bound)
-        if limit is None:
-            return passed(False, f"No {bound} provided")
-        holds = length < limit if is_upper else length > limit
-        what = "less" if is_upper else "greater"
-        return passed(holds, f"Text length ({length}) is {'' if holds else 'not '}{what} than {limit}")
-
-    return check
-
-
-def _between(what: str, count: Callable[[str], int], unit: str) -> Scorer:
-    def check(inputs: Inputs, params: Params) -> Verdict:
-        least, most = whole(params, f"min_{unit}"), whole(params, f"max_{unit}")
-        if least is None or most is None:
-            return passed(False, f"No min_{unit} and max_{unit} provided")
-        found = count(text(inputs, "text"))
-        inside = least <= found <= most
-        return passed(inside, f"{what} ({found}) is {'' if inside else 'not '}between {least} and {most}")
-
-    return check
-
-
 def _folded(value: str, params: Params) -> str:
     return value if flag(params, "case_sensitive", default=True) else value.casefold()
 
 
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _none(found: list[bool]) -> bool:
+    return not any(found)
+
+
+_NO_KEYWORD: Final = "No keywords found in output"
+_KEYWORDS: Final = "Keywords found: {found}"
 SCORERS: Final[Mapping[str, Scorer]] = {
-    "contains": _contains,
-    "contains_all": _keywords("all"),
-    "contains_any": _keywords("any"),
-    "contains_none": _keywords("none"),
-    "starts_with": _at_end(str.startswith, "start"),
-    "ends_with": _at_end(str.endswith, "end"),
+    "contains": _parts(
+        "keyword",
+        operator.contains,
+        all,
+        "Keyword '{found}' found in output",
+        "Keyword '{missing}' not found in output",
+    ),
+    "contains_all": _parts(
+        "keywords", operator.contains, all, "All keywords found in output", "Keywords not found in output: {missing}"
+    ),
+    "contains_any": _parts("keywords", operator.contains, any, _KEYWORDS, _NO_KEYWORD),
+    "contains_none": _parts("keywords", operator.contains, _none, _NO_KEYWORD, _KEYWORDS),
+    "starts_with": _parts(
+        "substring", str.startswith, all, "Text starts with '{found}'", "Text does not start with '{missing}'"
+    ),
+    "ends_with": _parts(
+        "substring", str.endswith, all, "Text ends with '{found}'", "Text does not end with '{missing}'"
+    ),
     "equals": _equals,
     "regex": _regex,
     "one_line": _one_line,
-    "length_less_than": _beyond("max_length", is_upper=True),
-    "length_greater_than": _beyond("min_length", is_upper=False),
+    "length_less_than": _count("Text length", len, "less than", {"max_length": operator.lt}),
+    "length_greater_than": _count("Text length", len, "greater than", {"min_length": operator.gt}),
     "length_between": _between("Text length", len, "length"),
     "word_count_in_range": _between("Word count", lambda value: len(value.split()), "words"),
     "sentence_count": _between("Sentence count", lambda value: len(sentences(value)), "sentences"),

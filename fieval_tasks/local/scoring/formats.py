@@ -5,13 +5,14 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from html.parser import HTMLParser
 from typing import Any, Final
 from urllib.parse import urlsplit
 from xml.parsers import expat
 
 from fieval_tasks.local.scoring.readings import text
+from fieval_tasks.local.scoring.shapes import Scorer, valid
 from fieval_tasks.local.verdicts import Inputs, Params, Unscorable, Verdict, passed
 
 _LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -23,42 +24,26 @@ _VOID: Final = re.compile("area|base|br|col|embed|hr|img|input|link|meta|param|s
 _KINDS: Final = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
 
 
-class _Invalid(ValueError):
-    """What is wrong with a text of some format."""
-
-
-def _valid(name: str, read: Callable[[str], object]) -> Callable[[Inputs, Params], Verdict]:
-    """Passes what `read` takes without ValueError (JSONDecodeError and SyntaxError's kin included)."""
-
-    def check(inputs: Inputs, params: Params) -> Verdict:
-        try:
-            read(text(inputs, "text"))
-        except RecursionError:
-            return passed(False, f"Text is not valid {name}: nested too deeply")
-        except (ValueError, SyntaxError, expat.ExpatError) as error:
-            return passed(False, f"Text is not valid {name}: {error}")
-        return passed(True, f"Text is valid {name}")
-
-    return check
-
-
 def _syntax(inputs: Inputs, params: Params) -> Verdict:
     language = str(params.get("language") or "python").lower()
     if language not in ("python", "json"):
         raise Unscorable(f"the local evaluator checks the syntax of python and json, not of {language}")
-    check = _valid("JSON", json.loads) if language == "json" else _valid("Python", ast.parse)
+    check = valid("JSON", json.loads) if language == "json" else valid("Python", ast.parse)
     return check(inputs, params)
 
 
 def _read_xml(value: str) -> None:
     """Well-formed, and without a document type: entities are never expanded."""
+
+    def refuse(*declared: object) -> None:
+        raise ValueError("document type declarations are not accepted")
+
     parser = expat.ParserCreate()
-    parser.StartDoctypeDeclHandler = _refuse_doctype
-    parser.Parse(value.strip().encode(), True)
-
-
-def _refuse_doctype(*declared: object) -> None:
-    raise _Invalid("document type declarations are not accepted")
+    parser.StartDoctypeDeclHandler = refuse
+    try:
+        parser.Parse(value.strip().encode(), True)
+    except expat.ExpatError as error:
+        raise ValueError(str(error)) from None
 
 
 class _Tags(HTMLParser):
@@ -87,27 +72,27 @@ def _read_html(value: str) -> None:
     reader.feed(value)
     reader.close()
     if not reader.seen:
-        raise _Invalid("it has no tags")
+        raise ValueError("it has no tags")
     if reader.stray or reader.open:
-        raise _Invalid(f"tags without their partner: {', '.join(reader.stray + reader.open)}")
+        raise ValueError(f"tags without their partner: {', '.join(reader.stray + reader.open)}")
 
 
 def _read_email(value: str) -> None:
     if not _EMAIL.fullmatch(value.strip()):
-        raise _Invalid("no local part, @ and domain alone")
+        raise ValueError("not one local part, @ and domain")
 
 
 def _read_url(value: str) -> None:
-    parts = urlsplit(value.strip())  # a bad port or IPv6 address is a ValueError of its own
-    if re.search(r"\s", value.strip()):
-        raise _Invalid("it has a blank")
+    url = value.strip()
+    parts = urlsplit(url)
     if parts.scheme in {"mailto", "tel", "file", "urn", "data"}:
-        if not parts.path:
-            raise _Invalid("nothing follows the scheme")
-    elif parts.scheme not in {"http", "https", "ftp", "ftps", "ws", "wss"}:
-        raise _Invalid("no scheme that is known")
-    elif parts.port == 0 or not parts.hostname or not (":" in parts.hostname or _HOST.fullmatch(parts.hostname)):
-        raise _Invalid("no valid host")
+        is_whole = bool(parts.path)
+    else:
+        host = parts.hostname or ""
+        is_known = parts.scheme in {"http", "https", "ftp", "ftps", "ws", "wss"}
+        is_whole = is_known and parts.port != 0 and (":" in host or _HOST.fullmatch(host) is not None)
+    if not is_whole or re.search(r"\s", url):
+        raise ValueError("no scheme and host that go together")
 
 
 def _json_diff(inputs: Inputs, params: Params) -> Verdict:
@@ -125,8 +110,7 @@ def _json_diff(inputs: Inputs, params: Params) -> Verdict:
 def _json_keys(inputs: Inputs, params: Params) -> Verdict:
     """The actual JSON has every key of the expected one, with values of the same kind."""
     try:
-        actual, expected = (json.loads(text(inputs, key)) for key in ("actual_json", "expected_json"))
-        fault = _mismatch(actual, expected, "$")
+        fault = _mismatch(json.loads(text(inputs, "actual_json")), json.loads(text(inputs, "expected_json")), "$")
     except ValueError as error:
         return passed(False, f"JSON parse error: {error}")
     except RecursionError:
@@ -147,22 +131,21 @@ def _mismatch(actual: Any, expected: Any, path: str) -> str | None:
     kind = _KINDS.get(type(expected), "a number")
     if _KINDS.get(type(actual), "a number") != kind:
         return f"{path} should be {kind}"
-    if isinstance(expected, dict):
-        if missing := [key for key in expected if key not in actual]:
-            return f"Missing key: {path}.{missing[0]}"
-        faults = (_mismatch(actual[key], expected[key], f"{path}.{key}") for key in expected)
-        return next(filter(None, faults), None)
-    if isinstance(expected, list) and actual and expected:  # the first stands for all
-        return _mismatch(actual[0], expected[0], f"{path}[0]")
+    if isinstance(expected, list):  # the first stands for all
+        return _mismatch(actual[0], expected[0], f"{path}[0]") if actual and expected else None
+    for key, value in expected.items() if isinstance(expected, dict) else ():
+        fault = _mismatch(actual[key], value, f"{path}.{key}") if key in actual else f"Missing key: {path}.{key}"
+        if fault:
+            return fault
     return None
 
 
-SCORERS: Final[Mapping[str, Callable[[Inputs, Params], Verdict]]] = {
-    "is_json": _valid("JSON", json.loads),
-    "is_xml": _valid("XML", _read_xml),
-    "is_html": _valid("HTML", _read_html),
-    "is_email": _valid("email address", _read_email),
-    "is_url": _valid("URL", _read_url),
+SCORERS: Final[Mapping[str, Scorer]] = {
+    "is_json": valid("JSON", json.loads),
+    "is_xml": valid("XML", _read_xml),
+    "is_html": valid("HTML", _read_html),
+    "is_email": valid("email address", _read_email),
+    "is_url": valid("URL", _read_url),
     "syntax_validation": _syntax,
     "json_diff": _json_diff,
     "json_scheme_validation": _json_keys,

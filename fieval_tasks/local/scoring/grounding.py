@@ -9,7 +9,7 @@ the sentence closest to it has none. `python -m benchmarks agreement` says how f
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -17,9 +17,8 @@ from typing import Final
 from fieval_tasks.local.scoring.likeness import same_value
 from fieval_tasks.local.scoring.phrases import reads_as_refusal
 from fieval_tasks.local.scoring.readings import sentences, text, words
+from fieval_tasks.local.scoring.shapes import Scorer
 from fieval_tasks.local.verdicts import Inputs, Params, Verdict, passed
-
-Scorer = Callable[[Inputs, Params], Verdict]
 
 SUPPORTED_FROM: Final = 0.55
 """Support from which a claim counts as supported. On 239 summaries with people's judgements (QAGS, XSUM) the share of right

@@ -1,7 +1,6 @@
 """Scores of how alike two texts are, by characters, words and n-grams, and of how varied one is.
 
-Edit distances are rapidfuzz's; the formulas of a few lines are checked against NLTK and rouge-score in
-the tests.
+Edit distances are rapidfuzz's; the tests hold the formulas of a few lines against NLTK and rouge-score.
 """
 
 from __future__ import annotations
@@ -9,19 +8,19 @@ from __future__ import annotations
 import re
 import string
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from math import exp, log
+from collections.abc import Mapping, Sequence
+from math import exp, inf, log
 from statistics import mean
-from typing import Final
+from typing import Any, Final
 
-from rapidfuzz import distance
+from rapidfuzz.distance import Hamming, Indel, JaroWinkler, Levenshtein
 
 from fieval_tasks.local.scoring.readings import flag, sentences, text, words
 from fieval_tasks.local.scoring.series import f_measure
-from fieval_tasks.local.verdicts import Inputs, Params, Unscorable, Verdict
+from fieval_tasks.local.scoring.shapes import Scorer, measured
+from fieval_tasks.local.verdicts import Inputs, Params, Unscorable
 
-Scorer = Callable[[Inputs, Params], Verdict]
-Grams = Counter[tuple[str, ...]]
+Words = Sequence[str]
 
 ORDERS: Final = range(1, 5)
 """N-grams of BLEU (Papineni et al. 2002) and of GLEU (Wu et al. 2016)."""
@@ -32,235 +31,201 @@ _PUNCTUATION: Final = str.maketrans("", "", string.punctuation)
 # -- output and expected -----------------------------------------------------------------------------------------------
 
 
-def _alike(score: Callable[[str, str], float], name: str) -> Scorer:
-    def scored(inputs: Inputs, params: Params) -> Verdict:
-        value = score(*_both(inputs, params))
-        return Verdict(value, f"{name}: {value:.3f}")
-
-    return scored
-
-
-def _levenshtein(inputs: Inputs, params: Params) -> Verdict:
-    one, other = _both(inputs, params)
-    edits = distance.Levenshtein.distance(one, other)
-    similarity = 1 - edits / max(len(one), len(other), 1)
-    return Verdict(similarity, f"Levenshtein Distance: {edits}, Similarity: {similarity:.3f}")
-
-
-def _jaro_winkler(inputs: Inputs, params: Params) -> Verdict:
-    try:
-        weight = float(params.get("prefix_weight", 0.1))
-    except (TypeError, ValueError):
-        weight = -1.0
-    if not 0 <= weight <= 0.25:
-        raise Unscorable("prefix_weight must be a number from 0 to 0.25")
-    score = float(distance.JaroWinkler.similarity(*_both(inputs, params), prefix_weight=weight))
-    return Verdict(score, f"Jaro-Winkler similarity: {score:.3f}")
-
-
-def _jaccard(one: str, other: str) -> float:
-    first, second = set(one.split()), set(other.split())
-    return len(first & second) / len(first | second) if first | second else 1.0
-
-
-def _squad(inputs: Inputs, params: Params) -> Verdict:
-    """Token F1 after SQuAD's normalisation: lower case, no punctuation, no articles."""
-    one, other = (plain_words(text(inputs, key)) for key in ("output", "expected"))
-    score = _token_f1(one, other)
-    return Verdict(score, f"SQuAD F1: {score:.4f}, exact match: {int(one == other)}")
-
-
-def _numeric(inputs: Inputs, params: Params) -> Verdict:
-    one, other = (_NUMBER.search(text(inputs, key)) for key in ("output", "expected"))
-    if one is None or other is None:
-        return Verdict(0.0, f"Cannot calculate: no number in {'output' if one is None else 'expected'}")
-    first, second = as_number(one), as_number(other)
-    largest = max(abs(first), abs(second), 1)
-    score = max(0.0, 1 - abs(first / largest - second / largest)) if largest < float("inf") else float(first == second)
-    return Verdict(score, f"Numeric Similarity: {score:.3f}")
-
-
-def same_value(one: str, other: str) -> bool:
-    """Equal as numbers, or as words once case, punctuation and articles are gone."""
-    first, second = _NUMBER.fullmatch(one.strip()), _NUMBER.fullmatch(other.strip())
-    if first and second:
-        return as_number(first) == as_number(second)
-    return plain_words(one) == plain_words(other)
-
-
-def as_number(match: re.Match[str]) -> float:
-    return float(match[0].replace(",", ""))
-
-
-def plain_words(value: str) -> list[str]:
-    return [word for word in value.lower().translate(_PUNCTUATION).split() if word not in {"a", "an", "the"}]
-
-
-def _token_f1(one: list[str], other: list[str]) -> float:
-    if not one or not other:
-        return float(one == other)
-    return 2 * (Counter(one) & Counter(other)).total() / (len(one) + len(other))
-
-
-def _both(inputs: Inputs, params: Params) -> tuple[str, str]:
+def _texts(inputs: Inputs, params: Params) -> tuple[str, str, Params]:
     one, other = text(inputs, "output"), text(inputs, "expected")
     if flag(params, "case_insensitive", default=False):
         one, other = one.lower(), other.lower()
     if flag(params, "remove_punctuation", default=False):
         one, other = one.translate(_PUNCTUATION), other.translate(_PUNCTUATION)
-    return one, other
+    return one, other, params
+
+
+def _levenshtein(one: str, other: str, params: Params) -> tuple[float, int]:
+    edits = Levenshtein.distance(one, other)
+    return 1 - edits / max(len(one), len(other), 1), edits
+
+
+def _jaro_winkler(one: str, other: str, params: Params) -> float:
+    try:
+        return JaroWinkler.similarity(one, other, prefix_weight=float(params.get("prefix_weight", 0.1)))
+    except (TypeError, ValueError):
+        raise Unscorable("prefix_weight must be a number from 0 to 0.25") from None
+
+
+def _jaccard(one: str, other: str, params: Params) -> float:
+    first, second = set(one.split()), set(other.split())
+    return len(first & second) / len(first | second) if first | second else 1.0
+
+
+def _numeric(one: str, other: str, params: Params) -> float:
+    """One minus the difference of the first numbers, over the larger of the two."""
+    found = [_NUMBER.search(value) for value in (one, other)]
+    values = [float(match[0].replace(",", "")) for match in found if match]
+    if len(values) < 2:
+        return 0.0
+    largest = max(1.0, *map(abs, values))
+    return 1 - abs(values[0] / largest - values[1] / largest) if largest < inf else values[0] == values[1]
+
+
+def same_value(one: str, other: str) -> bool:
+    """Equal as numbers, or as words once case, punctuation and articles are gone."""
+    if _NUMBER.fullmatch(one.strip()) and _NUMBER.fullmatch(other.strip()):
+        return float(one.replace(",", "")) == float(other.replace(",", ""))
+    return _plain(one) == _plain(other)
+
+
+def _plain(value: str) -> Words:
+    """SQuAD's normalisation: lower case, no punctuation, no articles."""
+    return [word for word in value.lower().translate(_PUNCTUATION).split() if word not in {"a", "an", "the"}]
+
+
+def _token_f1(one: Words, other: Words) -> float:
+    if not one or not other:
+        return one == other
+    return 2 * (Counter(one) & Counter(other)).total() / (len(one) + len(other))
 
 
 # -- reference and hypothesis ------------------------------------------------------------------------------------------
 
 
-def _bleu(inputs: Inputs, params: Params) -> Verdict:
-    """Sentence BLEU-4; orders above one are smoothed by adding one (Lin and Och 2004)."""
-    reference, hypothesis = _words_of_both(inputs)
-    penalty = min(1.0, exp(1 - len(reference) / len(hypothesis)))
-    precisions = [_smoothed(grams(reference, order), grams(hypothesis, order), int(order > 1)) for order in ORDERS]
-    score = penalty * exp(mean(map(log, precisions))) if min(precisions) > 0 else 0.0
-    return Verdict(score, f"BLEU-4 score: {score:.4f} (bp={penalty:.3f})")
+def _transcripts(inputs: Inputs, params: Params) -> tuple[Words, Words]:
+    return text(inputs, "reference").lower().split(), text(inputs, "hypothesis").lower().split()
 
 
-def _smoothed(reference: Grams, hypothesis: Grams, smoothing: int) -> float:
-    return ((hypothesis & reference).total() + smoothing) / max(hypothesis.total() + smoothing, 1)
+def _characters(inputs: Inputs, params: Params) -> tuple[str, str]:
+    return text(inputs, "reference").strip().lower(), text(inputs, "hypothesis").strip().lower()
 
 
-def _gleu(inputs: Inputs, params: Params) -> Verdict:
-    """The lesser of precision and recall over all n-grams up to four words."""
-    reference, hypothesis = (
-        sum((grams(side, order) for order in ORDERS), Counter()) for side in _words_of_both(inputs)
-    )
-    score = (reference & hypothesis).total() / max(reference.total(), hypothesis.total(), 1)
-    return Verdict(score, f"GLEU score: {score:.4f}")
+def _error_rate(reference: Words, hypothesis: Words) -> tuple[float, float, int, int]:
+    edits = Levenshtein.distance(reference, hypothesis)
+    return 1 - edits / len(reference), edits / len(reference), edits, len(reference)
 
 
-def _chrf(inputs: Inputs, params: Params) -> Verdict:
-    """chrF (Popovic 2015): F-beta of character n-gram precision and recall, each averaged over the orders."""
-    reference, hypothesis = ("".join(text(inputs, key).split()) for key in ("reference", "hypothesis"))
-    longest = min(int(params["n"]), max(len(reference), len(hypothesis)))
-    counts = [(grams(reference, order), grams(hypothesis, order)) for order in range(1, longest + 1)]
-    recall, precision = (
-        mean((one & other).total() / max((one, other)[side].total(), 1) for one, other in counts) for side in (0, 1)
-    )
-    score = f_measure(precision, recall, float(params["beta"]))
-    return Verdict(score, f"chrF score: {score:.4f}")
-
-
-def _rouge(inputs: Inputs, params: Params) -> Verdict:
-    """ROUGE-L F-measure (Lin 2004) of lower-case words: their normalised insertions and deletions."""
-    reference, hypothesis = (re.findall(r"[a-z0-9]+", text(inputs, key).lower()) for key in ("reference", "hypothesis"))
-    score = float(distance.Indel.normalized_similarity(reference, hypothesis)) if reference + hypothesis else 0.0
-    return Verdict(score, f"ROUGE-L F1: {score:.4f}")
-
-
-def _recall(inputs: Inputs, params: Params) -> Verdict:
-    wanted, given = (set(side) for side in _words_of_both(inputs))
-    score = len(wanted & given) / len(wanted) if wanted else 0.0
-    return Verdict(score, f"Recall: {score:.4f} ({len(wanted & given)}/{len(wanted)} reference words found)")
-
-
-def _error_rate(name: str, units: str) -> Scorer:
-    """One minus the edits over the reference's length, no lower than 0."""
-
-    def scored(inputs: Inputs, params: Params) -> Verdict:
-        sides = [text(inputs, key).strip().lower() for key in ("reference", "hypothesis")]
-        reference, hypothesis = sides if units == "chars" else [side.split() for side in sides]
-        edits = distance.Levenshtein.distance(reference, hypothesis)
-        rate = edits / len(reference)
-        return Verdict(max(0.0, 1 - rate), f"{name}: {rate:.1%} ({edits} edits / {len(reference)} {units})")
-
-    return scored
-
-
-def _match_errors(inputs: Inputs, params: Params) -> Verdict:
-    reference, hypothesis = _words_of_both(inputs)
-    edits, hits = distance.Levenshtein.distance(reference, hypothesis), _hits(reference, hypothesis)
-    rate = edits / (hits + edits) if hits + edits else 0.0
-    return Verdict(1 - rate, f"MER: {rate:.1%} ({edits} edits, {hits} hits)")
-
-
-def _word_information(inputs: Inputs, params: Params) -> Verdict:
-    reference, hypothesis = _words_of_both(inputs)
+def _match_rate(reference: Words, hypothesis: Words) -> float:
     hits = _hits(reference, hypothesis)
-    kept = hits / len(reference) * hits / len(hypothesis) if hits else 0.0
-    return Verdict(kept, f"WIP: {kept:.4f}, WIL: {1 - kept:.4f}")
+    return hits / (hits + Levenshtein.distance(reference, hypothesis))
 
 
-def _hits(reference: Sequence[str], hypothesis: Sequence[str]) -> int:
+def _information(reference: Words, hypothesis: Words) -> float:
+    """What is preserved of the words, of both sides."""
+    return _hits(reference, hypothesis) ** 2 / (len(reference) * len(hypothesis))
+
+
+def _hits(reference: Words, hypothesis: Words) -> int:
     """Words left as they are by a shortest edit."""
-    blocks = distance.Levenshtein.opcodes(reference, hypothesis)
+    blocks = Levenshtein.opcodes(reference, hypothesis)
     return sum(block.src_end - block.src_start for block in blocks if block.tag == "equal")
 
 
-def _words_of_both(inputs: Inputs) -> tuple[list[str], list[str]]:
-    return text(inputs, "reference").lower().split(), text(inputs, "hypothesis").lower().split()
+def _bleu(reference: Words, hypothesis: Words) -> tuple[float, float]:
+    """Sentence BLEU-4; orders above one are smoothed by adding one (Lin and Och 2004)."""
+    penalty = min(1.0, exp(1 - len(reference) / len(hypothesis)))
+    shared = [(grams(hypothesis, order) & grams(reference, order)).total() for order in ORDERS]
+    totals = [max(len(hypothesis) + 1 - order, 0) for order in ORDERS]
+    precisions = [
+        (hit + (n > 0)) / (total + (n > 0)) for n, (hit, total) in enumerate(zip(shared, totals, strict=True))
+    ]
+    return penalty * exp(mean(map(log, precisions))) if shared[0] else 0.0, penalty
+
+
+def _gleu(reference: Words, hypothesis: Words) -> float:
+    """The lesser of precision and recall over all n-grams up to four words."""
+    one, other = (sum((grams(side, order) for order in ORDERS), Counter()) for side in (reference, hypothesis))
+    return (one & other).total() / max(one.total(), other.total())
+
+
+def _rouge(inputs: Inputs, params: Params) -> tuple[Words, Words]:
+    one, other = (re.findall("[a-z0-9]+", text(inputs, key).lower()) for key in ("reference", "hypothesis"))
+    return one, other
+
+
+def _letters(inputs: Inputs, params: Params) -> tuple[str, str, Params]:
+    return "".join(text(inputs, "reference").split()), "".join(text(inputs, "hypothesis").split()), params
+
+
+def _chrf(reference: str, hypothesis: str, params: Params) -> float:
+    """chrF (Popovic 2015): F-beta of character n-gram precision and recall, each averaged over the orders."""
+    orders = range(1, min(int(params["n"]), max(len(reference), len(hypothesis))) + 1)
+    counts = [(grams(reference, order), grams(hypothesis, order)) for order in orders]
+    recall = mean((one & other).total() / max(one.total(), 1) for one, other in counts)
+    precision = mean((one & other).total() / max(other.total(), 1) for one, other in counts)
+    return f_measure(precision, recall, float(params["beta"]))
+
+
+def grams(tokens: Words, order: int) -> Counter[tuple[str, ...]]:
+    return Counter(tuple(tokens[start : start + order]) for start in range(len(tokens) - order + 1))
 
 
 # -- one text ----------------------------------------------------------------------------------------------------------
 
 
-def _variety(name: str) -> Scorer:
-    """Distinct n-grams of words over all of them."""
-
-    def scored(inputs: Inputs, params: Params) -> Verdict:
-        found = grams(words(text(inputs, "text")), int(params.get("n", 1)))
-        score = len(found) / max(found.total(), 1)
-        return Verdict(score, f"{name.format(**params)}: {score:.4f} ({len(found)} of {found.total()} distinct)")
-
-    return scored
+def _grams_of_text(inputs: Inputs, params: Params) -> tuple[Counter[tuple[str, ...]]]:
+    return (grams(words(text(inputs, "text")), int(params.get("n", 1))),)
 
 
-def _repetition(inputs: Inputs, params: Params) -> Verdict:
+def _repetition(found: Counter[Any]) -> float:
     """One minus the share of n-grams that occur more than once, so that higher is better."""
-    found = grams(words(text(inputs, "text")), int(params["n"]))
-    repeated = sum(count for count in found.values() if count > 1)
-    rate = repeated / max(found.total(), 1)
-    return Verdict(
-        1 - rate, f"Repetition rate: {rate:.4f} ({repeated} of {found.total()} n-grams occur more than once)"
-    )
+    return 1 - sum(count for count in found.values() if count > 1) / max(found.total(), 1)
 
 
-def _readability(inputs: Inputs, params: Params) -> Verdict:
-    """Flesch reading ease (1948) over 100, within 0..1; syllables are counted as groups of vowels."""
-    found = re.findall(r"[a-z]+(?:'[a-z]+)?", text(inputs, "text").lower())
+def _readability(value: str) -> tuple[float, float]:
+    """Flesch reading ease (1948) over 100; syllables are counted as groups of vowels, a silent e at the end apart."""
+    found = re.findall(r"[a-z]+(?:'[a-z]+)?", value.lower())
     if not found:
-        return Verdict(0.0, "No English words to read")
-    silent = sum(word.endswith("e") and not word.endswith(("le", "ee")) for word in found)
-    syllables = max(len(found), sum(len(re.findall(r"[aeiouy]+", word)) for word in found) - silent)
-    per_sentence = len(found) / max(len(sentences(text(inputs, "text"))), 1)
-    ease = 206.835 - 1.015 * per_sentence - 84.6 * syllables / len(found)
-    return Verdict(round(min(1.0, max(0.0, ease / 100)), 4), f"Flesch reading ease: {ease:.1f}")
-
-
-def grams(tokens: Sequence[str], order: int) -> Grams:
-    return Counter(tuple(tokens[start : start + order]) for start in range(len(tokens) - order + 1))
+        return 0.0, 0.0
+    syllables = sum(max(1, len(re.findall("[aeiouy]+", re.sub("(?<![le])e$", "", word)))) for word in found)
+    ease = 206.835 - 1.015 * len(found) / max(len(sentences(value)), 1) - 84.6 * syllables / len(found)
+    return round(ease / 100, 4), ease
 
 
 SCORERS: Final[Mapping[str, Scorer]] = {
-    "levenshtein_similarity": _levenshtein,
-    "jaro_winkler_similarity": _jaro_winkler,
-    "hamming_similarity": _alike(
-        lambda one, other: distance.Hamming.normalized_similarity(one, other, pad=True), "Hamming similarity"
+    **measured(
+        _texts,
+        {
+            "levenshtein_similarity": ("Levenshtein Distance: {1}, Similarity: {0:.3f}", _levenshtein),
+            "jaro_winkler_similarity": ("Jaro-Winkler similarity: {0:.3f}", _jaro_winkler),
+            "hamming_similarity": (
+                "Hamming similarity: {0:.3f}",
+                lambda one, other, _: Hamming.normalized_similarity(one, other, pad=True),
+            ),
+            "fuzzy_match": (
+                "Fuzzy match ratio: {0:.3f}",
+                lambda one, other, _: Indel.normalized_similarity(one, other),
+            ),
+            "jaccard_similarity": ("Jaccard similarity: {0:.3f}", _jaccard),
+            "f1_score": ("Token F1: {0:.4f}", lambda one, other, _: _token_f1(one.split(), other.split())),
+            "squad_score": ("SQuAD F1: {0:.4f}", lambda one, other, _: _token_f1(_plain(one), _plain(other))),
+            "numeric_similarity": ("Numeric Similarity: {0:.3f}", _numeric),
+        },
     ),
-    "fuzzy_match": _alike(lambda one, other: distance.Indel.normalized_similarity(one, other), "Fuzzy match ratio"),
-    "jaccard_similarity": _alike(_jaccard, "Jaccard similarity"),
-    "f1_score": _alike(lambda one, other: _token_f1(one.split(), other.split()), "Token F1"),
-    "squad_score": _squad,
-    "numeric_similarity": _numeric,
-    "bleu_score": _bleu,
-    "gleu_score": _gleu,
-    "chrf_score": _chrf,
-    "rouge_score": _rouge,
-    "recall_score": _recall,
-    "word_error_rate": _error_rate("WER", "words"),
-    "character_error_rate": _error_rate("CER", "chars"),
-    "match_error_rate": _match_errors,
-    "word_info_lost": _word_information,
-    "word_info_preserved": _word_information,
-    "distinct_n": _variety("Distinct-{n}"),
-    "type_token_ratio": _variety("Type-token ratio"),
-    "repetition_rate": _repetition,
-    "readability_score": _readability,
+    **measured(
+        _transcripts,
+        {
+            "bleu_score": ("BLEU-4 score: {0:.4f} (bp={1:.3f})", _bleu),
+            "gleu_score": ("GLEU score: {0:.4f}", _gleu),
+            "recall_score": ("Recall: {0:.4f}", lambda one, other: len({*one} & {*other}) / len({*one})),
+            "word_error_rate": ("WER: {1:.1%} ({2} edits / {3} words)", _error_rate),
+            "match_error_rate": ("One minus MER: {0:.4f}", _match_rate),
+            "word_info_lost": ("One minus WIL: {0:.4f}", _information),
+            "word_info_preserved": ("WIP: {0:.4f}", _information),
+        },
+    ),
+    **measured(_characters, {"character_error_rate": ("CER: {1:.1%} ({2} edits / {3} chars)", _error_rate)}),
+    # ROUGE-L's F-measure (Lin 2004), twice the common subsequence over both lengths, is Indel's similarity.
+    **measured(
+        _rouge, {"rouge_score": ("ROUGE-L F1: {0:.4f}", lambda *both: any(both) and Indel.normalized_similarity(*both))}
+    ),
+    **measured(_letters, {"chrf_score": ("chrF score: {0:.4f}", _chrf)}),
+    **measured(
+        _grams_of_text,
+        {
+            "distinct_n": ("Distinct n-grams: {0:.4f}", lambda found: len(found) / max(found.total(), 1)),
+            "type_token_ratio": ("Type-token ratio: {0:.4f}", lambda found: len(found) / max(found.total(), 1)),
+            "repetition_rate": ("One minus the repetition rate: {0:.4f}", _repetition),
+        },
+    ),
+    **measured(
+        lambda inputs, params: (text(inputs, "text"),),
+        {"readability_score": ("Flesch reading ease: {1:.1f}", _readability)},
+    ),
 }

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from fieval_tasks.local.scoring.readings import parsed, sentences, text, words
+from fieval_tasks.local.scoring.shapes import Scorer
 from fieval_tasks.local.verdicts import Inputs, Params, Verdict, passed
-
-Scorer = Callable[[Inputs, Params], Verdict]
 
 _REFUSAL: Final = r"""
     \bi(?:\ am|'m)\ (?:sorry|afraid)\b[^.!?]{0,40}\b(?:can't|cannot|can\ not|won't|unable|not\ able)

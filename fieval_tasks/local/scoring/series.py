@@ -1,17 +1,17 @@
-"""Scores of a series of labels or numbers (`output`) against the true one (`expected`)."""
+"""Scores of series: of labels or numbers (`output`) against the true ones (`expected`), of a ranking against what is relevant."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from math import log, sqrt
+from collections.abc import Mapping
+from itertools import count
+from math import log, log2, sqrt
 from statistics import StatisticsError, correlation, mean
 from typing import Any, Final
 
-from fieval_tasks.local.scoring.readings import numbers, parsed, text
-from fieval_tasks.local.verdicts import Inputs, Params, Unscorable, Verdict
-
-Scorer = Callable[[Inputs, Params], Verdict]
+from fieval_tasks.local.scoring.readings import numbers, parsed, text, texts
+from fieval_tasks.local.scoring.shapes import Scorer, as_many, measured, unit
+from fieval_tasks.local.verdicts import Inputs, Params, Unscorable
 
 _EPSILON: Final = 1e-15
 """Least probability in a logarithm, as scikit-learn has it."""
@@ -20,183 +20,184 @@ _EPSILON: Final = 1e-15
 # -- labels ------------------------------------------------------------------------------------------------------------
 
 
-def _of_labels(name: str, measure: Callable[[list[str], list[str]], float], *, is_signed: bool = False) -> Scorer:
-    """A measure of two lists of class labels; one from -1 to 1 is moved to 0..1."""
+def _labels(inputs: Inputs, params: Params) -> tuple[list[str], list[str], Params]:
+    """Lower-case; text that is not a JSON array is one label."""
+    sides = []
+    for key in ("output", "expected"):
+        found = parsed(inputs[key]) if isinstance(inputs[key], str) else inputs[key]
+        sides.append([str(item).strip().lower() for item in (found if isinstance(found, list) else [inputs[key]])])
+    return *as_many(sides[0], sides[1], "labels"), params
 
-    def score(inputs: Inputs, params: Params) -> Verdict:
-        value = measure(*_labels(inputs))
-        return Verdict((value + 1) / 2 if is_signed else value, f"{name}: {value:.4f}")
 
-    return score
+def _accuracy(found: list[str], true: list[str], params: Params) -> float:
+    return mean(float(one == other) for one, other in zip(found, true, strict=True))
 
 
-def _of_class(inputs: Inputs, params: Params) -> tuple[float, float]:
-    """Precision and recall of the class that `positive_label` names."""
-    found, true = _labels(inputs)
+def _balanced_accuracy(found: list[str], true: list[str], params: Params) -> float:
+    """The mean over the true classes of each one's recall."""
+    hits = Counter(one for one, other in zip(true, found, strict=True) if one == other)
+    return mean(hits[label] / total for label, total in Counter(true).items())
+
+
+def _of_class(found: list[str], true: list[str], params: Params) -> tuple[float, float, float]:
+    """F-beta, precision and recall of the class that `positive_label` names."""
     positive = str(params["positive_label"]).strip().lower()
     hits = sum(one == other == positive for one, other in zip(found, true, strict=True))
-    return hits / max(found.count(positive), 1), hits / max(true.count(positive), 1)
-
-
-def _precision(inputs: Inputs, params: Params) -> Verdict:
-    precision, _ = _of_class(inputs, params)
-    return Verdict(precision, f"Precision: {precision:.4f}")
-
-
-def _f_beta(inputs: Inputs, params: Params) -> Verdict:
-    precision, recall = _of_class(inputs, params)
-    score = f_measure(precision, recall, float(params["beta"]))
-    return Verdict(score, f"F{params['beta']:g}: {score:.4f} (P={precision:.4f}, R={recall:.4f})")
+    precision, recall = hits / max(found.count(positive), 1), hits / max(true.count(positive), 1)
+    return f_measure(precision, recall, float(params.get("beta", 1.0))), precision, recall
 
 
 def f_measure(precision: float, recall: float, beta: float) -> float:
     """The harmonic mean of both, recall weighed beta times as much (van Rijsbergen 1979)."""
     weighed = beta**2 * precision + recall
-    return min(1.0, (1 + beta**2) * precision * recall / weighed) if weighed else 0.0
+    return (1 + beta**2) * precision * recall / weighed if weighed else 0.0
 
 
-def _accuracy(found: list[str], true: list[str]) -> float:
-    return mean(float(one == other) for one, other in zip(found, true, strict=True))
+def _by_chance(found: list[str], true: list[str]) -> float:
+    """How often two who draw from the same labels would agree."""
+    counts = Counter(true)
+    return sum(total * counts[label] for label, total in Counter(found).items()) / len(true) ** 2
 
 
-def _balanced_accuracy(found: list[str], true: list[str]) -> float:
-    """The mean over the true classes of each one's recall."""
-    hits = Counter(one for one, other in zip(true, found, strict=True) if one == other)
-    return mean(hits[label] / count for label, count in Counter(true).items())
+def _kappa(observed: float, by_chance: float) -> float:
+    """Agreement beyond chance, moved to 0..1 (Cohen 1960, Fleiss 1971)."""
+    return unit((observed - by_chance) / (1 - by_chance)) if by_chance < 1 else float(observed >= 1)
 
 
-def _cohen_kappa(found: list[str], true: list[str]) -> float:
-    counts, of_truth = Counter(found), Counter(true)
-    return _beyond_chance(
-        _accuracy(found, true), sum(counts[label] * of_truth[label] for label in counts) / len(true) ** 2
-    )
+def _matthews(found: list[str], true: list[str], params: Params) -> float:
+    """Gorodkin's R_K, of which the two-class coefficient is a case, moved to 0..1."""
+    spread = sqrt((1 - _by_chance(found, found)) * (1 - _by_chance(true, true)))
+    return unit((_accuracy(found, true, params) - _by_chance(found, true)) / spread) if spread else 0.5
 
 
-def _matthews(found: list[str], true: list[str]) -> float:
-    """Gorodkin's R_K, of which the two-class coefficient is a case."""
-    counts, of_truth, n = Counter(found), Counter(true), len(true)
-    shared = sum(counts[label] * of_truth[label] for label in counts)
-    spreads = [n**2 - sum(count**2 for count in each.values()) for each in (counts, of_truth)]
-    spread = sqrt(spreads[0]) * sqrt(spreads[1])
-    return max(-1.0, min(1.0, (_accuracy(found, true) * n**2 - shared) / spread)) if spread else 0.0
-
-
-def _fleiss_kappa(inputs: Inputs, params: Params) -> Verdict:
+def _ratings(inputs: Inputs, params: Params) -> tuple[Any]:
     """Rows are subjects, columns counts of raters per category."""
     rows = parsed(text(inputs, "output"))
-    if not _is_ratings(rows):
-        raise Unscorable(
-            "'output' must be a matrix of rater counts: rows as long, and the same two raters or more in each"
-        )
+    is_matrix = isinstance(rows, list) and rows and all(isinstance(row, list) for row in rows)
+    if not is_matrix or not all(type(cell) is int and 0 <= cell < 10**6 for row in rows for cell in row):
+        raise Unscorable("'output' must be a matrix of rater counts")
+    if len({(len(row), sum(row)) for row in rows}) != 1 or sum(rows[0]) < 2:
+        raise Unscorable("'output' must be a matrix of rater counts: the same two raters or more in each row")
+    return (rows,)
+
+
+def _fleiss(rows: list[list[int]]) -> float:
     raters = sum(rows[0])
-    observed = mean(sum(count * (count - 1) for count in row) / (raters * (raters - 1)) for row in rows)
-    by_chance = sum((sum(column) / (len(rows) * raters)) ** 2 for column in zip(*rows, strict=True))
-    kappa = _beyond_chance(observed, by_chance)
-    return Verdict((kappa + 1) / 2, f"Fleiss' kappa: {kappa:.4f}")
-
-
-def _is_ratings(rows: Any) -> bool:
-    return (
-        isinstance(rows, list)
-        and bool(rows)
-        and all(
-            isinstance(row, list) and all(type(count) is int and 0 <= count < 10**6 for count in row) for row in rows
-        )
-        and len({(len(row), sum(row)) for row in rows}) == 1
-        and sum(rows[0]) > 1
-    )
-
-
-def _labels(inputs: Inputs) -> tuple[list[str], list[str]]:
-    """Lower-case; text that is not a JSON array is one label."""
-    both = []
-    for key in ("output", "expected"):
-        found = parsed(inputs[key]) if isinstance(inputs[key], str) else inputs[key]
-        both.append([str(item).strip().lower() for item in (found if isinstance(found, list) else [inputs[key]])])
-    if len(both[0]) != len(both[1]) or not both[0]:
-        raise Unscorable(f"'output' has {len(both[0])} labels and 'expected' {len(both[1])}: they must be as many")
-    return both[0], both[1]
-
-
-def _beyond_chance(observed: float, by_chance: float) -> float:
-    if by_chance >= 1:
-        return float(observed >= 1)
-    return max(-1.0, (observed - by_chance) / (1 - by_chance))
+    observed = mean(sum(cell * (cell - 1) for cell in row) / (raters * (raters - 1)) for row in rows)
+    return _kappa(observed, sum((sum(column) / (len(rows) * raters)) ** 2 for column in zip(*rows, strict=True)))
 
 
 # -- numbers -----------------------------------------------------------------------------------------------------------
 
 
-def _of_numbers(
-    reason: str,
-    measure: Callable[[list[float], list[float]], float],
-    score: Callable[[float], float],
-    at_least: int = 1,
-) -> Scorer:
-    """A measure of two series of numbers, and how it becomes a score from 0 to 1."""
-
-    def scored(inputs: Inputs, params: Params) -> Verdict:
-        found, true = numbers(inputs, "output"), numbers(inputs, "expected")
-        if len(found) != len(true) or len(found) < at_least:
-            counts = f"{len(found)} and {len(true)}"
-            raise Unscorable(f"'output' and 'expected' need at least {at_least} paired numbers, not {counts}")
-        value = measure(found, true)
-        return Verdict(score(value), reason.format(value))
-
-    return scored
+def _numbers(inputs: Inputs, params: Params) -> tuple[list[float], list[float]]:
+    return as_many(numbers(inputs, "output"), numbers(inputs, "expected"), "numbers")
 
 
-def _log_loss(found: list[float], true: list[float]) -> float:
+def _several(inputs: Inputs, params: Params) -> tuple[list[float], list[float]]:
+    return as_many(*_numbers(inputs, params), "numbers", at_least=2)
+
+
+def _log_loss(found: list[float], true: list[float]) -> tuple[float, float]:
     if not all(0 <= p <= 1 for p in found) or not set(true) <= {0, 1}:
         raise Unscorable("'output' must hold probabilities from 0 to 1, and 'expected' labels 0 or 1")
     chances = [p if label else 1 - p for p, label in zip(found, true, strict=True)]
-    return max(0.0, -mean(log(max(p, _EPSILON)) for p in chances))
+    loss = -mean(log(max(p, _EPSILON)) for p in chances)
+    return 1 / (1 + loss), loss
+
+
+def _rmse(found: list[float], true: list[float]) -> tuple[float, float]:
+    error = sqrt(_squares(found, true) / len(true))
+    return 1 / (1 + error), error
 
 
 def _r2(found: list[float], true: list[float]) -> float:
-    """The coefficient of determination."""
     spread, error = _squares(true, [mean(true)] * len(true)), _squares(found, true)
     return 1 - error / spread if spread else float(error == 0)
 
 
-def _squares(one: Sequence[float], other: Sequence[float]) -> float:
+def _squares(one: list[float], other: list[float]) -> float:
     return sum((left - right) ** 2 for left, right in zip(one, other, strict=True))
 
 
-def _pearson(one: Sequence[float], other: Sequence[float]) -> float:
-    """0 where a series is constant."""
+def _pearson(one: list[float], other: list[float]) -> float:
+    """Moved to 0..1; in the middle where a series is constant."""
     try:
-        return max(-1.0, min(1.0, correlation(one, other)))
+        return unit(correlation(one, other))
     except StatisticsError:
-        return 0.0
+        return 0.5
 
 
 def _ranks(values: list[float]) -> list[float]:
     """Ties share their mean rank."""
-    ordered = sorted(values)
-    first = {value: place for place, value in reversed([*enumerate(ordered)])}
-    last = {value: place for place, value in enumerate(ordered)}
+    first = dict(zip(sorted(values, reverse=True), count(len(values), -1), strict=False))
+    last = dict(zip(sorted(values), count(1), strict=False))
     return [(first[value] + last[value]) / 2 for value in values]
 
 
+# -- rankings ----------------------------------------------------------------------------------------------------------
+
+
+def _ranking(inputs: Inputs, params: Params) -> tuple[list[int], int, int]:
+    """The ranks from 1 at which a relevant item first appears (one counts once, else scores would pass 1), how many of the
+    retrieved (`hypothesis`) are looked at, and how many are relevant (`reference`)."""
+    relevant, retrieved = set(texts(inputs, "reference")), texts(inputs, "hypothesis")
+    top = retrieved[: params.get("k") or len(retrieved)]
+    first = {item: rank for rank, item in reversed([*enumerate(top, start=1)])}
+    return sorted(first[item] for item in relevant & first.keys()), len(top), len(relevant)
+
+
+def _gain(hits: list[int], top: int, relevant: int) -> tuple[float, float, float, int]:
+    gain, ideal = (sum(1 / log2(rank + 1) for rank in ranks) for ranks in (hits, range(1, min(relevant, top) + 1)))
+    return gain / ideal if ideal else 0.0, gain, ideal, top
+
+
 SCORERS: Final[Mapping[str, Scorer]] = {
-    "accuracy": _of_labels("Accuracy", _accuracy),
-    "balanced_accuracy": _of_labels("Balanced accuracy", _balanced_accuracy),
-    "cohen_kappa": _of_labels("Cohen's kappa", _cohen_kappa, is_signed=True),
-    "matthews_correlation": _of_labels("MCC", _matthews, is_signed=True),
-    "fleiss_kappa": _fleiss_kappa,
-    "precision_score": _precision,
-    "f_beta_score": _f_beta,
-    "log_loss": _of_numbers("Log Loss={:.4f}", _log_loss, lambda loss: 1 / (1 + loss)),
-    "rmse": _of_numbers(
-        "RMSE={:.4f}", lambda one, other: sqrt(_squares(one, other) / len(one)), lambda error: 1 / (1 + error)
+    **measured(
+        _labels,
+        {
+            "accuracy": ("Accuracy: {0:.4f}", _accuracy),
+            "balanced_accuracy": ("Balanced accuracy: {0:.4f}", _balanced_accuracy),
+            "cohen_kappa": (
+                "Cohen's kappa, moved to 0..1: {0:.4f}",
+                lambda found, true, params: _kappa(_accuracy(found, true, params), _by_chance(found, true)),
+            ),
+            "matthews_correlation": ("MCC, moved to 0..1: {0:.4f}", _matthews),
+            "precision_score": ("Precision: {0:.4f}", lambda *given: _of_class(*given)[1]),
+            "f_beta_score": ("F-beta: {0:.4f} (P={1:.4f}, R={2:.4f})", _of_class),
+        },
     ),
-    "r2_score": _of_numbers("R2={:.4f}", _r2, lambda r2: max(0.0, r2), at_least=2),
-    "pearson_correlation": _of_numbers("Pearson r={:.4f}", _pearson, lambda r: (r + 1) / 2, at_least=2),
-    "spearman_correlation": _of_numbers(
-        "Spearman rho={:.4f}",
-        lambda one, other: _pearson(_ranks(one), _ranks(other)),
-        lambda r: (r + 1) / 2,
-        at_least=2,
+    **measured(_ratings, {"fleiss_kappa": ("Fleiss' kappa, moved to 0..1: {0:.4f}", _fleiss)}),
+    **measured(_numbers, {"log_loss": ("Log Loss={1:.4f}", _log_loss), "rmse": ("RMSE={1:.4f}", _rmse)}),
+    **measured(
+        _several,
+        {
+            "r2_score": ("R2={0:.4f}", _r2),
+            "pearson_correlation": ("Pearson r, moved to 0..1: {0:.4f}", _pearson),
+            "spearman_correlation": (
+                "Spearman rho, moved to 0..1: {0:.4f}",
+                lambda one, other: _pearson(_ranks(one), _ranks(other)),
+            ),
+        },
+    ),
+    **measured(
+        _ranking,
+        {
+            "precision_at_k": (
+                "Precision@{2}: {0:.3f} ({1}/{2} items in the top are relevant)",
+                lambda hits, top, relevant: (len(hits) / max(top, 1), len(hits), top),
+            ),
+            "recall_at_k": (
+                "Recall@{2}: {0:.3f} ({1}/{3} relevant items in top {2})",
+                lambda hits, top, relevant: (len(hits) / max(relevant, 1), len(hits), top, relevant),
+            ),
+            "ndcg_at_k": ("NDCG@{3}: {0:.3f} (DCG={1:.3f}, IDCG={2:.3f})", _gain),
+            "hit_rate": ("Hit rate: {0:.0f}", lambda hits, top, relevant: bool(hits)),
+            "mrr": ("MRR: {0:.3f}", lambda hits, top, relevant: 1 / hits[0] if hits else 0),
+            "mean_average_precision": (
+                "MAP: {0:.4f}",
+                lambda hits, top, relevant: sum(n / rank for n, rank in enumerate(hits, 1)) / max(relevant, 1),
+            ),
+        },
     ),
 }

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import takewhile
 from typing import Any, Final
 
 from fieval_tasks.local.scoring.readings import parsed, text, whole
+from fieval_tasks.local.scoring.shapes import Scorer
 from fieval_tasks.local.verdicts import Inputs, Params, Unscorable, Verdict, passed
 
 
@@ -83,7 +84,7 @@ def _actions(inputs: Inputs, key: str) -> list[str]:
     ]
 
 
-SCORERS: Final[Mapping[str, Callable[[Inputs, Params], Verdict]]] = {
+SCORERS: Final[Mapping[str, Scorer]] = {
     "tool_call_accuracy": _tool_calls,
     "trajectory_match": _trajectory,
     "step_count": _step_count,
