@@ -18,7 +18,7 @@ def main() -> int:
     chosen = _parser().parse_args()
     names = chosen.names
     if "all" in names:
-        names = [name for name in BENCHMARKS if name != "agreement" or chosen.data]
+        names = [*BENCHMARKS]
     options = _options(chosen)
     codes = [_benchmark(name, options) for name in names]
     return max(codes)
@@ -75,7 +75,12 @@ def _parser() -> argparse.ArgumentParser:
         help="evaluation times, such as constant:3 (default: each benchmark's own)",
     )
     add("--seed", type=int, default=0, help="of the evaluation times (default 0)")
-    add("--data", type=Path, metavar="FILE", help="for agreement: texts that people judged, as QAGS has them (JSONL)")
+    add(
+        "--data",
+        type=Path,
+        metavar="FILE",
+        help="for agreement: texts that people judged, as QAGS or HaluEval has them (JSONL)",
+    )
     add("--json", type=Path, metavar="FILE", help="append a line for each run, with the server's whole account")
     return parser
 

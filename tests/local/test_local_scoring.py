@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.agreement import agreement
 from fieval_tasks.local.catalogue import CATALOGUE, LISTING, SUPPORTED
 from fieval_tasks.local.envelopes import ErrorReply
 from fieval_tasks.local.scoring import SCORERS, score
@@ -395,6 +396,12 @@ HEURISTIC: list[tuple[str, dict[str, str], Any]] = [
 @pytest.mark.parametrize(("name", "inputs", "expected"), HEURISTIC)
 def test_heuristics_tell_plain_examples_apart(name: str, inputs: dict[str, str], expected: Any) -> None:
     assert value(name, **inputs) == expected
+
+
+def test_what_a_text_rests_on_is_judged_no_worse_than_by_shared_word_pairs() -> None:
+    measures = [measure for table in agreement(None) for measure in table.measures]
+    assert len([measure for measure in measures if measure.is_met]) == 4
+    assert not [measure for measure in measures if measure.is_met is False]
 
 
 def test_judge_templates_say_that_they_are_heuristics() -> None:
