@@ -1,7 +1,6 @@
-"""JUnit XML: every CI system shows it.
+"""JUnit XML: every CI system shows it."""
 
-junitparser holds the whole document in memory and passes on characters that XML has no place for: these few lines don't.
-"""
+# Not by junitparser, which holds the whole document in memory and passes on characters that XML has no place for.
 
 from __future__ import annotations
 
@@ -40,6 +39,7 @@ class Suites:
         self._suites = {name: self._suite(name) for name in facts.checks}
 
     def _suite(self, name: str) -> _Suite:
+        # A suite begins with its totals, and the checks' results come mixed: until the end each waits in its own file.
         return _Suite(name, self._temporary.enter_context(TemporaryFile("w+", encoding="utf-8", newline="")))
 
     def add(self, result: Result) -> None:
@@ -89,11 +89,8 @@ class _Suite:
 def _outcome(result: Result, *, is_gated: bool) -> tuple[str, str, dict[str, str | None]]:
     """What counts the result, and what is said of it."""
     if result.status in ("pending", "skipped"):
-        return (
-            "skipped",
-            "",
-            {"message": "no verdict yet" if result.status == "pending" else result.reason or "not evaluated"},
-        )
+        why = "no verdict yet" if result.status == "pending" else result.reason or "not evaluated"
+        return "skipped", "", {"message": why}
     if result.status == "failed":
         kind, message = (result.error or {}).get("kind", "unknown"), (result.error or {}).get("message", "")
         return "errors", f"{result.stage}: {message}", {"type": kind, "message": message}

@@ -54,7 +54,7 @@ def environment(line: Callable[..., str], command: Callable[[str], str]) -> Envi
         loader=PackageLoader("fieval_tasks.report"),
         autoescape=True,
         finalize=written,
-        undefined=StrictUndefined,
+        undefined=StrictUndefined,  # a name that is not there is a fault, not an empty place on the page
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,

@@ -21,8 +21,9 @@ NARROWEST = 20
 _NAMES = ("check", "model")
 _FIGURE = "pass rate [95 %]"
 _GAP = 2
-_SHORTEST_NAME = 8
-"""Columns: names are wrapped or cut to that before the table becomes paragraphs."""
+_SHORTEST_NAME = (
+    8  # columns, as many as tell most names apart: before the table becomes paragraphs, names are cut to that
+)
 
 
 def table(report: Report, columns: int = COLUMNS) -> str:
@@ -58,7 +59,7 @@ def _checks(report: Report, console: Console) -> list[str]:
     narrowest = -_GAP
     for name in [name for name in rows[0] if any(row[name] for row in rows)] if rows else ():
         width = max(cell_len(text) for text in (name, *(row[name] for row in rows)))
-        least = min(width, _SHORTEST_NAME) if name in _NAMES else width
+        least = min(width, _SHORTEST_NAME) if name in _NAMES else width  # a number that is cut would be another one
         narrowest += least + _GAP
         is_text = name in (*_NAMES, _FIGURE)
         drawn.add_column(

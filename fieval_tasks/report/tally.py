@@ -103,7 +103,7 @@ class Tally(Counts):
 
     def add(self, result: Result) -> None:
         self.total += 1
-        if result.status in STATUSES:
+        if result.status in STATUSES:  # any other is found by `Report.mistakes`
             setattr(self, result.status, getattr(self, result.status) + 1)
         if result.status == "scored":
             self._add_verdict(result)
@@ -205,6 +205,7 @@ class Tally(Counts):
         self.average.add(score)
         self.bins[min(int(score * len(self.bins)), len(self.bins) - 1)] += 1
         if score < 1.0:
+            # The largest score is on top, to be dropped first; among equals the later item is, and no result is compared.
             heapq.heappush(self._lowest, (-score, -self.total, result))
             if len(self._lowest) > self.caps.worst:
                 heapq.heappop(self._lowest)

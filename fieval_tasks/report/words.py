@@ -25,7 +25,7 @@ _HEADLINES = {
 def headline(report: Report) -> str:
     """How the run ended, in a few words."""
     code, items = report.facts.exit_code, report.items
-    if code == ExitCode.OK and items.pending:
+    if code == ExitCode.OK and items.pending:  # of --mode submit, or within --allow-failures
         return "Submitted, verdicts still to come"
     if code in _HEADLINES:
         return _HEADLINES[ExitCode(code)]
@@ -157,7 +157,7 @@ def _open(check: Tally) -> str:
     if check.bounds is None:
         return f"{unknown}." if unknown else ""
     if check.bounds[0] == check.bounds[1]:
-        return ""
+        return ""  # nothing is open
     what = "mean" if check.passed is None else "pass rate"
     so = f"so with a figure from 0 to 1 for each, the {what}" if check.no_score else f"so the true {what}"
     return f"{unknown}, {so} of all {check.total:,} lies between {between(check.bounds)}."
