@@ -13,9 +13,10 @@ import sqlalchemy as sa
 
 from fieval_tasks.core.items import Failed, Item, Result, State
 from fieval_tasks.ledger import claims, duplicates
-from fieval_tasks.ledger.changes import OPEN, UNSENT, Change, make, reopen
+from fieval_tasks.ledger.changes import OPEN, UNSENT, Change, make
 from fieval_tasks.ledger.claims import Claim, Stamp
 from fieval_tasks.ledger.database import Database
+from fieval_tasks.ledger.reopening import reopen
 from fieval_tasks.ledger.run import CheckRecord, checks_of
 from fieval_tasks.ledger.schema import events, items, runs, utc_now
 
@@ -224,11 +225,8 @@ class Book:
 
     def _item(self, row: sa.RowMapping) -> Item:
         check = self._checks[row["check_name"]]
-        same = {
-            name: row[name] for name in ("seq", "item_id", "row", "fingerprint", "same_as", "lost", "doubts", "redone")
-        }
         return Item(
-            **same,
+            **{name: row[name] for name in (*_SAME_IN_ITEM, "lost", "doubts", "redone")},
             check=check.name,
             template=check.template,
             model=check.model,
@@ -270,15 +268,11 @@ class Book:
 def row_of(item: Item, failed: Failed | None, *, run_id: str, chunk_size: int, now: datetime) -> dict[str, Any]:
     """A new item as a row of the table. One that failed validation is final from the start."""
     return {
+        **{name: getattr(item, name) for name in _SAME_IN_ITEM},
         "run_id": run_id,
-        "seq": item.seq,
         "chunk": item.seq // chunk_size,
         "state": State.FAILED.value if failed else State.READY.value,
-        "item_id": item.item_id,
-        "row": item.row,
         "check_name": item.check,
-        "fingerprint": item.fingerprint,
-        "same_as": item.same_as,
         "inputs": json.dumps(dict(item.inputs)),  # ASCII: half a surrogate pair can be stored and shown
         "kept": None if item.kept is None else json.dumps(dict(item.kept)),
         "params": json.dumps(dict(item.params)) if item.params else None,
@@ -289,6 +283,8 @@ def row_of(item: Item, failed: Failed | None, *, run_id: str, chunk_size: int, n
     }
 
 
+_SAME_IN_ITEM = ("seq", "item_id", "row", "fingerprint", "same_as")
+"""Columns of a new item that are fields of an Item."""
 _SAME_IN_RESULT = (
     "item_id", "row", "score", "passed", "reason", "runtime_ms", "eval_id", "stage", "attempts", "submitted_at",
     "finished_at", "lost", "same_as", "doubts",

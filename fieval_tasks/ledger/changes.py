@@ -103,8 +103,6 @@ Statement: TypeAlias = "sa.Update | sa.Insert"
 
 UNSENT = (State.READY.value, State.SENDING.value, State.AMBIGUOUS.value)
 OPEN = (*UNSENT, State.SUBMITTED.value)
-NOT_JUDGED = ("evaluation_error", "rate_limited", "insufficient_credits")
-"""Kinds of failure by which the server said itself that an evaluation brought no verdict: to buy another is no duplicate."""
 LONGEST_DETAIL = 2_000
 """Characters of an event's detail that are kept: a server may say as much as it likes, to every item."""
 
@@ -131,21 +129,6 @@ def _in_groups(changes: Iterable[Change]) -> Iterator[dict[Statement, list[dict[
             if "item" in row:
                 moved.add(row["item"])
     yield group
-
-
-def reopen(connection: Connection, run_id: str, at: datetime) -> int:
-    """Give every item that failed once it could be sent another chance; how many those are.
-
-    A ticket whose verdict was never heard is asked about again, and its item is sent again only where the server does not
-    know it; that goes for the run's open tickets, too. All others are ready to be sent, and the tickets they had are noted.
-    """
-    here = {"run": run_id, "to_at": at}
-    connection.execute(_NOTE_UNHEARD, here)
-    asked = connection.execute(_ASK_UNHEARD, here).rowcount
-    connection.execute(_NOTE_REOPENED, here)
-    ready = connection.execute(_REOPEN, here).rowcount
-    connection.execute(_RESEND_IF_UNKNOWN, here)
-    return asked + ready
 
 
 def _moves(change: Change) -> Iterator[tuple[Statement, dict[str, Any]]]:
@@ -223,61 +206,10 @@ _FAIL = _move(State.FAILED, *OPEN, said=("finished_at", "stage", "error_kind", "
 _SCORE = _move(
     State.SCORED, *OPEN, said=("finished_at", "value", "score", "passed", "reason", "runtime_ms"), **_DECIDED
 )
-_RUN = items.c.run_id == sa.bindparam("run")
-_FAILED = sa.and_(_RUN, items.c.state == _fixed(State.FAILED.value), items.c.stage != _fixed("validate"))
-_UNHEARD = sa.and_(
-    _FAILED, items.c.eval_id.is_not(None), items.c.stage != _fixed("evaluate"), items.c.same_as.is_(None)
-)
-_AS_IF_NEVER_FAILED: dict[str, Any] = {
-    **dict.fromkeys(("stage", "error_kind", "error_message", "finished_at")),
-    "redone": sa.literal_column("0", sa.Integer),
-}
-_MAY_HAVE_BEEN_JUDGED = sa.case(
-    (
-        sa.and_(items.c.stage == _fixed("evaluate"), items.c.error_kind.not_in(NOT_JUDGED), items.c.same_as.is_(None)),
-        _ONE,
-    ),
-    else_=sa.literal_column("0", sa.Integer),
-)
-_ASK_UNHEARD = (
-    sa.update(items)
-    .where(_UNHEARD)
-    .values(
-        state=_fixed(State.SUBMITTED.value),
-        submitted_at=sa.func.coalesce(items.c.submitted_at, items.c.sent_at, items.c.finished_at),
-        **_AS_IF_NEVER_FAILED,
-    )
-)
-_REOPEN = (
-    sa.update(items)
-    .where(_FAILED)
-    .values(
-        state=_fixed(State.READY.value),
-        doubts=items.c.doubts + _MAY_HAVE_BEEN_JUDGED,
-        eval_id=None,
-        submitted_at=None,
-        **_AS_IF_NEVER_FAILED,
-    )
-)
-_RESEND_IF_UNKNOWN = (
-    sa.update(items).where(_RUN, items.c.state == _fixed(State.SUBMITTED.value)).values(resend_if_unknown=sa.true())
-)
 _ASK = sa.update(items).where(*_HERE).values(polls=_MORE_POLLS)
 _NOTE = sa.insert(events).values(
     run_id=sa.bindparam("run"), **{name: sa.bindparam(f"to_{name}") for name in ("seq", "at", "event", "detail")}
 )
-
-
-def _noted_of(those: sa.ColumnElement[bool], event: str) -> sa.Insert:
-    """Before those items forget it: the ticket they had, and how they failed."""
-    had = sa.func.coalesce("eval_id " + items.c.eval_id + ": ", "")
-    told = sa.func.substr(had + items.c.error_kind + ": " + items.c.error_message, 1, LONGEST_DETAIL)
-    found = sa.select(items.c.run_id, items.c.seq, sa.bindparam("to_at", type_=events.c.at.type), _fixed(event), told)
-    return sa.insert(events).from_select(["run_id", "seq", "at", "event", "detail"], found.where(those))
-
-
-_NOTE_UNHEARD = _noted_of(_UNHEARD, "asked_again")
-_NOTE_REOPENED = _noted_of(_FAILED, "reopened")
 _COUNT = (
     sa.update(runs)
     .where(runs.c.run_id == sa.bindparam("run"))

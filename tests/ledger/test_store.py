@@ -29,7 +29,6 @@ from fieval_tasks.core.items import Failed, Item, Result, Scored, State, Ticket
 from fieval_tasks.ledger import database, schema
 from fieval_tasks.ledger.book import OpenTicket
 from fieval_tasks.ledger.changes import (
-    NOT_JUDGED,
     Asked,
     Change,
     Counted,
@@ -43,6 +42,7 @@ from fieval_tasks.ledger.changes import (
 )
 from fieval_tasks.ledger.database import store_url
 from fieval_tasks.ledger.processes import owner_name
+from fieval_tasks.ledger.reopening import NOT_JUDGED
 from fieval_tasks.ledger.run import CheckRecord, Run
 from fieval_tasks.ledger.store import Conclusion, Ledger
 from fieval_tasks.ledger.tuning import LedgerTuning
