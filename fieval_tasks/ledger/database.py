@@ -6,7 +6,6 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
@@ -14,17 +13,17 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from fieval_tasks.core.errors import PlanError, StoreAway, StoreError
 from fieval_tasks.core.private import make_file, make_folder
-from fieval_tasks.core.scrubbing import keep, scrubbed
-from fieval_tasks.ledger.schema import SCHEMA_VERSION, UPGRADES, metadata, schema
+from fieval_tasks.core.scrubbing import keep
+from fieval_tasks.ledger.troubles import explained
 from fieval_tasks.ledger.tuning import DEFAULT_TUNING, LedgerTuning
+from fieval_tasks.ledger.versions import prepare
 
 T = TypeVar("T")
 
-SCHEMA_LOCK = 0x66696576616C
 DEFAULT_STORE = "fieval-runs/ledger.db"
 
 
@@ -204,55 +203,6 @@ def _begin_immediate(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("writes") else "BEGIN")
 
 
-def prepare(engine: Engine, name: str, *, must_exist: bool = False) -> None:
-    """Make the tables, or bring an older program's up to date: nothing else here waits for whoever writes.
-
-    Raises PlanError where there must be tables and are none, and StoreError for those of a newer program.
-    """
-    with engine.connect() as connection:
-        found = _version(connection)
-    if found is None and must_exist:
-        raise PlanError(f"the store {name} is no ledger: name the one that holds the run with --store")
-    if found != SCHEMA_VERSION:
-        with engine.execution_options(writes=True).begin() as connection:
-            _bring_up_to_date(connection, name)
-
-
-def _version(connection: Connection) -> int | None:
-    if not sa.inspect(connection).has_table(schema.name):
-        return None
-    return connection.scalar(sa.select(schema.c.version))
-
-
-def _bring_up_to_date(connection: Connection, name: str) -> None:
-    if connection.dialect.name == "postgresql":  # SQLite's write lock does this already: one process makes the tables
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(SCHEMA_LOCK)))
-    metadata.create_all(connection)
-    version = connection.scalar(sa.select(schema.c.version))
-    if version is None:
-        connection.execute(sa.insert(schema).values(version=SCHEMA_VERSION))
-        return
-    version = _upgraded(connection, version)
-    if version != SCHEMA_VERSION:
-        raise StoreError(
-            f"the store {name} has schema version {version}, and this program writes {SCHEMA_VERSION}: "
-            f"use the program that made it, or another --store"
-        )
-
-
-def _upgraded(connection: Connection, version: int) -> int:
-    """The version that the tables have in the end."""
-    while version in UPGRADES:
-        for statement in UPGRADES[version]:
-            connection.exec_driver_sql(statement)
-        version += 1
-        connection.execute(sa.update(schema).values(version=version))
-    return version
-
-
-# -- bad days ------------------------------------------------------------------------------------------------------
-
-
 def pauses(patience: float, tuning: LedgerTuning, clock: Callable[[], float]) -> Iterator[float]:
     """Seconds to wait before each further try, growing, until the patience that begins now is at an end."""
     deadline = clock() + patience
@@ -264,70 +214,3 @@ def pauses(patience: float, tuning: LedgerTuning, clock: Callable[[], float]) ->
             pause = min(2 * pause, tuning.longest_pause)
 
     return growing()
-
-
-@contextmanager
-def explained(name: str) -> Iterator[None]:
-    """A database error as a sentence that names the store and never its password, and says what to do."""
-    try:
-        yield
-    except SQLAlchemyError as error:
-        cause = getattr(error, "orig", None) or error
-        first_line = scrubbed(str(cause)).strip().partition("\n")[0]
-        trouble = next((t for t in _TROUBLES if t.shows_in(error)), _UNKNOWN)
-        kind = StoreAway if trouble.passes else StoreError
-        raise kind(f"the store {name} can't be used: {first_line}; {trouble.next_step}") from error
-
-
-@dataclass(frozen=True)
-class Trouble:
-    """A bad day of a database: how it shows, and what the user can do."""
-
-    next_step: str
-    said: tuple[str, ...] = ()
-    """What SQLite says, which is always English."""
-    states: tuple[str, ...] = ()
-    """How PostgreSQL's SQLSTATE begins; its sentences may be in any language."""
-    passes: bool = False
-
-    def shows_in(self, error: SQLAlchemyError) -> bool:
-        cause = getattr(error, "orig", None)
-        state = getattr(cause, "sqlstate", None)
-        if state is not None:
-            return str(state).startswith(self.states) if self.states else False
-        return any(words in str(cause) for words in self.said)
-
-
-@dataclass(frozen=True)
-class Gone(Trouble):
-    """No connection, or no longer: a driver says so in as many ways as there are networks."""
-
-    def shows_in(self, error: SQLAlchemyError) -> bool:
-        if isinstance(getattr(error, "orig", None), sqlite3.Error) or not isinstance(error, DBAPIError):
-            return False
-        is_silent = getattr(error.orig, "sqlstate", None) is None
-        return error.connection_invalidated or (is_silent and isinstance(error, OperationalError))
-
-
-_TROUBLES = (
-    Trouble(
-        "make room on its disk; all that was recorded is kept, and the run can be resumed",
-        said=("disk is full",),
-        states=("53100",),
-    ),
-    Trouble("another program holds it: let that end, then resume the run", said=("is locked",), passes=True),
-    Trouble(
-        "the file is damaged or no ledger: put a copy of it in its place (sqlite3 FILE .recover saves what can still be "
-        "read), or name another --store",
-        said=("not a database", "malformed", "unsupported file format"),
-    ),
-    Trouble(
-        "its disk failed, or a quota or file size limit was met; see to that, then resume the run",
-        said=("disk I/O error",),
-        states=("58",),
-    ),
-    Trouble("make the file and its folder writable", said=("readonly", "unable to open")),
-    Trouble("see to the server, then resume the run", states=("08", "40", "53", "55P03", "57P"), passes=True),
-    Gone("see to the server or the network, then resume the run", passes=True),
-)
-_UNKNOWN = Trouble("see to that, or name another --store")

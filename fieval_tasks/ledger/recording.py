@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from time import monotonic
-from typing import Protocol
 
 from fieval_tasks.core.errors import StoreAway, StoreError
+from fieval_tasks.ledger.book import Book
 from fieval_tasks.ledger.changes import Change, Counted
 from fieval_tasks.ledger.claims import Stamp
 from fieval_tasks.ledger.database import pauses
@@ -18,18 +18,12 @@ from fieval_tasks.ledger.processes import owner_name
 from fieval_tasks.ledger.tuning import DEFAULT_TUNING, LedgerTuning
 
 
-class Applies(Protocol):
-    """A run's `Book`, as far as a recorder knows it: changes of one stamp are committed once, however often handed over."""
-
-    def apply(self, changes: Sequence[Change], stamp: Stamp | None = None) -> None: ...
-
-
 class Recorder:
     """Writes one run's changes to the ledger from an event loop, without blocking it."""
 
     def __init__(
         self,
-        book: Applies,
+        book: Book,
         *,
         owner: str | None = None,
         tuning: LedgerTuning = DEFAULT_TUNING,

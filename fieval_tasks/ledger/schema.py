@@ -6,34 +6,6 @@ from datetime import datetime, timezone
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = 4
-UPGRADES = {
-    1: (
-        "ALTER TABLE fieval_runs ADD COLUMN begun_by VARCHAR(40)",
-        "UPDATE fieval_runs SET begun_by = flow_run_id",
-    ),
-    2: (
-        "ALTER TABLE fieval_runs ADD COLUMN address TEXT",
-        "ALTER TABLE fieval_runs ADD COLUMN account VARCHAR(120)",
-        "ALTER TABLE fieval_runs ADD COLUMN is_whole BOOLEAN DEFAULT TRUE NOT NULL",
-        "ALTER TABLE fieval_items ADD COLUMN doubts INTEGER DEFAULT 0 NOT NULL",
-        "ALTER TABLE fieval_items ADD COLUMN kept TEXT",
-        "ALTER TABLE fieval_items ADD COLUMN resend_if_unknown BOOLEAN DEFAULT FALSE NOT NULL",
-        "UPDATE fieval_items SET doubts = lost WHERE lost > 0",
-        "CREATE INDEX fieval_items_in_doubt ON fieval_items (run_id) WHERE doubts > 0",
-        "CREATE INDEX fieval_items_by_eval_id ON fieval_items (run_id, eval_id) WHERE eval_id IS NOT NULL",
-        # what was counted and does not follow from the items: a forgotten evaluation that was submitted again
-        "UPDATE fieval_runs SET possible_duplicates = CASE WHEN possible_duplicates > {0} "
-        "THEN possible_duplicates - {0} ELSE 0 END".format(
-            "(SELECT coalesce(sum(CASE WHEN state IN ('sending', 'submitted', 'scored') OR stage IN ('wait', 'evaluate') "
-            "THEN doubts ELSE doubts - 1 END), 0) "
-            "FROM fieval_items WHERE fieval_items.run_id = fieval_runs.run_id AND doubts > 0)"
-        ),
-    ),
-    3: ("ALTER TABLE fieval_items ADD COLUMN params TEXT",),
-}
-"""Version -> what makes of its tables those of the next one."""
-
 
 def utc_now() -> datetime:
     return datetime.now(timezone.utc)

@@ -134,7 +134,7 @@ class Ledger:
 
         return self.database.write(make)
 
-    def started(self, run_id: str, *, flow_run_id: str | None, mode: str | None = None) -> None:
+    def started(self, run_id: str, *, flow_run_id: str | None) -> None:
         """The run is worked on from now. Its first start is kept, and by whom."""
         values: dict[str, Any] = {
             "started_at": sa.func.coalesce(runs.c.started_at, sa.literal(utc_now(), Moment())),
@@ -143,7 +143,7 @@ class Ledger:
             "exit_code": None,
             "finished_at": None,
         }
-        self._update(run_id, values if mode is None else values | {"mode": mode})
+        self._update(run_id, values)
 
     def finished(self, run_id: str, *, exit_code: int | None, seconds: float, complete: bool) -> None:
         """This process stops working on the run after `seconds`."""

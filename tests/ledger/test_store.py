@@ -26,7 +26,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from fieval_tasks.core.errors import PlanError, StoreAway, StoreError
 from fieval_tasks.core.items import Failed, Item, Result, Scored, State, Ticket
-from fieval_tasks.ledger import database, schema
+from fieval_tasks.ledger import database, schema, versions
 from fieval_tasks.ledger.book import OpenTicket
 from fieval_tasks.ledger.changes import (
     Asked,
@@ -932,9 +932,9 @@ def test_a_run_keeps_its_first_start_and_adds_up_its_time(ledger: Ledger) -> Non
     ledger.finished(run_id, exit_code=3, seconds=1.5, complete=False)
     stopped = ledger.run(run_id)
     assert (stopped.exit_code, stopped.wall_seconds, stopped.finished_at) == (3, 1.5, None)
-    ledger.started(run_id, flow_run_id=None, mode="sync")
+    ledger.started(run_id, flow_run_id=None)
     again = ledger.run(run_id)
-    assert (again.started_at, again.exit_code, again.flow_run_id, again.mode) == (first.started_at, None, None, "sync")
+    assert (again.started_at, again.exit_code, again.flow_run_id) == (first.started_at, None, None)
     ledger.finished(run_id, exit_code=0, seconds=2.0, complete=True)
     done = ledger.run(run_id)
     assert (done.exit_code, done.wall_seconds) == (0, 3.5)
@@ -1007,7 +1007,7 @@ def test_processes_that_make_the_schema_at_once_do_no_harm(url: str, tmp_path: P
             for process in processes:
                 assert process.stdout is not None
                 assert process.stdout.readline() == "opened\n"
-            assert schema_versions(same) == [schema.SCHEMA_VERSION]
+            assert schema_versions(same) == [versions.SCHEMA_VERSION]
             if not is_file:
                 drop_everything(url)
     finally:
@@ -1025,7 +1025,7 @@ def test_threads_that_make_the_schema_at_once_do_no_harm(url: str) -> None:
 
     with ThreadPoolExecutor(6) as threads:
         list(threads.map(open_and_create, range(6)))
-    assert schema_versions(url) == [schema.SCHEMA_VERSION]
+    assert schema_versions(url) == [versions.SCHEMA_VERSION]
     with Ledger(url) as opened:
         assert len(opened.names("by-")) == 6
 
@@ -1164,7 +1164,7 @@ def test_another_schema_version_is_refused_and_left_alone(url: str) -> None:
     with engine.begin() as connection:
         connection.execute(sa.update(schema.schema).values(version=99))
     engine.dispose()
-    assert f"has schema version 99, and this program writes {schema.SCHEMA_VERSION}" in sentence(StoreError, url)
+    assert f"has schema version 99, and this program writes {versions.SCHEMA_VERSION}" in sentence(StoreError, url)
     assert schema_versions(url) == [99]
 
 
@@ -1196,7 +1196,7 @@ def made_by_an_older_program(url: str, version: int = 1) -> Run:
     with engine.begin() as connection:
         counted = 10 if version < 3 else 4  # since then only what does not follow from the items
         connection.execute(sa.update(schema.runs).values(possible_duplicates=counted))
-        for added in range(schema.SCHEMA_VERSION - 1, version - 1, -1):
+        for added in range(versions.SCHEMA_VERSION - 1, version - 1, -1):
             for statement in ADDED[added]:
                 connection.exec_driver_sql(statement)
         connection.execute(sa.update(schema.schema).values(version=version))
@@ -1204,7 +1204,7 @@ def made_by_an_older_program(url: str, version: int = 1) -> Run:
     return run
 
 
-@pytest.mark.parametrize("version", schema.UPGRADES)
+@pytest.mark.parametrize("version", versions.UPGRADES)
 def test_a_ledger_of_an_older_program_is_brought_up_to_date_once_whoever_opens_it(url: str, version: int) -> None:
     run = made_by_an_older_program(url, version)
     together = threading.Barrier(4)
@@ -1216,7 +1216,7 @@ def test_a_ledger_of_an_older_program_is_brought_up_to_date_once_whoever_opens_i
 
     with ThreadPoolExecutor(4) as threads:
         assert list(threads.map(opened, range(4))) == [run.run_id] * 4
-    assert schema_versions(url) == [schema.SCHEMA_VERSION]
+    assert schema_versions(url) == [versions.SCHEMA_VERSION]
     with Ledger(url) as ledger:
         assert [result.lost for result in ledger.book(run.run_id).results()] == [2, 2, 2, 2, 0, 0]
         assert (
@@ -1252,7 +1252,7 @@ def made_columns(url: str) -> dict[str, Any]:
 def test_a_ledger_that_can_not_be_brought_up_to_date_stays_as_it_was(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     run = made_by_an_older_program(url)
     with monkeypatch.context() as patched:
-        patched.setitem(schema.UPGRADES, 1, (schema.UPGRADES[1][0], "UPDATE nothing_of_that_name SET it = 1"))
+        patched.setitem(versions.UPGRADES, 1, (versions.UPGRADES[1][0], "UPDATE nothing_of_that_name SET it = 1"))
         assert "nothing_of_that_name" in sentence(StoreError, url)
     assert schema_versions(url) == [1]
     with Ledger(url) as ledger:

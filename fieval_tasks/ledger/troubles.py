@@ -1,0 +1,67 @@
+"""What goes wrong with a database, as a sentence with the next step."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+
+from fieval_tasks.core.errors import StoreAway, StoreError
+from fieval_tasks.core.scrubbing import scrubbed
+
+FULL = "make room on its disk; all that was recorded is kept, and the run can be resumed"
+HELD = "another program holds it: let that end, then resume the run"
+DAMAGED = (
+    "the file is damaged or no ledger: put a copy of it in its place (sqlite3 FILE .recover saves what can still be read), "
+    "or name another --store"
+)
+FAILED = "its disk failed, or a quota or file size limit was met; see to that, then resume the run"
+UNWRITABLE = "make the file and its folder writable"
+AWAY = "see to the server, then resume the run"
+CUT_OFF = "see to the server or the network, then resume the run"
+UNKNOWN = "see to that, or name another --store"
+
+PASSES = (HELD, AWAY, CUT_OFF)
+"""What tends to be over soon: it is tried again."""
+SAID_BY_SQLITE = {
+    "disk is full": FULL,
+    "is locked": HELD,
+    "not a database": DAMAGED,
+    "malformed": DAMAGED,
+    "unsupported file format": DAMAGED,
+    "disk I/O error": FAILED,
+    "readonly": UNWRITABLE,
+    "unable to open": UNWRITABLE,
+}
+"""Words of its messages, which are always English."""
+STATES = {"53100": FULL, "58": FAILED, "08": AWAY, "40": AWAY, "53": AWAY, "55P03": AWAY, "57P": AWAY}
+"""How PostgreSQL's SQLSTATE begins; its sentences may be in any language."""
+
+
+@contextmanager
+def explained(name: str) -> Iterator[None]:
+    """A database error as StoreError, or as StoreAway if it tends to pass. It names the store and never its password."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        first_line = scrubbed(str(getattr(error, "orig", None) or error)).strip().partition("\n")[0]
+        step = _next_step(error)
+        kind = StoreAway if step in PASSES else StoreError
+        raise kind(f"the store {name} can't be used: {first_line}; {step}") from error
+
+
+def _next_step(error: SQLAlchemyError) -> str:
+    cause = getattr(error, "orig", None)
+    if isinstance(cause, sqlite3.Error):
+        return next((step for words, step in SAID_BY_SQLITE.items() if words in str(cause)), UNKNOWN)
+    state = getattr(cause, "sqlstate", None)
+    known = (step for beginning, step in STATES.items() if state is not None and state.startswith(beginning))
+    return next(known, CUT_OFF if _is_cut_off(error, state) else UNKNOWN)
+
+
+def _is_cut_off(error: SQLAlchemyError, state: str | None) -> bool:
+    """No connection, or no longer: a driver says so in as many ways as there are networks."""
+    is_silent = state is None and isinstance(error, OperationalError)
+    return isinstance(error, DBAPIError) and (error.connection_invalidated or is_silent)

@@ -1,0 +1,86 @@
+"""The versions of the ledger's tables: made where there are none, and those of older programs brought up to date."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from fieval_tasks.core.errors import PlanError, StoreError
+from fieval_tasks.ledger import schema
+
+SCHEMA_VERSION = 4
+UPGRADES = {
+    1: (
+        "ALTER TABLE fieval_runs ADD COLUMN begun_by VARCHAR(40)",
+        "UPDATE fieval_runs SET begun_by = flow_run_id",
+    ),
+    2: (
+        "ALTER TABLE fieval_runs ADD COLUMN address TEXT",
+        "ALTER TABLE fieval_runs ADD COLUMN account VARCHAR(120)",
+        "ALTER TABLE fieval_runs ADD COLUMN is_whole BOOLEAN DEFAULT TRUE NOT NULL",
+        "ALTER TABLE fieval_items ADD COLUMN doubts INTEGER DEFAULT 0 NOT NULL",
+        "ALTER TABLE fieval_items ADD COLUMN kept TEXT",
+        "ALTER TABLE fieval_items ADD COLUMN resend_if_unknown BOOLEAN DEFAULT FALSE NOT NULL",
+        "UPDATE fieval_items SET doubts = lost WHERE lost > 0",
+        "CREATE INDEX fieval_items_in_doubt ON fieval_items (run_id) WHERE doubts > 0",
+        "CREATE INDEX fieval_items_by_eval_id ON fieval_items (run_id, eval_id) WHERE eval_id IS NOT NULL",
+        # what was counted and does not follow from the items: a forgotten evaluation that was submitted again
+        "UPDATE fieval_runs SET possible_duplicates = CASE WHEN possible_duplicates > {0} "
+        "THEN possible_duplicates - {0} ELSE 0 END".format(
+            "(SELECT coalesce(sum(CASE WHEN state IN ('sending', 'submitted', 'scored') OR stage IN ('wait', 'evaluate') "
+            "THEN doubts ELSE doubts - 1 END), 0) "
+            "FROM fieval_items WHERE fieval_items.run_id = fieval_runs.run_id AND doubts > 0)"
+        ),
+    ),
+    3: ("ALTER TABLE fieval_items ADD COLUMN params TEXT",),
+}
+"""Version -> what makes of its tables those of the next one."""
+SCHEMA_LOCK = 0x66696576616C
+"""What PostgreSQL's advisory lock is taken on while tables are made: `fieval` in ASCII."""
+_table = schema.schema
+
+
+def prepare(engine: Engine, name: str, *, must_exist: bool = False) -> None:
+    """Make the tables, or bring an older program's up to date: nothing else here waits for whoever writes.
+
+    Raises PlanError where there must be tables and are none, and StoreError for those of a newer program.
+    """
+    with engine.connect() as connection:
+        found = _version(connection)
+    if found is None and must_exist:
+        raise PlanError(f"the store {name} is no ledger: name the one that holds the run with --store")
+    if found != SCHEMA_VERSION:
+        with engine.execution_options(writes=True).begin() as connection:
+            _bring_up_to_date(connection, name)
+
+
+def _version(connection: Connection) -> int | None:
+    if not sa.inspect(connection).has_table(_table.name):
+        return None
+    return connection.scalar(sa.select(_table.c.version))
+
+
+def _bring_up_to_date(connection: Connection, name: str) -> None:
+    if connection.dialect.name == "postgresql":  # SQLite's write lock does this already: one process makes the tables
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(SCHEMA_LOCK)))
+    schema.metadata.create_all(connection)
+    version = connection.scalar(sa.select(_table.c.version))
+    if version is None:
+        connection.execute(sa.insert(_table).values(version=SCHEMA_VERSION))
+        return
+    version = _upgraded(connection, version)
+    if version != SCHEMA_VERSION:
+        raise StoreError(
+            f"the store {name} has schema version {version}, and this program writes {SCHEMA_VERSION}: "
+            f"use the program that made it, or another --store"
+        )
+
+
+def _upgraded(connection: Connection, version: int) -> int:
+    """The version that the tables have in the end."""
+    while version in UPGRADES:
+        for statement in UPGRADES[version]:
+            connection.exec_driver_sql(statement)
+        version += 1
+        connection.execute(sa.update(_table).values(version=version))
+    return version
