@@ -145,8 +145,8 @@ def opened(url: str, *, must_exist: bool = False, tuning: LedgerTuning = DEFAULT
         engine = sa.create_engine(parsed, connect_args={"timeout": tuning.patience})
     except ImportError as error:
         raise StoreError(
-            f"the store {shown(parsed)} is on a PostgreSQL server, and its driver is missing ({error}): install this package "
-            f"with its extra postgres, or name a file"
+            f"the store {shown(parsed)} is in PostgreSQL, whose driver is not installed ({error}): pip install -e '.[postgres]', "
+            f"or name a file"
         ) from error
     except (SQLAlchemyError, OSError) as error:
         raise StoreError(f"the store {shown(parsed)} can't be opened: {error}") from error

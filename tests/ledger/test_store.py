@@ -1402,6 +1402,13 @@ def test_no_message_holds_the_password_of_a_store_that_can_not_be_had(url: str) 
     assert "\n" not in str(error.value)
 
 
+def test_a_server_s_store_without_its_driver_names_the_extra_that_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    said = sentence(StoreError, "postgresql+psycopg://me:s3cret@127.0.0.1:1/db")
+    assert "'.[postgres]'" in said
+    assert "s3cret" not in said
+
+
 def test_the_name_of_a_ledger_and_its_messages_hide_its_password(postgres_server: str) -> None:
     url = store_url(postgres.fresh_database(postgres_server).replace("postgres@", "postgres:s3cret@"))
     for way in (url, f"{url}?sslpassword=s3cret"):
