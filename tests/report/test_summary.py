@@ -9,13 +9,13 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from report_examples import RUNS, facts, failed, item, judged, scored, small
 
 from fieval_tasks.core.items import Result
 from fieval_tasks.decisions.statistics import wilson_interval
 from fieval_tasks.report.caps import CAPS, Caps
 from fieval_tasks.report.summary import GateOutcome, summarise
 from fieval_tasks.report.words import belief, headline, standing
+from tests.report.report_examples import RUNS, facts, failed, item, judged, scored, small
 
 GOLDEN = {
     "run_id": "amber-otter",

@@ -18,7 +18,6 @@ from xml.etree import ElementTree
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
-from report_examples import RUNS, facts, failed, judged, scored, small
 
 from fieval_tasks.core.items import Result
 from fieval_tasks.report.caps import Caps
@@ -27,6 +26,7 @@ from fieval_tasks.report.folder import FILES
 from fieval_tasks.report.output import parquet_missing, parquet_schema, write_report, write_results
 from fieval_tasks.report.record import FIELDS
 from fieval_tasks.report.summary import GateOutcome
+from tests.report.report_examples import RUNS, facts, failed, judged, scored, small
 
 NAMES = {"results.jsonl", "results.csv", "results.parquet", "junit.xml"}
 

@@ -11,7 +11,6 @@ from html.parser import HTMLParser
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from report_examples import RUNS, facts, failed, hostile, hostile_facts, item, judged, scored, small
 from rich.cells import cell_len
 
 from fieval_tasks.core.items import Result
@@ -19,6 +18,7 @@ from fieval_tasks.report.pages import environment, html, html_line, inert, markd
 from fieval_tasks.report.summary import GateOutcome, Report, summarise
 from fieval_tasks.report.table import table
 from fieval_tasks.report.text import beside, between, clean, duration, one_line, share
+from tests.report.report_examples import RUNS, facts, failed, hostile, hostile_facts, item, judged, scored, small
 
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 VOID = {"meta"}

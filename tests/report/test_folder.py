@@ -11,10 +11,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from report_examples import facts, small
 
 from fieval_tasks.report.folder import FILES, LONGEST_WRITING, fresh, held
 from fieval_tasks.report.output import write_report, write_results
+from tests.report.report_examples import facts, small
 
 KILLED = """
 import os, sys

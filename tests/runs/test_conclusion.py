@@ -13,10 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import report_examples as examples
 from hypothesis import given
 from hypothesis import strategies as st
-from report_examples import facts
 
 from fieval_tasks.core.errors import ExitCode, KeysRefused, PlanError, RunStopped
 from fieval_tasks.core.items import Item, Result, Scored, Ticket
@@ -34,6 +32,8 @@ from fieval_tasks.runs.conclusion import Ended, Outcome, conclude, judged
 from fieval_tasks.runs.connections import Connection
 from fieval_tasks.runs.preparation import Prepared
 from fieval_tasks.runs.preparation import prepared as resumed
+from tests.report import report_examples as examples
+from tests.report.report_examples import facts
 
 OPERATORS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt, "==": operator.eq}
 NOON = datetime(2026, 8, 1, 12, tzinfo=timezone.utc)

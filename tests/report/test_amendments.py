@@ -8,7 +8,6 @@ from datetime import timedelta
 
 import pytest
 from hypothesis import given
-from report_examples import RUNS, START, facts, item, judged, small
 
 from fieval_tasks.core.items import Result
 from fieval_tasks.report.amendments import Standing
@@ -16,6 +15,7 @@ from fieval_tasks.report.pages import html, markdown
 from fieval_tasks.report.summary import Report, Requests, summarise
 from fieval_tasks.report.table import table
 from fieval_tasks.report.words import amendment
+from tests.report.report_examples import RUNS, START, facts, item, judged, small
 
 LATER = START + timedelta(hours=1)
 
