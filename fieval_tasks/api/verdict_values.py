@@ -24,45 +24,37 @@ def decode_value(value: Any, output_type: str | None) -> Scored | Failed:
     if output_type == "Pass/Fail":
         return _pass_fail(value)
     if output_type in ("score", "numeric"):
-        return _number(value)
+        number = finite(value)
+        return _unreadable(value, "a finite number") if number is None else Scored(number, score=_in_range(number))
     if output_type == "choices":
         return _choices(value)
-    return _other(_literal(value) if isinstance(value, str) and output_type is None else value)
+    if value is None:
+        return _unreadable(value, "a value")
+    return Scored(_plain(_literal(value) if isinstance(value, str) and output_type is None else value))
 
 
 def _pass_fail(value: Any) -> Scored | Failed:
     word = value.strip().lower() if isinstance(value, str) else ""
     if word in ("passed", "pass"):
-        return _scored("Passed", score=1.0, passed=True)
+        return Scored("Passed", score=1.0, passed=True)
     if word in ("failed", "fail"):
-        return _scored("Failed", score=0.0, passed=False)
+        return Scored("Failed", score=0.0, passed=False)
     return _unreadable(value, "Passed or Failed")
-
-
-def _number(value: Any) -> Scored | Failed:
-    number = finite(value)
-    if number is None:
-        return _unreadable(value, "a finite number")
-    return _scored(number, score=_in_range(number))
 
 
 def _choices(value: Any) -> Scored | Failed:
     value = _literal(value) if isinstance(value, str) else value
     if isinstance(value, dict):
         return _scored_choice(value)
-    return _scored(_plain(value)) if isinstance(value, (list, str)) else _unreadable(value, "a choice")
+    return Scored(_plain(value)) if isinstance(value, (list, str)) else _unreadable(value, "a choice")
 
 
 def _scored_choice(value: Mapping[str, Any]) -> Scored | Failed:
     """Of one choice and its score, or of several choices and their common score."""
     score = _in_range(finite(value.get("score")))
     if isinstance(value.get("choices"), list):
-        return _scored(_plain(value["choices"]), score=score)
-    return _unreadable(value, "a choice") if value.get("choice") is None else _scored(_plain(value), score=score)
-
-
-def _other(value: Any) -> Scored | Failed:
-    return _unreadable(value, "a value") if value is None else _scored(_plain(value))
+        return Scored(_plain(value["choices"]), score=score)
+    return _unreadable(value, "a choice") if value.get("choice") is None else Scored(_plain(value), score=score)
 
 
 def _plain(value: Any) -> Value:
@@ -121,10 +113,6 @@ def text_of(value: Any) -> str:
     """Any JSON as text that every file and database can hold: no NUL, no half of a surrogate pair, no megabytes."""
     text = cut(value, LONGEST_TEXT) if isinstance(value, str) else shown(value)
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
-
-
-def _scored(value: Value, *, score: float | None = None, passed: bool | None = None) -> Scored:
-    return Scored(value=value, score=score, passed=passed, reason=None, runtime_ms=None)
 
 
 def _unreadable(value: Any, wanted: str) -> Failed:

@@ -92,12 +92,12 @@ class Scored:
     """The judge's answer."""
 
     value: Value
-    score: float | None
+    score: float | None = None
     """0..1, higher is better; None where the template gives no number."""
-    passed: bool | None
+    passed: bool | None = None
     """Only templates that answer Pass/Fail know this."""
-    reason: str | None
-    runtime_ms: float | None
+    reason: str | None = None
+    runtime_ms: float | None = None
 
 
 @dataclass(frozen=True)

@@ -265,6 +265,22 @@ def test_what_a_server_answered_for_a_dataset_is_told() -> None:
         server.shutdown()
 
 
+@pytest.mark.parametrize(
+    ("name", "module", "step"),
+    [
+        ("a.parquet", "pyarrow", "a.parquet is Parquet, which needs pyarrow: pip install 'prefect-futureagi[parquet]'"),
+        ("a.yaml", "yaml", "a.yaml is YAML, which needs PyYAML: pip install pyyaml"),
+    ],
+)
+def test_what_reads_a_format_is_named_where_it_is_not_installed(
+    write: Write, monkeypatch: pytest.MonkeyPatch, name: str, module: str, step: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.delitem(sys.modules, "fieval_tasks.data.yaml_text", raising=False)
+    content = "PAR1" if module == "pyarrow" else "- a: 1\n"
+    assert problem_of(write(name, content)) == step
+
+
 def test_a_path_costs_no_slow_import(write: Write) -> None:
     code = (
         "import sys; from fieval_tasks.data.dataset import read_dataset; list(read_dataset(sys.argv[1]).rows());"
