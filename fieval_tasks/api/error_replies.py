@@ -11,21 +11,9 @@ from typing import Any, TypeGuard
 from urllib.parse import urlsplit
 
 from fieval_tasks.api.verdict_values import finite, shown, text_of
+from fieval_tasks.core import errors
 from fieval_tasks.core.cutting import cut
-from fieval_tasks.core.errors import (
-    ApiError,
-    EvaluationFailed,
-    GatewayFault,
-    KeysRefused,
-    NoCredit,
-    NotFound,
-    NotTheProtocol,
-    Refused,
-    ServerFault,
-    Throttled,
-    TurnedAway,
-    Unavailable,
-)
+from fieval_tasks.core.errors import ApiError, Refused
 from fieval_tasks.core.items import Failed
 from fieval_tasks.core.scrubbing import scrubbed
 
@@ -40,9 +28,9 @@ LONGEST_WAIT_TOLD = 86_400.0
 _TOO_LONG = re.compile(r"Input lists cannot have more than ([1-9][0-9]{0,5}) items", re.IGNORECASE)
 _BY_STATUS: Mapping[int, type[ApiError]] = {
     # A gateway waited for the server in vain; those from 520 on are a content network's.
-    **dict.fromkeys((502, 504, 520, 522, 524), GatewayFault),
+    **dict.fromkeys((502, 504, 520, 522, 524), errors.GatewayFault),
     # The server takes nothing now, or a content network can't connect to it.
-    **dict.fromkeys((503, 521, 523), Unavailable),
+    **dict.fromkeys((503, 521, 523), errors.Unavailable),
 }
 
 
@@ -59,24 +47,24 @@ def error(status: int, headers: Mapping[str, str], body: bytes, *, now: float | 
     request_id = request_id_of(headers)
     if status == 429 or (status == 503 and "retry-after" in headers):
         wait = _retry_after(headers.get("retry-after"), reply, now=time() if now is None else now)
-        return Throttled(message, retry_after=wait, status=status, request_id=request_id)
+        return errors.Throttled(message, retry_after=wait, status=status, request_id=request_id)
     if 300 <= status < 500:
         refusal = _refusal(status, reply, message) if _is_ours(reply) and status >= 400 else None
-        refusal = refusal or TurnedAway(_hint(status, headers))
+        refusal = refusal or errors.TurnedAway(_hint(status, headers))
         refusal.status, refusal.request_id = status, request_id
         return refusal
-    kind = _BY_STATUS.get(status, ServerFault if status >= 500 else NotTheProtocol)
+    kind = _BY_STATUS.get(status, errors.ServerFault if status >= 500 else errors.NotTheProtocol)
     return kind(message, status=status, request_id=request_id)
 
 
 def _refusal(status: int, reply: Mapping[str, Any], message: str) -> ApiError | None:
     """The API's own, by its envelope."""
     if status in (401, 403) and _is_about_keys(reply):
-        return KeysRefused(message)
+        return errors.KeysRefused(message)
     if status == 402:
-        return NoCredit(message)
+        return errors.NoCredit(message)
     if message.rstrip(".") == "Evaluation not found":
-        return NotFound(message, fields=_fields(reply))
+        return errors.NotFound(message, fields=_fields(reply))
     if status == 404:
         return None  # another server than this API
     return Refused(message, fields=_fields(reply), is_validation=status != 400 or _is_validation(reply))
@@ -110,8 +98,8 @@ def judges_failure(error: Refused) -> ApiError:
     if error.is_validation:
         return error
     kind = evaluation_error(error.message).kind
-    limits: Mapping[str, type[ApiError]] = {"rate_limited": Throttled, "insufficient_credits": NoCredit}
-    failure = limits.get(kind, EvaluationFailed)
+    limits: Mapping[str, type[ApiError]] = {"rate_limited": errors.Throttled, "insufficient_credits": errors.NoCredit}
+    failure = limits.get(kind, errors.EvaluationFailed)
     return failure(error.message, status=error.status, request_id=error.request_id)
 
 
@@ -161,10 +149,10 @@ def _said(reply: JSON) -> str | None:
 
 
 def _fields(reply: Mapping[str, Any]) -> dict[str, list[str]]:
-    errors = reply.get("errors")
-    if not isinstance(errors, dict):
+    named = reply.get("errors")
+    if not isinstance(named, dict):
         return {}
-    return {text_of(k): [text_of(x) for x in v] if isinstance(v, list) else [text_of(v)] for k, v in errors.items()}
+    return {text_of(k): [text_of(x) for x in v] if isinstance(v, list) else [text_of(v)] for k, v in named.items()}
 
 
 def _retry_after(header: str | None, reply: JSON, *, now: float) -> float | None:

@@ -31,6 +31,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
+from typing import Any
 
 from fieval_tasks.core.scrubbing import scrubbed
 
@@ -134,15 +135,8 @@ class Throttled(ApiError):
     kind = "throttled"
     retryable = True
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        retry_after: float | None = None,
-        status: int | None = None,
-        request_id: str | None = None,
-    ) -> None:
-        super().__init__(message, status=status, request_id=request_id)
+    def __init__(self, message: str, *, retry_after: float | None = None, **reply: Any) -> None:
+        super().__init__(message, **reply)
         self.retry_after = retry_after
         """Seconds the server asked for; None where it named none."""
 
@@ -177,10 +171,9 @@ class Refused(ApiError):
         *,
         fields: Mapping[str, Sequence[str]] | None = None,
         is_validation: bool = True,
-        status: int | None = None,
-        request_id: str | None = None,
+        **reply: Any,
     ) -> None:
-        super().__init__(message, status=status, request_id=request_id)
+        super().__init__(message, **reply)
         kept = [(name, [*said][:MOST_COMPLAINTS]) for name, said in (fields or {}).items()][:MOST_COMPLAINTS]
         self.fields = {_kept_of(name): [*map(_kept_of, said)] for name, said in kept}
         """Field name -> the server's complaints about it, as far as anybody reads them."""

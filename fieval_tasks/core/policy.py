@@ -11,23 +11,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
 
-from fieval_tasks.core.errors import (
-    ApiError,
-    EvaluationFailed,
-    GatewayFault,
-    KeysRefused,
-    Lost,
-    Miscounted,
-    NoCredit,
-    NotFound,
-    NotTheProtocol,
-    Refused,
-    ServerFault,
-    Throttled,
-    TurnedAway,
-    Unavailable,
-    Unreachable,
-)
+from fieval_tasks.core import errors
+from fieval_tasks.core.errors import ApiError
 
 OnLostReply = Literal["resubmit", "fail", "ask"]
 """What to do with an item whose submission may have been accepted, though no reply came."""
@@ -239,19 +224,19 @@ def signal(error: ApiError) -> Signal:
 
 
 _SIGNALS: tuple[tuple[type[ApiError], Signal], ...] = (
-    (Unreachable, Signal.UNREACHABLE),
-    (Throttled, Signal.THROTTLED),
-    (Lost, Signal.LOST),
-    (GatewayFault, Signal.LOST),
-    (Unavailable, Signal.AWAY),
-    (ServerFault, Signal.SERVER_FAULT),
-    (NotFound, Signal.UNKNOWN_ID),
-    (Refused, Signal.REFUSED),
-    (EvaluationFailed, Signal.JUDGES_FAILURE),
-    (TurnedAway, Signal.TURNED_AWAY),
-    (KeysRefused, Signal.KEYS_REFUSED),
-    (NoCredit, Signal.NO_CREDIT),
-    (NotTheProtocol, Signal.STRANGE),
+    (errors.Unreachable, Signal.UNREACHABLE),
+    (errors.Throttled, Signal.THROTTLED),
+    (errors.Lost, Signal.LOST),
+    (errors.GatewayFault, Signal.LOST),
+    (errors.Unavailable, Signal.AWAY),
+    (errors.ServerFault, Signal.SERVER_FAULT),
+    (errors.NotFound, Signal.UNKNOWN_ID),
+    (errors.Refused, Signal.REFUSED),
+    (errors.EvaluationFailed, Signal.JUDGES_FAILURE),
+    (errors.TurnedAway, Signal.TURNED_AWAY),
+    (errors.KeysRefused, Signal.KEYS_REFUSED),
+    (errors.NoCredit, Signal.NO_CREDIT),
+    (errors.NotTheProtocol, Signal.STRANGE),
 )
 
 # The beginning of an evaluation error that no second try will mend. "Unable to generate a response at this time. Please
@@ -295,7 +280,7 @@ def on_asking(error: ApiError, *, age: float) -> Remedy:
 def is_answer(error: ApiError) -> bool:
     """Whether it is the server that says so. Else it may be away: nothing came, or what stands before it, or fell over, spoke."""
     is_none = signal(error) in (Signal.UNREACHABLE, Signal.LOST, Signal.STRANGE, Signal.AWAY, Signal.SERVER_FAULT)
-    return not is_none or isinstance(error, Miscounted)
+    return not is_none or isinstance(error, errors.Miscounted)
 
 
 def on_judgement(kind: str, message: str, *, redone: int) -> Remedy:
