@@ -50,6 +50,6 @@ def create_app(
 
     if not api_key.strip() or not secret_key.strip():
         raise ValueError("the local evaluator needs an API key and a secret key that are not blank")
-    if workers < 1 or delay < 0:
+    if workers < 1 or not 0 <= delay < float("inf"):
         raise ValueError(f"workers must be at least 1 and delay at least 0, not {workers} and {delay}")
     return build(Evaluator(database, workers=workers, delay=delay, limits=limits), (api_key, secret_key), names)

@@ -17,7 +17,7 @@ import signal
 import socket
 import sqlite3
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -26,8 +26,8 @@ from fieval_tasks.local import NOTICE, create_app
 
 _USAGE_ERROR: Final = 2
 _INTERRUPTED: Final = 130
+# Addresses to listen on that are none to go to, and this machine's own in their stead.
 _EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
-"""Addresses to listen on that are none to go to, and this machine's own in their stead."""
 
 
 class _Usage(Exception):
@@ -58,16 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m fieval_tasks.local", description=NOTICE)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    parser.add_argument(
-        "--port", type=_number(int, 0, 2**16 - 1), default=8300, help="0 picks a free one (default: %(default)s)"
-    )
+    parser.add_argument("--port", type=_port, default=8300, help="0 picks a free one (default: %(default)s)")
     parser.add_argument("--database", type=Path, metavar="FILE", help="SQLite file that outlives the server")
-    parser.add_argument(
-        "--workers", type=_number(int, 1, 64), default=2, metavar="N", help="evaluations at a time (default: 2)"
-    )
-    parser.add_argument(
-        "--delay", type=_number(float, 0, 3600), default=0.0, metavar="S", help="extra seconds per evaluation"
-    )
+    parser.add_argument("--workers", type=int, default=2, metavar="N", help="evaluations at a time (default: 2)")
+    parser.add_argument("--delay", type=float, default=0.0, metavar="S", help="extra seconds per evaluation")
     parser.add_argument("--allow-remote", action="store_true", help="let --host be reachable from other machines")
     parser.add_argument("--name", action="append", default=[], help="a host name clients reach it by; may be repeated")
     parser.add_argument(
@@ -76,17 +70,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _number(kind: Callable[[str], float], least: float, most: float) -> Callable[[str], float]:
-    """An option's value; argparse makes one sentence of a ValueError."""
-
-    def number(text: str) -> float:
-        value = kind(text)
-        if not least <= value <= most:
-            raise ValueError(text)
-        return value
-
-    number.__name__ = f"number from {least} to {most}"
-    return number
+def _port(text: str) -> int:
+    if not 0 <= (port := int(text)) < 2**16:  # getaddrinfo would take it modulo 65,536
+        raise argparse.ArgumentTypeError(f"{text} is not a port from 0 to 65535")
+    return port
 
 
 def _is_loopback(host: str) -> bool:
@@ -145,7 +132,8 @@ def _serve(listener: socket.socket, options: argparse.Namespace, keys: tuple[str
             names=[options.host, *options.name],
         )
     except (sqlite3.Error, ValueError) as error:
-        raise _Usage(f"cannot use --database {options.database}: {error}") from error
+        told = f" (--database {options.database})" if options.database else ""
+        raise _Usage(f"{error}{told}") from error
     ServerConnection.limits = replace(LIMITS, most=LIMITS.that_fit())
     # Faults are logged where they happen; uvicorn would report the calls that the server's end cuts off.
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL + 1)

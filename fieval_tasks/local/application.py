@@ -28,8 +28,8 @@ from fieval_tasks.local.verdicts import NoInput, Unscorable
 _log = logging.getLogger(__name__)
 
 ROOT: Final = "/sdk/api/v1"
+# Bytes of a request body beyond which the answer is 413: three texts of 5 MB, far more than a judge reads.
 LARGEST_BODY: Final = 16 * 2**20
-"""Bytes of a request body beyond which the answer is 413: three texts of 5 MB, far more than a judge reads."""
 
 Handler = Callable[[Request], Awaitable[bytes]]
 

@@ -37,10 +37,10 @@ def _read(entry: Mapping[str, Any]) -> CatalogueEntry:
     )
 
 
+# What `get-evals` answers, verbatim.
 LISTING: Final[list[dict[str, Any]]] = json.loads(Path(__file__).with_name("catalogue.json").read_text("utf-8"))
-"""What `get-evals` answers, verbatim."""
 
 CATALOGUE: Final[Mapping[str, CatalogueEntry]] = {entry["name"]: _read(entry) for entry in LISTING}
 
+# Names of the templates that are really scored; any other name is refused as unknown.
 SUPPORTED: Final[tuple[str, ...]] = tuple(sorted(CATALOGUE))
-"""Names of the templates that are really scored; any other name is refused as unknown."""

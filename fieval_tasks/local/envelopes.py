@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fieval_tasks.local.catalogue import CATALOGUE
-from fieval_tasks.local.jobs import Evaluation
+from fieval_tasks.local.jobs import Job
 from fieval_tasks.local.verdicts import Verdict
 
 Envelope = dict[str, Any]
@@ -52,14 +52,14 @@ def done(result: Any) -> Envelope:
     return {"status": True, "result": result}
 
 
-def submitted(asked: Iterable[Evaluation]) -> Envelope:
+def submitted(asked: Iterable[Job]) -> Envelope:
     """The reply to an asynchronous POST."""
     return _evaluations(
         {"name": one.template, "output_type": CATALOGUE[one.template].output, "eval_id": one.eval_id} for one in asked
     )
 
 
-def evaluated(scored: Iterable[tuple[Evaluation, Verdict]]) -> Envelope:
+def evaluated(scored: Iterable[tuple[Job, Verdict]]) -> Envelope:
     """The reply to a synchronous POST: values are typed, the runtime is whole milliseconds."""
     return _evaluations(
         {
@@ -74,7 +74,7 @@ def evaluated(scored: Iterable[tuple[Evaluation, Verdict]]) -> Envelope:
     )
 
 
-def state(one: Evaluation) -> Envelope:
+def state(one: Job) -> Envelope:
     """The reply to a poll: values are text."""
     if one.status in ("pending", "processing"):
         return done({"eval_status": one.status, "result": "Evaluation is being processed."})

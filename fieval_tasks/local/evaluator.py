@@ -14,8 +14,8 @@ from queue import LifoQueue
 from uuid import UUID
 
 from fieval_tasks.local.catalogue import CATALOGUE
-from fieval_tasks.local.jobs import Evaluation, JobStore
-from fieval_tasks.local.scorer import Broken, Closed, Scorer, ScoringLimits
+from fieval_tasks.local.jobs import Job, JobStore
+from fieval_tasks.local.scorer import Broken, Closed, ScoringLimits, ScoringProcess
 from fieval_tasks.local.validation import Post
 from fieval_tasks.local.verdicts import FAILED, NoInput, Unscorable, Verdict
 
@@ -38,8 +38,8 @@ class Evaluator:
         # A call that somebody waits for never stands behind what was submitted: it has threads of its own.
         self._calls = ThreadPoolExecutor(workers, "local-evaluator-calls")
         self._background = ThreadPoolExecutor(workers, "local-evaluator")
-        scorers = [Scorer(limits) for _ in range(2 * workers)]
-        self._idle: LifoQueue[Scorer] = LifoQueue()  # the last in is the first out: its process has started
+        scorers = [ScoringProcess(limits) for _ in range(2 * workers)]
+        self._idle: LifoQueue[ScoringProcess] = LifoQueue()  # the last in is the first out: its process has started
         for scorer in scorers:
             self._idle.put(scorer)
         # An app that nobody closed leaves no processes and no open database behind when it is collected.
@@ -47,21 +47,21 @@ class Evaluator:
         for eval_id in self._jobs.open_ids():  # what an earlier process left unfinished
             self._background.submit(self._settle, eval_id)
 
-    async def run(self, post: Post) -> list[tuple[Evaluation, Verdict]]:
+    async def run(self, post: Post) -> list[tuple[Job, Verdict]]:
         """Score a synchronous post: all items, or the error of the first that has no verdict."""
-        asked = [Evaluation(post.template, item, post.params) for item in post.items]
+        asked = [Job(post.template, item, post.params) for item in post.items]
         await asyncio.sleep(self._delay)
         return await asyncio.wrap_future(self._calls.submit(self._scored_now, asked))
 
-    def submit(self, post: Post) -> list[Evaluation]:
+    def submit(self, post: Post) -> list[Job]:
         """Record an asynchronous post; its evaluations are on disk when this returns."""
-        asked = [Evaluation(post.template, item, post.params, post.model, post.wants_localizer) for item in post.items]
+        asked = [Job(post.template, item, post.params, post.model, post.wants_localizer) for item in post.items]
         self._jobs.add(asked)
         for evaluation in asked:
             self._background.submit(self._settle, evaluation.eval_id)
         return asked
 
-    def find(self, eval_id: UUID) -> Evaluation | None:
+    def find(self, eval_id: UUID) -> Job | None:
         """The evaluation as a client may see it: `pending`, without its outcome, until its delay is over."""
         found = self._jobs.find(str(eval_id))
         if found is None or time.time() < found.submitted + self._delay:
@@ -76,7 +76,7 @@ class Evaluator:
         for threads in (self._calls, self._background):
             await asyncio.to_thread(threads.shutdown)
 
-    def _scored_now(self, asked: Sequence[Evaluation]) -> list[tuple[Evaluation, Verdict]]:
+    def _scored_now(self, asked: Sequence[Job]) -> list[tuple[Job, Verdict]]:
         scored = []
         for evaluation in asked:
             verdict, runtime = self._score(evaluation)
@@ -100,7 +100,7 @@ class Evaluator:
         finally:
             self._running.discard(eval_id)
 
-    def _outcome(self, asked: Evaluation) -> Evaluation:
+    def _outcome(self, asked: Job) -> Job:
         try:
             return _ended(asked, "completed", *self._score(asked))
         except (NoInput, Unscorable) as error:
@@ -109,7 +109,7 @@ class Evaluator:
             _log.error("scoring %s broke\n%s", asked.template, error)
             return replace(asked, status="failed", error=str(error).strip().rpartition("\n")[2])
 
-    def _score(self, asked: Evaluation) -> tuple[Verdict, float]:
+    def _score(self, asked: Job) -> tuple[Verdict, float]:
         scorer = self._idle.get()
         try:
             return scorer.score(asked)
@@ -117,7 +117,7 @@ class Evaluator:
             self._idle.put(scorer)
 
 
-def _ended(asked: Evaluation, status: str, verdict: Verdict, runtime: float) -> Evaluation:
+def _ended(asked: Job, status: str, verdict: Verdict, runtime: float) -> Job:
     return replace(
         asked,
         status=status,
@@ -128,7 +128,7 @@ def _ended(asked: Evaluation, status: str, verdict: Verdict, runtime: float) -> 
     )
 
 
-def _release(scorers: Sequence[Scorer], jobs: JobStore) -> None:
+def _release(scorers: Sequence[ScoringProcess], jobs: JobStore) -> None:
     for scorer in scorers:
         scorer.close()
     jobs.close()

@@ -12,8 +12,8 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Final
 
+# A whole Host header: an IPv6 address in brackets, or a name or IPv4 address; perhaps a port; nothing else.
 _HOST: Final = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::[0-9]{1,5})?")
-"""A whole Host header: an IPv6 address in brackets, or a name or IPv4 address; perhaps a port; nothing else."""
 
 
 def answers_to(headers: Sequence[str], names: Collection[str]) -> bool:

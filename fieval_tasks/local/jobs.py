@@ -32,14 +32,14 @@ CREATE TABLE IF NOT EXISTS evaluations (
 )
 """
 _INDEX: Final = "CREATE INDEX IF NOT EXISTS open_evaluations ON evaluations (submitted) WHERE status = 'pending'"
+# SQLite's application_id of our files. Change it with the schema.
 _OURS: Final = int.from_bytes(b"fiel", "big")
-"""SQLite's application_id of our files. Change it with the schema."""
+# Longer than any of our transactions takes, several processes and a slow disk together.
 _BUSY_SECONDS: Final = 30.0
-"""Longer than any of our transactions takes, several processes and a slow disk together."""
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Job:
     """One evaluation as it stands: what was asked, and how it ended. The fields are the table's columns."""
 
     template: str
@@ -61,7 +61,7 @@ class Evaluation:
     eval_id: str = field(default_factory=lambda: str(uuid4()))
 
 
-_COLUMNS: Final = [column.name for column in fields(Evaluation)]
+_COLUMNS: Final = [column.name for column in fields(Job)]
 _OUTCOME: Final = ("status", "output_type", "value", "reason", "runtime", "error")
 
 
@@ -91,12 +91,12 @@ class JobStore:
             self._connection.close()
             raise
 
-    def add(self, evaluations: Iterable[Evaluation]) -> None:
+    def add(self, evaluations: Iterable[Job]) -> None:
         """New rows, all or none."""
         names, places = ",".join(_COLUMNS), ",".join("?" * len(_COLUMNS))
         self._write(f"INSERT INTO evaluations ({names}) VALUES ({places})", map(_as_row, evaluations))
 
-    def settle(self, ended: Evaluation) -> None:
+    def settle(self, ended: Job) -> None:
         """Record how it ended. An outcome that another process recorded first stands."""
         outcome = [getattr(ended, name) for name in _OUTCOME]
         changes = ", ".join(f"{name}=?" for name in _OUTCOME)
@@ -104,7 +104,7 @@ class JobStore:
             f"UPDATE evaluations SET {changes} WHERE eval_id=? AND status='pending'", [(*outcome, ended.eval_id)]
         )
 
-    def find(self, eval_id: str) -> Evaluation | None:
+    def find(self, eval_id: str) -> Job | None:
         found = self._read(f"SELECT {','.join(_COLUMNS)} FROM evaluations WHERE eval_id = ?", eval_id)
         return _from_row(found[0]) if found else None
 
@@ -164,12 +164,12 @@ def _keep_private(database: Path) -> None:
             database.with_name(database.name + suffix).chmod(0o600)
 
 
-def _as_row(evaluation: Evaluation) -> tuple[Any, ...]:
+def _as_row(evaluation: Job) -> tuple[Any, ...]:
     values = (getattr(evaluation, name) for name in _COLUMNS)
     return tuple(json.dumps(value) if isinstance(value, dict) else value for value in values)
 
 
-def _from_row(row: tuple[Any, ...]) -> Evaluation:
+def _from_row(row: tuple[Any, ...]) -> Job:
     columns = dict(zip(_COLUMNS, row, strict=True))
     as_json = {name: json.loads(columns[name]) for name in ("inputs", "params")}
-    return Evaluation(**{**columns, **as_json, "wants_localizer": bool(columns["wants_localizer"])})
+    return Job(**{**columns, **as_json, "wants_localizer": bool(columns["wants_localizer"])})

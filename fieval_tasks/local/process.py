@@ -19,10 +19,10 @@ from fieval_tasks.local.catalogue import CATALOGUE
 from fieval_tasks.local.scoring import score
 from fieval_tasks.local.verdicts import NoInput, Unscorable
 
+# Exit code where the memory did not suffice. No other program uses it, as far as we know.
 OUT_OF_MEMORY: Final = 86
-"""Exit code where the memory did not suffice. No other program uses it, as far as we know."""
+# Characters of a reason that are kept: some repeat what they found, be it a megabyte.
 LONGEST_REASON: Final = 10_000
-"""Characters of a reason that are kept: some repeat what they found, be it a megabyte."""
 
 
 def main(cpu_seconds: float, memory: int) -> None:

@@ -13,18 +13,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from fieval_tasks.local.jobs import Evaluation
+from fieval_tasks.local.jobs import Job
 from fieval_tasks.local.process import OUT_OF_MEMORY
 from fieval_tasks.local.verdicts import NoInput, Unscorable, Verdict
 
+# Seconds in which a process is gone that answers no more.
 _LAST_MOMENT: Final = 5.0
-"""Seconds in which a process is gone that answers no more."""
 _BOOT: Final = (
     "import sys; sys.path[:] = sys.argv[3:];"
     "from fieval_tasks.local.process import main; main(float(sys.argv[1]), int(sys.argv[2]))"
 )
+# What scores a hostile row has no use for.
 _KEYS: Final = ("FI_API_KEY", "FI_SECRET_KEY")
-"""What scores a hostile row has no use for."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Broken(Exception):
     """A fault of ours in scoring; the text is its traceback."""
 
 
-class Scorer:
+class ScoringProcess:
     """A process that scores one evaluation at a time, for one thread. It starts with the first, and is replaced by
     another where an evaluation has used up its limits."""
 
@@ -57,7 +57,7 @@ class Scorer:
         self._is_closed = False
         self._changing = threading.Lock()
 
-    def score(self, evaluation: Evaluation) -> tuple[Verdict, float]:
+    def score(self, evaluation: Job) -> tuple[Verdict, float]:
         """A verdict and the milliseconds it took. Raises NoInput or Unscorable, also for what passes the limits."""
         asked = {"template": evaluation.template, "inputs": evaluation.inputs, "params": evaluation.params}
         answer = json.loads(self._answer(json.dumps(asked).encode() + b"\n"))

@@ -12,10 +12,10 @@ from uuid import UUID
 from fieval_tasks.local.catalogue import CATALOGUE, CatalogueEntry
 from fieval_tasks.local.envelopes import bad_fields, detailed, unable
 
+# Most items one request may carry once two or more of its values are lists of strings (contract: Packing).
 CAP: Final = 3
-"""Most items one request may carry once two or more of its values are lists of strings (contract: Packing)."""
+# Most items in any case. No cap of the platform's was seen there; ten at a time spare nearly all of the requests.
 LARGEST_PACK: Final = 100
-"""Most items in any case. No cap of the platform's was seen there; ten at a time spare nearly all of the requests."""
 
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _NULL: Final = "This field may not be null."

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+# An item's values by key: a string, or a list of strings.
 Inputs = Mapping[str, Any]
-"""An item's values by key: a string, or a list of strings."""
 Params = Mapping[str, Any]
 
 PASSED: Final = "Passed"

@@ -16,8 +16,8 @@ import httpx
 import pytest
 
 from fieval_tasks.local import create_app
-from fieval_tasks.local.jobs import Evaluation, JobStore
-from fieval_tasks.local.scorer import Broken, Scorer
+from fieval_tasks.local.jobs import Job, JobStore
+from fieval_tasks.local.scorer import Broken, ScoringProcess
 from tests.local.local_evaluator import KEYS, NEW_EVAL, in_process, serving, settled
 
 
@@ -53,7 +53,7 @@ def test_only_its_owner_may_read_a_database_also_one_that_was_open_before(tmp_pa
     try:
         for _ in range(2):
             with closing(JobStore(database)) as store:
-                store.add([Evaluation("is_json", {"text": "[1]"}, {})])
+                store.add([Job("is_json", {"text": "[1]"}, {})])
                 assert rights(tmp_path) == dict.fromkeys(
                     ("evaluations.db", "evaluations.db-wal", "evaluations.db-shm"), 0o600
                 )
@@ -175,7 +175,7 @@ async def test_a_fault_of_ours_is_a_failed_row_and_logged(
     def broken(*_: Any) -> Any:
         raise Broken("Traceback of ours\nValueError: broken on purpose")
 
-    monkeypatch.setattr(Scorer, "score", broken)
+    monkeypatch.setattr(ScoringProcess, "score", broken)
     async with in_process() as client:
         state = await settled(client, (await _submit(client, "[1]"))[0])
     assert state["result"]["error_message"] == "ValueError: broken on purpose"

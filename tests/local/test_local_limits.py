@@ -17,9 +17,9 @@ import pytest
 
 from fieval_tasks.local import create_app
 from fieval_tasks.local.catalogue import CATALOGUE, CatalogueEntry
-from fieval_tasks.local.jobs import Evaluation
+from fieval_tasks.local.jobs import Job
 from fieval_tasks.local.process import LONGEST_REASON
-from fieval_tasks.local.scorer import Broken, Closed, Scorer, ScoringLimits, _started
+from fieval_tasks.local.scorer import Broken, Closed, ScoringLimits, ScoringProcess, _started
 from fieval_tasks.local.validation import LARGEST_PACK
 from fieval_tasks.local.verdicts import NoInput, Unscorable
 from tests.conftest import PATIENCE
@@ -42,17 +42,17 @@ GOOD = {"eval_name": "is_json", "inputs": {"text": "[1]"}}
 
 
 @contextmanager
-def scorer(limits: ScoringLimits = SMALL) -> Iterator[Scorer]:
-    made = Scorer(limits)
+def scorer(limits: ScoringLimits = SMALL) -> Iterator[ScoringProcess]:
+    made = ScoringProcess(limits)
     try:
         yield made
     finally:
         made.close()
 
 
-def asked(template: str, text: str = "[1]", **params: Any) -> Evaluation:
+def asked(template: str, text: str = "[1]", **params: Any) -> Job:
     inputs = dict.fromkeys(CATALOGUE[template].required_keys, text)
-    return Evaluation(template, inputs, params)
+    return Job(template, inputs, params)
 
 
 async def submitted(client: httpx.AsyncClient, body: dict[str, Any]) -> list[str]:
@@ -114,13 +114,13 @@ TRAPS = {
 
 
 @pytest.fixture(scope="module")
-def narrow() -> Iterator[Scorer]:
+def narrow() -> Iterator[ScoringProcess]:
     with scorer(ScoringLimits(cpu_seconds=0.1, memory=256 * MEGABYTE)) as made:
         yield made
 
 
 @pytest.mark.parametrize("template", CATALOGUE.values(), ids=CATALOGUE.keys())
-def test_whatever_the_input_a_template_ends_within_the_limits(narrow: Scorer, template: CatalogueEntry) -> None:
+def test_whatever_the_input_a_template_ends_within_the_limits(narrow: ScoringProcess, template: CatalogueEntry) -> None:
     params = {name: rule.get("default") or _least(rule) for name, rule in (template.parameters or {}).items()}
     for trap in TRAPS.values():
         try:
@@ -138,7 +138,7 @@ def _least(rule: Any) -> Any:
 # -- the process ---------------------------------------------------------------------------------------------------
 
 
-def process_of(made: Scorer) -> subprocess.Popen[bytes]:
+def process_of(made: ScoringProcess) -> subprocess.Popen[bytes]:
     assert made._process is not None
     return made._process
 

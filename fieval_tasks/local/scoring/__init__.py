@@ -10,6 +10,7 @@ from fieval_tasks.local.scoring import checks, formats, grounding, likeness, phr
 from fieval_tasks.local.scoring.shapes import Scorer
 from fieval_tasks.local.verdicts import Inputs, NoInput, Params, Verdict
 
+# Template name -> its scorer; as many as the catalogue lists.
 SCORERS: Final[Mapping[str, Scorer]] = {
     **checks.SCORERS,
     **formats.SCORERS,
@@ -19,10 +20,9 @@ SCORERS: Final[Mapping[str, Scorer]] = {
     **series.SCORERS,
     **trajectories.SCORERS,
 }
-"""Template name -> its scorer; as many as the catalogue lists."""
 
+# What the platform takes for no input (contract: Errors).
 _BLANK: Final = frozenset({"", "{}", "[]", "null"})
-"""What the platform takes for no input (contract: Errors)."""
 
 
 def score(entry: CatalogueEntry, inputs: Inputs, params: Params) -> Verdict:

@@ -14,27 +14,27 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
+from fieval_tasks.local.scoring import phrases
 from fieval_tasks.local.scoring.likeness import same_value
-from fieval_tasks.local.scoring.phrases import reads_as_refusal
 from fieval_tasks.local.scoring.readings import sentences, text, words
 from fieval_tasks.local.scoring.shapes import Scorer
-from fieval_tasks.local.verdicts import Inputs, Params, Verdict, passed
+from fieval_tasks.local.verdicts import PASSED, Inputs, Params, Verdict, passed
 
+# Support from which a claim counts as supported. On 239 summaries with people's judgements (QAGS, XSUM) the share of
+# right verdicts, both kinds weighed alike, is highest between 0.54 and 0.56.
 SUPPORTED_FROM: Final = 0.55
-"""Support from which a claim counts as supported. On 239 summaries with people's judgements (QAGS, XSUM) the share of right
-verdicts, both kinds weighed alike, is highest between 0.54 and 0.56."""
+# Share of a claim's content words from which a sentence of the context speaks of the same, so that it may deny it.
 SAME_SENTENCE_FROM: Final = 0.8
-"""Share of a claim's content words from which a sentence of the context speaks of the same, so that it may deny it."""
+# Share of a context sentence's content words from which the output is taken to use it.
 USED_FROM: Final = 0.5
-"""Share of a context sentence's content words from which the output is taken to use it."""
+# Letters by which words are compared: on the same summaries as good as taking endings off (AUC 0.69 both).
 STEM: Final = 6
-"""Letters by which words are compared: on the same summaries as good as taking endings off (AUC 0.69 both)."""
+# New words that make a description whole. A plain question wants one for each of its parts, "list three" wants three.
 ENOUGH: Final = 8
-"""New words that make a description whole. A plain question wants one for each of its parts, "list three" wants three."""
+# How much of completeness hangs on taking up the question's own words: a fact may be one new word.
 UPTAKE: Final = 0.3
-"""How much of completeness hangs on taking up the question's own words: a fact may be one new word."""
+# Highest completeness of an answer that declines to answer.
 REFUSED: Final = 0.1
-"""Highest completeness of an answer that declines to answer."""
 
 _NAME: Final = re.compile(r"\b[A-Z][\w-]+")
 _NEGATED: Final = re.compile(r"\b(?:can't|won't|\w+n't|cannot)\b")
@@ -154,7 +154,7 @@ def _completeness(inputs: Inputs, params: Params) -> Verdict:
     uptake = len(taken_up) / len(asked) if asked else 1.0
     score = min(1.0, len(new) / wanted) * (1 - UPTAKE + UPTAKE * uptake)
     reason = f"{len(taken_up)} of {len(asked)} content words of the input taken up, {len(new)} new ones ({wanted} looked for)"
-    if reads_as_refusal(answer):
+    if phrases.SCORERS["is_refusal"]({"text": answer}, {}).value == PASSED:
         score, reason = min(score, REFUSED), f"{reason}; it reads as a refusal to answer"
     return Verdict(round(score, 4), f"local heuristic: {reason}")
 

@@ -22,8 +22,8 @@ from fieval_tasks.local.verdicts import Inputs, Params, Unscorable
 
 Words = Sequence[str]
 
+# N-grams of BLEU (Papineni et al. 2002) and of GLEU (Wu et al. 2016).
 ORDERS: Final = range(1, 5)
-"""N-grams of BLEU (Papineni et al. 2002) and of GLEU (Wu et al. 2016)."""
 _NUMBER: Final = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?")
 _PUNCTUATION: Final = str.maketrans("", "", string.punctuation)
 

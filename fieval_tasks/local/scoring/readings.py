@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from fieval_tasks.local.verdicts import Inputs, Params, Unscorable
 
+# Its square is still a float.
 LARGEST_NUMBER: Final = 1e150
-"""Its square is still a float."""
 
 _SENTENCE_END: Final = re.compile(r"(?<=[.!?。！？])[\"')\]]*\s+|\n+|(?<=[。！？])")  # noqa: RUF001
 _CJK: Final = re.compile(r"([\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af])")

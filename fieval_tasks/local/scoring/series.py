@@ -13,8 +13,8 @@ from fieval_tasks.local.scoring.readings import numbers, parsed, text, texts
 from fieval_tasks.local.scoring.shapes import Scorer, as_many, measured, unit
 from fieval_tasks.local.verdicts import Inputs, Params, Unscorable
 
+# Least probability in a logarithm, as scikit-learn has it.
 _EPSILON: Final = 1e-15
-"""Least probability in a logarithm, as scikit-learn has it."""
 
 
 # -- labels ------------------------------------------------------------------------------------------------------------

@@ -8,8 +8,8 @@ from typing import Any
 from fieval_tasks.local.verdicts import Inputs, Params, Unscorable, Verdict, passed
 
 Scorer = Callable[[Inputs, Params], Verdict]
+# Reads what a measure takes from an item. Raises Unscorable where it is not there.
 Arguments = Callable[[Inputs, Params], tuple[Any, ...]]
-"""Reads what a measure takes from an item. Raises Unscorable where it is not there."""
 
 
 def measured(read: Arguments, measures: Mapping[str, tuple[str, Callable[..., Any]]]) -> dict[str, Scorer]:
