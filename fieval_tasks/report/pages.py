@@ -83,7 +83,7 @@ def html_line(text: str, limit: int) -> str:
     return shown if shown.isascii() else f"<bdi>{shown}</bdi>"
 
 
-def folded(text: str, caps: Caps = CAPS) -> Markup:
+def folded(text: str, caps: Caps) -> Markup:
     """A text in its own lines, for an element that keeps its direction to itself; a long one folded behind its beginning."""
     whole = clean(text[: caps.long_text + 1], apart=True).strip()
     if len(whole) <= caps.short_text:

@@ -245,7 +245,7 @@ def test_memory_does_not_grow_with_the_results() -> None:
         return most
 
     # The least of three: threads that earlier tests have left to Prefect allocate, too.
-    assert min(peak(8_000) for _ in range(3)) < 1.5 * peak(800)
+    assert min(peak(4_000) for _ in range(3)) < 1.5 * peak(400)
 
 
 def test_says_what_can_be_believed() -> None:
