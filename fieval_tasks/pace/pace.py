@@ -11,6 +11,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Hashable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import inf
 from time import monotonic
@@ -18,21 +19,46 @@ from types import TracebackType
 from typing import Generic, Protocol, TypeVar
 
 from fieval_tasks.core.errors import RunStopped
-from fieval_tasks.pace.limits import Governor, Kind, Learned
+from fieval_tasks.pace.limits import Governor, Kind
 from fieval_tasks.pace.limits import backoff as backoff
+from fieval_tasks.pace.tuning import TOLD, TUNING, Tuning
 
 T = TypeVar("T")
+B = TypeVar("B")
+"""What whoever begins gets."""
 
-DIFFERENT = 5
-"""Requests about so many different things fail in a row before the server counts as away: one item's own fault is about one
-thing, and where one reply in five is lost by chance, five in a row are seen once in 3,000. No connection at all is no item's fault."""
-FIRST_PAUSE = 0.5
-LONGEST_PAUSE = 4.0
-"""Seconds of the pauses while it is away: ten probes in 30 s, and a server that is back is noticed within the longest."""
-PROBE = 10.0
-"""Seconds after which a probe that has brought nothing is followed by another: it may never have gone out."""
-TOLD = 5.0
-"""Seconds: a wait that the server asked for is shown where it is longer."""
+FOREVER = 10.0 * 365 * 86_400
+"""Seconds, far beyond which no date can be said."""
+
+
+@dataclass(frozen=True)
+class LongestWait:
+    """How long anybody waits for the server, or for a limit."""
+
+    seconds: float = inf
+    ends_at: float = inf
+    """By the pace's clock: what no wait may outlast."""
+
+    def is_over(self, seconds: float, now: float) -> bool:
+        """Nobody waits for so long from now on."""
+        return seconds > self.seconds or (seconds > TOLD and now + seconds > self.ends_at)
+
+    def require(self, seconds: float, now: float, what: str) -> None:
+        """Raises RunStopped where it is. `what` lasts until then, as in `the server asked to wait`."""
+        if self.is_over(seconds, now):
+            why = f", and no more than {self.seconds:,.0f} s are waited for"
+            why = why if seconds > self.seconds else ", which is after the time given by --timeout"
+            raise RunStopped(f"{what} until {clock_time(seconds)}{why}: carry on then")
+
+
+AS_LONG_AS_IT_TAKES = LongestWait()
+
+
+def clock_time(seconds: float) -> str:
+    """So many seconds from now, as a clock on the wall has it; with the day where that is another one."""
+    at = datetime.now() + timedelta(seconds=min(seconds, FOREVER))
+    day = "" if at.date() == datetime.now().date() else f"{at:%Y-%m-%d} "
+    return f"{day}{at:%H:%M}"
 
 
 class Pace:
@@ -47,16 +73,14 @@ class Pace:
         *,
         concurrency: int,
         rate: float | None = None,
-        longest_wait: float = inf,
-        ends_at: float = inf,
+        longest_wait: LongestWait = AS_LONG_AS_IT_TAKES,
+        tuning: Tuning = TUNING,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """`longest_wait`: seconds that a server may ask for; `ends_at`: by the clock, what no wait may outlast."""
         self._clock = clock
         self._longest_wait = longest_wait
-        self._ends_at = ends_at
-        self._governor = Governor(concurrency=concurrency, rate=rate)
-        self._outage = Outage()
+        self._governor = Governor(concurrency=concurrency, rate=rate, tuning=tuning)
+        self._outage = Outage(tuning)
         self._asked_until = -inf
         self.longest_asked = 0.0
         """Seconds that the server asked to wait for, at most."""
@@ -75,7 +99,7 @@ class Pace:
     def accepted(self, started_at: float | None = None, kind: Kind = "submit") -> None:
         """The server took a request."""
         self._outage.answered()
-        self._governor.accepted(started_at, self._clock(), kind)
+        self._governor.accepted(started_at, self._clock())
         self._line.advance()
 
     def unused(self) -> None:
@@ -113,26 +137,17 @@ class Pace:
         self._governor.refused(started_at, self._clock(), retry_after)
 
     def _wait_as_asked(self, seconds: float) -> None:
-        until = self._clock() + seconds
-        self._asked_until = max(self._asked_until, until)
+        now = self._clock()
+        self._asked_until = max(self._asked_until, now + seconds)
         self.longest_asked = max(self.longest_asked, seconds)
-        if seconds > self._longest_wait:
-            raise RunStopped(
-                f"{self._asked_to_wait()}, and no more than {self._longest_wait:,.0f} s are waited for: carry on then"
-            )
-        if until > self._ends_at and seconds > TOLD:
-            raise RunStopped(f"{self._asked_to_wait()}, which is after the time given by --timeout: carry on then")
-
-    def _asked_to_wait(self) -> str:
-        at = datetime.now() + timedelta(seconds=min(self._asked_until - self._clock(), FOREVER))
-        day = "" if at.date() == datetime.now().date() else f"{at:%Y-%m-%d} "
-        return f"the server asked to wait until {day}{at:%H:%M}"
+        self._longest_wait.require(self._asked_until - now, now, ASKED)
 
     @property
     def waits(self) -> str:
         """What holds every request up at this moment, in words; empty where nothing does for long."""
-        if self._asked_until - self._clock() > TOLD:
-            return self._asked_to_wait()
+        left = self._asked_until - self._clock()
+        if left > TOLD:
+            return f"{ASKED} until {clock_time(left)}"
         return "no answer from the server" if self._outage.lasts(self._clock()) > TOLD else ""
 
     @property
@@ -161,11 +176,7 @@ class Pace:
     @property
     def places(self) -> int:
         """Requests that may be under way at once, for now."""
-        return self._governor.room
-
-    @property
-    def learned(self) -> Learned:
-        return self._governor.limits.learned
+        return int(self._governor.places.limit)
 
 
 class Turn(AbstractAsyncContextManager["Turn"]):
@@ -173,7 +184,7 @@ class Turn(AbstractAsyncContextManager["Turn"]):
 
     __slots__ = ("_line", "_pace", "_urgent", "kind", "started_at")
 
-    def __init__(self, pace: Pace, line: Line, kind: Kind, *, urgent: bool = False) -> None:
+    def __init__(self, pace: Pace, line: Line[float], kind: Kind, *, urgent: bool = False) -> None:
         self._pace = pace
         self._line = line
         self._urgent = urgent
@@ -191,7 +202,7 @@ class Turn(AbstractAsyncContextManager["Turn"]):
 
     def leave(self) -> None:
         """Its place is free again."""
-        self._line.leave()
+        self._line.leave(self.started_at)
 
     def leaves(self) -> None:
         """The request goes out only now: the server's count of it is that much later, too."""
@@ -217,52 +228,49 @@ class Turn(AbstractAsyncContextManager["Turn"]):
         return self._pace.failed(about, self.started_at)
 
 
-FOREVER = 10.0 * 365 * 86_400
-"""Seconds, far beyond which no date can be said."""
+ASKED = "the server asked to wait"
 
 
 # -- who waits ---------------------------------------------------------------------------------------------------------
 
 
-class Gate(Protocol):
+class Pacer(Protocol[B]):
     """Decides who may begin, and when. Time is passed in."""
 
     def wait(self, now: float) -> float:
         """Seconds until the next one may begin: 0 now, inf not before something happens."""
 
-    def begin(self, now: float, n: int) -> None:
-        """It begins, and counts for `n`."""
+    def begin(self, now: float, n: int) -> B:
+        """It begins, and asks for `n`; what it gets."""
 
-    def leave(self, n: int) -> None:
-        """It has ended, or never used its turn."""
+    def leave(self, begun: B) -> None:
+        """It has ended, or never used what it got."""
 
 
 class Both:
-    """Whoever two gates let in."""
+    """Whoever the limits and the state of the server let in. What begins gets the time."""
 
-    def __init__(self, one: Gate, other: Gate) -> None:
-        self._one = one
-        self._other = other
+    def __init__(self, governor: Governor, outage: Outage) -> None:
+        self._governor = governor
+        self._outage = outage
 
     def wait(self, now: float) -> float:
-        return max(self._one.wait(now), self._other.wait(now))
+        return max(self._governor.wait(now), self._outage.wait(now))
 
-    def begin(self, now: float, n: int) -> None:
-        self._one.begin(now, n)
-        self._other.begin(now, n)
+    def begin(self, now: float, n: int) -> float:
+        self._governor.begin(now)
+        self._outage.begin(now)
+        return now
 
-    def leave(self, n: int) -> None:
-        self._one.leave(n)
-        self._other.leave(n)
+    def leave(self, begun: float) -> None:
+        self._governor.leave()
 
 
 class Outage:
-    """The gate of a server that does not answer: one pause for everyone, then a single probe, which decides; and again.
+    """Where the server does not answer: one pause for everyone, then a single probe, which decides; and again."""
 
-    A pause is twice as long as the one before, up to LONGEST_PAUSE.
-    """
-
-    def __init__(self) -> None:
+    def __init__(self, tuning: Tuning = TUNING) -> None:
+        self._tuning = tuning
         self._about: set[Hashable] = set()
         self._since = inf
         self._noticed_at = -inf
@@ -279,16 +287,13 @@ class Outage:
         return max(0.0, now - self._since) if self.is_on else 0.0
 
     def wait(self, now: float) -> float:
-        return max(0.0, self._until - now, self._probed_at + PROBE - now) if self.is_on else 0.0
+        return max(0.0, self._until - now, self._probed_at + self._tuning.probe - now) if self.is_on else 0.0
 
-    def begin(self, now: float, n: int) -> None:
+    def begin(self, now: float) -> None:
         self._probed_at = now
 
     def unused(self) -> None:
         self._probed_at = -inf
-
-    def leave(self, n: int) -> None:
-        """Whether it was answered is told by itself."""
 
     def answered(self) -> None:
         self._about.clear()
@@ -300,9 +305,10 @@ class Outage:
             self._about.add(about)
         if self.is_on and began < self._noticed_at:
             return  # it was on its way when the others failed
-        if self.is_on or about is None or len(self._about) >= DIFFERENT:
+        if self.is_on or about is None or len(self._about) >= self._tuning.different:
             self._noticed_at, self._probed_at = now, -inf
-            self._until = now + min(LONGEST_PAUSE, FIRST_PAUSE * 2.0**self._pauses) * random.uniform(0.8, 1.0)
+            pause = min(self._tuning.longest_away_pause, self._tuning.away_pause * 2.0**self._pauses)
+            self._until = now + pause * random.uniform(0.8, 1.0)
             self._pauses += 1
 
 
@@ -337,60 +343,61 @@ class FairQueue(Generic[T]):
         return self._waiting[kind].popleft()
 
 
-class Line:
-    """Those who wait at a gate. One future each, one timer for all; whoever may begin is woken, and nobody else."""
+class Line(Generic[B]):
+    """Those who wait to begin. One future each, one timer for all; whoever may begin is woken, and nobody else."""
 
-    def __init__(self, gate: Gate, clock: Callable[[], float]) -> None:
-        self._gate = gate
+    def __init__(self, pacer: Pacer[B], clock: Callable[[], float]) -> None:
+        self._pacer = pacer
         self._clock = clock
-        self._waiting: FairQueue[tuple[asyncio.Future[float], int]] = FairQueue()
+        self._waiting: FairQueue[tuple[asyncio.Future[B], int]] = FairQueue()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = inf
         self._stopped = False
 
-    async def enter(self, kind: Kind = "submit", n: int = 1, *, urgent: bool = False) -> float:
-        """Wait until it may begin; when that was."""
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    async def enter(self, kind: Kind = "submit", n: int = 1, *, urgent: bool = False) -> B:
+        """Wait until it may begin; what it gets."""
         if self._stopped:
             raise asyncio.CancelledError
         if not self._waiting:
             now = self._clock()
-            if self._gate.wait(now) <= 0.0:
-                self._gate.begin(now, n)
-                return now
+            if self._pacer.wait(now) <= 0.0:
+                return self._pacer.begin(now, n)
         return await self._wait(kind, n, urgent=urgent)
 
-    async def _wait(self, kind: Kind, n: int, *, urgent: bool) -> float:
-        begun: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+    async def _wait(self, kind: Kind, n: int, *, urgent: bool) -> B:
+        begun: asyncio.Future[B] = asyncio.get_running_loop().create_future()
         alone = not self._waiting
         self._waiting.push(kind, (begun, n), urgent=urgent)
         if alone:
             self.advance()
         try:
-            started_at = await begun
+            got = await begun
         except asyncio.CancelledError:
             if begun.done() and not begun.cancelled():
-                self.leave(n)
+                self.leave(begun.result())
             raise
         if self._stopped:
-            self.leave(n)
+            self.leave(got)
             raise asyncio.CancelledError
-        return started_at
+        return got
 
-    def leave(self, n: int = 1) -> None:
-        self._gate.leave(n)
+    def leave(self, begun: B) -> None:
+        self._pacer.leave(begun)
         self.advance()
 
     def advance(self) -> None:
         """Let in whoever may begin by now, and see to it that the next one is let in when it may."""
         while self._waiting:
             now = self._clock()
-            wait = self._gate.wait(now)
+            wait = self._pacer.wait(now)
             if wait > 0.0:
                 return self._look_again(now, wait)
             begun, n = self._waiting.pop()
             if not begun.done():  # else it was cancelled
-                self._gate.begin(now, n)
-                begun.set_result(now)
+                begun.set_result(self._pacer.begin(now, n))
 
     def _look_again(self, now: float, wait: float) -> None:
         """A timer that is early enough stays: it finds out itself that it was too early."""

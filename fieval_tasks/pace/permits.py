@@ -18,7 +18,8 @@ from typing import Protocol, TypeAlias
 
 from fieval_tasks.core.errors import RunStopped
 from fieval_tasks.pace.limits import Kind
-from fieval_tasks.pace.pace import Line, Pace, Turn, backoff
+from fieval_tasks.pace.pace import AS_LONG_AS_IT_TAKES, Line, LongestWait, Pace, Turn, backoff
+from fieval_tasks.pace.tuning import TUNING, Tuning
 
 _log = logging.getLogger(__name__)
 
@@ -113,7 +114,7 @@ class Permits:
         self._kept = KEPT
         self._leased_until = -inf
         self._latest = -inf
-        self._line = Line(self, clock)
+        self._line: Line[float] = Line(self, clock)
         self._leasing: asyncio.Task[None] | None = None
         self._failed: Exception | None = None
         self.times_away = 0
@@ -166,11 +167,12 @@ class Permits:
             return inf
         return max(self._due[0], self._latest + self._interval / CATCH_UP) - now
 
-    def begin(self, now: float, n: int) -> None:
+    def begin(self, now: float, n: int) -> float:
         self._due.popleft()
         self._latest = now
+        return now
 
-    def leave(self, n: int) -> None:
+    def leave(self, begun: float) -> None:
         """It was let in and cancelled before it knew."""
         self._due.appendleft(self._clock())
 
@@ -243,10 +245,10 @@ class SharedPace(Pace):
         *,
         concurrency: int,
         rate: float | None = None,
-        longest_wait: float = inf,
-        ends_at: float = inf,
+        longest_wait: LongestWait = AS_LONG_AS_IT_TAKES,
+        tuning: Tuning = TUNING,
     ) -> None:
-        super().__init__(concurrency=concurrency, rate=rate, longest_wait=longest_wait, ends_at=ends_at)
+        super().__init__(concurrency=concurrency, rate=rate, longest_wait=longest_wait, tuning=tuning)
         self._permits = permits
 
     def turn(self, kind: Kind = "submit", *, urgent: bool = False) -> Turn:
@@ -265,7 +267,7 @@ class PermittedTurn(Turn):
 
     __slots__ = ("_permits",)
 
-    def __init__(self, permits: Permits, pace: Pace, line: Line, kind: Kind, *, urgent: bool = False) -> None:
+    def __init__(self, permits: Permits, pace: Pace, line: Line[float], kind: Kind, *, urgent: bool = False) -> None:
         super().__init__(pace, line, kind, urgent=urgent)
         self._permits = permits
 
@@ -274,6 +276,6 @@ class PermittedTurn(Turn):
         try:
             self.started_at = await self._permits.take()
         except BaseException:
-            self._line.leave()
+            self.leave()
             raise
         return self

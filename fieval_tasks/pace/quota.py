@@ -2,54 +2,117 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right, insort
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from math import inf
 from time import monotonic
 from types import TracebackType
 
-from fieval_tasks.pace.limits import Learned, Limits
-from fieval_tasks.pace.pace import Line
+from fieval_tasks.core.tiers import CUSTOM, DEFAULT, NO_TIER, Tier
+from fieval_tasks.pace.limits import Limits
+from fieval_tasks.pace.pace import AS_LONG_AS_IT_TAKES, Line, LongestWait, clock_time
+from fieval_tasks.pace.tuning import TOLD, TUNING, Tuning
 
-AT_FIRST = 120
-"""Evaluations that may be out without a word about them. Fewer cost time where there is no limit, more are refused where
-there is one. Chosen by simulation: where news takes 0.25 s they let 450 a second through."""
-REQUESTS_AT_FIRST = 36
-"""The same in requests: so many are made in vain where credit ends."""
-SHARE = 1 / 6
-"""So much of all that passed may be out where that is more: what is lost stays a small part of what was done."""
-ALL = 1.0
-"""The same of calls that wait for the judge: being out is no sign that nothing is known of them."""
-NO_NEWS = 3.0
-"""Seconds after which what nobody heard of counts as passed: a sentinel's answer takes 0.3 s, and longer on a busy machine."""
-TOLERATED = 0.03
-"""Share of refused evaluations that costs less than to stay further below the limit: they are only sent again."""
-NEWS_TAKES = 4.0
-"""Seconds until most refusals are known: rows are asked about when they are likely to be done."""
-SENTINEL_EVERY = 18
-"""Evaluations from one submission that is worth an early question to the next: six requests of three."""
+
+@dataclass(frozen=True)
+class Allowed:
+    """What is known, before a run begins, of the evaluations that its account may make."""
+
+    tier: Tier | None = None
+    """As the user names it; None: it is recognised by what is refused."""
+    earlier: Mapping[str | None, Iterable[float]] = field(default_factory=dict)
+    """Judge model -> how many seconds ago each evaluation was submitted, in the last day, by this run and others."""
+
+
+NOTHING_KNOWN = Allowed()
+
+
+class Quotas:
+    """A quota for each judge model: that is what the platform counts by."""
+
+    def __init__(
+        self,
+        allowed: Allowed = NOTHING_KNOWN,
+        *,
+        hears: bool = True,
+        waits_for_judges: bool = False,
+        tuning: Tuning = TUNING,
+        longest_wait: LongestWait = AS_LONG_AS_IT_TAKES,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        """`hears`: what is refused in secret is heard of; else only a tier that is named is kept to. `waits_for_judges`: the
+        submissions themselves do, and being out is no sign that nothing is known of them.
+        """
+        self._allowed = allowed
+        self._tier = allowed.tier if hears else allowed.tier or NO_TIER
+        self._tuning = replace(
+            tuning,
+            unheard=tuning.unheard if hears else inf,
+            share=1.0 if waits_for_judges else tuning.share,
+        )
+        self._longest_wait = longest_wait
+        self._clock = clock
+        self._quotas: dict[str | None, Quota] = {}
+
+    def of(self, model: str | None) -> Quota:
+        """The model's; None: of what needs no judge, which no tier that the user names is about."""
+        if model not in self._quotas:
+            now = self._clock()
+            self._quotas[model] = Quota(
+                model,
+                tier=self._tier if model or self._tier is NO_TIER else None,
+                earlier=[now - ago for ago in self._allowed.earlier.get(model, ())],
+                tuning=self._tuning,
+                longest_wait=self._longest_wait,
+                clock=self._clock,
+            )
+        return self._quotas[model]
+
+    @property
+    def waits(self) -> str:
+        """Which tier's limit holds submissions up at this moment, in words; empty where none does for long."""
+        return next((text for quota in self._quotas.values() if (text := quota.waits)), "")
+
+    def stop(self) -> None:
+        for quota in self._quotas.values():
+            quota.stop()
 
 
 class Quota:
     """One judge model's share of what the platform evaluates, counted in evaluations.
 
-    Verdicts are reported with `sent_at`, the moment told to `Admission.sent`. The earlier they come, the less is refused:
+    Verdicts are reported with `sent_at`, the moment given to `Admission.sent`. The earlier they come, the less is refused:
     ask about sentinels (`Admission.sentinel`) as soon as they may have been refused, and report what is still in work.
     """
 
     def __init__(
-        self, *, clock: Callable[[], float] = monotonic, at_first: float = AT_FIRST, share: float = SHARE
+        self,
+        model: str | None = None,
+        *,
+        tier: Tier | None = None,
+        earlier: Iterable[float] = (),
+        tuning: Tuning = TUNING,
+        longest_wait: LongestWait = AS_LONG_AS_IT_TAKES,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
-        """`at_first`: inf for a server that is known to have no such limit. `share`: of all that passed, may be out."""
+        self._model = model
         self._clock = clock
-        self._allowance = Allowance(at_first, share)
-        self._line = Line(self._allowance, clock)
+        self._longest_wait = longest_wait
+        self._allowance = Allowance(tier=tier, earlier=earlier, tuning=tuning, longest_wait=longest_wait)
+        self._line: Line[Leave] = Line(self._allowance, clock)
 
     async def admit(self, n: int = 1) -> Admission:
-        """Wait until `n` more evaluations may be submitted, in one request."""
-        admitted_at = await self._line.enter(n=n)
-        sentinel, trial = self._allowance.sentinel(n), self._allowance.limits.trying
-        return Admission(self, n, admitted_at, sentinel=sentinel, trial=trial)
+        """Wait until some of `n` more evaluations may be submitted, in one request.
+
+        Raises RunStopped where the tier's limit has no room for longer than anybody waits.
+        """
+        leave = await self._line.enter(n=n)
+        if leave.full_for > 0.0:
+            self._line.leave(leave)
+            self._longest_wait.require(leave.full_for, leave.at, self._full())
+        return Admission(self, leave)
 
     def in_work(self, sent_at: float) -> None:
         """Asked about, and neither refused nor done."""
@@ -75,31 +138,47 @@ class Quota:
         return self._allowance.is_last_lap(left)
 
     @property
-    def learned(self) -> Learned:
-        return self._allowance.limits.learned
+    def waits(self) -> str:
+        wait = self._allowance.full_for(self._clock())
+        return f"{self._full()} until {clock_time(wait)}" if self._line and wait > TOLD else ""
 
-    def _sent(self, at: float, n: int, *, of: int, admitted_at: float) -> None:
-        self._allowance.sent(at, n, of=of, admitted_at=admitted_at)
+    def _full(self) -> str:
+        tier = self._allowance.tier
+        limits = f" (tier {tier.name})" if tier else ""
+        return f"the evaluations that {self._model or 'the account'} may make{limits} are used up"
+
+    def _sent(self, at: float, n: int, leave: Leave) -> None:
+        self._allowance.sent(at, n, leave)
         self._line.advance()
+
+
+@dataclass(frozen=True)
+class Leave:
+    """What a request gets that asks to carry evaluations."""
+
+    at: float
+    n: int
+    """Send so many of the evaluations, from 1 to all, and the others later: more may well be refused."""
+    is_sentinel: bool = False
+    """Ask about one of these early: much depends on the answer."""
+    full_for: float = 0.0
+    """Seconds for which the tier has no room, where that is longer than anybody waits: it may not be sent."""
 
 
 class Admission:
     """Leave to submit some evaluations in one request. What was not sent when the `with` block ends is given back."""
 
-    def __init__(self, quota: Quota, n: int, admitted_at: float, *, sentinel: bool, trial: bool) -> None:
+    def __init__(self, quota: Quota, leave: Leave) -> None:
         self._quota = quota
-        self._n = n
+        self._leave = leave
         self._is_sent = False
-        self._admitted_at = admitted_at
-        self.sentinel = sentinel
-        """Ask about one of these early: much depends on the answer."""
-        self.trial = trial
-        """It may well be refused: send one evaluation of these, and the others later."""
+        self.allowed = leave.n
+        self.sentinel = leave.is_sentinel
 
     def sent(self, at: float, n: int | None = None) -> None:
         """The server has taken these (all of them by default; the others are given back), in a request that began then."""
         self._is_sent = True
-        self._quota._sent(at, self._n if n is None else n, of=self._n, admitted_at=self._admitted_at)
+        self._quota._sent(at, self.allowed if n is None else n, self._leave)
 
     def __enter__(self) -> Admission:
         return self
@@ -108,91 +187,204 @@ class Admission:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if not self._is_sent:
-            self._quota._line.leave(self._n)
+            self._quota._line.leave(self._leave)
 
 
 class Allowance:
-    """The gate for evaluations (pure): as fast as the limits found, and never far ahead of the news.
+    """Decides when evaluations may be submitted (pure): as a tier has it or as fast as the limit found, and never far ahead of
+    the news.
 
-    A refused row fails at once: whatever was sent before a row that was not refused, or NO_NEWS seconds ago, has
+    A refused row fails at once: whatever was sent before a row that was not refused, or `no_news` seconds ago, has
     passed. An unknown limit, and the end of the credit, is met by what has not, so that is kept small: to a share of what
     has passed, or to a few.
+
+    Where no tier is named, those of the table are recognised: what would be the first past such a tier's shortest window
+    goes alone, and nothing follows until it was heard of. Where it is refused, and so is one tried a second later, that is
+    the tier. From then on it is kept to exactly.
     """
 
-    def __init__(self, at_first: float = AT_FIRST, share: float = SHARE) -> None:
-        self.limits = Limits(tolerated=TOLERATED, news_takes=NEWS_TAKES)
-        self._evaluations = Room(at_first, share)
-        self._requests = Room(REQUESTS_AT_FIRST if at_first < inf else inf, share)
-        self._unheard: deque[tuple[float, int]] = deque()
+    def __init__(
+        self,
+        *,
+        tier: Tier | None = None,
+        earlier: Iterable[float] = (),
+        tuning: Tuning = TUNING,
+        longest_wait: LongestWait = AS_LONG_AS_IT_TAKES,
+    ) -> None:
+        self.limits = Limits(in_secret=True, tuning=tuning)
+        self.tier = tier
+        self._tuning = tuning
+        self._longest_wait = longest_wait
+        self._sent = Sent(earlier, tuning)
+        self._may_be = DEFAULT if tier is None else None
+        """The tier whose shortest window was not exceeded yet, where that may be it."""
+        self._latest = -inf
+        self._probe: float | None = None
+        """When the first past the edge of that one was let in, and then, when it was sent; None: there is none."""
+        self._out = 0
+        """Evaluations admitted and not sent."""
+        self._doubtful = 0.0
+        """Requests' worth of evaluations that have not passed yet, sent or not."""
+        self._passed = 0.0
+        self._unheard: deque[tuple[float, float]] = deque()
         self._passed_until = -inf
-        self._since_sentinel = SENTINEL_EVERY
+        self._since_sentinel = tuning.sentinel_every
+        if tier is not None and tier.windows:
+            self.limits.settle()
 
     def wait(self, now: float) -> float:
-        wait = self.limits.wait(now)
-        if wait > 0.0:
+        if (wait := self.limits.wait(now)) > 0.0:
             return wait
-        self._forget(max(self._passed_until, now - NO_NEWS))
-        if self._evaluations.is_free and self._requests.is_free:
-            return 0.0
-        return self._unheard[0][0] + NO_NEWS - now if self._unheard else inf
+        if (wait := self.full_for(now)) > 0.0 and not self._is_too_long(wait, now):
+            return wait  # else it is let in, to hear that
+        self._forget(max(self._passed_until, now - self._tuning.no_news))
+        if self._is_at_edge(now):
+            if self._probe is not None:
+                return self._news_due(now)
+            if (wait := self._latest + self._tuning.starts_within - now) > 0.0:
+                return wait
+        most = max(self._tuning.unheard, self._tuning.share * self._passed)
+        return 0.0 if self._doubtful < most else self._news_due(now)
 
-    def begin(self, now: float, n: int) -> None:
-        self._evaluations.out += n
-        self._requests.out += 1
-        self.limits.begin(now, n)
+    def full_for(self, now: float) -> float:
+        """Seconds for which the tier has no room; inf until something that is out is sent or given back."""
+        return 0.0 if self.tier is None else self._sent.wait(self.tier, self._out, now)
 
-    def leave(self, n: int) -> None:
-        """A request for so many evaluations was not made, or not taken."""
-        self._evaluations.out -= n
-        self._requests.out -= 1
+    def _is_too_long(self, wait: float, now: float) -> bool:
+        return wait < inf and self._longest_wait.is_over(wait, now)
 
-    def sent(self, at: float, n: int, *, of: int, admitted_at: float) -> None:
-        self._evaluations.out -= of - n
-        self._unheard.append((at, n))
-        self.limits.sent(at, n, decided_at=admitted_at)
+    def _news_due(self, now: float) -> float:
+        return self._unheard[0][0] + self._tuning.no_news - now if self._unheard else inf
 
-    def sentinel(self, n: int) -> bool:
-        """Is this one worth an early question? The first, one in a while, and each try after a refusal."""
+    def begin(self, now: float, n: int) -> Leave:
+        full_for = self.full_for(now)
+        full_for = full_for if self._is_too_long(full_for, now) else 0.0
+        part = 1 if full_for or self.limits.trying else self._fitting(n, now)
+        if self._is_at_edge(now):
+            self._probe = now
+        leave = Leave(now, part, self._is_sentinel(part), full_for)
+        self._latest = now
+        self._out += part
+        self._doubtful += self._cost(part)
+        self.limits.begin(now, part)
+        return leave
+
+    def leave(self, begun: Leave) -> None:
+        """The request was not made, or not taken."""
+        self._out -= begun.n
+        self._doubtful -= self._cost(begun.n)
+        if self._probe == begun.at:
+            self._probe = None  # the next is one
+
+    def _fitting(self, n: int, now: float) -> int:
+        """How many of these may be sent, so that a tier's limit is met exactly; where it is full, one that shows whether it is."""
+        tier = self.tier or self._may_be
+        return n if tier is None else max(1, min(n, self._sent.room(tier, now) - self._out))
+
+    def _cost(self, n: int) -> float:
+        return max(1.0, n / self._tuning.carries)
+
+    def sent(self, at: float, n: int, leave: Leave) -> None:
+        self._out -= leave.n
+        self._doubtful += self._cost(n) - self._cost(leave.n)
+        self._unheard.append((at, self._cost(n)))
+        self._sent.add(at, n)
+        if self._probe == leave.at:
+            self._probe = at
+        self.limits.sent(at, n, decided_at=leave.at)
+
+    def _is_sentinel(self, n: int) -> bool:
+        """Is this one worth an early question? The first, one in a while, and whatever is sent to see whether it is refused."""
         self._since_sentinel += n
-        if self._since_sentinel < SENTINEL_EVERY and not self.limits.trying:
+        if self._since_sentinel < self._tuning.sentinel_every and not self.limits.trying and self._probe is None:
             return False
         self._since_sentinel = 0
         return True
 
     def is_last_lap(self, left: int) -> bool:
-        return self.limits.rate is not None and left <= self.limits.rate * NEWS_TAKES
+        return self.limits.rate is not None and left <= self.limits.rate * 4.0
 
     def in_work(self, sent_at: float, now: float) -> None:
-        self._passed_until = max(self._passed_until, sent_at)
+        self._has_passed(sent_at)
         self.limits.let_pass(sent_at, now)
 
     def granted(self, sent_at: float, now: float, n: int) -> None:
-        self._passed_until = max(self._passed_until, sent_at)
+        self._has_passed(sent_at)
         self.limits.accepted(sent_at, now, n)
 
     def refused(self, sent_at: float, now: float, n: int) -> None:
         self.limits.refused(sent_at, now, n=n)
+        self._sent.remove(sent_at, n)
+        self._probe = None
+        if self.tier is None and self.limits.tries:
+            self.tier = self._recognised(now)
+            if self.tier is not None:
+                self._may_be = None
+                self.limits.settle()
+
+    # -- which tier it is
+
+    def _is_at_edge(self, now: float) -> bool:
+        """As many were sent as one of the tiers allows in its shortest window."""
+        if self._may_be is None or self.limits.trying:
+            return False
+        return self._sent.room(self._may_be, now) <= self._out
+
+    def _recognised(self, now: float) -> Tier | None:
+        """The tier of which a window is just full, as far as is known of what is out."""
+        for tier in [self._may_be or CUSTOM, CUSTOM]:
+            for count, seconds in tier.windows:
+                sent = self._sent.within(seconds, now)
+                if (1.0 - self._tuning.near) * count <= sent <= count + self._tuning.carries * self._doubtful:
+                    return tier
+        return None
+
+    def _has_passed(self, sent_at: float) -> None:
+        self._passed_until = max(self._passed_until, sent_at)
 
     def _forget(self, until: float) -> None:
         while self._unheard and self._unheard[0][0] <= until:
-            self._evaluations.passes(self._unheard.popleft()[1])
-            self._requests.passes(1)
+            cost = self._unheard.popleft()[1]
+            self._doubtful -= cost
+            self._passed += cost
+        if self._probe is not None and self._probe <= until and not self.limits.trying:
+            self._probe, self._may_be = None, None
 
 
-class Room:
-    """How many may be out: admitted, and not passed yet."""
+class Sent:
+    """When evaluations were submitted, those that were refused left out: how many more fit into a tier's windows."""
 
-    def __init__(self, at_first: float, share: float) -> None:
-        self._share = share
-        self.out = 0
-        self._most = at_first
-        self._passed = 0
+    def __init__(self, earlier: Iterable[float], tuning: Tuning) -> None:
+        self._times = sorted(earlier)
+        self._tuning = tuning
 
-    @property
-    def is_free(self) -> bool:
-        return self.out < self._most
+    def add(self, at: float, n: int) -> None:
+        for _ in range(n):
+            insort(self._times, at)
 
-    def passes(self, n: int) -> None:
-        self.out -= n
-        self._passed += n
-        self._most = max(self._most, self._share * self._passed)
+    def remove(self, at: float, n: int) -> None:
+        end = bisect_right(self._times, at)
+        for place in range(end - 1, max(-1, end - 1 - n), -1):
+            if self._times[place] == at:
+                del self._times[place]
+
+    def within(self, seconds: float, now: float) -> int:
+        return len(self._times) - bisect_right(self._times, now - seconds)
+
+    def room(self, tier: Tier, now: float) -> int:
+        """How many more may run now."""
+        return min((count - self.within(self._counted(seconds), now) for count, seconds in tier.windows), default=10**9)
+
+    def wait(self, tier: Tier, out: int, now: float) -> float:
+        """Seconds until one more may run, beside those that are `out` already; inf where those take all of a window."""
+        return max(
+            (self._wait(count - out, self._counted(seconds), now) for count, seconds in tier.windows), default=0.0
+        )
+
+    def _wait(self, room: int, seconds: float, now: float) -> float:
+        if room <= 0:
+            return inf
+        return 0.0 if len(self._times) < room else max(0.0, self._times[-room] + seconds - now)
+
+    def _counted(self, seconds: float) -> float:
+        return seconds + min(1.0, max(self._tuning.starts_within, self._tuning.later * seconds))

@@ -32,9 +32,9 @@ from fieval_tasks.ledger.recording import Recorder
 from fieval_tasks.ledger.run import Run
 from fieval_tasks.ledger.schema import utc_now
 from fieval_tasks.ledger.store import Ledger
-from fieval_tasks.pace.pace import Pace
+from fieval_tasks.pace.pace import LongestWait, Pace
 from fieval_tasks.pace.permits import Permits, SharedPace, Source
-from fieval_tasks.pace.quota import ALL, AT_FIRST, SHARE, Quota
+from fieval_tasks.pace.quota import Quotas
 from fieval_tasks.work.agenda import Agenda
 from fieval_tasks.work.breaker import Breaker
 from fieval_tasks.work.echoes import Echoes, Told, digest
@@ -101,10 +101,18 @@ class Engine:
         self._lanes_stopped: dict[str, str] = {}
         """Check -> why."""
         self._lanes: dict[str, Lane] = {}
-        self._quotas: dict[str | None, Quota] = {}
-        # who only submits asks nothing: the news that a quota waits for would never come
-        may_hear_of_tiers = options.may_have_tiers and options.mode is not Mode.SUBMIT
-        self._first_quota = AT_FIRST if may_hear_of_tiers else inf
+        self._longest_wait = LongestWait(
+            max(SHORTEST_WAIT, min(LONGEST_WAIT, options.item_timeout)),
+            ends_at=inf if self._deadline is None else self._deadline,
+        )
+        self._quotas = Quotas(
+            options.allowed,
+            # who only submits asks nothing: the news that a quota waits for would never come
+            hears=options.may_have_tiers and options.mode is not Mode.SUBMIT,
+            waits_for_judges=options.mode is Mode.SYNC,
+            tuning=options.tuning,
+            longest_wait=self._longest_wait,
+        )
         self._paused = False
         self._chunks = Chunks(self._soon_wake)
         self._resending = 0
@@ -355,7 +363,7 @@ class Engine:
     def _waits(self) -> str:
         if self._stopped is not None and (left := len(self._under_way)):
             return f"stopping: {left:,} requests under way come in first"
-        return self._pace.waits
+        return self._pace.waits or self._quotas.waits
 
     def _until_done(self, work: Coroutine[Any, Any, T], show: Callable[[Progress], None] | None = None) -> T:
         owned = self._owned(work)
@@ -442,26 +450,25 @@ class Engine:
         self._renewing = asyncio.ensure_future(self._renew())
 
     def _paced(self) -> Pace:
-        longest_wait = max(SHORTEST_WAIT, min(LONGEST_WAIT, self._options.item_timeout))
-        ends_at = inf if self._deadline is None else self._deadline
+        options = self._options
         if self._permits is None:
             return Pace(
-                concurrency=self._options.concurrency,
-                rate=self._options.rate,
-                longest_wait=longest_wait,
-                ends_at=ends_at,
+                concurrency=options.concurrency,
+                rate=options.rate,
+                longest_wait=self._longest_wait,
+                tuning=options.tuning,
             )
         return SharedPace(
             self._permits,
-            concurrency=self._options.concurrency,
-            rate=self._options.rate,
-            longest_wait=longest_wait,
-            ends_at=ends_at,
+            concurrency=options.concurrency,
+            rate=options.rate,
+            longest_wait=self._longest_wait,
+            tuning=options.tuning,
         )
 
     def _lane_of(self, check: str) -> Lane:
         if check not in self._lanes:
-            quota, breaker = self._quota_of(check), self._breaker(check)
+            quota, breaker = self._quotas.of(self.run.check(check).model), self._breaker(check)
             self._lanes[check] = Lane(check, self._posts(), quota, breaker)
         return self._lanes[check]
 
@@ -484,14 +491,6 @@ class Engine:
     def _stopped_lane(self, check: str, why: str) -> str:
         left = self._book.count_unsent(check=check)
         return f"{check} was stopped: {why}" + (f"; {left:,} of its items are still to be sent" if left else "")
-
-    def _quota_of(self, check: str) -> Quota:
-        """One for each judge model: that is what the platform counts by."""
-        model = self.run.check(check).model
-        if model not in self._quotas:
-            share = ALL if self._mode is Mode.SYNC else SHARE
-            self._quotas[model] = Quota(at_first=self._first_quota, share=share)
-        return self._quotas[model]
 
     async def _close(self) -> None:
         self._cancel_work()
@@ -542,8 +541,7 @@ class Engine:
     def _wind_down(self) -> None:
         """Nothing new starts, and whoever waits is told; what is on its way comes in."""
         self._pace.stop()
-        for quota in self._quotas.values():
-            quota.stop()
+        self._quotas.stop()
         self._cancel_work()
 
     def _hurry(self) -> None:

@@ -26,7 +26,8 @@ from fieval_tasks.core.policy import SILENCE, STRANGE_REPLIES, Remedy, Signal
 from fieval_tasks.ledger.changes import Asked, Noted, Requeued
 from fieval_tasks.ledger.recording import Recorder
 from fieval_tasks.ledger.schema import utc_now
-from fieval_tasks.pace.pace import DIFFERENT, Pace, Turn
+from fieval_tasks.pace.pace import Pace, Turn
+from fieval_tasks.pace.tuning import TUNING
 from fieval_tasks.work.agenda import Answer
 from fieval_tasks.work.echoes import Echoes, Told
 from fieval_tasks.work.open_items import Held, OpenItems
@@ -231,7 +232,7 @@ class Settlement:
 
     async def _are_alone(self) -> bool:
         """It is these few items' questions that fail, and not the server's answers to whatever is asked."""
-        if len(self._asked_in_vain) < DIFFERENT:
+        if len(self._asked_in_vain) < TUNING.different:
             return True
         if self._is_there is None:
             self._is_there = await self._client.is_there()

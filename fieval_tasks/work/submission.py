@@ -333,7 +333,7 @@ class Submitter:
     async def _try(self, items: tuple[Item, ...], lane: Lane, tries: Tries) -> tuple[tuple[Item, ...], ApiError | None]:
         """The items that went into the request, and what went wrong with it."""
         with await lane.quota.admit(len(items)) as admission:
-            tried = items[:1] if admission.trial else items  # it may well be refused: one is enough
+            tried = items[: admission.allowed]
             return tried, await self._request(tried, lane, tries, admission)
 
     async def _request(

@@ -10,6 +10,7 @@ from fieval_tasks.core.plan import Mode
 from fieval_tasks.ledger.run import CheckRecord, Run
 from fieval_tasks.ledger.schema import utc_now
 from fieval_tasks.ledger.store import Ledger
+from fieval_tasks.pace.tuning import Tuning
 from fieval_tasks.runs.threads import work_once
 from fieval_tasks.work.engine import Engine
 from fieval_tasks.work.options import Options
@@ -18,6 +19,10 @@ from tests.faults.platform import TEMPLATES, FaultyPlatform, FaultyTransport
 RUN_ID = "r"
 PATIENCE = 20.0
 """Seconds in which any of these runs ends by itself."""
+QUICK = Tuning(
+    pause=0.001, longest_pause=0.01, longest_away_pause=0.001, no_news=0.1, answer_within=0.1, starts_within=0.0
+)
+"""The limits are found as ever, in no time."""
 
 
 def new_run(ledger: Ledger, template: str, items: int, *, mode: Mode, chunk_size: int = 7) -> Run:
@@ -46,6 +51,7 @@ def work(ledger: Ledger, run: Run, platform: FaultyPlatform, **options: Any) -> 
 def _worked(ledger: Ledger, run: Run, platform: FaultyPlatform, options: dict[str, Any]) -> FievalError | None:
     mode = Mode(run.mode)
     connect = FaultyTransport(platform).client
+    options = {"tuning": QUICK, **options}
     with Engine(run, ledger, connect, Options(mode=mode, concurrency=8, timeout=PATIENCE, **options)) as engine:
         try:
             work_once(engine, mode)

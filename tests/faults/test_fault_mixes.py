@@ -25,17 +25,12 @@ from tests.faults.platform import ALONE, IN_CONTEXT, FaultyPlatform
 
 def no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fieval_tasks.work.submission.backoff", lambda attempt: 0.001)
-    monkeypatch.setattr(
-        "fieval_tasks.pace.limits.Limits.refused", lambda *_, **__: None
-    )  # the pace has tests of its own
-    monkeypatch.setattr("fieval_tasks.pace.pace.LONGEST_PAUSE", 0.001)
     monkeypatch.setattr("fieval_tasks.work.agenda.SHORTEST_GAP", 0.001)
     monkeypatch.setattr("fieval_tasks.work.agenda.FIRST_GUESS", 0.001)
     monkeypatch.setattr("fieval_tasks.work.waits.FIRST_GUESS", 0.001)
     monkeypatch.setattr("fieval_tasks.work.agenda.LAST_WORD", 0.1)
     monkeypatch.setattr("fieval_tasks.work.agenda.LAST_GAP", 0.02)
     monkeypatch.setattr("fieval_tasks.work.submission.FIRST_PACK_WITHIN", 0.02)
-    monkeypatch.setattr("fieval_tasks.pace.quota.NO_NEWS", 0.1)
     monkeypatch.setattr("fieval_tasks.work.orphans.AT_LEAST", 0.1)
     monkeypatch.setattr("fieval_tasks.work.orphans.FAR_BEYOND", 1.0)
     monkeypatch.setattr("fieval_tasks.work.orphans.LATER_ONES", 3)

@@ -108,13 +108,13 @@ def test_a_stop_ends_the_pause_before_a_chunks_next_try_at_once(
     from prefect import flow
     from prefect.task_runners import ThreadPoolTaskRunner
 
+    from fieval_tasks.pace.tuning import Tuning
     from fieval_tasks.work.engine import Engine
     from fieval_tasks.work.options import Options
     from flows.evaluate import finish, start_submitting
 
     monkeypatch.setattr("fieval_tasks.tasks.FIRST_DELAY", 3_600.0)
     monkeypatch.setattr("fieval_tasks.work.submission.backoff", lambda attempt: 0.001)
-    monkeypatch.setattr("fieval_tasks.pace.pace.LONGEST_PAUSE", 0.001)
     resting = threading.Event()
 
     def rest(self: Engine, seconds: float) -> None:
@@ -128,7 +128,8 @@ def test_a_stop_ends_the_pause_before_a_chunks_next_try_at_once(
     def mine() -> None:
         with Ledger(f"sqlite:///{workplace / 'ledger.db'}") as ledger:
             run = a_run(ledger, ["one", "two"], chunk_size=1)
-            with Engine(run, ledger, platform.client, Options(mode=Mode.SUBMIT)) as engine:
+            quickly = Options(mode=Mode.SUBMIT, tuning=Tuning(longest_away_pause=0.001))
+            with Engine(run, ledger, platform.client, quickly) as engine:
                 submissions = start_submitting(engine)
                 assert resting.wait(timeout=PATIENCE)
                 engine.stop(Interrupted("a worker's SIGTERM"), hurry=True)

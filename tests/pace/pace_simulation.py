@@ -15,7 +15,7 @@ from math import inf, log
 
 from fieval_tasks.pace.limits import Governor, Kind
 from fieval_tasks.pace.pace import FairQueue
-from fieval_tasks.pace.quota import Allowance
+from fieval_tasks.pace.quota import Allowance, Leave
 from fieval_tasks.work.agenda import SENTINEL_AGE
 from fieval_tasks.work.waits import FIRST_GUESS
 
@@ -28,8 +28,8 @@ ENDLESS = 20_000.0
 class Clock:
     """Events in the order of their times."""
 
-    def __init__(self) -> None:
-        self.now = 0.0
+    def __init__(self, now: float = 0.0) -> None:
+        self.now = now
         self._events: list[tuple[float, int, Event]] = []
         self._order = count()
 
@@ -88,13 +88,16 @@ class Sliding(Limiter):
         self.changes = changes
         self._taken: deque[float] = deque()
 
-    def refuses(self, now: float) -> float | None:
+    def full_for(self, now: float) -> float | None:
         if now >= self.changes[0]:
             self.limit = self.changes[1]
         while self._taken and self._taken[0] <= now - self.window:
             self._taken.popleft()
-        if len(self._taken) >= self.limit:
-            return self._taken[-self.limit] + self.window - now
+        return self._taken[-self.limit] + self.window - now if len(self._taken) >= self.limit else None
+
+    def refuses(self, now: float) -> float | None:
+        if (wait := self.full_for(now)) is not None:
+            return wait
         self._taken.append(now)
         return None
 
@@ -166,6 +169,21 @@ class Chance(Limiter):
         return 0.0 if self._random.random() < self.share else self.beside.refuses(now)
 
 
+class Together(Limiter):
+    """Several limits that hold together; what one refuses counts for none."""
+
+    def __init__(self, *limits: Sliding) -> None:
+        self.limits = limits
+
+    def refuses(self, now: float) -> float | None:
+        waits = [wait for limit in self.limits if (wait := limit.full_for(now)) is not None]
+        if waits:
+            return max(waits)
+        for limit in self.limits:
+            limit.refuses(now)
+        return None
+
+
 class Credit(Limiter):
     """So many in all; then no more."""
 
@@ -207,6 +225,9 @@ class Account:
     last_submitted: float = 0.0
     done_at: float = 0.0
     most_in_flight: int = 0
+    paused: float = 0.0
+    """Seconds for which the server had asked everyone to wait."""
+    paused_until: float = 0.0
 
     def used(self, since: float, until: float) -> float:
         """Accepted requests a second."""
@@ -269,12 +290,15 @@ def requests(
 
     def answered(kind: Kind, since: float, began: float, taken: bool, told: float | None) -> None:
         if not taken:
+            until = clock.now + (told or 0.0)
+            account.paused += max(0.0, until - max(clock.now, account.paused_until))
+            account.paused_until = max(account.paused_until, until)
             governor.refused(began, clock.now, told)
             queue.push(kind, (kind, since))
         else:
-            governor.accepted(began, clock.now, kind)
+            governor.accepted(began, clock.now)
             follow(kind, since)
-        governor.leave(1)
+        governor.leave()
         pump()
 
     def follow(kind: Kind, since: float) -> None:
@@ -315,6 +339,8 @@ class Tier:
     last_submitted: float = 0.0
     done_at: float = 0.0
     refusal_known_at: float = inf
+    stopped_for: float | None = None
+    """Seconds for which the tier has no room, where that is longer than anybody waits."""
 
 
 def evaluations(
@@ -331,24 +357,25 @@ def evaluations(
     starts_within: float = 0.1,
     sentinel_age: float = SENTINEL_AGE,
     allowance: Allowance | None = None,
+    since: float = 0.0,
     until: float = ENDLESS,
 ) -> Tier:
     """Submissions are taken at up to `speed` items a second; the limit is met when an evaluation starts.
 
-    A ticket is known when its reply has come and is `recorded`; its age counts from then.
+    A ticket is known when its reply has come and is `recorded`; its age counts from then. `since`: when the run begins.
     """
     chance = random.Random(seed)
     random.seed(seed)
-    clock, tier, allowance = Clock(), Tier(), allowance or Allowance()
+    clock, tier, allowance = Clock(since), Tier(), allowance or Allowance()
     waiting = items
     tickets, scouted_at = 0, -inf
-    next_turn = 0.0
+    next_turn = since
     look_at = inf
 
     def pump() -> None:
         nonlocal waiting, look_at
         look_at = inf
-        while waiting:
+        while waiting and tier.stopped_for is None:
             wait = allowance.wait(clock.now) if limited else 0.0
             wait = max(wait, next_turn - clock.now)
             if wait > 1e-9:
@@ -365,22 +392,22 @@ def evaluations(
     def submit(n: int) -> None:
         nonlocal next_turn, waiting
         began = clock.now
-        allowance.begin(began, n)
         tier.requests.append(began)
-        early = allowance.sentinel(n)
-        admitted = n
-        if allowance.limits.trying and limited:
-            n = 1
+        leave = allowance.begin(began, n)
+        if leave.full_for:
+            tier.stopped_for = leave.full_for
+            return allowance.leave(leave)
+        n = leave.n if limited else n
         waiting -= n
         next_turn = max(next_turn, began) + n / speed
         last = allowance.is_last_lap(waiting)
         for k in range(n):
             starts = began + reply / 2 + chance.uniform(0.0, starts_within)
-            clock.at(starts, partial(start, began, last or (early and k == 0)))
-        clock.after(reply, lambda: taken(began, n, admitted))
+            clock.at(starts, partial(start, began, last or (leave.is_sentinel and k == 0)))
+        clock.after(reply, lambda: taken(began, n, leave))
 
-    def taken(began: float, n: int, admitted: int) -> None:
-        allowance.sent(began, n, of=admitted, admitted_at=began)
+    def taken(began: float, n: int, leave: Leave) -> None:
+        allowance.sent(began, n, leave)
         pump()
 
     def start(began: float, early: bool) -> None:
@@ -422,7 +449,7 @@ def evaluations(
         waiting += 1
         pump()
 
-    clock.at(0.0, pump)
+    clock.at(since, pump)
     clock.run(until=until)
-    assert until < ENDLESS or len(tier.granted) == items
+    assert until < ENDLESS or len(tier.granted) == items or tier.stopped_for
     return tier

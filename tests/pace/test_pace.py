@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
 from collections.abc import Callable, Coroutine
-from functools import partial
 from itertools import pairwise
 from time import perf_counter
 from typing import Any, TypeVar
@@ -14,14 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fieval_tasks.pace.limits import LATE, FoundLimit, Governor, Limits, Metronome, Places, backoff
+from fieval_tasks.core.tiers import NO_TIER
+from fieval_tasks.pace.limits import Governor, Limits, Metronome, Places, backoff
 from fieval_tasks.pace.pace import FairQueue, Pace
-from fieval_tasks.pace.quota import AT_FIRST, NO_NEWS, REQUESTS_AT_FIRST, SENTINEL_EVERY, Quota
+from fieval_tasks.pace.quota import Quota
+from fieval_tasks.pace.tuning import TUNING
 from tests.pace.pace_simulation import (
     Bucket,
     Busy,
     Chance,
-    Clock,
     Credit,
     Fixed,
     JumpingLoop,
@@ -39,6 +38,14 @@ from tests.pace.pace_simulation import (
 T = TypeVar("T")
 SEEDS = [101, 102, 103]
 A_LITTLE = 1e-6
+MANY = TUNING.carries * int(TUNING.unheard)
+"""As many evaluations in one request as may be out without a word about them."""
+
+
+def found(governor: Governor) -> tuple[float, float | None]:
+    """What is kept to in the window that was found: requests, and its seconds."""
+    limits = governor.limits
+    return (limits.rate or 0.0) * (limits.window or 0.0), limits.window
 
 
 # -- a limit that answers 429 ----------------------------------------------------------------------------------------------
@@ -51,9 +58,7 @@ def test_a_limit_a_second_is_found_and_used(seed: int, items: int) -> None:
     account = requests(Sliding(100, 1.0), items=items, seed=seed, governor=governor)
     assert account.used(0, account.last_submitted) >= 92
     assert account.refused_share(2.0) < 0.02
-    (found,) = governor.limits.learned.limits
-    assert found.window == 1.0
-    assert 97 <= found.count <= 100
+    assert found(governor) == (pytest.approx(100, abs=4), 1.0)
 
 
 @pytest.mark.parametrize("seed", SEEDS[:1])
@@ -102,9 +107,7 @@ def test_a_limit_a_minute_is_told_from_one_a_second(limiter: Callable[[], Limite
     account = requests(limiter(), items=2500, seed=7, retry_after=retry_after, governor=governor)
     assert account.used(0, account.last_submitted) * 60 >= 920
     assert account.refused_share(2.0) < 0.02
-    (found,) = governor.limits.learned.limits
-    assert found.window == 60.0
-    assert found.count == pytest.approx(1000, rel=0.04)
+    assert found(governor) == (pytest.approx(1000, rel=0.04), 60.0)
 
 
 @pytest.mark.parametrize("retry_after", [one_second, untold])
@@ -125,7 +128,7 @@ def test_a_limit_a_minute_that_drops_is_not_taken_for_one_an_hour() -> None:
     governor = Governor(concurrency=64)
     limiter = Sliding(1000, 60.0, changes=(130.0, 500))
     account = requests(limiter, items=3000, seed=1, retry_after=untold, governor=governor)
-    assert [found.window for found in governor.limits.learned.limits] == [60.0]
+    assert governor.limits.window == 60.0
     assert account.used(240.0, 360.0) * 60 >= 0.85 * 500
 
 
@@ -133,7 +136,7 @@ def test_a_limit_a_minute_that_drops_is_not_taken_for_one_an_hour() -> None:
 @pytest.mark.parametrize("seed", SEEDS[:2])
 def test_without_a_limit_only_the_first_round_trips_differ_from_fixed_concurrency(concurrency: int, seed: int) -> None:
     fixed = Governor(concurrency=concurrency)
-    fixed._places.limit = float(concurrency)
+    fixed.places.limit = float(concurrency)
     expected = requests(Limiter(), items=3000, seed=seed, governor=fixed)
     account = requests(Limiter(), items=3000, seed=seed, concurrency=concurrency)
     assert account.last_submitted - expected.last_submitted < 3 * 0.04
@@ -147,7 +150,7 @@ def test_bounds_that_change_hold_from_then_on() -> None:
         while governor.wait(0.0) <= 0.0:
             governor.begin(0.0)
     governor.bound(concurrency=2, rate=None)
-    assert governor.room <= 2
+    assert governor.places.limit <= 2
     while governor.in_flight:
         governor.leave()
     started = 0
@@ -160,48 +163,25 @@ def test_bounds_that_change_hold_from_then_on() -> None:
     assert governor.wait(0.0) <= 0.0
     governor.begin(0.0)
     governor.leave()
-    assert governor.wait(0.0) == pytest.approx(1 / 5 - LATE)
+    assert governor.wait(0.0) == pytest.approx(1 / 5 - TUNING.late)
 
 
-def test_replies_that_were_under_way_count_as_one_event_however_late_they_come() -> None:
+def test_replies_that_were_under_way_count_as_one_refusal_however_late_they_come() -> None:
     governor = Governor(concurrency=200)
-    governor._places.limit = 200.0
+    governor.places.limit = 200.0
     began = [i / 1000 for i in range(200)]
     for moment in began:
         governor.begin(moment)
     for moment in began[:100]:
-        governor.accepted(moment, 0.2, "submit")
+        governor.accepted(moment, 0.2)
     for i, moment in enumerate(began[100:]):
         governor.refused(moment, 0.2 + i / 50, 1.0)  # the last one two seconds later
-        governor.leave(1)
+        governor.leave()
     assert governor.wait(3.0) > 0.0, "the last reply asked for a second, too"
     assert governor.wait(3.2) == 0.0
     governor.begin(3.2)
-    governor.accepted(3.2, 3.24, "submit")
-    assert governor._places.limit == pytest.approx(0.7 * 200)
-    (found,) = governor.limits.learned.limits
-    assert (found.count, found.window) == (100, 1.0)
-    assert governor.limits.rate == pytest.approx(97)
-
-
-def learned_from_a_refusal(limits: Limits, *, began: float, answered: float) -> tuple[FoundLimit, ...]:
-    """A request is refused, another one tried a second later is not."""
-    limits.begin(began)
-    limits.sent(began)
-    limits.refused(began, answered, retry_after=1.0)
-    limits.begin(answered + 1.0)
-    limits.sent(answered + 1.0)
-    limits.accepted(answered + 1.0, answered + 1.04)
-    return limits.learned.limits
-
-
-def test_a_burst_at_the_far_end_of_the_window_counts_for_it_reaches_the_server_later() -> None:
-    limits = Limits()
-    for at in [*[1.0] * 30, *[1.5 + n / 100 for n in range(50)]]:
-        limits.sent(at)
-        limits.accepted(at, at + 0.04)
-    [found] = learned_from_a_refusal(limits, began=2.01, answered=2.05)
-    assert found == FoundLimit(80, 1.0)
+    governor.accepted(3.2, 3.24)
+    assert (governor.limits.rate, governor.limits.window) == (pytest.approx(97), 1.0)
 
 
 def test_a_request_counts_from_when_it_left_not_from_when_its_turn_began() -> None:
@@ -209,28 +189,15 @@ def test_a_request_counts_from_when_it_left_not_from_when_its_turn_began() -> No
     for _ in range(40):
         governor.begin(0.9)
         governor.left(0.9, 1.1)
-        governor.accepted(1.1, 1.14, "submit")
-    [found] = learned_from_a_refusal(governor.limits, began=2.0, answered=2.04)
-    assert found == FoundLimit(40, 1.0)
-
-
-def test_what_a_server_takes_beside_a_refusal_is_no_rate_unless_it_refuses_more() -> None:
-    limits = Limits()
-    for at in [1.0 + n / 100 for n in range(100)]:
-        limits.sent(at)
-        limits.accepted(at, at + 0.04)
-    limits.sent(2.1)
-    for n in range(20):
-        limits.sent(2.12 + n / 1000)
-    limits.refused(2.1, 2.15, retry_after=1.0)
-    for n in range(20):
-        limits.accepted(2.12 + n / 1000, 2.17)
-    limits.begin(3.2)
-    limits.sent(3.2)
-    limits.accepted(3.2, 3.24)
-    [found] = limits.learned.limits
-    assert found.window == 1.0
-    assert found.count <= 120, "and not the 500 a second that those twenty would be"
+        governor.accepted(1.1, 1.14)
+    governor.begin(2.0)
+    governor.begin(2.0)
+    governor.begin(2.0)
+    for _ in range(3):
+        governor.refused(2.0, 2.04, 1.0)
+    governor.begin(3.1)
+    governor.accepted(3.1, 3.14)
+    assert governor.limits.rate == pytest.approx(0.97 * 40)
 
 
 def test_a_try_nobody_answers_does_not_hold_everyone_up() -> None:
@@ -253,7 +220,7 @@ def test_retry_after_zero_closes_nothing_and_teaches_nothing_at_first() -> None:
     limits.begin(0.1)
     limits.sent(0.1)
     limits.accepted(0.1, 0.2)
-    assert limits.learned.limits == ()
+    assert limits.rate is None
 
 
 def test_a_refusal_of_unknown_age_costs_a_pause_and_teaches_nothing() -> None:
@@ -261,8 +228,7 @@ def test_a_refusal_of_unknown_age_costs_a_pause_and_teaches_nothing() -> None:
     governor.begin(0.0)
     governor.refused(None, 0.1, 3.0)
     assert governor.limits.wait(0.1) == pytest.approx(3.0)
-    assert governor.limits.learned.limits == ()
-    assert (governor.limits.learned.refusals, governor.limits.learned.pauses) == (1, 1)
+    assert governor.limits.rate is None
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -274,7 +240,8 @@ def test_refusals_by_chance_cost_the_pauses_they_ask_for_and_little_more(
     governor = Governor(concurrency=32)
     limiter = Chance(share, Limiter(), seed)
     account = requests(limiter, items=2000, seed=seed, retry_after=retry_after, governor=governor)
-    assert 4000 / (account.done_at - governor.limits.learned.paused) >= 25
+    assert 4000 / (account.done_at - account.paused) >= 25
+    assert governor.limits.rate is None, "no limit is behind them"
 
 
 @settings(max_examples=40, deadline=None)
@@ -295,8 +262,7 @@ def test_whatever_is_refused_everything_is_sent_in_the_end(
 def test_a_limit_is_found_although_others_are_refused_by_chance(seed: int) -> None:
     governor = Governor(concurrency=32)
     account = requests(Chance(0.02, Sliding(1000, 60.0), seed), items=2000, seed=seed, governor=governor)
-    found = [limit.count for limit in governor.limits.learned.limits if limit.window == 60.0]
-    assert found == [pytest.approx(1000, rel=0.05)]
+    assert found(governor) == (pytest.approx(1000, rel=0.05), 60.0)
     assert account.refused_share(0.0) < 0.04
 
 
@@ -306,48 +272,26 @@ def test_a_limit_is_found_although_others_are_refused_by_chance(seed: int) -> No
 def test_places_double_each_round_trip_until_something_goes_wrong_and_then_grow_slowly() -> None:
     places = Places(1000)
     for _ in range(16):
-        places.accepted(int(places.limit), growing=True)
+        places.accepted(int(places.limit))
     assert places.limit == 32
     places.shrink(began=1.0, now=2.0)
     places.shrink(began=1.5, now=2.1)
     assert places.limit == pytest.approx(0.7 * 32), "once: the second began before the first was known"
     before = places.limit
     for _ in range(int(before)):
-        places.accepted(100, growing=True)
+        places.accepted(100)
     assert before + 0.8 < places.limit < before + 3
 
 
-def test_places_nobody_needs_do_not_grow_nor_do_they_while_the_server_queues() -> None:
+def test_places_nobody_needs_do_not_grow() -> None:
     places = Places(1000)
-    places.accepted(12, growing=True)
-    places.accepted(16, growing=False)
+    places.accepted(12)
     assert places.limit == 16
 
 
 def test_a_known_rate_gets_the_places_it_keeps_busy() -> None:
     account = requests(Sliding(100, 1.0), items=1500, seed=1, reply=0.5, concurrency=128)
     assert account.used(4.0, account.last_submitted) >= 85
-
-
-def test_places_stop_growing_within_a_doubling_of_where_the_server_queues() -> None:
-    governor, clock = Governor(concurrency=500), Clock()
-    workers = [0.0] * 40
-
-    def send() -> None:
-        while governor.wait(clock.now) == 0.0:
-            governor.begin(clock.now)
-            began, starts = clock.now, max(clock.now, heapq.heappop(workers))
-            heapq.heappush(workers, starts + 0.04)
-            clock.at(starts + 0.04, partial(answered, began))
-
-    def answered(began: float) -> None:
-        governor.accepted(began, clock.now, "submit")
-        governor.leave(1)
-        send()
-
-    send()
-    clock.run(until=10.0)
-    assert 40 <= governor.room < 3 * 80, "with 80 at once replies take twice the least; they are a round trip old"
 
 
 # -- a limit that hides ------------------------------------------------------------------------------------------------------
@@ -443,7 +387,7 @@ def test_never_more_than_asked_for_and_everyone_gets_a_turn(load: Any, concurren
         assert most <= concurrency
         assert pace.in_flight == 0
         if rate is not None:
-            assert_no_more_than(began, rate, burst=1.0 + LATE * rate)
+            assert_no_more_than(began, rate, burst=1.0 + TUNING.late * rate)
 
     in_no_time(run)
 
@@ -584,23 +528,6 @@ def test_a_thousand_waiters_cost_as_much_as_a_few() -> None:
     in_no_time(run)
 
 
-def test_what_was_learned_is_told() -> None:
-    async def run(loop: asyncio.AbstractEventLoop) -> Pace:
-        pace = Pace(concurrency=4, clock=loop.time)
-        for refused in (False, False, True):
-            async with pace.turn() as turn:
-                await asyncio.sleep(0.01)
-                turn.throttled(1.0) if refused else turn.accepted()
-        began: list[float] = []
-        await one_turn(pace, began, 0.01)
-        return pace
-
-    learned = in_no_time(run).learned
-    assert [(found.count, found.window) for found in learned.limits] == [(2, 1.0)]
-    assert (learned.refusals, learned.pauses) == (1, 1)
-    assert learned.paused == pytest.approx(1.0)
-
-
 def test_an_even_beat_after_a_burst() -> None:
     metronome = Metronome()
     metronome.set(10.0, burst=2.0)
@@ -632,13 +559,13 @@ def test_a_turn_costs_little_where_nobody_waits() -> None:
     assert asyncio.run(run()) < 100e-6  # some 15 are usual; a busy machine may need more
 
 
-# -- the quota on asyncio ------------------------------------------------------------------------------------------------------
+# -- the quota on asyncio, of an account without one of the known tiers ------------------------------------------------
 
 
-@pytest.mark.parametrize(("pack", "first"), [(1, REQUESTS_AT_FIRST), (10, -(-AT_FIRST // 10))])
+@pytest.mark.parametrize(("pack", "first"), [(1, 40), (3, 40), (10, 12)])
 def test_a_quota_admits_so_many_unheard_of_and_more_as_time_tells(pack: int, first: int) -> None:
     async def run(loop: asyncio.AbstractEventLoop) -> None:
-        quota = Quota(clock=loop.time)
+        quota = Quota(tier=NO_TIER, clock=loop.time)
         admitted: list[float] = []
 
         async def submit() -> None:
@@ -658,26 +585,26 @@ def test_a_quota_admits_so_many_unheard_of_and_more_as_time_tells(pack: int, fir
 
 def test_without_any_news_the_next_are_admitted_after_a_while() -> None:
     async def run(loop: asyncio.AbstractEventLoop) -> None:
-        quota = Quota(clock=loop.time)
-        for _ in range(2 * REQUESTS_AT_FIRST):
+        quota = Quota(tier=NO_TIER, clock=loop.time)
+        for _ in range(2 * int(TUNING.unheard)):
             with await quota.admit() as admission:
                 admission.sent(loop.time())
-        assert loop.time() == pytest.approx(NO_NEWS)
+        assert loop.time() == pytest.approx(TUNING.no_news)
 
     in_no_time(run)
 
 
 def test_what_was_admitted_and_not_sent_is_given_back() -> None:
     async def run(loop: asyncio.AbstractEventLoop) -> None:
-        quota = Quota(clock=loop.time)
-        for _ in range(2 * REQUESTS_AT_FIRST):
-            with await quota.admit(AT_FIRST):
+        quota = Quota(tier=NO_TIER, clock=loop.time)
+        for _ in range(2 * int(TUNING.unheard)):
+            with await quota.admit(MANY):
                 pass
         for _ in range(3):
-            with await quota.admit(AT_FIRST - 2) as admission:
+            with await quota.admit(MANY - 3) as admission:
                 admission.sent(0.0, 1)
         assert loop.time() == 0.0
-        waiting = [asyncio.ensure_future(quota.admit(AT_FIRST)) for _ in range(3)]
+        waiting = [asyncio.ensure_future(quota.admit(MANY)) for _ in range(3)]
         await asyncio.sleep(0.1)
         assert [task.done() for task in waiting] == [True, False, False]
         quota.stop()
@@ -690,21 +617,21 @@ def test_what_was_admitted_and_not_sent_is_given_back() -> None:
 @pytest.mark.parametrize("pack", [1, 3, 10])
 def test_the_first_and_then_one_in_a_while_is_a_sentinel(pack: int) -> None:
     async def run(loop: asyncio.AbstractEventLoop) -> None:
-        quota = Quota(clock=loop.time)
+        quota = Quota(tier=NO_TIER, clock=loop.time)
         told = []
-        for _ in range(AT_FIRST // pack // 3):
+        for _ in range(MANY // pack // 3):
             with await quota.admit(pack) as admission:
                 told.append(admission.sentinel)
         assert told[0]
         gaps = [later - earlier for earlier, later in pairwise(n for n, early in enumerate(told) if early)]
-        assert set(gaps) == {-(-SENTINEL_EVERY // pack)}
+        assert set(gaps) == {-(-TUNING.sentinel_every // pack)}
 
     in_no_time(run)
 
 
 def test_after_a_refusal_it_is_tried_with_one_and_asked_about_early() -> None:
     async def run(loop: asyncio.AbstractEventLoop) -> None:
-        quota = Quota(clock=loop.time)
+        quota = Quota(tier=NO_TIER, clock=loop.time)
         for _ in range(4):
             with await quota.admit() as admission:
                 admission.sent(loop.time())
@@ -712,7 +639,7 @@ def test_after_a_refusal_it_is_tried_with_one_and_asked_about_early() -> None:
         await asyncio.sleep(0.5)
         quota.refused(first)
         again = await quota.admit(3)
-        assert (again.sentinel, again.trial) == (True, True)
+        assert (again.sentinel, again.allowed) == (True, 1)
 
     in_no_time(run)
 

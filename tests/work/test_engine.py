@@ -34,7 +34,7 @@ from fieval_tasks.ledger.changes import Sending, Submitted
 from fieval_tasks.ledger.run import CheckRecord, Run
 from fieval_tasks.ledger.schema import utc_now
 from fieval_tasks.ledger.store import Ledger
-from fieval_tasks.pace.quota import REQUESTS_AT_FIRST
+from fieval_tasks.pace.tuning import TUNING, Tuning
 from fieval_tasks.runs.threads import submit, submitting, work_once
 from fieval_tasks.work.breaker import BOUGHT_AT_FIRST, CANARIES, REFUSED_ANYHOW
 from fieval_tasks.work.engine import Engine
@@ -55,7 +55,6 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 @pytest.fixture(autouse=True)
 def _no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fieval_tasks.work.submission.backoff", lambda attempt: 0.001)
-    monkeypatch.setattr("fieval_tasks.pace.pace.LONGEST_PAUSE", 0.001)
     monkeypatch.setattr("fieval_tasks.work.agenda.SHORTEST_GAP", 0.001)
     monkeypatch.setattr("fieval_tasks.work.agenda.FIRST_GUESS", 0.001)
     monkeypatch.setattr("fieval_tasks.work.waits.FIRST_GUESS", 0.001)
@@ -77,6 +76,7 @@ def work(
 ) -> tuple[dict[str, Result], Run]:
     """Submit and settle everything, as a flow does; the results by answer, and the run's own account."""
     mode = mode or Mode(run.mode)
+    options = {"tuning": QUICK, **options}
     with Engine(run, ledger, platform.client, Options(mode=mode, concurrency=8, **options)) as engine:
         work_once(engine, mode)
         while engine.wait_for_others():
@@ -108,6 +108,7 @@ def once_per_answer(trouble: Callable[[httpx.Request, Platform], object], *, met
     return first_time
 
 
+QUICK = Tuning(longest_away_pause=0.001, pause=0.001)
 ANSWERS = [f"answer {i}" for i in range(25)] + ["a bad answer"]
 PACKED = (10, 10, 6)
 """Items in each request of a run on ANSWERS: chunks of ten, and a template with a single key."""
@@ -582,9 +583,8 @@ def test_an_item_whose_error_quotes_a_limits_words_is_bought_once_more_like_any_
 
 
 def test_an_item_that_is_refused_with_nobody_beside_it_is_left_pending_after_its_time(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    ledger: Ledger,
 ) -> None:
-    monkeypatch.setattr("fieval_tasks.pace.limits.Limits.refused", lambda *_, **__: None)
     platform = Platform(trouble=limits(lambda answer: True))
     found, run = work(ledger, a_run(ledger, ["x"]), platform, item_timeout=0.3)
     assert (found["x"].status, found["x"].error) == ("pending", None)
@@ -627,11 +627,10 @@ def test_an_engine_that_cannot_open_holds_nothing(ledger: Ledger) -> None:
     assert not ledger.book(run.run_id).claimed_by_others("this process")
 
 
-def test_where_no_verdict_is_asked_for_nobody_waits_for_news(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fieval_tasks.pace.quota.NO_NEWS", 3_600.0)
-    answers = [f"answer {n}" for n in range(REQUESTS_AT_FIRST * 12)]
+def test_where_no_verdict_is_asked_for_nobody_waits_for_news(ledger: Ledger) -> None:
+    answers = [f"answer {n}" for n in range(12 * int(TUNING.unheard))]
     platform = Platform()
-    work(ledger, a_run(ledger, answers), platform, mode=Mode.SUBMIT, timeout=60.0)
+    work(ledger, a_run(ledger, answers), platform, mode=Mode.SUBMIT, timeout=60.0, tuning=Tuning(no_news=3_600.0))
     assert platform.taken.total() == len(answers)
 
 

@@ -29,7 +29,8 @@ from fieval_tasks.core.errors import (
 from fieval_tasks.core.items import State
 from fieval_tasks.core.plan import Mode
 from fieval_tasks.ledger.store import Ledger
-from fieval_tasks.pace.pace import DIFFERENT, LONGEST_PAUSE, PROBE, TOLD, Pace
+from fieval_tasks.pace.pace import LongestWait, Pace
+from fieval_tasks.pace.tuning import TOLD, TUNING, Tuning
 from fieval_tasks.runs.threads import work_once
 from fieval_tasks.work.engine import LONGEST_WAIT, SHORTEST_WAIT, Engine
 from fieval_tasks.work.options import Options
@@ -93,10 +94,10 @@ def test_thousands_who_wait_ask_a_server_that_is_away_a_hundred_times_and_notice
 
         await asyncio.gather(*map(until_answered, range(4_000)))
         probes = [at for at in server.in_vain if at > 3.5]
-        assert len(server.in_vain) <= 96 + DIFFERENT + 15
+        assert len(server.in_vain) <= 96 + TUNING.different + 15
         assert len(probes) <= 15
-        assert max(b - a for a, b in pairwise(probes)) <= LONGEST_PAUSE + 0.1
-        assert min(at for at in server.answered if at > 3.5) <= 3.0 + AWAY + LONGEST_PAUSE + 0.1
+        assert max(b - a for a, b in pairwise(probes)) <= TUNING.longest_away_pause + 0.1
+        assert min(at for at in server.answered if at > 3.5) <= 3.0 + AWAY + TUNING.longest_away_pause + 0.1
 
     on_a_clock_that_jumps(run)
 
@@ -117,7 +118,7 @@ def test_failures_between_which_something_is_answered_pause_nobody() -> None:
         pace = Pace(concurrency=4, clock=loop.time)
         for n in range(100):
             async with pace.turn("poll") as turn:
-                if n % DIFFERENT:
+                if n % TUNING.different:
                     turn.failed(n)
                 else:
                     turn.answered()
@@ -134,7 +135,7 @@ def test_a_probe_that_never_tells_holds_up_nobody_for_ever() -> None:
         async with pace.turn():
             began = loop.time()  # and it is cancelled, say
         async with pace.turn():
-            assert loop.time() - began <= PROBE + 0.1
+            assert loop.time() - began <= TUNING.probe + 0.1
 
     on_a_clock_that_jumps(run)
 
@@ -172,7 +173,7 @@ def test_only_what_the_server_itself_says_is_an_answer(error: Any, is_answer: bo
 
 def test_a_wait_that_is_asked_for_is_said_while_it_lasts() -> None:
     async def run(loop: asyncio.AbstractEventLoop) -> None:
-        pace = Pace(concurrency=4, longest_wait=600.0, clock=loop.time)
+        pace = Pace(concurrency=4, longest_wait=LongestWait(600.0), clock=loop.time)
         pace.throttled(TOLD / 2, loop.time())
         assert pace.waits == ""
         pace.throttled(300.0, loop.time())
@@ -185,15 +186,15 @@ def test_a_wait_that_is_asked_for_is_said_while_it_lasts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bounds", "asked", "said"),
+    ("longest", "asked", "said"),
     [
-        ({"longest_wait": 600.0}, 86_000.0, "the server asked to wait until .*, and no more than 600 s are waited for"),
-        ({"longest_wait": 600.0}, 1e300, "the server asked to wait until"),
-        ({"ends_at": 100.0}, 300.0, "which is after the time given by --timeout"),
+        (LongestWait(600.0), 86_000.0, "the server asked to wait until .*, and no more than 600 s are waited for"),
+        (LongestWait(600.0), 1e300, "the server asked to wait until"),
+        (LongestWait(ends_at=100.0), 300.0, "which is after the time given by --timeout"),
     ],
 )
-def test_a_wait_beyond_what_anybody_waits_stops_the_run(bounds: dict[str, float], asked: float, said: str) -> None:
-    pace = Pace(concurrency=4, clock=lambda: 0.0, **bounds)  # type: ignore[arg-type]
+def test_a_wait_beyond_what_anybody_waits_stops_the_run(longest: LongestWait, asked: float, said: str) -> None:
+    pace = Pace(concurrency=4, clock=lambda: 0.0, longest_wait=longest)
     with pytest.raises(RunStopped, match=said):
         pace.throttled(asked, 0.0)
 
@@ -246,12 +247,13 @@ def test_a_server_that_is_gone_while_only_submissions_are_made_is_given_up(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fieval_tasks.work.submission.SILENCE", 0.2)
-    monkeypatch.setattr("fieval_tasks.pace.pace.LONGEST_PAUSE", 0.02)
     platform = Platform(trouble=lambda *_: httpx.ReadTimeout("silence"))
     run = a_run(ledger, [f"answer {n}" for n in range(600)], chunk_size=600)
     with (
         pytest.raises(RunStopped, match="no answer for"),
-        Engine(run, ledger, platform.client, Options(mode=Mode.SUBMIT)) as engine,
+        Engine(
+            run, ledger, platform.client, Options(mode=Mode.SUBMIT, tuning=Tuning(longest_away_pause=0.02))
+        ) as engine,
     ):
         work_once(engine, Mode.SUBMIT)
 

@@ -19,8 +19,9 @@ from fieval_tasks.ledger.recording import Recorder
 from fieval_tasks.ledger.run import CheckRecord, Run
 from fieval_tasks.ledger.schema import utc_now
 from fieval_tasks.ledger.store import Ledger
-from fieval_tasks.pace.pace import DIFFERENT, Pace
+from fieval_tasks.pace.pace import Pace
 from fieval_tasks.pace.quota import Quota
+from fieval_tasks.pace.tuning import TUNING, Tuning
 from fieval_tasks.work.agenda import Answer
 from fieval_tasks.work.breaker import Breaker
 from fieval_tasks.work.echoes import Echoes, Told
@@ -60,7 +61,7 @@ class Scene:
         self.settlement = Settlement(
             self.client,
             self.recorder,
-            Pace(concurrency=8),
+            Pace(concurrency=8, tuning=Tuning(longest_away_pause=0.01)),
             open_items=self.open_items,
             echoes=self.echoes,
             lane_of=lambda check: self.lane,
@@ -240,11 +241,11 @@ async def test_a_question_that_fails_after_a_long_time_without_any_is_no_silence
     assert await scene.ask(0) is Answer.UNHEARD
     now += SILENCE
     assert await scene.ask(0) is Answer.UNHEARD
-    for seq in range(1, DIFFERENT - 1):
+    for seq in range(1, TUNING.different - 1):
         assert await scene.ask(seq) is Answer.UNHEARD
     now += 1.0
     with pytest.raises(RunStopped, match="no answer for 120 s"):
-        await scene.ask(DIFFERENT - 1)
+        await scene.ask(TUNING.different - 1)
 
 
 @pytest.mark.parametrize(
@@ -263,13 +264,13 @@ async def test_a_few_items_whose_questions_always_fail_are_left_pending_and_stop
     monkeypatch.setattr("fieval_tasks.work.settlement.monotonic", lambda: now)
     scenes.append(scene := Scene(tmp_path, Platform(trouble=lambda *_: reply)))
     left: set[int] = set()
-    for seq in [*range(DIFFERENT - 1)] * 20:
+    for seq in [*range(TUNING.different - 1)] * 20:
         now += SILENCE / 40
         if seq not in left and await scene.ask(seq) is Answer.DROPPED:
             left.add(seq)
-    assert (left, scene.told, scene.again) == ({*range(DIFFERENT - 1)}, [], [])
+    assert (left, scene.told, scene.again) == ({*range(TUNING.different - 1)}, [], [])
     [notice] = scene.settlement.notices
-    assert notice.startswith(f"{DIFFERENT - 1} of the items were left pending")
+    assert notice.startswith(f"{TUNING.different - 1} of the items were left pending")
     assert scene.ledger.book("r").counts()[State.SUBMITTED] == 40
 
 
@@ -280,7 +281,6 @@ async def test_more_such_items_stop_nothing_while_the_api_answers_otherwise(
     now = 0.0
     monkeypatch.setattr("fieval_tasks.work.settlement.monotonic", lambda: now)
     monkeypatch.setattr("fieval_tasks.work.settlement.IN_VAIN", 20)
-    monkeypatch.setattr("fieval_tasks.pace.pace.LONGEST_PAUSE", 0.001)
 
     def trouble(request: httpx.Request, _: Platform) -> httpx.Response | None:
         return httpx.Response(status, html="<h1>Forbidden</h1>") if "eval_id" in request.url.params else None
@@ -311,7 +311,6 @@ async def test_items_whose_time_ends_while_they_wait_to_probe_are_let_go_togethe
 ) -> None:
     now = 0.0
     monkeypatch.setattr("fieval_tasks.work.settlement.monotonic", lambda: now)
-    monkeypatch.setattr("fieval_tasks.pace.pace.LONGEST_PAUSE", 0.05)
     platform = Platform(trouble=lambda *_: httpx.ConnectError("refused"))
     scenes.append(scene := Scene(tmp_path, platform, item_timeout=10.0))
     for seq in range(8):

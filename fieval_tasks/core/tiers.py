@@ -1,0 +1,51 @@
+"""The tiers of the platform: how many evaluations by one judge model it runs for an account within which time."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+DAY = 86_400.0
+_SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0, "day": DAY}
+_WINDOW = re.compile(r"([1-9][0-9]{0,8})/(s|min|h|day)")
+
+
+@dataclass(frozen=True)
+class Tier:
+    """Limits that hold together, each counted in a sliding window. A refused evaluation does not count."""
+
+    name: str
+    """As `--tier` has it."""
+    windows: tuple[tuple[int, float], ...]
+    """Evaluations, and the seconds within which no more of them run; the shortest window first."""
+
+    @property
+    def most(self) -> int:
+        """Evaluations in its longest window."""
+        return self.windows[-1][0] if self.windows else 0
+
+    def divided(self, processes: int) -> Tier:
+        """Each process's part, where several work on one run."""
+        return Tier(self.name, tuple((max(1, count // processes), seconds) for count, seconds in self.windows))
+
+    @classmethod
+    def parse(cls, text: str) -> Tier:
+        """`default`, `custom`, `none`, or limits such as `50/min,300/h`. Raises ValueError."""
+        name = text.strip().lower()
+        if name in TIERS:
+            return TIERS[name]
+        found = [_WINDOW.fullmatch(part.strip()) for part in name.split(",")]
+        if not all(found):
+            raise ValueError(
+                f"{text!r} is not a tier: write {', '.join(TIERS)}, or limits such as 50/min,300/h,1000/day"
+            )
+        windows = ((int(match[1]), _SECONDS[match[2]]) for match in found if match)
+        return cls(name, tuple(sorted(windows, key=lambda window: window[1])))
+
+
+# As read in the platform's source (August 2026). It also has a limit in 30 days, which is 30 times the day's in each tier:
+# whoever keeps to the day's can't exceed it, so it is left out.
+DEFAULT = Tier("default", ((50, 60.0), (300, 3600.0), (1_000, DAY)))
+CUSTOM = Tier("custom", ((5_000, 60.0), (30_000, 3600.0), (100_000, DAY)))
+NO_TIER = Tier("none", ())
+TIERS = {tier.name: tier for tier in (DEFAULT, CUSTOM, NO_TIER)}
