@@ -119,6 +119,13 @@ class Book:
             OpenTicket(**row) for part in parts for row in self._database.read(query.where(items.c.chunk.in_(part)))
         ]
 
+    def submitted_since(self, moment: datetime, check: str, most: int) -> list[datetime]:
+        """When those of a check's items were submitted that the server took since then and did not refuse: the latest."""
+        query = self._select(items.c.submitted_at).where(
+            items.c.check_name == check, items.c.submitted_at > moment, items.c.same_as.is_(None)
+        )
+        return self._database.column(query.order_by(items.c.submitted_at.desc()).limit(most))
+
     def item(self, seq: int) -> Item:
         [row] = self._database.read(self._select(items).where(items.c.seq == seq))
         return self._item(row)

@@ -110,6 +110,11 @@ class Ledger:
         query = _RUNS.where(runs.c.started_at.is_not(None), runs.c.exit_code.is_(None), ~still)
         return self._runs(query.order_by(runs.c.created_at))
 
+    def active_since(self, moment: datetime, address: str) -> list[Run]:
+        """Runs that may have sent something to that server since then."""
+        is_active = runs.c.finished_at.is_(None) | (runs.c.finished_at > moment)
+        return self._runs(_RUNS.where(runs.c.address == address, is_active))
+
     def _runs(self, query: sa.Select[Any]) -> list[Run]:
         return [Run.of_row(row) for row in self.database.read(query)]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import inf, nextafter
 from typing import Literal
 
-from fieval_tasks.pace.tuning import TUNING, Tuning
+from fieval_tasks.pace.pace_tuning import TUNING, PaceTuning
 
 Kind = Literal["submit", "poll"]
 
@@ -18,7 +18,7 @@ Kind = Literal["submit", "poll"]
 class Governor:
     """Decides when a request may begin: within the user's bounds, and within what the server was found to bear."""
 
-    def __init__(self, *, concurrency: int, rate: float | None = None, tuning: Tuning = TUNING) -> None:
+    def __init__(self, *, concurrency: int, rate: float | None = None, tuning: PaceTuning = TUNING) -> None:
         self.limits = Limits(tuning=tuning)
         self.places = Places(concurrency, tuning)
         self.in_flight = 0
@@ -72,7 +72,7 @@ class Places:
     and only while the places are used: unused ones say nothing about the server.
     """
 
-    def __init__(self, bound: int, tuning: Tuning = TUNING) -> None:
+    def __init__(self, bound: int, tuning: PaceTuning = TUNING) -> None:
         self.bound = bound
         self.limit = float(min(tuning.first_places, bound))
         self._shrink = tuning.shrink
@@ -178,7 +178,7 @@ class Limits:
     down a little; where that does not end them they come by chance, what they brought is undone, and only many are believed.
     """
 
-    def __init__(self, *, in_secret: bool = False, tuning: Tuning = TUNING) -> None:
+    def __init__(self, *, in_secret: bool = False, tuning: PaceTuning = TUNING) -> None:
         """`in_secret`: refusals are heard late, name no time, and are never by chance."""
         self._tuning = tuning
         self._tolerated = tuning.tolerated if in_secret else 0.0

@@ -21,7 +21,7 @@ from typing import Generic, Protocol, TypeVar
 from fieval_tasks.core.errors import RunStopped
 from fieval_tasks.pace.limits import Governor, Kind
 from fieval_tasks.pace.limits import backoff as backoff
-from fieval_tasks.pace.tuning import TOLD, TUNING, Tuning
+from fieval_tasks.pace.pace_tuning import TOLD, TUNING, PaceTuning
 
 T = TypeVar("T")
 B = TypeVar("B")
@@ -74,7 +74,7 @@ class Pace:
         concurrency: int,
         rate: float | None = None,
         longest_wait: LongestWait = AS_LONG_AS_IT_TAKES,
-        tuning: Tuning = TUNING,
+        tuning: PaceTuning = TUNING,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._clock = clock
@@ -269,7 +269,7 @@ class Both:
 class Outage:
     """Where the server does not answer: one pause for everyone, then a single probe, which decides; and again."""
 
-    def __init__(self, tuning: Tuning = TUNING) -> None:
+    def __init__(self, tuning: PaceTuning = TUNING) -> None:
         self._tuning = tuning
         self._about: set[Hashable] = set()
         self._since = inf

@@ -19,7 +19,7 @@ from typing import Protocol, TypeAlias
 from fieval_tasks.core.errors import RunStopped
 from fieval_tasks.pace.limits import Kind
 from fieval_tasks.pace.pace import AS_LONG_AS_IT_TAKES, Line, LongestWait, Pace, Turn, backoff
-from fieval_tasks.pace.tuning import TUNING, Tuning
+from fieval_tasks.pace.pace_tuning import TUNING, PaceTuning
 
 _log = logging.getLogger(__name__)
 
@@ -246,7 +246,7 @@ class SharedPace(Pace):
         concurrency: int,
         rate: float | None = None,
         longest_wait: LongestWait = AS_LONG_AS_IT_TAKES,
-        tuning: Tuning = TUNING,
+        tuning: PaceTuning = TUNING,
     ) -> None:
         super().__init__(concurrency=concurrency, rate=rate, longest_wait=longest_wait, tuning=tuning)
         self._permits = permits

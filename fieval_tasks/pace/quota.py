@@ -13,7 +13,7 @@ from types import TracebackType
 from fieval_tasks.core.tiers import CUSTOM, DEFAULT, NO_TIER, Tier
 from fieval_tasks.pace.limits import Limits
 from fieval_tasks.pace.pace import AS_LONG_AS_IT_TAKES, Line, LongestWait, clock_time
-from fieval_tasks.pace.tuning import TOLD, TUNING, Tuning
+from fieval_tasks.pace.pace_tuning import TOLD, TUNING, PaceTuning
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Quotas:
         *,
         hears: bool = True,
         waits_for_judges: bool = False,
-        tuning: Tuning = TUNING,
+        tuning: PaceTuning = TUNING,
         longest_wait: LongestWait = AS_LONG_AS_IT_TAKES,
         clock: Callable[[], float] = monotonic,
     ) -> None:
@@ -93,7 +93,7 @@ class Quota:
         *,
         tier: Tier | None = None,
         earlier: Iterable[float] = (),
-        tuning: Tuning = TUNING,
+        tuning: PaceTuning = TUNING,
         longest_wait: LongestWait = AS_LONG_AS_IT_TAKES,
         clock: Callable[[], float] = monotonic,
     ) -> None:
@@ -208,7 +208,7 @@ class Allowance:
         *,
         tier: Tier | None = None,
         earlier: Iterable[float] = (),
-        tuning: Tuning = TUNING,
+        tuning: PaceTuning = TUNING,
         longest_wait: LongestWait = AS_LONG_AS_IT_TAKES,
     ) -> None:
         self.limits = Limits(in_secret=True, tuning=tuning)
@@ -354,7 +354,7 @@ class Allowance:
 class Sent:
     """When evaluations were submitted, those that were refused left out: how many more fit into a tier's windows."""
 
-    def __init__(self, earlier: Iterable[float], tuning: Tuning) -> None:
+    def __init__(self, earlier: Iterable[float], tuning: PaceTuning) -> None:
         self._times = sorted(earlier)
         self._tuning = tuning
 

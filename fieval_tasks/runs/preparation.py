@@ -15,6 +15,7 @@ from fieval_tasks.core.commands import command
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.plan import EvaluationPlan, Mode
 from fieval_tasks.core.quantities import parse_rate
+from fieval_tasks.core.tiers import Tier
 from fieval_tasks.data.dataset import Dataset
 from fieval_tasks.ledger.book import Book
 from fieval_tasks.ledger.database import store_url
@@ -22,11 +23,13 @@ from fieval_tasks.ledger.processes import owner_name
 from fieval_tasks.ledger.run import Run
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.pace.permits import Source
+from fieval_tasks.pace.quota import Allowed
 from fieval_tasks.report.text import clean, clip
 from fieval_tasks.runs import belonging
 from fieval_tasks.runs.beginning import begin
 from fieval_tasks.runs.connections import Connection
 from fieval_tasks.runs.continuing import Continuation, carry_on
+from fieval_tasks.runs.earlier import evaluated_before
 from fieval_tasks.work.engine import Engine
 from fieval_tasks.work.options import Options, Share
 
@@ -97,13 +100,14 @@ class Prepared(Kept):
     """What of this call is not done as it was said, and why."""
 
     def engine(self, mode: Mode | None = None, *, share: Share | None = None, quiet: float | None = None) -> Engine:
-        """What works on the run. Of several with a `share` each, each has its part of the plan's rate.
+        """What works on the run. Of several with a `share` each, each has its part of the plan's rate and tier.
 
         Raises PlanError where the run was begun at another server, or with another account's keys.
         """
         plan = self.plan
         belonging.settle(self.ledger, self.run_id, self.connection.account, store=self._store)
-        rate = None if plan.rate is None else parse_rate(plan.rate) / (share.of if share else 1)
+        parts = share.of if share else 1
+        rate = None if plan.rate is None else parse_rate(plan.rate) / parts
         options = Options(
             mode=mode or plan.mode,
             concurrency=plan.concurrency,
@@ -111,6 +115,7 @@ class Prepared(Kept):
             item_timeout=plan.item_timeout,
             timeout=plan.timeout,
             may_have_tiers=self.connection.may_have_tiers,
+            allowed=self._allowed(parts),
             on_lost_reply=plan.on_lost_reply or "resubmit",
             on_stuck=plan.on_stuck or "wait",
             share=share,
@@ -118,6 +123,15 @@ class Prepared(Kept):
         )
         open_limit = None if plan.shared_limit is None else partial(_shared_limit, plan.shared_limit)
         return Engine(self.run, self.ledger, self.connection.open, options, open_limit=open_limit)
+
+    def _allowed(self, parts: int) -> Allowed:
+        """What this process may have evaluated; of several, each its part of the tier, less its part of what was before."""
+        tier = None if self.plan.tier is None else Tier.parse(self.plan.tier)
+        if not self.connection.may_have_tiers:
+            return Allowed(tier)
+        before = evaluated_before(self.ledger, self.connection.account, tier)
+        part = {model: sorted(ago)[::parts] for model, ago in before.items()}
+        return Allowed(None if tier is None else tier.divided(parts), part)
 
     def described(self) -> list[str]:
         """What is about to happen, for the user, before anything is sent."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from fieval_tasks.core.plan import Mode
 from fieval_tasks.core.policy import OnLostReply, OnStuck
 from fieval_tasks.ledger.processes import owner_name
+from fieval_tasks.pace.pace_tuning import TUNING, PaceTuning
 from fieval_tasks.pace.quota import NOTHING_KNOWN, Allowed
-from fieval_tasks.pace.tuning import TUNING, Tuning
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Options:
     """Whether the server may refuse evaluations, though it took them, for a limit of the account's tier."""
     allowed: Allowed = NOTHING_KNOWN
     """What is known of that tier, and of what was evaluated within its windows before."""
-    tuning: Tuning = TUNING
+    tuning: PaceTuning = TUNING
     """The pace's chosen numbers."""
     on_lost_reply: OnLostReply = "resubmit"
     """What becomes of an item whose submission may have been taken, though no reply came."""

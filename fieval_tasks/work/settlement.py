@@ -27,7 +27,7 @@ from fieval_tasks.ledger.changes import Asked, Noted, Requeued
 from fieval_tasks.ledger.recording import Recorder
 from fieval_tasks.ledger.schema import utc_now
 from fieval_tasks.pace.pace import Pace, Turn
-from fieval_tasks.pace.tuning import TUNING
+from fieval_tasks.pace.pace_tuning import TUNING
 from fieval_tasks.work.agenda import Answer
 from fieval_tasks.work.echoes import Echoes, Told
 from fieval_tasks.work.open_items import Held, OpenItems

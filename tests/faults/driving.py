@@ -10,7 +10,7 @@ from fieval_tasks.core.plan import Mode
 from fieval_tasks.ledger.run import CheckRecord, Run
 from fieval_tasks.ledger.schema import utc_now
 from fieval_tasks.ledger.store import Ledger
-from fieval_tasks.pace.tuning import Tuning
+from fieval_tasks.pace.pace_tuning import PaceTuning
 from fieval_tasks.runs.threads import work_once
 from fieval_tasks.work.engine import Engine
 from fieval_tasks.work.options import Options
@@ -19,9 +19,10 @@ from tests.faults.platform import TEMPLATES, FaultyPlatform, FaultyTransport
 RUN_ID = "r"
 PATIENCE = 20.0
 """Seconds in which any of these runs ends by itself."""
-QUICK = Tuning(
-    pause=0.001, longest_pause=0.01, longest_away_pause=0.001, no_news=0.1, answer_within=0.1, starts_within=0.0
-)
+QUICK = PaceTuning(
+    windows=(0.01,), pause=0.001, longest_pause=0.01, answer_within=0.1, hold=0.05, news_takes=0.02, no_news=0.1,
+    starts_within=0.0, longest_away_pause=0.001,
+)  # fmt: skip
 """The limits are found as ever, in no time."""
 
 

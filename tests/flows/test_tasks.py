@@ -108,7 +108,7 @@ def test_a_stop_ends_the_pause_before_a_chunks_next_try_at_once(
     from prefect import flow
     from prefect.task_runners import ThreadPoolTaskRunner
 
-    from fieval_tasks.pace.tuning import Tuning
+    from fieval_tasks.pace.pace_tuning import PaceTuning
     from fieval_tasks.work.engine import Engine
     from fieval_tasks.work.options import Options
     from flows.evaluate import finish, start_submitting
@@ -128,7 +128,7 @@ def test_a_stop_ends_the_pause_before_a_chunks_next_try_at_once(
     def mine() -> None:
         with Ledger(f"sqlite:///{workplace / 'ledger.db'}") as ledger:
             run = a_run(ledger, ["one", "two"], chunk_size=1)
-            quickly = Options(mode=Mode.SUBMIT, tuning=Tuning(longest_away_pause=0.001))
+            quickly = Options(mode=Mode.SUBMIT, tuning=PaceTuning(longest_away_pause=0.001))
             with Engine(run, ledger, platform.client, quickly) as engine:
                 submissions = start_submitting(engine)
                 assert resting.wait(timeout=PATIENCE)

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from fieval_tasks.core.tiers import NO_TIER
 from fieval_tasks.pace.limits import Governor, Limits, Metronome, Places, backoff
 from fieval_tasks.pace.pace import FairQueue, Pace
+from fieval_tasks.pace.pace_tuning import TUNING
 from fieval_tasks.pace.quota import Quota
-from fieval_tasks.pace.tuning import TUNING
 from tests.pace.pace_simulation import (
     Bucket,
     Busy,

@@ -34,7 +34,7 @@ from fieval_tasks.ledger.changes import Sending, Submitted
 from fieval_tasks.ledger.run import CheckRecord, Run
 from fieval_tasks.ledger.schema import utc_now
 from fieval_tasks.ledger.store import Ledger
-from fieval_tasks.pace.tuning import TUNING, Tuning
+from fieval_tasks.pace.pace_tuning import TUNING, PaceTuning
 from fieval_tasks.runs.threads import submit, submitting, work_once
 from fieval_tasks.work.breaker import BOUGHT_AT_FIRST, CANARIES, REFUSED_ANYHOW
 from fieval_tasks.work.engine import Engine
@@ -108,7 +108,7 @@ def once_per_answer(trouble: Callable[[httpx.Request, Platform], object], *, met
     return first_time
 
 
-QUICK = Tuning(longest_away_pause=0.001, pause=0.001)
+QUICK = PaceTuning(longest_away_pause=0.001, pause=0.001)
 ANSWERS = [f"answer {i}" for i in range(25)] + ["a bad answer"]
 PACKED = (10, 10, 6)
 """Items in each request of a run on ANSWERS: chunks of ten, and a template with a single key."""
@@ -630,7 +630,7 @@ def test_an_engine_that_cannot_open_holds_nothing(ledger: Ledger) -> None:
 def test_where_no_verdict_is_asked_for_nobody_waits_for_news(ledger: Ledger) -> None:
     answers = [f"answer {n}" for n in range(12 * int(TUNING.unheard))]
     platform = Platform()
-    work(ledger, a_run(ledger, answers), platform, mode=Mode.SUBMIT, timeout=60.0, tuning=Tuning(no_news=3_600.0))
+    work(ledger, a_run(ledger, answers), platform, mode=Mode.SUBMIT, timeout=60.0, tuning=PaceTuning(no_news=3_600.0))
     assert platform.taken.total() == len(answers)
 
 

@@ -30,7 +30,7 @@ from fieval_tasks.core.items import State
 from fieval_tasks.core.plan import Mode
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.pace.pace import LongestWait, Pace
-from fieval_tasks.pace.tuning import TOLD, TUNING, Tuning
+from fieval_tasks.pace.pace_tuning import TOLD, TUNING, PaceTuning
 from fieval_tasks.runs.threads import work_once
 from fieval_tasks.work.engine import LONGEST_WAIT, SHORTEST_WAIT, Engine
 from fieval_tasks.work.options import Options
@@ -252,7 +252,7 @@ def test_a_server_that_is_gone_while_only_submissions_are_made_is_given_up(
     with (
         pytest.raises(RunStopped, match="no answer for"),
         Engine(
-            run, ledger, platform.client, Options(mode=Mode.SUBMIT, tuning=Tuning(longest_away_pause=0.02))
+            run, ledger, platform.client, Options(mode=Mode.SUBMIT, tuning=PaceTuning(longest_away_pause=0.02))
         ) as engine,
     ):
         work_once(engine, Mode.SUBMIT)

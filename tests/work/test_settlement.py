@@ -20,8 +20,8 @@ from fieval_tasks.ledger.run import CheckRecord, Run
 from fieval_tasks.ledger.schema import utc_now
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.pace.pace import Pace
+from fieval_tasks.pace.pace_tuning import TUNING, PaceTuning
 from fieval_tasks.pace.quota import Quota
-from fieval_tasks.pace.tuning import TUNING, Tuning
 from fieval_tasks.work.agenda import Answer
 from fieval_tasks.work.breaker import Breaker
 from fieval_tasks.work.echoes import Echoes, Told
@@ -61,7 +61,7 @@ class Scene:
         self.settlement = Settlement(
             self.client,
             self.recorder,
-            Pace(concurrency=8, tuning=Tuning(longest_away_pause=0.01)),
+            Pace(concurrency=8, tuning=PaceTuning(longest_away_pause=0.01)),
             open_items=self.open_items,
             echoes=self.echoes,
             lane_of=lambda check: self.lane,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Tuning:
+class PaceTuning:
     """Times are in seconds."""
 
     # -- limits that are found (judged by the simulations in tests/pace)
@@ -85,6 +85,6 @@ class Tuning:
     """After which a probe that has brought nothing is followed by another: it may never have gone out."""
 
 
-TUNING = Tuning()
+TUNING = PaceTuning()
 TOLD = 5.0
 """Seconds: a wait is shown where it is longer."""
