@@ -30,7 +30,7 @@ from fieval_tasks.core.policy import OnLostReply, OnStuck
 from fieval_tasks.core.quantities import Allowance, Rate, Seconds
 from fieval_tasks.core.refusals import sentences
 from fieval_tasks.core.templates import bundled_catalogue
-from fieval_tasks.core.tiers import Tier
+from fieval_tasks.core.tiers import TierName
 
 T = TypeVar("T")
 
@@ -237,7 +237,7 @@ class EvaluationPlan(BaseModel):
     """Requests at most, such as 20/s or 600/min."""
     tier: TierName | None = None
     """Of the account: default, custom, none, or the evaluations by each judge model at most, such as 50/min,300/h,1000/day;
-    empty: recognised by what is refused."""
+    default: recognised by what is refused."""
     shared_limit: Annotated[str, Field(min_length=1)] | None = None
     """A Prefect global concurrency limit with slot decay: requests a second of all runs that name it."""
     timeout: Annotated[Seconds, Field(gt=0)] | None = None

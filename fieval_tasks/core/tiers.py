@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 DAY = 86_400.0
 _SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0, "day": DAY}
@@ -49,3 +52,12 @@ DEFAULT = Tier("default", ((50, 60.0), (300, 3600.0), (1_000, DAY)))
 CUSTOM = Tier("custom", ((5_000, 60.0), (30_000, 3600.0), (100_000, DAY)))
 NO_TIER = Tier("none", ())
 TIERS = {tier.name: tier for tier in (DEFAULT, CUSTOM, NO_TIER)}
+
+
+def _known(tier: str) -> str:
+    Tier.parse(tier)
+    return tier
+
+
+TierName = Annotated[str, AfterValidator(_known)]
+"""Text that `Tier.parse` reads."""
