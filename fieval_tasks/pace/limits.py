@@ -384,8 +384,11 @@ class Limits:
     # -- the beat
 
     def _set_beat(self) -> None:
-        rate = self.rate
-        self._beat.set(inf if rate is None else rate, burst=1.5)  # with 1 a beat that is heard late would be lost
+        level = self._level
+        if level is None:
+            return self._beat.set(inf, burst=1.0)
+        spare = self._tuning.margin * level.base * level.window  # what a beat heard late may catch up with
+        self._beat.set(level.rate, burst=max(1.5, spare))
 
     def _grow(self, now: float) -> None:
         level = self._level
