@@ -1038,7 +1038,7 @@ def test_a_judge_without_a_model_is_told_of_with_others_and_nothing_that_was_sen
     ledger: Ledger,
 ) -> None:
     platform = Platform(trouble=fails_with("", status="completed", error_message=None))
-    found, run = work(ledger, a_run(ledger, [f"answer {n}" for n in range(60)], chunk_size=60), platform)
+    found, run = work(ledger, a_run(ledger, [f"answer {n}" for n in range(50)], chunk_size=50), platform)
     assert {(r.status, r.error and r.error["kind"]) for r in found.values()} == {("failed", "hollow")}
     [notice] = run.notices
     assert "the judge gave no verdict on" in notice

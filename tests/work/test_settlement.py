@@ -39,7 +39,7 @@ PENDING = {"eval_status": "pending", "result": "Evaluation is being processed."}
 class Scene:
     """A settlement with so many tickets at a platform, and what it asked its engine to do."""
 
-    def __init__(self, folder: Path, platform: Platform, **options: Any) -> None:
+    def __init__(self, folder: Path, platform: Platform, *, away_pause: float = 0.001, **options: Any) -> None:
         self.ledger = Ledger(f"sqlite:///{folder / 'ledger.db'}")
         self.run = self.ledger.create(
             Run("r", utc_now(), "d", "f", "async", "test", (CHECK,), {}, ()),
@@ -61,7 +61,7 @@ class Scene:
         self.settlement = Settlement(
             self.client,
             self.recorder,
-            Pace(concurrency=8, tuning=PaceTuning(longest_away_pause=0.01)),
+            Pace(concurrency=8, tuning=PaceTuning(longest_away_pause=away_pause)),
             open_items=self.open_items,
             echoes=self.echoes,
             lane_of=lambda check: self.lane,
@@ -312,7 +312,7 @@ async def test_items_whose_time_ends_while_they_wait_to_probe_are_let_go_togethe
     now = 0.0
     monkeypatch.setattr("fieval_tasks.work.settlement.monotonic", lambda: now)
     platform = Platform(trouble=lambda *_: httpx.ConnectError("refused"))
-    scenes.append(scene := Scene(tmp_path, platform, item_timeout=10.0))
+    scenes.append(scene := Scene(tmp_path, platform, away_pause=4.0, item_timeout=10.0))
     for seq in range(8):
         await scene.ask(seq)
     waiting = [asyncio.ensure_future(scene.ask(seq)) for seq in range(8)]
