@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from prefect.client.schemas.actions import (
     WorkPoolCreate,
 )
 from prefect.events.actions import SendNotification
-from prefect.events.schemas.automations import Automation, AutomationCore
+from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.workers.process import ProcessWorker
 
@@ -66,19 +67,9 @@ def _blocks(keys: str | None) -> Iterator[str]:
         block.register_type_and_schema(_sync=True)  # type: ignore[call-arg]  # Prefect's own switch
         yield f"block type {block.get_block_type_slug()}: registered"
     if keys is not None:
-        _credentials().save(keys, overwrite=True, _sync=True)  # type: ignore[call-arg]
+        known = {name: value for name, value in asdict(Credentials.from_environment()).items() if value is not None}
+        FutureAGICredentials(**known).save(keys, overwrite=True, _sync=True)  # type: ignore[call-arg]
         yield f"block futureagi-credentials/{keys}: saved, with the keys of the environment"
-
-
-def _credentials() -> FutureAGICredentials:
-    found = Credentials.from_environment()
-    return FutureAGICredentials(
-        api_key=found.api_key,  # type: ignore[arg-type]  # pydantic hides it
-        secret_key=found.secret_key,  # type: ignore[arg-type]
-        base_url=found.base_url,
-        workspace_id=found.workspace_id or "",
-        organization_id=found.organization_id or "",
-    )
 
 
 def _limit(text: str) -> GlobalConcurrencyLimitCreate:
@@ -92,14 +83,14 @@ def _limit(text: str) -> GlobalConcurrencyLimitCreate:
 
 
 def _shared_limit(client: SyncPrefectClient, limit: GlobalConcurrencyLimitCreate) -> str:
-    told = f"{limit.slot_decay_per_second:g} requests a second"
+    pace = f"{limit.slot_decay_per_second:g} requests a second"
     try:
         client.create_global_concurrency_limit(limit)
     except ObjectAlreadyExists:
-        pace = GlobalConcurrencyLimitUpdate(limit=limit.limit, slot_decay_per_second=limit.slot_decay_per_second)
-        client.update_global_concurrency_limit(limit.name, pace)
-        return f"shared limit {limit.name}: updated, {told}"
-    return f"shared limit {limit.name}: created, {told}"
+        changed = GlobalConcurrencyLimitUpdate(limit=limit.limit, slot_decay_per_second=limit.slot_decay_per_second)
+        client.update_global_concurrency_limit(limit.name, changed)
+        return f"shared limit {limit.name}: updated, {pace}"
+    return f"shared limit {limit.name}: created, {pace}"
 
 
 def _pool(client: SyncPrefectClient, name: str) -> str:
@@ -123,22 +114,20 @@ def _deployments() -> Iterator[str]:
 
 def _automation(client: SyncPrefectClient, said: Mapping[str, Any], block_id: UUID | None) -> str:
     there = next(iter(client.read_automations_by_name(said["name"])), None)
-    block_id = block_id or _block_of(there)
-    if any(_notifies(action) for action in said["actions"]) and block_id is None:
+    known = (
+        (action.block_document_id for action in there.actions if isinstance(action, SendNotification)) if there else ()
+    )
+    block_id = block_id or next(iter(known), None)
+    actions = [
+        {**action, "block_document_id": block_id} if action["type"] == "send-notification" else action
+        for action in said["actions"]
+    ]
+    if any("block_document_id" in action for action in actions) and block_id is None:
         return f"automation {said['name']}: left out, for it needs --notify TYPE/NAME, a saved notification block"
-    wanted = AutomationCore.model_validate({**said, "actions": [_with_block(a, block_id) for a in said["actions"]]})
+    wanted = AutomationCore.model_validate({**said, "actions": actions})
     if there is None:
         client.create_automation(wanted)
-        return f"automation {said['name']}: created"
-    return _updated(client, there, wanted)
-
-
-def _block_of(there: Automation | None) -> UUID | None:
-    actions = there.actions if there else ()
-    return next((action.block_document_id for action in actions if isinstance(action, SendNotification)), None)
-
-
-def _updated(client: SyncPrefectClient, there: Automation, wanted: AutomationCore) -> str:
+        return f"automation {wanted.name}: created"
     wanted = wanted.model_copy(update={"enabled": there.enabled})  # somebody may have switched it off
     if _said(there) == _said(wanted):  # an update would have it forget what it is counting
         return f"automation {wanted.name}: there already, left as it is"
@@ -149,11 +138,3 @@ def _updated(client: SyncPrefectClient, there: Automation, wanted: AutomationCor
 def _said(automation: AutomationCore) -> dict[str, Any]:
     """All that the files say of an automation; sets of names, so that their order is none."""
     return automation.model_dump(include={*AutomationCore.model_fields})
-
-
-def _with_block(action: Mapping[str, Any], block_id: UUID | None) -> dict[str, Any]:
-    return {**action, "block_document_id": block_id} if _notifies(action) else dict(action)
-
-
-def _notifies(action: Mapping[str, Any]) -> bool:
-    return bool(action["type"] == "send-notification")

@@ -6,16 +6,16 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
 import httpx
 from prefect._internal.compatibility.async_dispatch import async_dispatch  # as Prefect's own integrations do
 from prefect.blocks.abstract import CredentialsBlock, JobBlock, JobRun
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.exceptions import ObjectNotFound
 from prefect.runtime import flow_run
-from pydantic import ConfigDict, Field, HttpUrl, SecretStr, ValidationError, field_validator
+from pydantic import AfterValidator, ConfigDict, Field, HttpUrl, SecretStr, ValidationError
 
 from fieval_tasks.api.client import CLOUD, Credentials, EvalClient, checked_url
 from fieval_tasks.core.errors import Interrupted, PlanError, RunStopped
@@ -33,6 +33,30 @@ T = TypeVar("T")
 _LOGO = HttpUrl("https://github.com/future-agi.png")
 """Prefect takes no other than an address on the web here: no data URL, and no file of this package."""
 _DOCUMENTATION = HttpUrl("https://docs.futureagi.com/docs/evaluation")
+
+
+def _fits_a_header(text: str) -> str:
+    if not text or not all("!" <= letter <= "~" for letter in text):
+        raise ValueError(
+            "it is empty, or holds a space, a curly quote or the like, which no key or id has: copy it again"
+        )
+    return text
+
+
+def _key(secret: SecretStr) -> SecretStr:
+    _fits_a_header(secret.get_secret_value())
+    return secret
+
+
+def _address(url: str) -> str:
+    try:
+        return checked_url(url)
+    except PlanError as error:
+        raise ValueError(str(error)) from error
+
+
+Key = Annotated[SecretStr, AfterValidator(_key)]
+Id = Annotated[str, AfterValidator(lambda text: text and _fits_a_header(text))]
 
 
 class FutureAGICredentials(CredentialsBlock):
@@ -59,32 +83,13 @@ async def judged(text):
 print(asyncio.run(judged("You are great.")))
 ```"""
 
-    api_key: SecretStr = Field(title="API key", description="FI_API_KEY, from the platform's settings")
-    secret_key: SecretStr = Field(title="Secret key", description="FI_SECRET_KEY, shown beside it")
-    base_url: str = Field(
+    api_key: Key = Field(title="API key", description="FI_API_KEY, from the platform's settings")
+    secret_key: Key = Field(title="Secret key", description="FI_SECRET_KEY, shown beside it")
+    base_url: Annotated[str, AfterValidator(_address)] = Field(
         default=CLOUD, title="Base URL", description="The cloud's; a self-hosted server is often http://localhost:8000"
     )
-    workspace_id: str = Field(default="", title="Workspace id", description="Empty: the keys' own")
-    organization_id: str = Field(default="", title="Organisation id", description="Empty: the keys' own")
-
-    @field_validator("api_key", "secret_key")
-    @classmethod
-    def _key_fits_a_header(cls, value: SecretStr) -> SecretStr:
-        _fits_a_header(value.get_secret_value())
-        return value
-
-    @field_validator("workspace_id", "organization_id")
-    @classmethod
-    def _id_fits_a_header(cls, value: str) -> str:
-        return value and _fits_a_header(value)
-
-    @field_validator("base_url")
-    @classmethod
-    def _base_url_is_an_address(cls, value: str) -> str:
-        try:
-            return checked_url(value)
-        except PlanError as error:
-            raise ValueError(str(error)) from error
+    workspace_id: Id = Field(default="", title="Workspace id", description="Empty: the keys' own")
+    organization_id: Id = Field(default="", title="Organisation id", description="Empty: the keys' own")
 
     def credentials(self) -> Credentials:
         """The keys, for a client of this package."""
@@ -99,14 +104,6 @@ print(asyncio.run(judged("You are great.")))
     def get_client(self, *, connections: int = 100) -> EvalClient:
         """A client of the evaluation API, to be used as an async context manager."""
         return EvalClient(self.credentials(), connections=connections)
-
-
-def _fits_a_header(text: str) -> str:
-    if not text or not all("!" <= letter <= "~" for letter in text):
-        raise ValueError(
-            "it is empty, or holds a space, a curly quote or the like, which no key or id has: copy it again"
-        )
-    return text
 
 
 def plan_with(credentials: object, plan: EvaluationPlan) -> EvaluationPlan:
@@ -144,58 +141,48 @@ def _referred_name(reference: Any) -> str:
     """Of the block that a form's reference means. The keys in it stay where they are."""
     document_id = reference.get("block_document_id") if isinstance(reference, Mapping) else reference
     try:
-        with get_client(sync_client=True) as client:
+        with _keeper_of_keys() as client:
             found = client.read_block_document(UUID(str(document_id)), include_secrets=False)
     except (ObjectNotFound, ValueError) as error:
         raise PlanError("credentials: the block that was chosen is not there any more; choose another") from error
-    except httpx.HTTPError as error:
-        raise RunStopped(_UNREACHABLE.format(why(error))) from error
     slug = found.block_type.slug if found.block_type else None
     if slug != FutureAGICredentials.get_block_type_slug() or found.name is None:
         raise PlanError(f"credentials: a block of type {slug} holds no keys of Future AGI; choose another")
     return found.name
 
 
-_UNREACHABLE = "the Prefect API, which keeps the block of keys, can't be asked ({})"
+@contextmanager
+def _keeper_of_keys() -> Iterator[SyncPrefectClient]:
+    try:
+        with get_client(sync_client=True) as client:
+            yield client
+    except httpx.HTTPError as error:
+        raise RunStopped(f"the Prefect API, which keeps the block of keys, can't be asked ({why(error)})") from error
 
 
 def load_credentials(name: str) -> Credentials:
     """The keys in the block of that name. Raises PlanError where there is none, and RunStopped without a Prefect API."""
-    known = _saved_credentials()
+    with _keeper_of_keys() as client:
+        slug = FutureAGICredentials.get_block_type_slug()
+        found = client.read_block_documents_by_type(block_type_slug=slug, include_secrets=False)
+    known = sorted(document.name for document in found if document.name)
     if name not in known:
         has = f"there are: {', '.join(known)}" if known else "there is none yet"
         raise PlanError(
             f"--connection {name!r} is neither local nor env, nor a saved block of keys ({has}): make it in the Prefect "
             f"UI (Blocks, Future AGI Credentials), or in Python with FutureAGICredentials(...).save({name!r})"
         )
-    return _loaded(name).credentials()
-
-
-def _loaded(name: str) -> FutureAGICredentials:
     try:
-        block = FutureAGICredentials.load(name, _sync=True)  # type: ignore[call-arg]  # Prefect's own switch
-    except RuntimeError as error:
+        block: Any = FutureAGICredentials.load(name, _sync=True)  # type: ignore[call-arg]  # Prefect's own switch
+    except RuntimeError as error:  # the UI's form takes anything
         if not isinstance(error.__cause__, ValidationError):
             raise
-        raise PlanError(_unusable(name, error.__cause__)) from None
-    assert isinstance(block, FutureAGICredentials)
-    return block
-
-
-def _unusable(name: str, error: ValidationError) -> str:
-    """What is wrong with a saved block: the UI's form takes anything."""
-    wrong = "; ".join(sentences(error, FutureAGICredentials))
-    return f"the block of keys {name!r} can't be used: {wrong}; mend it in the Prefect UI (Blocks)"
-
-
-def _saved_credentials() -> list[str]:
-    slug = FutureAGICredentials.get_block_type_slug()
-    try:
-        with get_client(sync_client=True) as client:
-            found = client.read_block_documents_by_type(block_type_slug=slug, include_secrets=False)
-    except httpx.HTTPError as error:
-        raise RunStopped(_UNREACHABLE.format(why(error))) from error
-    return sorted(document.name for document in found if document.name)
+        wrong = "; ".join(sentences(error.__cause__, FutureAGICredentials))
+        raise PlanError(
+            f"the block of keys {name!r} can't be used: {wrong}; mend it in the Prefect UI (Blocks)"
+        ) from None
+    keys: Credentials = block.credentials()
+    return keys
 
 
 class EvaluationRun(JobRun[dict[str, Any]]):
@@ -206,9 +193,6 @@ class EvaluationRun(JobRun[dict[str, Any]]):
         self.run_id = run_id
         self.store = store
         self._summary: dict[str, Any] | None = None
-
-    def __repr__(self) -> str:
-        return f"EvaluationRun({self.run_id!r}, store={self.store!r})"
 
     async def await_for_completion(self) -> None:
         """`wait_for_completion`, for async callers."""

@@ -18,6 +18,7 @@ from fieval_tasks.core.errors import FievalError, Interrupted
 from fieval_tasks.core.plan import EvaluationPlan
 from fieval_tasks.core.scrubbing import discreet
 from fieval_tasks.on_prefect import artifacts
+from fieval_tasks.on_prefect.times import TIMES
 from fieval_tasks.runs import dataframe
 from fieval_tasks.runs.conclusion import Ended, conclude, report_of
 from fieval_tasks.runs.preparation import kept
@@ -83,10 +84,6 @@ evaluate_dataframe = task(name="evaluate-dataframe", cache_policy=NO_CACHE, pers
 # -- parts of a run that this process works on -------------------------------------------------------------------------
 
 
-FIRST_DELAY = 8.0
-"""Seconds before a chunk's second try, and twice as many before each further one: an outage that outlasted a request's own tries."""
-
-
 def may_be_retried(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
     """An outage may pass; anything else that ends a chunk ends it for good."""
     error = state.result(raise_on_failure=False)
@@ -136,7 +133,7 @@ def _rested(engine: Engine) -> Engine:
     """The engine, after the pause before the next try: there a stop ends it at once, and Prefect's own delay sleeps on."""
     tries = task_run.run_count or 1
     if tries > 1:
-        pause = FIRST_DELAY * 2.0 ** (tries - 2) * random.uniform(1.0, 1.5)
+        pause = TIMES.chunk_rests * 2.0 ** (tries - 2) * random.uniform(1.0, 1.5)
         get_run_logger().info("tries again in %.0f s", pause)
         engine.rest(pause)
     return engine

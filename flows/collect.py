@@ -22,6 +22,7 @@ from fieval_tasks.on_prefect.ending import INCOMPLETE, failed, name_of, refused
 from fieval_tasks.on_prefect.flow_runs import published, work_on
 from fieval_tasks.on_prefect.permitted import require_permitted_store
 from fieval_tasks.on_prefect.showing import shown_in_prefect
+from fieval_tasks.on_prefect.times import TIMES
 from fieval_tasks.on_prefect.watching import Watch, reason_of, steerable
 from fieval_tasks.runs.conclusion import Ended, Outcome
 from fieval_tasks.runs.continuing import Continuation
@@ -29,9 +30,6 @@ from fieval_tasks.runs.display import display
 from fieval_tasks.runs.preparation import Prepared, prepared, runs_to_collect
 from flows.evaluate import may_begin
 from flows.poll import poll_evaluations
-
-QUIET = 20.0
-"""Seconds without a verdict after which a deployment's collector leaves a run until it comes again."""
 
 
 @flow(name="collect", persist_result=False)
@@ -48,17 +46,17 @@ def collect(run: str | None = None, store: str | None = None) -> State[None]:
         names = [run] if run else runs_to_collect(store)
     except FievalError as error:
         return refused(error, data=error)
-    states = [*collected(names, store, quiet=QUIET if deployment.id and not run else None)]
+    states = [*collected(names, store, quiet=TIMES.collector_quiet if deployment.id and not run else None)]
     if states and states[-1].is_cancelled():
         return states[-1]
     lines = [_named(name, str(state.message)) for name, state in zip(names, states, strict=True)]
-    told = "; ".join(lines) or "no run waits for anything"
+    message = "; ".join(lines) or "no run waits for anything"
     if all(state.is_completed() for state in states):
-        return Completed(message=told)
+        return Completed(message=message)
     errors = [state.data if run else _of_several(state.data) for state in states if isinstance(state.data, FievalError)]
     ends = {str(state.name) for state in states if not state.is_completed()}
     name = ends.pop() if len(ends) == 1 else INCOMPLETE  # and each has been logged
-    return Failed(name=name, message=told, data=max(errors, key=lambda error: error.exit_code, default=None))
+    return Failed(name=name, message=message, data=max(errors, key=lambda error: error.exit_code, default=None))
 
 
 def _of_several(error: FievalError) -> FievalError:
@@ -78,9 +76,9 @@ def collected(names: Sequence[str], store: str | None, *, quiet: float | None = 
         except FievalError as error:
             state = failed(f"run {name}: {error}", name=name_of(error), data=error)
         except Exception as error:  # a fault of ours, which is no reason to leave the others without their verdicts
-            told = without_secrets(error)
-            get_run_logger().error("run %s", name, exc_info=told)
-            unexpected = fault(told)
+            scrubbed = without_secrets(error)
+            get_run_logger().error("run %s", name, exc_info=scrubbed)
+            unexpected = fault(scrubbed)
             state = Failed(message=f"run {name}: {unexpected}", data=unexpected)
         yield state
         if state.is_cancelled():

@@ -20,17 +20,13 @@ from fieval_tasks.core.errors import PlanError, RunStopped
 from fieval_tasks.core.steering import PREFIX, Control, control_of, value_of, variable_of
 from fieval_tasks.ledger.database import store_url
 from fieval_tasks.ledger.store import Ledger
-
-SETTLED = 1.0
-"""Seconds after which whoever had read the variable before it was written has written it, too: two calls take a tenth."""
-ATTEMPTS = 5
-"""Times that it is written, where others write it at the same time."""
+from fieval_tasks.on_prefect.times import TIMES
 
 
 def steer(
     run: str, changes: Mapping[str, Any], store: str | None = None, *, wait: Callable[[float], None] = sleep
 ) -> tuple[str, Control]:
-    """Have the run do so from now on, beside what it was told before; its name, and all that it is told.
+    """Change settings of a run from now on; its name, and all its settings.
 
     `store`: the ledger in which a run is looked for that is not at work. Raises PlanError where there is no such run, or it
     has ended, and pydantic's ValidationError for changes that can't be meant.
@@ -38,12 +34,12 @@ def steer(
     Control.model_validate(changes)
     with get_client(sync_client=True) as client:
         run = _known(client, run, store)
-        for _ in range(ATTEMPTS):
+        for _ in range(TIMES.write_attempts):
             wanted = _written(client, run, changes)
-            wait(SETTLED)
-            if wanted is not None and _is_told(client, run, changes):
+            wait(TIMES.settled)
+            if wanted is not None and _holds(client, run, changes):
                 return run, wanted
-    raise RunStopped(f"run {run} is being told something else at the same time: ask for it again")
+    raise RunStopped(f"run {run} is being steered otherwise at the same time: ask for it again")
 
 
 def _written(client: SyncPrefectClient, run: str, changes: Mapping[str, Any]) -> Control | None:
@@ -61,7 +57,7 @@ def _written(client: SyncPrefectClient, run: str, changes: Mapping[str, Any]) ->
     return wanted
 
 
-def _is_told(client: SyncPrefectClient, run: str, changes: Mapping[str, Any]) -> bool:
+def _holds(client: SyncPrefectClient, run: str, changes: Mapping[str, Any]) -> bool:
     """Nobody who had read the variable before has written over it. It also counts that the run has ended."""
     there = client.read_variable_by_name(variable_of(run))
     if there is None:

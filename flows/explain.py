@@ -13,7 +13,7 @@ from fieval_tasks.runs.biography import as_json, as_text, biographies
 
 
 def explain(run: str, item: str, store: str | None = None, *, as_data: bool = False) -> str:
-    """What became of the item, told for a terminal or as JSON. Raises PlanError where there is none of that name."""
+    """What became of the item, as lines for a terminal or as JSON. Raises PlanError where there is none of that name."""
     with Ledger(store_url(store), must_exist=True) as ledger:
-        told = biographies(ledger, ledger.run(run), item)
-    return as_json(told) + "\n" if as_data else "\n".join(as_text(one) for one in told)
+        found = biographies(ledger, ledger.run(run), item)
+    return as_json(found) + "\n" if as_data else "\n".join(as_text(one) for one in found)

@@ -28,7 +28,8 @@ from fieval_tasks.on_prefect.naming import title
 from fieval_tasks.on_prefect.permitted import require_permitted, require_permitted_store
 from fieval_tasks.on_prefect.shared import require_limit
 from fieval_tasks.on_prefect.showing import shown_in_prefect
-from fieval_tasks.on_prefect.team import Team, TeamPatience
+from fieval_tasks.on_prefect.team import Team
+from fieval_tasks.on_prefect.times import TIMES
 from fieval_tasks.on_prefect.watching import Rhythm
 from fieval_tasks.runs.conclusion import Ended
 from fieval_tasks.runs.preparation import Prepared, prepared
@@ -36,9 +37,6 @@ from fieval_tasks.tasks import submit_rest
 from fieval_tasks.work.engine import SUBMITTERS, Engine
 from fieval_tasks.work.options import Share
 from flows.evaluate import start_submitting, submit_and_wait
-
-PATIENCE = TeamPatience()
-
 
 # -- the whole run -----------------------------------------------------------------------------------------------------
 
@@ -121,28 +119,28 @@ def follow(run: Prepared, team: Team) -> Ended:
 def rounds(run: Prepared, team: Team) -> Iterator[None]:
     """One for each look, until there is nothing more to wait for. Raises what stops the run."""
     began = last_sign = monotonic()
-    waiting = Rhythm(PATIENCE.reminds_after)
+    waiting = Rhythm(TIMES.reminds_every)
     while not team.has_ended:
         yield
         now = monotonic()
         if not team.has_begun and waiting.due():
             get_run_logger().warning(
                 "no worker has taken up a shard yet: the run waits for one that runs %s, for %.0f s in all; to start one: "
-                "prefect worker start --pool NAME", team.deployment, PATIENCE.begin_within,
+                "prefect worker start --pool NAME", team.deployment, TIMES.begins_within,
             )  # fmt: skip
         if run.plan.timeout is not None and now - began > run.plan.timeout:
             raise RunStopped("the time given by --timeout is over")
-        if now - began > PATIENCE.begin_within and not team.has_begun:
+        if now - began > TIMES.begins_within and not team.has_begun:
             raise RunStopped(
-                f"no worker took up a run of {team.deployment} within {PATIENCE.begin_within:.0f} s: start one for its work pool, "
+                f"no worker took up a run of {team.deployment} within {TIMES.begins_within:.0f} s: start one for its work pool, "
                 f"with `prefect worker start --pool NAME`"
             )
         if not team.has_begun or run.worked_on_by_others():
             last_sign = now
         is_done = not run.book.unfinished_chunks()
-        if now - last_sign > (PATIENCE.last_words if is_done else PATIENCE.quiet):
+        if now - last_sign > (TIMES.last_words if is_done else TIMES.shards_quiet):
             return
-        team.wait(PATIENCE.look_every)
+        team.wait(TIMES.ledger_every)
         team.look(soon=is_done)
 
 
@@ -184,10 +182,10 @@ def evaluate_shard(
         with prepared(plan) as run:
             may_be_shared_out(run.plan, of)
             ended = submit_and_wait(run, share=Share(shard - 1, of), start=start_both)
-        told = "\n".join((str(ended.stopped or "nothing is left to do"), *ended.notices))
+        message = "\n".join((str(ended.stopped or "nothing is left to do"), *ended.notices))
         if isinstance(ended.stopped, Interrupted):
-            return cancelled(told)
-        return failed(told, name=name_of(ended.stopped)) if ended.stopped else Completed(message=told)
+            return cancelled(message)
+        return failed(message, name=name_of(ended.stopped)) if ended.stopped else Completed(message=message)
 
     return ended_in_order(helped)
 

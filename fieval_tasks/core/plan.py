@@ -180,16 +180,16 @@ def _read(gates: tuple[str, ...]) -> tuple[str, ...]:
     return gates
 
 
-Dataset = Annotated[str, BeforeValidator(_in_a_file), AfterValidator(_no_secret)]
+Locations = Annotated[str, BeforeValidator(_in_a_file), AfterValidator(_no_secret)]
 Mapped = Annotated[dict[str, str], AfterValidator(_composed)]
-Gates = Annotated[tuple[str, ...], AfterValidator(_read)]
+GateTexts = Annotated[tuple[str, ...], AfterValidator(_read)]
 Address = Annotated[str, AfterValidator(_no_secret)]
 StoreUrl = Annotated[str, AfterValidator(_no_password)]
 RunName = Annotated[str, AfterValidator(_plain_name)]
 Delimiter = Annotated[
     str, Field(min_length=1, max_length=1), BeforeValidator(_tab_may_be_written), AfterValidator(_parts_cells)
 ]
-Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[int, Field(ge=1)]
 
 
 class EvaluationPlan(BaseModel):
@@ -200,16 +200,16 @@ class EvaluationPlan(BaseModel):
         field_title_generator=_title,
     )  # fmt: skip
 
-    dataset: Dataset | None = None
+    dataset: Locations | None = None
     """CSV, TSV, JSON, JSONL, YAML or Parquet: files (one a line), a folder, a pattern or a URL; default: the bundled sample."""
     checks: tuple[Check, ...] = ()
     """Templates that each row is put to."""
     mapping: Mapped = Field(default={}, title="Column mapping")
     """[CHECK.]KEY -> column of the dataset, KEY being a template's key or one of its parameters; keys that are not named are
     matched by name, then by alias."""
-    gates: Gates = ()
+    gates: GateTexts = ()
     """What must hold for the run to be good, such as groundedness.pass_rate >= 0.95."""
-    limit: Count | None = None
+    limit: Positive | None = None
     """Only the first N rows."""
     connection: str | None = None
     """local, env or the name of a block of keys; default: env where the keys are set, else local."""
@@ -219,7 +219,7 @@ class EvaluationPlan(BaseModel):
     """Items without a verdict that are still fine: N or P%."""
     mode: Mode = Mode.ASYNC
     """async (default): submit, then poll; sync: wait in each request; auto: the cheaper of both; submit: collect later."""
-    sample: Count | None = None
+    sample: Positive | None = None
     """N rows drawn at random."""
     seed: int = 0
     """Of the random sample."""
@@ -260,7 +260,7 @@ class EvaluationPlan(BaseModel):
     """The ledger's URL; default: FIEVAL_STORE_URL, else fieval-runs/ledger.db."""
     base_url: Address | None = Field(default=None, title="Base URL")
     """The platform's address; default: FI_BASE_URL, else the cloud. A deployment takes none."""
-    chunk_size: Count | None = None
+    chunk_size: Positive | None = None
     """Items per submit task."""
     on_lost_reply: OnLostReply | None = None
     """Where the reply to a submission is lost: resubmit (default) once more, perhaps paid twice; fail; ask: leave it pending."""
@@ -303,9 +303,9 @@ class EvaluationPlan(BaseModel):
         fields: dict[str, Any] = schema["properties"]
         folded = {name: fields.pop(name) for name in [*fields] if name not in SHOWN_FIRST}
         group = {"type": "object", "title": "Options", "properties": folded, "additionalProperties": False}
-        told = "How fast, in which mode, under which name, where the files go, and what is resumed"
+        about = "How fast, in which mode, under which name, where the files go, and what is resumed"
         fields[FOLDED] = {
-            "title": "Further options", "description": told, "default": None, "anyOf": [group, {"type": "null"}],
+            "title": "Further options", "description": about, "default": None, "anyOf": [group, {"type": "null"}],
         }  # fmt: skip
         schema["patternProperties"] = {f"^({'|'.join((*folded, *RENAMED))})$": {}}
         return referred

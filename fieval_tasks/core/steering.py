@@ -53,8 +53,8 @@ def control_of(run_id: str, value: Any) -> Control:
     try:
         return Control.model_validate({name: said for name, said in value.items() if name != "run"})
     except ValidationError as error:
-        told = "; ".join(sentences(error, Control))
-        raise PlanError(f"the variable {variable_of(run_id)} can't be read ({told})") from None
+        problems = "; ".join(sentences(error, Control))
+        raise PlanError(f"the variable {variable_of(run_id)} can't be read ({problems})") from None
 
 
 def value_of(run_id: str, wanted: Control) -> dict[str, Any]:

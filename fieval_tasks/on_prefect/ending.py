@@ -13,7 +13,7 @@ from prefect.states import Cancelled, Completed, Failed
 
 from fieval_tasks.core.errors import ExitCode, FievalError, KeysRefused, NoCredit, NotTheProtocol, PlanError, StoreError
 from fieval_tasks.core.gates import GateVerdict
-from fieval_tasks.on_prefect.parameters import in_parameters
+from fieval_tasks.on_prefect.forms import in_parameters
 from fieval_tasks.runs.conclusion import Outcome
 
 GATE_FAILED = "Gate failed"
@@ -49,14 +49,14 @@ def failed(reason: str, *, name: str = STOPPED, data: Any = None) -> State[None]
     """Failed, with the reason in the log."""
     reason = in_parameters(reason) if deployment.id else reason
     get_run_logger().error(reason)
-    _tell_it_once()
+    _log_it_once()
     return Failed(name=name, message=reason, data=data)
 
 
 def cancelled(message: str) -> State[None]:
     """Cancelled, with what carries it on in the log."""
     get_run_logger().warning(message)
-    _tell_it_once()
+    _log_it_once()
     return Cancelled(message=message)
 
 
@@ -90,14 +90,14 @@ def _name_of(outcome: Outcome) -> str:
     return GATE_UNDECIDED if GateVerdict.UNDECIDED.value in verdicts else INCOMPLETE
 
 
-def _tell_it_once() -> None:
+def _log_it_once() -> None:
     """Under a deployment, Prefect's engine logs a state that isn't good once more: as an error that nobody foresaw, with
-    a traceback of its own. This process has that one flow run, and the reason has been told."""
+    a traceback of its own. This process has that one flow run, and the reason is in its log."""
     if deployment.id:
-        logging.getLogger("prefect.flow_runs").addFilter(_Told(str(flow_run.id)))
+        logging.getLogger("prefect.flow_runs").addFilter(_Repeated(str(flow_run.id)))
 
 
-class _Told(logging.Filter):
+class _Repeated(logging.Filter):
     """Drops what is raised of a flow run's final state."""
 
     def __init__(self, flow_run_id: str) -> None:

@@ -17,14 +17,14 @@ from fieval_tasks.core.scrubbing import raise_without_secrets
 from fieval_tasks.on_prefect.artifacts import publish
 from fieval_tasks.on_prefect.ending import cancelled, concluded, refused, rests
 from fieval_tasks.on_prefect.events import announce, announce_cancelled
+from fieval_tasks.on_prefect.forms import in_parameters, plan_given
 from fieval_tasks.on_prefect.naming import tag
-from fieval_tasks.on_prefect.parameters import in_parameters, plan_given
 from fieval_tasks.on_prefect.watching import steerable, suspended_state
 from fieval_tasks.runs.conclusion import Ended, Outcome, conclude
 from fieval_tasks.runs.display import display
 from fieval_tasks.runs.preparation import Prepared, prepared
 
-Check: TypeAlias = Callable[[EvaluationPlan], None]
+Requirement: TypeAlias = Callable[[EvaluationPlan], None]
 """Raises PlanError for a plan that this flow does not take."""
 
 
@@ -39,7 +39,7 @@ def ended_in_order(work: Callable[[], State[None]]) -> State[None]:
 
 
 @contextmanager
-def begun(plan: object, credentials: object, check: Check, *, shards: int = 0) -> Iterator[Prepared]:
+def begun(plan: object, credentials: object, check: Requirement, *, shards: int = 0) -> Iterator[Prepared]:
     """The run that was asked for, in its ledger, described in the log, and steered through its variable.
 
     `shards`: flow runs that will share its chunks; none where this one works on it. Raises PlanError, with every problem.

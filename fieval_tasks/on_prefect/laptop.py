@@ -9,8 +9,7 @@ from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
-LIMIT = 10.0
-"""Seconds for each queue to empty."""
+from fieval_tasks.on_prefect.times import TIMES
 
 
 @contextmanager
@@ -27,6 +26,6 @@ def on_laptop() -> Iterator[None]:
 
 
 def send_what_is_queued() -> None:
-    """Send Prefect's logs and events, within LIMIT each."""
-    APILogWorker.drain_all(timeout=LIMIT)
-    EventsWorker.drain_all(timeout=LIMIT)
+    """Send Prefect's logs and events, within a time for each."""
+    APILogWorker.drain_all(timeout=TIMES.drains_within)
+    EventsWorker.drain_all(timeout=TIMES.drains_within)

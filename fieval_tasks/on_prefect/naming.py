@@ -14,7 +14,7 @@ from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
 
 from fieval_tasks.core.errors import PlanError
-from fieval_tasks.on_prefect.parameters import plan_given
+from fieval_tasks.on_prefect.forms import plan_given
 from fieval_tasks.on_prefect.prefect_errors import why
 from fieval_tasks.on_prefect.watching import at_once
 from fieval_tasks.runs.beginning import name_stem

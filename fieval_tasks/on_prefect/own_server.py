@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from fieval_tasks.core.private import make_file, make_folder
-from fieval_tasks.on_prefect.prefect_server import END_LIMIT
+from fieval_tasks.on_prefect.times import TIMES
 
 
 def serve(port: int) -> None:
@@ -37,7 +37,7 @@ def _end_with_parent() -> None:
         while os.read(0, 1):  # no file object: its lock would break the interpreter's own end
             pass
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(END_LIMIT)
+        time.sleep(TIMES.server_ends_within)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

@@ -14,18 +14,16 @@ from fieval_tasks.core.errors import PlanError, RunStopped, in_words
 from fieval_tasks.core.refusals import sentences
 from fieval_tasks.on_prefect.prefect_errors import answered, why
 from fieval_tasks.on_prefect.prefect_server import profiles_path
+from fieval_tasks.on_prefect.times import TIMES, PrefectTimes
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
-
-SECONDS = 10.0
-"""In which it must answer: a person waits, and a run would only begin to stumble."""
 
 MOVED = (301, 302, 303)
 """Redirections after which a client asks by GET, whatever it asked by before: all that writes would be lost."""
 
 
-def require_api() -> None:
+def require_api(times: PrefectTimes = TIMES) -> None:
     """Raises RunStopped, with the cause and what to set, where Prefect's client can't work with the API."""
     require_settings()
     from prefect.settings import (
@@ -36,12 +34,12 @@ def require_api() -> None:
     )
 
     url = str(PREFECT_API_URL.value())
-    with temporary_settings(updates={PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_API_REQUEST_TIMEOUT: SECONDS}):
-        wrong = _wrong()
+    with temporary_settings(updates={PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_API_REQUEST_TIMEOUT: times.answers_within}):
+        wrong = _wrong(times)
         whole = f"{url.rstrip('/')}/api"
         if wrong and not url.rstrip("/").endswith("/api"):
             with temporary_settings(updates={PREFECT_API_URL: whole}):
-                wrong = f"its address lacks /api: set PREFECT_API_URL={whole}" if _wrong() is None else wrong
+                wrong = f"its address lacks /api: set PREFECT_API_URL={whole}" if _wrong(times) is None else wrong
     if wrong:
         raise RunStopped(f"the Prefect API at {url} can't be used, so nothing was sent: {wrong}")
 
@@ -51,8 +49,8 @@ def require_settings() -> None:
     try:
         import prefect.context  # noqa: F401
     except ValidationError as error:
-        told = "; ".join(sentences(error, BaseModel))
-        raise PlanError(f"Prefect refuses what it is set to ({error.title}): {told}") from None
+        problems = "; ".join(sentences(error, BaseModel))
+        raise PlanError(f"Prefect refuses what it is set to ({error.title}): {problems}") from None
     except Exception as error:  # whatever it makes of a file that is not as it should be
         raise PlanError(
             f"Prefect can't read what it is set to, in {profiles_path()}, .env, prefect.toml or the environment: "
@@ -60,7 +58,7 @@ def require_settings() -> None:
         ) from error
 
 
-def _wrong() -> str | None:
+def _wrong(times: PrefectTimes) -> str | None:
     """What is wrong with the API that Prefect is set to at this moment, if anything is."""
     from prefect.client.orchestration import get_client
     from prefect.settings import PREFECT_API_SSL_CERT_FILE
@@ -77,10 +75,10 @@ def _wrong() -> str | None:
     except _Other as error:
         return str(error)
     except httpx.TimeoutException:
-        return f"it does not answer within {SECONDS:.0f} s: {_DO}"
+        return f"it does not answer within {times.answers_within:.0f} s: {_DO}"
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-        told = why(error)
-        return told if told != in_words(error) else f"it does not answer ({told}): {_DO}"
+        cause = why(error)
+        return cause if cause != in_words(error) else f"it does not answer ({cause}): {_DO}"
     return None
 
 

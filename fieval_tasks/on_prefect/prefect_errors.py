@@ -52,9 +52,9 @@ def answered(response: httpx.Response) -> str:
 def _locked(request: httpx.Request) -> str:
     kind = request.headers.get("authorization", "").partition(" ")[0]
     sent = {"Basic": "PREFECT_API_AUTH_STRING", "Bearer": "PREFECT_API_KEY"}.get(kind)
-    told = f"it does not take the {sent} that is set" if sent else "no login is set for it"
+    problem = f"it does not take the {sent} that is set" if sent else "no login is set for it"
     return (
-        f"{told}; a server of one's own wants PREFECT_API_AUTH_STRING as its PREFECT_SERVER_API_AUTH_STRING is, Prefect "
+        f"{problem}; a server of one's own wants PREFECT_API_AUTH_STRING as its PREFECT_SERVER_API_AUTH_STRING is, Prefect "
         "Cloud PREFECT_API_KEY, and a proxy before them may want PREFECT_CLIENT_CUSTOM_HEADERS"
     )
 

@@ -27,16 +27,12 @@ from dotenv import dotenv_values
 
 from fieval_tasks.core.errors import PlanError, RunStopped
 from fieval_tasks.core.scrubbing import names_a_secret
+from fieval_tasks.on_prefect.times import TIMES, PrefectTimes
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
-
-START_LIMIT = 120.0
-"""Seconds for the server's first start, which makes its database."""
-END_LIMIT = 5.0
-"""Seconds in which the server ends in order; one that is still starting can't, and is killed."""
 
 QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -151,7 +147,8 @@ def _readable(path: Path) -> Iterator[None]:
 class OwnServer:
     """A Prefect server on loopback that ends with this process, however this process ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, times: PrefectTimes = TIMES) -> None:
+        self._times = times
         self._process: subprocess.Popen[bytes] | None = None
         self._port = free_port()
         self.api_url = f"http://127.0.0.1:{self._port}/api"
@@ -179,7 +176,7 @@ class OwnServer:
         try:
             self._process.terminate()
             with suppress(subprocess.TimeoutExpired):
-                self._process.wait(timeout=END_LIMIT)
+                self._process.wait(timeout=self._times.server_ends_within)
         finally:  # late, or whoever waits was interrupted
             self._process.kill()
             self._process.wait()
@@ -189,13 +186,15 @@ class OwnServer:
     def wait_until_ready(self) -> None:
         """Returns when the API answers. Raises RunStopped, with what the server said, where it does not come up."""
         assert self._process is not None
-        deadline = time.monotonic() + START_LIMIT
+        deadline = time.monotonic() + self._times.server_starts_within
         while not is_healthy(self.api_url):
             if self._process.poll() is not None:
                 why = self._last_complaint() or f"exit status {self._process.returncode}"
                 raise RunStopped(f"the Prefect server that this run needs did not start: {why}")
             if time.monotonic() > deadline:
-                raise RunStopped(f"the Prefect server that this run needs was not up within {START_LIMIT:.0f} s")
+                raise RunStopped(
+                    f"the Prefect server that this run needs was not up within {self._times.server_starts_within:.0f} s"
+                )
             time.sleep(0.05)
 
     def _last_complaint(self) -> str:

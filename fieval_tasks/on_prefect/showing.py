@@ -10,14 +10,11 @@ from prefect import get_run_logger
 
 from fieval_tasks.core.progress import Progress
 from fieval_tasks.on_prefect.artifacts import progress_started, progress_updated
+from fieval_tasks.on_prefect.times import TIMES
 from fieval_tasks.on_prefect.watching import Rhythm, Watch, at_once
 from fieval_tasks.report.text import count, duration
 from fieval_tasks.runs.conclusion import Outcome
 from fieval_tasks.runs.display import Display, display
-
-A_LINE = 60.0
-"""Seconds between two lines in the log, and more in a run that is older than twenty minutes (see `Rhythm`): a day's work is
-told in about a hundred and fifty."""
 
 
 @contextmanager
@@ -48,7 +45,7 @@ class InPrefect:
         self._watch = watch
         self._artifact = progress_started(total, series=series)
         self._moves = Rhythm()
-        self._lines = Lines(get_run_logger().info)  # of this flow run, though its subflow shows the most
+        self._lines = ProgressLog(get_run_logger().info)  # of this flow run, though its subflow shows the most
         self._last: Progress | None = None
 
     def show(self, progress: Progress) -> None:
@@ -70,13 +67,13 @@ class InPrefect:
                 progress_updated(self._artifact, self._last.fraction)
 
 
-class Lines:
+class ProgressLog:
     """A line a minute, where something has changed since the one before."""
 
     def __init__(self, write: Callable[[str], object], clock: Callable[[], float] = monotonic) -> None:
         self._write = write
         self._clock = clock
-        self._rhythm = Rhythm(A_LINE, clock)
+        self._rhythm = Rhythm(TIMES.line_every, clock)
         self._told: Progress | None = None
         self._told_at = clock()
 

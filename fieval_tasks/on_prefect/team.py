@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any
@@ -23,22 +22,6 @@ from fieval_tasks.core.errors import FievalError, Interrupted, PlanError, RunSto
 from fieval_tasks.core.plan import SHARD_DEPLOYMENT
 from fieval_tasks.on_prefect.prefect_errors import why
 from fieval_tasks.on_prefect.watching import PrefectApi, Rhythm, asked_to_end
-
-
-@dataclass(frozen=True)
-class TeamPatience:
-    """How long a run in shards waits, in seconds."""
-
-    begin_within: float = 600.0
-    """For a worker to take up the first shard: somebody may have to start one."""
-    reminds_after: float = 30.0
-    """Each time, while no worker has: one that is there takes up a run within ten to twenty."""
-    quiet: float = 90.0
-    """Without a live claim, before shards that still count as running are given up: longer than a lease."""
-    last_words: float = 10.0
-    """For shards to say that they have ended, once everything has its verdict."""
-    look_every: float = 1.0
-    """Between two looks at the ledger."""
 
 
 class Team:
@@ -109,7 +92,7 @@ class Team:
         self._set({shard: stopped for shard, state in self._states.items() if not state.is_final()})
 
     def _set(self, wanted: Mapping[UUID, State[Any]]) -> None:
-        """Tell Prefect. Where it is away for longer than its client tries, nobody is told any more."""
+        """Set the shards' states at Prefect. Where it is away for longer than its client tries, the log says so."""
         if not wanted:
             return
         try:
@@ -120,7 +103,7 @@ class Team:
                     self._states[shard] = state
         except httpx.HTTPError as error:
             get_run_logger().warning(
-                "not every shard could be told to end (%s): cancel in Prefect those of %s that still run",
+                "not every shard could be ended (%s): cancel in Prefect those of %s that still run",
                 why(error), self.deployment,
             )  # fmt: skip
 
@@ -157,9 +140,9 @@ class Team:
     def stopped(self) -> FievalError | None:
         """What kept the shards from finishing the run, if anything did."""
         states = self._states.values()
-        told = next((str(state.message) for state in states if state.is_failed() and state.message), None)
-        if told is not None:
-            return RunStopped(told.splitlines()[0])
+        reason = next((str(state.message) for state in states if state.is_failed() and state.message), None)
+        if reason is not None:
+            return RunStopped(reason.splitlines()[0])
         if any(state.is_cancelled() for state in states):
             return Interrupted("a shard was cancelled")
         return None if self.has_ended and not self._lost else RunStopped("its shards ended before it did")
@@ -167,9 +150,9 @@ class Team:
     @property
     def notices(self) -> tuple[str, ...]:
         """What a reader of the report must know: what came up in the shards, and which were lost."""
-        told = [line for state in self._states.values() for line in str(state.message or "").splitlines()[1:]]
+        notices = [line for state in self._states.values() for line in str(state.message or "").splitlines()[1:]]
         lost = f"{self._lost} of {len(self._keys)} shards ended before their time: the others carried on what they left"
-        return (*dict.fromkeys(told), *([lost] if self._lost else []))
+        return (*dict.fromkeys(notices), *([lost] if self._lost else []))
 
     @property
     def _lost(self) -> int:

@@ -23,22 +23,15 @@ from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from fieval_tasks.core.errors import FievalError, Interrupted, PlanError
 from fieval_tasks.core.steering import Control, control_of, value_of, variable_of
 from fieval_tasks.on_prefect.prefect_errors import why
+from fieval_tasks.on_prefect.times import TIMES
 from fieval_tasks.runs.preparation import Prepared
 from fieval_tasks.work.engine import Engine
-
-AT_FIRST = 5.0
-"""Seconds between two looks."""
-SHARE = 20
-"""In a long run, a look each time it is a twentieth older: so that 10,000 items cost few calls of Prefect's, however long they take."""
-
-LAST_ATTEMPTS = 2
-"""More, of the last call of a run: six seconds, for a busy server answers 503 now and then; a worker that cancels waits thirty."""
 
 
 class Rhythm:
     """True every so many seconds at first, later each time it is a twentieth older."""
 
-    def __init__(self, at_first: float = AT_FIRST, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(self, at_first: float = TIMES.look_every, clock: Callable[[], float] = monotonic) -> None:
         self._at_first = at_first
         self._clock = clock
         self._began = clock()
@@ -48,7 +41,7 @@ class Rhythm:
         now = self._clock()
         if now < self._next:
             return False
-        self._next = now + max(self._at_first, (now - self._began) / SHARE)
+        self._next = now + max(self._at_first, (now - self._began) / TIMES.look_share)
         return True
 
 
@@ -97,7 +90,7 @@ def steerable(run: Prepared, *, is_all: bool = False) -> Iterator[None]:
 
 def _forget(variable: str) -> None:
     """The variable goes, in a few attempts: nobody comes back for it."""
-    few = temporary_settings(updates={PREFECT_CLIENT_MAX_RETRIES: LAST_ATTEMPTS})
+    few = temporary_settings(updates={PREFECT_CLIENT_MAX_RETRIES: TIMES.last_attempts})
     try:
         with few, get_client(sync_client=True) as client, suppress(ObjectNotFound):
             client.delete_variable_by_name(variable)

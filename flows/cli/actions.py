@@ -7,8 +7,7 @@ import os
 import select
 import stat
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from io import BufferedReader
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
@@ -23,7 +22,7 @@ from fieval_tasks.core.refusals import sentences, spelled
 from fieval_tasks.core.steering import Control
 from fieval_tasks.ledger.database import store_url
 from fieval_tasks.ledger.store import Ledger
-from fieval_tasks.on_prefect.prefect_api import require_api, require_settings
+from fieval_tasks.on_prefect.prefect_api import require_api
 from fieval_tasks.on_prefect.prefect_server import require_configured
 from fieval_tasks.report.table import COLUMNS, NARROWEST
 from fieval_tasks.report.text import clean, count
@@ -31,7 +30,7 @@ from fieval_tasks.runs.continuing import Continuation
 from fieval_tasks.runs.preparation import Prepared, prepared, runs_to_collect
 from fieval_tasks.terminal.door import say
 from flows.cli.interruption import Interruption, interruptible
-from flows.cli.options import option_name
+from flows.cli.plan_options import option_name
 from flows.cli.prefect_session import prefect_session
 from flows.cli.screen import run_shown
 
@@ -64,12 +63,10 @@ def evaluate(interruption: Interruption, plan: EvaluationPlan, *, dry_run: bool)
 
 
 def _run_evaluate(plan: EvaluationPlan, wait_for_api: Callable[[], None]) -> State[Any]:
-    require_settings()
     from flows.evaluate import evaluate as flow
 
     wait_for_api()  # it starts while Prefect is imported
-    with _as_ours():
-        return flow(plan, return_state=True)
+    return flow(plan, return_state=True)
 
 
 def _rows_are_waiting() -> bool:
@@ -122,24 +119,12 @@ def _begun(interruption: Interruption, run: Prepared) -> str:
 
 
 def _describe(run: Prepared) -> None:
-    try:  # of the terminal that is told what happens, though what the run comes to may be written elsewhere
+    try:  # standard error's terminal: what the run comes to may be written elsewhere
         columns = max(NARROWEST, os.get_terminal_size(sys.stderr.fileno()).columns)
     except OSError:
         columns = COLUMNS
     for line in run.described():
         say(fill(line, columns, subsequent_indent="    ", break_on_hyphens=False) if sys.stderr.isatty() else line)
-
-
-@contextmanager
-def _as_ours() -> Iterator[None]:
-    """Around a flow call: as it fits a terminal, and with the tag that the deployments' runs have."""
-    from prefect import tags
-
-    from fieval_tasks.on_prefect.laptop import on_laptop
-    from flows.poll import TAG
-
-    with on_laptop(), tags(TAG):
-        yield
 
 
 # -- fan out -------------------------------------------------------------------------------------------------------
@@ -165,12 +150,12 @@ def fan_out(interruption: Interruption, plan: EvaluationPlan, *, dry_run: bool, 
         _require_limit(plan)
         with prepared(plan, processes=shards) as run:
             again = _begun(interruption, run)
-
-            def run_fan_out() -> State[Any]:
-                with _as_ours():
-                    return flow(run.to_carry_on, shards, deployment, return_state=True)
-
-            return run_shown(interruption, again, run_fan_out, stop_work=stop_teams)
+            return run_shown(
+                interruption,
+                again,
+                lambda: flow(run.to_carry_on, shards, deployment, return_state=True),
+                stop_work=stop_teams,
+            )
 
 
 # -- collect -------------------------------------------------------------------------------------------------------
@@ -184,14 +169,9 @@ def collect(interruption: Interruption, run: str | None, store: str | None) -> i
         wait_for_api()  # it may keep the keys
         _require_one(run, store)
         again = command("collect", *([run] if run else []), store=store)
+        from flows.collect import collect as flow
 
-        def run_collect() -> State[Any]:
-            from flows.collect import collect as flow
-
-            with _as_ours():
-                return flow(run, store, return_state=True)
-
-        return run_shown(interruption, again, run_collect)
+        return run_shown(interruption, again, lambda: flow(run, store, return_state=True))
 
 
 def _require_one(run: str | None, store: str | None) -> None:

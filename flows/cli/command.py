@@ -17,7 +17,7 @@ from fieval_tasks.core.commands import SCRIPT, program
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.plan import MOST_SHARDS, SHARD_DEPLOYMENT, EvaluationPlan
 from fieval_tasks.terminal.door import answered
-from flows.cli.options import option, plan_of, typed_as_plan
+from flows.cli.plan_options import option, plan_of, typed_as_plan
 
 BARE = DefaultFormatter(panel_spec=PanelSpec(box=Box("    \n" * 8), padding=0))
 """Columns without lines around them, which not every terminal can draw."""
@@ -34,8 +34,8 @@ def _as_in_plan(name: str, more: str = "") -> Parameter:
     return Parameter(help=f"{EvaluationPlan.model_fields[name].description}{more}")
 
 
-Store = Annotated[str | None, _as_in_plan("store")]
-Rate = Annotated[str | None, _as_in_plan("rate", " From now on.")]
+StoreOption = Annotated[str | None, _as_in_plan("store")]
+RateOption = Annotated[str | None, _as_in_plan("rate", " From now on.")]
 Concurrency = Annotated[int | None, _as_in_plan("concurrency", " From now on.")]
 Item = Annotated[str, Parameter(help="An item_id of results.jsonl (after -- where it begins with a dash), or row:17.")]
 RunName = Annotated[str, Parameter(help="A run's name, or last.")]
@@ -78,7 +78,7 @@ def _plan_of(dataset: Sequence[str], said: dict[str, Any]) -> tuple[Any, bool]:
     return plan_of(dataset, said), dry_run
 
 
-def collect(run: RunName | None = None, /, *, store: Store = None) -> int:
+def collect(run: RunName | None = None, /, *, store: StoreOption = None) -> int:
     """Fetch the verdicts of a run that was only submitted, or was cut off; without one, of all."""
     from flows.cli import actions
 
@@ -86,8 +86,8 @@ def collect(run: RunName | None = None, /, *, store: Store = None) -> int:
 
 
 def control(
-    run: RunName, /, *, pause: Pause = False, unpause: Unpause = False, rate: Rate = None,
-    concurrency: Concurrency = None, store: Store = None,
+    run: RunName, /, *, pause: Pause = False, unpause: Unpause = False, rate: RateOption = None,
+    concurrency: Concurrency = None, store: StoreOption = None,
 ) -> int:  # fmt: skip
     """Steer a run that is at work, through its Prefect variable. The ledger is that of a run that is not at work yet."""
     if pause and unpause:
@@ -99,7 +99,7 @@ def control(
     return actions.control(run, changes, store)
 
 
-def explain(run: RunName, item: Item, /, *, store: Store = None, json: AsJson = False) -> int:
+def explain(run: RunName, item: Item, /, *, store: StoreOption = None, json: AsJson = False) -> int:
     """What became of an item: when it was sent, what came back, why it waited, what it cost."""
     from flows.explain import explain as explained
 

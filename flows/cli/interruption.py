@@ -17,7 +17,7 @@ from fieval_tasks.terminal.door import answered, say
 
 P = ParamSpec("P")
 
-PATIENCE = 1.7
+ENDS_WITHIN = 1.7
 """Seconds after Ctrl-C in which a run may end in order; then the process ends. The ledger has all that is known. A person
 waits two at most before they press again."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -59,7 +59,7 @@ def _heard(interruption: Interruption) -> Iterator[None]:
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         interruption.has_come = True
-        watchdog = threading.Timer(PATIENCE, os._exit, [int(ExitCode.INTERRUPTED)])
+        watchdog = threading.Timer(ENDS_WITHIN, os._exit, [int(ExitCode.INTERRUPTED)])
         watchdog.daemon = True
         watchdog.start()
         _say_between(f"\n{interruption.says()}")
@@ -71,7 +71,7 @@ def _heard(interruption: Interruption) -> Iterator[None]:
     try:
         yield
     finally:
-        if not interruption.has_come:  # else the process ends within PATIENCE, and more of them change nothing
+        if not interruption.has_come:  # else the process ends within ENDS_WITHIN, and more of them change nothing
             for number, handler in before.items():
                 signal.signal(number, handler)
 

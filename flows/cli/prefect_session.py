@@ -15,10 +15,9 @@ import httpx
 from fieval_tasks.core.errors import RunStopped, in_words
 from fieval_tasks.on_prefect.prefect_api import require_api, require_settings
 from fieval_tasks.on_prefect.prefect_server import OwnServer, configured_api, environment_set
+from fieval_tasks.on_prefect.times import TIMES, PrefectTimes
 from fieval_tasks.terminal.door import say
 
-A_MOMENT = 5.0
-"""Seconds after which a wait for our own Prefect server is told: on a quiet machine it is up before."""
 QUIET_CONSOLE = {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL"}
 """The run shows itself; Prefect's log still goes to its server."""
 
@@ -51,9 +50,9 @@ def _wait_for(server: OwnServer) -> None:
     require_api()
 
 
-def patiently(wait: Callable[[], None]) -> None:
+def patiently(wait: Callable[[], None], times: PrefectTimes = TIMES) -> None:
     """Wait, and say so where it takes longer than a moment."""
-    slow = threading.Timer(A_MOMENT, say, ["waiting for the Prefect server of this run to start"])
+    slow = threading.Timer(times.said_after, say, ["waiting for the Prefect server of this run to start"])
     slow.daemon = True
     slow.start()
     try:

@@ -10,6 +10,7 @@ import httpx
 
 from fieval_tasks.core.errors import ExitCode, FievalError
 from fieval_tasks.core.faults import fault
+from fieval_tasks.on_prefect.prefect_api import require_settings
 from fieval_tasks.on_prefect.prefect_errors import why
 from fieval_tasks.report.output import parquet_missing
 from fieval_tasks.report.table import table
@@ -67,16 +68,25 @@ def _standing(screen: Terminal, *then: str) -> str:
 
 def _ended(run: Callable[[], State[Any]], again: str) -> State[Any]:
     """How the flow ended. Raises Unexpected for what nobody foresaw, whether Prefect caught it or not."""
+    require_settings()
+    from prefect import tags
+    from prefect.states import Crashed
+
+    from fieval_tasks.on_prefect.laptop import on_laptop
+    from flows.poll import TAG
+
     try:
-        state = run()
+        with on_laptop(), tags(TAG):
+            state = run()
         _error_of(state)
         return state
     except FievalError:
         raise
     except Exception as error:
-        if isinstance(error, httpx.HTTPError) or isinstance(error.__cause__, httpx.HTTPError):  # of a call to Prefect
-            return _without_prefect(error, again)
-        raise fault(error, then=f"to carry on: {again}") from error
+        if not isinstance(error, httpx.HTTPError) and not isinstance(error.__cause__, httpx.HTTPError):
+            raise fault(error, then=f"to carry on: {again}") from error
+        lost: State[Any] = Crashed(message=f"the Prefect API can't be asked ({why(error)}); to carry on: {again}")
+        return lost
 
 
 def _error_of(state: State[Any]) -> FievalError | None:
@@ -90,11 +100,3 @@ def _error_of(state: State[Any]) -> FievalError | None:
     if isinstance(data, FievalError):
         return data
     raise data
-
-
-def _without_prefect(error: BaseException, again: str) -> State[Any]:
-    """Of a run that Prefect could not be told the end of."""
-    from prefect.states import Crashed
-
-    state: State[Any] = Crashed(message=f"the Prefect API can't be asked ({why(error)}); to carry on: {again}")
-    return state

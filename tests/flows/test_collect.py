@@ -12,6 +12,7 @@ import pytest
 from fieval_tasks.core.plan import EvaluationPlan
 from fieval_tasks.ledger.database import store_url
 from fieval_tasks.ledger.store import Ledger
+from fieval_tasks.on_prefect.times import PrefectTimes
 from tests.conftest import Evaluator
 from tests.flows.test_evaluate import ROWS, dataset, evaluated, plan_of, summary
 
@@ -121,7 +122,7 @@ def test_a_deployments_collector_holds_no_worker_while_the_platform_thinks(
     told: list[str] = []
     monkeypatch.setattr("fieval_tasks.on_prefect.events.emit_event", lambda event, **_: told.append(event))
     monkeypatch.setattr("flows.collect.deployment", SimpleNamespace(id="of a deployment"))
-    monkeypatch.setattr("flows.collect.QUIET", 1.0)
+    monkeypatch.setattr("flows.collect.TIMES", PrefectTimes(collector_quiet=1.0))
     with Ledger(store_url()) as ledger:
         slow = {ticket.eval_id for ticket in ledger.book("slow").open_tickets()}
     ask = EvalClient.get_row

@@ -24,10 +24,11 @@ from fieval_tasks.core.items import State
 from fieval_tasks.core.plan import Check, EvaluationPlan, Mode
 from fieval_tasks.ledger.database import store_url
 from fieval_tasks.ledger.store import Ledger
+from fieval_tasks.on_prefect.times import PrefectTimes
 from fieval_tasks.runs.preparation import prepared
 from fieval_tasks.runs.threads import submit_all
 from flows.cli.command import app_of, collect_command, control_command, evaluate, evaluate_command, parsed
-from flows.cli.options import option_name, plan_of
+from flows.cli.plan_options import option_name, plan_of
 from flows.cli.prefect_session import patiently
 from tests.conftest import PATIENCE, Evaluator
 
@@ -284,8 +285,7 @@ def test_a_long_wait_for_a_server_is_told_and_a_short_one_is_not(monkeypatch: py
     monkeypatch.setattr("flows.cli.prefect_session.say", lambda _: told.set())
     patiently(lambda: None)
     assert not told.is_set()
-    monkeypatch.setattr("flows.cli.prefect_session.A_MOMENT", 0.0)
-    patiently(lambda: None if told.wait(60) else pytest.fail("nothing is said"))
+    patiently(lambda: None if told.wait(60) else pytest.fail("nothing is said"), PrefectTimes(said_after=0.0))
 
 
 def test_a_dry_run_leaves_nothing_in_the_ledger(capfd: pytest.CaptureFixture[str]) -> None:

@@ -396,10 +396,10 @@ def finished_by_a_resume(run: str, evaluator: Evaluator, marker: str) -> None:
 def test_a_run_whose_shards_are_all_lost_with_their_worker_says_so_and_is_finished_by_a_resume(
     pool: Pool, workplace: Path, evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fieval_tasks.on_prefect.team import TeamPatience
+    from fieval_tasks.on_prefect.times import PrefectTimes
     from flows.fan_out import fan_out
 
-    monkeypatch.setattr("flows.fan_out.PATIENCE", TeamPatience(quiet=3.0))
+    monkeypatch.setattr("flows.fan_out.TIMES", PrefectTimes(shards_quiet=3.0))
     plan = slow_plan(workplace, "forsaken", "a ghost town", "1/s")  # no shard takes so long to begin as this to end
     with ThreadPoolExecutor(1) as aside:
         killed = aside.submit(copy_context().run, kill_all, "forsaken", pool)
@@ -426,10 +426,10 @@ def test_where_no_worker_takes_up_a_shard_the_run_says_how_to_start_one(
     deployed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from fieval_tasks.core.plan import EvaluationPlan
-    from fieval_tasks.on_prefect.team import TeamPatience
+    from fieval_tasks.on_prefect.times import PrefectTimes
     from flows.fan_out import fan_out
 
-    monkeypatch.setattr("flows.fan_out.PATIENCE", TeamPatience(begin_within=0.5))
+    monkeypatch.setattr("flows.fan_out.TIMES", PrefectTimes(begins_within=0.5))
     state = fan_out(EvaluationPlan(run="unheard", limit=3), 2, deployed, return_state=True)
     assert state.is_failed()
     assert f"no worker took up a run of {deployed}" in str(state.message)
@@ -469,7 +469,7 @@ def test_ctrl_c_on_the_command_cancels_the_fan_out_and_its_shards(deployed: str,
     from fieval_tasks.ledger.store import Ledger
     from tests.flows.test_events import events
 
-    patient = "import sys, flows.cli.interruption as i, flows.cli.command as c; i.PATIENCE = 60; sys.exit(c.fan_out_command(sys.argv[1:]))"
+    patient = "import sys, flows.cli.interruption as i, flows.cli.command as c; i.ENDS_WITHIN = 60; sys.exit(c.fan_out_command(sys.argv[1:]))"
     options = ["--run", "let-go", "--limit", "3", "--shards", "2", "--deployment", deployed]
     command = subprocess.Popen([sys.executable, "-c", patient, *options], stderr=subprocess.PIPE, text=True)
     until(lambda: len(states_of(deployed)) == 2)

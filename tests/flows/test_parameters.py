@@ -86,7 +86,7 @@ def test_keys_that_can_not_be_found_again_or_go_elsewhere_are_refused(workplace:
 def test_a_block_that_is_gone_or_of_another_kind_is_told_apart(workplace: Path) -> None:
     from prefect.blocks.system import Secret
 
-    from fieval_tasks.on_prefect.parameters import plan_given
+    from fieval_tasks.on_prefect.forms import plan_given
 
     other: Any = Secret(value="x")
     other.save("of-another-kind", overwrite=True)
@@ -130,7 +130,7 @@ WRONG: list[tuple[Any, str]] = [
 def test_a_parameter_that_can_not_be_meant_is_named_with_what_to_write(
     prefect_home: Path, plan: Any, said: str
 ) -> None:
-    from fieval_tasks.on_prefect.parameters import plan_given
+    from fieval_tasks.on_prefect.forms import plan_given
 
     with pytest.raises(PlanError) as raised:
         plan_given(plan)
@@ -189,7 +189,7 @@ def test_what_few_runs_need_is_folded_and_what_was_stored_beside_it_still_counts
 
 
 def plan_given_of(plan: Any) -> EvaluationPlan:
-    from fieval_tasks.on_prefect.parameters import plan_given
+    from fieval_tasks.on_prefect.forms import plan_given
 
     return plan_given(plan)
 
@@ -219,7 +219,7 @@ def test_what_an_older_form_stored_of_its_defaults_does_not_contradict_what_is_c
 
 
 def test_a_form_that_resumes_says_nothing_by_the_defaults_that_it_shows_and_a_plan_by_hand_means_each() -> None:
-    from fieval_tasks.on_prefect.parameters import plan_given
+    from fieval_tasks.on_prefect.forms import plan_given
 
     shown = EvaluationPlan().model_dump(mode="json") | {"resume": "r", "rate": ""}
     assert plan_given(shown | {"concurrency": 5}).model_dump(exclude_unset=True, exclude_none=True) == {
@@ -251,7 +251,7 @@ def test_a_form_that_resumes_says_nothing_by_the_defaults_that_it_shows_and_a_pl
     ],
 )  # fmt: skip
 def test_who_fills_in_a_form_is_told_of_its_fields(prefect_home: object, told: str, said: str) -> None:
-    from fieval_tasks.on_prefect.parameters import in_parameters
+    from fieval_tasks.on_prefect.forms import in_parameters
 
     assert in_parameters(told) == said
 

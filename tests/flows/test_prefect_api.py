@@ -20,6 +20,7 @@ import pytest
 
 from fieval_tasks.core.errors import PlanError, RunStopped
 from fieval_tasks.on_prefect.prefect_api import require_api
+from fieval_tasks.on_prefect.times import TIMES, PrefectTimes
 from tests.contract.test_client_tls import new_authority
 
 HERE = "http://127.0.0.1:9/api"
@@ -81,14 +82,14 @@ def served(
         thread.join()
 
 
-def refusal(url: str, **said: Any) -> str | None:
+def refusal(url: str, times: PrefectTimes = TIMES, **said: Any) -> str | None:
     """Why an API of that address is refused, by Prefect's settings of these names; None: it is not."""
     from prefect import settings
 
     updates = {getattr(settings, f"PREFECT_{name}"): value for name, value in ({"API_URL": url} | said).items()}
     with settings.temporary_settings(updates=updates):
         try:
-            require_api()
+            require_api(times)
         except RunStopped as error:
             told = str(error)
         else:
@@ -185,7 +186,7 @@ def test_what_is_no_address_is_told_what_one_looks_like(address: str) -> None:
     assert str(refusal(address)).startswith("PREFECT_API_URL is no address such as http://127.0.0.1:4200/api")
 
 
-def test_where_nobody_listens_or_tls_is_not_spoken_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_nobody_listens_or_tls_is_not_spoken_it_says_so() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         address = f"http://{LOGIN}@127.0.0.1:{taken.getsockname()[1]}/api"
@@ -194,9 +195,10 @@ def test_where_nobody_listens_or_tls_is_not_spoken_it_says_so(monkeypatch: pytes
     assert "start it, or change PREFECT_API_URL (or the profile that sets it)" in told
     with served() as host:
         assert "write http:// in PREFECT_API_URL" in str(refusal(f"{host}/api".replace("http", "https")))
-    monkeypatch.setattr("fieval_tasks.on_prefect.prefect_api.SECONDS", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        assert "it does not answer within 0 s" in str(refusal(f"http://127.0.0.1:{silent.getsockname()[1]}/api"))
+        assert "it does not answer within 0 s" in str(
+            refusal(f"http://127.0.0.1:{silent.getsockname()[1]}/api", PrefectTimes(answers_within=0.05))
+        )
 
 
 # -- what Prefect itself refuses, and the whole way ------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from fieval_tasks.core.progress import Progress
+from fieval_tasks.on_prefect.times import PrefectTimes
 from tests.flows.test_evaluate import ROWS, dataset, evaluated, plan_of
 
 
@@ -28,10 +29,10 @@ def at(settled: int, *, failed: int = 0, waiting: int = 0, total: int = 500, pau
 
 def told(shown: list[tuple[float, Progress]]) -> list[str]:
     """The lines that come of what is shown at so many seconds after the beginning."""
-    from fieval_tasks.on_prefect.showing import Lines
+    from fieval_tasks.on_prefect.showing import ProgressLog
 
     clock, lines = Clock(), []
-    log = Lines(lines.append, clock)
+    log = ProgressLog(lines.append, clock)
     for seconds, progress in shown:
         clock.now = 1000.0 + seconds
         log.tell(progress)
@@ -66,7 +67,7 @@ def test_the_runs_own_flow_run_has_the_progress_and_the_lines_though_a_subflow_w
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterType
 
-    monkeypatch.setattr("fieval_tasks.on_prefect.showing.A_LINE", 0.0)
+    monkeypatch.setattr("fieval_tasks.on_prefect.showing.TIMES", PrefectTimes(line_every=0.0))
     caplog.set_level(logging.INFO)
     state = evaluated(plan_of(dataset=dataset(workplace, ROWS), run="shown", rate="5/s"))
     run_id = state.state_details.flow_run_id

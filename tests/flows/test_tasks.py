@@ -15,6 +15,7 @@ import pytest
 from fieval_tasks.core.errors import Interrupted, PlanError
 from fieval_tasks.core.plan import Mode
 from fieval_tasks.ledger.store import Ledger
+from fieval_tasks.on_prefect.times import PrefectTimes
 from tests.conftest import PATIENCE
 from tests.flows.test_evaluate import ROWS, dataset, lines, plan_of, summary
 from tests.platform import Platform
@@ -113,7 +114,7 @@ def test_a_stop_ends_the_pause_before_a_chunks_next_try_at_once(
     from fieval_tasks.work.options import Options
     from flows.evaluate import finish, start_submitting
 
-    monkeypatch.setattr("fieval_tasks.tasks.FIRST_DELAY", 3_600.0)
+    monkeypatch.setattr("fieval_tasks.tasks.TIMES", PrefectTimes(chunk_rests=3_600.0))
     monkeypatch.setattr("fieval_tasks.work.submission.backoff", lambda attempt: 0.001)
     resting = threading.Event()
 

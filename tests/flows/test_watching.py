@@ -143,7 +143,7 @@ def test_the_variable_of_a_run_that_ends_is_removed_in_a_few_attempts_or_named_w
         monkeypatch.setattr(watching, "get_client", lambda client=client, **_: client)
         watching._forget("v")
         assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == told
-        assert client.attempts == {1 + watching.LAST_ATTEMPTS}
+        assert client.attempts == {1 + watching.TIMES.last_attempts}
 
 
 # -- the command that steers, and the variable ---------------------------------------------------------------------------
@@ -208,7 +208,7 @@ def test_who_is_always_overwritten_is_told(prefect_home: object, monkeypatch: py
         def update_variable(self, wanted: Any) -> None:
             return
 
-    with pytest.raises(RunStopped, match="told something else at the same time"):
+    with pytest.raises(RunStopped, match="steered otherwise at the same time"):
         steered(monkeypatch, Stubborn(**{MINE: {"run": "mine"}}), paused=True)
 
 

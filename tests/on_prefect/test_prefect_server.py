@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from fieval_tasks.core.errors import PlanError, RunStopped
 from fieval_tasks.on_prefect import prefect_server
 from fieval_tasks.on_prefect.prefect_server import OwnServer, configured_api, is_healthy
+from fieval_tasks.on_prefect.times import PrefectTimes
 from tests.conftest import PATIENCE
 
 HERE = "http://here.test/api"
@@ -308,16 +309,16 @@ def test_what_is_no_url_is_not_healthy(url: str) -> None:
 
 
 @pytest.fixture
-def instead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], OwnServer]:
+def instead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., OwnServer]:
     """An OwnServer that runs this Python program, with the port as its last argument, instead of Prefect's server."""
 
-    def make(program: str) -> OwnServer:
+    def make(program: str, **times: float) -> OwnServer:
         (tmp_path / "program.py").write_text(program)
         python = tmp_path / "python"
         python.write_text(f'#!/bin/sh\nexec "{real}" "{tmp_path / "program.py"}" "$@"\n')
         python.chmod(0o700)
         monkeypatch.setattr(sys, "executable", str(python))
-        return OwnServer()
+        return OwnServer(PrefectTimes(**times))  # type: ignore[arg-type]
 
     real = sys.executable
     return make
@@ -335,21 +336,18 @@ HTTPServer(("127.0.0.1", int(sys.argv[-1])), Healthy).serve_forever()
 """
 
 
-def test_a_server_that_does_not_come_up_says_why_in_its_last_line(instead: Callable[[str], OwnServer]) -> None:
+def test_a_server_that_does_not_come_up_says_why_in_its_last_line(instead: Callable[..., OwnServer]) -> None:
     own = instead("import sys; sys.exit('Traceback:\\n  something\\nValueError: the database is from the future')")
     with own, pytest.raises(RunStopped, match=r"did not start: ValueError: the database is from the future$"):
         own.wait_until_ready()
 
 
-def test_a_server_that_ends_without_a_word_is_told_by_its_exit_status(instead: Callable[[str], OwnServer]) -> None:
+def test_a_server_that_ends_without_a_word_is_told_by_its_exit_status(instead: Callable[..., OwnServer]) -> None:
     with instead("raise SystemExit(7)") as own, pytest.raises(RunStopped, match=r"did not start: exit status 7$"):
         own.wait_until_ready()
 
 
-def test_a_talkative_server_is_not_held_up(
-    instead: Callable[[str], OwnServer], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(prefect_server, "START_LIMIT", 10.0)
+def test_a_talkative_server_is_not_held_up(instead: Callable[..., OwnServer]) -> None:
     own = instead("import sys; sys.stderr.write('warning\\n' * 200_000); sys.exit('the last word')")
     with own, pytest.raises(RunStopped, match=r"did not start: the last word$"):
         own.wait_until_ready()
@@ -357,9 +355,8 @@ def test_a_talkative_server_is_not_held_up(
 
 @pytest.mark.parametrize("direct", ["", "intranet.test", "intranet.test,127.0.0.1", "*"])
 def test_our_own_server_is_asked_directly_whatever_proxy_is_set(
-    instead: Callable[[str], OwnServer], monkeypatch: pytest.MonkeyPatch, direct: str
+    instead: Callable[..., OwnServer], monkeypatch: pytest.MonkeyPatch, direct: str
 ) -> None:
-    monkeypatch.setattr(prefect_server, "START_LIMIT", 10.0)
     for name in ("http_proxy", "HTTP_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     for name in ("no_proxy", "NO_PROXY"):
@@ -372,27 +369,22 @@ def test_our_own_server_is_asked_directly_whatever_proxy_is_set(
     assert os.environ["NO_PROXY"] == os.environ["no_proxy"] == direct, "as it was"
 
 
-def test_a_server_that_never_answers_is_given_up_and_ended(
-    instead: Callable[[str], OwnServer], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(prefect_server, "START_LIMIT", 0.0)
-    with instead("import sys; sys.stdin.read()") as own:
+def test_a_server_that_never_answers_is_given_up_and_ended(instead: Callable[..., OwnServer]) -> None:
+    with instead("import sys; sys.stdin.read()", server_starts_within=0.0) as own:
         with pytest.raises(RunStopped, match="was not up within 0 s"):
             own.wait_until_ready()
         ended = ends(pid_of(own))
     assert ended()
 
 
-def test_a_server_that_will_not_end_is_killed(
-    instead: Callable[[str], OwnServer], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(prefect_server, "END_LIMIT", 0.05)
+def test_a_server_that_will_not_end_is_killed(instead: Callable[..., OwnServer], tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "deaf")
     with instead(
         "import signal, threading\n"
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
         f"open({str(tmp_path / 'deaf')!r}, 'w').close()\n"
-        "threading.Event().wait()"
+        "threading.Event().wait()",
+        server_ends_within=0.05,
     ) as own:
         (tmp_path / "deaf").read_text()
         ended = ends(pid_of(own))
@@ -403,8 +395,9 @@ def test_a_server_without_its_parent_ends_in_order_or_else_at_once() -> None:
     program = (
         "import signal, sys, threading\n"
         "from fieval_tasks.on_prefect import own_server\n"
+        "from fieval_tasks.on_prefect.times import PrefectTimes\n"
         "if sys.argv[1] == 'deaf': signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-        "own_server.END_LIMIT = 0.05\n"
+        "own_server.TIMES = PrefectTimes(server_ends_within=0.05)\n"
         "own_server._end_with_parent()\n"
         "threading.Event().wait()"
     )

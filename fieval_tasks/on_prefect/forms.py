@@ -23,8 +23,8 @@ def _read(plan: object) -> EvaluationPlan:
     try:
         return _without_defaults(EvaluationPlan.model_validate(plan), unfolded(plan))
     except PlanError as error:
-        told = (spelled(problem, EvaluationPlan, lambda place: f"plan.{place}") for problem in error.problems)
-        raise PlanError(*(line if line.startswith("plan.") else f"plan: {line}" for line in told)) from None
+        lines = (spelled(problem, EvaluationPlan, lambda place: f"plan.{place}") for problem in error.problems)
+        raise PlanError(*(line if line.startswith("plan.") else f"plan: {line}" for line in lines)) from None
 
 
 def _without_defaults(plan: EvaluationPlan, given: object) -> EvaluationPlan:
@@ -37,11 +37,11 @@ def _without_defaults(plan: EvaluationPlan, given: object) -> EvaluationPlan:
     return EvaluationPlan(**{name: getattr(plan, name) for name in plan.model_fields_set - unsaid})
 
 
-def in_parameters(told: str) -> str:
+def in_parameters(text: str) -> str:
     """What is said in the command line's words, for who fills in a form: `--map input=q` is `plan.mapping {"input": "q"}`."""
     for option, field in _OPTIONS:
-        told = option.sub(field, told)
-    return told
+        text = option.sub(field, text)
+    return text
 
 
 _OPTIONS = [
