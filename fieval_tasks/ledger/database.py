@@ -145,7 +145,7 @@ def opened(url: str, *, must_exist: bool = False, tuning: LedgerTuning = DEFAULT
         engine = sa.create_engine(parsed, connect_args={"timeout": tuning.patience})
     except ImportError as error:
         raise StoreError(
-            f"the store {shown(parsed)} is in PostgreSQL, whose driver is not installed ({error}): pip install -e '.[postgres]', "
+            f"the store {shown(parsed)} is in PostgreSQL, whose driver is not installed ({error}): pip install 'prefect-futureagi[postgres]', "
             f"or name a file"
         ) from error
     except (SQLAlchemyError, OSError) as error:

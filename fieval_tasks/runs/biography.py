@@ -6,14 +6,13 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from rapidfuzz import process
 
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.items import Item, State
-from fieval_tasks.ledger.book import Past
+from fieval_tasks.ledger.book import Event, Past
 from fieval_tasks.ledger.run import Run
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.report.record import iso, record, utc, value_text
@@ -51,15 +50,6 @@ LONGEST_DETAIL = 300
 
 
 @dataclass(frozen=True)
-class Happening:
-    """A line of an item's history."""
-
-    at: datetime
-    event: str
-    detail: str
-
-
-@dataclass(frozen=True)
 class Cost:
     """What an item took."""
 
@@ -84,12 +74,20 @@ class Biography:
     """The item that was sent in its stead, and whose verdict it shares."""
 
     @property
-    def history(self) -> tuple[Happening, ...]:
-        return tuple(sorted(_happenings(self), key=lambda happening: happening.at))  # stable: as recorded
+    def history(self) -> tuple[Event, ...]:
+        return tuple(sorted(_events(self), key=lambda event: event.at))  # stable: as recorded
 
     @property
     def cost(self) -> Cost:
-        return _cost(self.past)
+        past, item = self.past, self.past.item
+        return Cost(
+            posts=past.result.attempts,
+            polls=past.polls,
+            lost=item.lost,
+            given_up=item.doubts - item.lost,
+            redone=item.redone,
+            possible_duplicates=past.possible_duplicates,
+        )
 
 
 def biographies(ledger: Ledger, run: Run, wanted: str) -> list[Biography]:
@@ -119,7 +117,7 @@ def as_fields(told: Biography) -> dict[str, Any]:
         "state": past.state.value,
         "inputs": dict(past.item.inputs),
         "params": dict(past.item.params),
-        "history": [{"at": iso(h.at), "event": h.event, "detail": h.detail} for h in told.history],
+        "history": [vars(one) | {"at": iso(one.at)} for one in told.history],
         "cost": vars(told.cost),
     }
 
@@ -132,17 +130,17 @@ def as_json(told: list[Biography]) -> str:
 # -- what happened -------------------------------------------------------------------------------------------------
 
 
-def _happenings(told: Biography) -> Iterator[Happening]:
+def _events(told: Biography) -> Iterator[Event]:
     past, run = told.past, told.run
     result = past.result
-    yield Happening(run.created_at, "written", f"row {result.row} of {run.dataset}")
-    yield from (Happening(event.at, event.event, event.detail) for event in past.events)
+    yield Event(run.created_at, "written", f"row {result.row} of {run.dataset}")
+    yield from (Event(event.at, event.event, event.detail) for event in past.events)
     if past.sent_at is not None:
-        yield Happening(past.sent_at, "sent", "the last POST that carried it")
+        yield Event(past.sent_at, "sent", "the last POST that carried it")
     if result.submitted_at is not None:
-        yield Happening(result.submitted_at, "submitted", f"taken by the server: eval_id {result.eval_id}")
+        yield Event(result.submitted_at, "submitted", f"taken by the server: eval_id {result.eval_id}")
     if result.finished_at is not None:
-        yield Happening(result.finished_at, result.status, _verdict(told))
+        yield Event(result.finished_at, result.status, _verdict(told))
 
 
 def _verdict(told: Biography) -> str:
@@ -159,18 +157,6 @@ def _verdict(told: Biography) -> str:
 
 def _twin(item: Item) -> str:
     return f"row {item.row}, which this one repeats"
-
-
-def _cost(past: Past) -> Cost:
-    item = past.item
-    return Cost(
-        posts=past.result.attempts,
-        polls=past.polls,
-        lost=item.lost,
-        given_up=item.doubts - item.lost,
-        redone=item.redone,
-        possible_duplicates=past.possible_duplicates,
-    )
 
 
 def _unknown(wanted: str, run: Run, known: list[str]) -> str:
@@ -201,7 +187,7 @@ def _lines(told: Biography) -> Iterator[str]:
     yield f"cost: {_cost_line(told.cost)}"
 
 
-def _history_lines(history: tuple[Happening, ...]) -> Iterator[str]:
+def _history_lines(history: tuple[Event, ...]) -> Iterator[str]:
     before = None
     for one in history:
         waited = "" if before is None else f"+{duration((one.at - before).total_seconds())}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from fractions import Fraction
 from functools import partial
@@ -13,12 +13,9 @@ from pathlib import Path
 from fieval_tasks.core.errors import ExitCode, FievalError, RunStopped
 from fieval_tasks.core.gates import Gate, GateVerdict
 from fieval_tasks.core.quantities import allowed_failures
-from fieval_tasks.ledger.book import Book
 from fieval_tasks.ledger.processes import owner_name
-from fieval_tasks.ledger.run import Run
 from fieval_tasks.ledger.schema import utc_now
-from fieval_tasks.ledger.store import Ledger
-from fieval_tasks.report.amendments import Standing, amendments
+from fieval_tasks.ledger.store import Conclusion
 from fieval_tasks.report.columns import kinds
 from fieval_tasks.report.folder import held
 from fieval_tasks.report.output import write_report, write_results
@@ -27,11 +24,10 @@ from fieval_tasks.report.tally import Counts
 from fieval_tasks.report.text import clean
 from fieval_tasks.report.words import failures_found, figure_found, gate_said
 from fieval_tasks.runs.preparation import Kept
+from fieval_tasks.runs.tuning import DEFAULT_TUNING, RunTuning
 
 LAST_CHUNK = -1
 """None of a run's own. Whoever concludes the run claims it: nobody else need do so meanwhile."""
-LEASE = 600.0
-"""Seconds; the largest report takes less."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +47,6 @@ class Outcome:
     """What a run came to."""
 
     report: Report
-    exit_code: ExitCode
     sentence: str
     """For the last line in the terminal."""
     folder: Path
@@ -69,46 +64,51 @@ class Outcome:
         return f"run {self.report.facts.run_id}: {told}\nreport: {clean(str((self.folder / 'report.html').resolve()))}"
 
     @property
+    def exit_code(self) -> ExitCode:
+        return ExitCode(self.report.facts.exit_code or 0)
+
+    @property
     def is_good(self) -> bool:
         return self.exit_code is ExitCode.OK
 
 
-def conclude(prepared: Kept, ended: Ended, *, seconds: float) -> Outcome:
+def conclude(prepared: Kept, ended: Ended, *, seconds: float, tuning: RunTuning = DEFAULT_TUNING) -> Outcome:
     """Write the run's files from the ledger and say how it went. `seconds` is what this process spent on it.
 
     Raises RunStopped where they can't be written; the run has no exit code then, by which a collector finds it.
     """
-    with _claimed(prepared), ExitStack() as afterwards:
+    with _claimed(prepared, tuning.lease), ExitStack() as afterwards:
         with _writing(prepared):
             afterwards.enter_context(held(prepared.folder))
         return _concluded(prepared, ended, seconds)
 
 
 def _concluded(prepared: Kept, ended: Ended, seconds: float) -> Outcome:
-    ledger, run_id = prepared.ledger, prepared.run_id
+    ledger, run_id, now = prepared.ledger, prepared.run_id, utc_now()
     complete = _is_complete(prepared)
     ledger.finished(run_id, exit_code=None, seconds=seconds, complete=complete)
-    run = ledger.run(run_id)
+    earlier = ledger.conclusions(run_id)
     with _writing(prepared):
-        facts = _facts(prepared, run, ended, complete)
-        now = utc_now()
-        decide = partial(_decided, prepared, ended, now)
-        report = write_results(facts, prepared.book.results(with_inputs=True), prepared.folder, decide=decide)
+        decide = partial(_decided, prepared, ended, earlier, now)
+        results = prepared.book.results(with_inputs=True)
+        report = write_results(_facts(prepared, ended, complete), results, prepared.folder, decide=decide)
         write_report(report, prepared.folder)
-    standing, exit_code = report.standing, ExitCode(report.facts.exit_code or 0)
-    is_news = ended.stopped is not None or _is_news(ledger, run_id, exit_code, standing, now)
-    if is_news:
-        ledger.add_conclusion(run_id, now, exit_code, standing)
-    ledger.finished(run_id, exit_code=exit_code, seconds=0.0, complete=complete)
-    sentence = _sentence(prepared, report.items, prepared.book.count_unsent(), ended.stopped)
-    return Outcome(report, exit_code, clean(sentence), prepared.folder, ended.stopped, is_news)
+    sentence = _sentence(prepared, report.items, ended.stopped)
+    outcome = Outcome(report, clean(sentence), prepared.folder, ended.stopped)
+    is_the_same = earlier and earlier[-1].exit_code == outcome.exit_code and not report.is_amended
+    if is_the_same and ended.stopped is None:
+        outcome = replace(outcome, is_news=False)
+    else:
+        ledger.add_conclusion(run_id, now, outcome.exit_code, report.standing)
+    ledger.finished(run_id, exit_code=outcome.exit_code, seconds=0.0, complete=complete)
+    return outcome
 
 
 @contextmanager
-def _claimed(prepared: Kept) -> Iterator[None]:
+def _claimed(prepared: Kept, lease: float) -> Iterator[None]:
     """No collector takes the run for one that was left without a report."""
     owner = owner_name()
-    prepared.book.claim([LAST_CHUNK], owner, lease=LEASE)
+    prepared.book.claim([LAST_CHUNK], owner, lease=lease)
     try:
         yield
     finally:
@@ -126,27 +126,18 @@ def _writing(prepared: Kept) -> Iterator[None]:
         ) from error
 
 
-def _is_news(ledger: Ledger, run_id: str, exit_code: ExitCode, standing: Standing, now: datetime) -> bool:
-    last = next(reversed(ledger.conclusions(run_id)), None)
-    if last is None or last.exit_code != exit_code:
-        return True
-    return amendments([(last.at, last.standing), (now, standing)]) != ()
-
-
 def report_of(prepared: Kept) -> Report:
     """How a run stands at this moment, read from the ledger. Nothing is written anywhere."""
-    run = prepared.ledger.run(prepared.run_id)
-    facts = _facts(prepared, run, Ended(), _is_complete(prepared))
+    facts = _facts(prepared, Ended(), _is_complete(prepared))
     counted = summarise(facts, prepared.book.results(with_inputs=True))
-    return _decided(prepared, Ended(), utc_now(), counted)
+    return _decided(prepared, Ended(), prepared.ledger.conclusions(prepared.run_id), utc_now(), counted)
 
 
-def _decided(prepared: Kept, ended: Ended, at: datetime, report: Report) -> Report:
-    """The report with its gates judged and its exit code, as it stands `at` this moment."""
+def _decided(prepared: Kept, ended: Ended, earlier: Sequence[Conclusion], at: datetime, report: Report) -> Report:
+    """The report with its gates judged and its exit code, as it stands `at` this moment after `earlier` ones."""
     gates = [judged(text, report) for text in prepared.plan.gates]
-    exit_code = _exit_code(prepared, report.items, gates, ended)
-    earlier = _earlier_reports(prepared.ledger, prepared.run_id)
-    return report.with_outcome(exit_code, gates).amended(earlier, at)
+    decided = report.with_outcome(_exit_code(prepared, report.items, gates, ended), gates)
+    return decided.amended([(one.at, one.standing) for one in earlier], at)
 
 
 def _is_complete(prepared: Kept) -> bool:
@@ -179,10 +170,6 @@ def _judged_by_failures(text: str, gate: Gate, counts: Counts) -> GateOutcome:
     return GateOutcome(text, verdict.value, low / of, (low / of, high / of), failures_found(counts))
 
 
-def _earlier_reports(ledger: Ledger, run_id: str) -> list[tuple[datetime, Standing]]:
-    return [(report.at, report.standing) for report in ledger.conclusions(run_id)]
-
-
 def _exit_code(prepared: Kept, items: Items, gates: Sequence[GateOutcome], ended: Ended) -> ExitCode:
     if ended.stopped is not None:
         return ended.stopped.exit_code
@@ -195,53 +182,41 @@ def _exit_code(prepared: Kept, items: Items, gates: Sequence[GateOutcome], ended
     return ExitCode.INCOMPLETE if undecided or missing > allowed else ExitCode.OK
 
 
-def _sentence(prepared: Kept, items: Items, unsent: int, stopped: FievalError | None) -> str:
+def _sentence(prepared: Kept, items: Items, stopped: FievalError | None) -> str:
     counted = f"{items.scored:,} of {items.total:,} items scored"
     counted += f", {items.failed:,} failed" if items.failed else ""
     counted += f", {items.pending:,} pending" if items.pending else ""
     if stopped is not None:
         return f"{stopped}\n{counted}; to carry on: {prepared.resume_command}"
-    if unsent and items.pending:
+    if items.pending and (unsent := prepared.book.count_unsent()):
         counted += f", {unsent:,} of them still to be sent; to send them: {prepared.resume_command}"
     elif items.pending:
         counted += f"; to fetch their verdicts: {prepared.collect_command}"
     return counted
 
 
-def _next_command(prepared: Kept) -> str:
-    is_sent = not prepared.book.count_unsent()
-    return prepared.collect_command if is_sent else prepared.resume_command
-
-
-def _shared(book: Book) -> Iterator[str]:
-    if n := book.count_repeats():
-        yield f"{n:,} items repeat others of this run exactly: they were not sent, and share the others' verdicts"
-
-
-def _facts(prepared: Kept, run: Run, ended: Ended, complete: bool) -> RunFacts:
+def _facts(prepared: Kept, ended: Ended, complete: bool) -> RunFacts:
+    run, book = prepared.ledger.run(prepared.run_id), prepared.book
+    repeats, next_command = (
+        book.count_repeats(),
+        prepared.resume_command if book.count_unsent() else prepared.collect_command,
+    )
+    shared = f"{repeats:,} items repeat others of this run exactly: they were not sent, and share the others' verdicts"
     return RunFacts(
-        run_id=run.run_id,
-        flow_run_id=run.flow_run_id,
-        dataset=run.dataset,
-        mode=run.mode,
-        connection=run.connection,
+        **{name: getattr(run, name) for name in _SAME_IN_FACTS},
         started_at=run.started_at or run.created_at,
-        finished_at=run.finished_at,
-        wall_seconds=run.wall_seconds,
-        requests=Requests(
-            submits=run.submits,
-            polls=run.polls,
-            retries=run.retries,
-            throttled=run.throttled,
-            possible_duplicates=run.possible_duplicates,
-        ),
+        requests=Requests(**{each.name: getattr(run, each.name) for each in fields(Requests)}),
         checks={c.name: (c.template, c.model, c.output) for c in run.checks},
-        notices=(*run.notices, *_shared(prepared.book), *ended.notices),
+        notices=(*run.notices, *([shared] if repeats else []), *ended.notices),
         news=ended.notices,
         mapping={c.name: dict(c.sources) for c in run.checks},
         gates=prepared.plan.gates,
-        kept=kinds(prepared.book.kept()) if prepared.plan.keep else {},
-        resume_command=None if complete else _next_command(prepared),
+        kept=kinds(book.kept()) if prepared.plan.keep else {},
+        resume_command=None if complete else next_command,
         explain_command=prepared.explain_command,
         planned=run.total,
     )
+
+
+_SAME_IN_FACTS = ("run_id", "flow_run_id", "dataset", "mode", "connection", "finished_at", "wall_seconds")
+"""What the ledger's run and the report call by the same name."""

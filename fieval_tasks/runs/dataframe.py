@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
@@ -54,50 +56,72 @@ def evaluate_dataframe(
     """The frame with five more columns for each check: CHECK.value, .score, .passed, .reason and .error.
 
     `templates` are names, NAME:MODEL, or Checks; `mapping` is template key -> column, as for `--map`; `options` are
-    further fields of EvaluationPlan, such as `concurrency`, but for OF_NO_USE. Rows keep their order and index, and columns of an earlier
-    call's verdicts are replaced. Only what fills a key is made text, by the rules of files. `.error` is None, or says why an item has no verdict: an error is never a score. Without `store` the ledger is a file that is gone
-    afterwards, unless an item has no verdict yet (`mode="submit"`, one past its time, a run that was cut short): then it is kept, and `.error`, a warning and the frame's `attrs["fieval"]` (run, store, command) name
-    it and the command that fetches the verdicts. Raises PlanError, with every problem, before
-    anything is sent, and RunStopped, with the command that carries on, where the run can't go on.
+    further fields of EvaluationPlan, such as `concurrency`, but for OF_NO_USE. Rows keep their order and index, and columns
+    of an earlier call's verdicts are replaced. Only what fills a key is made text, by the rules of files. `.error` is None,
+    or says why an item has no verdict: an error is never a score.
+
+    Without `store` the ledger is a file that is gone afterwards, unless an item has no verdict yet (`mode="submit"`, one past
+    its time, a run that was cut short): then it is kept, and `.error`, a warning and the frame's `attrs["fieval"]` (run,
+    store, command) name it and the command that fetches the verdicts.
+
+    Raises PlanError, with every problem, before anything is sent, and RunStopped, with the command that carries on, where
+    the run can't go on.
     """
-    if refused := [
-        f"{name}: of a DataFrame it is of no use, {why}" for name, why in OF_NO_USE.items() if name in options
-    ]:
-        raise PlanError(*refused)
+    if refused := [name for name in OF_NO_USE if name in options]:
+        raise PlanError(*(f"{name}: of a DataFrame it is of no use, {OF_NO_USE[name]}" for name in refused))
     rows = _rows_of(frame)
-    folder = Path(mkdtemp(prefix="fieval-"))
-    is_needed = False
-    try:
+    with _scratch() as scratch:
         plan = EvaluationPlan(
             dataset=rows.name,
             checks=_checks(templates, model),
             mapping=dict(mapping or {}),
             mode=mode,  # type: ignore[arg-type]  # of a text the plan makes it, or says which there are
             connection=connection,
-            store=store or str(folder / "ledger.db"),
+            store=store or str(scratch.folder / "ledger.db"),
             **options,
         )
         with prepared(plan, dataset=rows) as run:
-            replaced = _replaced(frame, run)
-            is_needed = not store  # for all that is known of what is paid for from now on
+            unscored = frame.drop(columns=_replaced(frame, run))
+            scratch.is_needed = not store  # for all that is known of what is paid for from now on
             try:
-                work_on(run)
-                for finding in report_of(run).findings:
-                    _log.warning("run %s: %s", run.run_id, finding)
-                scored = _with_verdicts(frame.drop(columns=replaced), run)
+                scored = _scored(unscored, run)
             except BaseException:  # Ctrl-C too
-                is_needed = is_needed and _is_begun(run)
-                if is_needed:
+                scratch.is_needed = scratch.is_needed and _is_begun(run)
+                if scratch.is_needed:
                     _log.warning("what run %s has is kept; to carry on: %s", run.run_id, run.resume_command)
                 raise
-            if then := _next_command(run):
-                _log.warning("not every item of run %s has its verdict; to fetch the rest: %s", run.run_id, then)
-                scored.attrs["fieval"] = {"run": run.run_id, "store": run.ledger.name, "command": then}
-            is_needed = is_needed and then is not None
+            scratch.is_needed = scratch.is_needed and "fieval" in scored.attrs
             return scored
+
+
+@dataclass
+class _Scratch:
+    """A folder for a ledger that nobody named."""
+
+    folder: Path
+    is_needed: bool = False
+    """It stays."""
+
+
+@contextmanager
+def _scratch() -> Iterator[_Scratch]:
+    scratch = _Scratch(Path(mkdtemp(prefix="fieval-")))
+    try:
+        yield scratch
     finally:
-        if not is_needed:
-            rmtree(folder)
+        if not scratch.is_needed:
+            rmtree(scratch.folder)
+
+
+def _scored(frame: pd.DataFrame, run: Prepared) -> pd.DataFrame:
+    work_on(run)
+    for finding in report_of(run).findings:
+        _log.warning("run %s: %s", run.run_id, finding)
+    scored = _with_verdicts(frame, run)
+    if then := _next_command(run):
+        _log.warning("not every item of run %s has its verdict; to fetch the rest: %s", run.run_id, then)
+        scored.attrs["fieval"] = {"run": run.run_id, "store": run.ledger.name, "command": then}
+    return scored
 
 
 def _is_begun(run: Prepared) -> bool:
