@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from traceback import clear_frames
-from types import TracebackType
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -116,9 +115,7 @@ class EvalClient:
     async def __aenter__(self) -> EvalClient:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
     async def aclose(self) -> None:

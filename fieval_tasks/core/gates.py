@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -12,6 +13,9 @@ from unicodedata import normalize
 
 Metric = Literal["pass_rate", "mean", "failures"]
 METRICS: tuple[str, ...] = get_args(Metric)
+
+
+_OPERATORS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt, "==": operator.eq}
 
 
 class GateVerdict(str, Enum):
@@ -57,7 +61,7 @@ class Gate:
         threshold = Fraction(match["number"]) / (100 if match["percent"] else 1)
         is_share = bool(match["percent"]) and match["metric"] == "failures"
         gate = cls(match["check"], match["metric"], match["operator"], threshold, is_share)  # type: ignore[arg-type]
-        if fault := gate._fault(text):
+        if fault := gate._fault_of_failures() if gate.metric == "failures" else gate._fault_of_share(text):
             raise ValueError(f"gate {text!r}: {fault}")
         return gate
 
@@ -69,9 +73,6 @@ class Gate:
         except ValueError as refusal:
             return str(refusal)
         return None
-
-    def _fault(self, text: str) -> str | None:
-        return self._fault_of_failures() if self.metric == "failures" else self._fault_of_share(text)
 
     def _fault_of_failures(self) -> str | None:
         if self.operator in (">", ">=") or (self.operator == "==" and self.threshold):
@@ -104,19 +105,13 @@ class Gate:
     def verdict(self, low: Fraction | int, high: Fraction | int) -> GateVerdict:
         """PASS where the condition holds for every figure from `low` to `high`, FAIL where for none."""
         ends = (self._holds(low), self._holds(high))
-        if self.operator == "==":
-            within = low <= self.threshold <= high
-            return GateVerdict.PASS if all(ends) else GateVerdict.UNDECIDED if within else GateVerdict.FAIL
-        return GateVerdict.PASS if all(ends) else GateVerdict.UNDECIDED if any(ends) else GateVerdict.FAIL
+        if all(ends):
+            return GateVerdict.PASS
+        is_within = self.operator == "==" and low <= self.threshold <= high
+        return GateVerdict.UNDECIDED if any(ends) or is_within else GateVerdict.FAIL
 
     def _holds(self, figure: Fraction | int) -> bool:
-        return {
-            ">=": figure >= self.threshold,
-            "<=": figure <= self.threshold,
-            ">": figure > self.threshold,
-            "<": figure < self.threshold,
-            "==": figure == self.threshold,
-        }[self.operator]
+        return bool(_OPERATORS[self.operator](figure, self.threshold))
 
 
 def _not_a_gate(match: re.Match[str] | None) -> str:

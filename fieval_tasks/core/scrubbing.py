@@ -165,16 +165,22 @@ def _all_forms(secrets: frozenset[str]) -> tuple[str, ...]:
 @lru_cache(maxsize=2 * MOST_KEPT)
 def forms(secret: str) -> frozenset[str]:
     """The secret as it is, and as a URL, a page, JSON, a dump of bytes or a header would hold it."""
-    plain = secret.encode("utf-8", "replace")
+    plain, in_json = secret.encode("utf-8", "replace"), json.dumps(secret)[1:-1]
     quoted = (quote(secret), quote(secret, safe=""), quote_plus(secret))
-    in_json = json.dumps(secret)[1:-1]
     found = {
-        *(secret, escape(secret), repr(secret)[1:-1], plain.hex(), plain.hex().upper()),
-        *(form for text in quoted for form in (text, text.replace("%", "%25"), _LOWER.sub(_lowered, text))),
-        *(in_json, in_json.replace("/", "\\/"), _HTML_SAFE.sub(_escaped, in_json)),
-        *_in_base64(plain),
+        *(secret, escape(secret), repr(secret)[1:-1], plain.hex(), plain.hex().upper(), *_in_base64(plain)),
+        *(in_json, in_json.replace("/", "\\/"), in_json.translate(_HTML_SAFE)),
+        *(form for text in quoted for form in (text, text.replace("%", "%25"), _PERCENT.sub(_lowered, text))),
     }
-    return frozenset(form for form in found if form)
+    return frozenset(filter(None, found))
+
+
+_PERCENT = re.compile("%[0-9A-F]{2}")
+_HTML_SAFE = {ord(letter): f"\\u{ord(letter):04x}" for letter in "<>&"}  # as Go's encoder writes JSON
+
+
+def _lowered(found: re.Match[str]) -> str:
+    return found[0].lower()
 
 
 def _in_base64(plain: bytes) -> Iterator[str]:
@@ -185,18 +191,6 @@ def _in_base64(plain: bytes) -> Iterator[str]:
             same = whole[-(-before * 8 // 6) : len(whole) if (before + len(plain)) % 3 == 0 else -4]
             if len(same) >= SHORTEST_IN_DATA:
                 yield same
-
-
-_LOWER = re.compile("%[0-9A-F]{2}")
-_HTML_SAFE = re.compile("[<>&]")
-
-
-def _lowered(found: re.Match[str]) -> str:
-    return found[0].lower()
-
-
-def _escaped(found: re.Match[str]) -> str:
-    return f"\\u{ord(found[0]):04x}"
 
 
 _USERINFO = re.compile(r"://([^\s/?#\"'`<>\\]*)@")
