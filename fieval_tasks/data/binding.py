@@ -116,20 +116,7 @@ def bind(
     Names are compared without case, blanks, dashes and underscores. Raises one PlanError with every problem.
     """
     dataset = _shown_name(plan)
-    known = [(check, template) for check in plan.checks if (template := catalogue.get(check.template))]
-    keys = {key for _, template in known for key in template.keys}
-    elsewhere = {name for _, template in known for name in parameters.rules(template) or ()}
-    bound: list[tuple[Check, Binding]] = []
-    unfit: list[str] = []
-    for check, template in known:
-        by_row = _param_sources(check, template, plan.mapping, keys, columns)
-        params = parameters.read(template, check.params, elsewhere=elsewhere, by_row=by_row)
-        whose = f"check {check.name!r}: " if check.name else ""  # else its template says which
-        unfit += [whose + problem for problem in params.problems]
-        model = (check.model or default_model) if template.needs_model or template.models else None
-        sources = _sources(template, said_for(check, plan.mapping), columns)
-        name = _name(plan, check, model)
-        bound.append((check, Binding(name, template, model, params.values, sources, by_row)))
+    bound, unfit = _bound(plan, columns, catalogue, default_model)
     bindings = tuple(binding for _, binding in bound)
     problems = (
         *_unknown_templates(plan, catalogue),
@@ -145,6 +132,26 @@ def bind(
     if problems:
         raise PlanError(*dict.fromkeys(problems))
     return bindings
+
+
+def _bound(
+    plan: EvaluationPlan, columns: Sequence[str], catalogue: Catalogue, default_model: str | None
+) -> tuple[list[tuple[Check, Binding]], list[str]]:
+    """The checks whose templates are known, and what is wrong with their parameters."""
+    known = [(check, template) for check in plan.checks if (template := catalogue.get(check.template))]
+    keys = {key for _, template in known for key in template.keys}
+    elsewhere = {name for _, template in known for name in parameters.rules(template) or ()}
+    bound, unfit = [], []
+    for check, template in known:
+        by_row = _param_sources(check, template, plan.mapping, keys, columns)
+        params = parameters.read(template, check.params, elsewhere=elsewhere, by_row=by_row)
+        whose = f"check {check.name!r}: " if check.name else ""  # else its template says which
+        unfit += [whose + problem for problem in params.problems]
+        model = (check.model or default_model) if template.needs_model or template.models else None
+        sources = _sources(template, said_for(check, plan.mapping), columns)
+        name = _name(plan, check, model)
+        bound.append((check, Binding(name, template, model, params.values, sources, by_row)))
+    return bound, unfit
 
 
 def _param_sources(

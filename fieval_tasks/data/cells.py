@@ -90,13 +90,11 @@ def quoted_records(
         record = Record(place)
         if QUOTE in line:
             record.take(line, delimiter)
-            _take_until_closed(record, coming, delimiter, file)
+            _take_until_closed(record, coming, delimiter, file, is_whole=is_whole)
         else:  # faster, and most lines
             text = line.rstrip("\r\n")
             record.lines, record.cells = [line], text.split(delimiter) if text else []
         if record.inside is not None:
-            if is_whole:
-                raise PlanError(_never_closed(file.name, place))
             return
         if record.is_broken:
             record.problem = quotes.broken(record)
@@ -108,8 +106,8 @@ def quoted_records(
         yield record
 
 
-def _take_until_closed(record: Record, coming: Iterator[str], delimiter: str, file: File) -> None:
-    """Its further lines, up to the bound: a quote that was never closed would take the whole file."""
+def _take_until_closed(record: Record, coming: Iterator[str], delimiter: str, file: File, *, is_whole: bool) -> None:
+    """Its further lines. Raises PlanError at the bound, and at the end of a whole file: a quote was never closed."""
     size = len(record.lines[0])
     while record.inside is not None and (line := next(coming, None)) is not None:
         size += len(line)
@@ -119,6 +117,11 @@ def _take_until_closed(record: Record, coming: Iterator[str], delimiter: str, fi
                 "look for a quote never closed"
             )
         record.take(line, delimiter)
+    if record.inside is not None and is_whole:
+        raise PlanError(
+            f"{file.name} has a quote opened in the record at line {record.line} that is never closed: all that follows was"
+            f" taken for one cell; close it, or write the file again if it was cut short"
+        )
 
 
 class _Ends:
@@ -190,10 +193,3 @@ def _breach(record: Record) -> str:
     if last > first:
         return f'line {first} opens a quote that is not closed rightly by line {last}: close it, or write it doubled, as ""'
     return f'line {first} has text after a closing quote: a quote inside of a cell is written doubled, as ""'
-
-
-def _never_closed(name: str, line: int) -> str:
-    return (
-        f"{name} has a quote opened in the record at line {line} that is never closed: all that follows was"
-        f" taken for one cell; close it, or write the file again if it was cut short"
-    )

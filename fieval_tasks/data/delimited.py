@@ -163,39 +163,43 @@ def delimited_rows(file: File) -> Iterator[Row]:
 
 
 def _rows(name: str, records: Iterator[Record], style: Style) -> Iterator[Row]:
-    header: list[str] = []
-    number = 0
+    """Every row. One whose line ends in a backslash waits until it is known whether the next line is a row of its own."""
     held: Row | None = None
-    """A row whose line ends in a backslash, until it is known whether the next line is a row of its own."""
-    for record in records:
-        cells = record.cells
-        if record.problem is None and not any(cells) and (not header or len(cells) < len(header)):
-            if held is not None:
-                yield _doubtful(held, record)
-                held = None
-            continue
-        if not header:
-            header = _header(name, record)
-            continue
-        number += 1
-        row = Row(number, dict(zip(header, cells)), record.problem or _misfit(record, header, style))  # noqa: B905
+    for record, row in _numbered(name, records, style):
         if held is not None:
-            if len(header) == 1 or _may_be_one(held, row):
-                held, row = _doubtful(held, record), _doubtful(row, record)
+            if row is None or _may_be_one(held, row):
+                held, row = _doubtful(held, record), row and _doubtful(row, record)
             yield held
         held = row if record.ends_in_backslash else None
-        if held is None:
+        if held is None and row is not None:
             yield row
     if held is not None:
         yield held
+
+
+def _numbered(name: str, records: Iterator[Record], style: Style) -> Iterator[tuple[Record, Row | None]]:
+    """Each record below the header, with its row; a blank line has none."""
+    header: list[str] = []
+    number = 0
+    for record in records:
+        cells = record.cells
+        if record.problem is None and not any(cells) and (not header or len(cells) < len(header)):
+            yield record, None
+        elif not header:
+            header = _header(name, record)
+        else:
+            number += 1
+            problem = record.problem or _misfit(record, header, style)
+            yield record, Row(number, dict(zip(header, cells)), problem)  # noqa: B905  # where they don't fit
     if header and not number:
         raise NoRows(f"{name} has a header ({', '.join(header)}) and no rows")
 
 
 def _may_be_one(held: Row, row: Row) -> bool:
-    """Where a line end is escaped, its parts mostly don't fit the header; where they do, a delimiter is escaped in one, too."""
-    cells = [cell for one in (held, row) for cell in [*one.values.values()][:-1]]
-    return bool(held.problem or row.problem) or any(str(cell).endswith("\\") for cell in cells)
+    """Where a line end is escaped, its parts mostly don't fit the header; where they do, there is one column, or a delimiter
+    is escaped in one, too."""
+    cells = [str(cell) for one in (held, row) for cell in [*one.values.values()][:-1]]
+    return bool(held.problem or row.problem) or not cells or any(cell.endswith("\\") for cell in cells)
 
 
 def _doubtful(row: Row, after: Record) -> Row:
