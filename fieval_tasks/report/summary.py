@@ -112,12 +112,12 @@ class Report:
     @property
     def failures(self) -> list[FailureGroup]:
         """The most frequent first."""
-        groups = (group for tally in self.checks.values() for group in tally.failures.values())
+        groups = (group for tally in self.checks.values() for group in tally.examples.failures.values())
         return sorted(groups, key=lambda group: -group.count)
 
     @property
     def worst(self) -> list[Result]:
-        return [result for tally in self.checks.values() for result in tally.worst]
+        return [result for tally in self.checks.values() for result in tally.examples.worst]
 
     @property
     def mistakes(self) -> list[str]:

@@ -71,6 +71,66 @@ class FailureGroup:
 
 
 @dataclass
+class Sharing:
+    """Items that share one evaluation: they say less than as many evaluations would."""
+
+    repeats: int = 0
+    """Verdicts that came with another item's evaluation."""
+    squares: int = 0
+    """Of the numbers of Pass/Fail items that share each evaluation, summed up."""
+    _repeating: Counter[int] = field(default_factory=Counter)
+    """Item -> the items that repeat it, so far."""
+
+    def add(self, result: Result) -> None:
+        together = 1
+        if result.same_as is not None:
+            self._repeating[result.same_as] += 1
+            # The item that was evaluated counts too, unless another check has it.
+            together = self._repeating[result.same_as] + (result.lent_by is None)
+        self.repeats += together > 1
+        if result.passed is not None:
+            self.squares += 2 * together - 1  # by which the square of `together` exceeds that of one less
+
+
+@dataclass
+class Examples:
+    """What a person looks at next."""
+
+    failures: dict[tuple[str, str], FailureGroup] = field(default_factory=dict)
+    """By stage and kind."""
+    pending_rows: list[int] = field(default_factory=list)
+    """The first ones."""
+    choices: Counter[str] = field(default_factory=Counter)
+    """Choice -> how often; those beyond the cap together."""
+    _lowest: list[tuple[float, int, Result]] = field(default_factory=list)
+
+    @property
+    def worst(self) -> list[Result]:
+        """The lowest scores first, and the first rows among equals. None with a full score."""
+        return [result for _, _, result in sorted(self._lowest, reverse=True)]
+
+    def add_score(self, score: float, place: int, result: Result, most: int) -> None:
+        if score < 1.0:
+            # The largest score is on top, to be dropped first; among equals the later item is, and no result is compared.
+            heapq.heappush(self._lowest, (-score, -place, result))
+            if len(self._lowest) > most:
+                heapq.heappop(self._lowest)
+
+    def add_choices(self, value: Value, most: int) -> None:
+        for choice in choices_in(value):
+            self.choices[choice if choice in self.choices or len(self.choices) < most else OTHERS] += 1
+
+    def add_failure(self, check: str, result: Result, rows: int) -> None:
+        error = result.error or {}
+        key = (result.stage or "unknown", error.get("kind", "unknown"))
+        group = self.failures.setdefault(key, FailureGroup(check, *key))
+        group.count += 1
+        group.example = group.example or error.get("message", "")
+        if len(group.rows) < rows:
+            group.rows.append(result.row)
+
+
+@dataclass
 class Tally(Counts):
     """The account of one check."""
 
@@ -85,18 +145,8 @@ class Tally(Counts):
     """Of the scores from 0 to 1."""
     bins: list[int] = field(default_factory=list)
     """How many of these are in each part of 0..1."""
-    repeats: int = 0
-    """Verdicts that came with another item's evaluation."""
-    squares: int = 0
-    """Of the numbers of Pass/Fail items that share each evaluation, summed up."""
-    choices: Counter[str] = field(default_factory=Counter)
-    failures: dict[tuple[str, str], FailureGroup] = field(default_factory=dict)
-    """By stage and kind."""
-    pending_rows: list[int] = field(default_factory=list)
-    """The first ones."""
-    _sharing: Counter[int] = field(default_factory=Counter)
-    """Item -> the items that repeat it, so far."""
-    _lowest: list[tuple[float, int, Result]] = field(default_factory=list)
+    sharing: Sharing = field(default_factory=Sharing)
+    examples: Examples = field(default_factory=Examples)
 
     def __post_init__(self) -> None:
         self.bins = [0] * self.caps.bins
@@ -108,14 +158,14 @@ class Tally(Counts):
         if result.status == "scored":
             self._add_verdict(result)
         elif result.status == "failed":
-            self._add_failure(result)
-        elif result.status == "pending" and len(self.pending_rows) < self.caps.first_rows:
-            self.pending_rows.append(result.row)
+            self.examples.add_failure(self.name, result, self.caps.first_rows)
+        elif result.status == "pending" and len(self.examples.pending_rows) < self.caps.first_rows:
+            self.examples.pending_rows.append(result.row)
 
     @property
     def evaluations(self) -> int:
         """That the scored items took: fewer where some share one."""
-        return self.scored - self.repeats
+        return self.scored - self.sharing.repeats
 
     @property
     def judges(self) -> bool:
@@ -144,7 +194,7 @@ class Tally(Counts):
         """Wilson, 95 %, of the rate over the rows, and as wide as their evaluations allow."""
         if self.rate.value is None:
             return None
-        size = effective_size(self.rate.measured, self.squares)
+        size = effective_size(self.rate.measured, self.sharing.squares)
         return wilson_interval(self.rate.value * size, size)
 
     @property
@@ -158,11 +208,6 @@ class Tally(Counts):
             return None
         bounds = (self.rate if self.judges else self.average).bounds(self.total)
         return None if bounds is None else (float(bounds[0]), float(bounds[1]))
-
-    @property
-    def worst(self) -> list[Result]:
-        """The lowest scores first, and the first rows among equals. None with a full score."""
-        return [result for _, _, result in sorted(self._lowest, reverse=True)]
 
     def to_json(self) -> dict[str, Any]:
         """As in summary.json."""
@@ -182,42 +227,15 @@ class Tally(Counts):
         }
 
     def _add_verdict(self, result: Result) -> None:
-        together = self._sharing_with(result)
-        self.repeats += together > 1
+        self.sharing.add(result)
         if result.passed is not None:
             self.rate.add(int(result.passed))
-            self.squares += 2 * together - 1  # by which the square of `together` exceeds that of one less
         if self.output == "choices":
-            for choice in choices_in(result.value):
-                is_known = choice in self.choices or len(self.choices) < self.caps.choices_counted
-                self.choices[choice if is_known else OTHERS] += 1
+            self.examples.add_choices(result.value, self.caps.choices_counted)
         if result.score is not None and 0.0 <= result.score <= 1.0:
-            self._add_score(result.score, result)
-
-    def _sharing_with(self, result: Result) -> int:
-        """How many items have its evaluation by now. The one that was evaluated counts, unless another check has it."""
-        if result.same_as is None:
-            return 1
-        self._sharing[result.same_as] += 1
-        return self._sharing[result.same_as] + (result.lent_by is None)
-
-    def _add_score(self, score: float, result: Result) -> None:
-        self.average.add(score)
-        self.bins[min(int(score * len(self.bins)), len(self.bins) - 1)] += 1
-        if score < 1.0:
-            # The largest score is on top, to be dropped first; among equals the later item is, and no result is compared.
-            heapq.heappush(self._lowest, (-score, -self.total, result))
-            if len(self._lowest) > self.caps.worst:
-                heapq.heappop(self._lowest)
-
-    def _add_failure(self, result: Result) -> None:
-        error = result.error or {}
-        key = (result.stage or "unknown", error.get("kind", "unknown"))
-        group = self.failures.setdefault(key, FailureGroup(self.name, *key))
-        group.count += 1
-        group.example = group.example or error.get("message", "")
-        if len(group.rows) < self.caps.first_rows:
-            group.rows.append(result.row)
+            self.average.add(result.score)
+            self.bins[min(int(result.score * len(self.bins)), len(self.bins) - 1)] += 1
+            self.examples.add_score(result.score, self.total, result, self.caps.worst)
 
 
 def choices_in(value: Value) -> list[str]:

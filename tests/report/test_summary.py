@@ -85,13 +85,13 @@ def test_what_a_person_looks_at_next_is_there() -> None:
     report = summarise(facts(), small())
     assert [(r.check, r.row) for r in report.worst] == [("groundedness", 2), ("fluency", 3), ("fluency", 1)]
     assert report.checks["fluency"].bins == [0, 0, 1, 0, 0, 1, 0, 0, 0, 1]
-    assert {name: check.choices for name, check in report.checks.items() if check.choices} == {
+    assert {name: check.examples.choices for name, check in report.checks.items() if check.examples.choices} == {
         "tone": {"neutral": 2, "joy": 1, "love": 1}
     }
     assert [(g.check, g.stage, g.kind, g.count, g.rows) for g in report.failures] == [
         ("groundedness", "submit", "refused", 1, [4])
     ]
-    assert [check.pending_rows for check in report.checks.values()] == [[], [4], []]
+    assert [check.examples.pending_rows for check in report.checks.values()] == [[], [4], []]
 
 
 @given(RUNS)
@@ -231,7 +231,7 @@ def test_the_mean_of_many_small_scores_is_exact() -> None:
 
 def test_choices_beyond_the_limit_are_counted_together() -> None:
     run = [item(row, "tone", status="scored", value=f"free text {row}") for row in range(CAPS.choices_counted + 30)]
-    choices = summarise(facts(), run).checks["tone"].choices
+    choices = summarise(facts(), run).checks["tone"].examples.choices
     assert choices["(other)"] == 30
     assert len(choices) == CAPS.choices_counted + 1
 
