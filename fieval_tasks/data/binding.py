@@ -16,7 +16,7 @@ from fieval_tasks.core.gates import Gate, Metric
 from fieval_tasks.core.plan import DEFAULT_JUDGE, Check, EvaluationPlan, said_for
 from fieval_tasks.core.templates import Catalogue, Template, nearest
 from fieval_tasks.data import parameters
-from fieval_tasks.data.columns import Place, place_of
+from fieval_tasks.data.places import Place, place_of
 
 # What a model wrote. `answer` stands last: beside a `response` or `prediction` it is mostly the right answer.
 _ANSWERS = (

@@ -10,8 +10,8 @@ from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 
 from fieval_tasks.core.errors import PlanError
-from fieval_tasks.data.columns import MISSING, place_of
 from fieval_tasks.data.files import File, Row
+from fieval_tasks.data.places import MISSING, place_of
 
 # Objects inside of objects, to find the rows in: results.data.examples is as deep as exports go.
 _LOOKED_INTO = 3

@@ -13,8 +13,8 @@ from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.items import Failed, Item
 from fieval_tasks.data import parameters
 from fieval_tasks.data.binding import Binding
-from fieval_tasks.data.columns import Place, place_of
 from fieval_tasks.data.dataset import Dataset, Row
+from fieval_tasks.data.places import Place, place_of
 from fieval_tasks.data.values import Flaw, text_of, typed
 
 # Places that a message names.

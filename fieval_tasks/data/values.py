@@ -12,7 +12,7 @@ from pathlib import PurePath
 from typing import Any
 from uuid import UUID
 
-from fieval_tasks.data.columns import MISSING
+from fieval_tasks.data.places import MISSING
 
 # What the API takes for no input, beside blank text.
 BLANK = frozenset({"{}", "[]", "null"})

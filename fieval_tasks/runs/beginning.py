@@ -23,9 +23,9 @@ from fieval_tasks.core.quantities import parse_rate
 from fieval_tasks.core.templates import Catalogue, bundled_catalogue
 from fieval_tasks.data import parameters
 from fieval_tasks.data.binding import Binding, bind
-from fieval_tasks.data.columns import Place, held, inside, place_of
 from fieval_tasks.data.dataset import Dataset, Reading, read_dataset
 from fieval_tasks.data.intake import items, mark_repeats
+from fieval_tasks.data.places import Place, held, inside, place_of
 from fieval_tasks.ledger.run import CheckRecord, Run
 from fieval_tasks.ledger.schema import utc_now
 from fieval_tasks.ledger.store import Ledger

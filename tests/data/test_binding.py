@@ -16,7 +16,7 @@ from fieval_tasks.core.plan import Check, EvaluationPlan
 from fieval_tasks.core.templates import Catalogue, Template, bundled_catalogue
 from fieval_tasks.data import binding
 from fieval_tasks.data.binding import ALIASES, Binding, Source, bind
-from fieval_tasks.data.columns import Place
+from fieval_tasks.data.places import Place
 
 
 def plan_of(*checks: str | Check, **options: Any) -> EvaluationPlan:

@@ -21,9 +21,9 @@ from fieval_tasks.core.items import Failed, Item
 from fieval_tasks.core.plan import Check, EvaluationPlan
 from fieval_tasks.core.templates import bundled_catalogue
 from fieval_tasks.data.binding import bind
-from fieval_tasks.data.columns import place_of
 from fieval_tasks.data.dataset import Dataset, read_dataset
 from fieval_tasks.data.intake import items
+from fieval_tasks.data.places import place_of
 from fieval_tasks.data.values import LARGEST_TEXT, Flaw, text_of, typed
 
 Rows = Callable[[Iterable[Mapping[str, object]]], Dataset]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieval_tasks.data.columns import MISSING, Place, held, inside, place_of
+from fieval_tasks.data.places import MISSING, Place, held, inside, place_of
 
 ROW = {
     "id": "b1",
