@@ -15,7 +15,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from http.client import HTTPException
 from importlib.util import find_spec
@@ -48,26 +48,23 @@ QUIET = {
 
 
 def configured_api(environment: Mapping[str, str] = os.environ, folder: Path = Path()) -> str | None:
-    """The Prefect API that the user has set, in Prefect's own order of places; None where there is none.
+    """The Prefect API that the user has set; None where there is none.
 
-    As in Prefect, the first place that names it decides, and one that names it as empty says: none.
+    As in Prefect, the first of its places that names one decides, and one that names it as empty says: none.
     """
-    places: tuple[Callable[[], str | None], ...] = (
-        lambda: _named(environment, "PREFECT_API_URL"),
-        lambda: _named(_dotenv(folder), "PREFECT_API_URL"),
-        lambda: _toml(folder / "prefect.toml", "api", "url"),
-        lambda: _toml(folder / "pyproject.toml", "tool", "prefect", "api", "url"),
-        lambda: _profile(environment, folder),
-    )
-    return next((url for place in places if (url := place()) is not None), None) or None
+    return next((url for url in _apis_named(environment, folder) if url is not None), None) or None
 
 
-def unknown_profile(environment: Mapping[str, str] = os.environ, folder: Path = Path()) -> str:
-    """Said where no API is found and the environment names a profile that is not there; else nothing."""
-    named, path = environment.get("PREFECT_PROFILE"), profiles_path(environment, folder)
-    if not named or any(_at(place, "profiles", named) is not None for place in (path, _profiles_of_prefect())):
-        return ""
-    return f", for PREFECT_PROFILE names {named!r}, which is not in {path}"
+def _apis_named(environment: Mapping[str, str], folder: Path) -> Iterator[str | None]:
+    """By each of Prefect's places, in Prefect's order; each is read once it is its turn."""
+    yield _named(environment, "PREFECT_API_URL")
+    yield _named(_dotenv(folder), "PREFECT_API_URL")
+    yield _toml(folder / "prefect.toml", "api", "url")
+    yield _toml(folder / "pyproject.toml", "tool", "prefect", "api", "url")
+    profiles = profiles_path(environment, folder)
+    active = environment.get("PREFECT_PROFILE") or _toml(profiles, "active")
+    # A profile that its file does not have counts as Prefect's default: no API.
+    yield _toml(profiles, "profiles", active, "PREFECT_API_URL") if active else None
 
 
 def require_configured(problem: str, instead: str) -> None:
@@ -76,11 +73,12 @@ def require_configured(problem: str, instead: str) -> None:
         raise PlanError(f"{problem}{unknown_profile()}{instead}")
 
 
-def _profile(environment: Mapping[str, str], folder: Path) -> str | None:
-    """What the active profile says. A profile that its file does not have counts as Prefect's default: no API."""
-    path = profiles_path(environment, folder)
-    active = environment.get("PREFECT_PROFILE") or _toml(path, "active")
-    return _toml(path, "profiles", active, "PREFECT_API_URL") if active else None
+def unknown_profile(environment: Mapping[str, str] = os.environ, folder: Path = Path()) -> str:
+    """Said where no API is found and the environment names a profile that is not there; else nothing."""
+    named, path = environment.get("PREFECT_PROFILE"), profiles_path(environment, folder)
+    if not named or any(_at(place, "profiles", named) is not None for place in (path, _profiles_of_prefect())):
+        return ""
+    return f", for PREFECT_PROFILE names {named!r}, which is not in {path}"
 
 
 def profiles_path(environment: Mapping[str, str] = os.environ, folder: Path = Path()) -> Path:
@@ -210,13 +208,12 @@ _NAMES_AN_ERROR = re.compile(r"[\w.]*(Error|Exception): ")
 
 def _environment() -> dict[str, str]:
     """The server's: the platform's keys and the ledger's password are none of its business."""
-    ours = {name: value for name, value in os.environ.items() if not _is_ours(name)}
-    return {**ours, **QUIET}
-
-
-def _is_ours(name: str) -> bool:
-    is_secret = names_a_secret(name) and not name.upper().startswith("PREFECT_")
-    return is_secret or name.upper() in ("PREFECT_API_URL", "FIEVAL_STORE_URL")
+    left_out = {
+        name for name in os.environ
+        if (names_a_secret(name) and not name.upper().startswith("PREFECT_"))
+        or name.upper() in ("PREFECT_API_URL", "FIEVAL_STORE_URL")
+    }  # fmt: skip
+    return {name: value for name, value in os.environ.items() if name not in left_out} | QUIET
 
 
 def is_healthy(api_url: str, *, timeout: float = 2.0) -> bool:
