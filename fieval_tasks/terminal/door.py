@@ -47,7 +47,7 @@ def _flushed(code: int) -> int:
 
 
 def answered(work: Callable[[], int], *, if_interrupted: str = "interrupted: nothing was sent") -> int:
-    """The exit code of the work. Every failure is told in a sentence, and nothing else."""
+    """The exit code of the work. A failure is one sentence on standard error, and nothing else."""
     try:
         return work()
     except PlanError as error:
