@@ -22,6 +22,9 @@ Rule: TypeAlias = Mapping[str, Any]
 `maximum` and `options`."""
 
 
+NOTHING_KNOWN: Rule = {}  # of a template that neither the server nor the bundled catalogue describes
+
+
 class AsTyped(str):
     """A value as it stood on the command line: what it means depends on its parameter's type."""
 
@@ -67,9 +70,8 @@ def read(
     `elsewhere`: parameters of the plan's other templates; what was said for all and only they know is left out here.
     `by_row`: parameters that a column of the dataset gives.
     """
-    known = rules(template)
-    if known is None:
-        return _unchecked(template, given)
+    listed = rules(template)
+    known = dict.fromkeys(given, NOTHING_KNOWN) if listed is None else listed
     mine = {name: value for name, value in given.items() if name in known}
     alien = [name for name in given if name not in known and not (_is_shared(given[name]) and name in elsewhere)]
     values, problems = _values(template, known, mine)
@@ -81,7 +83,7 @@ def read(
         if name in by_row
     )
     return CheckedParameters(
-        {name: value for name, value in values.items() if value is not None},
+        {name: value for name, value in values.items() if value is not None or listed is None},
         (*_missing(template, missing, known), *_unknown(template, alien, known), *twice, *problems),
     )
 
@@ -157,14 +159,6 @@ def _values(
 def _shown(value: Any) -> str:
     is_short = isinstance(value, (str, float)) or (isinstance(value, int) and abs(value) < LARGEST)
     return f"{value!r:.60}" if is_short else f"a {type(value).__name__}"
-
-
-def _unchecked(template: Template, given: Mapping[str, Any]) -> CheckedParameters:
-    values = {name: _json_or_text(value) if isinstance(value, AsTyped) else value for name, value in given.items()}
-    unfit = [name for name, value in values.items() if not _is_json(value)]
-    return CheckedParameters(
-        values, tuple(f"parameter {name!r} of template {template.name!r} is not JSON; {_WRITE_JSON}" for name in unfit)
-    )
 
 
 # No number is as large: floats end at 1.8e308, and Python writes no whole number of thousands of digits.
