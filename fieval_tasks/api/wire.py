@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any, TypeAlias
 
 from fieval_tasks.api.error_replies import LONGEST_SENTENCE, evaluation_error
@@ -86,8 +87,8 @@ def evaluation(reply: JSON, *, eval_id: str) -> Evaluation:
 def state(reply: JSON, *, eval_id: str | None = None) -> Pending | Verdict:
     """What a GET says of one evaluation: of this one, where its eval_id is given."""
     result = _result(reply)
-    status = _word(_pick(result, "eval_status", "evalStatus"))
-    row = result.get("result")
+    status, row = _pick(result, "eval_status"), result.get("result")
+    status = status.strip().lower() if isinstance(status, str) else status
     if status not in ("pending", "processing", "completed", "failed"):
         raise NotTheProtocol(f"an evaluation's state is {shown(status)}, which this API does not have")
     if status in ("pending", "processing"):
@@ -102,7 +103,7 @@ def state(reply: JSON, *, eval_id: str | None = None) -> Pending | Verdict:
 def judged_inputs(reply: JSON) -> Mapping[str, Any] | None:
     """What an evaluation judged, as a GET tells it; None where it does not."""
     row = _result(reply).get("result")
-    inputs = _pick(row, "input_data", "inputData") if isinstance(row, dict) else None
+    inputs = _pick(row, "input_data") if isinstance(row, dict) else None
     return inputs if isinstance(inputs, dict) and len(inputs) <= MOST_KEYS else None
 
 
@@ -133,16 +134,16 @@ def _answered(evaluation: Mapping[str, Any]) -> Answered:
     eval_id = _eval_id(evaluation)
     if evaluation.keys().isdisjoint(("output", "reason", "runtime")):
         return eval_id, None if eval_id is None else Pending()
-    kind = _pick(evaluation, "output_type", "outputType")
+    kind = _pick(evaluation, "output_type")
     return eval_id, _judged(evaluation.get("output"), kind, evaluation.get("reason"), evaluation.get("runtime"))
 
 
 def _row_verdict(status: str, row: Mapping[str, Any]) -> Verdict:
-    value, message = row.get("value"), _pick(row, "error_message", "errorMessage")
+    value, message = row.get("value"), _pick(row, "error_message")
     if status == "failed" and (value is None or message):
         reason = message if isinstance(message, str) else shown(message) if message else ""
         return evaluation_error(reason or "the evaluation failed and the server gave no reason")
-    return _judged(value, _pick(row, "output_type", "outputType"), row.get("reason"), row.get("runtime"))
+    return _judged(value, _pick(row, "output_type"), row.get("reason"), row.get("runtime"))
 
 
 def _judged(value: Any, output_type: str | None, reason: Any, runtime: Any) -> Verdict:
@@ -157,13 +158,13 @@ def _judged(value: Any, output_type: str | None, reason: Any, runtime: Any) -> V
 def _template(entry: Mapping[str, Any]) -> Template:
     config = entry.get("config")
     config = config if isinstance(config, dict) else {}
-    optional = _names(_pick(config, "optional_keys", "optionalKeys"))
+    optional = _names(_pick(config, "optional_keys"))
     return Template(
         name=entry["name"],
-        required=tuple(k for k in _names(_pick(config, "required_keys", "requiredKeys")) if k not in optional),
+        required=tuple(k for k in _names(_pick(config, "required_keys")) if k not in optional),
         optional=optional,
         output=text_of(config.get("output") or ""),
-        needs_model=_pick(config, "eval_type_id", "evalTypeId") != "CustomCodeEval",
+        needs_model=_pick(config, "eval_type_id") != "CustomCodeEval",
         models=_names(config.get("models")),
         parameters=_parameters(config),
         description=text_of(entry.get("description") or ""),
@@ -172,8 +173,8 @@ def _template(entry: Mapping[str, Any]) -> Template:
 
 def _parameters(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """They stand in one of two places. Where one may have few values, those stand in a third."""
-    options = _objects(_pick(config, "config_params_option", "configParamsOption"), of=list)
-    rules = _objects(config.get("config")) | _objects(_pick(config, "function_params_schema", "functionParamsSchema"))
+    options = _objects(_pick(config, "config_params_option"), of=list)
+    rules = _objects(config.get("config")) | _objects(_pick(config, "function_params_schema"))
     return {name: {"options": options[name], **rule} if name in options else rule for name, rule in rules.items()}
 
 
@@ -215,24 +216,26 @@ def _result(reply: JSON) -> Mapping[str, Any]:
     """What tells an evaluation's state: under `result`, or the reply itself where it has no envelope."""
     for part in _dicts(reply):
         for fields in (part.get("result"), part):
-            if isinstance(fields, dict) and _pick(fields, "eval_status", "evalStatus") is not None:
+            if isinstance(fields, dict) and _pick(fields, "eval_status") is not None:
                 return fields
     raise NotTheProtocol(f"a question for an evaluation was answered by {shown(reply)}")
 
 
-def _word(value: Any) -> Any:
-    return value.strip().lower() if isinstance(value, str) else value
-
-
-def _pick(mapping: Mapping[str, Any], new: str, old: str) -> Any:
+def _pick(mapping: Mapping[str, Any], name: str) -> Any:
     """A field by its present name, or by the camelCase name of servers before April 2026."""
-    value = mapping.get(new)
-    return mapping.get(old) if value is None else value
+    value = mapping.get(name)
+    return mapping.get(_in_camel_case(name)) if value is None else value
+
+
+@cache
+def _in_camel_case(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(map(str.capitalize, others))
 
 
 def _eval_id(evaluation: Mapping[str, Any]) -> str | None:
     """As it can be asked for, and kept: short and printable, or None."""
-    eval_id = _pick(evaluation, "eval_id", "evalId")
+    eval_id = _pick(evaluation, "eval_id")
     if not isinstance(eval_id, str) or not 0 < len(eval_id) <= LONGEST_ID:
         return None
     return eval_id if eval_id.isprintable() and not eval_id.isspace() else None
