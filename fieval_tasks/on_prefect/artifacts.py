@@ -30,8 +30,8 @@ from fieval_tasks.report.summary import Report
 from fieval_tasks.report.text import one_line, share
 from fieval_tasks.report.words import standing
 
+# Bytes of a table artifact; a hosted server takes less than 5 MB, and the UI shows ten rows a page.
 TABLE_LIMIT = 900_000
-"""Bytes of a table artifact; a hosted server takes less than 5 MB, and the UI shows ten rows a page."""
 MARKDOWN_LIMIT = 900_000
 _CELL = 300
 _BREAK = "\u200b"

@@ -10,9 +10,9 @@ from typing import Any, TypeAlias
 
 from fieval_tasks.report.record import iso
 
+# A run's figures at the time of a report, as the ledger keeps them in JSON: `items` (status -> how many), `requests`,
+# and `checks` (check -> n, scored, passed, pass_rate, mean).
 Standing: TypeAlias = Mapping[str, Mapping[str, Any]]
-"""A run's figures at the time of a report, as the ledger keeps them in JSON: `items` (status -> how many), `requests`,
-and `checks` (check -> n, scored, passed, pass_rate, mean)."""
 
 
 @dataclass(frozen=True)

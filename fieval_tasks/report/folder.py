@@ -14,15 +14,15 @@ from uuid import uuid4
 
 from fieval_tasks.core.private import make_folder
 
+# All that is ever written.
 FILES = (
     *("results.jsonl", "results.csv", "results.parquet"),
     *("summary.json", "report.md", "report.html", "junit.xml"),
 )
-"""All that is ever written."""
+# Seconds that a writer waits for another one of the same folder: the largest report takes less.
 LONGEST_WRITING = 600.0
-"""Seconds that a writer waits for another one of the same folder: the largest report takes less."""
+# Seconds: nobody notices them, and a writer takes at least as long.
 _NEXT_TRY = 0.05
-"""Seconds: nobody notices them, and a writer takes at least as long."""
 _PART = re.compile(rf"\.(?:{'|'.join(map(re.escape, FILES))})\.[0-9a-f]{{8}}\.part")
 
 

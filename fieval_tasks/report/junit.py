@@ -18,11 +18,11 @@ from fieval_tasks.report.record import finite, iso, value_text
 from fieval_tasks.report.summary import GateOutcome, RunFacts
 from fieval_tasks.report.text import clean, clip
 
+# The suite of the gates.
 GATES = "gates"
-"""The suite of the gates."""
 _TOTALS = ("tests", "failures", "errors", "skipped")
+# Which of a suite's totals counts a case -> the element that says so in it. None counts one that passed.
 _TAGS = {"failures": "failure", "errors": "error", "skipped": "skipped"}
-"""Which of a suite's totals counts a case -> the element that says so in it. None counts one that passed."""
 _GATES = {"PASS": "passed", "FAIL": "failures", "UNDECIDED": "errors"}
 
 

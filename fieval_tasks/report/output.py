@@ -65,8 +65,8 @@ def write_results(
     return report
 
 
-def write_report(report: Report, folder: Path) -> dict[str, Path]:
-    """Write summary.json, report.md and report.html; returns name -> path."""
+def write_report(report: Report, folder: Path) -> None:
+    """Write summary.json, report.md and report.html."""
     make_folder(folder)
     texts = {
         "summary.json": _json(report.to_json(), indent=2) + "\n",
@@ -76,7 +76,6 @@ def write_report(report: Report, folder: Path) -> dict[str, Path]:
     for name, text in texts.items():
         with fresh(folder / name) as file:
             file.write(text)
-    return {name: folder / name for name in texts}
 
 
 def parquet_missing() -> str:

@@ -19,8 +19,8 @@ from fieval_tasks.report.record import value_text
 from fieval_tasks.report.summary import Report
 from fieval_tasks.report.text import NONE, between, clean, clip, count, duration, moment, one_line, share
 
+# Characters of a text for which a template names no other limit: enough for any name.
 _LINE = 200
-"""Characters of a text for which a template names no other limit: enough for any name."""
 _SAID = ("headline", "standing", "requests", "doubled", "amendment", "belief")
 
 
@@ -96,16 +96,16 @@ def html_command(command: str) -> str:
     return f"<pre>{escape(clean(command))}</pre>"
 
 
+# A space of no width, as the character: what is joined on both sides of it is no address, mention or issue to those who
+# look for these in the text. Prefect's older UI shows the numbers of entities as they are written.
 _BREAK = "\u200b"
-"""A space of no width, as the character: what is joined on both sides of it is no address, mention or issue to those who
-look for these in the text. Prefect's older UI shows the numbers of entities as they are written."""
 _WRITTEN = {
     **{"&": "&amp;", "<": "&lt;", ">": "&gt;"},
     **{":": f":{_BREAK}", ".": f"{_BREAK}.", "@": f"\\@{_BREAK}", "#": f"\\#{_BREAK}"},
 }
 _SPECIAL = re.compile(r"[\\`*_\[\]~$^]|(?<=www)\.|[&<>|@#]|:(?=//)", re.IGNORECASE)
+# Where a line would begin a list or a rule.
 _BEGIN = re.compile(r"^(?:(?=[-+=])|(\d{1,9})(?=[.)](?:\s|$)))")
-"""Where a line would begin a list or a rule."""
 
 
 def inert(text: str, limit: int = _LINE) -> str:

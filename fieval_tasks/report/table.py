@@ -16,8 +16,8 @@ from fieval_tasks.report.text import NONE, clean, one_line, outwards, share
 from fieval_tasks.report.words import amendment, doubled, gate_said, known, requests, standing
 
 COLUMNS = 80
+# Columns below which nothing is made to fit: no terminal is as narrow.
 NARROWEST = 20
-"""Columns below which nothing is made to fit: no terminal is as narrow."""
 _NAMES = ("check", "model")
 _FIGURE = "pass rate [95 %]"
 _GAP = 2

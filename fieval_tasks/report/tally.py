@@ -14,8 +14,8 @@ from fieval_tasks.decisions.statistics import Interval, effective_size, unmeasur
 from fieval_tasks.report.caps import CAPS, Caps
 
 STATUSES = ("scored", "failed", "pending", "skipped")
+# Choices beyond those that are counted by name.
 OTHERS = "(other)"
-"""Choices beyond those that are counted by name."""
 
 
 @dataclass(kw_only=True)

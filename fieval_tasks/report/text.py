@@ -10,17 +10,17 @@ from fractions import Fraction
 from fieval_tasks.decisions.statistics import Interval
 from fieval_tasks.report.record import utc
 
+# Stands where there is no number.
 NONE = "\u2013"
-"""Stands where there is no number."""
 
+# Characters that would steer a terminal, reorder what is read, or be no text at all.
 INVISIBLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # terminal escapes and other controls; not tab and newline
     "\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"  # these reorder or hide text
     "\ud800-\udfff\ufffe\uffff\U000e0000-\U000e007f]"  # lone surrogates, non-characters, tags
 )
-"""Characters that would steer a terminal, reorder what is read, or be no text at all."""
+# Of those, what is no letter or sign of any language, nor says which way one reads or where a word may break.
 _NO_TEXT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-"""Of those, what is no letter or sign of any language, nor says which way one reads or where a word may break."""
 
 
 def clean(text: str, *, apart: bool = False) -> str:

@@ -15,8 +15,8 @@ from typing import Any, NoReturn
 
 from fieval_tasks.core.errors import ExitCode, FievalError, PlanError
 
+# Codes with which argparse, a server or a signal's handler ends the process; any other is somebody's accident.
 BY_INTENT = (ExitCode.OK, ExitCode.BAD_INPUT, ExitCode.INTERRUPTED)
-"""Codes with which argparse, a server or a signal's handler ends the process; any other is somebody's accident."""
 
 STANDARD_ERROR = 2
 
