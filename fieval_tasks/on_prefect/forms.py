@@ -6,7 +6,7 @@ Flows that use it set `validate_parameters=False`, for Prefect's own reading wri
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from fieval_tasks.blocks import plan_with
 from fieval_tasks.core.errors import PlanError
@@ -44,7 +44,7 @@ def in_parameters(text: str) -> str:
     return text
 
 
-_OPTIONS = [
+_OPTIONS: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
     (re.compile(r"--map '([\w.…-]+)=([^']+)'"), r'plan.mapping {"\1": "\2"}'),
     (re.compile(r"--map ([\w.…-]+)=([^\s:;,)]+)"), r'plan.mapping {"\1": "\2"}'),
     (re.compile(r"--map\b"), "plan.mapping"),
@@ -55,10 +55,10 @@ _OPTIONS = [
     (re.compile(r"--template ([\w./-]+):([\w./-]+)"), r'plan.checks [{"template": "\1", "model": "\2"}]'),
     (re.compile(r"--template ([\w./-]+)"), r'plan.checks [{"template": "\1"}]'),
     (re.compile(r"--id (?=[^\s-])"), "plan.id_column "),
-    (re.compile(r"--(connection|timeout|limit|format|delimiter|rows|keep)\b"), r"plan.\1"),
-    (re.compile(r"--base-url\b"), "plan.base_url"),
-    (re.compile(r"--on-lost-reply\b"), "plan.on_lost_reply"),
-    (re.compile(r"--on-stuck\b"), "plan.on_stuck"),
+    (
+        re.compile(r"--(connection|timeout|limit|format|delimiter|rows|keep|base-url|on-lost-reply|on-stuck)\b"),
+        lambda option: f"plan.{option[1].replace('-', '_')}",
+    ),
 ]
 """Of those that messages name. The commands that a message shows are for a terminal, and have none of these."""
 

@@ -122,9 +122,9 @@ class Watch:
             if reason := asked_to_end(states):
                 self._engine.stop(reason)
             variable = client.read_variable_by_name(variable_of(self._engine.run.run_id))
-            self._do_as_told(None if variable is None else variable.value)
+            self._follow(None if variable is None else variable.value)
 
-    def _do_as_told(self, variable: object) -> None:
+    def _follow(self, variable: object) -> None:
         try:
             wanted = control_of(self._engine.run.run_id, variable)
         except PlanError as error:  # somebody's slip of the pen must not end the run: it goes on as before

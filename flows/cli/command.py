@@ -37,8 +37,10 @@ def _as_in_plan(name: str, more: str = "") -> Parameter:
 StoreOption = Annotated[str | None, _as_in_plan("store")]
 RateOption = Annotated[str | None, _as_in_plan("rate", " From now on.")]
 Concurrency = Annotated[int | None, _as_in_plan("concurrency", " From now on.")]
-Item = Annotated[str, Parameter(help="An item_id of results.jsonl (after -- where it begins with a dash), or row:17.")]
-RunName = Annotated[str, Parameter(help="A run's name, or last.")]
+ItemArgument = Annotated[
+    str, Parameter(help="An item_id of results.jsonl (after -- where it begins with a dash), or row:17.")
+]
+RunArgument = Annotated[str, Parameter(help="A run's name, or last.")]
 Pause = Annotated[bool, Parameter(help="Submit nothing more for now.")]
 Unpause = Annotated[bool, Parameter(help="Submit again.")]
 AsJson = Annotated[bool, Parameter(help="As a JSON array, nothing shortened.")]
@@ -78,7 +80,7 @@ def _plan_of(dataset: Sequence[str], said: dict[str, Any]) -> tuple[Any, bool]:
     return plan_of(dataset, said), dry_run
 
 
-def collect(run: RunName | None = None, /, *, store: StoreOption = None) -> int:
+def collect(run: RunArgument | None = None, /, *, store: StoreOption = None) -> int:
     """Fetch the verdicts of a run that was only submitted, or was cut off; without one, of all."""
     from flows.cli import actions
 
@@ -86,7 +88,7 @@ def collect(run: RunName | None = None, /, *, store: StoreOption = None) -> int:
 
 
 def control(
-    run: RunName, /, *, pause: Pause = False, unpause: Unpause = False, rate: RateOption = None,
+    run: RunArgument, /, *, pause: Pause = False, unpause: Unpause = False, rate: RateOption = None,
     concurrency: Concurrency = None, store: StoreOption = None,
 ) -> int:  # fmt: skip
     """Steer a run that is at work, through its Prefect variable. The ledger is that of a run that is not at work yet."""
@@ -99,7 +101,7 @@ def control(
     return actions.control(run, changes, store)
 
 
-def explain(run: RunName, item: Item, /, *, store: StoreOption = None, json: AsJson = False) -> int:
+def explain(run: RunArgument, item: ItemArgument, /, *, store: StoreOption = None, json: AsJson = False) -> int:
     """What became of an item: when it was sent, what came back, why it waited, what it cost."""
     from flows.explain import explain as explained
 
