@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from fieval_tasks.core.items import Failed, Item, Result, State
 from fieval_tasks.ledger import claims, duplicates
 from fieval_tasks.ledger.changes import OPEN, UNSENT, Change, make
-from fieval_tasks.ledger.claims import Claim, Stamp
+from fieval_tasks.ledger.claims import Claims, Stamp
 from fieval_tasks.ledger.database import Database
 from fieval_tasks.ledger.reopening import reopen
 from fieval_tasks.ledger.run import CheckRecord, checks_of
@@ -66,6 +66,7 @@ class Book:
     def __init__(self, database: Database, run_id: str) -> None:
         self._database = database
         self.run_id = run_id
+        self.claims = Claims(database, run_id)
 
     # -- how far it is -------------------------------------------------------------------------------------------
 
@@ -105,7 +106,7 @@ class Book:
     def unsent(self, chunk: int) -> list[Item]:
         """The items of a chunk that have no ticket and no verdict."""
         query = self._select(items).where(items.c.chunk == chunk, _TO_SEND).order_by(items.c.seq)
-        return [self._item(row) for row in self._database.read(query)]
+        return [_item(row, self._check(row)) for row in self._database.read(query)]
 
     def open_tickets(self, chunks: Iterable[int] | None = None) -> list[OpenTicket]:
         """What was submitted and has no verdict: everything, or that of these chunks."""
@@ -128,7 +129,7 @@ class Book:
 
     def item(self, seq: int) -> Item:
         [row] = self._database.read(self._select(items).where(items.c.seq == seq))
-        return self._item(row)
+        return _item(row, self._check(row))
 
     def repeats(self) -> dict[int, list[int]]:
         """Item -> the items without a verdict that repeat it and will share its."""
@@ -168,32 +169,12 @@ class Book:
         """
         return self._database.write(lambda connection: reopen(connection, self.run_id, utc_now()))
 
-    def claim(self, chunks: Iterable[int], owner: str, *, lease: float) -> list[int]:
-        """Those of the chunks that are the owner's for `lease` seconds: free ones, its own, and those left by the dead.
-
-        Items that a former owner was sending become ambiguous. None is given to an owner that was itself taken over.
-        """
-        wanted = list(chunks)
-        return self._database.write(lambda connection: claims.take(connection, self.run_id, wanted, owner, lease))
-
-    def renew(self, owner: str, *, lease: float) -> int:
-        """Let the owner's claims last `lease` seconds from now; how many are still its own."""
-        return self._database.write(lambda connection: claims.renew(connection, self.run_id, owner, lease))
-
-    def release(self, owner: str) -> None:
-        """Leave the owner's chunks to whoever wants them."""
-        self._database.write(lambda connection: claims.release(connection, self.run_id, owner))
-
-    def claimed_by_others(self, owner: str) -> list[Claim]:
-        """The claims of all but this owner, in the order of the chunks."""
-        found = self._database.look(lambda connection: claims.standing(connection, self.run_id))
-        return [claim for claim in found if claim.owner != owner]
-
     # -- what became of it ---------------------------------------------------------------------------------------
 
     def results(self, *, with_inputs: bool = False) -> Iterator[Result]:
         """Every item with what became of it, in the run's order. Streams."""
-        yield from (self._result(row, with_inputs) for row in self._pages(self._select(items, _LENDER.label("lender"))))
+        query = self._select(items, _LENDER.label("lender"))
+        yield from (_result(row, self._check(row), with_inputs) for row in self._pages(query))
 
     def kept(self) -> Iterator[dict[str, Any]]:
         """What is kept of each item's row. Streams."""
@@ -209,11 +190,24 @@ class Book:
             query = query.where(items.c.row == row)
         return [self._past(found) for found in self._database.read(query.order_by(items.c.seq))]
 
+    def _past(self, row: sa.RowMapping) -> Past:
+        query = sa.select(events.c.at, events.c.event, events.c.detail).order_by(events.c.n)
+        mine = (events.c.run_id == self.run_id, events.c.seq == row["seq"])
+        return Past(
+            item=_item(row, self._check(row)),
+            state=State(row["state"]),
+            result=_result(row, self._check(row), True),
+            sent_at=row["sent_at"],
+            polls=row["polls"],
+            possible_duplicates=row["doubled"],
+            events=tuple(Event(**found) for found in self._database.read(query.where(*mine))),
+        )
+
     def item_ids(self) -> list[str]:
         """The ids of the run's items, each once."""
         return self._database.column(self._select(items.c.item_id).distinct())
 
-    # -- rows of the table -> types ------------------------------------------------------------------------------
+    # -- parts of these ------------------------------------------------------------------------------------------
 
     def _select(self, *columns: Any) -> sa.Select[Any]:
         return sa.select(*columns).select_from(items).where(items.c.run_id == self.run_id)
@@ -230,46 +224,36 @@ class Book:
         [recorded] = self._database.column(sa.select(runs.c.checks).where(runs.c.run_id == self.run_id))
         return {check.name: check for check in checks_of(recorded)}
 
-    def _item(self, row: sa.RowMapping) -> Item:
-        check = self._checks[row["check_name"]]
-        return Item(
-            **{name: row[name] for name in (*_SAME_IN_ITEM, "lost", "doubts", "redone")},
-            check=check.name,
-            template=check.template,
-            model=check.model,
-            inputs=json.loads(row["inputs"]),
-            ambiguous=row["state"] == State.AMBIGUOUS.value,
-            params=json.loads(row["params"] or "{}"),
-        )
+    def _check(self, row: sa.RowMapping) -> CheckRecord:
+        return self._checks[row["check_name"]]
 
-    def _result(self, row: sa.RowMapping, with_inputs: bool) -> Result:
-        check = self._checks[row["check_name"]]
-        failed = row["error_kind"] is not None
-        return Result(
-            **{name: row[name] for name in _SAME_IN_RESULT},
-            check=check.name,
-            template=check.template,
-            model=check.model,
-            status=State(row["state"]).status,
-            value=None if row["value"] is None else json.loads(row["value"]),
-            error={"kind": row["error_kind"], "message": row["error_message"]} if failed else None,
-            inputs=json.loads(row["inputs"]) if with_inputs else None,
-            kept=json.loads(row["kept"]) if with_inputs and row["kept"] is not None else None,
-            lent_by=row["lender"] if row["lender"] != check.name else None,
-        )
 
-    def _past(self, row: sa.RowMapping) -> Past:
-        query = sa.select(events.c.at, events.c.event, events.c.detail).order_by(events.c.n)
-        mine = (events.c.run_id == self.run_id, events.c.seq == row["seq"])
-        return Past(
-            item=self._item(row),
-            state=State(row["state"]),
-            result=self._result(row, True),
-            sent_at=row["sent_at"],
-            polls=row["polls"],
-            possible_duplicates=row["doubled"],
-            events=tuple(Event(**found) for found in self._database.read(query.where(*mine))),
-        )
+def _item(row: sa.RowMapping, check: CheckRecord) -> Item:
+    return Item(
+        **{name: row[name] for name in (*_SAME_IN_ITEM, "lost", "doubts", "redone")},
+        check=check.name,
+        template=check.template,
+        model=check.model,
+        inputs=json.loads(row["inputs"]),
+        ambiguous=row["state"] == State.AMBIGUOUS.value,
+        params=json.loads(row["params"] or "{}"),
+    )
+
+
+def _result(row: sa.RowMapping, check: CheckRecord, with_inputs: bool) -> Result:
+    failed = row["error_kind"] is not None
+    return Result(
+        **{name: row[name] for name in _SAME_IN_RESULT},
+        check=check.name,
+        template=check.template,
+        model=check.model,
+        status=State(row["state"]).status,
+        value=None if row["value"] is None else json.loads(row["value"]),
+        error={"kind": row["error_kind"], "message": row["error_message"]} if failed else None,
+        inputs=json.loads(row["inputs"]) if with_inputs else None,
+        kept=json.loads(row["kept"]) if with_inputs and row["kept"] is not None else None,
+        lent_by=row["lender"] if row["lender"] != check.name else None,
+    )
 
 
 def row_of(item: Item, failed: Failed | None, *, run_id: str, chunk_size: int, now: datetime) -> dict[str, Any]:

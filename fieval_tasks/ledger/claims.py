@@ -16,6 +16,7 @@ from sqlalchemy.engine import Connection
 from fieval_tasks.core.errors import StoreError
 from fieval_tasks.core.items import State
 from fieval_tasks.ledger.changes import Noted, ReplyLost, make
+from fieval_tasks.ledger.database import Database
 from fieval_tasks.ledger.processes import described, has_gone
 from fieval_tasks.ledger.schema import Moment, claims, items, utc_now, writers
 
@@ -43,6 +44,38 @@ class Stamp:
     owner: str
     number: int
     """Counted up by the owner, from 1."""
+
+
+class Claims:
+    """Who works on the chunks of one run. Each call is tried again while the database is away: it does no harm twice."""
+
+    def __init__(self, database: Database, run_id: str) -> None:
+        self._database = database
+        self._run_id = run_id
+
+    def take(self, chunks: Iterable[int], owner: str, *, lease: float) -> list[int]:
+        """Those of the chunks that are the owner's for `lease` seconds: free ones, its own, and those left by the dead.
+
+        Items that a former owner was sending become ambiguous. None is given to an owner that was itself taken over.
+        """
+        wanted = list(chunks)
+        return self._database.write(lambda connection: take(connection, self._run_id, wanted, owner, lease))
+
+    def renew(self, owner: str, *, lease: float) -> int:
+        """Let the owner's claims last `lease` seconds from now; how many are still its own."""
+        return self._database.write(lambda connection: renew(connection, self._run_id, owner, lease))
+
+    def release(self, owner: str) -> None:
+        """Leave the owner's chunks to whoever wants them."""
+        self._database.write(lambda connection: release(connection, self._run_id, owner))
+
+    def of_others(self, owner: str) -> list[Claim]:
+        """The claims of all but this owner, in the order of the chunks."""
+        found = self._database.look(lambda connection: standing(connection, self._run_id))
+        return [claim for claim in found if claim.owner != owner]
+
+
+# -- within a transaction ------------------------------------------------------------------------------------------
 
 
 def take(connection: Connection, run_id: str, chunks: Iterable[int], owner: str, lease: float) -> list[int]:

@@ -108,11 +108,11 @@ def _concluded(prepared: Kept, ended: Ended, seconds: float) -> Outcome:
 def _claimed(prepared: Kept, lease: float) -> Iterator[None]:
     """No collector takes the run for one that was left without a report."""
     owner = owner_name()
-    prepared.book.claim([LAST_CHUNK], owner, lease=lease)
+    prepared.book.claims.take([LAST_CHUNK], owner, lease=lease)
     try:
         yield
     finally:
-        prepared.book.release(owner)
+        prepared.book.claims.release(owner)
 
 
 @contextmanager

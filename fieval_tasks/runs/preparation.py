@@ -56,7 +56,7 @@ class Kept:
 
     def worked_on_by_others(self) -> str | None:
         """The process that works on this run now, if another one does."""
-        claims = self.book.claimed_by_others(owner_name())
+        claims = self.book.claims.of_others(owner_name())
         return next((claim.holder for claim in claims if claim.is_live), None)
 
     @property

@@ -199,7 +199,7 @@ class Engine:
         return self._until_done(self._send(chunk))
 
     def _claim(self, chunks: Sequence[int]) -> list[int]:
-        ours = self._book.claim(chunks, self._owner, lease=LEASE)
+        ours = self._book.claims.take(chunks, self._owner, lease=LEASE)
         self._claimed.update(ours)
         self._tried.update(ours)
         return ours
@@ -228,7 +228,7 @@ class Engine:
         """Unfinished chunks whose process is gone, and those that nobody holds and this process has not tried: no shard
         has come to them, or another process held them when this one did, and has let them go."""
         unfinished = self._unfinished()
-        claims = {claim.chunk: claim for claim in self._book.claimed_by_others(self._owner)}
+        claims = {claim.chunk: claim for claim in self._book.claims.of_others(self._owner)}
         gone = [chunk for chunk in unfinished if chunk in claims and not claims[chunk].is_live]
         return gone + [chunk for chunk in unfinished if chunk not in claims and chunk not in self._tried]
 
@@ -269,7 +269,7 @@ class Engine:
 
     def _others(self) -> list[Claim]:
         unfinished = set(self._unfinished())
-        claims = self._book.claimed_by_others(self._owner)
+        claims = self._book.claims.of_others(self._owner)
         return [claim for claim in claims if claim.chunk in unfinished]
 
     def settle(self, show: Callable[[Progress], None] | None = None) -> int:
@@ -510,7 +510,7 @@ class Engine:
     async def _give_back(self) -> None:
         """What other processes may have from now on."""
         try:
-            await asyncio.to_thread(self._book.release, self._owner)
+            await asyncio.to_thread(self._book.claims.release, self._owner)
         finally:
             if self._permits is not None:
                 await self._permits.aclose()
@@ -519,7 +519,7 @@ class Engine:
         async with self._claims_kept:
             self._claimed.clear()
             self._open_items.let_go_all()
-            await asyncio.to_thread(self._book.release, self._owner)
+            await asyncio.to_thread(self._book.claims.release, self._owner)
 
     async def _renew(self) -> None:
         """Keep hold of the chunks, while this process lives."""
@@ -528,7 +528,7 @@ class Engine:
             try:
                 async with self._claims_kept:
                     held = len(self._claimed)
-                    kept = await asyncio.to_thread(self._book.renew, self._owner, lease=LEASE)
+                    kept = await asyncio.to_thread(self._book.claims.renew, self._owner, lease=LEASE)
             except StoreAway:
                 continue  # what is to be written waits for longer (recording), and a takeover shows at the next renewal
             except Exception as error:

@@ -87,53 +87,53 @@ def events(ledger: Ledger, run_id: str) -> list[tuple[int, str, str]]:
 
 def test_a_chunk_belongs_to_the_first_that_claims_it_until_it_is_released(ledger: Ledger) -> None:
     run_id, one, two = begun(ledger), owner_name(), owner_name()
-    assert ledger.book(run_id).claim([0, 1], one, lease=LEASE) == [0, 1]
-    assert ledger.book(run_id).claim([2, 1, 0], two, lease=LEASE) == [2]
-    assert [(c.chunk, c.owner, c.is_live) for c in ledger.book(run_id).claimed_by_others(two)] == [
+    assert ledger.book(run_id).claims.take([0, 1], one, lease=LEASE) == [0, 1]
+    assert ledger.book(run_id).claims.take([2, 1, 0], two, lease=LEASE) == [2]
+    assert [(c.chunk, c.owner, c.is_live) for c in ledger.book(run_id).claims.of_others(two)] == [
         (0, one, True),
         (1, one, True),
     ]
-    ledger.book(run_id).release(one)
-    assert ledger.book(run_id).claimed_by_others(two) == []
-    assert ledger.book(run_id).claim([0, 1, 2], two, lease=LEASE) == [0, 1, 2]
+    ledger.book(run_id).claims.release(one)
+    assert ledger.book(run_id).claims.of_others(two) == []
+    assert ledger.book(run_id).claims.take([0, 1, 2], two, lease=LEASE) == [0, 1, 2]
 
 
 def test_runs_do_not_share_their_claims(ledger: Ledger) -> None:
     first, second, owner = begun(ledger), begun(ledger), owner_name()
-    ledger.book(first).claim([0], owner, lease=LEASE)
-    assert ledger.book(second).claim([0], owner_name(), lease=LEASE) == [0]
-    assert ledger.book(second).renew(owner, lease=LEASE) == 0
+    ledger.book(first).claims.take([0], owner, lease=LEASE)
+    assert ledger.book(second).claims.take([0], owner_name(), lease=LEASE) == [0]
+    assert ledger.book(second).claims.renew(owner, lease=LEASE) == 0
 
 
 def test_a_lease_runs_out_unless_it_is_renewed(ledger: Ledger) -> None:
     run_id, one, two = begun(ledger), owner_name(), owner_name()
-    ledger.book(run_id).claim([0, 1], one, lease=LEASE)
+    ledger.book(run_id).claims.take([0, 1], one, lease=LEASE)
     let_pass(ledger, run_id, LEASE - 100)
-    assert ledger.book(run_id).renew(one, lease=LEASE) == 2
+    assert ledger.book(run_id).claims.renew(one, lease=LEASE) == 2
     let_pass(ledger, run_id, LEASE - 100)
-    assert ledger.book(run_id).claim([0], two, lease=LEASE) == []
+    assert ledger.book(run_id).claims.take([0], two, lease=LEASE) == []
     let_pass(ledger, run_id, 200)
-    assert [claim.is_live for claim in ledger.book(run_id).claimed_by_others(two)] == [False, False]
-    assert ledger.book(run_id).claim([0], two, lease=LEASE) == [0]
+    assert [claim.is_live for claim in ledger.book(run_id).claims.of_others(two)] == [False, False]
+    assert ledger.book(run_id).claims.take([0], two, lease=LEASE) == [0]
 
 
 def test_a_lease_that_ran_out_and_that_nobody_took_is_still_the_owners(ledger: Ledger) -> None:
     run_id, owner = begun(ledger), owner_name()
-    ledger.book(run_id).claim([0, 1], owner, lease=LEASE)
+    ledger.book(run_id).claims.take([0, 1], owner, lease=LEASE)
     ledger.book(run_id).apply([Sending((0,))])
     let_pass(ledger, run_id, 2 * LEASE)
-    assert ledger.book(run_id).renew(owner, lease=LEASE) == 2
-    assert ledger.book(run_id).claim([0], owner, lease=LEASE) == [0]
+    assert ledger.book(run_id).claims.renew(owner, lease=LEASE) == 2
+    assert ledger.book(run_id).claims.take([0], owner, lease=LEASE) == [0]
     assert ledger.book(run_id).counts()[State.SENDING] == 1
 
 
 def test_what_a_former_owner_was_sending_becomes_ambiguous_once_and_nothing_else_does(ledger: Ledger) -> None:
     run_id, one, two = begun(ledger), owner_name(), owner_name()
-    ledger.book(run_id).claim([0, 1], one, lease=LEASE)
+    ledger.book(run_id).claims.take([0, 1], one, lease=LEASE)
     ledger.book(run_id).apply([Sending((0, 1, 2)), Submitted((Ticket(1, "eval"),), NOON)])
     let_pass(ledger, run_id, 2 * LEASE)
     for _ in range(2):
-        assert ledger.book(run_id).claim([0], two, lease=LEASE) == [0]
+        assert ledger.book(run_id).claims.take([0], two, lease=LEASE) == [0]
         run = ledger.run(run_id)
         assert [
             (ledger.book(run.run_id).item(seq).lost, ledger.book(run.run_id).item(seq).ambiguous) for seq in range(3)
@@ -150,22 +150,22 @@ def test_what_a_former_owner_was_sending_becomes_ambiguous_once_and_nothing_else
 def test_what_a_run_without_claims_left_in_flight_is_found_too(ledger: Ledger) -> None:
     run_id = begun(ledger)
     ledger.book(run_id).apply([Sending((0,))])
-    ledger.book(run_id).claim([0], owner_name(), lease=LEASE)
+    ledger.book(run_id).claims.take([0], owner_name(), lease=LEASE)
     assert events(ledger, run_id) == [(0, "found_in_flight", "")]
 
 
 def test_an_owner_that_was_taken_over_writes_nothing_more_and_is_given_nothing(ledger: Ledger) -> None:
     run_id, one, two, three = begun(ledger), owner_name(), owner_name(), owner_name()
-    ledger.book(run_id).claim([0, 1], one, lease=LEASE)
+    ledger.book(run_id).claims.take([0, 1], one, lease=LEASE)
     ledger.book(run_id).apply([Sending((0,))], Stamp(one, 1))
     let_pass(ledger, run_id, 2 * LEASE)
-    ledger.book(run_id).claim([0], two, lease=LEASE)
+    ledger.book(run_id).claims.take([0], two, lease=LEASE)
     with pytest.raises(StoreError, match=rf"'{run_id}' was taken over by process \d+ on .*resume"):
         ledger.book(run_id).apply([Submitted((Ticket(0, "too late"),), NOON)], Stamp(one, 2))
     assert ledger.book(run_id).open_tickets() == []
-    assert ledger.book(run_id).renew(one, lease=LEASE) == 0
-    assert ledger.book(run_id).claim([1, 2], one, lease=LEASE) == []
-    assert ledger.book(run_id).claim([1], three, lease=LEASE) == [1], "what else it had is free"
+    assert ledger.book(run_id).claims.renew(one, lease=LEASE) == 0
+    assert ledger.book(run_id).claims.take([1, 2], one, lease=LEASE) == []
+    assert ledger.book(run_id).claims.take([1], three, lease=LEASE) == [1], "what else it had is free"
 
 
 def test_a_stamped_commit_is_made_once_however_often_it_is_tried(ledger: Ledger) -> None:
@@ -178,9 +178,9 @@ def test_a_stamped_commit_is_made_once_however_often_it_is_tried(ledger: Ledger)
 
 def test_a_forgotten_run_takes_its_claims_with_it(ledger: Ledger) -> None:
     run_id, owner = begun(ledger), owner_name()
-    ledger.book(run_id).claim([0], owner, lease=LEASE)
+    ledger.book(run_id).claims.take([0], owner, lease=LEASE)
     ledger.forget(run_id)
-    assert ledger.book(run_id).claimed_by_others("") == []
+    assert ledger.book(run_id).claims.of_others("") == []
 
 
 # Processes that end
@@ -209,11 +209,11 @@ def test_the_chunks_of_a_process_that_is_gone_are_free_at_once(ledger: Ledger) -
     run_id, other = begun(ledger), owner_name()
     process = sleeper()
     dying = owner_name(process.pid)
-    ledger.book(run_id).claim([0], dying, lease=LEASE)
-    assert ledger.book(run_id).claim([0], other, lease=LEASE) == []
+    ledger.book(run_id).claims.take([0], dying, lease=LEASE)
+    assert ledger.book(run_id).claims.take([0], other, lease=LEASE) == []
     kill(process)
-    assert [claim.is_live for claim in ledger.book(run_id).claimed_by_others(other)] == [False]
-    assert ledger.book(run_id).claim([0], other, lease=LEASE) == [0]
+    assert [claim.is_live for claim in ledger.book(run_id).claims.of_others(other)] == [False]
+    assert ledger.book(run_id).claims.take([0], other, lease=LEASE) == [0]
 
 
 @pytest.mark.usefixtures("tells")
@@ -314,7 +314,7 @@ class Company(RuleBasedStateMachine):
     @rule(owner=owners, chunks=some, lease=leases)
     def claim(self, owner: int, chunks: list[int], lease: float) -> None:
         free = [] if owner in self.deposed else [n for n in chunks if self.may_have(owner, n)]
-        ours = self.ledger.book(self.run_id).claim(chunks, self.names[owner], lease=lease)
+        ours = self.ledger.book(self.run_id).claims.take(chunks, self.names[owner], lease=lease)
         assert ours == free
         for other in {other for other in self.until for n in ours if other != owner and n in self.until[other]}:
             self.deposed.add(other)
@@ -326,12 +326,12 @@ class Company(RuleBasedStateMachine):
 
     @rule(owner=owners, lease=leases)
     def renew(self, owner: int, lease: float) -> None:
-        assert self.ledger.book(self.run_id).renew(self.names[owner], lease=lease) == len(self.until[owner])
+        assert self.ledger.book(self.run_id).claims.renew(self.names[owner], lease=lease) == len(self.until[owner])
         self.until[owner] = dict.fromkeys(self.until[owner], self.now + lease)
 
     @rule(owner=owners)
     def release(self, owner: int) -> None:
-        self.ledger.book(self.run_id).release(self.names[owner])
+        self.ledger.book(self.run_id).claims.release(self.names[owner])
         self.until[owner] = {}
 
     @rule(hours=st.integers(1, 4))
@@ -365,7 +365,7 @@ class Company(RuleBasedStateMachine):
 
     @invariant()
     def the_ledger_agrees(self) -> None:
-        told = {c.chunk: c.owner for c in self.ledger.book(self.run_id).claimed_by_others("") if c.is_live}
+        told = {c.chunk: c.owner for c in self.ledger.book(self.run_id).claims.of_others("") if c.is_live}
         assert told == {
             n: self.names[owner]
             for owner in range(OWNERS)
@@ -391,11 +391,11 @@ won = 0
 with Ledger(url) as ledger:
     for _ in range(int(turns)):
         owner = owner_name()
-        for chunk in ledger.book(run_id).claim(random.sample(range(4), 2), owner, lease=60):
+        for chunk in ledger.book(run_id).claims.take(random.sample(range(4), 2), owner, lease=60):
             os.close(os.open(os.path.join(folder, str(chunk)), os.O_CREAT | os.O_EXCL))
             won += 1
             os.unlink(os.path.join(folder, str(chunk)))
-        ledger.book(run_id).release(owner)
+        ledger.book(run_id).claims.release(owner)
 print(won)
 """
 
@@ -417,7 +417,7 @@ def test_of_threads_that_claim_at_once_each_chunk_goes_to_one(ledger: Ledger) ->
     run_id, names = begun(ledger), [owner_name() for _ in range(6)]
 
     def claim(name: str) -> Iterable[int]:
-        return ledger.book(run_id).claim(range(CHUNKS), name, lease=LEASE)
+        return ledger.book(run_id).claims.take(range(CHUNKS), name, lease=LEASE)
 
     with ThreadPoolExecutor(6) as threads:
         given = [chunk for chunks in threads.map(claim, names) for chunk in chunks]

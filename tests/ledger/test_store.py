@@ -214,7 +214,7 @@ def test_what_is_being_written_is_left_alone_and_becomes_whole(ledger: Ledger) -
         assert process.communicate("go on\n")[0] == "whole\n"
     assert seen(ledger) == ["abandoned", "another"]
     assert len(results(ledger, ledger.run("abandoned"))) == 26
-    assert ledger.book("abandoned").claimed_by_others("anybody") == []
+    assert ledger.book("abandoned").claims.of_others("anybody") == []
 
 
 def test_a_draft_that_became_whole_while_others_looked_for_drafts_stays(
@@ -544,7 +544,7 @@ def test_possible_duplicates_outlive_whoever_counted_and_a_change_of_mind(ledger
     assert ledger.book(run.run_id).reopen_failed() == 3
     assert doubled(ledger, run) == 0
     ledger.book(run.run_id).apply([Sending((0, 1, 2)), ticket(0)])
-    assert ledger.book(run.run_id).claim([0], owner_name(), lease=60) == [0]
+    assert ledger.book(run.run_id).claims.take([0], owner_name(), lease=60) == [0]
     assert doubled(ledger, run) == 3  # of two, either of the lost replies may have been the only evaluation
     ledger.book(run.run_id).apply([Sending((1, 2)), ticket(1)])
     assert doubled(ledger, run) == 5
@@ -730,8 +730,8 @@ class Account(RuleBasedStateMachine):
     def crash(self) -> None:
         sending = [seq for seq, entry in self.entries.items() if entry.state is State.SENDING]
         another, chunks = owner_name(), sorted({seq // 3 for seq in range(SIZE)})
-        assert self.ledger.book(self.run.run_id).claim(chunks, another, lease=60) == chunks
-        self.ledger.book(self.run.run_id).release(another)
+        assert self.ledger.book(self.run.run_id).claims.take(chunks, another, lease=60) == chunks
+        self.ledger.book(self.run.run_id).claims.release(another)
         for seq in sending:
             self.lose(self.entries[seq])
         found = self.noted_since(len(self.noted))

@@ -31,6 +31,7 @@ from fieval_tasks.core.policy import STRANGE_REPLIES
 from fieval_tasks.data.intake import mark_repeats
 from fieval_tasks.ledger.book import Book
 from fieval_tasks.ledger.changes import Sending, Submitted
+from fieval_tasks.ledger.claims import Claims
 from fieval_tasks.ledger.run import CheckRecord, Run
 from fieval_tasks.ledger.schema import utc_now
 from fieval_tasks.ledger.store import Ledger
@@ -127,7 +128,7 @@ def test_every_item_gets_its_own_verdict(ledger: Ledger, mode: Mode) -> None:
 def test_a_ledger_that_is_held_while_claims_are_to_be_renewed_stops_no_run(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    renew, renewals = Book.renew, 0
+    renew, renewals = Claims.renew, 0
 
     def held_at_first(*arguments: Any, **options: Any) -> int:
         nonlocal renewals
@@ -141,7 +142,7 @@ def test_a_ledger_that_is_held_while_claims_are_to_be_renewed_stops_no_run(
         return ok({"eval_status": "pending", "result": "Evaluation is being processed."}) if is_early else None
 
     monkeypatch.setattr("fieval_tasks.work.engine.LEASE", 0.03)
-    monkeypatch.setattr(Book, "renew", held_at_first)
+    monkeypatch.setattr(Claims, "renew", held_at_first)
     found, _ = work(ledger, a_run(ledger, ["x"]), Platform(trouble=pending_meanwhile))
     assert found["x"].status == "scored"
 
@@ -624,7 +625,7 @@ def test_an_engine_that_cannot_open_holds_nothing(ledger: Ledger) -> None:
     ):
         pass
     assert "fieval-engine" not in {thread.name for thread in threading.enumerate()}
-    assert not ledger.book(run.run_id).claimed_by_others("this process")
+    assert not ledger.book(run.run_id).claims.of_others("this process")
 
 
 def test_where_no_verdict_is_asked_for_nobody_waits_for_news(ledger: Ledger) -> None:

@@ -116,7 +116,7 @@ def test_a_shard_carries_on_what_a_dead_one_held(ledger: Ledger) -> None:
     run, platform = a_run(ledger, ANSWERS, chunk_size=5), Platform()
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         dead = owner_name(process.pid)
-    assert ledger.book(run.run_id).claim([0, 2], dead, lease=60.0) == [0, 2]
+    assert ledger.book(run.run_id).claims.take([0, 2], dead, lease=60.0) == [0, 2]
     tickets = [
         Ticket(seq, platform.accept(body(item))[0]) for seq, item in enumerate(ledger.book(run.run_id).unsent(0)[:3])
     ]
@@ -134,7 +134,7 @@ def test_what_one_sent_that_helped_and_died_is_asked_about_by_whoever_comes_to_t
         dead = owner_name(process.pid)
     with Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC, concurrency=8, share=Share(0, 2))) as engine:
         assert engine.to_submit() == [0]
-        assert ledger.book(run.run_id).claim([0], dead, lease=60.0) == [0]
+        assert ledger.book(run.run_id).claims.take([0], dead, lease=60.0) == [0]
         tickets = [Ticket(item.seq, platform.accept(body(item))[0]) for item in ledger.book(run.run_id).unsent(0)]
         ledger.book(run.run_id).apply([Submitted(tuple(tickets), utc_now())])
         assert engine.submit_chunk(0) == 0
@@ -153,11 +153,11 @@ def test_what_another_held_for_a_moment_and_let_go_is_finished_by_whoever_came_m
     others = [0, 1]  # to one of them it has something to send, to the other it has not
     tickets = [Ticket(item.seq, platform.accept(body(item))[0]) for item in ledger.book(run.run_id).unsent(1)]
     ledger.book(run.run_id).apply([Submitted(tuple(tickets), utc_now())])
-    assert ledger.book(run.run_id).claim(others, "a collector", lease=60.0) == others
+    assert ledger.book(run.run_id).claims.take(others, "a collector", lease=60.0) == others
     with Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC, concurrency=8, share=share)) as engine:
         work_round(engine, Mode.ASYNC)
         assert counted(ledger, run) == {State.READY: 5, State.SUBMITTED: 5, State.SCORED: 5}
-        ledger.book(run.run_id).release("a collector")
+        ledger.book(run.run_id).claims.release("a collector")
         while engine.wait_for_others(unseen):
             work_round(engine, Mode.ASYNC)
     assert counted(ledger, run) == {State.SCORED: 15}
