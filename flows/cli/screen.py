@@ -49,10 +49,10 @@ def run_shown(
     for outcome in screen.outcomes:
         print(table(outcome.report, get_terminal_size().columns), end="")
         print(f"report: {outcome.folder / 'report.html'}")
-        if missing := parquet_missing():
-            print(missing)
         if not outcome.is_good or outcome.report.items.pending:
             say(outcome.sentence)
+    if screen.outcomes and (missing := parquet_missing()):
+        print(missing)
     if str(state.message) not in {outcome.message for outcome in screen.outcomes}:
         say(str(state.message))  # nothing came of it, or it was about several runs
     error = _error_of(state)
