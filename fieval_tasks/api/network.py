@@ -8,7 +8,6 @@ from ssl import SSLContext
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
-from yarl import URL
 
 from fieval_tasks.api.transport import NoWayThrough, PooledTransport, Untrusted, shown_address
 from fieval_tasks.core.errors import ApiError, Lost, PlanError, Unreachable, in_words
@@ -49,7 +48,7 @@ def transport_error(error: httpx.HTTPError, where: str) -> ApiError:
 def login_wanted(where: str) -> Unreachable:
     """The error of a request to which a proxy answered 407."""
     proxy = _proxy(httpx.URL(where))
-    return _no_way_through(where, proxy and shown_address(URL(proxy)), "it answered 407", wants_login=True)
+    return _no_way_through(where, proxy and shown_address(httpx.URL(proxy)), "it answered 407", wants_login=True)
 
 
 def _no_way_through(where: str, proxy: str | None, reason: str, *, wants_login: bool) -> Unreachable:
