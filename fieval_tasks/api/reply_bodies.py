@@ -15,7 +15,7 @@ from fieval_tasks.core.errors import NotTheProtocol
 if sys.version_info >= (3, 11):
     from asyncio import timeout as time_limit
 else:
-    from async_timeout import timeout as time_limit  # aiohttp's own, there
+    from async_timeout import timeout as time_limit  # there it is a package
 
 __all__ = ["BOUNDS", "BodyReader", "Bounds", "time_limit"]
 
