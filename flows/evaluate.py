@@ -28,8 +28,9 @@ from fieval_tasks.runs.conclusion import Ended
 from fieval_tasks.runs.display import display
 from fieval_tasks.runs.preparation import Prepared
 from fieval_tasks.tasks import submit_chunk
-from fieval_tasks.work.engine import ROUND, SUBMITTERS, Engine
+from fieval_tasks.work.engine import Engine
 from fieval_tasks.work.options import Share
+from fieval_tasks.work.work_tuning import TUNING
 from flows.poll import poll_evaluations
 
 Start: TypeAlias = Callable[[Engine], PrefectFutureList[Any]]
@@ -39,7 +40,7 @@ Start: TypeAlias = Callable[[Engine], PrefectFutureList[Any]]
 @flow(
     name="evaluate",
     flow_run_name=title,
-    task_runner=ThreadPoolTaskRunner(max_workers=SUBMITTERS),  # type: ignore[arg-type]
+    task_runner=ThreadPoolTaskRunner(max_workers=TUNING.submitters),  # type: ignore[arg-type]
     persist_result=False,
     validate_parameters=False,  # they are read here, and refused in a sentence
 )
@@ -107,7 +108,7 @@ def finish(submissions: PrefectFutureList[Any], engine: Engine, *, polls_later: 
     `polls_later`: synchronous calls bring their verdicts, but a lane whose calls keep failing turns to submitting.
     """
     while not engine.chunks_have_ended(
-        within=ROUND
+        within=TUNING.round
     ):  # Prefect's wait for so long goes by an alarm, and may hang for ever
         display.get().show(engine.progress)
         if polls_later and engine.awaits_verdicts:

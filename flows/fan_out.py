@@ -34,8 +34,9 @@ from fieval_tasks.on_prefect.watching import Rhythm
 from fieval_tasks.runs.conclusion import Ended
 from fieval_tasks.runs.preparation import Prepared, prepared
 from fieval_tasks.tasks import submit_rest
-from fieval_tasks.work.engine import SUBMITTERS, Engine
+from fieval_tasks.work.engine import Engine
 from fieval_tasks.work.options import Share
+from fieval_tasks.work.work_tuning import TUNING
 from flows.evaluate import start_submitting, submit_and_wait
 
 # -- the whole run -----------------------------------------------------------------------------------------------------
@@ -161,7 +162,7 @@ def progress_of(run: Prepared) -> Progress:
 @flow(
     name="evaluate-shard",
     flow_run_name="{plan.resume}-{shard}-of-{of}",
-    task_runner=ThreadPoolTaskRunner(max_workers=SUBMITTERS),  # type: ignore[arg-type]
+    task_runner=ThreadPoolTaskRunner(max_workers=TUNING.submitters),  # type: ignore[arg-type]
     persist_result=False,
 )
 def evaluate_shard(

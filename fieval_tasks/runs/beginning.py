@@ -31,7 +31,7 @@ from fieval_tasks.ledger.schema import utc_now
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.runs.connections import Connection, connection
 from fieval_tasks.runs.tuning import DEFAULT_TUNING, RunTuning
-from fieval_tasks.work.submission import longest_pack
+from fieval_tasks.work.lanes import longest_pack
 
 Rows: TypeAlias = Iterable[tuple[Item, Failed | None]]
 

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from fieval_tasks.core.errors import FievalError, Interrupted, RunStopped
 from fieval_tasks.core.plan import Mode
 from fieval_tasks.runs.preparation import Prepared
-from fieval_tasks.work.engine import SUBMITTERS, Engine
+from fieval_tasks.work.engine import Engine
+from fieval_tasks.work.work_tuning import TUNING
 
 
 def work_on(run: Prepared) -> None:
@@ -52,7 +53,7 @@ def resumable(run: Prepared) -> Iterator[None]:
 @contextmanager
 def submitting(engine: Engine) -> Iterator[ThreadPoolExecutor]:
     """Threads for chunks. Whatever ends the block early, Ctrl-C too, ends their work: nothing more is sent."""
-    with ThreadPoolExecutor(SUBMITTERS) as threads:
+    with ThreadPoolExecutor(TUNING.submitters) as threads:
         try:
             yield threads
         except BaseException as error:

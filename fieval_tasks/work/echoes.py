@@ -16,14 +16,12 @@ from contextlib import asynccontextmanager
 from decimal import Decimal
 from enum import Enum
 from hashlib import blake2b
-from typing import Any, TypeAlias
+from typing import Any
 
 from fieval_tasks.core.items import Evaluation, Failed, Verdict
 from fieval_tasks.core.scrubbing import MARK
 from fieval_tasks.ledger.book import Book
-
-Told: TypeAlias = "tuple[int, str | None, Verdict]"
-"""An item's place in the run, its eval_id where it has one, and its verdict."""
+from fieval_tasks.work.open_items import OpenItem, Told
 
 OTHER_INPUTS = "the row of this item's eval_id holds the inputs of another item: the server mixed them up"
 SHARED = "the server named this item's eval_id for another item, too, and does not say which of them it judged"
@@ -131,23 +129,23 @@ class Echoes:
         self._at_once: set[str] = set()
         self._compared = self._untold = self._wrong = 0
 
-    async def objection(self, seq: int, eval_id: str, sent: bytes | None, row: Evaluation) -> Failed | None:
-        """Why a row is not about this item. `sent`: the digest of its inputs; None: the ledger is asked for them."""
-        found = await self._match(seq, sent, row.inputs)
+    async def objection(self, item: OpenItem, row: Evaluation) -> Failed | None:
+        """Why a row is not about this item."""
+        found = await self._match(item, row.inputs)
         if found is Match.UNTOLD:
             self._untold += 1
-            return self._wrong_item(SHARED) if await self._is_shared(seq, eval_id) else None
+            return self._wrong_item(SHARED) if await self._is_shared(item.seq, item.eval_id or "") else None
         self._compared += 1
         return self._wrong_item(OTHER_INPUTS) if found is Match.OTHER else None
 
-    async def _match(self, seq: int, sent: bytes | None, told: Mapping[str, Any] | None) -> Match:
+    async def _match(self, item: OpenItem, told: Mapping[str, Any] | None) -> Match:
         if not told:
             return Match.UNTOLD
-        if sent is not None and all(isinstance(value, str) for value in told.values()) and digest(told) == sent:
+        if item.digest and all(isinstance(value, str) for value in told.values()) and digest(told) == item.digest:
             return Match.SAME
         told = {key: _short(value) for key, value in told.items()}  # many may wait for the ledger at once
-        item = await asyncio.to_thread(self._book.item, seq)
-        return match({key: _short(value) for key, value in item.inputs.items()}, told)
+        sent = await asyncio.to_thread(self._book.item, item.seq)
+        return match({key: _short(value) for key, value in sent.inputs.items()}, told)
 
     async def _is_shared(self, seq: int, eval_id: str) -> bool:
         return await asyncio.to_thread(self._book.is_shared, seq, eval_id)

@@ -5,43 +5,33 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from time import monotonic
-from typing import TypeAlias
 
-from fieval_tasks.work.agenda import Agenda, Answer, OpenTicket
-
-AT_ONCE = 200
-"""Questions under way."""
-
-Ask: TypeAlias = "Callable[[int, str, str, float], Awaitable[Answer | bool]]"
+from fieval_tasks.work.agenda import Agenda, Answer
+from fieval_tasks.work.open_items import OpenItem
 
 
 class Poller:
-    """Asks about each ticket when the agenda says so.
-
-    `ask` gets seq, eval_id, check and age, and tells what the question brought; a bool means whether it is settled.
-    `ask_urgently` does the same for questions that are not to wait behind others.
-    """
+    """Asks about each ticket when the agenda says so."""
 
     def __init__(
         self,
         agenda: Agenda,
-        ask: Ask,
+        ask: Callable[[OpenItem], Awaitable[Answer]],
         *,
         more_to_come: Callable[[], bool],
-        ask_urgently: Ask | None = None,
+        at_once: int,
         clock: Callable[[], float] = monotonic,
-        at_once: int = AT_ONCE,
     ) -> None:
+        """`at_once`: questions that may be under way."""
         self._agenda = agenda
         self._ask = ask
-        self._ask_urgently = ask_urgently or ask
         self._more_to_come = more_to_come
         self._clock = clock
         self._at_once = at_once
         self._asking: set[asyncio.Task[None]] = set()
         self._failure: BaseException | None = None
         self._news = asyncio.Event()
-        self._leaving = False
+        self._is_leaving = False
         self.given_up = 0
         """Tickets that are still pending after their time."""
 
@@ -49,8 +39,9 @@ class Poller:
     def open(self) -> int:
         return len(self._agenda) + len(self._asking)
 
-    def add(self, seq: int, eval_id: str, check: str, *, age: float = 0.0, scout: bool = False) -> None:
-        self._agenda.add(seq, eval_id, check, now=self._clock(), age=age, scout=scout)
+    def add(self, item: OpenItem, *, age: float = 0.0, is_sentinel: bool = False) -> None:
+        """Ask about an item's ticket from now on; as `Agenda.add`."""
+        self._agenda.add(item, now=self._clock(), age=age, is_sentinel=is_sentinel)
         self._news.set()
 
     def wake(self) -> None:
@@ -59,13 +50,13 @@ class Poller:
 
     def leave(self) -> None:
         """Ask nothing more: what is still open is somebody else's to ask about, later."""
-        self._leaving = True
+        self._is_leaving = True
         self._news.set()
 
     async def run(self) -> None:
         """Ends when no ticket is left and none will come, or the rest is left. Raises what `ask` raised."""
         try:
-            while self._asking or self._more_to_come() or (self.open and not self._leaving):
+            while self._asking or self._more_to_come() or (self.open and not self._is_leaving):
                 self._start_asking()
                 await self._something_happens()
                 if self._failure is not None:
@@ -75,36 +66,30 @@ class Poller:
                 task.cancel()
             await asyncio.gather(*self._asking, return_exceptions=True)
 
+    @property
+    def _may_ask(self) -> bool:
+        return len(self._asking) < self._at_once and not self._is_leaving
+
     def _start_asking(self) -> None:
-        while len(self._asking) < self._at_once and not self._leaving:
-            ticket = self._agenda.take(self._clock(), closing=not self._more_to_come())
-            if ticket is None:
-                return
-            task = asyncio.create_task(self._settle(ticket))
+        while self._may_ask and (item := self._agenda.take(self._clock(), closing=not self._more_to_come())):
+            task = asyncio.create_task(self._settle(item))
             self._asking.add(task)
             task.add_done_callback(self._asked)
 
-    async def _settle(self, ticket: OpenTicket) -> None:
-        ask = self._ask_urgently if ticket.urgent else self._ask
-        answer = await ask(ticket.seq, ticket.eval_id, ticket.check, ticket.asked_at - ticket.since)
-        if isinstance(answer, bool):
-            answer = Answer.DECIDED if answer else Answer.PENDING
-        if not self._agenda.answered(ticket, answer, now=self._clock()):
+    async def _settle(self, item: OpenItem) -> None:
+        if not self._agenda.answered(item, await self._ask(item), now=self._clock()):
             self.given_up += 1
 
     def _asked(self, task: asyncio.Task[None]) -> None:
         self._asking.discard(task)
-        if task.cancelled():
-            self._failure = self._failure or asyncio.CancelledError()
-        elif error := task.exception():
-            self._failure = self._failure or error
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        self._failure = self._failure or error
         self._news.set()
 
     async def _something_happens(self) -> None:
         """Until a ticket is due and may be asked about, one comes, or a question is answered."""
         self._news.clear()
-        may_ask = len(self._asking) < self._at_once and not self._leaving
-        at = self._agenda.next_at() if may_ask else None
+        at = self._agenda.next_at() if self._may_ask else None
         timer = None
         if at is not None:
             timer = asyncio.get_running_loop().call_later(max(0.0, at - self._clock()), self._news.set)

@@ -6,9 +6,6 @@ from bisect import bisect_right
 from itertools import accumulate
 from math import ceil, exp, expm1, inf, log, log1p
 
-FIRST_GUESS = 0.4
-"""Seconds until the first question while nothing is known of how long evaluations take; a scout's first question."""
-
 MEMORY = 100.0
 """Tickets seen in a step of age: the estimate there is a mean over about so many, the latest counting most."""
 PRIOR_WEIGHT = 0.5
@@ -18,7 +15,7 @@ FINE = 0.1
 STEP = log(1.08)
 STEPS = ceil(log1p(30 * 86_400 / FINE) / STEP)
 FIRST_RATE = STEP * log(2) / log(1.5)
-"""Hazard of a step while nothing is known: P(T > t) = (FIRST_GUESS/t)^1.7, so half are done at 1.5 times the age."""
+"""Hazard of a step while nothing is known: P(T > t) = (first guess/t)^1.7, so half are done at 1.5 times the age."""
 NEARLY_NONE = 1e-9
 
 
@@ -33,8 +30,9 @@ class Waits:
     that it follows a server that changes. With H the sum of rates up to an age, P(T > t | T > a) = exp(H(a) - H(t)).
     """
 
-    def __init__(self) -> None:
-        guess = _place(FIRST_GUESS)
+    def __init__(self, first_guess: float) -> None:
+        """`first_guess`: seconds within which none is done, while nothing is known."""
+        guess = _place(first_guess)
         self._rate = [FIRST_RATE if step + 1 > guess else 0.0 for step in range(STEPS)]
         self._seen = [PRIOR_WEIGHT] * STEPS
         self._sums: list[float] | None = None

@@ -14,12 +14,24 @@ from fieval_tasks.pace.pace_tuning import PaceTuning
 from fieval_tasks.runs.threads import work_once
 from fieval_tasks.work.engine import Engine
 from fieval_tasks.work.options import Options
+from fieval_tasks.work.work_tuning import WorkTuning
 from tests.faults.platform import TEMPLATES, FaultyPlatform, FaultyTransport
 
 RUN_ID = "r"
+QUICK = WorkTuning(
+    pause=lambda faults: 0.001,
+    shortest_gap=0.001,
+    first_guess=0.001,
+    last_word=0.1,
+    last_gap=0.02,
+    first_pack_within=0.02,
+    stuck_after=0.1,
+    stuck_times=1.0,
+    stuck_later=3,
+)
 PATIENCE = 20.0
 """Seconds in which any of these runs ends by itself."""
-QUICK = PaceTuning(
+QUICK_PACE = PaceTuning(
     windows=(0.01,), pause=0.001, longest_pause=0.01, answer_within=0.1, hold=0.05, news_takes=0.02, no_news=0.1,
     starts_within=0.0, longest_away_pause=0.001,
 )  # fmt: skip
@@ -52,8 +64,9 @@ def work(ledger: Ledger, run: Run, platform: FaultyPlatform, **options: Any) -> 
 def _worked(ledger: Ledger, run: Run, platform: FaultyPlatform, options: dict[str, Any]) -> FievalError | None:
     mode = Mode(run.mode)
     connect = FaultyTransport(platform).client
-    options = {"tuning": QUICK, **options}
-    with Engine(run, ledger, connect, Options(mode=mode, concurrency=8, timeout=PATIENCE, **options)) as engine:
+    pace = options.pop("tuning", QUICK_PACE)
+    chosen = Options(mode=mode, concurrency=8, timeout=PATIENCE, tuning=pace, **options)
+    with Engine(run, ledger, connect, chosen, tuning=QUICK) as engine:
         try:
             work_once(engine, mode)
             while engine.wait_for_others():

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
@@ -21,22 +20,6 @@ from tests.faults.driving import RUN_ID, new_run, work
 from tests.faults.laws import Accounts
 from tests.faults.mix import CURSES, FATES, REFUSALS, SILENCES, TAKEN, Mix
 from tests.faults.platform import ALONE, IN_CONTEXT, FaultyPlatform
-
-
-def no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fieval_tasks.work.submission.backoff", lambda attempt: 0.001)
-    monkeypatch.setattr("fieval_tasks.work.agenda.SHORTEST_GAP", 0.001)
-    monkeypatch.setattr("fieval_tasks.work.agenda.FIRST_GUESS", 0.001)
-    monkeypatch.setattr("fieval_tasks.work.waits.FIRST_GUESS", 0.001)
-    monkeypatch.setattr("fieval_tasks.work.agenda.LAST_WORD", 0.1)
-    monkeypatch.setattr("fieval_tasks.work.agenda.LAST_GAP", 0.02)
-    monkeypatch.setattr("fieval_tasks.work.submission.FIRST_PACK_WITHIN", 0.02)
-    monkeypatch.setattr("fieval_tasks.work.orphans.AT_LEAST", 0.1)
-    monkeypatch.setattr("fieval_tasks.work.orphans.FAR_BEYOND", 1.0)
-    monkeypatch.setattr("fieval_tasks.work.orphans.LATER_ONES", 3)
-
-
-_no_long_waits = pytest.fixture(autouse=True)(no_long_waits)
 
 
 def chances(*faults: str, at_most: float = 0.3) -> st.SearchStrategy[dict[str, float]]:

@@ -21,12 +21,10 @@ from tests.faults.driving import RUN_ID, new_run, work
 from tests.faults.laws import Accounts
 from tests.faults.mix import NONSENSE, Mix
 from tests.faults.platform import ALONE, IN_CONTEXT, FaultyPlatform
-from tests.faults.test_fault_mixes import MIXES, a_ledger, no_long_waits
+from tests.faults.test_fault_mixes import MIXES, a_ledger
 
 ITEMS = 40
 FINE = Mix()
-
-no_waits = pytest.fixture(autouse=True)(no_long_waits)
 
 
 class Scene:

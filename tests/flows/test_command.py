@@ -402,7 +402,7 @@ def test_with_no_prefect_at_all_the_command_brings_its_own_and_ends_clean(prefec
     [
         ("flows.evaluate.work_once", KeyError(545), 70),  # in the flow
         ("fieval_tasks.work.engine.Engine.submit_chunk", MemoryError(), 70),  # in a task
-        ("fieval_tasks.work.engine.Engine._decide", KeyError(545), 70),  # in the engine's loop
+        ("fieval_tasks.work.open_items.OpenItems.decide", KeyError(545), 70),  # in the engine's loop
         ("fieval_tasks.on_prefect.flow_runs.conclude", RecursionError("too deep"), 70),  # at the end
         ("flows.evaluate.evaluate", SystemExit(1), 70),  # where a library ends the process
         ("flows.evaluate.evaluate", httpx.ConnectError("Prefect is away"), 4),

@@ -6,6 +6,7 @@ import asyncio
 import re
 import runpy
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -112,15 +113,15 @@ def test_a_stop_ends_the_pause_before_a_chunks_next_try_at_once(
     from fieval_tasks.pace.pace_tuning import PaceTuning
     from fieval_tasks.work.engine import Engine
     from fieval_tasks.work.options import Options
+    from fieval_tasks.work.work_tuning import WorkTuning
     from flows.evaluate import finish, start_submitting
 
     monkeypatch.setattr("fieval_tasks.tasks.TIMES", PrefectTimes(chunk_rests=3_600.0))
-    monkeypatch.setattr("fieval_tasks.work.submission.backoff", lambda attempt: 0.001)
     resting = threading.Event()
 
     def rest(self: Engine, seconds: float) -> None:
         resting.set()
-        self._until_done(asyncio.sleep(seconds))
+        self._done(partial(asyncio.sleep, seconds))
 
     monkeypatch.setattr(Engine, "rest", rest)
     platform = Platform(trouble=lambda *_: httpx.ConnectError("refused"))
@@ -130,7 +131,7 @@ def test_a_stop_ends_the_pause_before_a_chunks_next_try_at_once(
         with Ledger(f"sqlite:///{workplace / 'ledger.db'}") as ledger:
             run = a_run(ledger, ["one", "two"], chunk_size=1)
             quickly = Options(mode=Mode.SUBMIT, tuning=PaceTuning(longest_away_pause=0.001))
-            with Engine(run, ledger, platform.client, quickly) as engine:
+            with Engine(run, ledger, platform.client, quickly, tuning=WorkTuning(pause=lambda faults: 0.001)) as engine:
                 submissions = start_submitting(engine)
                 assert resting.wait(timeout=PATIENCE)
                 engine.stop(Interrupted("a worker's SIGTERM"), hurry=True)

@@ -16,8 +16,7 @@ from math import inf, log
 from fieval_tasks.pace.limits import Governor, Kind
 from fieval_tasks.pace.pace import FairQueue
 from fieval_tasks.pace.quota import Allowance, Leave
-from fieval_tasks.work.agenda import SENTINEL_AGE
-from fieval_tasks.work.waits import FIRST_GUESS
+from fieval_tasks.work.work_tuning import TUNING
 
 Event = Callable[[], None]
 
@@ -355,7 +354,7 @@ def evaluations(
     judged: float = 3.0,
     recorded: float = 0.02,
     starts_within: float = 0.1,
-    sentinel_age: float = SENTINEL_AGE,
+    sentinel_age: float = TUNING.sentinel_age,
     allowance: Allowance | None = None,
     since: float = 0.0,
     until: float = ENDLESS,
@@ -417,7 +416,7 @@ def evaluations(
             tier.last_submitted = began
         ends = clock.now if refused else clock.now + chance.lognormvariate(log(judged), 0.5)
         ticket = began + reply + recorded
-        first = ticket + (sentinel_age if early else FIRST_GUESS if is_scout(ticket) else judged)
+        first = ticket + (sentinel_age if early else TUNING.first_guess if is_scout(ticket) else judged)
         clock.at(first + reply, lambda: poll(began, ends, refused))
 
     def is_scout(now: float) -> bool:

@@ -15,7 +15,8 @@ from statistics import fmean
 from time import process_time
 from types import MappingProxyType
 
-from fieval_tasks.work.agenda import Agenda, Answer, OpenTicket
+from fieval_tasks.work.agenda import Agenda, Answer
+from fieval_tasks.work.open_items import OpenItem
 
 REPLY = 0.04
 """Seconds from a question to its answer."""
@@ -148,7 +149,7 @@ class Simulation:
         self._age = age
         self._at_once = at_once
         self._agenda = Agenda(give_up_after=give_up_after, to_come=lambda: len(self.account.submitted) - self._come)
-        self._under_way: list[tuple[float, int, OpenTicket, Answer]] = []
+        self._under_way: list[tuple[float, int, OpenItem, Answer]] = []
         self._now = 0.0
         self._come = 0
         self._asked = 0
@@ -176,7 +177,8 @@ class Simulation:
 
     def _tickets_come(self) -> None:
         while self._more_to_come and self.account.submitted[self._come] <= self._now:
-            self._agenda.add(self._come, "", self._check(self._come), now=self._now, age=self._age(self._come))
+            item = OpenItem(self._come, self._check(self._come))
+            self._agenda.add(item, now=self._now, age=self._age(self._come))
             self._come += 1
 
     def _answers_come(self) -> None:

@@ -35,15 +35,18 @@ from fieval_tasks.ledger.claims import Claims
 from fieval_tasks.ledger.run import CheckRecord, Run
 from fieval_tasks.ledger.schema import utc_now
 from fieval_tasks.ledger.store import Ledger
-from fieval_tasks.pace.pace_tuning import TUNING, PaceTuning
+from fieval_tasks.pace import pace_tuning
+from fieval_tasks.pace.pace_tuning import PaceTuning
 from fieval_tasks.runs.threads import submit, submitting, work_once
-from fieval_tasks.work.breaker import BOUGHT_AT_FIRST, CANARIES, REFUSED_ANYHOW
 from fieval_tasks.work.engine import Engine
+from fieval_tasks.work.lanes import LONGEST_PACK, packs
 from fieval_tasks.work.options import Options
-from fieval_tasks.work.submission import LONGEST_PACK, SENT_AGAIN_SOON, packs
+from fieval_tasks.work.work_tuning import TUNING, WorkTuning
 from tests.conftest import PATIENCE
 from tests.platform import TEMPLATE, Platform, Trouble, ok, refusal
 
+QUICK_PACE = PaceTuning(longest_away_pause=0.001, pause=0.001)
+QUICK = WorkTuning(pause=lambda faults: 0.001, shortest_gap=0.001, first_guess=0.001)
 CHECK = CheckRecord(TEMPLATE, TEMPLATE, "turing_flash", {}, "Pass/Fail", {"output": "answer"})
 
 
@@ -51,14 +54,6 @@ CHECK = CheckRecord(TEMPLATE, TEMPLATE, "turing_flash", {}, "Pass/Fail", {"outpu
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
     with Ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as opened:
         yield opened
-
-
-@pytest.fixture(autouse=True)
-def _no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fieval_tasks.work.submission.backoff", lambda attempt: 0.001)
-    monkeypatch.setattr("fieval_tasks.work.agenda.SHORTEST_GAP", 0.001)
-    monkeypatch.setattr("fieval_tasks.work.agenda.FIRST_GUESS", 0.001)
-    monkeypatch.setattr("fieval_tasks.work.waits.FIRST_GUESS", 0.001)
 
 
 def a_run(
@@ -73,12 +68,20 @@ def a_run(
 
 
 def work(
-    ledger: Ledger, run: Run, platform: Platform, *, mode: Mode | None = None, **options: Any
+    ledger: Ledger,
+    run: Run,
+    platform: Platform,
+    *,
+    mode: Mode | None = None,
+    work_tuning: WorkTuning = QUICK,
+    **options: Any,
 ) -> tuple[dict[str, Result], Run]:
     """Submit and settle everything, as a flow does; the results by answer, and the run's own account."""
     mode = mode or Mode(run.mode)
-    options = {"tuning": QUICK, **options}
-    with Engine(run, ledger, platform.client, Options(mode=mode, concurrency=8, **options)) as engine:
+    options = {"tuning": QUICK_PACE, **options}
+    with Engine(
+        run, ledger, platform.client, Options(mode=mode, concurrency=8, **options), tuning=work_tuning
+    ) as engine:
         work_once(engine, mode)
         while engine.wait_for_others():
             work_once(engine, mode)
@@ -109,7 +112,6 @@ def once_per_answer(trouble: Callable[[httpx.Request, Platform], object], *, met
     return first_time
 
 
-QUICK = PaceTuning(longest_away_pause=0.001, pause=0.001)
 ANSWERS = [f"answer {i}" for i in range(25)] + ["a bad answer"]
 PACKED = (10, 10, 6)
 """Items in each request of a run on ANSWERS: chunks of ten, and a template with a single key."""
@@ -141,9 +143,9 @@ def test_a_ledger_that_is_held_while_claims_are_to_be_renewed_stops_no_run(
         is_early = request.method == "GET" and renewals < 5
         return ok({"eval_status": "pending", "result": "Evaluation is being processed."}) if is_early else None
 
-    monkeypatch.setattr("fieval_tasks.work.engine.LEASE", 0.03)
     monkeypatch.setattr(Claims, "renew", held_at_first)
-    found, _ = work(ledger, a_run(ledger, ["x"]), Platform(trouble=pending_meanwhile))
+    platform = Platform(trouble=pending_meanwhile)
+    found, _ = work(ledger, a_run(ledger, ["x"]), platform, work_tuning=replace(QUICK, lease=0.03))
     assert found["x"].status == "scored"
 
 
@@ -151,8 +153,8 @@ def test_a_check_that_is_stopped_by_lost_replies_says_so(ledger: Ledger) -> None
     platform = Platform(trouble=lambda request, _: httpx.ReadError("reset") if request.method == "POST" else None)
     found, run = work(ledger, a_run(ledger, ANSWERS), platform, on_lost_reply="fail")
     [notice] = run.notices
-    assert f"was stopped: the replies were lost to {REFUSED_ANYHOW} items in a row, each with" in notice
-    assert sum(result.status == "failed" for result in found.values()) < REFUSED_ANYHOW + CANARIES
+    assert f"was stopped: the replies were lost to {TUNING.refused_anyhow} items in a row, each with" in notice
+    assert sum(result.status == "failed" for result in found.values()) < TUNING.refused_anyhow + TUNING.canaries
 
 
 class JudgesAtTheSecondTry(Platform):
@@ -190,12 +192,10 @@ def test_what_is_sent_once_more_by_itself_is_waited_for_when_all_chunks_of_a_syn
 @pytest.mark.parametrize("mode", [Mode.ASYNC, Mode.SYNC])
 @pytest.mark.parametrize("methods", [{"GET", "POST"}, {"POST"}])
 def test_a_server_that_is_unavailable_to_everyone_at_the_start_is_waited_for(
-    ledger: Ledger, methods: set[str], mode: Mode, monkeypatch: pytest.MonkeyPatch
+    ledger: Ledger, methods: set[str], mode: Mode
 ) -> None:
     pauses_of_its_own: list[int] = []
-    monkeypatch.setattr(
-        "fieval_tasks.work.submission.backoff", lambda faults: pauses_of_its_own.append(faults) or 0.001
-    )
+    tuning = replace(QUICK, pause=lambda faults: pauses_of_its_own.append(faults) or 0.001)
     tries = count()
 
     def trouble(request: httpx.Request, _: Platform) -> httpx.Response | None:
@@ -203,14 +203,14 @@ def test_a_server_that_is_unavailable_to_everyone_at_the_start_is_waited_for(
         return httpx.Response(503, text="no healthy upstream") if is_away else None
 
     platform = Platform(trouble=trouble)
-    found, run = work(ledger, a_run(ledger, ANSWERS, mode=mode), platform)
+    found, run = work(ledger, a_run(ledger, ANSWERS, mode=mode), platform, work_tuning=tuning)
     assert {r.status for r in found.values()} == {"scored"}
     assert (run.notices, run.possible_duplicates) == ((), 0)
     assert set(platform.taken.values()) == {1}
-    assert len(pauses_of_its_own) <= CANARIES, (
+    assert len(pauses_of_its_own) <= TUNING.canaries, (
         "else it waits with everyone, and so notices soon that the server is back"
     )
-    assert max(pauses_of_its_own, default=0) <= SENT_AGAIN_SOON
+    assert max(pauses_of_its_own, default=0) <= TUNING.sent_again_soon
 
 
 @pytest.mark.parametrize("others", [0, 30])
@@ -302,7 +302,7 @@ def test_a_server_fault_is_tried_once_more_and_then_fails_that_item_only(ledger:
 def test_items_travel_together_as_far_as_the_api_allows(ledger: Ledger) -> None:
     platform = Platform()
     _, run = work(ledger, a_run(ledger, ANSWERS), platform)
-    assert run.submits == platform.posts <= len(PACKED) + CANARIES
+    assert run.submits == platform.posts <= len(PACKED) + TUNING.canaries
     items = [Item(i, "i", i, "c", "c", None, {"output": "a", "context": "b"}, "f") for i in range(7)]
     assert [len(pack) for pack in packs(items)] == [3, 3, 1]
 
@@ -338,7 +338,7 @@ def test_an_item_that_repeats_another_is_not_sent_and_shares_its_verdict(ledger:
     platform = Platform()
     run = ledger.create(run, mark_repeats((item, None) for item in items), chunk_size=3)
     assert ledger.book(run.run_id).count_unsent() == 3
-    with Engine(run, ledger, platform.client, Options(mode=mode)) as engine:
+    with Engine(run, ledger, platform.client, Options(mode=mode), tuning=QUICK) as engine:
         for chunk in ledger.book(run.run_id).unsent_chunks():
             engine.submit_chunk(chunk)
         if mode is Mode.ASYNC:
@@ -602,8 +602,8 @@ def test_a_mistake_of_ours_while_an_item_is_sent_again_ends_the_run_and_is_told(
 
     platform = Platform(trouble=once_per_answer(limited, method="GET"))
     run = a_run(ledger, ["x"])
-    with Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC, concurrency=8)) as engine:
-        engine._sent_alone = broken  # type: ignore[method-assign]
+    with Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC, concurrency=8), tuning=QUICK) as engine:
+        engine._at_work._send_again = broken  # type: ignore[method-assign]
         with pytest.raises(RunStopped, match="ZeroDivisionError: a slip"):
             work_once(engine, Mode.ASYNC)
 
@@ -621,7 +621,7 @@ def test_an_engine_that_cannot_open_holds_nothing(ledger: Ledger) -> None:
 
     with (
         pytest.raises(RunStopped, match="no such place"),
-        Engine(run, ledger, nowhere, Options(mode=Mode.ASYNC, owner="another process")),
+        Engine(run, ledger, nowhere, Options(mode=Mode.ASYNC, owner="another process"), tuning=QUICK),
     ):
         pass
     assert "fieval-engine" not in {thread.name for thread in threading.enumerate()}
@@ -629,7 +629,7 @@ def test_an_engine_that_cannot_open_holds_nothing(ledger: Ledger) -> None:
 
 
 def test_where_no_verdict_is_asked_for_nobody_waits_for_news(ledger: Ledger) -> None:
-    answers = [f"answer {n}" for n in range(12 * int(TUNING.unheard))]
+    answers = [f"answer {n}" for n in range(12 * int(pace_tuning.TUNING.unheard))]
     platform = Platform()
     work(ledger, a_run(ledger, answers), platform, mode=Mode.SUBMIT, timeout=60.0, tuning=PaceTuning(no_news=3_600.0))
     assert platform.taken.total() == len(answers)
@@ -640,7 +640,7 @@ def test_whatever_ends_the_work_early_lets_what_is_on_its_way_come_in(ledger: Le
     run = a_run(ledger, ANSWERS)
     with (
         suppress(KeyboardInterrupt),
-        Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC, concurrency=2)) as engine,
+        Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC, concurrency=2), tuning=QUICK) as engine,
         submitting(engine) as threads,
     ):
         threads.submit(submit, engine, 0)
@@ -658,7 +658,10 @@ def test_an_item_that_is_put_back_while_its_chunk_is_sent_goes_out_once_more_and
     [ticket] = platform.accept({"inputs": {"output": "x"}})
     platform.trouble = lambda request, _: hidden_limit(request, platform) if ticket in str(request.url) else None
     ledger.book(run.run_id).apply([Submitted((Ticket(0, ticket),), utc_now())])
-    with Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC)) as engine, ThreadPoolExecutor(1) as aside:
+    with (
+        Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC), tuning=QUICK) as engine,
+        ThreadPoolExecutor(1) as aside,
+    ):
         engine.expect(1)
         settling = aside.submit(engine.settle)
         while platform.taken["x"] < 2:  # it was refused, and goes out again
@@ -678,26 +681,23 @@ def hidden_limit(request: httpx.Request, platform: Platform) -> httpx.Response:
 
 
 @pytest.mark.parametrize("mode", [Mode.ASYNC, Mode.SYNC])
-def test_a_stop_without_hurry_lets_what_is_under_way_come_in(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, mode: Mode
-) -> None:
-    monkeypatch.setattr("fieval_tasks.work.engine.LAST_MOMENT", 0.01)
+def test_a_stop_without_hurry_lets_what_is_under_way_come_in(ledger: Ledger, mode: Mode) -> None:
     platform = Slow(replies_after=0.5)
     run = a_run(ledger, ANSWERS, mode=mode)
-    with pytest.raises(RunStopped, match="no credit"), stopped_while_sending(run, ledger, platform) as engine:
+    with (
+        pytest.raises(RunStopped, match="no credit"),
+        stopped_while_sending(run, ledger, platform, last_moment=0.01) as engine,
+    ):
         engine.stop(RunStopped("no credit left"))
     counted = ledger.book(run.run_id).counts()
     assert counted[State.SENDING] + counted[State.AMBIGUOUS] == 0
     assert counted[State.SUBMITTED] + counted[State.SCORED] + counted[State.FAILED] == platform.taken.total() > 0
 
 
-def test_what_a_hurried_stop_cuts_off_is_recorded_as_lost_before_the_engine_ends(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("fieval_tasks.work.engine.LAST_MOMENT", 0.1)
+def test_what_a_hurried_stop_cuts_off_is_recorded_as_lost_before_the_engine_ends(ledger: Ledger) -> None:
     platform = Slow(replies_after=600.0)
     run = a_run(ledger, ANSWERS)
-    with pytest.raises(Interrupted), stopped_while_sending(run, ledger, platform) as engine:
+    with pytest.raises(Interrupted), stopped_while_sending(run, ledger, platform, last_moment=0.1) as engine:
         engine.stop(Interrupted("interrupted"), hurry=True)
     taken = {answer for answer, n in platform.taken.items() if n}
     assert {a for a, r in results(ledger, run).items() if r.lost == 1} == taken
@@ -707,13 +707,13 @@ def test_what_a_hurried_stop_cuts_off_is_recorded_as_lost_before_the_engine_ends
     assert resumed.possible_duplicates == len(taken)
 
 
-def test_somebody_who_is_in_a_hurry_need_not_wait_for_a_stop_that_was_not(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("fieval_tasks.work.engine.LAST_MOMENT", 0.1)
+def test_somebody_who_is_in_a_hurry_need_not_wait_for_a_stop_that_was_not(ledger: Ledger) -> None:
     platform = Slow(replies_after=600.0)
     run = a_run(ledger, ["x"])
-    with pytest.raises(RunStopped, match="no credit"), stopped_while_sending(run, ledger, platform) as engine:
+    with (
+        pytest.raises(RunStopped, match="no credit"),
+        stopped_while_sending(run, ledger, platform, last_moment=0.1) as engine,
+    ):
         stop_and_then_hurry(engine)
     assert ledger.book(run.run_id).counts()[State.AMBIGUOUS] == 1
 
@@ -724,11 +724,13 @@ def stop_and_then_hurry(engine: Engine) -> None:
 
 
 @contextmanager
-def stopped_while_sending(run: Run, ledger: Ledger, platform: Platform) -> Iterator[Engine]:
+def stopped_while_sending(
+    run: Run, ledger: Ledger, platform: Platform, *, last_moment: float = 0.8
+) -> Iterator[Engine]:
     """An engine whose first submissions are under way; after the block, the error that its chunk ended with is raised."""
-    mode = Mode(run.mode)
+    mode, tuning = Mode(run.mode), replace(QUICK, last_moment=last_moment)
     with (
-        Engine(run, ledger, platform.client, Options(mode=mode, concurrency=4)) as engine,
+        Engine(run, ledger, platform.client, Options(mode=mode, concurrency=4), tuning=tuning) as engine,
         ThreadPoolExecutor(1) as aside,
     ):
         sending = aside.submit(engine.submit_chunk, 0)
@@ -755,13 +757,10 @@ def stop_and_come_in(engine: Engine, said: list[str]) -> None:
     engine.come_in(lambda progress: said.append(progress.waits))
 
 
-def test_somebody_who_gets_impatient_while_the_engine_ends_has_the_rest_recorded_as_lost(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("fieval_tasks.work.engine.LAST_MOMENT", 0.1)
+def test_somebody_who_gets_impatient_while_the_engine_ends_has_the_rest_recorded_as_lost(ledger: Ledger) -> None:
     run = a_run(ledger, ["x"])
     platform = Slow(replies_after=600.0)
-    engine = Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC))
+    engine = Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC), tuning=replace(QUICK, last_moment=0.1))
     ending = engine._close
 
     async def interrupted() -> None:
@@ -784,8 +783,7 @@ def stopped(engine: Engine, aside: ThreadPoolExecutor, platform: Platform) -> No
         sending.result(timeout=PATIENCE)
 
 
-def test_work_that_will_not_be_cancelled_holds_up_no_end(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fieval_tasks.work.engine.CANCELLED_WITHIN", 0.2)
+def test_work_that_will_not_be_cancelled_holds_up_no_end(ledger: Ledger) -> None:
     run = a_run(ledger, ["x"])
 
     async def stubborn(chunk: int) -> int:
@@ -794,10 +792,15 @@ def test_work_that_will_not_be_cancelled_holds_up_no_end(ledger: Ledger, monkeyp
         await asyncio.sleep(3600)
         return 0
 
-    with Engine(run, ledger, Platform().client, Options(mode=Mode.ASYNC)) as engine, ThreadPoolExecutor(1) as aside:
-        engine._send = stubborn  # type: ignore[method-assign]
+    with (
+        Engine(
+            run, ledger, Platform().client, Options(mode=Mode.ASYNC), tuning=replace(QUICK, cancelled_within=0.2)
+        ) as engine,
+        ThreadPoolExecutor(1) as aside,
+    ):
+        engine._at_work.send = stubborn  # type: ignore[method-assign]
         sending = aside.submit(engine.submit_chunk, 0)
-        while not engine._work:
+        while not engine._loop._tasks:
             sleep(0.01)
         engine.stop(RunStopped("no credit left"))
         with pytest.raises(RunStopped, match="no credit left"):
@@ -805,7 +808,7 @@ def test_work_that_will_not_be_cancelled_holds_up_no_end(ledger: Ledger, monkeyp
 
 
 def test_chunks_that_have_ended_are_told_from_those_that_have_not(ledger: Ledger) -> None:
-    with Engine(a_run(ledger, ["x"]), ledger, Platform().client, Options(mode=Mode.ASYNC)) as engine:
+    with Engine(a_run(ledger, ["x"]), ledger, Platform().client, Options(mode=Mode.ASYNC), tuning=QUICK) as engine:
         engine.expect(2)
         engine.chunk_done()
         assert not engine.chunks_have_ended(within=0.01)
@@ -834,11 +837,11 @@ def test_once_it_is_quiet_the_rest_is_left_to_whoever_comes_next(ledger: Ledger)
 
     run, platform = a_run(ledger, ["slow 1", *ANSWERS, "slow 2"]), Platform(trouble=slow_ones)
     work(ledger, run, platform, mode=Mode.SUBMIT)
-    with Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC, quiet=0.3)) as engine:
+    with Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC, quiet=0.3), tuning=QUICK) as engine:
         assert engine.settle() == engine.left == 2
     assert ledger.book(run.run_id).counts()[State.SCORED] == len(ANSWERS)
     platform.trouble = None
-    with Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC, quiet=60.0)) as engine:
+    with Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC, quiet=60.0), tuning=QUICK) as engine:
         assert engine.settle() == engine.left == 0
     assert ledger.book(run.run_id).counts()[State.SCORED] == len(ANSWERS) + 2
 
@@ -938,13 +941,13 @@ def test_answers_that_are_not_the_apis_stop_the_run_before_much_is_sent(ledger: 
     platform = Platform(trouble=lambda r, _: html if r.method == "POST" else None)
     with pytest.raises(RunStopped, match="not the evaluation API"):
         work(ledger, a_run(ledger, ANSWERS), platform, mode=Mode.SUBMIT)
-    assert platform.posts <= STRANGE_REPLIES + CANARIES
+    assert platform.posts <= STRANGE_REPLIES + TUNING.canaries
 
 
 def test_a_stopped_run_ends_with_its_reason_and_resumes_with_what_is_left(ledger: Ledger) -> None:
     run = a_run(ledger, ANSWERS)
     platform = Platform(takes=inf)
-    engine = Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC, concurrency=2))
+    engine = Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC, concurrency=2), tuning=QUICK)
     with engine:
         engine.submit_chunk(0)
         engine.stop(Interrupted("enough"))
@@ -1025,7 +1028,7 @@ def test_evaluations_that_all_fail_stop_their_lane_whatever_they_say(ledger: Led
     platform = Platform(trouble=fails_with(message), takes=0.05)
     answers = [f"answer {i}" for i in range(300)]
     found, run = work(ledger, a_run(ledger, answers, chunk_size=30), platform)
-    assert platform.taken.total() <= BOUGHT_AT_FIRST + 20
+    assert platform.taken.total() <= TUNING.bought_at_first + 20
     assert {r.status for r in found.values()} == {"failed", "pending"}
     assert {r.attempts for r in found.values() if r.status == "pending"} == {0}, "what was bought is not left as unsent"
     sent_again = platform.taken.total() - len(platform.taken)
@@ -1176,7 +1179,7 @@ def test_a_ledger_that_cannot_be_written_stops_the_run(ledger: Ledger, monkeypat
 
 def test_a_chunk_that_comes_when_the_engine_has_ended_is_told_so_and_holds_nobody(ledger: Ledger) -> None:
     run = a_run(ledger, ["one", "two"])
-    with Engine(run, ledger, Platform().client, Options(mode=Mode.ASYNC)) as engine:
+    with Engine(run, ledger, Platform().client, Options(mode=Mode.ASYNC), tuning=QUICK) as engine:
         [chunk] = engine.to_submit()
         engine.stop(RunStopped("no credit left"))
     with pytest.raises(RunStopped, match="no credit left"):
@@ -1189,11 +1192,11 @@ def test_a_chunk_that_the_ending_loop_never_came_to_is_told_so_and_holds_nobody(
 ) -> None:
     run, handed = a_run(ledger, ["one", "two"]), threading.Semaphore(0)
     with ThreadPoolExecutor(1) as late:
-        with Engine(run, ledger, Platform().client, Options(mode=Mode.ASYNC)) as engine:
+        with Engine(run, ledger, Platform().client, Options(mode=Mode.ASYNC), tuning=QUICK) as engine:
             [chunk] = engine.to_submit()
             engine.stop(RunStopped("no credit left"))
             with monkeypatch.context() as patched:
-                patched.setattr(engine._loop, "call_soon_threadsafe", lambda *_, **__: handed.release())
+                patched.setattr(engine._loop._loop, "call_soon_threadsafe", lambda *_, **__: handed.release())
                 submitting = late.submit(engine.submit_chunk, chunk)
                 assert all(handed.acquire(timeout=PATIENCE) for _ in range(2)), "the tickets found, and the chunk"
         with pytest.raises(RunStopped, match="no credit left"):

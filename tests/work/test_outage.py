@@ -32,8 +32,9 @@ from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.pace.pace import LongestWait, Pace
 from fieval_tasks.pace.pace_tuning import TOLD, TUNING, PaceTuning
 from fieval_tasks.runs.threads import work_once
-from fieval_tasks.work.engine import LONGEST_WAIT, SHORTEST_WAIT, Engine
+from fieval_tasks.work.engine import Engine
 from fieval_tasks.work.options import Options
+from fieval_tasks.work.work_tuning import WorkTuning
 from tests.pace.pace_simulation import JumpingLoop
 from tests.platform import Platform, refusal
 from tests.work.test_engine import a_run, results
@@ -229,31 +230,31 @@ def test_a_server_that_asks_to_wait_a_day_ends_the_run_at_once_and_it_can_be_res
     assert set(platform.taken.values()) == {1}
 
 
-@pytest.mark.parametrize(("item_timeout", "longest"), [(5.0, SHORTEST_WAIT), (600.0, 600.0), (86_400.0, LONGEST_WAIT)])
+@pytest.mark.parametrize(
+    ("item_timeout", "longest"), [(5.0, WorkTuning.shortest_wait), (600.0, 600.0), (86_400.0, WorkTuning.longest_wait)]
+)
 def test_nobody_waits_longer_than_an_item_may_take_nor_than_an_hour(
     ledger: Ledger, item_timeout: float, longest: float
 ) -> None:
     with Engine(
         a_run(ledger, ["x"]), ledger, Platform().client, Options(mode=Mode.SUBMIT, item_timeout=item_timeout)
     ) as engine:
-        engine._pace.throttled(longest - 1.0, 0.0)
+        engine._at_work.pace.throttled(longest - 1.0, 0.0)
         with pytest.raises(RunStopped, match=f"{longest:,.0f} s"):
-            engine._pace.throttled(longest + 1.0, 0.0)
+            engine._at_work.pace.throttled(longest + 1.0, 0.0)
         assert "asked to wait until" in engine.progress.waits
         assert any("asked everyone to wait" in notice for notice in engine.notices)
 
 
 def test_a_server_that_is_gone_while_only_submissions_are_made_is_given_up(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    ledger: Ledger,
 ) -> None:
-    monkeypatch.setattr("fieval_tasks.work.submission.SILENCE", 0.2)
     platform = Platform(trouble=lambda *_: httpx.ReadTimeout("silence"))
+    options = Options(mode=Mode.SUBMIT, tuning=PaceTuning(longest_away_pause=0.02))
     run = a_run(ledger, [f"answer {n}" for n in range(600)], chunk_size=600)
     with (
         pytest.raises(RunStopped, match="no answer for"),
-        Engine(
-            run, ledger, platform.client, Options(mode=Mode.SUBMIT, tuning=PaceTuning(longest_away_pause=0.02))
-        ) as engine,
+        Engine(run, ledger, platform.client, options, tuning=WorkTuning(silence=0.2)) as engine,
     ):
         work_once(engine, Mode.SUBMIT)
 
@@ -283,17 +284,10 @@ class Dripping(Platform):
 
 
 @pytest.mark.parametrize(("method", "mode"), [("GET", Mode.ASYNC), ("POST", Mode.SYNC), ("POST", Mode.ASYNC)])
-def test_slow_bytes_do_not_outlast_an_items_time(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, method: str, mode: Mode
-) -> None:
-    monkeypatch.setattr("fieval_tasks.work.settlement.LAST_QUESTION", 0.1)
-    monkeypatch.setattr("fieval_tasks.work.submission.SHORTEST_POST", 0.1)
-    monkeypatch.setattr("fieval_tasks.work.submission.backoff", lambda attempt: 0.001)
-    monkeypatch.setattr("fieval_tasks.work.agenda.LAST_WORD", 0.1)
+def test_slow_bytes_do_not_outlast_an_items_time(ledger: Ledger, method: str, mode: Mode) -> None:
+    tuning = WorkTuning(last_question=0.1, shortest_post=0.1, pause=lambda faults: 0.001, last_word=0.1)
+    options = Options(mode=mode, item_timeout=0.3, on_lost_reply="ask", timeout=60.0)
     run = a_run(ledger, ["x"], mode=mode)
-    platform = Dripping(method)
-    with Engine(
-        run, ledger, platform.client, Options(mode=mode, item_timeout=0.3, on_lost_reply="ask", timeout=60.0)
-    ) as engine:
+    with Engine(run, ledger, Dripping(method).client, options, tuning=tuning) as engine:
         work_once(engine, mode)
     assert results(ledger, run)["x"].status == "pending"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -13,33 +14,43 @@ import pytest
 
 from fieval_tasks.core.errors import RunStopped
 from fieval_tasks.core.items import Failed, Item, Scored, State, Ticket
+from fieval_tasks.core.plan import Mode
 from fieval_tasks.core.policy import GRACE_FOR_UNKNOWN, MANY_UNKNOWN, OVERTAKEN, SILENCE
 from fieval_tasks.ledger.changes import Requeued, Sending, Submitted
 from fieval_tasks.ledger.recording import Recorder
 from fieval_tasks.ledger.run import CheckRecord, Run
 from fieval_tasks.ledger.schema import utc_now
 from fieval_tasks.ledger.store import Ledger
+from fieval_tasks.pace import pace_tuning
 from fieval_tasks.pace.pace import Pace
-from fieval_tasks.pace.pace_tuning import TUNING, PaceTuning
-from fieval_tasks.pace.quota import Quota
+from fieval_tasks.pace.pace_tuning import PaceTuning
+from fieval_tasks.pace.quota import Quotas
 from fieval_tasks.work.agenda import Answer
-from fieval_tasks.work.breaker import Breaker
-from fieval_tasks.work.echoes import Echoes, Told
-from fieval_tasks.work.open_items import OpenItems
-from fieval_tasks.work.orphans import LATER_ONES
-from fieval_tasks.work.setbacks import OFTEN
+from fieval_tasks.work.echoes import Echoes
+from fieval_tasks.work.lanes import Lanes
+from fieval_tasks.work.open_items import OpenItem, OpenItems, Told
+from fieval_tasks.work.options import Options
 from fieval_tasks.work.settlement import Settlement
-from fieval_tasks.work.submission import Lane
+from fieval_tasks.work.work_tuning import TUNING
 from tests.platform import TEMPLATE, Platform, Trouble, ok, refusal
 
 CHECK = CheckRecord(TEMPLATE, TEMPLATE, "turing_flash", {}, "Pass/Fail", {"output": "answer"})
+DIFFERENT = pace_tuning.TUNING.different
 PENDING = {"eval_status": "pending", "result": "Evaluation is being processed."}
 
 
 class Scene:
-    """A settlement with so many tickets at a platform, and what it asked its engine to do."""
+    """A settlement with so many tickets at a platform, and what it says is to be done."""
 
-    def __init__(self, folder: Path, platform: Platform, *, away_pause: float = 0.001, **options: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        platform: Platform,
+        *,
+        in_vain: int = TUNING.in_vain,
+        away_pause: float = 0.001,
+        **options: Any,
+    ) -> None:
         self.ledger = Ledger(f"sqlite:///{folder / 'ledger.db'}")
         self.run = self.ledger.create(
             Run("r", utc_now(), "d", "f", "async", "test", (CHECK,), {}, ()),
@@ -48,45 +59,63 @@ class Scene:
         )
         self.ids = [platform.accept({"inputs": {"output": f"{i}"}})[0] for i in range(40)]
         self.ledger.book("r").apply([Submitted(tuple(Ticket(i, one) for i, one in enumerate(self.ids)), utc_now())])
-        self.stopped: list[str] = []
-        self.told: list[Told] = []
-        self.open_items = OpenItems()
-        for i, one in enumerate(self.ids):
-            self.open_items.adopt(i, one)
-        self.again: list[int] = []
-        self.lane = Lane(TEMPLATE, [], Quota(), Breaker(self.stopped.append))
-        self.client = platform.client()
         self.recorder = Recorder(self.ledger.book("r"))
-        self.echoes = Echoes(self.ledger.book(self.run.run_id))
+        self.hands = OpenItems(self.ledger.book("r"), self.recorder)
+        self.items = [self.adopted(i) for i in range(40)]
+        self.told: list[Told] = []
+        self.again: list[int] = []
+        self.client = platform.client()
+        self.echoes = Echoes(self.ledger.book("r"))
+        self.now = 1_000.0
+        chosen = Options(mode=Mode.ASYNC, tuning=PaceTuning(longest_away_pause=away_pause), **options)
+        lanes = Lanes(self.run, self.client, Quotas(), chosen, TUNING)
+        self.lane = lanes.of(TEMPLATE)
         self.settlement = Settlement(
-            self.client,
+            lanes,
+            self.echoes,
             self.recorder,
-            Pace(concurrency=8, tuning=PaceTuning(longest_away_pause=away_pause)),
-            open_items=self.open_items,
-            echoes=self.echoes,
-            lane_of=lambda check: self.lane,
-            decide=self._decide,
-            send_again=lambda seq, failed: self.again.append(seq),
-            on_stop=lambda reason: self.stopped.append(str(reason)),
-            **options,
+            Pace(concurrency=8, tuning=chosen.tuning),
+            chosen,
+            replace(TUNING, in_vain=in_vain),
+            clock=lambda: self.now,
         )
 
-    async def _decide(self, told: Sequence[Told]) -> None:
-        self.told += told
+    def adopted(self, seq: int) -> OpenItem:
+        item = self.hands.adopt(seq, self.ids[seq], TEMPLATE)
+        assert item is not None
+        return item
 
     def questions(self, seq: int) -> int:
-        held = self.open_items.behind(seq, self.ids[seq])
-        assert held is not None
-        return held.questions
+        return self.items[seq].questions
 
     async def ask(self, seq: int, *, age: float = 1.0) -> Answer:
-        return await self.settlement.ask(seq, self.ids[seq], TEMPLATE, age)
+        """Ask about an item whose ticket has that age, and do as the answer demands, but send nothing."""
+        item = self.items[seq]
+        item.since = self.now - age
+        heard = await self.settlement.ask(item)
+        if heard.verdict is not None:
+            self.told.append((seq, item.eval_id, heard.verdict))
+        if heard.put_back is not None:
+            await self.hands.put_back(item, heard.put_back, "sender")
+            if heard.stops is None:
+                self.again.append(seq)
+        if heard.stops is not None:
+            raise heard.stops
+        return heard.answer
+
+    def fail_unknown(self) -> None:
+        self.told += self.settlement.unknown()
 
     async def ask_anew(self, seq: int, *, age: float = 1.0) -> Answer:
         """As after it was sent once more, where it was put back."""
-        self.open_items.ticketed(seq, self.ids[seq], 0.0)
+        self.items[seq].ticketed(self.ids[seq], 0.0)
         self.ledger.book("r").apply([Submitted((Ticket(seq, self.ids[seq]),), utc_now())])
         return await self.ask(seq, age=age)
+
+    @property
+    def stuck(self) -> int:
+        """Evaluations that the run is said to have lost."""
+        return next((int(told.split()[0]) for told in self.settlement.notices if "pending far longer" in told), 0)
 
     async def aclose(self) -> None:
         await self.recorder.aclose()
@@ -111,14 +140,14 @@ def forgets_the_first(request: httpx.Request, platform: Platform) -> httpx.Respo
 async def test_an_evaluation_the_server_forgot_is_flagged_and_submitted_again_only_on_request(
     tmp_path: Path, scenes: list[Scene], chosen: Any, answer: Answer
 ) -> None:
-    scene = Scene(tmp_path, Platform(trouble=forgets_the_first), orphans=chosen)
+    scene = Scene(tmp_path, Platform(trouble=forgets_the_first), on_stuck=chosen)
     scenes.append(scene)
     assert await scene.ask(0, age=100.0) is Answer.PENDING
-    for seq in range(1, LATER_ONES + 1):
+    for seq in range(1, TUNING.stuck_later + 1):
         assert await scene.ask(seq) is Answer.DECIDED
-    assert scene.settlement.orphans == set()
+    assert scene.stuck == 0
     assert await scene.ask(0, age=100.0) is answer
-    assert (scene.settlement.orphans, scene.again) == (({0}, []) if chosen == "wait" else (set(), [0]))
+    assert (scene.stuck, scene.again) == ((1, []) if chosen == "wait" else (0, [0]))
     await scene.recorder.record()
     assert scene.ledger.run("r").possible_duplicates == 0
     scene.ledger.book("r").apply([Sending(tuple(scene.again))])
@@ -129,10 +158,10 @@ async def test_an_evaluation_the_server_forgot_is_flagged_and_submitted_again_on
 async def with_an_orphan(folder: Path, platform: Platform) -> Scene:
     """Item 0 is pending long after others that came later."""
     scene = Scene(folder, platform)
-    for seq in range(1, LATER_ONES + 1):
+    for seq in range(1, TUNING.stuck_later + 1):
         await scene.ask(seq)
     await scene.ask(0, age=100.0)
-    assert scene.settlement.orphans == {0}
+    assert scene.stuck == 1
     return scene
 
 
@@ -141,7 +170,7 @@ async def test_an_orphan_that_answers_after_all_is_none_any_more(tmp_path: Path,
     scenes.append(scene := await with_an_orphan(tmp_path, platform))
     platform.trouble = None
     assert await scene.ask(0, age=101.0) is Answer.DECIDED
-    assert (scene.settlement.orphans, scene.questions(0)) == (set(), 2)
+    assert (scene.stuck, scene.questions(0)) == (0, 2)
 
 
 async def test_an_orphan_that_the_server_does_not_know_is_none_any_more(tmp_path: Path, scenes: list[Scene]) -> None:
@@ -149,7 +178,7 @@ async def test_an_orphan_that_the_server_does_not_know_is_none_any_more(tmp_path
     scenes.append(scene := await with_an_orphan(tmp_path, platform))
     platform.trouble = lambda request, platform: refusal("Evaluation not found", status=404)
     assert await scene.ask(0, age=101.0) is Answer.DROPPED
-    assert scene.settlement.orphans == set()
+    assert scene.stuck == 0
 
 
 def knows(*numbers: int) -> Trouble:
@@ -178,7 +207,7 @@ async def test_many_unknown_tickets_stop_the_run_though_some_are_known(tmp_path:
     for seq in reversed(range(40)):
         await scene.ask(seq, age=GRACE_FOR_UNKNOWN)
     with pytest.raises(RunStopped, match=r"does not know 10 of 40 evaluations"):
-        await scene.settlement.fail_unknown()
+        scene.fail_unknown()
     assert len(scene.told) == 30
     assert all(isinstance(verdict, Scored) for _, _, verdict in scene.told)
 
@@ -195,7 +224,7 @@ async def test_a_ticket_that_is_asked_about_often_counts_once_beside_those_that_
     for seq in range(15):
         await scene.ask(seq, age=GRACE_FOR_UNKNOWN)
     with pytest.raises(RunStopped, match=r"does not know 15 of 40 evaluations"):
-        await scene.settlement.fail_unknown()
+        scene.fail_unknown()
     assert scene.told == []
 
 
@@ -204,8 +233,8 @@ async def test_a_few_unknown_tickets_fail_once_all_have_been_asked_about(tmp_pat
     for seq in range(40):
         await scene.ask(seq, age=GRACE_FOR_UNKNOWN)
     assert len(scene.told) == 37
-    await scene.settlement.fail_unknown()
-    await scene.settlement.fail_unknown()
+    scene.fail_unknown()
+    scene.fail_unknown()
     failed = [(seq, eval_id, verdict.kind) for seq, eval_id, verdict in scene.told if isinstance(verdict, Failed)]
     assert failed == [(seq, scene.ids[seq], "lost") for seq in range(3)]
 
@@ -213,17 +242,19 @@ async def test_a_few_unknown_tickets_fail_once_all_have_been_asked_about(tmp_pat
 async def test_an_unknown_ticket_of_an_item_that_is_retried_is_given_up_and_the_item_sent_again_once(
     tmp_path: Path, scenes: list[Scene]
 ) -> None:
-    scenes.append(scene := Scene(tmp_path, Platform(trouble=knows()), resendable=range(40)))
+    scenes.append(scene := Scene(tmp_path, Platform(trouble=knows())))
+    for item in scene.items:
+        item.resend_if_unknown = True
     for seq in range(40):
         assert await scene.ask(seq, age=GRACE_FOR_UNKNOWN) is Answer.DROPPED
-    await scene.settlement.fail_unknown()
+    scene.fail_unknown()
     assert (scene.again, scene.told) == ([*range(40)], [])
     assert scene.ledger.book("r").counts()[State.READY] == 40
     scene.ledger.book("r").apply([Sending(tuple(range(40))), Submitted((Ticket(0, scene.ids[0]),), utc_now())])
     assert scene.ledger.run("r").possible_duplicates == 40
-    scene.open_items.ticketed(0, scene.ids[0], 0.0)
+    scene.items[0].ticketed(scene.ids[0], 0.0)
     assert await scene.ask(0, age=GRACE_FOR_UNKNOWN) is Answer.DROPPED
-    await scene.settlement.fail_unknown()
+    scene.fail_unknown()
     assert [verdict.kind for _, _, verdict in scene.told if isinstance(verdict, Failed)] == ["lost"]
 
 
@@ -232,20 +263,18 @@ def fails(request: httpx.Request, platform: Platform) -> httpx.Response:
 
 
 async def test_a_question_that_fails_after_a_long_time_without_any_is_no_silence(
-    tmp_path: Path, scenes: list[Scene], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, scenes: list[Scene]
 ) -> None:
-    now = 0.0
-    monkeypatch.setattr("fieval_tasks.work.settlement.monotonic", lambda: now)
     scenes.append(scene := Scene(tmp_path, Platform(trouble=fails)))
-    now = 2 * SILENCE
+    scene.now = 2 * SILENCE
     assert await scene.ask(0) is Answer.UNHEARD
-    now += SILENCE
+    scene.now += SILENCE
     assert await scene.ask(0) is Answer.UNHEARD
-    for seq in range(1, TUNING.different - 1):
+    for seq in range(1, DIFFERENT - 1):
         assert await scene.ask(seq) is Answer.UNHEARD
-    now += 1.0
+    scene.now += 1.0
     with pytest.raises(RunStopped, match="no answer for 120 s"):
-        await scene.ask(TUNING.different - 1)
+        await scene.ask(DIFFERENT - 1)
 
 
 @pytest.mark.parametrize(
@@ -258,37 +287,32 @@ async def test_a_question_that_fails_after_a_long_time_without_any_is_no_silence
     ],
 )
 async def test_a_few_items_whose_questions_always_fail_are_left_pending_and_stop_nothing(
-    tmp_path: Path, scenes: list[Scene], monkeypatch: pytest.MonkeyPatch, reply: httpx.Response
+    tmp_path: Path, scenes: list[Scene], reply: httpx.Response
 ) -> None:
-    now = 0.0
-    monkeypatch.setattr("fieval_tasks.work.settlement.monotonic", lambda: now)
     scenes.append(scene := Scene(tmp_path, Platform(trouble=lambda *_: reply)))
     left: set[int] = set()
-    for seq in [*range(TUNING.different - 1)] * 20:
-        now += SILENCE / 40
+    for seq in [*range(DIFFERENT - 1)] * 20:
+        scene.now += SILENCE / 40
         if seq not in left and await scene.ask(seq) is Answer.DROPPED:
             left.add(seq)
-    assert (left, scene.told, scene.again) == ({*range(TUNING.different - 1)}, [], [])
+    assert (left, scene.told, scene.again) == ({*range(DIFFERENT - 1)}, [], [])
     [notice] = scene.settlement.notices
-    assert notice.startswith(f"{TUNING.different - 1} of the items were left pending")
+    assert notice.startswith(f"{DIFFERENT - 1} of the items were left pending")
     assert scene.ledger.book("r").counts()[State.SUBMITTED] == 40
 
 
 @pytest.mark.parametrize("status", [403, 500])
 async def test_more_such_items_stop_nothing_while_the_api_answers_otherwise(
-    tmp_path: Path, scenes: list[Scene], monkeypatch: pytest.MonkeyPatch, status: int
+    tmp_path: Path, scenes: list[Scene], status: int
 ) -> None:
-    now = 0.0
-    monkeypatch.setattr("fieval_tasks.work.settlement.monotonic", lambda: now)
-    monkeypatch.setattr("fieval_tasks.work.settlement.IN_VAIN", 20)
 
     def trouble(request: httpx.Request, _: Platform) -> httpx.Response | None:
         return httpx.Response(status, html="<h1>Forbidden</h1>") if "eval_id" in request.url.params else None
 
-    scenes.append(scene := Scene(tmp_path, Platform(trouble=trouble)))
+    scenes.append(scene := Scene(tmp_path, Platform(trouble=trouble), in_vain=20))
     left: set[int] = set()
     for seq in [*range(19)] * 6:
-        now += SILENCE / 40
+        scene.now += SILENCE / 40
         if seq not in left and await scene.ask(seq) is Answer.DROPPED:
             left.add(seq)
     assert (left, scene.told, scene.again) == ({*range(19)}, [], [])
@@ -307,17 +331,15 @@ async def test_an_item_past_its_time_does_not_wait_for_its_turn_to_probe_a_serve
 
 
 async def test_items_whose_time_ends_while_they_wait_to_probe_are_let_go_together(
-    tmp_path: Path, scenes: list[Scene], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, scenes: list[Scene]
 ) -> None:
-    now = 0.0
-    monkeypatch.setattr("fieval_tasks.work.settlement.monotonic", lambda: now)
     platform = Platform(trouble=lambda *_: httpx.ConnectError("refused"))
     scenes.append(scene := Scene(tmp_path, platform, away_pause=4.0, item_timeout=10.0))
     for seq in range(8):
         await scene.ask(seq)
     waiting = [asyncio.ensure_future(scene.ask(seq)) for seq in range(8)]
     await asyncio.sleep(0)
-    now = 10.0
+    scene.now += 9.0
     assert await asyncio.gather(*waiting) == [Answer.UNHEARD] * 8
     assert platform.polls == 8, "none of them goes out, and none waits for another's probe to be answered"
 
@@ -330,7 +352,7 @@ def without_credit(request: httpx.Request, platform: Platform) -> httpx.Response
 
 async def test_credit_that_is_gone_stops_the_run_and_keeps_the_item(tmp_path: Path, scenes: list[Scene]) -> None:
     scenes.append(scene := Scene(tmp_path, Platform(trouble=without_credit)))
-    scene.open_items.ticketed(0, scene.ids[0], 0.0)
+    scene.items[0].ticketed(scene.ids[0], 0.0)
     with pytest.raises(RunStopped, match="insufficient_credits"):
         await scene.ask(0)
     assert scene.ledger.book("r").counts()[State.READY] == 1
@@ -469,9 +491,9 @@ async def test_an_item_that_is_refused_often_and_for_longer_than_its_time_is_lef
     tmp_path: Path, scenes: list[Scene]
 ) -> None:
     scenes.append(scene := Scene(tmp_path, Platform(trouble=limited("0")), item_timeout=600.0))
-    for _ in range(OFTEN - 1):
+    for _ in range(TUNING.refused_often - 1):
         assert await scene.ask_anew(0, age=601.0) is Answer.DROPPED
-    assert scene.again == [0] * (OFTEN - 1)
+    assert scene.again == [0] * (TUNING.refused_often - 1)
     assert await scene.ask_anew(0, age=1.0) is Answer.DROPPED
-    assert (scene.again, scene.told) == ([0] * (OFTEN - 1), [])
+    assert (scene.again, scene.told) == ([0] * (TUNING.refused_often - 1), [])
     assert scene.ledger.book("r").counts()[State.SUBMITTED] == 40

@@ -25,6 +25,7 @@ from fieval_tasks.pace.permits import Leased
 from fieval_tasks.runs.threads import submit
 from fieval_tasks.work.engine import Engine
 from fieval_tasks.work.options import Options, Share
+from fieval_tasks.work.work_tuning import WorkTuning
 from tests.conftest import PATIENCE
 from tests.platform import Platform, ok
 from tests.work.test_engine import a_run
@@ -38,14 +39,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
         yield opened
 
 
-@pytest.fixture(autouse=True)
-def _no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fieval_tasks.work.engine.LOOK_FOR_OTHERS", 0.05)
-    monkeypatch.setattr("fieval_tasks.work.engine.ROUND", 0.02)
-    monkeypatch.setattr("fieval_tasks.work.submission.backoff", lambda attempt: 0.001)
-    monkeypatch.setattr("fieval_tasks.work.agenda.SHORTEST_GAP", 0.001)
-    monkeypatch.setattr("fieval_tasks.work.agenda.FIRST_GUESS", 0.001)
-    monkeypatch.setattr("fieval_tasks.work.waits.FIRST_GUESS", 0.001)
+QUICK = WorkTuning(look_for_others=0.05, round=0.02, pause=lambda faults: 0.001, shortest_gap=0.001, first_guess=0.001)
 
 
 def unseen(_: Progress) -> None:
@@ -56,7 +50,12 @@ def work(ledger: Ledger, run: Run, platform: Platform, share: Share | None, **op
     """What a shard does; the chunks that it began with."""
     mode, open_limit = options.pop("mode", Mode.ASYNC), options.pop("open_limit", None)
     with Engine(
-        run, ledger, platform.client, Options(mode=mode, concurrency=8, share=share, **options), open_limit=open_limit
+        run,
+        ledger,
+        platform.client,
+        Options(mode=mode, concurrency=8, share=share, **options),
+        tuning=QUICK,
+        open_limit=open_limit,
     ) as engine:
         began_with = engine.to_submit()
         work_round(engine, mode)
@@ -132,7 +131,9 @@ def test_what_one_sent_that_helped_and_died_is_asked_about_by_whoever_comes_to_t
     run, platform = a_run(ledger, ANSWERS[:10], chunk_size=5), Platform()
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         dead = owner_name(process.pid)
-    with Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC, concurrency=8, share=Share(0, 2))) as engine:
+    with Engine(
+        run, ledger, platform.client, Options(mode=Mode.ASYNC, concurrency=8, share=Share(0, 2)), tuning=QUICK
+    ) as engine:
         assert engine.to_submit() == [0]
         assert ledger.book(run.run_id).claims.take([0], dead, lease=60.0) == [0]
         tickets = [Ticket(item.seq, platform.accept(body(item))[0]) for item in ledger.book(run.run_id).unsent(0)]
@@ -154,7 +155,9 @@ def test_what_another_held_for_a_moment_and_let_go_is_finished_by_whoever_came_m
     tickets = [Ticket(item.seq, platform.accept(body(item))[0]) for item in ledger.book(run.run_id).unsent(1)]
     ledger.book(run.run_id).apply([Submitted(tuple(tickets), utc_now())])
     assert ledger.book(run.run_id).claims.take(others, "a collector", lease=60.0) == others
-    with Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC, concurrency=8, share=share)) as engine:
+    with Engine(
+        run, ledger, platform.client, Options(mode=Mode.ASYNC, concurrency=8, share=share), tuning=QUICK
+    ) as engine:
         work_round(engine, Mode.ASYNC)
         assert counted(ledger, run) == {State.READY: 5, State.SUBMITTED: 5, State.SCORED: 5}
         ledger.book(run.run_id).claims.release("a collector")
@@ -192,7 +195,9 @@ def test_help_that_an_outage_cut_short_goes_on_with_the_chunk_it_was_at(ledger: 
         return httpx.ConnectError("down") if outage and request.method == "POST" else None
 
     run, platform = a_run(ledger, ANSWERS, chunk_size=5), Platform(trouble=trouble)
-    with Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC, concurrency=8, share=Share(1, 2))) as engine:
+    with Engine(
+        run, ledger, platform.client, Options(mode=Mode.ASYNC, concurrency=8, share=Share(1, 2)), tuning=QUICK
+    ) as engine:
         engine.to_submit()
         with pytest.raises(Unreachable):
             engine.submit_rest()

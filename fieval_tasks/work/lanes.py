@@ -1,0 +1,161 @@
+"""A check's way to the server, and what is known of it: whether it is open, how fast, in which form, how its items fare."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fieval_tasks.api.client import EvalClient
+from fieval_tasks.core.items import Failed, Item, Pending, Scored, Ticket
+from fieval_tasks.core.lanes import other_judges
+from fieval_tasks.core.plan import Mode
+from fieval_tasks.ledger.run import Run
+from fieval_tasks.pace.quota import Quota, Quotas
+from fieval_tasks.work.breaker import Breaker
+from fieval_tasks.work.open_items import Told
+from fieval_tasks.work.options import Options
+from fieval_tasks.work.peers import Peers
+from fieval_tasks.work.work_tuning import WorkTuning
+
+LONGEST_PACK = 10
+"""Items that one request with a single key was seen to carry."""
+LONGEST_PACK_OF_KEYS = 3
+"""The API's own limit where an item has two keys or more."""
+
+
+def longest_pack(keys: Collection[str]) -> int:
+    """Items with these keys that one request carries."""
+    return LONGEST_PACK if len(keys) == 1 else LONGEST_PACK_OF_KEYS
+
+
+def packs(items: Sequence[Item]) -> list[tuple[Item, ...]]:
+    """The items as requests: neighbours of one check, with the same keys and parameters, as many together as the API takes."""
+    alike: dict[tuple[str, str, tuple[str, ...]], list[Item]] = {}
+    for item in items:
+        params = json.dumps(item.params, sort_keys=True) if item.params else ""
+        alike.setdefault((item.check, params, tuple(item.inputs)), []).append(item)
+    return [
+        tuple(group[start : start + longest_pack(keys)])
+        for (_, _, keys), group in alike.items()
+        for start in range(0, len(group), longest_pack(keys))
+    ]
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the answer to a request has for its items: tickets, or verdicts at once; for some perhaps neither."""
+
+    tickets: tuple[Ticket, ...]
+    verdicts: tuple[Told, ...]
+
+    def unnamed(self, items: Sequence[Item]) -> tuple[Item, ...]:
+        """Those of the request's items for which it has neither: perhaps taken."""
+        named = {ticket.seq for ticket in self.tickets} | {seq for seq, _, _ in self.verdicts}
+        return tuple(item for item in items if item.seq not in named)
+
+    @property
+    def shares_ids(self) -> bool:
+        """One eval_id for several items: whose it is can't be said yet."""
+        return len({ticket.eval_id for ticket in self.tickets}) < len(self.tickets)
+
+
+class Lane:
+    """One check's way to the server."""
+
+    def __init__(
+        self,
+        client: EvalClient,
+        quota: Quota,
+        breaker: Breaker,
+        params: dict[str, Any],
+        options: Options,
+        tuning: WorkTuning,
+    ) -> None:
+        self.quota = quota
+        self.breaker = breaker
+        self.peers = Peers(tuning)
+        self.longest_pack = LONGEST_PACK
+        """As far as the server was not heard to say otherwise."""
+        self._client = client
+        self._params = params
+        self._is_sync = options.mode is Mode.SYNC
+        self._within = max(tuning.shortest_post, options.item_timeout)
+        self._tuning = tuning
+        self._faults_in_a_row = 0
+        self._pack_is_out = False
+        self._pack_answered = asyncio.Event()
+
+    async def post(self, items: Sequence[Item], *, async_instead: bool) -> Given:
+        """Send these in one request, which asks for verdicts in a synchronous lane, and for tickets in any other.
+
+        `async_instead`: for tickets all the same.
+        """
+        client, first = self._client, items[0]
+        is_sync = self._is_sync and not (async_instead or self._faults_in_a_row >= self._tuning.turn_async_at)
+        inputs, params = [item.inputs for item in items], {**self._params, **first.params}
+        if is_sync:
+            call = client.evaluate_pack(first.template, inputs, model=first.model, params=params)
+            answers = await client.in_time(call, self._within)
+        else:
+            submission = client.submit_pack(first.template, inputs, model=first.model, params=params)
+            answers = [(e, Pending()) for e in await client.in_time(submission, self._within)]
+        both = [(item.seq, eval_id, verdict) for item, (eval_id, verdict) in zip(items, answers, strict=True)]
+        return Given(
+            tickets=tuple(Ticket(seq, e) for seq, e, verdict in both if e and isinstance(verdict, Pending)),
+            verdicts=tuple((seq, e, verdict) for seq, e, verdict in both if isinstance(verdict, (Scored, Failed))),
+        )
+
+    @property
+    def has_another_way(self) -> bool:
+        """A synchronous call may be made asynchronously, which says more where something fails."""
+        return self._is_sync
+
+    def answered(self, *, well: bool) -> None:
+        """`well`, or with a fault that says nothing. Once there were too many of those in a row, all is sent the other way."""
+        if self._faults_in_a_row < self._tuning.turn_async_at:
+            self._faults_in_a_row = 0 if well else self._faults_in_a_row + 1
+
+    async def may_pack(self) -> None:
+        """Wait while the lane's first pack is on its way: how it is answered shows whether others may be packed."""
+        if self._pack_is_out:
+            await self._pack_answered.wait()
+        else:
+            self._pack_is_out = True
+            asyncio.get_running_loop().call_later(self._tuning.first_pack_within, self._pack_answered.set)
+
+    def answered_pack(self, *, fully: bool) -> None:
+        """A pack was answered; `fully`: it is certain which answer is whose, for each of its items."""
+        self._pack_answered.set()
+        if not fully:
+            self.longest_pack = 1
+
+
+@dataclass(eq=False)
+class Lanes:
+    """A run's lanes, each made once it is needed. Those of one judge model share its quota: the platform counts by that."""
+
+    run: Run
+    client: EvalClient
+    quotas: Quotas
+    options: Options
+    tuning: WorkTuning
+    _lanes: dict[str, Lane] = field(default_factory=dict, init=False)
+
+    def of(self, check: str) -> Lane:
+        if check not in self._lanes:
+            judge, quota = self.run.check(check), self.quotas.of(self.run.check(check).model)
+            breaker = Breaker(
+                awaits_verdicts=self.options.mode is not Mode.SUBMIT,
+                other_judges=other_judges(judge.template, judge.model, judge.models),
+                tuning=self.tuning,
+            )
+            self._lanes[check] = Lane(self.client, quota, breaker, dict(judge.params), self.options, self.tuning)
+        return self._lanes[check]
+
+    @property
+    def stopped(self) -> dict[str, str]:
+        """Check -> why its lane was stopped."""
+        return {check: lane.breaker.stopped for check, lane in self._lanes.items() if lane.breaker.stopped}

@@ -1,0 +1,53 @@
+"""An item beside the others of its check: one that alone is pending, or alone is refused, fares as no other does."""
+
+from __future__ import annotations
+
+from heapq import heappush, heappushpop
+
+from fieval_tasks.work.open_items import OpenItem
+from fieval_tasks.work.work_tuning import WorkTuning
+
+
+class Peers:
+    """How the items of one check fare, as far as this process has heard."""
+
+    def __init__(self, tuning: WorkTuning) -> None:
+        self._tuning = tuning
+        self._longest = 0.0
+        self._sent_last: list[float] = []  # a heap: when the latest of those that are done were submitted
+        self._passed = 0
+        """Items that were judged, less those that a hidden limit refused."""
+
+    def done(self, item: OpenItem, now: float) -> None:
+        """Its evaluation has ended, well or badly."""
+        self._longest = max(self._longest, now - item.since)
+        if len(self._sent_last) < self._tuning.stuck_later:
+            heappush(self._sent_last, item.since)
+        else:
+            heappushpop(self._sent_last, item.since)
+
+    def judged(self, item: OpenItem) -> None:
+        """No hidden limit refused it."""
+        self._passed += 1
+        item.refusals = item.overtaken = 0
+
+    def refused(self, item: OpenItem) -> None:
+        """A hidden limit refused it, once more perhaps."""
+        if not item.refusals:
+            item.refused_first_at = item.since
+        else:
+            item.overtaken += self._passed > item.passed_before
+        item.refusals += 1
+        self._passed -= 1
+        item.passed_before = self._passed
+
+    def has_had_its_time(self, item: OpenItem, now: float, item_timeout: float) -> bool:
+        """It was refused often, and was sent first so long ago."""
+        return item.refusals >= self._tuning.refused_often and now - item.refused_first_at > item_timeout
+
+    def is_stuck(self, item: OpenItem, now: float) -> bool:
+        """It is pending far beyond the times of the others, and later ones are done."""
+        age = now - item.since
+        if age < self._tuning.stuck_after or age < self._tuning.stuck_times * self._longest:
+            return False
+        return len(self._sent_last) == self._tuning.stuck_later and self._sent_last[0] > item.since

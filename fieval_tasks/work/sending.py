@@ -1,0 +1,408 @@
+"""Items -> tickets (or, synchronously, verdicts). Every POST is announced to the ledger before it goes out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Coroutine, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from fieval_tasks.api import error_replies
+from fieval_tasks.core import policy
+from fieval_tasks.core.errors import (
+    ApiError,
+    EvaluationFailed,
+    FievalError,
+    Miscounted,
+    NotTheProtocol,
+    Refused,
+    RunStopped,
+    ServerFault,
+    Throttled,
+    TurnedAway,
+    Unavailable,
+    Unreachable,
+    stopped_by,
+)
+from fieval_tasks.core.items import Failed, Item, State
+from fieval_tasks.core.plan import Mode
+from fieval_tasks.core.policy import STRANGE_REPLIES, Remedy, Signal
+from fieval_tasks.ledger.changes import Change, Noted, NotTaken, ReplyLost, Sending, Submitted
+from fieval_tasks.ledger.recording import Recorder
+from fieval_tasks.ledger.schema import utc_now
+from fieval_tasks.pace.pace import Pace, Turn
+from fieval_tasks.pace.quota import Admission
+from fieval_tasks.work.echoes import Echoes, digest
+from fieval_tasks.work.lanes import Given, Lane, Lanes
+from fieval_tasks.work.open_items import OpenItems
+from fieval_tasks.work.options import Options
+from fieval_tasks.work.poller import Poller
+from fieval_tasks.work.work_tuning import WorkTuning
+
+T = TypeVar("T")
+
+_UNNAMED = NotTheProtocol("the answer to a request of several items named no eval_id for this one")
+_LOST = Failed("submit", "lost_reply", "the reply to its submission was lost, and --on-lost-reply fail was chosen")
+_CUT_OFF = "the run was interrupted before the reply came"
+
+
+@dataclass
+class Tries:
+    """What one request has met with so far."""
+
+    met: Counter[Signal] = field(default_factory=Counter)
+    async_instead: bool = False
+    """A synchronous call failed without a reason: it is submitted to hear one."""
+    was_there: bool = False
+    """The server had taken something, or answered otherwise, before the latest try."""
+    unnamed: tuple[Item, ...] = ()
+    """The items that its answer did not name, beside others that it did."""
+
+
+class UnderWay(set["asyncio.Task[Any]"]):
+    """Requests that have gone out. Whoever waits for one may be cancelled: it comes in, and is recorded, all the same."""
+
+    async def finished(self, request: Coroutine[Any, Any, T]) -> T:
+        """What it comes to."""
+        task = asyncio.ensure_future(request)
+        self.add(task)
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self.discard(task)
+        if not task.cancelled():
+            task.exception()  # else asyncio complains where whoever waited was cancelled: the run has its reason by then
+
+    async def come_in(self) -> None:
+        """Wait until each has ended: all have a time limit of their own."""
+        while self:
+            await asyncio.wait(self)
+
+    def cut_off(self) -> None:
+        """Wait no longer: each is recorded as lost."""
+        for task in self:
+            task.cancel()
+
+
+@dataclass(eq=False)
+class Sender:
+    """Sends items at the run's pace, until each is taken, fails, or is left."""
+
+    lanes: Lanes
+    items: OpenItems
+    echoes: Echoes
+    poller: Poller
+    recorder: Recorder
+    pace: Pace
+    options: Options
+    tuning: WorkTuning
+    under_way: UnderWay = field(default_factory=UnderWay, init=False)
+    _has_taken: bool = field(default=False, init=False)
+    """The server took something, so it is there."""
+    _strange_in_a_row: int = field(default=0, init=False)
+    _turned_away: dict[int, Failed] = field(default_factory=dict, init=False)
+    """Items that are to blame only if the server, or what stands before it, lets others pass: until then it may be anyone."""
+    _may_send: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+
+    def __post_init__(self) -> None:
+        self._may_send.set()
+
+    def pause(self, paused: bool) -> None:
+        """Send nothing more, or go on; what is on its way comes in."""
+        self._may_send.clear() if paused else self._may_send.set()
+
+    @property
+    def is_paused(self) -> bool:
+        return not self._may_send.is_set()
+
+    async def send_all(self, requests: Iterable[tuple[Item, ...]]) -> None:
+        """Make every request. Raises RunStopped or StoreError; what concerns one item only is that item's verdict."""
+        requests = list(requests)
+        seqs = [item.seq for items in requests for item in items]
+        try:
+            await together(self._send(items) for items in requests)
+            await self._fail_turned_away(seqs)
+        finally:
+            for seq in seqs:
+                self._turned_away.pop(seq, None)
+
+    async def send_at_last(self, item: Item) -> None:
+        """Send an item once more that no chunk's task would try again: as long as the server may come back."""
+        self.recorder.count("retries")
+        while True:
+            try:
+                return await self.send_all([(item,)])
+            except ApiError as error:  # the pace's pauses are between two tries, and its patience ends them
+                if not error.retryable:
+                    raise
+
+    async def to_be_sent(self, items: Sequence[Item]) -> list[Item]:
+        """Those of a chunk's unsent items that may be sent; the ambiguous are dealt with as the user wants it."""
+        if self.options.on_lost_reply == "resubmit":
+            return list(items)
+        if self.options.on_lost_reply == "fail":
+            await self.items.decide([(item.seq, None, _LOST) for item in items if item.ambiguous])
+        return [item for item in items if not item.ambiguous]
+
+    # -- one request, and what follows from its answers --------------------------------------------------------------
+
+    async def _send(self, items: tuple[Item, ...]) -> None:
+        """Send these in one request, if may be. A stopped lane leaves all."""
+        lane = self.lanes.of(items[0].check)
+        while items and (admitted := await lane.breaker.admit(len(items))):
+            going, taken = items[:admitted], 0
+            try:
+                taken = await self._sent(going, lane)
+            finally:
+                lane.breaker.returned(admitted, taken=taken)
+            items = (*items[admitted:], *await self._bought_again(going, lane))
+
+    async def _bought_again(self, items: tuple[Item, ...], lane: Lane) -> tuple[Item, ...]:
+        """Those whose judge failed on a synchronous call, where they may be bought once more; else they have failed."""
+        failed = [(item, verdict) for item in items if (verdict := self.items.misjudged(item.seq))]
+        if not failed or await lane.breaker.relents():
+            self.recorder.count("retries", len(failed))
+            return tuple(item for item, _ in failed)
+        await self.items.decide([(item.seq, None, verdict) for item, verdict in failed])
+        return ()
+
+    async def _sent(self, items: tuple[Item, ...], lane: Lane, tries: Tries | None = None) -> int:
+        """How many of them the server took, after all that the policy allows was done for each."""
+        taken, tries = 0, tries or Tries()
+        while items and lane.breaker.stopped is None:
+            if len(items) > 1:
+                await lane.may_pack()
+            tried, error = await self._try(items[: lane.longest_pack], lane, tries)
+            over = await (self._taken(tried, lane, tries) if error is None else self._after(error, tried, lane, tries))
+            if over is not None:
+                taken += over
+                items, tries = items[len(tried) :], Tries()
+        return taken
+
+    async def _try(self, items: tuple[Item, ...], lane: Lane, tries: Tries) -> tuple[tuple[Item, ...], ApiError | None]:
+        """The items that went into the request, and what went wrong with it."""
+        with await lane.quota.admit(len(items)) as admission:
+            tried = items[: admission.allowed]
+            turn = await self._turn()
+            return tried, await self.under_way.finished(self._posted(tried, lane, tries, admission, turn))
+
+    async def _turn(self) -> Turn:
+        """A turn that has come while nothing is paused. It is to be left."""
+        while True:
+            await self._may_send.wait()
+            turn = await self.pace.turn("submit").__aenter__()
+            if self._may_send.is_set():  # else it was paused while this one waited
+                return turn
+            turn.leave()
+
+    async def _posted(
+        self, items: tuple[Item, ...], lane: Lane, tries: Tries, admission: Admission, turn: Turn
+    ) -> ApiError | None:
+        """From the announcement to the record of what came back, and out of its turn."""
+        seqs = tuple(item.seq for item in items)
+        self.recorder.count("submits")
+        turned_away_before = tuple(self._turned_away)
+        tries.was_there |= self._has_taken
+        cut_off: Change = NotTaken(seqs, counts_as_attempt=False)
+        try:
+            await self.recorder.record(Sending(seqs, utc_now()))
+            turn.leaves()
+            cut_off = ReplyLost(seqs)
+            given = await lane.post(items, async_instead=tries.async_instead)
+        except ApiError as error:
+            await self._not_given(seqs, error, lane, turn)
+            return error
+        except asyncio.CancelledError:
+            await self.recorder.record(cut_off, Noted(seqs, "cut_off", _CUT_OFF, utc_now()))
+            raise
+        finally:
+            turn.leave()
+        turn.accepted()
+        self._has_taken, self._strange_in_a_row = True, 0
+        lane.answered(well=True)
+        admission.sent(turn.started_at, len(items))
+        await self._hand_on(items, given, lane, admission, turn.started_at)
+        await self._fail_turned_away(turned_away_before)
+        if unnamed := given.unnamed(items):  # it named others of the request: these may have been taken too
+            lost = tuple(item.seq for item in unnamed)
+            await self.recorder.record(ReplyLost(lost), Noted(lost, _UNNAMED.kind, _UNNAMED.explained, utc_now()))
+        tries.unnamed = unnamed
+        if len(items) > 1:
+            lane.answered_pack(fully=not (unnamed or given.shares_ids))
+        return None
+
+    async def _hand_on(
+        self, items: Sequence[Item], given: Given, lane: Lane, admission: Admission, began_at: float
+    ) -> None:
+        """Record what an answer gives; its tickets are asked about from now on."""
+        if given.tickets:
+            await self.recorder.record(Submitted(given.tickets, utc_now()))
+            inputs = {item.seq: item.inputs for item in items}
+            for n, ticket in enumerate(given.tickets):
+                self.items.move(State.SUBMITTED)
+                if self.options.mode is Mode.SUBMIT:
+                    self.items.let_go((ticket.seq,))
+                    continue
+                item = self.items[ticket.seq]
+                item.ticketed(ticket.eval_id, began_at, digest(inputs[ticket.seq]))
+                is_last = lane.quota.is_last_lap(self.items.counts[State.READY])
+                self.poller.add(item, is_sentinel=is_last or (n == 0 and admission.sentinel))
+        if given.verdicts:
+            lane.quota.granted(began_at, len(given.verdicts))
+            async with self.echoes.own(given.verdicts) as own:
+                for _, _, verdict in own:
+                    lane.breaker.heard(verdict)
+                await self.items.decide(own)
+
+    async def _taken(self, items: tuple[Item, ...], lane: Lane, tries: Tries) -> int:
+        """How many of an answered request's items were taken, once those that it did not name were dealt with."""
+        again = await together(self._once_more(item, lane) for item in tries.unnamed)
+        return len(items) - len(again) + sum(again)
+
+    async def _once_more(self, item: Item, lane: Lane) -> int:
+        tries = Tries()
+        over = await self._after(_UNNAMED, (item,), lane, tries)
+        return await self._sent((item,), lane, tries) if over is None else over
+
+    async def _not_given(self, seqs: tuple[int, ...], error: ApiError, lane: Lane, turn: Turn) -> None:
+        """Record a request that brought nothing, and slow down as that demands. Raises RunStopped where the server is none."""
+        untaken = NotTaken(seqs, counts_as_attempt=not error.retryable)
+        change = ReplyLost(seqs) if error.ambiguous else untaken
+        await self.recorder.record(change, Noted(seqs, error.kind, error.explained, utc_now()))
+        if _is_opaque(error):
+            lane.answered(well=False)
+        if isinstance(error, Throttled):
+            self.recorder.count("throttled")
+            turn.throttled(error.retry_after)
+        elif error.ambiguous:
+            turn.faltered()
+        if policy.is_answer(error):
+            turn.answered()
+        elif turn.failed(self._about(error, seqs)) > self.tuning.silence:
+            raise RunStopped(f"no answer for {self.tuning.silence:.0f} s: {error}") from error
+        if isinstance(error, Miscounted):
+            lane.answered_pack(fully=False)
+        elif isinstance(error, NotTheProtocol) or (isinstance(error, TurnedAway) and len(seqs) == 1):
+            self._strange_in_a_row += 1  # of a pack, a firewall may dislike one item alone
+            if self._strange_in_a_row % STRANGE_REPLIES == 0:
+                await self._blame(error)
+
+    def _about(self, error: ApiError, seqs: tuple[int, ...]) -> Hashable | None:
+        """What a request without an answer was about, as the pace asks. A fault may be the input's: all of them are one thing."""
+        is_away = isinstance(error, Unavailable)
+        if isinstance(error, Unreachable) or (is_away and not self._has_taken):
+            return None
+        return "an input" if _is_opaque(error) else seqs
+
+    async def _blame(self, error: ApiError) -> None:
+        """Many answers in a row are not the API's. Raises RunStopped unless it is for what the items are."""
+        turned_away_before = tuple(self._turned_away)
+        if not (isinstance(error, TurnedAway) and await self.lanes.client.takes_submissions()):
+            raise RunStopped(f"{STRANGE_REPLIES} answers in a row are not the evaluation API's: {error}") from error
+        self._strange_in_a_row = 0
+        await self._fail_turned_away(turned_away_before)
+
+    # -- what the policy says ------------------------------------------------------------------------------------------
+
+    async def _after(self, error: ApiError, items: tuple[Item, ...], lane: Lane, tries: Tries) -> int | None:
+        """Do as the policy says. None: they may be sent again now; else it is over, and so many were taken."""
+        if isinstance(error, EvaluationFailed):
+            return await self._not_judged(error, items, lane)
+        faults, choice = tries.met[_sign(error)], self.options.on_lost_reply
+        chosen = policy.on_submitting(error, faults=faults, packed=len(items) > 1, ambiguous=choice)
+        if chosen is Remedy.FAIL and isinstance(error, Unavailable) and not tries.was_there:
+            tries.was_there = await self.lanes.client.takes_submissions()
+            chosen = Remedy.SEND_AGAIN  # it is away for everyone: the pauses are for that, and their end stops the run
+        if chosen is Remedy.GIVE_UP_FOR_NOW:
+            raise error
+        if chosen is Remedy.STOP:
+            raise stopped_by(error) from error
+        if chosen is Remedy.LEAVE_PENDING:
+            for item in items:
+                self.items[item.seq].is_left = True
+            return 0
+        if chosen is Remedy.UNPACK:
+            return await self._unpacked(error, items, lane)
+        if chosen is Remedy.FAIL:
+            return await self._failed(error, items, lane, tries)
+        await self._before_next_try(chosen, faults)
+        tries.met[_sign(error)] += 1
+        return None
+
+    async def _not_judged(self, error: EvaluationFailed, items: tuple[Item, ...], lane: Lane) -> int:
+        """A synchronous call's judge failed."""
+        failed = Failed("evaluate", error.kind, str(error))
+        for item in map(self.items.__getitem__, [item.seq for item in items]):
+            lane.breaker.failed(failed, again=item.redone > 0)
+            if policy.on_submitting(error, faults=item.redone, packed=False) is Remedy.RESUBMIT:
+                item.redone, item.misjudged = item.redone + 1, failed
+            else:
+                await self.items.decide([(item.seq, None, failed)])
+        return 0
+
+    async def _unpacked(self, error: ApiError, items: tuple[Item, ...], lane: Lane) -> int:
+        """A bad neighbour must cost nobody else; a pack that was merely too long is made shorter."""
+        longest = error_replies.longest_pack_told(error) if isinstance(error, Refused) else None
+        if longest is not None and longest < len(items):
+            lane.longest_pack = longest
+            return await self._sent(items, lane)
+        return sum(await together(self._sent((item,), lane) for item in items))
+
+    async def _failed(self, error: ApiError, items: tuple[Item, ...], lane: Lane, tries: Tries) -> int | None:
+        if _is_opaque(error) and lane.has_another_way and not tries.async_instead:
+            tries.async_instead = True  # a fault says nothing; a row that fails says why
+            return None
+        lane.breaker.refused(str(error), of_its_own=not isinstance(error, TurnedAway), lost=error.ambiguous)
+        failed = Failed("submit", error.kind, str(error))
+        if isinstance(error, TurnedAway):
+            self._turned_away |= {item.seq: failed for item in items}
+        else:
+            await self.items.decide([(item.seq, None, failed) for item in items])
+        return 0
+
+    async def _fail_turned_away(self, seqs: Iterable[int]) -> None:
+        """Others were let pass, or their chunk is at its end: these were turned away for what they are."""
+        await self.items.decide([(s, None, self._turned_away.pop(s)) for s in seqs if s in self._turned_away])
+
+    async def _before_next_try(self, chosen: Remedy, faults: int) -> None:
+        self.recorder.count("retries")
+        if chosen is Remedy.SEND_AGAIN:  # however long the server was away: it may be back
+            faults = min(faults, self.tuning.sent_again_soon)
+        waits_in_its_turn = chosen is Remedy.WAIT_AND_SEND or (chosen is Remedy.SEND_AGAIN and self.pace.is_away)
+        if not waits_in_its_turn:  # with everyone
+            await asyncio.sleep(self.tuning.pause(faults))
+
+
+async def together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """What each comes to. Raises the worst error once all have ended; beside one that may not be retried none goes on."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    at_work = set(tasks)
+    try:
+        while at_work:
+            ended, at_work = await asyncio.wait(at_work, return_when=asyncio.FIRST_EXCEPTION)
+            if any(task.cancelled() or _ends_all(task.exception()) for task in ended):
+                break
+    finally:
+        for task in at_work:
+            task.cancel()
+        await asyncio.gather(*at_work, return_exceptions=True)
+    errors = [error for task in tasks if not task.cancelled() and (error := task.exception())]
+    if errors:
+        raise max(errors, key=_ends_all)
+    return [task.result() for task in tasks]
+
+
+def _ends_all(error: BaseException | None) -> bool:
+    return error is not None and not (isinstance(error, FievalError) and error.retryable)
+
+
+def _is_opaque(error: ApiError) -> bool:
+    """The server did not take it, and does not say why."""
+    return isinstance(error, ServerFault) and not (error.ambiguous or isinstance(error, Unavailable))
+
+
+def _sign(error: ApiError) -> Signal:
+    """All that leave it open whether the request was accepted count as one: only so often may it be sent again."""
+    return Signal.LOST if error.ambiguous else policy.signal(error)

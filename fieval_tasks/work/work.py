@@ -1,0 +1,197 @@
+"""The work on one run, on the engine's loop: its items are sent, asked about, and sent again where that is due."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+
+from fieval_tasks.core.items import Failed, Item, State
+from fieval_tasks.core.plan import Mode
+from fieval_tasks.core.progress import Progress
+from fieval_tasks.core.steering import Control
+from fieval_tasks.ledger.book import Book, OpenTicket
+from fieval_tasks.ledger.recording import Recorder
+from fieval_tasks.ledger.schema import utc_now
+from fieval_tasks.pace.pace import Pace
+from fieval_tasks.work.agenda import Agenda, Answer
+from fieval_tasks.work.echoes import Echoes
+from fieval_tasks.work.holdings import Holdings
+from fieval_tasks.work.lanes import Lanes, packs
+from fieval_tasks.work.loop import LoopThread
+from fieval_tasks.work.open_items import OpenItem, OpenItems
+from fieval_tasks.work.options import Options
+from fieval_tasks.work.poller import Poller
+from fieval_tasks.work.sending import Sender
+from fieval_tasks.work.settlement import Settlement
+from fieval_tasks.work.work_tuning import WorkTuning
+
+
+class Work:
+    """Everything here happens on the loop, but for what is only read."""
+
+    def __init__(
+        self,
+        book: Book,
+        lanes: Lanes,
+        pace: Pace,
+        holdings: Holdings,
+        loop: LoopThread,
+        options: Options,
+        tuning: WorkTuning,
+    ) -> None:
+        self._loop = loop
+        self._options = options
+        self._tuning = tuning
+        self._recorder = Recorder(book, owner=options.owner)
+        self.pace = pace
+        self.items = OpenItems(book, self._recorder)
+        self.lanes = lanes
+        echoes = Echoes(book)
+        self.settlement = Settlement(self.lanes, echoes, self._recorder, pace, options, tuning)
+        agenda = Agenda(
+            give_up_after=options.item_timeout, to_come=lambda: self.items.counts[State.READY], tuning=tuning
+        )
+        self.poller = Poller(agenda, self._ask_about, more_to_come=self._more_to_come, at_once=tuning.at_once)
+        self.sender = Sender(self.lanes, self.items, echoes, self.poller, self._recorder, pace, options, tuning)
+        self.chunks_left = 0
+        """That will be sent, and whose end has not been reported."""
+        self._found: deque[OpenTicket] = deque()
+        """Tickets from before this process that nobody has asked about yet."""
+        self._resending = 0
+        self._asking: asyncio.Task[None] | None = None
+        self._renewing = loop.begin(holdings.keep(), until_cancelled=True)
+
+    async def close(self) -> None:
+        """Nothing new begins; what is on its way comes in, and is recorded."""
+        await self._loop.cancelled()
+        await self.sender.under_way.come_in()
+        self._renewing.cancel()
+        await asyncio.gather(self._renewing, return_exceptions=True)
+        try:
+            await self._recorder.aclose()
+        finally:
+            await self.lanes.client.aclose()
+
+    def hurry(self) -> None:
+        """What has not come in by the last moment is cut off, and recorded as lost."""
+        asyncio.get_running_loop().call_later(self._tuning.last_moment, self.sender.under_way.cut_off)
+
+    def control(self, wanted: Control) -> None:
+        """Pause or go on, and keep to other bounds than the plan's. Of a rate, this process has its part."""
+        options, rate = self._options, wanted.requests_a_second
+        self.sender.pause(wanted.paused)
+        if rate is not None and options.share is not None:
+            rate /= options.share.of
+        self.pace.bound(concurrency=wanted.concurrency or options.concurrency, rate=rate or options.rate)
+
+    @property
+    def progress(self) -> Progress:
+        counts, under_way = self.items.counts, len(self.sender.under_way)
+        coming_in = f"stopping: {under_way:,} requests under way come in first"
+        return Progress(
+            total=sum(counts.values()),
+            scored=counts[State.SCORED],
+            failed=counts[State.FAILED],
+            waiting=counts[State.SUBMITTED],
+            paused=self.sender.is_paused,
+            waits=coming_in if self._loop.is_stopped and under_way else self.pace.waits or self.lanes.quotas.waits,
+        )
+
+    # -- what is sent ----------------------------------------------------------------------------------------------
+
+    async def send(self, chunk: int) -> int:
+        """Send what a chunk has left and nobody has in hand; how many items that was."""
+        is_sync, sender = self._options.mode is Mode.SYNC, object()
+        if is_sync:  # a lane whose calls fail turns to submitting, to hear why: at once
+            self._ask()
+        if self._asking is not None and not self._asking.done():
+            self._adopt_found()
+        items = await self.items.take_up(chunk, sender)
+        try:
+            ready = await self.sender.to_be_sent(items)
+            # synchronously a bad neighbour would have others evaluated, and paid, before the request fails
+            await self.sender.send_all([(item,) for item in ready] if is_sync else packs(ready))
+        finally:
+            self._has_ended(sender, items)
+        return len(ready)
+
+    def _has_ended(self, sender: object, items: Sequence[Item]) -> None:
+        if not self._loop.is_stopped:  # else they may still be under way, and nobody takes up anything more
+            self.items.let_go_unsent(items, sender)
+
+    async def _send_again(self, item: OpenItem, sender: object, eval_id: str | None, failed: Failed | None) -> None:
+        """Send an item that the server took and did not judge; `failed`: its evaluation failed, and may do so again."""
+        found = await self.items.read(item.seq)
+        try:
+            if failed is None or await self.lanes.of(item.check).breaker.relents():
+                await self.sender.send_at_last(found)
+            else:  # a check whose evaluations all fail is stopped: this one has failed already
+                await self.items.decide([(item.seq, eval_id, failed)])
+        finally:
+            self._has_ended(sender, [found])
+        self._resending -= 1  # but after an error it counts on, so that the run does not seem done
+        self.poller.wake()
+
+    # -- what is asked about -----------------------------------------------------------------------------------------
+
+    def found(self, tickets: Sequence[OpenTicket]) -> None:
+        """These are from before this process."""
+        self._found.extend(tickets)
+
+    async def settle(self) -> None:
+        """Ask for tickets, until none are left and none will come, or it is quiet."""
+        await asyncio.shield(self._ask())
+
+    async def has_open_ends(self) -> bool:
+        """There are tickets to ask about, or items that are sent once more by themselves and may bring some.
+
+        On the loop an item is either asked about or sent again, and never between the two.
+        """
+        return self.poller.open > 0 or self._resending > 0 or bool(self._found)
+
+    def _more_to_come(self) -> bool:
+        return self.chunks_left > 0 or self._resending > 0
+
+    def _ask(self) -> asyncio.Task[None]:
+        if self._asking is None or self._asking.done():
+            self._asking = self._loop.begin(self._poll())
+        return self._asking
+
+    async def _poll(self) -> None:
+        self._adopt_found()
+        quiet = asyncio.ensure_future(self._leave_when_quiet())
+        try:
+            await self.poller.run()
+            await self.items.decide(self.settlement.unknown())
+        finally:
+            quiet.cancel()
+
+    def _adopt_found(self) -> None:
+        """Ask, in their turn, about tickets from before this process."""
+        now = utc_now()
+        while self._found:
+            ticket = self._found.popleft()
+            if item := self.items.adopt(ticket.seq, ticket.eval_id, ticket.check):
+                self.poller.add(item, age=max((now - ticket.submitted_at).total_seconds(), 0.001))
+
+    async def _leave_when_quiet(self) -> None:
+        if self._options.quiet is not None:
+            before = -1
+            while before != (before := self.progress.settled):
+                await asyncio.sleep(self._options.quiet)
+            self.poller.leave()
+
+    async def _ask_about(self, item: OpenItem) -> Answer:
+        """Ask, and do what the answer demands."""
+        heard, eval_id = await self.settlement.ask(item), item.eval_id
+        if heard.verdict is not None:
+            await self.items.decide([(item.seq, eval_id, heard.verdict)])
+        if heard.stops is not None:
+            self._loop.stop(heard.stops)  # before the ledger has it: meanwhile more would be sent in vain
+        if heard.put_back is not None:
+            await self.items.put_back(item, heard.put_back, sender := object())
+            if not self._loop.is_stopped:
+                self._resending += 1
+                self._loop.begin(self._send_again(item, sender, eval_id, heard.put_back.failed))
+        return heard.answer
