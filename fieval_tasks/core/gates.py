@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import operator
 import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import Enum
 from fractions import Fraction
 from typing import Literal, get_args
 from unicodedata import normalize
+
+from fieval_tasks.core.templates import nearest
 
 Metric = Literal["pass_rate", "mean", "failures"]
 METRICS: tuple[str, ...] = get_args(Metric)
@@ -112,6 +115,35 @@ class Gate:
 
     def _holds(self, figure: Fraction | int) -> bool:
         return bool(_OPERATORS[self.operator](figure, self.threshold))
+
+
+def gate_problems(gates: Iterable[str], outputs: Mapping[str, str]) -> Iterator[str]:
+    """What keeps a gate from ever being judged. `outputs`: check -> its template's output type."""
+    for text in gates:
+        gate = Gate.parse(text)
+        if gate.check is None:
+            continue
+        if gate.check not in outputs:
+            near = nearest(gate.check, outputs)
+            meant = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+            yield f"gate {text!r}: there is no check {gate.check!r} (checks: {', '.join(outputs)}){meant}"
+        elif fault := _undecidable(gate.check, gate.metric, outputs[gate.check]):
+            yield f"gate {text!r}: {fault}"
+
+
+# Output types that need not come with a score. Some choices do; nothing in the catalogue tells which.
+_SCORELESS = {"choices": "choices", "reason": "a text"}
+
+
+def _undecidable(check: str, metric: Metric, output: str) -> str | None:
+    """Why the verdicts of that output type need never decide a gate on the metric."""
+    words = _SCORELESS.get(output)
+    instead = f"gate {check}.{'failures' if words else 'mean'}"
+    if metric == "pass_rate" and output != "Pass/Fail":
+        return f"{check} does not answer Pass/Fail, so it has no pass rate; {instead}"
+    if metric == "mean" and words:
+        return f"{check} answers with {words}, which need not have a score, so its mean may never be known; {instead}"
+    return None
 
 
 def _not_a_gate(match: re.Match[str] | None) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from unicodedata import normalize
 
 from fieval_tasks.core.errors import PlanError
-from fieval_tasks.core.gates import Gate, Metric
+from fieval_tasks.core.gates import gate_problems
 from fieval_tasks.core.plan import DEFAULT_JUDGE, Check, EvaluationPlan, said_for
 from fieval_tasks.core.templates import Catalogue, Template, nearest
 from fieval_tasks.data import parameters
@@ -313,33 +313,6 @@ def _wrong_models(bindings: Sequence[Binding]) -> Iterator[str]:
         if models and binding.model not in models:
             fault = f"does not take model {binding.model!r}" if binding.model else "needs a model"
             yield f"template {name!r} {fault} (it takes: {_listed(models)}); write --template {name}:{models[0]}"
-
-
-def gate_problems(gates: Iterable[str], outputs: Mapping[str, str]) -> Iterator[str]:
-    """What keeps a gate from ever being judged. `outputs`: check -> its template's output type."""
-    for text in gates:
-        gate = Gate.parse(text)
-        if gate.check is None:
-            continue
-        if gate.check not in outputs:
-            yield f"gate {text!r}: there is no check {gate.check!r} (checks: {_listed(outputs)}){_meant(nearest(gate.check, outputs))}"
-        elif fault := _undecidable(gate.check, gate.metric, outputs[gate.check]):
-            yield f"gate {text!r}: {fault}"
-
-
-# Output types that need not come with a score. Some choices do; nothing in the catalogue tells which.
-_SCORELESS = {"choices": "choices", "reason": "a text"}
-
-
-def _undecidable(check: str, metric: Metric, output: str) -> str | None:
-    """Why the verdicts of that output type need never decide a gate on the metric."""
-    words = _SCORELESS.get(output)
-    instead = f"gate {check}.{'failures' if words else 'mean'}"
-    if metric == "pass_rate" and output != "Pass/Fail":
-        return f"{check} does not answer Pass/Fail, so it has no pass rate; {instead}"
-    if metric == "mean" and words:
-        return f"{check} answers with {words}, which need not have a score, so its mean may never be known; {instead}"
-    return None
 
 
 def _like(name: str, columns: Sequence[str]) -> list[str]:

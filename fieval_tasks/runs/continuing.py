@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fieval_tasks.core.errors import PlanError
+from fieval_tasks.core.gates import gate_problems
 from fieval_tasks.core.plan import EvaluationPlan, Mode
-from fieval_tasks.data.binding import gate_problems
 from fieval_tasks.ledger.run import Run
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.runs import belonging
