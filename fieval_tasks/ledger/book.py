@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -106,7 +106,7 @@ class Book:
     def unsent(self, chunk: int) -> list[Item]:
         """The items of a chunk that have no ticket and no verdict."""
         query = self._select(items).where(items.c.chunk == chunk, _TO_SEND).order_by(items.c.seq)
-        return [_item(row, self._check(row)) for row in self._database.read(query)]
+        return [_item(row, self._checks) for row in self._database.read(query)]
 
     def open_tickets(self, chunks: Iterable[int] | None = None) -> list[OpenTicket]:
         """What was submitted and has no verdict: everything, or that of these chunks."""
@@ -129,7 +129,7 @@ class Book:
 
     def item(self, seq: int) -> Item:
         [row] = self._database.read(self._select(items).where(items.c.seq == seq))
-        return _item(row, self._check(row))
+        return _item(row, self._checks)
 
     def repeats(self) -> dict[int, list[int]]:
         """Item -> the items without a verdict that repeat it and will share its."""
@@ -174,7 +174,7 @@ class Book:
     def results(self, *, with_inputs: bool = False) -> Iterator[Result]:
         """Every item with what became of it, in the run's order. Streams."""
         query = self._select(items, _LENDER.label("lender"))
-        yield from (_result(row, self._check(row), with_inputs) for row in self._pages(query))
+        yield from (_result(row, self._checks, with_inputs) for row in self._pages(query))
 
     def kept(self) -> Iterator[dict[str, Any]]:
         """What is kept of each item's row. Streams."""
@@ -194,18 +194,14 @@ class Book:
         query = sa.select(events.c.at, events.c.event, events.c.detail).order_by(events.c.n)
         mine = (events.c.run_id == self.run_id, events.c.seq == row["seq"])
         return Past(
-            item=_item(row, self._check(row)),
+            item=_item(row, self._checks),
             state=State(row["state"]),
-            result=_result(row, self._check(row), True),
+            result=_result(row, self._checks, True),
             sent_at=row["sent_at"],
             polls=row["polls"],
             possible_duplicates=row["doubled"],
             events=tuple(Event(**found) for found in self._database.read(query.where(*mine))),
         )
-
-    def item_ids(self) -> list[str]:
-        """The ids of the run's items, each once."""
-        return self._database.column(self._select(items.c.item_id).distinct())
 
     # -- parts of these ------------------------------------------------------------------------------------------
 
@@ -224,11 +220,9 @@ class Book:
         [recorded] = self._database.column(sa.select(runs.c.checks).where(runs.c.run_id == self.run_id))
         return {check.name: check for check in checks_of(recorded)}
 
-    def _check(self, row: sa.RowMapping) -> CheckRecord:
-        return self._checks[row["check_name"]]
 
-
-def _item(row: sa.RowMapping, check: CheckRecord) -> Item:
+def _item(row: sa.RowMapping, checks: Mapping[str, CheckRecord]) -> Item:
+    check = checks[row["check_name"]]
     return Item(
         **{name: row[name] for name in (*_SAME_IN_ITEM, "lost", "doubts", "redone")},
         check=check.name,
@@ -240,7 +234,8 @@ def _item(row: sa.RowMapping, check: CheckRecord) -> Item:
     )
 
 
-def _result(row: sa.RowMapping, check: CheckRecord, with_inputs: bool) -> Result:
+def _result(row: sa.RowMapping, checks: Mapping[str, CheckRecord], with_inputs: bool) -> Result:
+    check = checks[row["check_name"]]
     failed = row["error_kind"] is not None
     return Result(
         **{name: row[name] for name in _SAME_IN_RESULT},

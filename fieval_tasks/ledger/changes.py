@@ -150,8 +150,8 @@ def _moves(change: Change) -> Iterator[tuple[Statement, dict[str, Any]]]:
     elif isinstance(change, Asked):
         yield _ASK, {"item": change.seq, "more_polls": change.polls}
     elif isinstance(change, Noted):
-        told = {"to_at": change.at, "to_event": change.event, "to_detail": cut(change.detail, LONGEST_DETAIL)}
-        yield from ((_NOTE, {"to_seq": seq, **told}) for seq in change.seqs)
+        event = {"to_at": change.at, "to_event": change.event, "to_detail": cut(change.detail, LONGEST_DETAIL)}
+        yield from ((_NOTE, {"to_seq": seq, **event}) for seq in change.seqs)
     elif any(vars(change).values()):
         yield _COUNT, {f"more_{name}": n for name, n in vars(change).items()}
 
@@ -160,15 +160,10 @@ def _verdict_move(change: Decided) -> tuple[sa.Update, dict[str, Any]]:
     verdict = change.verdict
     row = {"item": change.seq, "to_eval_id": change.eval_id, "to_finished_at": change.at, "more_polls": change.polls}
     if isinstance(verdict, Failed):
-        told = {"to_stage": verdict.stage, "to_error_kind": verdict.kind, "to_error_message": verdict.message}
-        return _FAIL, row | told
-    return _SCORE, row | {
-        "to_value": json.dumps(verdict.value),  # ASCII, as the inputs
-        "to_score": verdict.score,
-        "to_passed": verdict.passed,
-        "to_reason": verdict.reason,
-        "to_runtime_ms": verdict.runtime_ms,
-    }
+        failure = {"to_stage": verdict.stage, "to_error_kind": verdict.kind, "to_error_message": verdict.message}
+        return _FAIL, row | failure
+    said = vars(verdict) | {"value": json.dumps(verdict.value)}  # ASCII, as the inputs
+    return _SCORE, row | {f"to_{name}": value for name, value in said.items()}
 
 
 def _move(to: State, *states: str, said: Sequence[str] = (), **values: Any) -> sa.Update:

@@ -1,7 +1,7 @@
 """Processes by name: each claim names its own, so that others on the same machine see when it is gone.
 
-A name is host/place/namespace/pid/start/number. Where a process can't be told from its successors, place or start is
-empty, and nobody is known to be gone: a claim then lasts until its lease is over.
+A name is host/place/namespace/pid/start/number. Place or start is empty where a process can't be distinguished from one that
+gets its pid later; nobody is known to be gone then, and a claim lasts until its lease is over.
 """
 
 from __future__ import annotations

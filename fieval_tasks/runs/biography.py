@@ -50,23 +50,6 @@ LONGEST_DETAIL = 300
 
 
 @dataclass(frozen=True)
-class Cost:
-    """What an item took."""
-
-    posts: int
-    """Requests that carried it, alone or in a pack."""
-    polls: int
-    lost: int
-    """POSTs whose reply was lost, each perhaps accepted."""
-    given_up: int
-    """Tickets that nobody asks about any more, each perhaps judged."""
-    redone: int
-    """Times it was sent again after the server had taken it."""
-    possible_duplicates: int
-    """Evaluations that may have been made, and paid, beyond the one that counts."""
-
-
-@dataclass(frozen=True)
 class Biography:
     run: Run
     past: Past
@@ -78,16 +61,19 @@ class Biography:
         return tuple(sorted(_events(self), key=lambda event: event.at))  # stable: as recorded
 
     @property
-    def cost(self) -> Cost:
+    def cost(self) -> dict[str, int]:
+        """What it took: POSTs that carried it, alone or in a pack; questions; POSTs whose reply was lost, each perhaps
+        accepted; tickets that nobody asks about any more, each perhaps judged; times it was sent again after the server had
+        taken it; and evaluations that may have been made, and paid, beyond the one that counts."""
         past, item = self.past, self.past.item
-        return Cost(
-            posts=past.result.attempts,
-            polls=past.polls,
-            lost=item.lost,
-            given_up=item.doubts - item.lost,
-            redone=item.redone,
-            possible_duplicates=past.possible_duplicates,
-        )
+        return {
+            "posts": past.result.attempts,
+            "polls": past.polls,
+            "lost": item.lost,
+            "given_up": item.doubts - item.lost,
+            "redone": item.redone,
+            "possible_duplicates": past.possible_duplicates,
+        }
 
 
 def biographies(ledger: Ledger, run: Run, wanted: str) -> list[Biography]:
@@ -97,55 +83,55 @@ def biographies(ledger: Ledger, run: Run, wanted: str) -> list[Biography]:
     if not found and (row := re.fullmatch(r"row:(\d{1,9})", wanted)):
         found = book.pasts(row=int(row[1]))
     if not found:
-        raise PlanError(_unknown(wanted, run, book.item_ids()))
+        raise PlanError(_unknown(wanted, run, [*dict.fromkeys(result.item_id for result in book.results())]))
     twins = (past.item.same_as for past in found)
     originals = [None if twin is None else book.item(twin) for twin in twins]
     return [Biography(run, past, original) for past, original in zip(found, originals, strict=True)]
 
 
-def as_text(told: Biography) -> str:
+def as_text(life: Biography) -> str:
     """For a terminal: whatever a row or a server says stays on its line and steers nothing."""
-    return "\n".join(_lines(told)) + "\n"
+    return "\n".join(_lines(life)) + "\n"
 
 
-def as_fields(told: Biography) -> dict[str, Any]:
+def as_fields(life: Biography) -> dict[str, Any]:
     """For JSON, with everything in full."""
-    past = told.past
+    past = life.past
     return {
-        "run_id": told.run.run_id,
+        "run_id": life.run.run_id,
         **record(past.result),
         "state": past.state.value,
         "inputs": dict(past.item.inputs),
         "params": dict(past.item.params),
-        "history": [vars(one) | {"at": iso(one.at)} for one in told.history],
-        "cost": vars(told.cost),
+        "history": [vars(one) | {"at": iso(one.at)} for one in life.history],
+        "cost": life.cost,
     }
 
 
-def as_json(told: list[Biography]) -> str:
+def as_json(lives: list[Biography]) -> str:
     """An array in ASCII: no character in it steers a terminal."""
-    return json.dumps([as_fields(one) for one in told], indent=2).replace("\x7f", "\\u007f")
+    return json.dumps([as_fields(one) for one in lives], indent=2).replace("\x7f", "\\u007f")
 
 
 # -- what happened -------------------------------------------------------------------------------------------------
 
 
-def _events(told: Biography) -> Iterator[Event]:
-    past, run = told.past, told.run
+def _events(life: Biography) -> Iterator[Event]:
+    past, run = life.past, life.run
     result = past.result
     yield Event(run.created_at, "written", f"row {result.row} of {run.dataset}")
-    yield from (Event(event.at, event.event, event.detail) for event in past.events)
+    yield from past.events
     if past.sent_at is not None:
         yield Event(past.sent_at, "sent", "the last POST that carried it")
     if result.submitted_at is not None:
         yield Event(result.submitted_at, "submitted", f"taken by the server: eval_id {result.eval_id}")
     if result.finished_at is not None:
-        yield Event(result.finished_at, result.status, _verdict(told))
+        yield Event(result.finished_at, result.status, _verdict(life))
 
 
-def _verdict(told: Biography) -> str:
-    result = told.past.result
-    shared = f" (given to {_twin(told.repeats)})" if told.repeats else ""
+def _verdict(life: Biography) -> str:
+    result = life.past.result
+    shared = f" (given to {_twin(life.repeats)})" if life.repeats else ""
     if result.error is not None:
         return f"{result.stage}, {result.error['kind']}{shared}: {result.error['message']}"
     passed = {True: ", passed", False: ", not passed", None: ""}[result.passed]
@@ -161,17 +147,17 @@ def _twin(item: Item) -> str:
 
 def _unknown(wanted: str, run: Run, known: list[str]) -> str:
     near = [name for name, _, _ in process.extract(wanted, known, limit=5)]
-    told = f"nearest are {', '.join(one_line(name, 60) for name in near)}; or say row:17" if near else "it has no items"
-    return f"no item {one_line(wanted, 60)!r} in run {run.run_id} ({told})"
+    hint = f"nearest are {', '.join(one_line(name, 60) for name in near)}; or say row:17" if near else "it has no items"
+    return f"no item {one_line(wanted, 60)!r} in run {run.run_id} ({hint})"
 
 
 # -- as text -------------------------------------------------------------------------------------------------------
 
 
-def _lines(told: Biography) -> Iterator[str]:
-    item, past = told.past.item, told.past
+def _lines(life: Biography) -> Iterator[str]:
+    item, past = life.past.item, life.past
     judge = f", judge {_shown(item.model)}" if item.model else ""
-    yield f"{_shown(item.item_id)}: row {item.row} of {_shown(told.run.dataset)}, run {_shown(told.run.run_id)}"
+    yield f"{_shown(item.item_id)}: row {item.row} of {_shown(life.run.dataset)}, run {_shown(life.run.run_id)}"
     yield f"check {_shown(item.check)}: template {_shown(item.template)}{judge}"
     yield from (
         f"  {_shown(key)} = {json.dumps(_shown(text, LONGEST_INPUT), ensure_ascii=False)}"
@@ -181,10 +167,10 @@ def _lines(told: Biography) -> Iterator[str]:
         f"  {_shown(name)} = {_shown(json.dumps(value, ensure_ascii=False))}" for name, value in item.params.items()
     )
     yield "history, in UTC:"
-    yield from _history_lines(told.history)
+    yield from _history_lines(life.history)
     if not past.state.is_final:
-        yield f"now: {_now(told)}"
-    yield f"cost: {_cost_line(told.cost)}"
+        yield f"now: {_now(life)}"
+    yield f"cost: {_cost_line(life.cost)}"
 
 
 def _history_lines(history: tuple[Event, ...]) -> Iterator[str]:
@@ -203,25 +189,25 @@ def _history_lines(history: tuple[Event, ...]) -> Iterator[str]:
         before = one.at
 
 
-def _now(told: Biography) -> str:
-    past = told.past
-    if told.repeats:
-        return f"waits for the verdict of {_twin(told.repeats)}"
+def _now(life: Biography) -> str:
+    past = life.past
+    if life.repeats:
+        return f"waits for the verdict of {_twin(life.repeats)}"
     if past.state is State.READY and past.result.attempts:
         return "waits to be sent again"
     return _NOW[past.state]
 
 
-def _cost_line(cost: Cost) -> str:
-    told = [f"{count(cost.posts, 'POST')} carried it", f"asked about {count(cost.polls, 'time')}"]
-    if cost.redone:
-        told.append(f"sent again {count(cost.redone, 'time')} after the server had taken it")
-    if cost.lost:
-        told.append(f"{count(cost.lost, 'reply', 'replies')} lost")
-    if cost.given_up:
-        told.append(f"{count(cost.given_up, 'ticket')} given up")
-    twice = f": {count(cost.possible_duplicates, 'possible duplicate')}" if cost.lost or cost.given_up else ""
-    return ", ".join(told) + twice
+def _cost_line(cost: Mapping[str, int]) -> str:
+    parts = [f"{count(cost['posts'], 'POST')} carried it", f"asked about {count(cost['polls'], 'time')}"]
+    if cost["redone"]:
+        parts.append(f"sent again {count(cost['redone'], 'time')} after the server had taken it")
+    if cost["lost"]:
+        parts.append(f"{count(cost['lost'], 'reply', 'replies')} lost")
+    if cost["given_up"]:
+        parts.append(f"{count(cost['given_up'], 'ticket')} given up")
+    twice = f": {count(cost['possible_duplicates'], 'possible duplicate')}" if cost["lost"] or cost["given_up"] else ""
+    return ", ".join(parts) + twice
 
 
 def _shown(text: str, limit: int = 80) -> str:

@@ -60,8 +60,8 @@ class Outcome:
     def message(self) -> str:
         """For the log and the flow's final state: with all that came up on the way, and where the report is."""
         gates = (gate_said(gate) for gate in self.report.gates if gate.verdict != GateVerdict.PASS.value)
-        told = "\n".join((*self.report.facts.news, *self.report.findings, *gates, self.sentence))
-        return f"run {self.report.facts.run_id}: {told}\nreport: {clean(str((self.folder / 'report.html').resolve()))}"
+        lines = "\n".join((*self.report.facts.news, *self.report.findings, *gates, self.sentence))
+        return f"run {self.report.facts.run_id}: {lines}\nreport: {clean(str((self.folder / 'report.html').resolve()))}"
 
     @property
     def exit_code(self) -> ExitCode:

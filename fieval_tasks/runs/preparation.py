@@ -144,7 +144,7 @@ class Prepared(Kept):
             set_ = (f"{name} = {_shown(value)}" for name, value in check.params.items())
             filled = (f"{key} <- {column}" for key, column in (*check.sources.items(), *check.param_sources.items()))
             lines.append(f"  {check.name}{what}{judge}: {', '.join((*filled, *set_))}")
-        return [clean(line) for line in (*lines, *(f"  note: {told}" for told in (*run.notices, *self.notes)))]
+        return [clean(line) for line in (*lines, *(f"  note: {note}" for note in (*run.notices, *self.notes)))]
 
 
 def _shown(value: object) -> str:
