@@ -12,8 +12,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from fieval_tasks.on_prefect.prefect_api import require_api
-from fieval_tasks.on_prefect.prefect_server import require_configured
+from fieval_tasks.on_prefect.prefect_api import require_api, require_configured
 from fieval_tasks.terminal.door import answered
 from flows.cli.command import bare_app, run
 

@@ -5,6 +5,9 @@ Prefect is imported when it is asked, not before: it reads its settings then.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
@@ -13,7 +16,6 @@ from pydantic import BaseModel, ValidationError
 from fieval_tasks.core.errors import PlanError, RunStopped, in_words
 from fieval_tasks.core.refusals import sentences
 from fieval_tasks.on_prefect.prefect_errors import answered, why
-from fieval_tasks.on_prefect.prefect_server import profiles_path
 from fieval_tasks.on_prefect.times import TIMES, PrefectTimes
 
 if TYPE_CHECKING:
@@ -21,6 +23,47 @@ if TYPE_CHECKING:
 
 MOVED = (301, 302, 303)
 """Redirections after which a client asks by GET, whatever it asked by before: all that writes would be lost."""
+
+
+def configured_api() -> str | None:
+    """The Prefect API that the user has set, as Prefect itself finds it; None where there is none.
+
+    Prefect takes a second or more to import, so it is asked only where something may name one.
+    """
+    if (named := os.environ.get("PREFECT_API_URL")) is not None:
+        return named or None
+    if not may_be_set(os.environ, Path()):
+        return None
+    require_settings()
+    from prefect.settings import get_current_settings
+
+    return get_current_settings().api.url or None
+
+
+def may_be_set(environment: Mapping[str, str], folder: Path) -> bool:
+    """False where none of the places in which Prefect looks for its settings says anything of an API."""
+    variables = {name.upper() for name in environment}
+    if variables & {"PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_PROFILES_PATH"}:
+        return True
+    home = Path(environment.get("PREFECT_HOME") or Path.home() / ".prefect")
+    if (folder / home / "profiles.toml").exists() or (folder / "prefect.toml").exists():
+        return True
+    return any(_speaks_of_prefect(folder / name) for name in (".env", "pyproject.toml"))
+
+
+def _speaks_of_prefect(file: Path) -> bool:
+    try:
+        return b"prefect" in file.read_bytes().lower()
+    except (FileNotFoundError, IsADirectoryError):
+        return False
+    except OSError:  # which Prefect's own reading explains
+        return True
+
+
+def require_configured(problem: str, instead: str) -> None:
+    """Raises PlanError where no Prefect API is set, and a server of our own would not do."""
+    if configured_api() is None:
+        raise PlanError(f"{problem}{instead}")
 
 
 def require_api(times: PrefectTimes = TIMES) -> None:
@@ -53,8 +96,8 @@ def require_settings() -> None:
         raise PlanError(f"Prefect refuses what it is set to ({error.title}): {problems}") from None
     except Exception as error:  # whatever it makes of a file that is not as it should be
         raise PlanError(
-            f"Prefect can't read what it is set to, in {profiles_path()}, .env, prefect.toml or the environment: "
-            f"{in_words(error)}"
+            "Prefect can't read what it is set to, in its profiles (PREFECT_PROFILES_PATH, or profiles.toml in PREFECT_HOME), "
+            f".env, prefect.toml, pyproject.toml or the environment: {in_words(error)}"
         ) from error
 
 

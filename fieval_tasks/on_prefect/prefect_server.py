@@ -1,4 +1,4 @@
-"""The Prefect API a run on a laptop talks to: the user's own where one is set, else a server that ends with the run.
+"""The Prefect server of a run on a laptop, where the user has set no API: it ends with the run.
 
 Nothing here imports Prefect: the server starts in a process of its own while this one is still checking the dataset.
 """
@@ -18,21 +18,11 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from http.client import HTTPException
-from importlib.util import find_spec
-from pathlib import Path
 from types import TracebackType
-from typing import Any
 
-from dotenv import dotenv_values
-
-from fieval_tasks.core.errors import PlanError, RunStopped
+from fieval_tasks.core.errors import RunStopped
 from fieval_tasks.core.scrubbing import names_a_secret
 from fieval_tasks.on_prefect.times import TIMES, PrefectTimes
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -45,101 +35,6 @@ QUIET = {
     "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
 }
 """For a server of our own only: every task run recorded, no noise, none of the services that a laptop run lacks."""
-
-
-def configured_api(environment: Mapping[str, str] = os.environ, folder: Path = Path()) -> str | None:
-    """The Prefect API that the user has set; None where there is none.
-
-    As in Prefect, the first of its places that names one decides, and one that names it as empty says: none.
-    """
-    return next((url for url in _apis_named(environment, folder) if url is not None), None) or None
-
-
-def _apis_named(environment: Mapping[str, str], folder: Path) -> Iterator[str | None]:
-    """By each of Prefect's places, in Prefect's order; each is read once it is its turn."""
-    yield _named(environment, "PREFECT_API_URL")
-    yield _named(_dotenv(folder), "PREFECT_API_URL")
-    yield _toml(folder / "prefect.toml", "api", "url")
-    yield _toml(folder / "pyproject.toml", "tool", "prefect", "api", "url")
-    profiles = profiles_path(environment, folder)
-    active = environment.get("PREFECT_PROFILE") or _toml(profiles, "active")
-    # A profile that its file does not have counts as Prefect's default: no API.
-    yield _toml(profiles, "profiles", active, "PREFECT_API_URL") if active else None
-
-
-def require_configured(problem: str, instead: str) -> None:
-    """Raises PlanError where no Prefect API is set, and a server of our own would not do."""
-    if configured_api() is None:
-        raise PlanError(f"{problem}{unknown_profile()}{instead}")
-
-
-def unknown_profile(environment: Mapping[str, str] = os.environ, folder: Path = Path()) -> str:
-    """Said where no API is found and the environment names a profile that is not there; else nothing."""
-    named, path = environment.get("PREFECT_PROFILE"), profiles_path(environment, folder)
-    if not named or any(_at(place, "profiles", named) is not None for place in (path, _profiles_of_prefect())):
-        return ""
-    return f", for PREFECT_PROFILE names {named!r}, which is not in {path}"
-
-
-def profiles_path(environment: Mapping[str, str] = os.environ, folder: Path = Path()) -> Path:
-    """Where Prefect looks for profiles."""
-    named = (
-        environment.get("PREFECT_PROFILES_PATH")
-        or _dotenv(folder).get("PREFECT_PROFILES_PATH")
-        or _toml(folder / "prefect.toml", "profiles_path")
-        or _toml(folder / "pyproject.toml", "tool", "prefect", "profiles_path")
-    )
-    if named:
-        return folder / named
-    if home := environment.get("PREFECT_HOME"):
-        return folder / home / "profiles.toml"
-    own = Path.home() / ".prefect" / "profiles.toml"
-    return own if own.exists() else _profiles_of_prefect()
-
-
-def _profiles_of_prefect() -> Path:
-    """The profiles that Prefect brings along; found, not imported."""
-    found = find_spec("prefect")
-    assert found is not None
-    assert found.origin is not None
-    return Path(found.origin).parent / "settings" / "profiles.toml"
-
-
-def _toml(path: Path, *keys: str) -> str | None:
-    found = _at(path, *keys)
-    return found if isinstance(found, str) else None
-
-
-def _at(path: Path, *keys: str) -> Any:
-    """What stands there in a TOML file, if anything does."""
-    if not path.is_file():
-        return None
-    with _readable(path):
-        found: Any = tomllib.loads(path.read_text(encoding="utf-8"))
-    for key in keys:
-        found = found.get(key) if isinstance(found, dict) else None
-    return found
-
-
-def _dotenv(folder: Path) -> Mapping[str, str | None]:
-    path = folder / ".env"
-    if not path.is_file():
-        return {}
-    with _readable(path):
-        return dotenv_values(path, encoding="utf-8")
-
-
-def _named(variables: Mapping[str, str | None], name: str) -> str | None:
-    """A variable's value, whatever the case of its name; the last of several."""
-    return {key.upper(): value for key, value in variables.items()}.get(name)
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise PlanError(f"{path} can't be read: {error}") from error
 
 
 class OwnServer:

@@ -22,8 +22,7 @@ from fieval_tasks.core.refusals import sentences, spelled
 from fieval_tasks.core.steering import Control
 from fieval_tasks.ledger.database import store_url
 from fieval_tasks.ledger.store import Ledger
-from fieval_tasks.on_prefect.prefect_api import require_api
-from fieval_tasks.on_prefect.prefect_server import require_configured
+from fieval_tasks.on_prefect.prefect_api import require_api, require_configured
 from fieval_tasks.report.table import COLUMNS, NARROWEST
 from fieval_tasks.report.text import clean, count
 from fieval_tasks.runs.continuing import Continuation

@@ -13,8 +13,8 @@ from urllib.request import getproxies
 import httpx
 
 from fieval_tasks.core.errors import RunStopped, in_words
-from fieval_tasks.on_prefect.prefect_api import require_api, require_settings
-from fieval_tasks.on_prefect.prefect_server import OwnServer, configured_api, environment_set
+from fieval_tasks.on_prefect.prefect_api import configured_api, require_api, require_settings
+from fieval_tasks.on_prefect.prefect_server import OwnServer, environment_set
 from fieval_tasks.on_prefect.times import TIMES, PrefectTimes
 from fieval_tasks.terminal.door import say
 
@@ -30,6 +30,8 @@ def prefect_session() -> Iterator[Callable[[], None]]:
     """
     _require_proxies()
     with ExitStack() as afterwards:
+        afterwards.enter_context(warnings.catch_warnings())
+        warnings.filterwarnings("ignore", "Failed to create the Prefect home")  # the server makes it, or says why not
         wanted = {name: value for name, value in QUIET_CONSOLE.items() if name not in os.environ}
         if configured_api():
             afterwards.enter_context(_prefect_set(wanted))
@@ -37,8 +39,6 @@ def prefect_session() -> Iterator[Callable[[], None]]:
             yield lambda: None
             return
         server = afterwards.enter_context(OwnServer())
-        afterwards.enter_context(warnings.catch_warnings())
-        warnings.filterwarnings("ignore", "Failed to create the Prefect home")  # the server makes it, or tells why not
         afterwards.enter_context(_prefect_set(wanted | {"PREFECT_API_URL": server.api_url}))
         yield lambda: _wait_for(server)
 

@@ -21,9 +21,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fieval_tasks.core.errors import PlanError, RunStopped
+from fieval_tasks.core.errors import RunStopped
 from fieval_tasks.on_prefect import prefect_server
-from fieval_tasks.on_prefect.prefect_server import OwnServer, configured_api, is_healthy
+from fieval_tasks.on_prefect.prefect_api import configured_api, may_be_set
+from fieval_tasks.on_prefect.prefect_server import OwnServer, is_healthy
 from fieval_tasks.on_prefect.times import PrefectTimes
 from tests.conftest import PATIENCE
 
@@ -83,67 +84,27 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
     return desk
 
 
-IN_ORDER = [
-    Place(environment={"PREFECT_API_URL": "http://environment/api"}),
-    Place(files={".env": 'PREFECT_API_URL="http://dotenv/api"\n'}),
-    Place(files={"prefect.toml": '[api]\nurl = "http://prefect.toml/api"\n'}),
-    Place(files={"pyproject.toml": '[tool.prefect.api]\nurl = "http://pyproject.toml/api"\n'}),
-    Place(files={"~/.prefect/profiles.toml": profiles("mine", mine="http://profile/api", other=HERE)}),
-]
-FOUND = ["environment", "dotenv", "prefect.toml", "pyproject.toml", "profile"]
+def test_a_variable_names_the_api_and_an_empty_one_names_none(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.lay_out(Place(files={"~/.prefect/profiles.toml": profiles("mine", mine=THERE)}))
+    for value, found in ((HERE, HERE), ("", None)):
+        monkeypatch.setenv("PREFECT_API_URL", value)
+        assert configured_api() == found
 
 
-@pytest.mark.parametrize("first", range(len(IN_ORDER)))
-def test_the_first_of_prefects_places_that_names_an_api_decides(desk: Desk, first: int) -> None:
-    environment = desk.lay_out(*IN_ORDER[first:])
-    assert configured_api(environment) == f"http://{FOUND[first]}/api"
-
-
-def test_nothing_set_is_no_api_also_where_prefect_would_start_a_server_by_itself(desk: Desk) -> None:
-    assert configured_api(desk.lay_out()) is None
-    ephemeral = '[profiles.ephemeral]\nPREFECT_SERVER_ALLOW_EPHEMERAL_MODE = "true"\n[profiles.local]\n'
-    at_home = Place(files={"~/.prefect/profiles.toml": 'active = "ephemeral"\n' + ephemeral})
-    assert configured_api(desk.lay_out(at_home)) is None
-    assert configured_api(desk.lay_out(at_home, Place({"PREFECT_PROFILE": "local"}))) is None
-    assert configured_api(desk.lay_out(Place({"PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true"}))) is None
-
-
-@pytest.mark.parametrize(
-    ("place", "found"),
-    [
-        (Place({"PREFECT_API_URL": ""}), None),
-        (Place({"prefect_api_url": HERE}), HERE),
-        (Place({"PREFECT_PROFILE": "other"}), THERE),
-        (Place({"PREFECT_PROFILE": ""}), HERE),
-        (Place({"PREFECT_PROFILE": "no such profile"}), None),
-        (Place({"PREFECT_PROFILES_PATH": "~/moved.toml"}, {"~/moved.toml": profiles("a", a=THERE)}), THERE),
-        (Place({"PREFECT_HOME": "~/elsewhere"}), None),
-        (Place({"PREFECT_HOME": "~/b"}, {"~/b/profiles.toml": profiles("b", b=THERE)}), THERE),
-        (Place(files={".env": "PREFECT_PROFILES_PATH=moved.toml", "moved.toml": profiles("a", a=THERE)}), THERE),
-        (Place(files={"prefect.toml": 'profiles_path = "c.toml"', "c.toml": profiles("a", a=THERE)}), THERE),
-        (Place(files={".env": "export PREFECT_API_URL='http://there.test/api' # ours"}), THERE),
-        (Place(files={".env": "PREFECT_API_URL\n"}), HERE),
-        (Place(files={".env": "PREFECT_API_URL=\n"}), None),
-        (Place(files={"prefect.toml": 'api_url = "http://no.key/api"'}), HERE),
-        (Place(files={"pyproject.toml": "[tool.other]\nx = 1"}), HERE),
-    ],
-)
-def test_the_users_profile_counts_unless_something_before_it_speaks(desk: Desk, place: Place, found: str) -> None:
-    at_home = Place(files={"~/.prefect/profiles.toml": profiles("mine", mine=HERE, other=THERE)})
-    assert configured_api(desk.lay_out(at_home, place)) == found
-
-
-@pytest.mark.parametrize("file", ["prefect.toml", "pyproject.toml", "~/.prefect/profiles.toml", ".env"])
-@pytest.mark.parametrize("content", [b"[api\nurl = ", b"\xff\xfe[api]"])
-def test_a_file_that_can_not_be_read_is_a_problem_that_names_it(desk: Desk, file: str, content: bytes) -> None:
-    environment = desk.lay_out(Place(files={file: ""}))
-    path = Path(desk.whole(file))
-    path.write_bytes(content)
-    if file == ".env" and content.isascii():
-        return  # a line that is no assignment is none for Prefect, too
-    with pytest.raises(PlanError, match="can't be read") as error:
-        configured_api(environment)
-    assert path.name in str(error.value)
+def test_where_nothing_may_name_an_api_prefect_is_not_imported_and_elsewhere_it_is_asked(desk: Desk) -> None:
+    program = (
+        "import sys\n"
+        "from fieval_tasks.on_prefect.prefect_api import configured_api\n"
+        "print(configured_api(), 'prefect' in sys.modules)"
+    )
+    at_home = Place(files={"~/.prefect/profiles.toml": profiles("mine", mine=THERE)})
+    keys = Place(files={".env": "FI_API_KEY=x"})
+    for places, said in (((), "None False"), ((keys,), "None False"), ((at_home,), f"{THERE} True")):
+        environment = {**desk.lay_out(*places), "PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run(
+            [sys.executable, "-c", program], env=environment, cwd=desk.folder, capture_output=True, text=True
+        )
+        assert done.stdout.strip() == said, done.stderr
 
 
 ORACLE = """
@@ -227,9 +188,13 @@ layouts = st.lists(
 
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(layouts)
-def test_the_api_is_the_one_that_prefect_itself_finds(desk: Desk, prefect_itself: Oracle, places: list[Place]) -> None:
+def test_where_we_look_for_no_api_prefect_itself_finds_none(
+    desk: Desk, prefect_itself: Oracle, places: list[Place]
+) -> None:
     environment = desk.lay_out(*places)
-    assert configured_api(environment) == (prefect_itself(desk.folder, environment) or None)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("HOME", environment["HOME"])
+        assert may_be_set(environment, desk.folder) or prefect_itself(desk.folder, environment) is None
 
 
 # Health

@@ -18,7 +18,7 @@ COMMANDS = {
     "flows.control": (["some", "--pause"], "sqlalchemy"),
     "flows.fan_out": (["--dry-run"], "sqlalchemy"),
     "flows.explain": (["some", "row:1"], "sqlalchemy"),
-    "deployments": (["setup"], "dotenv"),
+    "deployments": (["setup"], "cyclopts"),
     "fieval_tasks.local": (["--generate-keys", "--port", "0"], "starlette"),
 }
 """Each command, arguments that it takes, and something that it needs."""
