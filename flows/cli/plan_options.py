@@ -44,8 +44,9 @@ def typed_as_plan(*more: inspect.Parameter) -> Callable[[F], F]:
 
 def option(name: str, kind: Any, description: str, /, **said: Any) -> inspect.Parameter:
     """An option that may be left out; then the command is not called with it."""
-    about = Parameter(help=" ".join(description.split()), **said)
-    kind = Annotated[kind | None, about]
+    if name in PLACEHOLDERS and HAS_PLACEHOLDERS:
+        said["metavar"] = PLACEHOLDERS[name]
+    kind = Annotated[kind | None, Parameter(help=" ".join(description.split()), **said)]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
 
 
@@ -57,30 +58,28 @@ def _of_plan() -> Iterator[inspect.Parameter]:
     del fields["checks"]
     yield option(
         "checks", list[Check], f"{check['template'].description} --check gives it a name of your own. May be repeated.",
-        name=("--template", "--check"), converter=_checks, n_tokens=1, accepts_keys=False, **_placeholder("checks"),
+        name=("--template", "--check"), converter=_checks, n_tokens=1, accepts_keys=False,
     )  # fmt: skip
     judge = f"{check['model'].description} For templates that name none; default: {DEFAULT_JUDGE}."
-    yield option("model", str, judge, **_placeholder("model"))
-    yield option(
-        "params",
-        list[str],
-        "A template's parameter; VALUE as its type wants it. May be repeated.",
-        name="--param",
-        **_placeholder("params"),
-    )
+    yield option("model", str, judge)
+    about = "A template's parameter; VALUE as its type wants it. May be repeated."
+    yield option("params", list[str], about, name="--param")
     for name, field in fields.items():
         yield _of_field(name, field)
 
 
 def _of_field(name: str, field: FieldInfo) -> inspect.Parameter:
     kind, default = _kind(field.annotation), field.get_default(call_default_factory=True)
-    more: dict[str, Any] = {"negative": f"--no-{name}"} if default is True else {}
+    about, more = field.description or "", dict[str, Any]()
+    if kind == list[str]:
+        about += " May be repeated."
+    elif default is True:
+        more["negative"] = f"--no-{name}"
+    elif type(default) in (int, float):
+        about += f" Default: {default:g}."
     if name == "delimiter":  # a dash may well part cells
         more["allow_leading_hyphen"] = True
-    ending = (
-        " May be repeated." if kind == list[str] else f" Default: {default:g}." if type(default) in (int, float) else ""
-    )
-    return option(name, kind, f"{field.description}{ending}", name=option_name(name), **_placeholder(name), **more)
+    return option(name, kind, about, name=option_name(name), **more)
 
 
 def _kind(annotation: Any) -> Any:
@@ -93,10 +92,6 @@ def _kind(annotation: Any) -> Any:
         return list[str]
     is_known = get_origin(kind) is Literal or (isinstance(kind, type) and issubclass(kind, (int, Enum)))
     return kind if is_known else str
-
-
-def _placeholder(name: str) -> dict[str, str]:
-    return {"metavar": PLACEHOLDERS[name]} if name in PLACEHOLDERS and HAS_PLACEHOLDERS else {}
 
 
 def _checks(_: Any, tokens: Sequence[Token]) -> list[Check]:
