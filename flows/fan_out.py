@@ -140,6 +140,7 @@ def rounds(run: Prepared, team: Team) -> Iterator[None]:
             last_sign = now
         is_done = not run.book.unfinished_chunks()
         if now - last_sign > (TIMES.last_words if is_done else TIMES.shards_quiet):
+            team.look(soon=True)  # a shard that has begun since the last look is lost, and not late
             return
         team.wait(TIMES.ledger_every)
         team.look(soon=is_done)
