@@ -6,7 +6,6 @@ import operator
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from enum import Enum
 from fractions import Fraction
 from typing import Literal, get_args
@@ -148,12 +147,8 @@ def _undecidable(check: str, metric: Metric, output: str) -> str | None:
 
 def _not_a_gate(match: re.Match[str] | None) -> str:
     """What is wrong with the text, or what to write."""
-    if match is None or (match["check"] is None and not _near(match["metric"])):
+    near = nearest(match["metric"].replace("-", "_"), METRICS) if match is not None else []
+    if match is None or (match["check"] is None and not near):
         return "write CHECK.pass_rate >= 0.95, CHECK.mean >= 0.8 or CHECK.failures <= 5"
-    near = _near(match["metric"])
     meant = f"; did you mean {near[0]}?" if near else ""
     return f"{match['metric']!r} is no figure of a check (there are {', '.join(METRICS)}){meant}"
-
-
-def _near(metric: str) -> list[str]:
-    return get_close_matches(metric.casefold().replace("-", "_"), METRICS, n=1)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from difflib import get_close_matches
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
+
+from fieval_tasks.core.templates import nearest
 
 Place = Sequence[str | int]
 
@@ -67,7 +68,7 @@ def _complaint(problem: Any) -> str:
 
 def _unknown(name: str, place: Place, model: type[BaseModel]) -> str:
     known = [*_at(place, model).model_fields]
-    near = get_close_matches(name, known, n=1)
+    near = nearest(name, known)
     hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
     return f"there is no field {name[:40]!r}, {hint}"
 
