@@ -18,7 +18,7 @@ from fieval_tasks.ledger.claims import Claims, Stamp
 from fieval_tasks.ledger.database import Database
 from fieval_tasks.ledger.reopening import reopen
 from fieval_tasks.ledger.run import CheckRecord, checks_of
-from fieval_tasks.ledger.schema import events, items, runs, utc_now
+from fieval_tasks.ledger.schema import events, items, runs
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ class Book:
 
         Where a ticket's verdict was never heard, the server is asked first: see `resendable`.
         """
-        return self._database.write(lambda connection: reopen(connection, self.run_id, utc_now()))
+        return self._database.write(lambda connection: reopen(connection, self.run_id, self._database.clock.now()))
 
     # -- what became of it ---------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from fieval_tasks.core.errors import PlanError, StoreAway, StoreError
 from fieval_tasks.core.private import make_file, make_folder
 from fieval_tasks.core.scrubbing import keep
 from fieval_tasks.ledger.troubles import explained
-from fieval_tasks.ledger.tuning import DEFAULT_TUNING, LedgerTuning
+from fieval_tasks.ledger.tuning import DEFAULT_TUNING, SYSTEM_CLOCK, LedgerClock, LedgerTuning
 from fieval_tasks.ledger.versions import prepare
 
 T = TypeVar("T")
@@ -54,16 +54,14 @@ class Database:
         *,
         must_exist: bool = False,
         tuning: LedgerTuning = DEFAULT_TUNING,
-        clock: Callable[[], float] = monotonic,
-        sleep: Callable[[float], None] = sleep,
+        clock: LedgerClock = SYSTEM_CLOCK,
     ) -> None:
         """Raises PlanError where there is none and must be, and StoreError where it can't be opened."""
         self.tuning = tuning
+        self.clock = clock
         self.engine = opened(url, must_exist=must_exist, tuning=tuning)
         self.name = shown(self.engine.url)
         self._writer = self.engine.execution_options(writes=True)
-        self._clock = clock
-        self._sleep = sleep
         try:
             with explained(self.name):
                 prepare(self.engine, self.name, must_exist=must_exist)
@@ -107,7 +105,7 @@ class Database:
             yield connection
 
     def _tried_again(self, act: Callable[[], T]) -> T:
-        waits = pauses(self.tuning.patience, self.tuning, self._clock)
+        waits = pauses(self.tuning.patience, self.tuning, self.clock.monotonic)
         while True:
             try:
                 return act()
@@ -115,7 +113,7 @@ class Database:
                 pause = next(waits, None)
                 if pause is None:
                     raise
-            self._sleep(pause)
+            self.clock.sleep(pause)
 
 
 def opened(url: str, *, must_exist: bool = False, tuning: LedgerTuning = DEFAULT_TUNING) -> Engine:

@@ -22,8 +22,8 @@ from fieval_tasks.ledger.changes import OPEN
 from fieval_tasks.ledger.database import Database
 from fieval_tasks.ledger.processes import owner_name
 from fieval_tasks.ledger.run import Run
-from fieval_tasks.ledger.schema import Moment, conclusions, items, runs, utc_now
-from fieval_tasks.ledger.tuning import DEFAULT_TUNING, LedgerTuning
+from fieval_tasks.ledger.schema import Moment, conclusions, items, runs
+from fieval_tasks.ledger.tuning import DEFAULT_TUNING, SYSTEM_CLOCK, LedgerClock, LedgerTuning
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,19 @@ class Conclusion:
 class Ledger:
     """An open ledger: its runs, and the `book` of each with all its items. Thread-safe; close it when done."""
 
-    def __init__(self, url: str, *, must_exist: bool = False, tuning: LedgerTuning = DEFAULT_TUNING) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        must_exist: bool = False,
+        tuning: LedgerTuning = DEFAULT_TUNING,
+        clock: LedgerClock = SYSTEM_CLOCK,
+    ) -> None:
         """Raises PlanError where there is no ledger and must be one, and StoreError where it can't be opened."""
         self.url = url
-        self.database = Database(url, must_exist=must_exist, tuning=tuning)
+        self.database = Database(url, must_exist=must_exist, tuning=tuning, clock=clock)
         self.tuning = tuning
+        self.now = clock.now
         self.name = self.database.name
         """Its URL, without a password."""
 
@@ -67,7 +75,7 @@ class Ledger:
 
         Items that failed validation are final from the start. Raises NameTaken.
         """
-        now, size = utc_now(), chunk_size
+        now, size = self.now(), chunk_size
         written = (row_of(item, failed, run_id=run.run_id, chunk_size=size, now=now) for item, failed in rows)
         drafts.write(self.database, run.to_row(), written)
         return self.run(run.run_id)
@@ -142,7 +150,7 @@ class Ledger:
     def started(self, run_id: str, *, flow_run_id: str | None) -> None:
         """The run is worked on from now. Its first start is kept, and by whom."""
         values: dict[str, Any] = {
-            "started_at": sa.func.coalesce(runs.c.started_at, sa.literal(utc_now(), Moment())),
+            "started_at": sa.func.coalesce(runs.c.started_at, sa.literal(self.now(), Moment())),
             "flow_run_id": flow_run_id,
             "begun_by": sa.func.coalesce(runs.c.begun_by, sa.literal(flow_run_id, sa.String)),
             "exit_code": None,
@@ -152,7 +160,7 @@ class Ledger:
 
     def finished(self, run_id: str, *, exit_code: int | None, seconds: float, complete: bool) -> None:
         """This process stops working on the run after `seconds`."""
-        values = {"exit_code": exit_code, "finished_at": utc_now() if complete else None}
+        values = {"exit_code": exit_code, "finished_at": self.now() if complete else None}
         self._update(run_id, values | {"wall_seconds": runs.c.wall_seconds + seconds})
 
     def _update(self, run_id: str, values: Mapping[str, Any]) -> None:

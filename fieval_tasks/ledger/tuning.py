@@ -1,8 +1,26 @@
-"""The ledger's numbers, each with its reason. Tests pass in their own."""
+"""The ledger's numbers, each with its reason, and its clock. Tests pass in their own."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
+
+from fieval_tasks.ledger.schema import utc_now
+
+
+@dataclass(frozen=True)
+class LedgerClock:
+    """What the ledger knows of time, but for leases in PostgreSQL: those go by the server's clock, which all share."""
+
+    now: Callable[[], datetime] = utc_now
+    monotonic: Callable[[], float] = time.monotonic
+    """Seconds, by which waits are measured."""
+    sleep: Callable[[float], None] = time.sleep
+
+
+SYSTEM_CLOCK = LedgerClock()
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,6 @@ from fieval_tasks.data.dataset import Dataset, Reading, read_dataset
 from fieval_tasks.data.intake import items, mark_repeats
 from fieval_tasks.data.places import Place, held, inside, place_of
 from fieval_tasks.ledger.run import CheckRecord, Run
-from fieval_tasks.ledger.schema import utc_now
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.runs.connections import Connection, connection
 from fieval_tasks.runs.tuning import DEFAULT_TUNING, RunTuning
@@ -70,7 +69,7 @@ def begin(
         plan, why = _with_mode(plan, bindings, count)
         run = Run(
             run_id=plan.run or "",
-            created_at=utc_now(),
+            created_at=ledger.now(),
             dataset=rows.name if plan.dataset is not None else "the bundled sample",
             dataset_fingerprint=rows.fingerprint,
             mode=plan.mode.value,

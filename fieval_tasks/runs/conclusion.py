@@ -14,7 +14,6 @@ from fieval_tasks.core.errors import ExitCode, FievalError, RunStopped
 from fieval_tasks.core.gates import Gate, GateVerdict
 from fieval_tasks.core.quantities import allowed_failures
 from fieval_tasks.ledger.processes import owner_name
-from fieval_tasks.ledger.schema import utc_now
 from fieval_tasks.ledger.store import Conclusion
 from fieval_tasks.report.columns import kinds
 from fieval_tasks.report.folder import held
@@ -84,7 +83,7 @@ def conclude(prepared: Kept, ended: Ended, *, seconds: float, tuning: RunTuning 
 
 
 def _concluded(prepared: Kept, ended: Ended, seconds: float) -> Outcome:
-    ledger, run_id, now = prepared.ledger, prepared.run_id, utc_now()
+    ledger, run_id, now = prepared.ledger, prepared.run_id, prepared.ledger.now()
     complete = _is_complete(prepared)
     ledger.finished(run_id, exit_code=None, seconds=seconds, complete=complete)
     earlier = ledger.conclusions(run_id)
@@ -130,7 +129,7 @@ def report_of(prepared: Kept) -> Report:
     """How a run stands at this moment, read from the ledger. Nothing is written anywhere."""
     facts = _facts(prepared, Ended(), _is_complete(prepared))
     counted = summarise(facts, prepared.book.results(with_inputs=True))
-    return _decided(prepared, Ended(), prepared.ledger.conclusions(prepared.run_id), utc_now(), counted)
+    return _decided(prepared, Ended(), prepared.ledger.conclusions(prepared.run_id), prepared.ledger.now(), counted)
 
 
 def _decided(prepared: Kept, ended: Ended, earlier: Sequence[Conclusion], at: datetime, report: Report) -> Report:

@@ -25,9 +25,8 @@ from fieval_tasks.ledger.claims import Stamp
 from fieval_tasks.ledger.database import store_url
 from fieval_tasks.ledger.recording import Recorder
 from fieval_tasks.ledger.run import CheckRecord, Run
-from fieval_tasks.ledger.schema import utc_now
 from fieval_tasks.ledger.store import Ledger
-from fieval_tasks.ledger.tuning import LedgerTuning
+from fieval_tasks.ledger.tuning import LedgerTuning, utc_now
 from tests import postgres
 from tests.conftest import PATIENCE
 
