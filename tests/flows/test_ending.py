@@ -113,7 +113,7 @@ def test_under_a_deployment_prefects_traceback_of_a_state_that_was_told_is_left_
     monkeypatch.setattr(logger, "filters", [])
     monkeypatch.setattr(ending.deployment, "id", "a-deployment", raising=False)
     monkeypatch.setattr(ending.flow_run, "id", "mine", raising=False)
-    ending._tell_it_once()
+    ending._log_it_once()
     told = getattr(exceptions, raised)("gate FAIL")
     caplog.set_level(logging.ERROR)
     with caplog.filtering(logging.Filter()):
