@@ -114,6 +114,7 @@ class Book:
         query = self._select(*columns).where(_HAS_OPEN_TICKET)
         if chunks is None:
             return [OpenTicket(**row) for row in self._database.read(query)]
+        # In parts: a statement takes so many parameters (SQLite 32,766), and a run may have more chunks.
         wanted, most = sorted(set(chunks)), self._database.tuning.batch
         parts = (wanted[start : start + most] for start in range(0, len(wanted), most))
         return [

@@ -86,6 +86,7 @@ def take(connection: Connection, run_id: str, chunks: Iterable[int], owner: str,
     held = {claim.chunk: claim for claim in standing(connection, run_id)}
     ours = [n for n in dict.fromkeys(chunks) if n not in held or held[n].owner == owner or not held[n].is_live]
     taken = {n: held[n].owner if n in held else None for n in ours if n not in held or held[n].owner != owner}
+    # Who lost one chunk does not know it yet: it may write nothing more, of its others neither.
     for former in {name for name in taken.values() if name is not None}:
         _depose(connection, run_id, former, owner)
     _write(connection, run_id, ours, owner, _now(connection) + timedelta(seconds=lease))
@@ -156,6 +157,7 @@ def _depose(connection: Connection, run_id: str, former: str, owner: str) -> Non
 def _write(connection: Connection, run_id: str, chunks: Sequence[int], owner: str, until: datetime) -> None:
     if not chunks:
         return
+    # SQLite and PostgreSQL spell an upsert differently; under the lock, a delete and an insert are as good.
     here = (claims.c.run_id == sa.bindparam("run"), claims.c.chunk == sa.bindparam("this"))
     connection.execute(sa.delete(claims).where(*here), [{"run": run_id, "this": chunk} for chunk in chunks])
     rows = [{"run_id": run_id, "chunk": chunk, "owner": owner, "until": until} for chunk in chunks]

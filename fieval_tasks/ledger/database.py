@@ -134,6 +134,7 @@ def opened(url: str, *, must_exist: bool = False, tuning: LedgerTuning = DEFAULT
         raise PlanError(f"there is no ledger {parsed.database}: name the one that holds the run with --store")
     try:
         if not is_sqlite:
+            # A connection that was cut while nobody used it is noticed before a statement is lost with it.
             engine = sa.create_engine(parsed, pool_pre_ping=True, connect_args=_timeouts(parsed))
             sa.event.listen(engine, "connect", _postgresql_settings)
             return engine

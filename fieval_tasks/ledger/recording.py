@@ -54,7 +54,7 @@ class Recorder:
             self._hurry.set()
         if self._draining is None or self._draining.done():
             self._draining = asyncio.create_task(self._drain())
-        await asyncio.shield(written)
+        await asyncio.shield(written)  # who waits may be cancelled, and the change is committed all the same
 
     def count(self, name: str, n: int = 1) -> None:
         """Add to one of the run's request counters; written with the next commit."""

@@ -63,7 +63,7 @@ def _version(connection: Connection) -> int | None:
 def _bring_up_to_date(connection: Connection, name: str) -> None:
     if connection.dialect.name == "postgresql":  # SQLite's write lock does this already: one process makes the tables
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(SCHEMA_LOCK)))
-    schema.metadata.create_all(connection)
+    schema.metadata.create_all(connection)  # also what older programs had not; their tables stay as they are
     version = connection.scalar(sa.select(_table.c.version))
     if version is None:
         connection.execute(sa.insert(_table).values(version=SCHEMA_VERSION))

@@ -59,6 +59,7 @@ def begin(
         plan = plan.model_copy(update={"checks": SAMPLE_CHECKS})
     require_writable(plan)
     way = connection(plan)
+    # The rows are looked at before the server is asked: a misspelt path needs no network to be found.
     with dataset or _dataset(plan) as rows:
         catalogue, found = templates_of(way)
         bindings = bind(plan, rows.columns, catalogue)

@@ -84,13 +84,14 @@ def conclude(prepared: Kept, ended: Ended, *, seconds: float, tuning: RunTuning 
 
 def _concluded(prepared: Kept, ended: Ended, seconds: float) -> Outcome:
     ledger, run_id, now = prepared.ledger, prepared.run_id, prepared.ledger.now()
-    complete = _is_complete(prepared)
+    complete = prepared.is_complete
+    # Without an exit code until its files are written: should they not be, a collector finds the run by that.
     ledger.finished(run_id, exit_code=None, seconds=seconds, complete=complete)
     earlier = ledger.conclusions(run_id)
     with _writing(prepared):
         decide = partial(_decided, prepared, ended, earlier, now)
         results = prepared.book.results(with_inputs=True)
-        report = write_results(_facts(prepared, ended, complete), results, prepared.folder, decide=decide)
+        report = write_results(_facts(prepared, ended), results, prepared.folder, decide=decide)
         write_report(report, prepared.folder)
     sentence = _sentence(prepared, report.items, ended.stopped)
     outcome = Outcome(report, clean(sentence), prepared.folder, ended.stopped)
@@ -127,7 +128,7 @@ def _writing(prepared: Kept) -> Iterator[None]:
 
 def report_of(prepared: Kept) -> Report:
     """How a run stands at this moment, read from the ledger. Nothing is written anywhere."""
-    facts = _facts(prepared, Ended(), _is_complete(prepared))
+    facts = _facts(prepared, Ended())
     counted = summarise(facts, prepared.book.results(with_inputs=True))
     return _decided(prepared, Ended(), prepared.ledger.conclusions(prepared.run_id), prepared.ledger.now(), counted)
 
@@ -137,11 +138,6 @@ def _decided(prepared: Kept, ended: Ended, earlier: Sequence[Conclusion], at: da
     gates = [judged(text, report) for text in prepared.plan.gates]
     decided = report.with_outcome(_exit_code(prepared, report.items, gates, ended), gates)
     return decided.amended([(one.at, one.standing) for one in earlier], at)
-
-
-def _is_complete(prepared: Kept) -> bool:
-    counts = prepared.book.counts()
-    return all(n == 0 or state.is_final for state, n in counts.items())
 
 
 def judged(text: str, report: Report) -> GateOutcome:
@@ -194,12 +190,9 @@ def _sentence(prepared: Kept, items: Items, stopped: FievalError | None) -> str:
     return counted
 
 
-def _facts(prepared: Kept, ended: Ended, complete: bool) -> RunFacts:
+def _facts(prepared: Kept, ended: Ended) -> RunFacts:
     run, book = prepared.ledger.run(prepared.run_id), prepared.book
-    repeats, next_command = (
-        book.count_repeats(),
-        prepared.resume_command if book.count_unsent() else prepared.collect_command,
-    )
+    repeats = book.count_repeats()
     shared = f"{repeats:,} items repeat others of this run exactly: they were not sent, and share the others' verdicts"
     return RunFacts(
         **{name: getattr(run, name) for name in _SAME_IN_FACTS},
@@ -211,7 +204,7 @@ def _facts(prepared: Kept, ended: Ended, complete: bool) -> RunFacts:
         mapping={c.name: dict(c.sources) for c in run.checks},
         gates=prepared.plan.gates,
         kept=kinds(book.kept()) if prepared.plan.keep else {},
-        resume_command=None if complete else next_command,
+        resume_command=prepared.next_command,
         explain_command=prepared.explain_command,
         planned=run.total,
     )

@@ -60,6 +60,7 @@ def carry_on(wanted: Continuation, ledger: Ledger) -> tuple[Run, EvaluationPlan,
     if "output" in said:
         require_writable(plan)
     way = connection(plan)
+    # Before anything of the run is changed: who has other keys can't even reopen its failed items.
     if wanted.same_account:
         belonging.move(ledger, run, way.account)
     else:

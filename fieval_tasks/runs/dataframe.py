@@ -118,7 +118,7 @@ def _scored(frame: pd.DataFrame, run: Prepared) -> pd.DataFrame:
     for finding in report_of(run).findings:
         _log.warning("run %s: %s", run.run_id, finding)
     scored = _with_verdicts(frame, run)
-    if then := _next_command(run):
+    if then := run.next_command:
         _log.warning("not every item of run %s has its verdict; to fetch the rest: %s", run.run_id, then)
         scored.attrs["fieval"] = {"run": run.run_id, "store": run.ledger.name, "command": then}
     return scored
@@ -127,14 +127,6 @@ def _scored(frame: pd.DataFrame, run: Prepared) -> pd.DataFrame:
 def _is_begun(run: Prepared) -> bool:
     """Something may have been paid for."""
     return any(n for state, n in run.book.counts().items() if state is not State.READY)
-
-
-def _next_command(run: Prepared) -> str | None:
-    """What brings the verdicts that are still missing; None where each item has its own, or has failed."""
-    counts = run.book.counts()
-    if not any(n for state, n in counts.items() if not state.is_final):
-        return None
-    return run.resume_command if run.book.count_unsent() else run.collect_command
 
 
 def _rows_of(frame: pd.DataFrame) -> Dataset:
@@ -189,7 +181,7 @@ def _checks(templates: str | Check | Sequence[str | Check], model: str | None) -
 
 
 def _with_verdicts(frame: pd.DataFrame, run: Prepared) -> pd.DataFrame:
-    then = _next_command(run)
+    then = run.next_command
     columns: dict[str, list[Any]] = {}
     for result in run.book.results():
         for name, value in _cells(result, then).items():

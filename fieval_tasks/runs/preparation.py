@@ -83,6 +83,18 @@ class Kept:
         return command("collect", self.run_id, store=self._store)
 
     @property
+    def is_complete(self) -> bool:
+        """Each item has its verdict, or has failed."""
+        return all(n == 0 or state.is_final for state, n in self.book.counts().items())
+
+    @property
+    def next_command(self) -> str | None:
+        """What brings the verdicts that are missing: a collector sends nothing. None: there are none."""
+        if self.is_complete:
+            return None
+        return self.resume_command if self.book.count_unsent() else self.collect_command
+
+    @property
     def explain_command(self) -> str:
         return command("explain", self.run_id, "ITEM", store=self._store, last=1)
 
