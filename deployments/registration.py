@@ -26,7 +26,7 @@ from fieval_tasks.api.client import Credentials
 from fieval_tasks.blocks import EvaluationJob, FutureAGICredentials
 from fieval_tasks.core.errors import PlanError, RunStopped
 from fieval_tasks.core.quantities import parse_rate
-from fieval_tasks.on_prefect.shared import GATHERED, comfortable
+from fieval_tasks.on_prefect.shared import LEASING, comfortable
 
 
 def register_all(
@@ -77,7 +77,9 @@ def _limit(text: str) -> GlobalConcurrencyLimitCreate:
     name, _, pace = text.partition("=")
     try:
         rate = parse_rate(pace)
-        return GlobalConcurrencyLimitCreate(name=name, limit=GATHERED * comfortable(rate), slot_decay_per_second=rate)
+        return GlobalConcurrencyLimitCreate(
+            name=name, limit=LEASING.gathered * comfortable(rate), slot_decay_per_second=rate
+        )
     except ValueError as error:
         raise PlanError(f"--shared-limit {text!r}: expected NAME=N/s or NAME=N/min, such as futureagi=200/s") from error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shlex
 from contextlib import ExitStack
+from dataclasses import dataclass
 from time import monotonic
 
 import httpx
@@ -17,20 +18,28 @@ from fieval_tasks.core.plan import EvaluationPlan
 from fieval_tasks.on_prefect.prefect_errors import why
 from fieval_tasks.pace.permits import Answer, Away, Full, Leased
 
-BLOCK = 1.0
-"""Seconds of the limit's rate that are leased at a time, for three calls of Prefect's API."""
-WORTH_IT = 200
-"""Permits that are leased at a time where the rate is low: 10,000 items must not cost thousands of calls."""
-LONGEST = 30.0
-"""Seconds of the limit's rate in those: so much is lost with a process that dies."""
-FIRST = 8
-"""Permits in a process's first block, twice as many in each that follows: at first only a few requests go ahead."""
-SMALLEST = 60
-"""From then on: what a process leases that has little to send, where others wait for theirs."""
-TIMES = 2
-"""As many as wait for permits are leased in both cases, if that is more: others will wait by the time they are due."""
-GATHERED = 4
-"""Blocks that a limit should let gather: one that is being used for each of some processes, and the next."""
+
+@dataclass(frozen=True)
+class Leasing:
+    """How many permits are leased at a time."""
+
+    seconds: float = 1.0
+    """Of the limit's rate, for three calls of Prefect's API."""
+    worth_it: int = 200
+    """Permits where the rate is low: 10,000 items must not cost thousands of calls;"""
+    longest: float = 30.0
+    """seconds of the limit's rate in those at most: so much is lost with a process that dies."""
+    first: int = 8
+    """Permits in a process's first block, twice as many in each that follows: at first only a few requests go ahead."""
+    smallest: int = 60
+    """From then on: what a process leases that has little to send, where others wait for theirs."""
+    as_many: int = 2
+    """Times as many as wait for permits, in both cases, if that is more: others will wait by the time they are due."""
+    gathered: int = 4
+    """Blocks that a limit should let gather: one that is being used for each of some processes, and the next."""
+
+
+LEASING = Leasing()
 
 
 def shared_limit(name: str) -> SharedLimit:
@@ -59,7 +68,7 @@ class SharedLimit:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._least = FIRST
+        self._least = LEASING.first
         self._open = ExitStack()
         self._client = self._open.enter_context(get_client(sync_client=True))
 
@@ -101,7 +110,7 @@ class SharedLimit:
             raise RunStopped(self._problem(error)) from error
         except httpx.HTTPError as error:
             return Away(f"the Prefect API can't be asked ({why(error)})")
-        self._least = min(SMALLEST, 2 * self._least)
+        self._least = min(LEASING.smallest, 2 * self._least)
         return Leased.between(n, rate, before=found.active_slots, after=after, since=since)
 
     def _read(self) -> GlobalConcurrencyLimitResponse:
@@ -154,11 +163,11 @@ def block(limit: GlobalConcurrencyLimitResponse, wanted: int, least: int) -> int
     wanted where a process begins, or where others wait. Twice as many where nothing is leased: nobody uses all of the limit."""
     half = max(1, limit.limit // 2)
     most = min(half, comfortable(limit.slot_decay_per_second))
-    if least == SMALLEST and limit.active_slots < most:
+    if least == LEASING.smallest and limit.active_slots < most:
         return most if limit.active_slots else min(half, 2 * most)
-    return min(most, max(least, TIMES * wanted))
+    return min(most, max(least, LEASING.as_many * wanted))
 
 
 def comfortable(rate: float) -> int:
-    """Permits in a block where nothing else bounds it. A limit should hold GATHERED times as many."""
-    return max(1, round(BLOCK * rate), min(WORTH_IT, round(LONGEST * rate)))
+    """Permits in a block where nothing else bounds it. A limit should hold LEASING.gathered times as many."""
+    return max(1, round(LEASING.seconds * rate), min(LEASING.worth_it, round(LEASING.longest * rate)))
