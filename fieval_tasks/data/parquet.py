@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any
 
 from fieval_tasks.core.errors import NoRows, PlanError, in_words
@@ -26,26 +26,22 @@ def parquet_rows(file: File) -> Iterator[Row]:
         ) from error
     number, names = 0, []
     try:
-        with closing(_opened(pq, file)) as parquet:
-            names = [name for name in parquet.schema_arrow.names if not name.startswith("__index_level_")]
+        with closing(pq.ParquetFile(file.path)) as plain:
+            fields = [field for field in plain.schema_arrow if not field.name.startswith("__index_level_")]
+            names = [field.name for field in fields]
             refuse_twins(file.name, names)
+            texts = [column.path for column in map(plain.schema.column, range(len(plain.schema))) if _is_text(column)]
+        # As Arrow's dictionaries: a text that many rows share is held once, though it has 200 MB.
+        with closing(pq.ParquetFile(file.path, read_dictionary=texts)) as parquet:
             for batch in parquet.iter_batches(batch_size=BATCH, columns=names):
                 for part in _parts(file, batch, number + 1):
-                    for cells in zip(*map(_cells, part.columns, part.schema), strict=True):
+                    for cells in zip(*map(_cells, part.columns, fields), strict=True):
                         number += 1
-                        yield Row(number, dict(zip(part.schema.names, cells, strict=True)))
+                        yield Row(number, dict(zip(names, cells, strict=True)))
     except pa.ArrowException as error:
         raise PlanError(f"{file.name} is not a Parquet file that can be read: {error}") from error
     if not number:
         raise NoRows(f"{file.name} has columns ({', '.join(names)}) and no rows")
-
-
-def _opened(pq: Any, file: File) -> Any:
-    """The file, its texts as Arrow's dictionaries: a text that many rows share is held once, though it has 200 MB."""
-    with closing(pq.ParquetFile(file.path)) as parquet:
-        schema = parquet.schema
-        texts = [column.path for column in map(schema.column, range(len(schema))) if _is_text(column)]
-    return pq.ParquetFile(file.path, read_dictionary=texts)
 
 
 def _is_text(column: Any) -> bool:
@@ -82,6 +78,8 @@ def _cells(column: Any, field: Any) -> list[object]:
     """A column's values in Python's types; where one has none there, it alone is Unreadable."""
     import pyarrow as pa
 
+    with suppress(pa.ArrowNotImplementedError):  # then it stays a dictionary, and only takes three times as long
+        column = column.cast(field.type)
     if column.type == pa.time64("ns"):  # of which Python's own times are without the nanoseconds
         return [text and text.removesuffix(".000000000") for text in column.cast(pa.string()).to_pylist()]
     if (why := _not_as_it_looks(field)) is not None:

@@ -127,13 +127,15 @@ def test_a_gzip_of_one_line_is_refused_within_256_mib(tmp_path: Path, kind: str)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux holds a process to this limit")
-def test_a_parquet_of_one_cell_many_times_is_read_a_few_at_a_time(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_listed", [False, True])
+def test_a_parquet_of_one_cell_many_times_is_read_a_few_at_a_time(tmp_path: Path, is_listed: bool) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     path = tmp_path / "a.parquet"
     cell = pa.DictionaryArray.from_arrays(pa.array([0] * 1_000, pa.int32()), pa.array(["x" * 2**21]))
-    pq.write_table(pa.table({"a": cell}), path)
+    lists = pa.ListArray.from_arrays(pa.array(range(1_001), pa.int32()), cell)
+    pq.write_table(pa.table({"a": lists if is_listed else cell}), path)
     done = subprocess.run(
         [sys.executable, "-c", BOMB, str(path), "parquet", str(2**29)], capture_output=True, text=True, check=True
     )
