@@ -149,14 +149,35 @@ def rate(options: Options) -> Iterator[Table]:
 
 
 def tier(options: Options) -> Iterator[Table]:
-    """A server whose rows fail past a limit that it does not tell: 50 a second, and 600 a minute."""
+    """A server whose rows fail past a limit that it does not tell: 50 a second, 600 a minute, and the platform's default tier."""
     for limit, items in (("50/s", 3_000), ("600/min", 1_800)):
-        try:
-            run = _ours("tier", options.setting(options.items or items, tier=limit, patience=LIMITED_PATIENCE), options)
-        except DidNotEnd as error:
-            yield Table(f"tier {limit}: ours, {options.items or items:,} items", [_ENDED_BADLY], [str(error)])
-        else:
-            yield _tier_table(run, Limit.parse(limit))
+        yield _on_tier(options, options.setting(options.items or items, tier=limit, patience=LIMITED_PATIENCE))
+    usual = Setting(
+        options.items or 200, tier="50/min", evaluation="constant:2", seed=options.seed, patience=LIMITED_PATIENCE
+    )
+    yield _on_tier(options, usual, most=1.15, refused=20)
+    yield _on_tier(options, usual, "--tier", "default", most=1.05, refused=0)
+
+
+def _on_tier(
+    options: Options, setting: Setting, *more: str, most: float | None = None, refused: int | None = None
+) -> Table:
+    """`most`: times the earliest moment at which all can be done; `refused`: evaluations at most."""
+    assert setting.tier is not None
+    try:
+        run = _ours("tier", setting, options, *more)
+    except DidNotEnd as error:
+        title = f"tier {setting.tier}: ours {' '.join(more)}, {setting.items:,} items"
+        return Table(title, [_ENDED_BADLY], [str(error)])
+    table = _tier_table(run, Limit.parse(setting.tier))
+    if most is None:
+        return table
+    takes = Limit.parse(setting.tier).least_seconds(setting.items) + run.server["longest_evaluation"]
+    bounds = [
+        Measure("last verdict / the earliest it could have been", run.seconds / takes, at_most=most),
+        Measure("evaluations refused", run.server["refused_runs"], at_most=refused),
+    ]
+    return Table(f"{table.title} {' '.join(more)}".rstrip(), [*bounds, *table.measures])
 
 
 _ENDED_BADLY = Measure("runs that did not end", 1, at_most=0)

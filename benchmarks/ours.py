@@ -29,6 +29,7 @@ def run_engine(options: argparse.Namespace) -> dict[str, Any]:
         connection="env",
         mode=Mode(options.mode),
         store=options.store,
+        tier=options.tier,
         **({} if options.concurrency is None else {"concurrency": options.concurrency}),
     )
     began = Usage.now()
@@ -52,6 +53,7 @@ def run_command(options: argparse.Namespace) -> dict[str, Any]:
     output = Path("output")
     sys.argv = ["flows.evaluate", options.dataset, "--template", dataset.TEMPLATE, "--connection", "env"]
     sys.argv += ["--mode", options.mode, "--store", options.store, "--output", str(output)]
+    sys.argv += [] if options.tier is None else ["--tier", options.tier]
     sys.argv += [] if options.concurrency is None else ["--concurrency", str(options.concurrency)]
     code: object = 0
     try:
@@ -89,6 +91,7 @@ def parsed() -> argparse.Namespace:
     add("--mode", choices=("async", "sync"), default="async")
     add("--store", default="ledger.db")
     add("--concurrency", type=int)
+    add("--tier", help="as the plan has it; without it, limits are found")
     add("--prefect", action="store_true", help="the whole command, not only the engine")
     return parser.parse_args()
 
