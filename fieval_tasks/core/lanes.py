@@ -21,7 +21,7 @@ WORTH_IT = 1.1
 
 
 @dataclass(frozen=True)
-class Lane:
+class ModeChoice:
     """The choice, and a sentence that says why."""
 
     mode: Mode
@@ -56,7 +56,7 @@ def other_judges(template: str, model: str | None, models: Sequence[str] = ()) -
     return f"another judge than {model} may do, in a new run: {ways}, or --model MODEL for every check"
 
 
-def choose(loads: list[Load], *, concurrency: int, rate: float | None) -> Lane:
+def choose(loads: list[Load], *, concurrency: int, rate: float | None) -> ModeChoice:
     """The lane with fewer requests, unless it would take notably longer under the limits that bind.
 
     A synchronous call needs no polls, but holds its connection while the judge thinks: n items take n·judging/concurrency
@@ -71,5 +71,5 @@ def choose(loads: list[Load], *, concurrency: int, rate: float | None) -> Lane:
     async_takes = longest + max(asynchronous * REPLY / concurrency, asynchronous / rate if rate else 0.0)
     figures = f"about {n:,} requests and {sync_takes:,.0f} s waiting in line, against {asynchronous:,.0f} and {async_takes:,.0f} s"
     if n < asynchronous and sync_takes <= async_takes * WORTH_IT:
-        return Lane(Mode.SYNC, f"sync, for its fewer requests: {figures} asynchronously")
-    return Lane(Mode.ASYNC, f"async, for it keeps no connection waiting: synchronously {figures} so")
+        return ModeChoice(Mode.SYNC, f"sync, for its fewer requests: {figures} asynchronously")
+    return ModeChoice(Mode.ASYNC, f"async, for it keeps no connection waiting: synchronously {figures} so")

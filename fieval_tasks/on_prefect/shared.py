@@ -16,7 +16,7 @@ from prefect.exceptions import ObjectNotFound
 from fieval_tasks.core.errors import PlanError, RunStopped
 from fieval_tasks.core.plan import EvaluationPlan
 from fieval_tasks.on_prefect.prefect_errors import why
-from fieval_tasks.pace.permits import Answer, Away, Full, Leased
+from fieval_tasks.pace.permits import Away, Full, Leased
 
 
 @dataclass(frozen=True)
@@ -89,14 +89,14 @@ class SharedLimit:
     async def aclose(self) -> None:
         await asyncio.to_thread(self.close)
 
-    async def lease(self, wanted: int) -> Answer:
+    async def lease(self, wanted: int) -> Leased | Full | Away:
         return await asyncio.to_thread(self._lease, wanted)
 
     async def give_back(self, permits: int) -> None:
         """Prefect takes them out of the queue. Where it can't be asked they lapse by themselves, in their time."""
         await asyncio.to_thread(self._give_back, permits)
 
-    def _lease(self, wanted: int) -> Answer:
+    def _lease(self, wanted: int) -> Leased | Full | Away:
         try:
             found = _usable(self._read())
             n, rate = block(found, wanted, self._least), found.slot_decay_per_second

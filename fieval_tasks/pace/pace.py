@@ -1,14 +1,8 @@
-"""How fast requests go: the server's limits are found from what it refuses, and everyone keeps to them.
-
-`Pace` and its turns, `Outage` (a server that does not answer), then `Line` (who waits, on asyncio). What a server bears is
-found in `limits`.
-"""
+"""How fast requests go: the server's limits are found from what it refuses, and everyone keeps to them."""
 
 from __future__ import annotations
 
-import asyncio
 import random
-from collections import deque
 from collections.abc import Callable, Hashable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -16,17 +10,15 @@ from datetime import datetime, timedelta
 from math import inf
 from time import monotonic
 from types import TracebackType
-from typing import Generic, Protocol, TypeVar
 
 from fieval_tasks.core.errors import RunStopped
-from fieval_tasks.pace.limits import Governor, Kind
+from fieval_tasks.pace.limits import Limits, Metronome, Places
 from fieval_tasks.pace.limits import backoff as backoff
+from fieval_tasks.pace.line import Kind, Line
 from fieval_tasks.pace.pace_tuning import TOLD, TUNING, PaceTuning
+from fieval_tasks.pace.permits import Permits
 
-T = TypeVar("T")
-B = TypeVar("B")
-"""What whoever begins gets."""
-
+ASKED = "the server asked to wait"
 FOREVER = 10.0 * 365 * 86_400
 """Seconds, far beyond which no date can be said."""
 
@@ -62,10 +54,10 @@ def clock_time(seconds: float) -> str:
 
 
 class Pace:
-    """One pace for every request of a process. `concurrency` and `rate` (a second) are upper bounds.
+    """One pace for every request of a process, and the pacer of its line.
 
     Whoever reports a reply says when its request began (`turn.started_at`): a request that began before a refusal was
-    known says nothing new about the limit. A refusal of unknown age costs a pause, and nothing is learned from it.
+    known says nothing new about the limit.
     """
 
     def __init__(
@@ -73,33 +65,74 @@ class Pace:
         *,
         concurrency: int,
         rate: float | None = None,
+        permits: Permits | None = None,
         longest_wait: LongestWait = AS_LONG_AS_IT_TAKES,
         tuning: PaceTuning = TUNING,
         clock: Callable[[], float] = monotonic,
     ) -> None:
+        """`concurrency` and `rate` (a second) are upper bounds. `permits`: each request needs one, once it is its turn. Then
+        nothing is learned from refusals: how many this process sent says nothing about a limit that others use as well.
+        """
         self._clock = clock
         self._longest_wait = longest_wait
-        self._governor = Governor(concurrency=concurrency, rate=rate, tuning=tuning)
+        self._tuning = tuning
+        self.permits = permits
+        self.limits = Limits(tuning=tuning)
+        if permits is not None:
+            self.limits.settle()
+        self.places = Places(concurrency, tuning)
+        self.in_flight = 0
+        """Requests that have begun and not ended."""
         self._outage = Outage(tuning)
         self._asked_until = -inf
         self.longest_asked = 0.0
         """Seconds that the server asked to wait for, at most."""
-        self._line = Line(Both(self._governor, self._outage), clock)
+        self._line: Line[float] = Line(self, clock)
+        self.bound(concurrency=concurrency, rate=rate)
+
+    def bound(self, *, concurrency: int, rate: float | None) -> None:
+        """Keep to these upper bounds from now on; what is under way comes in."""
+        self.places.bind(concurrency)
+        self._asked_rate = Metronome()
+        if rate is not None:
+            self._asked_rate.set(rate, burst=1.0 + self._tuning.late * rate)
+        self._line.advance()
 
     def turn(self, kind: Kind = "submit", *, urgent: bool = False) -> Turn:
         """Wait for a place and for the right moment; the place is free again on leaving. `urgent`: before all others."""
         return Turn(self, self._line, kind, urgent=urgent)
 
+    # -- who may begin -------------------------------------------------------------------------------------------
+
+    def wait(self, now: float) -> float:
+        if self.in_flight >= int(self.places.limit):
+            return inf
+        return max(self.limits.wait(now), self._asked_rate.wait(now), self._outage.wait(now))
+
+    def begin(self, now: float, n: int = 1) -> float:
+        self.in_flight += 1
+        self._asked_rate.begin(now)
+        self._outage.begin(now)
+        self.limits.begin(now)
+        self.limits.sent(now)
+        return now
+
+    def leave(self, begun: float) -> None:
+        self.in_flight -= 1
+
+    # -- what became of a request --------------------------------------------------------------------------------
+
     def left(self, began: float) -> float:
         """A request goes out now, for all that it began earlier; what time it is."""
         now = self._clock()
-        self._governor.left(began, now)
+        self.limits.left(began, now)
         return now
 
-    def accepted(self, started_at: float | None = None, kind: Kind = "submit") -> None:
+    def accepted(self, started_at: float) -> None:
         """The server took a request."""
         self._outage.answered()
-        self._governor.accepted(started_at, self._clock())
+        self.places.accepted(self.in_flight)
+        self.limits.accepted(started_at, self._clock())
         self._line.advance()
 
     def unused(self) -> None:
@@ -122,25 +155,25 @@ class Pace:
         self._outage.failed(now if started_at is None else started_at, now, about)
         return self._outage.lasts(now)
 
-    def throttled(self, retry_after: float | None, started_at: float | None = None) -> None:
+    def throttled(self, retry_after: float | None, started_at: float) -> None:
         """The server refused a request: everyone pauses, as long as it asked or as seems right.
 
         Raises RunStopped where it asks for more than anybody waits.
         """
         self.answered()
-        self._slow_down(retry_after, started_at)
+        now = self._clock()
+        self.limits.refused(started_at, now, retry_after=retry_after)
         self._line.advance()
         if retry_after is not None:
-            self._wait_as_asked(retry_after)
+            self._asked_until = max(self._asked_until, now + retry_after)
+            self.longest_asked = max(self.longest_asked, retry_after)
+            self._longest_wait.require(self._asked_until - now, now, ASKED)
 
-    def _slow_down(self, retry_after: float | None, started_at: float | None) -> None:
-        self._governor.refused(started_at, self._clock(), retry_after)
+    def faltered(self, started_at: float) -> None:
+        """The server failed or was silent under load (503, a timeout): fewer requests at once."""
+        self.places.shrink(started_at, self._clock())
 
-    def _wait_as_asked(self, seconds: float) -> None:
-        now = self._clock()
-        self._asked_until = max(self._asked_until, now + seconds)
-        self.longest_asked = max(self.longest_asked, seconds)
-        self._longest_wait.require(self._asked_until - now, now, ASKED)
+    # -- how it stands -------------------------------------------------------------------------------------------
 
     @property
     def waits(self) -> str:
@@ -155,44 +188,35 @@ class Pace:
         """The server does not answer: one request at a time finds out whether it is back."""
         return self._outage.is_on
 
-    def faltered(self, started_at: float | None = None) -> None:
-        """The server failed or was silent under load (503, a timeout): fewer requests at once."""
-        self._governor.faltered(started_at, self._clock())
-
-    def bound(self, *, concurrency: int, rate: float | None) -> None:
-        """Keep to other upper bounds from now on; what is under way comes in."""
-        self._governor.bound(concurrency=concurrency, rate=rate)
-        self._line.advance()
-
     def stop(self) -> None:
         """No request starts any more: whoever waits for its turn is cancelled now."""
         self._line.stop()
-
-    @property
-    def in_flight(self) -> int:
-        """Requests that have begun and not ended."""
-        return self._governor.in_flight
-
-    @property
-    def places(self) -> int:
-        """Requests that may be under way at once, for now."""
-        return int(self._governor.places.limit)
+        if self.permits is not None:
+            self.permits.stop()
 
 
 class Turn(AbstractAsyncContextManager["Turn"]):
-    """One request's time at the server. What came of it may be told here, or to the pace with `started_at`."""
+    """One request's time at the server, and what came of it."""
 
-    __slots__ = ("_line", "_pace", "_urgent", "kind", "started_at")
+    __slots__ = ("_kind", "_line", "_pace", "_urgent", "started_at")
 
     def __init__(self, pace: Pace, line: Line[float], kind: Kind, *, urgent: bool = False) -> None:
         self._pace = pace
         self._line = line
+        self._kind: Kind = kind
         self._urgent = urgent
-        self.kind: Kind = kind
         self.started_at = 0.0
 
     async def __aenter__(self) -> Turn:
-        self.started_at = await self._line.enter(self.kind, urgent=self._urgent)
+        self.started_at = await self._line.enter(self._kind, urgent=self._urgent)
+        if (
+            self._pace.permits is not None
+        ):  # its place is its own meanwhile, so that the order of requests is the line's
+            try:
+                self.started_at = await self._pace.permits.take()
+            except BaseException:
+                self.leave()
+                raise
         return self
 
     async def __aexit__(
@@ -213,7 +237,7 @@ class Turn(AbstractAsyncContextManager["Turn"]):
         self._pace.unused()
 
     def accepted(self) -> None:
-        self._pace.accepted(self.started_at, self.kind)
+        self._pace.accepted(self.started_at)
 
     def throttled(self, retry_after: float | None) -> None:
         self._pace.throttled(retry_after, self.started_at)
@@ -226,44 +250,6 @@ class Turn(AbstractAsyncContextManager["Turn"]):
 
     def failed(self, about: Hashable | None) -> float:
         return self._pace.failed(about, self.started_at)
-
-
-ASKED = "the server asked to wait"
-
-
-# -- who waits ---------------------------------------------------------------------------------------------------------
-
-
-class Pacer(Protocol[B]):
-    """Decides who may begin, and when. Time is passed in."""
-
-    def wait(self, now: float) -> float:
-        """Seconds until the next one may begin: 0 now, inf not before something happens."""
-
-    def begin(self, now: float, n: int) -> B:
-        """It begins, and asks for `n`; what it gets."""
-
-    def leave(self, begun: B) -> None:
-        """It has ended, or never used what it got."""
-
-
-class Both:
-    """Whoever the limits and the state of the server let in. What begins gets the time."""
-
-    def __init__(self, governor: Governor, outage: Outage) -> None:
-        self._governor = governor
-        self._outage = outage
-
-    def wait(self, now: float) -> float:
-        return max(self._governor.wait(now), self._outage.wait(now))
-
-    def begin(self, now: float, n: int) -> float:
-        self._governor.begin(now)
-        self._outage.begin(now)
-        return now
-
-    def leave(self, begun: float) -> None:
-        self._governor.leave()
 
 
 class Outage:
@@ -310,113 +296,3 @@ class Outage:
             pause = min(self._tuning.longest_away_pause, self._tuning.away_pause * 2.0**self._pauses)
             self._until = now + pause * random.uniform(0.8, 1.0)
             self._pauses += 1
-
-
-class FairQueue(Generic[T]):
-    """The urgent first; then, first come first served within a kind, and two submissions to a poll where both wait.
-
-    A submission sets off seconds of work elsewhere, a poll only hears of it, so submissions go first; but verdicts come
-    by polls alone, so those never wait for more than two others. A question on which submissions depend is urgent.
-    """
-
-    ORDER: tuple[Kind, ...] = ("submit", "submit", "poll")
-
-    def __init__(self) -> None:
-        self._urgent: deque[T] = deque()
-        self._waiting: dict[Kind, deque[T]] = {"submit": deque(), "poll": deque()}
-        self._served = 0
-
-    def __bool__(self) -> bool:
-        return bool(self._urgent or self._waiting["submit"] or self._waiting["poll"])
-
-    def push(self, kind: Kind, one: T, *, urgent: bool = False) -> None:
-        (self._urgent if urgent else self._waiting[kind]).append(one)
-
-    def pop(self) -> T:
-        if self._urgent:
-            return self._urgent.popleft()
-        submits, polls = self._waiting["submit"], self._waiting["poll"]
-        if not (submits and polls):
-            return (submits or polls).popleft()
-        kind = self.ORDER[self._served % len(self.ORDER)]
-        self._served += 1
-        return self._waiting[kind].popleft()
-
-
-class Line(Generic[B]):
-    """Those who wait to begin. One future each, one timer for all; whoever may begin is woken, and nobody else."""
-
-    def __init__(self, pacer: Pacer[B], clock: Callable[[], float]) -> None:
-        self._pacer = pacer
-        self._clock = clock
-        self._waiting: FairQueue[tuple[asyncio.Future[B], int]] = FairQueue()
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = inf
-        self._stopped = False
-
-    def __bool__(self) -> bool:
-        return bool(self._waiting)
-
-    async def enter(self, kind: Kind = "submit", n: int = 1, *, urgent: bool = False) -> B:
-        """Wait until it may begin; what it gets."""
-        if self._stopped:
-            raise asyncio.CancelledError
-        if not self._waiting:
-            now = self._clock()
-            if self._pacer.wait(now) <= 0.0:
-                return self._pacer.begin(now, n)
-        return await self._wait(kind, n, urgent=urgent)
-
-    async def _wait(self, kind: Kind, n: int, *, urgent: bool) -> B:
-        begun: asyncio.Future[B] = asyncio.get_running_loop().create_future()
-        alone = not self._waiting
-        self._waiting.push(kind, (begun, n), urgent=urgent)
-        if alone:
-            self.advance()
-        try:
-            got = await begun
-        except asyncio.CancelledError:
-            if begun.done() and not begun.cancelled():
-                self.leave(begun.result())
-            raise
-        if self._stopped:
-            self.leave(got)
-            raise asyncio.CancelledError
-        return got
-
-    def leave(self, begun: B) -> None:
-        self._pacer.leave(begun)
-        self.advance()
-
-    def advance(self) -> None:
-        """Let in whoever may begin by now, and see to it that the next one is let in when it may."""
-        while self._waiting:
-            now = self._clock()
-            wait = self._pacer.wait(now)
-            if wait > 0.0:
-                return self._look_again(now, wait)
-            begun, n = self._waiting.pop()
-            if not begun.done():  # else it was cancelled
-                begun.set_result(self._pacer.begin(now, n))
-
-    def _look_again(self, now: float, wait: float) -> None:
-        """A timer that is early enough stays: it finds out itself that it was too early."""
-        if now + wait < self._timer_at:
-            self._forget_timer()
-            self._timer_at = now + wait
-            self._timer = asyncio.get_running_loop().call_later(wait, self._time_has_come)
-
-    def _time_has_come(self) -> None:
-        self._timer, self._timer_at = None, inf
-        self.advance()
-
-    def _forget_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer, self._timer_at = None, inf
-
-    def stop(self) -> None:
-        self._stopped = True
-        self._forget_timer()
-        while self._waiting:
-            self._waiting.pop()[0].cancel()

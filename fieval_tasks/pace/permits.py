@@ -14,12 +14,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 from time import monotonic
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 from fieval_tasks.core.errors import RunStopped
-from fieval_tasks.pace.limits import Kind
-from fieval_tasks.pace.pace import AS_LONG_AS_IT_TAKES, Line, LongestWait, Pace, Turn, backoff
-from fieval_tasks.pace.pace_tuning import TUNING, PaceTuning
+from fieval_tasks.pace.limits import backoff
+from fieval_tasks.pace.line import Line
 
 _log = logging.getLogger(__name__)
 
@@ -86,13 +85,10 @@ class Away:
     why: str
 
 
-Answer: TypeAlias = "Leased | Full | Away"
-
-
-class Source(Protocol):
+class PermitSource(Protocol):
     """Where permits come from."""
 
-    async def lease(self, wanted: int) -> Answer:
+    async def lease(self, wanted: int) -> Leased | Full | Away:
         """A block of permits, if it can be had, for so many that wait. Raises FievalError where it never can."""
 
     async def give_back(self, permits: int) -> None:
@@ -104,7 +100,9 @@ class Source(Protocol):
 class Permits:
     """A process's permits, in the order in which they are asked for. None are leased before one is wanted."""
 
-    def __init__(self, source: Source, *, patience: float = PATIENCE, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self, source: PermitSource, *, patience: float = PATIENCE, clock: Callable[[], float] = monotonic
+    ) -> None:
         self._source = source
         self._patience = patience
         self._clock = clock
@@ -230,52 +228,3 @@ class Permits:
         end, alone_until = first + leased.over, max(now, self._leased_until) + leased.permits * self._interval
         self._kept = KEPT_ALONE if end <= alone_until + ROOM + self._interval else max(KEPT, self._interval)
         self._leased_until = end
-
-
-class SharedPace(Pace):
-    """A pace whose requests need a permit as well, once it is their turn.
-
-    A refusal costs a pause, and nothing is learned from it: how many this process sent by then says nothing about a limit
-    that others use as well. That is the shared limit's to hold.
-    """
-
-    def __init__(
-        self,
-        permits: Permits,
-        *,
-        concurrency: int,
-        rate: float | None = None,
-        longest_wait: LongestWait = AS_LONG_AS_IT_TAKES,
-        tuning: PaceTuning = TUNING,
-    ) -> None:
-        super().__init__(concurrency=concurrency, rate=rate, longest_wait=longest_wait, tuning=tuning)
-        self._permits = permits
-
-    def turn(self, kind: Kind = "submit", *, urgent: bool = False) -> Turn:
-        return PermittedTurn(self._permits, self, self._line, kind, urgent=urgent)
-
-    def _slow_down(self, retry_after: float | None, started_at: float | None) -> None:
-        self._governor.limits.pause(self._clock(), retry_after)
-
-    def stop(self) -> None:
-        super().stop()
-        self._permits.stop()
-
-
-class PermittedTurn(Turn):
-    """Its place is its own while it waits for the permit: so the order in which requests go is the pace's."""
-
-    __slots__ = ("_permits",)
-
-    def __init__(self, permits: Permits, pace: Pace, line: Line[float], kind: Kind, *, urgent: bool = False) -> None:
-        super().__init__(pace, line, kind, urgent=urgent)
-        self._permits = permits
-
-    async def __aenter__(self) -> Turn:
-        await super().__aenter__()
-        try:
-            self.started_at = await self._permits.take()
-        except BaseException:
-            self.leave()
-            raise
-        return self

@@ -22,7 +22,7 @@ from fieval_tasks.ledger.database import store_url
 from fieval_tasks.ledger.processes import owner_name
 from fieval_tasks.ledger.run import Run
 from fieval_tasks.ledger.store import Ledger
-from fieval_tasks.pace.permits import Source
+from fieval_tasks.pace.permits import PermitSource
 from fieval_tasks.pace.quota import Allowed
 from fieval_tasks.report.text import clean, clip
 from fieval_tasks.runs import belonging
@@ -164,10 +164,10 @@ def _shown(value: object) -> str:
     return "{…}" if isinstance(value, dict) else clip(json.dumps(value, ensure_ascii=False), 60)
 
 
-def _shared_limit(name: str) -> Source:
+def _shared_limit(name: str) -> PermitSource:
     """The limit of that name, open. Raises PlanError where it can't be used."""
     for opener in entry_points(group=LIMITS):
-        opened: Source = opener.load()(name)
+        opened: PermitSource = opener.load()(name)
         return opened
     raise PlanError(f"the shared limit {name!r} can't be opened: install this package again (pip install -e .)")
 

@@ -18,7 +18,7 @@ from fieval_tasks.core.steering import Control
 from fieval_tasks.ledger.run import Run
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.pace.pace import LongestWait, Pace
-from fieval_tasks.pace.permits import Permits, SharedPace, Source
+from fieval_tasks.pace.permits import Permits, PermitSource
 from fieval_tasks.pace.quota import Quotas
 from fieval_tasks.work.holdings import Holdings
 from fieval_tasks.work.lanes import Lanes
@@ -41,7 +41,7 @@ class Engine:
         connect: Callable[[], EvalClient],
         options: Options,
         *,
-        open_limit: Callable[[], Source] | None = None,
+        open_limit: Callable[[], PermitSource] | None = None,
         tuning: WorkTuning = TUNING,
     ) -> None:
         """`open_limit` opens the source of permits that every request needs; None: no request needs any."""
@@ -79,9 +79,12 @@ class Engine:
         tuning, options = self._tuning, self._options
         longest = max(tuning.shortest_wait, min(tuning.longest_wait, options.item_timeout))
         longest_wait = LongestWait(longest, ends_at=self._ends_at)
-        paced = Pace if self._permits is None else partial(SharedPace, self._permits)
-        pace = paced(
-            concurrency=options.concurrency, rate=options.rate, longest_wait=longest_wait, tuning=options.tuning
+        pace = Pace(
+            concurrency=options.concurrency,
+            rate=options.rate,
+            permits=self._permits,
+            longest_wait=longest_wait,
+            tuning=options.tuning,
         )
         quotas = Quotas(
             options.allowed,

@@ -7,16 +7,18 @@ import heapq
 import random
 import selectors
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from math import inf, log
+from typing import Any
 
-from fieval_tasks.pace.limits import Governor, Kind
-from fieval_tasks.pace.pace import FairQueue
-from fieval_tasks.pace.quota import Allowance, Leave
-from fieval_tasks.work.work_tuning import TUNING
+from fieval_tasks.pace.line import FairQueue, Kind
+from fieval_tasks.pace.pace import Pace
+from fieval_tasks.pace.pace_tuning import TUNING, PaceTuning
+from fieval_tasks.pace.quota import Admission, Quota
+from fieval_tasks.work.work_tuning import TUNING as WORK
 
 Event = Callable[[], None]
 
@@ -227,6 +229,7 @@ class Account:
     paused: float = 0.0
     """Seconds for which the server had asked everyone to wait."""
     paused_until: float = 0.0
+    pace: Pace = field(init=False)
 
     def used(self, since: float, until: float) -> float:
         """Accepted requests a second."""
@@ -248,13 +251,13 @@ def requests(
     reply: float = 0.04,
     jitter: float = 0.1,
     judged: float = 3.0,
-    governor: Governor | None = None,
+    tuning: PaceTuning = TUNING,
 ) -> Account:
     """Submit `items`, poll each until it is judged. `jitter`: standard deviation of the logarithm of reply times."""
     chance = random.Random(seed)
     random.seed(seed)  # backoff's
     clock, account, queue = Clock(), Account(), FairQueue[tuple[Kind, float]]()
-    governor = governor or Governor(concurrency=concurrency, rate=rate)
+    account.pace = pace = Pace(concurrency=concurrency, rate=rate, tuning=tuning, clock=lambda: clock.now)
     look_at = inf
 
     def look() -> None:
@@ -265,7 +268,7 @@ def requests(
     def pump() -> None:
         nonlocal look_at
         while queue:
-            wait = governor.wait(clock.now)
+            wait = pace.wait(clock.now)
             if wait > 0.0:
                 if clock.now + wait < look_at:
                     look_at = clock.now + wait
@@ -274,8 +277,8 @@ def requests(
             begin(*queue.pop())
 
     def begin(kind: Kind, since: float) -> None:
-        governor.begin(clock.now)
-        account.most_in_flight = max(account.most_in_flight, governor.in_flight)
+        pace.begin(clock.now)
+        account.most_in_flight = max(account.most_in_flight, pace.in_flight)
         began = clock.now
         half = reply / 2 * chance.lognormvariate(0.0, jitter)
         clock.after(half, lambda: arrive(kind, since, began))
@@ -292,12 +295,12 @@ def requests(
             until = clock.now + (told or 0.0)
             account.paused += max(0.0, until - max(clock.now, account.paused_until))
             account.paused_until = max(account.paused_until, until)
-            governor.refused(began, clock.now, told)
+            pace.throttled(told, began)
             queue.push(kind, (kind, since))
         else:
-            governor.accepted(began, clock.now)
+            pace.accepted(began)
             follow(kind, since)
-        governor.leave()
+        pace.leave(began)
         pump()
 
     def follow(kind: Kind, since: float) -> None:
@@ -338,6 +341,7 @@ class Tier:
     last_submitted: float = 0.0
     done_at: float = 0.0
     refusal_known_at: float = inf
+    quota: Quota = field(init=False)
     stopped_for: float | None = None
     """Seconds for which the tier has no room, where that is longer than anybody waits."""
 
@@ -354,8 +358,8 @@ def evaluations(
     judged: float = 3.0,
     recorded: float = 0.02,
     starts_within: float = 0.1,
-    sentinel_age: float = TUNING.sentinel_age,
-    allowance: Allowance | None = None,
+    sentinel_age: float = WORK.sentinel_age,
+    quota: Mapping[str, Any] | None = None,
     since: float = 0.0,
     until: float = ENDLESS,
 ) -> Tier:
@@ -365,7 +369,8 @@ def evaluations(
     """
     chance = random.Random(seed)
     random.seed(seed)
-    clock, tier, allowance = Clock(since), Tier(), allowance or Allowance()
+    clock, tier = Clock(since), Tier()
+    tier.quota = hidden = Quota(**(quota or {}), clock=lambda: clock.now)
     waiting = items
     tickets, scouted_at = 0, -inf
     next_turn = since
@@ -375,7 +380,7 @@ def evaluations(
         nonlocal waiting, look_at
         look_at = inf
         while waiting and tier.stopped_for is None:
-            wait = allowance.wait(clock.now) if limited else 0.0
+            wait = hidden.wait(clock.now) if limited else 0.0
             wait = max(wait, next_turn - clock.now)
             if wait > 1e-9:
                 look_again(clock.now + wait)
@@ -392,21 +397,21 @@ def evaluations(
         nonlocal next_turn, waiting
         began = clock.now
         tier.requests.append(began)
-        leave = allowance.begin(began, n)
-        if leave.full_for:
-            tier.stopped_for = leave.full_for
-            return allowance.leave(leave)
-        n = leave.n if limited else n
+        admission = hidden.begin(began, n)
+        if admission.full_for:
+            tier.stopped_for = admission.full_for
+            return hidden.give_back(admission)
+        n = admission.allowed if limited else n
         waiting -= n
         next_turn = max(next_turn, began) + n / speed
-        last = allowance.is_last_lap(waiting)
+        last = hidden.is_last_lap(waiting)
         for k in range(n):
             starts = began + reply / 2 + chance.uniform(0.0, starts_within)
-            clock.at(starts, partial(start, began, last or (leave.is_sentinel and k == 0)))
-        clock.after(reply, lambda: taken(began, n, leave))
+            clock.at(starts, partial(start, began, last or (admission.sentinel and k == 0)))
+        clock.after(reply, lambda: taken(began, n, admission))
 
-    def taken(began: float, n: int, leave: Leave) -> None:
-        allowance.sent(began, n, leave)
+    def taken(began: float, n: int, admission: Admission) -> None:
+        admission.sent(began, n)
         pump()
 
     def start(began: float, early: bool) -> None:
@@ -416,7 +421,7 @@ def evaluations(
             tier.last_submitted = began
         ends = clock.now if refused else clock.now + chance.lognormvariate(log(judged), 0.5)
         ticket = began + reply + recorded
-        first = ticket + (sentinel_age if early else TUNING.first_guess if is_scout(ticket) else judged)
+        first = ticket + (sentinel_age if early else WORK.first_guess if is_scout(ticket) else judged)
         clock.at(first + reply, lambda: poll(began, ends, refused))
 
     def is_scout(now: float) -> bool:
@@ -431,16 +436,16 @@ def evaluations(
     def poll(began: float, ends: float, refused: bool) -> None:
         tier.polls += 1
         if clock.now - reply / 2 < ends:
-            allowance.in_work(began, clock.now)
+            hidden.in_work(began)
             age = clock.now - began
             clock.after(max(0.2, 0.35 * age), lambda: poll(began, ends, refused))
         elif refused:
             tier.refusal_known_at = min(tier.refusal_known_at, clock.now)
-            allowance.refused(began, clock.now, 1)
+            hidden.refused(began)
             clock.after(chance.uniform(0.5, 1.0), again)
         else:
             tier.done_at = clock.now
-            allowance.granted(began, clock.now, 1)
+            hidden.granted(began)
         pump()
 
     def again() -> None:

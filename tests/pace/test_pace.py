@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieval_tasks.core.tiers import NO_TIER
-from fieval_tasks.pace.limits import Governor, Limits, Metronome, Places, backoff
-from fieval_tasks.pace.pace import FairQueue, Pace
-from fieval_tasks.pace.pace_tuning import TUNING
+from fieval_tasks.pace.limits import Limits, Metronome, Places, backoff
+from fieval_tasks.pace.line import FairQueue
+from fieval_tasks.pace.pace import Pace
+from fieval_tasks.pace.pace_tuning import TUNING, PaceTuning
 from fieval_tasks.pace.quota import Quota
 from tests.pace.pace_simulation import (
     Bucket,
@@ -42,9 +43,9 @@ MANY = TUNING.carries * int(TUNING.unheard)
 """As many evaluations in one request as may be out without a word about them."""
 
 
-def found(governor: Governor) -> tuple[float, float | None]:
+def found(pace: Pace) -> tuple[Any, float | None]:
     """What is kept to in the window that was found: requests, and its seconds."""
-    limits = governor.limits
+    limits = pace.limits
     return (limits.rate or 0.0) * (limits.window or 0.0), limits.window
 
 
@@ -54,11 +55,10 @@ def found(governor: Governor) -> tuple[float, float | None]:
 @pytest.mark.parametrize("seed", [*SEEDS, 104])
 @pytest.mark.parametrize("items", [900, 2500])
 def test_a_limit_a_second_is_found_and_used(seed: int, items: int) -> None:
-    governor = Governor(concurrency=64)
-    account = requests(Sliding(100, 1.0), items=items, seed=seed, governor=governor)
+    account = requests(Sliding(100, 1.0), items=items, seed=seed, concurrency=64)
     assert account.used(0, account.last_submitted) >= 92
     assert account.refused_share(2.0) < 0.02
-    assert found(governor) == (pytest.approx(100, abs=4), 1.0)
+    assert found(account.pace) == (pytest.approx(100, abs=4), 1.0)
 
 
 @pytest.mark.parametrize("seed", SEEDS[:1])
@@ -103,11 +103,10 @@ def test_what_looks_low_after_a_short_burst_rises_within_a_quarter_of_a_minute(
 @pytest.mark.parametrize("retry_after", [one_second, exactly, untold])
 @pytest.mark.parametrize("limiter", [lambda: Sliding(1000, 60.0), lambda: Fixed(1000, 60.0, offset=25.0)])
 def test_a_limit_a_minute_is_told_from_one_a_second(limiter: Callable[[], Limiter], retry_after: RetryAfter) -> None:
-    governor = Governor(concurrency=64)
-    account = requests(limiter(), items=2500, seed=7, retry_after=retry_after, governor=governor)
+    account = requests(limiter(), items=2500, seed=7, retry_after=retry_after, concurrency=64)
     assert account.used(0, account.last_submitted) * 60 >= 920
     assert account.refused_share(2.0) < 0.02
-    assert found(governor) == (pytest.approx(1000, rel=0.04), 60.0)
+    assert found(account.pace) == (pytest.approx(1000, rel=0.04), 60.0)
 
 
 @pytest.mark.parametrize("retry_after", [one_second, untold])
@@ -125,19 +124,17 @@ def test_a_limit_that_rises(retry_after: RetryAfter) -> None:
 
 
 def test_a_limit_a_minute_that_drops_is_not_taken_for_one_an_hour() -> None:
-    governor = Governor(concurrency=64)
     limiter = Sliding(1000, 60.0, changes=(130.0, 500))
-    account = requests(limiter, items=3000, seed=1, retry_after=untold, governor=governor)
-    assert governor.limits.window == 60.0
+    account = requests(limiter, items=3000, seed=1, retry_after=untold, concurrency=64)
+    assert account.pace.limits.window == 60.0
     assert account.used(240.0, 360.0) * 60 >= 0.85 * 500
 
 
 @pytest.mark.parametrize("concurrency", [32, 128])
 @pytest.mark.parametrize("seed", SEEDS[:2])
 def test_without_a_limit_only_the_first_round_trips_differ_from_fixed_concurrency(concurrency: int, seed: int) -> None:
-    fixed = Governor(concurrency=concurrency)
-    fixed.places.limit = float(concurrency)
-    expected = requests(Limiter(), items=3000, seed=seed, governor=fixed)
+    at_once = PaceTuning(first_places=concurrency)
+    expected = requests(Limiter(), items=3000, seed=seed, concurrency=concurrency, tuning=at_once)
     account = requests(Limiter(), items=3000, seed=seed, concurrency=concurrency)
     assert account.last_submitted - expected.last_submitted < 3 * 0.04
     assert account.most_in_flight == concurrency
@@ -145,59 +142,56 @@ def test_without_a_limit_only_the_first_round_trips_differ_from_fixed_concurrenc
 
 
 def test_bounds_that_change_hold_from_then_on() -> None:
-    governor = Governor(concurrency=64, rate=10.0)
+    pace = Pace(concurrency=64, rate=10.0, clock=lambda: 0.0)
     for _ in range(5):
-        while governor.wait(0.0) <= 0.0:
-            governor.begin(0.0)
-    governor.bound(concurrency=2, rate=None)
-    assert governor.places.limit <= 2
-    while governor.in_flight:
-        governor.leave()
+        while pace.wait(0.0) <= 0.0:
+            pace.begin(0.0)
+    pace.bound(concurrency=2, rate=None)
+    while pace.in_flight:
+        pace.leave(0.0)
     started = 0
-    while governor.wait(0.0) <= 0.0:
-        governor.begin(0.0)
+    while pace.wait(0.0) <= 0.0:
+        pace.begin(0.0)
         started += 1
     assert started == 2
-    governor.leave()
-    governor.bound(concurrency=2, rate=5.0)
-    assert governor.wait(0.0) <= 0.0
-    governor.begin(0.0)
-    governor.leave()
-    assert governor.wait(0.0) == pytest.approx(1 / 5 - TUNING.late)
+    pace.leave(0.0)
+    pace.bound(concurrency=2, rate=5.0)
+    assert pace.wait(0.0) <= 0.0
+    pace.begin(0.0)
+    pace.leave(0.0)
+    assert pace.wait(0.0) == pytest.approx(1 / 5 - TUNING.late)
 
 
 def test_replies_that_were_under_way_count_as_one_refusal_however_late_they_come() -> None:
-    governor = Governor(concurrency=200)
-    governor.places.limit = 200.0
-    began = [i / 1000 for i in range(200)]
+    limits, began = Limits(), [i / 1000 for i in range(200)]
     for moment in began:
-        governor.begin(moment)
+        limits.begin(moment)
+        limits.sent(moment)
     for moment in began[:100]:
-        governor.accepted(moment, 0.2)
+        limits.accepted(moment, 0.2)
     for i, moment in enumerate(began[100:]):
-        governor.refused(moment, 0.2 + i / 50, 1.0)  # the last one two seconds later
-        governor.leave()
-    assert governor.wait(3.0) > 0.0, "the last reply asked for a second, too"
-    assert governor.wait(3.2) == 0.0
-    governor.begin(3.2)
-    governor.accepted(3.2, 3.24)
-    assert (governor.limits.rate, governor.limits.window) == (pytest.approx(97), 1.0)
+        limits.refused(moment, 0.2 + i / 50, retry_after=1.0)  # the last one two seconds later
+    assert limits.wait(3.0) > 0.0, "the last reply asked for a second, too"
+    assert limits.wait(3.2) == 0.0
+    limits.begin(3.2)
+    limits.sent(3.2)
+    limits.accepted(3.2, 3.24)
+    assert (limits.rate, limits.window) == (pytest.approx(97), 1.0)
 
 
 def test_a_request_counts_from_when_it_left_not_from_when_its_turn_began() -> None:
-    governor = Governor(concurrency=64)
+    limits = Limits()
     for _ in range(40):
-        governor.begin(0.9)
-        governor.left(0.9, 1.1)
-        governor.accepted(1.1, 1.14)
-    governor.begin(2.0)
-    governor.begin(2.0)
-    governor.begin(2.0)
+        limits.sent(0.9)
+        limits.left(0.9, 1.1)
+        limits.accepted(1.1, 1.14)
     for _ in range(3):
-        governor.refused(2.0, 2.04, 1.0)
-    governor.begin(3.1)
-    governor.accepted(3.1, 3.14)
-    assert governor.limits.rate == pytest.approx(0.97 * 40)
+        limits.sent(2.0)
+    for _ in range(3):
+        limits.refused(2.0, 2.04, retry_after=1.0)
+    limits.sent(3.1)
+    limits.accepted(3.1, 3.14)
+    assert limits.rate == pytest.approx(0.97 * 40)
 
 
 def test_a_try_nobody_answers_does_not_hold_everyone_up() -> None:
@@ -223,25 +217,16 @@ def test_retry_after_zero_closes_nothing_and_teaches_nothing_at_first() -> None:
     assert limits.rate is None
 
 
-def test_a_refusal_of_unknown_age_costs_a_pause_and_teaches_nothing() -> None:
-    governor = Governor(concurrency=8)
-    governor.begin(0.0)
-    governor.refused(None, 0.1, 3.0)
-    assert governor.limits.wait(0.1) == pytest.approx(3.0)
-    assert governor.limits.rate is None
-
-
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("share", [0.05, 0.1])
 @pytest.mark.parametrize("retry_after", [one_second, at_once])
 def test_refusals_by_chance_cost_the_pauses_they_ask_for_and_little_more(
     seed: int, share: float, retry_after: RetryAfter
 ) -> None:
-    governor = Governor(concurrency=32)
     limiter = Chance(share, Limiter(), seed)
-    account = requests(limiter, items=2000, seed=seed, retry_after=retry_after, governor=governor)
+    account = requests(limiter, items=2000, seed=seed, retry_after=retry_after, concurrency=32)
     assert 4000 / (account.done_at - account.paused) >= 25
-    assert governor.limits.rate is None, "no limit is behind them"
+    assert account.pace.limits.rate is None, "no limit is behind them"
 
 
 @settings(max_examples=40, deadline=None)
@@ -260,9 +245,8 @@ def test_whatever_is_refused_everything_is_sent_in_the_end(
 
 @pytest.mark.parametrize("seed", SEEDS[:2])
 def test_a_limit_is_found_although_others_are_refused_by_chance(seed: int) -> None:
-    governor = Governor(concurrency=32)
-    account = requests(Chance(0.02, Sliding(1000, 60.0), seed), items=2000, seed=seed, governor=governor)
-    assert found(governor) == (pytest.approx(1000, rel=0.05), 60.0)
+    account = requests(Chance(0.02, Sliding(1000, 60.0), seed), items=2000, seed=seed, concurrency=32)
+    assert found(account.pace) == (pytest.approx(1000, rel=0.05), 60.0)
     assert account.refused_share(0.0) < 0.04
 
 
@@ -512,14 +496,14 @@ def test_a_thousand_waiters_cost_as_much_as_a_few() -> None:
     async def run(loop: asyncio.AbstractEventLoop) -> None:
         pace = Pace(concurrency=10, rate=5000.0, clock=loop.time)
         asked = 0
-        wait = pace._governor.wait
+        wait = pace.wait
 
         def counted(now: float) -> float:
             nonlocal asked
             asked += 1
             return wait(now)
 
-        pace._governor.wait = counted  # type: ignore[method-assign]
+        pace.wait = counted  # type: ignore[method-assign]
         began: list[float] = []
         await asyncio.gather(*(one_turn(pace, began, 0.001) for _ in range(1000)))
         assert len(began) == 1000

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieval_tasks.core.errors import RunStopped
-from fieval_tasks.pace.permits import CATCH_UP, FEW, KEPT, Answer, Away, Full, Leased, Permits, SharedPace
+from fieval_tasks.pace.pace import Pace
+from fieval_tasks.pace.permits import CATCH_UP, FEW, KEPT, Away, Full, Leased, Permits
 from tests.pace.pace_simulation import JumpingLoop
 
 T = TypeVar("T")
@@ -49,7 +50,7 @@ class Limit:
     def slots(self) -> float:
         return max(0.0, self._slots - self.rate * (self.loop.time() - self._at))
 
-    async def lease(self, wanted: int) -> Answer:
+    async def lease(self, wanted: int) -> Leased | Full | Away:
         seen = await self._called()
         n = self.block if seen < self.block else min(self.block, max(self.least, 2 * wanted))
         if seen + n > self.limit:
@@ -77,11 +78,11 @@ class Limit:
 class Sometimes:
     """A source that is away at first."""
 
-    def __init__(self, times: float, then: Answer | None = None) -> None:
+    def __init__(self, times: float, then: Leased | Full | Away | None = None) -> None:
         self.left = times
         self.then = then or Leased(10, 100.0, due_in=0.0, over=0.1)
 
-    async def lease(self, wanted: int) -> Answer:
+    async def lease(self, wanted: int) -> Leased | Full | Away:
         self.left -= 1
         return Away("it does not answer") if self.left >= 0 else self.then
 
@@ -326,7 +327,7 @@ def test_a_source_that_stays_away_ends_the_run_for_everyone() -> None:
 
 def test_permits_that_come_too_late_are_followed_by_others() -> None:
     class Late(Sometimes):
-        async def lease(self, wanted: int) -> Answer:
+        async def lease(self, wanted: int) -> Leased | Full | Away:
             self.left -= 1
             return Leased(10, 100.0, due_in=-60.0, over=0.1) if self.left >= 0 else self.then
 
@@ -338,7 +339,7 @@ def test_permits_that_come_too_late_are_followed_by_others() -> None:
 
 def test_a_limit_that_is_gone_ends_the_run() -> None:
     class Gone(Sometimes):
-        async def lease(self, wanted: int) -> Answer:
+        async def lease(self, wanted: int) -> Leased | Full | Away:
             raise RunStopped("there is no such limit")
 
     async def work(loop: JumpingLoop) -> None:
@@ -351,7 +352,7 @@ def test_a_limit_that_is_gone_ends_the_run() -> None:
 def test_whoever_waits_is_cancelled_when_the_run_stops() -> None:
     async def work(loop: JumpingLoop) -> tuple[bool, int]:
         source = Sometimes(0, then=Leased(10, 1.0, due_in=NOT_DUE_YET, over=10.0))
-        pace = SharedPace(Permits(source, clock=loop.time), concurrency=2)
+        pace = Pace(permits=Permits(source, clock=loop.time), concurrency=2)
         waiting = asyncio.ensure_future(entered(pace))
         await asyncio.sleep(1)
         assert pace.in_flight == 1
@@ -362,7 +363,7 @@ def test_whoever_waits_is_cancelled_when_the_run_stops() -> None:
     assert simulated(work) == (True, 0)
 
 
-async def entered(pace: SharedPace) -> float:
+async def entered(pace: Pace) -> float:
     async with pace.turn("poll") as turn:
         return turn.started_at
 
@@ -370,7 +371,7 @@ async def entered(pace: SharedPace) -> float:
 def test_a_turn_begins_when_its_permit_is_due() -> None:
     async def work(loop: JumpingLoop) -> list[float]:
         permits = Permits(Limit(loop, rate=10.0, limit=20, block=10, call=0.0), clock=loop.time)
-        pace = SharedPace(permits, concurrency=4)
+        pace = Pace(permits=permits, concurrency=4)
         return await asyncio.gather(*(entered(pace) for _ in range(4)))
 
     assert simulated(work) == pytest.approx([0.0, 0.1, 0.2, 0.3])
@@ -378,7 +379,7 @@ def test_a_turn_begins_when_its_permit_is_due() -> None:
 
 def test_full_means_waiting_for_room() -> None:
     class FullAtFirst(Sometimes):
-        async def lease(self, wanted: int) -> Answer:
+        async def lease(self, wanted: int) -> Leased | Full | Away:
             self.left -= 1
             return Full(5.0) if self.left >= 0 else self.then
 

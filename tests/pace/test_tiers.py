@@ -10,7 +10,7 @@ import pytest
 from fieval_tasks.core.errors import RunStopped
 from fieval_tasks.core.tiers import CUSTOM, DAY, DEFAULT, Tier
 from fieval_tasks.pace.pace import LongestWait
-from fieval_tasks.pace.quota import Allowance, Allowed, Quotas
+from fieval_tasks.pace.quota import Allowed, Quotas
 from tests.pace.pace_simulation import Limiter, Sliding, Together, evaluations
 from tests.pace.test_pace import SEEDS, in_no_time
 
@@ -23,9 +23,8 @@ def server(tier: Tier) -> Limiter:
 @pytest.mark.parametrize("pack", [1, 3, 10])
 @pytest.mark.parametrize("speed", [30.0, 400.0])
 def test_the_default_tier_is_recognised_at_the_cost_of_a_few(seed: int, pack: int, speed: float) -> None:
-    allowance = Allowance()
-    run = evaluations(server(DEFAULT), items=200, seed=seed, pack=pack, speed=speed, allowance=allowance)
-    assert allowance.tier == DEFAULT
+    run = evaluations(server(DEFAULT), items=200, seed=seed, pack=pack, speed=speed)
+    assert run.quota.tier == DEFAULT
     assert len(run.refused) <= 5
     assert run.last_submitted <= 1.03 * 180
 
@@ -35,15 +34,14 @@ def test_the_default_tier_is_recognised_at_the_cost_of_a_few(seed: int, pack: in
 def test_nothing_is_refused_by_a_tier_that_is_named(seed: int, tier: Tier) -> None:
     count, seconds = tier.windows[-1] if tier.name == "20/s,600/min" else tier.windows[0]
     items = 4 * count
-    run = evaluations(server(tier), items=items, seed=seed, pack=3, speed=600.0, allowance=Allowance(tier=tier))
+    run = evaluations(server(tier), items=items, seed=seed, pack=3, speed=600.0, quota={"tier": tier})
     assert run.refused == []
     assert run.last_submitted <= 3 * seconds + 40
 
 
 def test_the_custom_tier_is_recognised_too() -> None:
-    allowance = Allowance()
-    run = evaluations(server(CUSTOM), items=12_000, seed=1, pack=3, speed=600.0, allowance=allowance)
-    assert allowance.tier == CUSTOM
+    run = evaluations(server(CUSTOM), items=12_000, seed=1, pack=3, speed=600.0)
+    assert run.quota.tier == CUSTOM
     assert len(run.refused) <= 12_000 / 20
     assert run.last_submitted <= 130
 
@@ -53,16 +51,13 @@ def test_the_custom_tier_is_recognised_too() -> None:
     [(Sliding(50, 1.0), None, 8.0), (Sliding(50, 10.0), DEFAULT, 250.0), (Sliding(60, 60.0), None, 315.0)],
 )
 def test_a_limit_that_only_looks_like_a_tier(limit: Sliding, taken_for: Tier | None, seconds: float) -> None:
-    allowance = Allowance()
-    run = evaluations(limit, items=5 * limit.limit, seed=3, pack=3, allowance=allowance)
-    assert allowance.tier == taken_for
+    run = evaluations(limit, items=5 * limit.limit, seed=3, pack=3)
+    assert run.quota.tier == taken_for
     assert run.last_submitted <= seconds
 
 
 def test_an_hour_and_a_day_are_kept_to_as_well() -> None:
-    patient = evaluations(
-        server(DEFAULT), items=1_100, seed=1, pack=3, allowance=Allowance(tier=DEFAULT), until=2 * DAY
-    )
+    patient = evaluations(server(DEFAULT), items=1_100, seed=1, pack=3, quota={"tier": DEFAULT}, until=2 * DAY)
     assert patient.refused == []
     assert len([at for at in patient.granted if at < 3600]) == 300
     assert len([at for at in patient.granted if at < DAY]) == 1_000
@@ -71,8 +66,8 @@ def test_an_hour_and_a_day_are_kept_to_as_well() -> None:
 
 @pytest.mark.parametrize("named", [DEFAULT, None])
 def test_where_an_hour_is_full_nobody_waits_longer_than_is_allowed(named: Tier | None) -> None:
-    allowance = Allowance(tier=named, longest_wait=LongestWait(600.0))
-    run = evaluations(server(DEFAULT), items=1_000, seed=1, pack=3, allowance=allowance)
+    quota = {"tier": named, "longest_wait": LongestWait(600.0)}
+    run = evaluations(server(DEFAULT), items=1_000, seed=1, pack=3, quota=quota)
     assert len(run.granted) == 300
     assert run.stopped_for == pytest.approx(3600 - 300, abs=20)
 
@@ -80,10 +75,10 @@ def test_where_an_hour_is_full_nobody_waits_longer_than_is_allowed(named: Tier |
 @pytest.mark.parametrize("named", [DEFAULT, None])
 def test_a_run_that_begins_in_the_middle_of_a_window_counts_what_was_sent_in_it(named: Tier | None) -> None:
     limiter = server(DEFAULT)
-    first = evaluations(limiter, items=40, seed=1, pack=3, allowance=Allowance(tier=named))
-    again = Allowance(tier=named, earlier=first.granted)
-    second = evaluations(limiter, items=60, seed=2, pack=3, allowance=again, since=20.0)
-    assert again.tier == DEFAULT
+    first = evaluations(limiter, items=40, seed=1, pack=3, quota={"tier": named})
+    again = {"tier": named, "earlier": first.granted}
+    second = evaluations(limiter, items=60, seed=2, pack=3, quota=again, since=20.0)
+    assert second.quota.tier == DEFAULT
     assert len(second.refused) <= (0 if named else 3)
     assert sum(at < 60.0 for at in second.granted) == 10
     assert second.last_submitted <= 82.0
@@ -92,11 +87,11 @@ def test_a_run_that_begins_in_the_middle_of_a_window_counts_what_was_sent_in_it(
 def test_an_hour_that_earlier_runs_have_used_up_is_recognised_by_two_that_are_refused() -> None:
     limiter, earlier = server(DEFAULT), list[float]()
     for minute in range(6):
-        run = evaluations(limiter, items=50, seed=minute, allowance=Allowance(tier=DEFAULT), since=100.0 * minute)
+        run = evaluations(limiter, items=50, seed=minute, quota={"tier": DEFAULT}, since=100.0 * minute)
         earlier += run.granted
-    allowance = Allowance(earlier=earlier, longest_wait=LongestWait(600.0))
-    stopped = evaluations(limiter, items=50, seed=9, allowance=allowance, since=1_200.0)
-    assert (allowance.tier, len(stopped.refused), stopped.granted) == (DEFAULT, 2, [])
+    quota = {"earlier": earlier, "longest_wait": LongestWait(600.0)}
+    stopped = evaluations(limiter, items=50, seed=9, quota=quota, since=1_200.0)
+    assert (stopped.quota.tier, len(stopped.refused), stopped.granted) == (DEFAULT, 2, [])
     assert stopped.stopped_for == pytest.approx(2_400, abs=20)
 
 
@@ -104,7 +99,7 @@ def test_others_who_use_the_account_cost_a_pause_and_a_try() -> None:
     limiter = server(DEFAULT)
     for n in range(30):
         assert limiter.refuses(n / 100) is None
-    run = evaluations(limiter, items=60, seed=1, pack=3, allowance=Allowance(tier=DEFAULT), since=1.0)
+    run = evaluations(limiter, items=60, seed=1, pack=3, quota={"tier": DEFAULT}, since=1.0)
     assert len(run.refused) <= 50
     assert run.last_submitted <= 75
 
