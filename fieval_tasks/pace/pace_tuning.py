@@ -85,6 +85,37 @@ class PaceTuning:
     """After which a probe that has brought nothing is followed by another: it may never have gone out."""
 
 
+@dataclass(frozen=True)
+class PermitTuning:
+    """Of permits leased from a limit that processes share. Times are in seconds."""
+
+    ahead: float = 0.5
+    """Seconds before the last permit is due at which more are leased."""
+    kept: float = 0.05
+    """Seconds after which a permit that was not used is old: others may have used its time by now. So processes that halt make
+    up for it by this much at most: a second holds 1.05 times what the limit gives in one. Or a beat, where that is longer: each
+    process may be late with one request."""
+    kept_alone: float = 30.0
+    """The same in seconds where a block was found to follow the process's own: then the limit is used by nobody else, and a process
+    that sends little need not lease again and again. Whoever comes in those seconds may find the beat exceeded, by that block at most."""
+    room: float = 0.25
+    """Seconds of the limit's rate, and a beat of it, that others may have leased where a process counts as alone: it is little, and
+    clocks differ by as much."""
+    slowly: float = 20.0
+    """Beats of the limit from one old permit to the next: few requests live on old ones, for each block costs calls."""
+    too_slowly: float = 1.0
+    """Seconds: where so many beats take longer, nobody waits for old permits; blocks last long there."""
+    few: int = 5
+    """More requests than these don't wait for old permits: those lapse, and a new block is leased."""
+    catch_up: float = 1.05
+    """Times the limit's rate at which a process that is late spends what was due."""
+    patience: float = 600.0
+    """Seconds for which a source that can't be asked is asked again; then the run stops."""
+    spread: float = 0.2
+    """Share by which waits for room differ, so that not all processes ask at once."""
+
+
+PERMIT_TUNING = PermitTuning()
 TUNING = PaceTuning()
 TOLD = 5.0
 """Seconds: a wait is shown where it is longer."""

@@ -19,33 +19,9 @@ from typing import Protocol
 from fieval_tasks.core.errors import RunStopped
 from fieval_tasks.pace.limits import backoff
 from fieval_tasks.pace.line import Line
+from fieval_tasks.pace.pace_tuning import PERMIT_TUNING, PermitTuning
 
 _log = logging.getLogger(__name__)
-
-AHEAD = 0.5
-"""Seconds before the last permit is due at which more are leased."""
-KEPT = 0.05
-"""Seconds after which a permit that was not used is old: others may have used its time by now. So processes that halt make
-up for it by this much at most: a second holds 1.05 times what the limit gives in one. Or a beat, where that is longer: each
-process may be late with one request."""
-KEPT_ALONE = 30.0
-"""The same in seconds where a block was found to follow the process's own: then the limit is used by nobody else, and a process
-that sends little need not lease again and again. Whoever comes in those seconds may find the beat exceeded, by that block at most."""
-ROOM = 0.25
-"""Seconds of the limit's rate, and a beat of it, that others may have leased where a process counts as alone: it is little, and
-clocks differ by as much."""
-SLOWLY = 20.0
-"""Beats of the limit from one old permit to the next: few requests live on old ones, for each block costs calls."""
-TOO_SLOWLY = 1.0
-"""Seconds: where so many beats take longer, nobody waits for old permits; blocks last long there."""
-FEW = 5
-"""More requests than these don't wait for old permits: those lapse, and a new block is leased."""
-CATCH_UP = 1.05
-"""Times the limit's rate at which a process that is late spends what was due."""
-PATIENCE = 600.0
-"""Seconds for which a source that can't be asked is asked again; then the run stops."""
-SPREAD = 0.2
-"""Share by which waits for room differ, so that not all processes ask at once."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +43,7 @@ class Leased:
         Where others leased at the same moment nobody knows who came first: then each spreads its own over all of theirs.
         """
         start, end = max(0.0, before / rate - since), after / rate
-        return cls(permits, rate, due_in=start, over=max(end - start, permits / (CATCH_UP * rate)))
+        return cls(permits, rate, due_in=start, over=max(end - start, permits / (PERMIT_TUNING.catch_up * rate)))
 
 
 @dataclass(frozen=True)
@@ -101,15 +77,15 @@ class Permits:
     """A process's permits, in the order in which they are asked for. None are leased before one is wanted."""
 
     def __init__(
-        self, source: PermitSource, *, patience: float = PATIENCE, clock: Callable[[], float] = monotonic
+        self, source: PermitSource, *, tuning: PermitTuning = PERMIT_TUNING, clock: Callable[[], float] = monotonic
     ) -> None:
         self._source = source
-        self._patience = patience
+        self._tuning = tuning
         self._clock = clock
         self._due: deque[float] = deque()
         self._wanted = 0
         self._interval = 0.0
-        self._kept = KEPT
+        self._kept = self._tuning.kept
         self._leased_until = -inf
         self._latest = -inf
         self._line: Line[float] = Line(self, clock)
@@ -158,12 +134,12 @@ class Permits:
         while self._is_old(now) and not self._can_live_on_old:
             self._due.popleft()
         if self._is_old(now):
-            return self._latest + SLOWLY * self._interval - now
-        if not self._due or self._lasting(now) < AHEAD:
+            return self._latest + self._tuning.slowly * self._interval - now
+        if not self._due or self._lasting(now) < self._tuning.ahead:
             self._lease_more()
         if not self._due:
             return inf
-        return max(self._due[0], self._latest + self._interval / CATCH_UP) - now
+        return max(self._due[0], self._latest + self._interval / self._tuning.catch_up) - now
 
     def begin(self, now: float, n: int) -> float:
         self._due.popleft()
@@ -176,7 +152,7 @@ class Permits:
 
     @property
     def _can_live_on_old(self) -> bool:
-        return self._wanted <= FEW and SLOWLY * self._interval <= TOO_SLOWLY
+        return self._wanted <= self._tuning.few and self._tuning.slowly * self._interval <= self._tuning.too_slowly
 
     def _is_old(self, now: float) -> bool:
         return bool(self._due) and self._due[0] + self._kept < now
@@ -208,14 +184,14 @@ class Permits:
                 return answer
             if isinstance(answer, Full):
                 since, tries = self._clock(), 0
-                await asyncio.sleep(answer.seconds * random.uniform(1.0, 1.0 + SPREAD))
+                await asyncio.sleep(answer.seconds * random.uniform(1.0, 1.0 + self._tuning.spread))
                 continue
             self.times_away += 1
             if tries == 0:
                 _log.warning("requests wait, for they can't have their permits: %s", answer.why)
-            if self._clock() - since > self._patience:
+            if self._clock() - since > self._tuning.patience:
                 raise RunStopped(
-                    f"no permits of the shared limit could be had for {self._patience:.0f} s: {answer.why}"
+                    f"no permits of the shared limit could be had for {self._tuning.patience:.0f} s: {answer.why}"
                 )
             await asyncio.sleep(backoff(tries))
             tries += 1
@@ -226,5 +202,9 @@ class Permits:
         first = now + leased.due_in
         self._due.extend(first + n * leased.over / leased.permits for n in range(leased.permits))
         end, alone_until = first + leased.over, max(now, self._leased_until) + leased.permits * self._interval
-        self._kept = KEPT_ALONE if end <= alone_until + ROOM + self._interval else max(KEPT, self._interval)
+        self._kept = (
+            self._tuning.kept_alone
+            if end <= alone_until + self._tuning.room + self._interval
+            else max(self._tuning.kept, self._interval)
+        )
         self._leased_until = end

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from fieval_tasks.core.errors import RunStopped
 from fieval_tasks.pace.pace import Pace
-from fieval_tasks.pace.permits import CATCH_UP, FEW, KEPT, Away, Full, Leased, Permits
+from fieval_tasks.pace.pace_tuning import PERMIT_TUNING, PermitTuning
+from fieval_tasks.pace.permits import Away, Full, Leased, Permits
 from tests.pace.pace_simulation import JumpingLoop
 
 T = TypeVar("T")
@@ -149,18 +150,20 @@ def test_processes_that_halt_hardly_make_up_for_it(chance: Random, longest: floa
         some, went = [Halting(shared, clock=loop.time) for _ in range(3)], list[float]()
         for permits in some:
             permits.halts = [(start, start + chance.uniform(0.0, longest)) for start in range(2, 20, 2)]
-        await asyncio.gather(*(used(one, went, until=20.0, pause=0.05) for one in some for _ in range(FEW + 5)))
+        await asyncio.gather(
+            *(used(one, went, until=20.0, pause=0.05) for one in some for _ in range(PERMIT_TUNING.few + 5))
+        )
         await asyncio.gather(*(permits.aclose() for permits in some))
         return sorted(went)
 
-    assert most_in_a_second(simulated(work)) <= 180 * (1 + KEPT) + 3
+    assert most_in_a_second(simulated(work)) <= 180 * (1 + PERMIT_TUNING.kept) + 3
 
 
 def test_a_process_with_little_to_send_leaves_the_rest_to_others() -> None:
     async def now_and_then(permits: Permits, into: list[float]) -> None:
         while (at := await permits.take()) < 60.0:
             into.append(at)
-            await asyncio.gather(*(permits.take() for _ in range(2 * FEW)))
+            await asyncio.gather(*(permits.take() for _ in range(2 * PERMIT_TUNING.few)))
             await asyncio.sleep(1.0)
 
     async def work(loop: JumpingLoop) -> list[float]:
@@ -238,10 +241,12 @@ def test_whoever_joins_a_process_that_was_alone_exceeds_the_limit_by_a_block_at_
         return sorted(went)
 
     went = simulated(work)
-    assert most_in_a_second(went) <= 200 * (1 + KEPT) + demand + 3
+    assert most_in_a_second(went) <= 200 * (1 + PERMIT_TUNING.kept) + demand + 3
     late = sum(joins <= at < 60.0 for at in went)
-    assert late <= 200 * CATCH_UP * (60.0 - joins) + 200
-    assert most_in_a_second([at for at in went if at > joins + 31.0]) <= 200 * (1 + KEPT) + 3, "no longer alone"
+    assert late <= 200 * PERMIT_TUNING.catch_up * (60.0 - joins) + 200
+    assert most_in_a_second([at for at in went if at > joins + 31.0]) <= 200 * (1 + PERMIT_TUNING.kept) + 3, (
+        "no longer alone"
+    )
 
 
 def test_at_a_low_rate_a_request_now_and_then_has_the_next_permit() -> None:
@@ -315,7 +320,7 @@ def test_while_the_source_is_away_nobody_goes_without_a_permit() -> None:
 
 def test_a_source_that_stays_away_ends_the_run_for_everyone() -> None:
     async def work(loop: JumpingLoop) -> tuple[list[object], float]:
-        permits = Permits(Sometimes(inf), patience=60.0, clock=loop.time)
+        permits = Permits(Sometimes(inf), tuning=PermitTuning(patience=60.0), clock=loop.time)
         told = await asyncio.gather(*(permits.take() for _ in range(3)), return_exceptions=True)
         return [*told, *await asyncio.gather(permits.take(), return_exceptions=True)], loop.time()
 
