@@ -301,7 +301,8 @@ class Limits:
         level = self._level
         if level is None:
             return self._beat.set(inf, burst=1.0)
-        spare = self._tuning.margin * level.base * level.window  # what a beat heard late may catch up with
+        # half of the margin is for beats that are heard late, the other half for requests that arrive unevenly
+        spare = self._tuning.margin / 2 * level.base * level.window
         self._beat.set(level.rate, burst=max(1.5, spare))
 
     def _grow(self, now: float) -> None:
