@@ -84,6 +84,8 @@ class Refusals:
     window: float | None = None
     """The one that was full, once that is known."""
     margin: float = 0.0
+    least: float = 0.0
+    """The rate below which it does not lower the level: half of what it was, and less of a step where little could be counted."""
 
 
 @dataclass
@@ -94,7 +96,9 @@ class Level:
     step: float
     """The next share of the base that is tried on top, and when."""
     base: float = 0.0
-    """A second, as it was last measured, less a margin."""
+    """A second, as it was last measured, less a margin,"""
+    since: float = 0.0
+    """and when that was."""
     grown: float = 0.0
     grow_at: float = inf
 
@@ -262,6 +266,10 @@ class Limits:
                 return
             event.margin = tuning.margin * min(8.0, 2.0 ** (self._alone - 1))
         event.window = self._full_window(event)
+        event.least = 1.0 / event.window
+        if self._level is not None:
+            is_early = self._in_secret or event.first < self._level.since + event.window / 5
+            event.least = event.rate_before * (1.0 - event.margin if self._alone and is_early else 0.5)
         self._learn(event, now)
 
     def _is_believed(self, event: Refusals) -> bool:
@@ -273,7 +281,7 @@ class Limits:
     def _learn(self, event: Refusals, now: float) -> None:
         assert event.window is not None
         tuning, before = self._tuning, self._level
-        level = Level(event.window, tuning.step)
+        level = Level(event.window, tuning.step, since=now)
         self._measure(event, level)
         hold = max(tuning.hold, event.window)
         if before is None:
@@ -287,11 +295,12 @@ class Limits:
         self._set_beat()
 
     def _measure(self, event: Refusals, level: Level) -> None:
-        """What was accepted in the window before the refusal; not above what was too much, nor below half of it at a time."""
-        measured = self._counts[level.window].until(event.first) * (1.0 - event.margin) / level.window
-        least = event.rate_before * (1.0 - event.margin if self._in_secret and self._alone else 0.5)
-        least = 1.0 / level.window if least == inf else least
-        level.base = max(least, min(event.rate_before, measured))
+        """What was accepted in the window before the refusal; not above what was too much."""
+        count = self._counts[level.window]
+        # a busy machine's requests arrive in another order than they began: those accepted around it were within a window, too
+        counted = max(count.until(event.first), 0 if self._in_secret else count.until(event.noticed))
+        measured = counted * (1.0 - event.margin) / level.window
+        level.base = max(event.least, min(event.rate_before, measured))
         if level is self._level:
             self._set_beat()
 

@@ -202,9 +202,6 @@ class Permits:
         first = now + leased.due_in
         self._due.extend(first + n * leased.over / leased.permits for n in range(leased.permits))
         end, alone_until = first + leased.over, max(now, self._leased_until) + leased.permits * self._interval
-        self._kept = (
-            self._tuning.kept_alone
-            if end <= alone_until + self._tuning.room + self._interval
-            else max(self._tuning.kept, self._interval)
-        )
+        is_alone = end <= alone_until + self._tuning.room + self._interval
+        self._kept = self._tuning.kept_alone if is_alone else max(self._tuning.kept, self._interval)
         self._leased_until = end
