@@ -140,9 +140,15 @@ def _serve(listener: socket.socket, options: argparse.Namespace, keys: tuple[str
     config = uvicorn.Config(
         app, http=ServerConnection, log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=1
     )
-    # It listens: who comes before the server has started waits for it.
-    _say_ready(_base_url(listener), keys if options.generate_keys else None)
-    uvicorn.Server(config).run(sockets=[listener])
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            # Not sooner: what ends it before it has started is a traceback.
+            if self.started:
+                _say_ready(_base_url(listener), keys if options.generate_keys else None)
+
+    Server(config).run(sockets=[listener])
 
 
 def _base_url(listener: socket.socket) -> str:
