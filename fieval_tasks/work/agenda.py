@@ -262,13 +262,11 @@ class Agenda:
         return heapq.heappop(self._waiting)
 
     def _keeps_gap(self, item: OpenItem, now: float) -> bool:
-        return item.asked_at + self._gap(item) <= now <= self._deadline(item) - self._tuning.shortest_gap
-
-    def _gap(self, item: OpenItem) -> float:
-        """Twice as long after each question that fails, as far as its plan is put off: it seems done, and nobody says so."""
-        shortest = self._tuning.shortest_gap
+        """The gap is twice as long after each question that fails, as far as its plan is put off: it seems done, and nobody says so."""
+        shortest, doublings = self._tuning.shortest_gap, min(item.unheard, self._tuning.most_doublings)
         put_off = max(shortest, self._tuning.put_off * (item.asked_at - item.since))
-        return min(shortest * 2.0 ** min(item.unheard, self._tuning.most_doublings), put_off)
+        gap = min(shortest * 2.0**doublings, put_off)
+        return item.asked_at + gap <= now <= self._deadline(item) - shortest
 
     # -- answers -------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import wait
 from functools import partial
 from math import inf
@@ -68,7 +68,7 @@ class Engine:
                 self._permits = Permits(self._open_limit())
             found = [] if self._options.mode is Mode.SUBMIT else self._holdings.with_open_tickets()
             self._work = self._loop.run(self._begun()).result()
-            self._look_into(found)
+            self._looked_into(found)
         except BaseException:
             self._end()
             raise
@@ -111,7 +111,7 @@ class Engine:
             ending.result()
         except BaseException:
             if not ending.done():  # somebody is in a hurry now
-                self._hurry()
+                self.stop(Interrupted("the run was interrupted"), hurry=True)
                 ending.result()
             raise
         finally:
@@ -134,12 +134,8 @@ class Engine:
         Submissions under way come in before the engine ends; with a `hurry` they get a last moment.
         """
         self._loop.stop(reason)
-        if hurry:
-            self._hurry()
-
-    def _hurry(self) -> None:
-        if self._work is not None:
-            self._loop.soon(self._work.hurry)
+        if hurry and self._work is not None:
+            self._work.hurry()
 
     def come_in(self, show: Callable[[Progress], None]) -> None:
         """After a stop: wait until every submission under way has had its answer, within its own time."""
@@ -185,7 +181,7 @@ class Engine:
         if not self._holdings.claim([chunk]):  # another process works on it, and may let go of it unfinished
             return 0
         if is_new:  # one that helped with it may have died since this run began
-            self._look_into([chunk])
+            self._looked_into([chunk])
         return self._done(partial(self._at_work.send, chunk))
 
     def submit_rest(self) -> int:
@@ -194,20 +190,17 @@ class Engine:
         Where that failed for an outage and is tried again, it goes on with the chunk that it was at.
         """
         sent = 0
-        while self._helping_with or self._helps_with_another():
-            sent += self._done(partial(self._at_work.send, self._helping_with[0]))
+        while chunks := self._helping_with or self._looked_into(self._holdings.take_one()):
+            self._helping_with = chunks
+            sent += self._done(partial(self._at_work.send, chunks[0]))
             self._helping_with = []
         return sent
 
-    def _helps_with_another(self) -> bool:
-        self._helping_with = self._holdings.take_one()
-        self._look_into(self._helping_with)
-        return bool(self._helping_with)
-
-    def _look_into(self, chunks: Sequence[int]) -> None:
-        """Their tickets are from before this process: they are read before any of its own are among them."""
+    def _looked_into(self, chunks: list[int]) -> list[int]:
+        """The chunks, whose tickets from before this process have been read, before any of its own are among them."""
         if chunks and self._options.mode is not Mode.SUBMIT:
             self._loop.soon(self._at_work.found, self._book.open_tickets(chunks))
+        return chunks
 
     def rest(self, seconds: float) -> None:
         """Do nothing for so long. Raises what stops the run as soon as it does."""
@@ -238,8 +231,7 @@ class Engine:
         self._loop.soon(self._at_work.items.let_go_all)
         self._holdings.let_go()
         while True:
-            adopted = self._holdings.adopt()
-            self._look_into(adopted)
+            adopted = self._looked_into(self._holdings.adopt())
             self._at_work.items.counts = self._book.counts()
             if adopted or not self._holdings.are_others_at_work():
                 return bool(adopted)
@@ -263,16 +255,16 @@ class Engine:
         without_permits = f"the shared limit could not be asked {away:,} times: what needed its permits waited"
         asked_to_wait = f"the server asked everyone to wait, for up to {asked:,.0f} s"
         return (
-            *(self._stopped_lane(check, why) for check, why in work.lanes.stopped.items()),
+            *(_stopped(check, why, self._book.count_unsent(check=check)) for check, why in work.lanes.stopped.items()),
             *([without_permits] if away else []),
             *([asked_to_wait] if asked > self._tuning.shortest_wait else []),
             *work.settlement.notices,
             *work.lanes.client.notices,
         )
 
-    def _stopped_lane(self, check: str, why: str) -> str:
-        left = self._book.count_unsent(check=check)
-        return f"{check} was stopped: {why}" + (f"; {left:,} of its items are still to be sent" if left else "")
+
+def _stopped(check: str, why: str, left: int) -> str:
+    return f"{check} was stopped: {why}" + (f"; {left:,} of its items are still to be sent" if left else "")
 
 
 _engines: dict[str, Engine] = {}

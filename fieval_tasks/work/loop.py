@@ -47,10 +47,14 @@ class LoopThread:
         self._is_closed = True
         self._loop.close()
 
-    def soon(self, act: Callable[..., None], *arguments: Any) -> None:
+    def soon(self, act: Callable[..., object], *arguments: Any) -> None:
         """On the loop, where that still runs."""
         with suppress(RuntimeError):  # it is closed, and everything has ended
             self._loop.call_soon_threadsafe(act, *arguments)
+
+    def later(self, seconds: float, act: Callable[[], None]) -> None:
+        """On the loop, after so long."""
+        self.soon(self._loop.call_later, seconds, act)
 
     def run(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         return asyncio.run_coroutine_threadsafe(work, self._loop)

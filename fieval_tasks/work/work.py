@@ -74,8 +74,8 @@ class Work:
             await self.lanes.client.aclose()
 
     def hurry(self) -> None:
-        """What has not come in by the last moment is cut off, and recorded as lost."""
-        asyncio.get_running_loop().call_later(self._tuning.last_moment, self.sender.under_way.cut_off)
+        """What has not come in by the last moment is cut off, and recorded as lost. From any thread."""
+        self._loop.later(self._tuning.last_moment, self.sender.under_way.cut_off)
 
     def control(self, wanted: Control) -> None:
         """Pause or go on, and keep to other bounds than the plan's. Of a rate, this process has its part."""

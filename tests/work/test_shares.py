@@ -28,7 +28,7 @@ from fieval_tasks.work.options import Options, Share
 from fieval_tasks.work.work_tuning import WorkTuning
 from tests.conftest import PATIENCE
 from tests.platform import Platform, ok
-from tests.work.test_engine import a_run
+from tests.work.test_engine import QUICK_PACE, a_run
 
 ANSWERS = [f"answer {i}" for i in range(60)]
 
@@ -196,7 +196,11 @@ def test_help_that_an_outage_cut_short_goes_on_with_the_chunk_it_was_at(ledger: 
 
     run, platform = a_run(ledger, ANSWERS, chunk_size=5), Platform(trouble=trouble)
     with Engine(
-        run, ledger, platform.client, Options(mode=Mode.ASYNC, concurrency=8, share=Share(1, 2)), tuning=QUICK
+        run,
+        ledger,
+        platform.client,
+        Options(mode=Mode.ASYNC, concurrency=8, share=Share(1, 2), tuning=QUICK_PACE),
+        tuning=QUICK,
     ) as engine:
         engine.to_submit()
         with pytest.raises(Unreachable):
