@@ -118,6 +118,22 @@ class Database:
 
 def opened(url: str, *, must_exist: bool = False, tuning: LedgerTuning = DEFAULT_TUNING) -> Engine:
     """The database, ready to be connected to. A file's folder is made, except where the file must exist already."""
+    parsed = _parsed(url)
+    try:
+        if parsed.get_backend_name() == "postgresql":
+            return _postgresql(parsed)
+        return _sqlite(parsed, must_exist, tuning.patience)
+    except ImportError as error:
+        raise StoreError(
+            f"the store {shown(parsed)} is in PostgreSQL, whose driver is not installed ({error}): "
+            f"pip install 'prefect-futureagi[postgres]', or name a file"
+        ) from error
+    except (SQLAlchemyError, OSError) as error:
+        raise StoreError(f"the store {shown(parsed)} can't be opened: {error}") from error
+
+
+def _parsed(url: str) -> sa.URL:
+    """Raises PlanError for what can be no store."""
     try:
         parsed = sa.make_url(url)
     except (SQLAlchemyError, ValueError):
@@ -125,31 +141,29 @@ def opened(url: str, *, must_exist: bool = False, tuning: LedgerTuning = DEFAULT
             "the store's URL can't be read: write a path, sqlite:///FILE or postgresql://HOST/DB"
         ) from None  # the parser's own words may repeat it
     keep(parsed.password, *(str(value) for name, value in parsed.query.items() if "password" in name))
-    is_sqlite = parsed.get_backend_name() == "sqlite"
-    if not is_sqlite and parsed.get_backend_name() != "postgresql":
+    if parsed.get_backend_name() not in ("sqlite", "postgresql"):
         raise PlanError("a store is a SQLite file or a PostgreSQL database: write a path or postgresql://HOST/DB")
-    if is_sqlite and parsed.database in (None, "", ":memory:"):
+    if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
         raise PlanError("a store in memory ends with the program: name a file, or leave --store out")
-    if is_sqlite and must_exist and not Path(parsed.database or "").is_file():
-        raise PlanError(f"there is no ledger {parsed.database}: name the one that holds the run with --store")
-    try:
-        if not is_sqlite:
-            # A connection that was cut while nobody used it is noticed before a statement is lost with it.
-            engine = sa.create_engine(parsed, pool_pre_ping=True, connect_args=_timeouts(parsed))
-            sa.event.listen(engine, "connect", _postgresql_settings)
-            return engine
-        make_folder(Path(parsed.database or "").parent)
-        if not parsed.query:  # else SQLite may look it up by other rules
-            make_file(Path(parsed.database or ""))  # and SQLite gives what it puts beside a file the file's own mode
-        engine = sa.create_engine(parsed, connect_args={"timeout": tuning.patience})
-    except ImportError as error:
-        raise StoreError(
-            f"the store {shown(parsed)} is in PostgreSQL, whose driver is not installed ({error}): pip install 'prefect-futureagi[postgres]', "
-            f"or name a file"
-        ) from error
-    except (SQLAlchemyError, OSError) as error:
-        raise StoreError(f"the store {shown(parsed)} can't be opened: {error}") from error
-    sa.event.listen(engine, "connect", partial(_sqlite_settings, tuning.patience))
+    return parsed
+
+
+def _postgresql(url: sa.URL) -> Engine:
+    # A connection that was cut while nobody used it is noticed before a statement is lost with it.
+    engine = sa.create_engine(url, pool_pre_ping=True, connect_args=_timeouts(url))
+    sa.event.listen(engine, "connect", _postgresql_settings)
+    return engine
+
+
+def _sqlite(url: sa.URL, must_exist: bool, patience: float) -> Engine:
+    file = Path(url.database or "")
+    if must_exist and not file.is_file():
+        raise PlanError(f"there is no ledger {url.database}: name the one that holds the run with --store")
+    make_folder(file.parent)
+    if not url.query:  # else SQLite may look it up by other rules
+        make_file(file)  # and SQLite gives what it puts beside a file the file's own mode
+    engine = sa.create_engine(url, connect_args={"timeout": patience})
+    sa.event.listen(engine, "connect", partial(_sqlite_settings, patience))
     sa.event.listen(engine, "begin", _begin_immediate)
     return engine
 
