@@ -21,7 +21,7 @@ from typing import Any
 from fieval_tasks.core.items import Evaluation, Failed, Verdict
 from fieval_tasks.core.scrubbing import MARK
 from fieval_tasks.ledger.book import Book
-from fieval_tasks.work.open_items import OpenItem, Told
+from fieval_tasks.work.open_items import ItemVerdict, OpenItem
 
 OTHER_INPUTS = "the row of this item's eval_id holds the inputs of another item: the server mixed them up"
 SHARED = "the server named this item's eval_id for another item, too, and does not say which of them it judged"
@@ -151,13 +151,15 @@ class Echoes:
         return await asyncio.to_thread(self._book.is_shared, seq, eval_id)
 
     @asynccontextmanager
-    async def own(self, told: Sequence[Told]) -> AsyncIterator[list[Told]]:
+    async def own(self, verdicts: Sequence[ItemVerdict]) -> AsyncIterator[list[ItemVerdict]]:
         """Verdicts that came at once, each with its eval_id, as they stand; to be recorded before the block ends."""
-        ids = {eval_id for _, eval_id, _ in told if eval_id}
+        ids = {eval_id for _, eval_id, _ in verdicts if eval_id}
         taken = ids & self._at_once
         self._at_once |= ids
         try:
-            yield [(seq, eval_id, await self._owned(seq, eval_id, verdict, taken)) for seq, eval_id, verdict in told]
+            yield [
+                (seq, eval_id, await self._owned(seq, eval_id, verdict, taken)) for seq, eval_id, verdict in verdicts
+            ]
         finally:
             self._at_once -= ids
 

@@ -15,7 +15,7 @@ from fieval_tasks.core.plan import Mode
 from fieval_tasks.ledger.run import Run
 from fieval_tasks.pace.quota import Quota, Quotas
 from fieval_tasks.work.breaker import Breaker
-from fieval_tasks.work.open_items import Told
+from fieval_tasks.work.open_items import ItemVerdict
 from fieval_tasks.work.options import Options
 from fieval_tasks.work.peers import Peers
 from fieval_tasks.work.work_tuning import WorkTuning
@@ -49,7 +49,7 @@ class Given:
     """What the answer to a request has for its items: tickets, or verdicts at once; for some perhaps neither."""
 
     tickets: tuple[Ticket, ...]
-    verdicts: tuple[Told, ...]
+    verdicts: tuple[ItemVerdict, ...]
 
     def unnamed(self, items: Sequence[Item]) -> tuple[Item, ...]:
         """Those of the request's items for which it has neither: perhaps taken."""

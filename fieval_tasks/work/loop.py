@@ -138,10 +138,10 @@ class LoopThread:
 
     def _stop_for_its_error(self, task: asyncio.Task[Any]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
-            self.stop(as_reason(error))
+            self.stop(_as_reason(error))
 
 
-def as_reason(error: BaseException) -> FievalError:
+def _as_reason(error: BaseException) -> FievalError:
     """Of an error that nobody waits for, why the run can't go on."""
     if not isinstance(error, FievalError):
         return fault(error)

@@ -18,7 +18,7 @@ from fieval_tasks.ledger.changes import Asked, Decided, Noted, Requeued
 from fieval_tasks.ledger.recording import Recorder
 from fieval_tasks.ledger.schema import utc_now
 
-Told: TypeAlias = "tuple[int, str | None, Verdict]"
+ItemVerdict: TypeAlias = "tuple[int, str | None, Verdict]"
 """An item's place in the run, its eval_id where it has one, and its verdict."""
 
 
@@ -179,22 +179,22 @@ class OpenItems:
         requeued = Requeued(item.seq, counts=back.counts, doubtful=back.doubtful)
         await self._recorder.record(back.note, asked, requeued)
 
-    async def decide(self, told: Sequence[Told]) -> None:
+    async def decide(self, verdicts: Sequence[ItemVerdict]) -> None:
         """Record verdicts, each for its item and for those that repeat it. An item's first verdict stands."""
         now = utc_now()
-        told = [one for one in told if (item := self._held.get(one[0])) and not item.is_decided]
-        found = {seq: self._held[seq] for seq, _, _ in told}
+        verdicts = [one for one in verdicts if (item := self._held.get(one[0])) and not item.is_decided]
+        found = {seq: self._held[seq] for seq, _, _ in verdicts}
         if not found:
             return
         for item in found.values():
             item.is_decided = True
-        shared = [(seq, e, verdict) for first, e, verdict in told for seq in self._repeats.pop(first, ())]
+        shared = [(seq, e, verdict) for first, e, verdict in verdicts for seq in self._repeats.pop(first, ())]
         await self._recorder.record(
-            *(Decided(seq, verdict, now, e, polls=found[seq].questions) for seq, e, verdict in told),
+            *(Decided(seq, verdict, now, e, polls=found[seq].questions) for seq, e, verdict in verdicts),
             *(Decided(seq, verdict, now, e) for seq, e, verdict in shared),
             at_leisure=all(item.eval_id for item in found.values()),  # a ticket can be asked about again
         )
-        for seq, _, verdict in told:
+        for seq, _, verdict in verdicts:
             self.move(_state(verdict), leaving=State.SUBMITTED if found[seq].eval_id else State.READY)
         for _, _, verdict in shared:
             self.move(_state(verdict))

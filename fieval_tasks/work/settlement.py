@@ -29,7 +29,7 @@ from fieval_tasks.pace.pace import Pace, Turn
 from fieval_tasks.work.agenda import Answer
 from fieval_tasks.work.echoes import Echoes
 from fieval_tasks.work.lanes import Lane, Lanes
-from fieval_tasks.work.open_items import OpenItem, PutBack, Told
+from fieval_tasks.work.open_items import ItemVerdict, OpenItem, PutBack
 from fieval_tasks.work.options import Options
 from fieval_tasks.work.work_tuning import WorkTuning
 
@@ -53,7 +53,7 @@ class Unknown:
     def __init__(self) -> None:
         self._known: set[int] = set()
         """Items, however often they were asked about: one that takes long is asked about twenty times."""
-        self._held: dict[int, Told] = {}
+        self._held: dict[int, ItemVerdict] = {}
 
     def heard(self, item: OpenItem) -> None:
         """The server knew an item's ticket."""
@@ -83,7 +83,7 @@ class Unknown:
             f"--resume with --retry-failed sends those items once more, each perhaps paid twice"
         )
 
-    def taken(self) -> list[Told]:
+    def taken(self) -> list[ItemVerdict]:
         """All that are held back, which are not any more."""
         held, self._held = self._held, {}
         return [*held.values()]
@@ -253,7 +253,7 @@ class Settlement:
             raise RunStopped(str(self._unknown)) from error
         return Heard(Answer.DROPPED)
 
-    def unknown(self) -> list[Told]:
+    def unknown(self) -> list[ItemVerdict]:
         """Once all others have been asked about: those that the server does not know fail. Raises RunStopped if they are many."""
         if self._unknown.are_many:
             raise RunStopped(str(self._unknown))

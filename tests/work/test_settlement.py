@@ -28,7 +28,7 @@ from fieval_tasks.pace.quota import Quotas
 from fieval_tasks.work.agenda import Answer
 from fieval_tasks.work.echoes import Echoes
 from fieval_tasks.work.lanes import Lanes
-from fieval_tasks.work.open_items import OpenItem, OpenItems, Told
+from fieval_tasks.work.open_items import ItemVerdict, OpenItem, OpenItems
 from fieval_tasks.work.options import Options
 from fieval_tasks.work.settlement import Settlement
 from fieval_tasks.work.work_tuning import TUNING
@@ -62,7 +62,7 @@ class Scene:
         self.recorder = Recorder(self.ledger.book("r"))
         self.hands = OpenItems(self.ledger.book("r"), self.recorder)
         self.items = [self.adopted(i) for i in range(40)]
-        self.told: list[Told] = []
+        self.told: list[ItemVerdict] = []
         self.again: list[int] = []
         self.client = platform.client()
         self.echoes = Echoes(self.ledger.book("r"))
