@@ -131,10 +131,8 @@ def _is_begun(run: Prepared) -> bool:
 
 def _rows_of(frame: pd.DataFrame) -> Dataset:
     """The frame as a dataset, each value as it is. Raises PlanError where its columns have no names of their own."""
-    try:
-        import pandas as pd
-    except ImportError:
-        raise PlanError("a pandas.DataFrame is needed: pip install 'prefect-futureagi[dataframe]'") from None
+    import pandas as pd  # half a second, which whoever has a frame has already spent
+
     if not isinstance(frame, pd.DataFrame):
         raise _no_frame(frame)
     if frame.columns.nlevels > 1:

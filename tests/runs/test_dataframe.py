@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 import shlex
-import sys
 from datetime import datetime, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -40,12 +39,6 @@ NAMES = ["value", "score", "passed", "reason", "error"]
 @pytest.fixture(autouse=True)
 def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-
-
-def test_without_pandas_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(PlanError, match=r"pip install 'prefect-futureagi\[dataframe\]'"):
-        evaluate_dataframe([{"answer": "4"}], "is_json")  # type: ignore[arg-type]
 
 
 def test_the_frame_comes_back_with_five_columns_a_check_and_its_own_rows_and_index() -> None:
