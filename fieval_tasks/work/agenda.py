@@ -230,6 +230,7 @@ class Agenda:
 
     def _fill(self, now: float) -> float:
         """Put into the purse what has come in since the last time; what comes in a second."""
+        # share/elapsed: what it pays for from t1 to t2 is then share * ln(t2/t1), whatever the server does
         income = self._share() / max(now - self._newest_at, self._tuning.first_guess)
         most = 1.0 + income * self._tuning.shortest_gap
         self._purse = min(self._purse + income * (now - self._filled_at), most)

@@ -228,6 +228,7 @@ class Engine:
 
         What this process has done all it can for is let go first: two that wait for each other would wait for ever.
         """
+        # of the items first: once the claims are gone another process may send them
         self._loop.soon(self._at_work.items.let_go_all)
         self._holdings.let_go()
         while True:

@@ -47,6 +47,7 @@ class Holdings:
         """Those of the chunks that it has from now on: no other process does. The others may be tried again."""
         ours = self.book.claims.take(chunks, self.options.owner, lease=self.tuning.lease) if chunks else []
         self._claimed.update(ours)
+        # what another process has just now may be let go unfinished, and is then for this one to try
         self._tried.difference_update(chunks)
         self._tried.update(ours)
         return ours
@@ -57,6 +58,7 @@ class Holdings:
     def take_one(self) -> list[int]:
         """A free chunk that nobody else was quicker to take; the processes begin to look at different ones."""
         free, share = self._free(), self.options.share
+        # else all would look at the same chunk first, and wait for each other at the ledger
         start = 0 if share is None else len(free) * share.number // share.of
         return next(filter(None, (self.claim([chunk]) for chunk in free[start:] + free[:start])), [])
 

@@ -93,6 +93,7 @@ class Lane:
 
         `async_instead`: for tickets all the same.
         """
+        # the first speaks for all: those in one request have the same check, keys and parameters (packs)
         client, first = self._client, items[0]
         is_sync = self._is_sync and not (async_instead or self._faults_in_a_row >= self._tuning.turn_async_at)
         inputs, params = [item.inputs for item in items], {**self._params, **first.params}

@@ -29,6 +29,7 @@ class LoopThread:
         self._tuning = tuning
         self._ends_at = ends_at
         self._loop = asyncio.new_event_loop()
+        # a daemon: work that will not be cancelled must not keep the process from ending
         self._thread = threading.Thread(target=self._loop.run_forever, name="fieval-engine", daemon=True)
         self._is_closed = False
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -73,6 +74,7 @@ class LoopThread:
                 raise self.reason
             if monotonic() > self._ends_at:
                 self.stop(RunStopped("the time given by --timeout is over"))
+            # whoever waits in Prefect's thread must get away, even from work that swallows its cancellation
             if monotonic() > self._stopped_at + self._tuning.cancelled_within:
                 raise self.reason
             each_round()

@@ -203,10 +203,12 @@ class Sender:
         """From the announcement to the record of what came back, and out of its turn."""
         seqs = tuple(item.seq for item in items)
         self.recorder.count("submits")
+        # what is turned away meanwhile is judged by later answers: this request may have overtaken it
         turned_away_before = tuple(self._turned_away)
         tries.was_there |= self._has_taken
         cut_off: Change = NotTaken(seqs, counts_as_attempt=False)
         try:
+            # committed before a byte goes out: a process that is killed from here on leaves the items ambiguous, not unsent
             await self.recorder.record(Sending(seqs, utc_now()))
             turn.leaves()
             cut_off = ReplyLost(seqs)
@@ -357,6 +359,7 @@ class Sender:
         lane.breaker.refused(str(error), of_its_own=not isinstance(error, TurnedAway), lost=error.ambiguous)
         failed = Failed("submit", error.kind, str(error))
         if isinstance(error, TurnedAway):
+            # it may be all requests that are turned away, for a wrong address: nobody fails before another one passes
             self._turned_away |= {item.seq: failed for item in items}
         else:
             await self.items.decide([(item.seq, None, failed) for item in items])

@@ -124,6 +124,7 @@ class Settlement:
                 return Heard(Answer.DROPPED)
             self.recorder.count("polls")
             item.questions += 1
+            # no question outlasts its item's time, however slowly the bytes of its reply come
             left = self.options.item_timeout - (self.clock() - item.since)
             try:
                 row = await self.lanes.client.in_time(
@@ -150,6 +151,7 @@ class Settlement:
         if isinstance(answer, Pending):
             return await self._pending(item, lane)
         self._stuck.discard(item.seq)
+        # before anything else is made of it: a failure, too, may be another item's
         if objection := await self.echoes.objection(item, row):
             lane.answered_pack(fully=False)  # it may be packs that the server mixes up
             answer = objection

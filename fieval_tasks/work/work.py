@@ -60,6 +60,7 @@ class Work:
         """Tickets from before this process that nobody has asked about yet."""
         self._resending = 0
         self._asking: asyncio.Task[None] | None = None
+        # renewed until what is under way has come in: longer than a stop takes, and a lease may be shorter than that
         self._renewing = loop.begin(holdings.keep(), until_cancelled=True)
 
     async def close(self) -> None:
