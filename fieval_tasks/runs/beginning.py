@@ -29,7 +29,7 @@ from fieval_tasks.data.places import Place, held, inside, place_of
 from fieval_tasks.ledger.run import CheckRecord, Run
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.runs.connections import Connection, connection
-from fieval_tasks.runs.tuning import DEFAULT_TUNING, RunTuning
+from fieval_tasks.runs.run_tuning import DEFAULT_TUNING, RunTuning
 from fieval_tasks.work.lanes import longest_pack
 
 Rows: TypeAlias = Iterable[tuple[Item, Failed | None]]

@@ -23,7 +23,7 @@ from fieval_tasks.report.tally import Counts
 from fieval_tasks.report.text import clean
 from fieval_tasks.report.words import failures_found, figure_found, gate_said
 from fieval_tasks.runs.preparation import Kept
-from fieval_tasks.runs.tuning import DEFAULT_TUNING, RunTuning
+from fieval_tasks.runs.run_tuning import DEFAULT_TUNING, RunTuning
 
 LAST_CHUNK = -1
 """None of a run's own. Whoever concludes the run claims it: nobody else need do so meanwhile."""

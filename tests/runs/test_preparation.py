@@ -10,7 +10,7 @@ from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.plan import EvaluationPlan, Mode
 from fieval_tasks.runs.continuing import Continuation
 from fieval_tasks.runs.preparation import prepared
-from fieval_tasks.runs.tuning import RunTuning
+from fieval_tasks.runs.run_tuning import RunTuning
 
 
 @pytest.fixture(autouse=True)
