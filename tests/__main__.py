@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-
-from tests import other_pythons
+from tempfile import TemporaryFile
 
 WORKERS, QUICK_WORKERS = 4, 2
 """Processes in which the tests run, on a machine of two cores: half the tests wait for others, and the quick ones for none."""
@@ -22,25 +23,44 @@ CHECKS = (
     # A file stays in one process, in which its tests share what they have started; see SLOW in tests/conftest.py.
     ("pytest", "--dist", "loadfile", "--no-loadscope-reorder"),
 )
+ROOT = Path(__file__).parent.parent
+ENVIRONMENT = os.environ | {"PYTHONDONTWRITEBYTECODE": ""}
+"""Or every process that the tests start would compile the project anew."""
 
 
 def main(arguments: list[str]) -> int:
     """Run them all, the arguments going to pytest; 0 where every one passes."""
-    root = Path(__file__).parent.parent
-    # Or every process that the tests start would compile the project anew.
-    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": ""}
+    if arguments:
+        failed = _failed(arguments)
+    else:
+        with _other_pythons() as others:
+            failed = _failed(arguments)
+            print("== the quick tests on other Pythons, begun beside the others", flush=True)
+            failed += ["other Pythons"] if others.wait() else []
+    print(f"failed: {', '.join(failed)}" if failed else "every check passed")
+    return 1 if failed else 0
+
+
+def _failed(arguments: list[str]) -> list[str]:
     workers = QUICK_WORKERS if "--quick" in arguments else WORKERS
     failed = []
     for check in CHECKS:
         command = [*check, "-n", str(workers), *arguments] if check[0] == "pytest" else list(check)
         print(f"== {' '.join(command)}", flush=True)
-        if subprocess.run([sys.executable, "-m", *command], cwd=root, env=environment, check=False).returncode:
+        if subprocess.run([sys.executable, "-m", *command], cwd=ROOT, env=ENVIRONMENT, check=False).returncode:
             failed.append(check[0])
-    if not arguments:
-        print("== the quick tests on other Pythons", flush=True)
-        failed += ["other Pythons"] if other_pythons.main() else []
-    print(f"failed: {', '.join(failed)}" if failed else "every check passed")
-    return 1 if failed else 0
+    return failed
+
+
+@contextmanager
+def _other_pythons() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that takes what the tests of this Python leave of the machine; what it says is printed at the end."""
+    command = [sys.executable, "-m", "tests.other_pythons"]
+    with TemporaryFile() as said:
+        with subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stdout=said, stderr=subprocess.STDOUT) as process:
+            yield process
+        said.seek(0)
+        print(said.read().decode(errors="replace"), end="", flush=True)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -92,9 +94,33 @@ def _place(path: Path) -> int:
 
 
 @pytest.fixture(scope="session")
-def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def begun_prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Prefect home to copy, whose database has its tables: a server takes longer to make them than all else it does.
+
+    One serves all processes that run tests.
+    """
+    from fieval_tasks.on_prefect.prefect_server import OwnServer
+
+    mine = tmp_path_factory.getbasetemp()
+    shared = mine.parent if "PYTEST_XDIST_WORKER" in os.environ else mine
+    home = shared / "begun-prefect-home"
+    with (shared / "begun-prefect-home.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # until the file is closed
+        if not home.exists():
+            making = tmp_path_factory.mktemp("prefect")
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("PREFECT_HOME", str(making))
+                with OwnServer() as server:
+                    server.wait_until_ready()
+            making.rename(home)
+    return home
+
+
+@pytest.fixture(scope="session")
+def prefect_home(begun_prefect_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A Prefect home of this session's own, for every process the tests start."""
     home = tmp_path_factory.mktemp("prefect-home")
+    shutil.copytree(begun_prefect_home, home, dirs_exist_ok=True)
     os.environ["PREFECT_HOME"] = str(home)
     yield home
     del os.environ["PREFECT_HOME"]

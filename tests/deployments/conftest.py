@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -41,13 +42,14 @@ def at(api: str) -> AbstractContextManager[Any]:
 
 
 @pytest.fixture(scope="session")
-def stock_api(prefect_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def stock_api(begun_prefect_home: Path, prefect_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """`prefect server start` with all that schedules, triggers and acts, as it comes but for how often it schedules."""
     from fieval_tasks.on_prefect.prefect_server import free_port, is_healthy
 
     port = str(free_port())
     url = f"http://127.0.0.1:{port}/api"
     home = tmp_path_factory.mktemp("stock-server")
+    shutil.copytree(begun_prefect_home, home, dirs_exist_ok=True)
     own = {
         "PREFECT_HOME": str(home),
         "PREFECT_API_URL": url,

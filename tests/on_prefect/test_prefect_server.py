@@ -362,12 +362,12 @@ def test_a_server_without_its_parent_ends_in_order_or_else_at_once() -> None:
         "from fieval_tasks.on_prefect import own_server\n"
         "from fieval_tasks.on_prefect.times import PrefectTimes\n"
         "if sys.argv[1] == 'deaf': signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-        "own_server.TIMES = PrefectTimes(server_ends_within=0.05)\n"
+        "own_server.TIMES = PrefectTimes(server_ends_within=float(sys.argv[2]))\n"
         "own_server._end_with_parent()\n"
         "threading.Event().wait()"
     )
-    for hearing, status in (("well", -signal.SIGTERM), ("deaf", 1)):
-        process = subprocess.Popen([sys.executable, "-c", program, hearing], stdin=subprocess.PIPE)
+    for hearing, within, status in (("well", PATIENCE, -signal.SIGTERM), ("deaf", 0.05, 1)):
+        process = subprocess.Popen([sys.executable, "-c", program, hearing, str(within)], stdin=subprocess.PIPE)
         process.communicate(timeout=PATIENCE)
         assert process.returncode == status
 
@@ -383,7 +383,8 @@ with OwnServer() as server:
 
 
 @pytest.fixture
-def nothing_of_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def nothing_of_the_users(begun_prefect_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(begun_prefect_home, tmp_path / "prefect")
     for name in [name for name in os.environ if name.startswith("PREFECT_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
