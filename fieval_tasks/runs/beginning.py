@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 from fieval_tasks.core.errors import ApiError, Lost, NameTaken, PlanError, RunStopped, ServerFault, Throttled
 from fieval_tasks.core.items import Failed, Item
-from fieval_tasks.core.lanes import Load, choose, judging_time
+from fieval_tasks.core.mode_choice import Load, choose, judging_time
 from fieval_tasks.core.plan import Check, EvaluationPlan, Mode
 from fieval_tasks.core.quantities import parse_rate
 from fieval_tasks.core.templates import Catalogue, bundled_catalogue

@@ -10,7 +10,7 @@ from typing import Any
 
 from fieval_tasks.api.client import EvalClient
 from fieval_tasks.core.items import Failed, Item, Pending, Scored, Ticket
-from fieval_tasks.core.lanes import other_judges
+from fieval_tasks.core.mode_choice import other_judges
 from fieval_tasks.core.plan import Mode
 from fieval_tasks.ledger.run import Run
 from fieval_tasks.pace.quota import Quota, Quotas

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieval_tasks.core.lanes import POLLS, Load, choose, judging_time, other_judges
+from fieval_tasks.core.mode_choice import POLLS, Load, choose, judging_time, other_judges
 from fieval_tasks.core.plan import Mode
 
 
