@@ -26,7 +26,7 @@ from fieval_tasks.api.client import Credentials
 from fieval_tasks.blocks import EvaluationJob, FutureAGICredentials
 from fieval_tasks.core.errors import PlanError, RunStopped
 from fieval_tasks.core.quantities import parse_rate
-from fieval_tasks.on_prefect.shared import LEASING, comfortable
+from fieval_tasks.on_prefect.shared import LEASING, usual_block
 
 
 def register_all(
@@ -78,7 +78,7 @@ def _limit(text: str) -> GlobalConcurrencyLimitCreate:
     try:
         rate = parse_rate(pace)
         return GlobalConcurrencyLimitCreate(
-            name=name, limit=LEASING.gathered * comfortable(rate), slot_decay_per_second=rate
+            name=name, limit=LEASING.gathered * usual_block(rate), slot_decay_per_second=rate
         )
     except ValueError as error:
         raise PlanError(f"--shared-limit {text!r}: expected NAME=N/s or NAME=N/min, such as futureagi=200/s") from error
@@ -131,12 +131,12 @@ def _automation(client: SyncPrefectClient, said: Mapping[str, Any], block_id: UU
         client.create_automation(wanted)
         return f"automation {wanted.name}: created"
     wanted = wanted.model_copy(update={"enabled": there.enabled})  # somebody may have switched it off
-    if _said(there) == _said(wanted):  # an update would have it forget what it is counting
+    if _as_in_file(there) == _as_in_file(wanted):  # an update would have it forget what it is counting
         return f"automation {wanted.name}: there already, left as it is"
     client.update_automation(there.id, wanted)
     return f"automation {wanted.name}: updated{'' if there.enabled else ', and still switched off'}"
 
 
-def _said(automation: AutomationCore) -> dict[str, Any]:
+def _as_in_file(automation: AutomationCore) -> dict[str, Any]:
     """All that the files say of an automation; sets of names, so that their order is none."""
     return automation.model_dump(include={*AutomationCore.model_fields})

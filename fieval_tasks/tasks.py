@@ -16,7 +16,7 @@ from prefect.tasks import Task
 from fieval_tasks.blocks import EvaluationJob, EvaluationRun
 from fieval_tasks.core.errors import FievalError, Interrupted
 from fieval_tasks.core.plan import EvaluationPlan
-from fieval_tasks.core.scrubbing import discreet
+from fieval_tasks.core.scrubbing import scrubbed_errors
 from fieval_tasks.on_prefect import artifacts
 from fieval_tasks.on_prefect.times import TIMES
 from fieval_tasks.runs import dataframe
@@ -34,7 +34,7 @@ def submit(plan: EvaluationPlan) -> str:
     Raises PlanError, with every problem, before anything is sent, and RunStopped where it can't go on.
     """
     _say_if_alone()
-    with discreet():
+    with scrubbed_errors():
         run: Any = EvaluationJob(plan=plan).trigger()  # in a plain task it is no coroutine
     return str(run.run_id)
 
@@ -47,7 +47,7 @@ def poll(run: str, store: str | None = None) -> int:
     """
     _say_if_alone()
     begun = EvaluationRun(run, store=store)
-    with discreet():
+    with scrubbed_errors():
         begun.wait_for_completion()
     summary: Any = begun.fetch_result()
     return int(summary["items"]["pending"])
@@ -57,7 +57,7 @@ def poll(run: str, store: str | None = None) -> int:
 def publish(run: str, store: str | None = None) -> dict[str, Any]:
     """Show how a run stands as artifacts of the flow run that calls this; the figures, as in summary.json."""
     _say_if_alone()
-    with discreet(), kept(run, store) as found:
+    with scrubbed_errors(), kept(run, store) as found:
         if found.ledger.conclusions(found.run_id):
             report = report_of(found)
         else:  # the summary names its files
@@ -122,7 +122,7 @@ def _sent(run_id: str, send: Callable[[Engine], int]) -> int | State[Any]:
     engine = current(run_id)
     if engine is None:
         return Cancelled(message=f"run {run_id} had stopped before this began; nothing of it was sent")
-    with discreet():
+    with scrubbed_errors():
         try:
             return send(_rested(engine))
         except Interrupted as error:

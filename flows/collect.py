@@ -15,10 +15,10 @@ from prefect.runtime import deployment
 from prefect.states import Completed, Failed
 
 from fieval_tasks.core.errors import FievalError, PlanError, RunsRefused
-from fieval_tasks.core.faults import fault
+from fieval_tasks.core.faults import as_unexpected
 from fieval_tasks.core.plan import EvaluationPlan, Mode
 from fieval_tasks.core.scrubbing import without_secrets
-from fieval_tasks.on_prefect.ending import INCOMPLETE, failed, name_of, refused
+from fieval_tasks.on_prefect.ending import INCOMPLETE, failed, refused, state_name_of
 from fieval_tasks.on_prefect.flow_runs import published, work_on
 from fieval_tasks.on_prefect.permitted import require_permitted_store
 from fieval_tasks.on_prefect.showing import shown_in_prefect
@@ -74,11 +74,11 @@ def collected(names: Sequence[str], store: str | None, *, quiet: float | None = 
         try:
             state = collect_run(name, store, quiet=quiet)
         except FievalError as error:
-            state = failed(f"run {name}: {error}", name=name_of(error), data=error)
+            state = failed(f"run {name}: {error}", name=state_name_of(error), data=error)
         except Exception as error:  # a fault of ours, which is no reason to leave the others without their verdicts
             scrubbed = without_secrets(error)
             get_run_logger().error("run %s", name, exc_info=scrubbed)
-            unexpected = fault(scrubbed)
+            unexpected = as_unexpected(scrubbed)
             state = Failed(message=f"run {name}: {unexpected}", data=unexpected)
         yield state
         if state.is_cancelled():

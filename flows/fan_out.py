@@ -22,7 +22,7 @@ from fieval_tasks.core.errors import FievalError, Interrupted, PlanError, RunSto
 from fieval_tasks.core.items import State as ItemState
 from fieval_tasks.core.plan import MOST_SHARDS, SHARD_DEPLOYMENT, EvaluationPlan, Mode
 from fieval_tasks.core.progress import Progress
-from fieval_tasks.on_prefect.ending import REFUSED, cancelled, failed, name_of
+from fieval_tasks.on_prefect.ending import REFUSED, cancelled, failed, state_name_of
 from fieval_tasks.on_prefect.flow_runs import begun, ended_in_order, series_of, work_on
 from fieval_tasks.on_prefect.naming import title
 from fieval_tasks.on_prefect.permitted import require_permitted, require_permitted_store
@@ -187,7 +187,7 @@ def evaluate_shard(
         message = "\n".join((str(ended.stopped or "nothing is left to do"), *ended.notices))
         if isinstance(ended.stopped, Interrupted):
             return cancelled(message)
-        return failed(message, name=name_of(ended.stopped)) if ended.stopped else Completed(message=message)
+        return failed(message, name=state_name_of(ended.stopped)) if ended.stopped else Completed(message=message)
 
     return ended_in_order(helped)
 

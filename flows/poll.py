@@ -10,7 +10,7 @@ from prefect.states import Cancelled
 
 from fieval_tasks.core.commands import command
 from fieval_tasks.core.errors import Interrupted, RunStopped
-from fieval_tasks.core.scrubbing import discreet
+from fieval_tasks.core.scrubbing import scrubbed_errors
 from fieval_tasks.on_prefect.prefect_errors import why
 from fieval_tasks.runs.display import display
 from fieval_tasks.work.engine import current
@@ -42,7 +42,7 @@ def polling(run_id: str) -> int | State[Any]:
         raise RunStopped(f"run {run_id} is not worked on in this process: use {command('collect', run_id)}")
     show = display.get().show
     try:
-        with discreet():
+        with scrubbed_errors():
             left = engine.settle(show)
     except Interrupted as error:
         return Cancelled(message=str(error))

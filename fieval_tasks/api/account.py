@@ -29,7 +29,7 @@ class Account:
     _key: str | None = field(default=None, repr=False)
 
     @classmethod
-    def of(cls, credentials: Credentials) -> Account:
+    def from_credentials(cls, credentials: Credentials) -> Account:
         """An API key names the account; the secret key is no part of it. Ids of a workspace or an organisation are."""
         ids = (credentials.api_key, credentials.workspace_id or "", credentials.organization_id or "")
         return cls(one_spelling(credentials.base_url), "\n".join(ids))

@@ -31,8 +31,8 @@ from fieval_tasks.core.items import Evaluation, Pending, Verdict
 from fieval_tasks.core.scrubbing import (
     SHORTEST_IN_DATA,
     forms_in_data,
-    keep,
     raise_without_secrets,
+    remember_secrets,
     scrubbed_data,
     without_secrets,
 )
@@ -102,15 +102,15 @@ class EvalClient:
         self._takes_targets = transport is None
         ours = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate", "User-Agent": "fieval"}
         ours["Host"] = self._url.netloc.decode("ascii")
-        self._asking = httpx.Headers(credentials.headers | ours)
-        self._telling = httpx.Headers(credentials.headers | ours | {"Content-Type": "application/json"})
+        self._plain_headers = httpx.Headers(credentials.headers | ours)
+        self._json_headers = httpx.Headers(credentials.headers | ours | {"Content-Type": "application/json"})
         self._timeout = timeout
         self._listener = Listener()
         self._bounds = bounds
         self._bodies = BodyReader(bounds)
         keys = [key for key in (credentials.api_key, credentials.secret_key) if len(key) >= SHORTEST_IN_DATA]
         self._secret = forms_in_data(*keys)
-        keep(*keys)  # a shorter one, such as "test", would be found in any sentence
+        remember_secrets(*keys)  # a shorter one, such as "test", would be found in any sentence
 
     async def __aenter__(self) -> EvalClient:
         return self
@@ -278,7 +278,7 @@ class EvalClient:
 
     def _request(self, method: str, path: str, body: bytes | None) -> httpx.Request:
         """Where the transport allows, the path is no part of the address: to read one costs httpx as much as to send it."""
-        headers = self._asking if body is None else self._telling
+        headers = self._plain_headers if body is None else self._json_headers
         if not self._takes_targets:
             return httpx.Request(method, self.base_url + path, headers=headers, content=body)
         target = self._url.raw_path.rstrip(b"/") + path.encode("ascii")

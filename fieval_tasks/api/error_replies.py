@@ -22,7 +22,7 @@ JSON = Any
 # Characters of what the server says of an error that are kept.
 LONGEST_SENTENCE = 2_000
 # Seconds. A Retry-After beyond a day is a mistake (a date in epoch seconds, say), or worse: as good as none.
-LONGEST_WAIT_TOLD = 86_400.0
+LONGEST_RETRY_AFTER = 86_400.0
 
 
 _TOO_LONG = re.compile(r"Input lists cannot have more than ([1-9][0-9]{0,5}) items", re.IGNORECASE)
@@ -34,7 +34,7 @@ _BY_STATUS: Mapping[int, type[ApiError]] = {
 }
 
 
-def longest_pack_told(error: Refused) -> int | None:
+def longest_pack_named(error: Refused) -> int | None:
     """How many items a request may carry, where that is what a packed one was refused for."""
     found = _TOO_LONG.search(str(error))
     return int(found[1]) if found else None
@@ -43,13 +43,13 @@ def longest_pack_told(error: Refused) -> int | None:
 def error(status: int, headers: Mapping[str, str], body: bytes, *, now: float | None = None) -> ApiError:
     """The typed error of an answer that is not 200."""
     reply = _parsed_or_none(body)
-    message = cut(_said(reply) or "", LONGEST_SENTENCE) or f"HTTP {status} with a body that is not the API's"
+    message = cut(_error_text(reply) or "", LONGEST_SENTENCE) or f"HTTP {status} with a body that is not the API's"
     request_id = request_id_of(headers)
     if status == 429 or (status == 503 and "retry-after" in headers):
         wait = _retry_after(headers.get("retry-after"), reply, now=time() if now is None else now)
         return errors.Throttled(message, retry_after=wait, status=status, request_id=request_id)
     if 300 <= status < 500:
-        refusal = _refusal(status, reply, message) if _is_ours(reply) and status >= 400 else None
+        refusal = _refusal(status, reply, message) if _is_error_envelope(reply) and status >= 400 else None
         refusal = refusal or errors.TurnedAway(_hint(status, headers))
         refusal.status, refusal.request_id = status, request_id
         return refusal
@@ -70,7 +70,7 @@ def _refusal(status: int, reply: Mapping[str, Any], message: str) -> ApiError | 
     return Refused(message, fields=_fields(reply), is_validation=status != 400 or _is_validation(reply))
 
 
-def _is_ours(reply: JSON) -> TypeGuard[Mapping[str, Any]]:
+def _is_error_envelope(reply: JSON) -> TypeGuard[Mapping[str, Any]]:
     """It is an error envelope of this API, of new servers or old ones."""
     if not isinstance(reply, dict):
         return False
@@ -90,7 +90,7 @@ def _is_about_keys(reply: Mapping[str, Any]) -> bool:
 def _is_validation(reply: Mapping[str, Any]) -> bool:
     """As the API words what it did not begin to evaluate."""
     is_explained = bool(reply.get("details") or reply.get("errors"))
-    return is_explained or _said(reply) in ("Validation failed", "Evaluation not found.")
+    return is_explained or _error_text(reply) in ("Validation failed", "Evaluation not found.")
 
 
 def judges_failure(error: Refused) -> ApiError:
@@ -131,7 +131,7 @@ def _parsed_or_none(body: bytes) -> JSON:
         return None
 
 
-def _said(reply: JSON) -> str | None:
+def _error_text(reply: JSON) -> str | None:
     """The most telling sentence of an error envelope, new or old."""
     if not isinstance(reply, dict):
         return None
@@ -168,7 +168,7 @@ def _retry_after(header: str | None, reply: JSON, *, now: float) -> float | None
 
 def _seconds(value: Any) -> float | None:
     seconds = finite(value)
-    return seconds if seconds is not None and 0 <= seconds <= LONGEST_WAIT_TOLD else None
+    return seconds if seconds is not None and 0 <= seconds <= LONGEST_RETRY_AFTER else None
 
 
 def _until(http_date: str, *, now: float) -> float | None:

@@ -11,7 +11,7 @@ import httpx
 
 from fieval_tasks.api.transport import NoWayThrough, PooledTransport, Untrusted, shown_address
 from fieval_tasks.core.errors import ApiError, Lost, PlanError, Unreachable, in_words
-from fieval_tasks.core.scrubbing import keep_url
+from fieval_tasks.core.scrubbing import remember_secrets_of
 
 # Seconds; what takes longer on any network is a host that drops packets.
 _CONNECT_WITHIN = 15.0
@@ -78,7 +78,7 @@ def _proxy(url: httpx.URL) -> str | None:
     named = getproxies().get(variable.removesuffix("_proxy"))
     if not named or proxy_bypass(url.host):
         return None
-    keep_url(named)
+    remember_secrets_of(named)
     if not _HTTP_PROXY.fullmatch(named):  # it may hold a password, so it is not shown
         raise PlanError(
             f"{variable} names no HTTP proxy that can be used: write it as http://host:3128, and / and @ in a "

@@ -38,7 +38,7 @@ class Bounds:
     presence: float = 5.0
     """Seconds for the templates, which a server that is there has at hand, and for its word on a submission of nothing."""
 
-    def of(self, response: httpx.Response) -> int:
+    def longest_of(self, response: httpx.Response) -> int:
         return self.longest if response.is_success else self.longest_error
 
 
@@ -71,13 +71,13 @@ class BodyReader:
                     await room.enter_async_context(self._long_replies)
                 parts.append(part)
                 length += len(part)
-                if length > self._bounds.of(response):
+                if length > self._bounds.longest_of(response):
                     break
             return b"".join(parts)
 
     def unpacked(self, response: httpx.Response, received: bytes) -> bytes:
         """A reply's whole body, however much is packed in it. Raises NotTheProtocol; of an error, its beginning will do."""
-        most = self._bounds.of(response)
+        most = self._bounds.longest_of(response)
         encoding = response.headers.get("content-encoding", "identity").strip().lower()
         try:
             body = received if encoding == "identity" else _decompressed(received, encoding, most)

@@ -18,7 +18,7 @@ FOLDER = Path("fieval-runs")
 LONGEST = 300
 
 
-def fault(error: BaseException, *, then: str = "") -> Unexpected:
+def as_unexpected(error: BaseException, *, then: str = "") -> Unexpected:
     """What the error is told as, once its traceback is in a log. `then`: what the user may do, such as a command."""
     if isinstance(error, Unexpected):
         return error

@@ -21,7 +21,7 @@ SCHEMES = ("file", "http", "https", "s3", "gs", "gcs", "az", "abfs")
 FOLDERS = "FIEVAL_FOLDERS"
 
 
-def each(dataset: str) -> list[str]:
+def locations_in(dataset: str) -> list[str]:
     """The locations that a dataset's name stands for: mostly one, or one a line."""
     return [line for line in dataset.splitlines() if line.strip()] if "\n" in dataset else [dataset]
 
@@ -64,7 +64,7 @@ def path_of(file_url: SplitResult) -> Path:
     return Path(url2pathname(file_url.path))
 
 
-def opens_doors(url: str) -> bool:
+def holds_a_secret(url: str) -> bool:
     """A password, a signature or the like stands in it. Raises ValueError where it can't be read."""
     parts = url_parts(url)
     names = (name for part in (parts.query, parts.fragment) for name, _ in parse_qsl(part))

@@ -56,7 +56,7 @@ def other_judges(template: str, model: str | None, models: Sequence[str] = ()) -
     return f"another judge than {model} may do, in a new run: {ways}, or --model MODEL for every check"
 
 
-def choose(loads: list[Load], *, concurrency: int, rate: float | None) -> ModeChoice:
+def choose_mode(loads: list[Load], *, concurrency: int, rate: float | None) -> ModeChoice:
     """The lane with fewer requests, unless it would take notably longer under the limits that bind.
 
     A synchronous call needs no polls, but holds its connection while the judge thinks: n items take n·judging/concurrency

@@ -25,7 +25,7 @@ from pydantic_core import CoreSchema
 
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.gates import Gate
-from fieval_tasks.core.locations import each, is_url, opens_doors
+from fieval_tasks.core.locations import holds_a_secret, is_url, locations_in
 from fieval_tasks.core.policy import OnLostReply, OnStuck
 from fieval_tasks.core.quantities import Allowance, Rate, Seconds
 from fieval_tasks.core.refusals import sentences
@@ -152,7 +152,7 @@ def _in_a_file(value: object) -> object:
 
 
 def _no_secret(value: str) -> str:
-    if any(is_url(one) and opens_doors(one) for one in each(value)):
+    if any(is_url(one) and holds_a_secret(one) for one in locations_in(value)):
         raise ValueError(
             "a URL with a password or a signature would show in Prefect, leave that out and give it by the "
             "environment of the machine that reads it"
@@ -161,7 +161,7 @@ def _no_secret(value: str) -> str:
 
 
 def _no_password(value: str) -> str:
-    if is_url(value) and opens_doors(value):
+    if is_url(value) and holds_a_secret(value):
         raise ValueError("a store URL with a password would show in Prefect: set it as FIEVAL_STORE_URL instead")
     return value
 
@@ -358,7 +358,7 @@ def check_name(text: str) -> str:
     return name
 
 
-def said_for(check: Check, said: Mapping[str, T]) -> dict[str, T]:
+def settings_for(check: Check, said: Mapping[str, T]) -> dict[str, T]:
     """What concerns one check: what was said for all, then for its template alone, then for it by its own name."""
     found = {name: value for name, value in said.items() if "." not in name}
     for owner in (check.template, check.name):

@@ -316,22 +316,22 @@ def as_markdown() -> str:
     """The table, a row for each signal."""
     lines = ["| signal | what it means | after a POST | after a GET |", "|---|---|---|---|"]
     lines += [
-        f"| {rule.shows_as} | {rule.means} | {_told(rule.submitting)} | {_told(rule.asking or rule.judged)} |"
+        f"| {rule.shows_as} | {rule.means} | {_cell(rule.submitting)} | {_cell(rule.asking or rule.judged)} |"
         for rule in POLICY.values()
     ]
     return "\n".join(lines) + "\n"
 
 
-def _told(course: Course | Mapping[OnLostReply, Course] | Mapping[OnStuck, Course] | None) -> str:
+def _cell(course: Course | Mapping[OnLostReply, Course] | Mapping[OnStuck, Course] | None) -> str:
     if course is None:
         return ""
     if isinstance(course, Course):
-        return _said(course)
+        return _course_text(course)
     option = "--on-lost-reply" if course is _AMBIGUOUS else "--on-stuck"
-    return "; ".join(f"`{option} {name}`: {_said(chosen)}" for name, chosen in course.items())
+    return "; ".join(f"`{option} {name}`: {_course_text(chosen)}" for name, chosen in course.items())
 
 
-def _said(course: Course) -> str:
+def _course_text(course: Course) -> str:
     words = "with neighbours: the items are sent one by one; alone: " if course.unpack else ""
     words += course.first.value
     if course.times is not None and course.then is not None:

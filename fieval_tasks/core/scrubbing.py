@@ -1,6 +1,6 @@
 """Secrets are taken out of every text that may be shown or kept. This is the one place that knows how.
 
-What is secret: what was handed to `keep`, what the environment names as one, the user name and password of any URL, the
+What is secret: what was handed to `remember_secrets`, what the environment names as one, the user name and password of any URL, the
 signature in its query, and whatever follows the name of a header that carries keys.
 """
 
@@ -37,7 +37,7 @@ _WORKING_FOLDER = "PWD"
 _kept: dict[str, None] = {}
 
 
-def keep(*secrets: str | None) -> None:
+def remember_secrets(*secrets: str | None) -> None:
     """From now on these are taken out of every text."""
     for secret in filter(None, secrets):
         _kept.pop(secret, None)
@@ -46,9 +46,9 @@ def keep(*secrets: str | None) -> None:
         del _kept[oldest]
 
 
-def keep_url(url: str) -> None:
+def remember_secrets_of(url: str) -> None:
     """From now on what opens this URL is taken out of every text."""
-    keep(*_of_url(url))
+    remember_secrets(*_of_url(url))
 
 
 def scrubbed(text: str) -> str:
@@ -80,11 +80,11 @@ def without_secrets(error: BaseException) -> BaseException:
     One that puts its words together from what it holds is told by another.
     """
     error.args = tuple(scrubbed(part) if isinstance(part, str) else part for part in error.args)
-    if _tells(error):
+    if _holds_secret(error):
         return RuntimeError(scrubbed(f"{type(error).__name__}: {error}"))
     last = error
     while (cause := last.__cause__ or last.__context__) is not None:
-        if _tells(cause):
+        if _holds_secret(cause):
             last.__cause__ = last.__context__ = None
             break
         last.__context__ = cause
@@ -99,7 +99,7 @@ def raise_without_secrets(error: BaseException) -> NoReturn:
 
 
 @contextmanager
-def discreet() -> Iterator[None]:
+def scrubbed_errors() -> Iterator[None]:
     """Around what others log and keep the errors of."""
     try:
         yield
@@ -107,7 +107,7 @@ def discreet() -> Iterator[None]:
         raise_without_secrets(error)
 
 
-def _tells(error: BaseException) -> bool:
+def _holds_secret(error: BaseException) -> bool:
     return any(scrubbed(words) != words for words in (str(error), repr(error)))
 
 

@@ -40,10 +40,10 @@ class NoSuchTemplate(KeyError):
     def __init__(self, name: object, nearest: Sequence[str], source: str) -> None:
         super().__init__(name)
         hint = f"did you mean {' or '.join(nearest)}?" if nearest else "check its name"
-        self._told = f"no template {name!r} in {source}: {hint}"
+        self._message = f"no template {name!r} in {source}: {hint}"
 
     def __str__(self) -> str:
-        return self._told
+        return self._message
 
 
 @dataclass(frozen=True, repr=False)

@@ -13,7 +13,7 @@ from unicodedata import normalize
 
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.gates import gate_problems
-from fieval_tasks.core.plan import DEFAULT_JUDGE, Check, EvaluationPlan, said_for
+from fieval_tasks.core.plan import DEFAULT_JUDGE, Check, EvaluationPlan, settings_for
 from fieval_tasks.core.templates import Catalogue, Template, nearest
 from fieval_tasks.data import parameters
 from fieval_tasks.data.places import Place, place_of
@@ -148,7 +148,7 @@ def _bound(
         whose = f"check {check.name!r}: " if check.name else ""  # else its template says which
         unfit += [whose + problem for problem in params.problems]
         model = (check.model or default_model) if template.needs_model or template.models else None
-        sources = _sources(template, said_for(check, plan.mapping), columns)
+        sources = _sources(template, settings_for(check, plan.mapping), columns)
         name = _name(plan, check, model)
         bound.append((check, Binding(name, template, model, params.values, sources, by_row)))
     return bound, unfit
@@ -158,7 +158,7 @@ def _param_sources(
     check: Check, template: Template, mapping: Mapping[str, str], keys: Collection[str], columns: Sequence[str]
 ) -> dict[str, Source]:
     """The columns that give parameters. A name said for all is a key's, where any template has such a key."""
-    own = said_for(check, {target: column for target, column in mapping.items() if target not in keys})
+    own = settings_for(check, {target: column for target, column in mapping.items() if target not in keys})
     places = {
         name: place_of(own[name], columns)
         for name in parameters.rules(template) or ()
@@ -290,7 +290,7 @@ def _unfilled_keys(
 ) -> Iterator[str]:
     needy: dict[str, list[Binding]] = {}
     for check, binding in bound:
-        named = said_for(check, plan.mapping)
+        named = settings_for(check, plan.mapping)
         if not binding.template.keys:
             yield f"template {binding.template.name!r} takes no inputs, so there is nothing to put rows to; leave it out"
         for key in binding.template.required:

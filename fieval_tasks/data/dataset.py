@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from fieval_tasks.core.errors import NoRows, PlanError
-from fieval_tasks.core.locations import each
+from fieval_tasks.core.locations import locations_in
 from fieval_tasks.data.files import File, Row
 from fieval_tasks.data.finding import AS_FOUND, STDIN, Reading, Spool, files_of, left_out, printable
 from fieval_tasks.data.records import read_rows
@@ -65,7 +65,7 @@ def read_dataset(
     """
     copies = Spool(spool)
     try:
-        return _read(each(location), reading, copies, stdin)
+        return _read(locations_in(location), reading, copies, stdin)
     except BaseException:
         copies.remove()
         raise

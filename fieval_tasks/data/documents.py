@@ -178,7 +178,7 @@ def _list_of_rows(file: File, content: object) -> tuple[str, list[object]]:
 
 def _named_rows(name: str, content: object, path: str) -> list[object]:
     place = place_of(path, content) if isinstance(content, dict) else None
-    rows = MISSING if place is None or not isinstance(content, dict) else place.of(content)
+    rows = MISSING if place is None or not isinstance(content, dict) else place.value_in(content)
     if isinstance(rows, list):
         return rows
     there = _listed(dict(_lists(content))) or "none"

@@ -53,7 +53,7 @@ class Lines(io.TextIOWrapper):
 
     def __init__(self, stream: BinaryIO, encoding: str, name: str, longest: int) -> None:
         super().__init__(stream, encoding=encoding, newline="")
-        self._told = name
+        self._name = name
         self._longest = longest
         self._line = 0
         self._is_at_start = True
@@ -64,7 +64,7 @@ class Lines(io.TextIOWrapper):
         self._line += self._is_at_start
         self._is_at_start = line.endswith(("\n", "\r"))
         if len(line) > self._longest:
-            raise PlanError(f"{self._told}: line {self._line} has more than {self._longest:,} characters, {_TOO_MANY}")
+            raise PlanError(f"{self._name}: line {self._line} has more than {self._longest:,} characters, {_TOO_MANY}")
         return line
 
     def __next__(self) -> str:  # type: ignore[override]  # as TextIOWrapper's own

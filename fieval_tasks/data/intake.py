@@ -102,7 +102,7 @@ def _items(
     last = max(chosen, default=0)
     for row, item_id in _identified(dataset, ids):
         if row.number in chosen:
-            kept = {str(place): typed(place.of(row.values)) for place in keep} or None
+            kept = {str(place): typed(place.value_in(row.values)) for place in keep} or None
             for binding in bindings:
                 item, failed = _item(seq, item_id, row, binding)
                 yield (item if kept is None else replace(item, kept=kept)), failed
@@ -139,7 +139,7 @@ def _inputs(row: Row, binding: Binding) -> tuple[dict[str, str], Failed | None]:
     inputs: dict[str, str] = {}
     flaws: list[tuple[str, str, Flaw]] = []
     for key, source in binding.sources.items():
-        text = text_of(source.place.of(row.values))
+        text = text_of(source.place.value_in(row.values))
         if isinstance(text, str):
             inputs[key] = text
         elif text.kind != "blank" or key in binding.template.required:
@@ -154,7 +154,7 @@ def _params(row: Row, binding: Binding) -> tuple[dict[str, object], Failed | Non
     found, problems = {}, []
     for name, source in binding.param_sources.items() if row.problem is None else ():
         try:
-            found[name] = parameters.of_cell(binding.template, name, source.place.of(row.values))
+            found[name] = parameters.parameter_from_cell(binding.template, name, source.place.value_in(row.values))
         except parameters.Unfit as error:
             problems.append(f"parameter {name!r} (column {source.column!r}) will not do: {error}")
     failed = Failed("validate", "wrong_parameter", f"row {row.number}: {'; '.join(problems)}") if problems else None
@@ -189,7 +189,7 @@ def _by_content(dataset: Dataset) -> Iterator[tuple[Row, str]]:
 
 
 def _id_text(row: Row, ids: Place) -> str | Flaw:
-    return f"row-{row.number}" if row.problem is not None else text_of(ids.of(row.values))
+    return f"row-{row.number}" if row.problem is not None else text_of(ids.value_in(row.values))
 
 
 def _require_ids(dataset: Dataset, ids: Place, size: int) -> None:

@@ -88,7 +88,7 @@ def read(
     )
 
 
-def of_cell(template: Template, name: str, value: object) -> Any:
+def parameter_from_cell(template: Template, name: str, value: object) -> Any:
     """What a cell of the dataset gives a parameter; None: the server's default. Raises Unfit."""
     rule = (rules(template) or {})[name]
     is_text = _kind(rule) in ("text", "option")

@@ -32,7 +32,7 @@ class Place:
         steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in self.path)
         return self.column + "".join(steps)
 
-    def of(self, values: Mapping[str, object]) -> object:
+    def value_in(self, values: Mapping[str, object]) -> object:
         """What a row holds there, or MISSING. Text that is JSON is looked into, as exports to CSV write objects."""
         value = values.get(self.column, MISSING)
         for step in self.path:
@@ -92,22 +92,22 @@ def _path(text: str) -> tuple[str | int, ...] | None:
     return tuple(step[1] if step[1] is not None else int(step[2]) for step in steps)
 
 
-def inside(place: Place, rows: Iterable[Mapping[str, object]]) -> bool:
+def is_in_a_row(place: Place, rows: Iterable[Mapping[str, object]]) -> bool:
     """Whether one of the rows holds something there."""
-    return any(place.of(values) is not MISSING for values in rows)
+    return any(place.value_in(values) is not MISSING for values in rows)
 
 
-def held(place: Place, values: Mapping[str, object]) -> str:
+def where_path_ends(place: Place, values: Mapping[str, object]) -> str:
     """For a message: how far the path leads in a row, and what there is instead."""
     for length in range(len(place.path), 0, -1):
         before = Place(place.column, place.path[: length - 1])
-        found = before.of(values)
+        found = before.value_in(values)
         if found is not MISSING:
-            return f"{str(before)!r} holds {_told(_opened(found) if isinstance(found, str) else found)}"
+            return f"{str(before)!r} holds {_kind(_opened(found) if isinstance(found, str) else found)}"
     return f"{place.column!r} is missing"
 
 
-def _told(value: object) -> str:
+def _kind(value: object) -> str:
     if isinstance(value, Mapping):
         names = [str(key) for key in value]
         return f"an object with {', '.join(names[:20])}" if names else "an empty object"

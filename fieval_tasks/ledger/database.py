@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from fieval_tasks.core.errors import PlanError, StoreAway, StoreError
 from fieval_tasks.core.private import make_file, make_folder
-from fieval_tasks.core.scrubbing import keep
+from fieval_tasks.core.scrubbing import remember_secrets
 from fieval_tasks.ledger.troubles import explained
 from fieval_tasks.ledger.tuning import DEFAULT_TUNING, SYSTEM_CLOCK, LedgerClock, LedgerTuning
 from fieval_tasks.ledger.versions import prepare
@@ -140,7 +140,7 @@ def _parsed(url: str) -> sa.URL:
         raise PlanError(
             "the store's URL can't be read: write a path, sqlite:///FILE or postgresql://HOST/DB"
         ) from None  # the parser's own words may repeat it
-    keep(parsed.password, *(str(value) for name, value in parsed.query.items() if "password" in name))
+    remember_secrets(parsed.password, *(str(value) for name, value in parsed.query.items() if "password" in name))
     if parsed.get_backend_name() not in ("sqlite", "postgresql"):
         raise PlanError("a store is a SQLite file or a PostgreSQL database: write a path or postgresql://HOST/DB")
     if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):

@@ -42,7 +42,7 @@ def concluded(outcome: Outcome) -> State[None]:
 
 def refused(error: FievalError, *, data: Any = None) -> State[None]:
     """Of a run that came to no outcome."""
-    return failed(str(error), name=name_of(error), data=data)
+    return failed(str(error), name=state_name_of(error), data=data)
 
 
 def failed(reason: str, *, name: str = STOPPED, data: Any = None) -> State[None]:
@@ -60,13 +60,13 @@ def cancelled(message: str) -> State[None]:
     return Cancelled(message=message)
 
 
-def rests(state: State[Any], message: str) -> NoReturn:
+def leave_suspended(state: State[Any], message: str) -> NoReturn:
     """Leave the flow run suspended, as it is at the server: its process ends, and a resume begins another."""
     get_run_logger().warning(message)
     raise Pause(state=state)
 
 
-def name_of(error: FievalError) -> str:
+def state_name_of(error: FievalError) -> str:
     """The name of the state in which an error leaves a run."""
     if isinstance(error, PlanError):
         return REFUSED
@@ -83,7 +83,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 def _name_of(outcome: Outcome) -> str:
     if outcome.stopped is not None:
-        return name_of(outcome.stopped)
+        return state_name_of(outcome.stopped)
     if outcome.exit_code is ExitCode.GATE_FAILED:
         return GATE_FAILED
     verdicts = {gate.verdict for gate in outcome.report.gates}

@@ -15,7 +15,7 @@ from fieval_tasks.core.errors import ExitCode, FievalError, Interrupted
 from fieval_tasks.core.plan import EvaluationPlan
 from fieval_tasks.core.scrubbing import raise_without_secrets
 from fieval_tasks.on_prefect.artifacts import publish
-from fieval_tasks.on_prefect.ending import cancelled, concluded, refused, rests
+from fieval_tasks.on_prefect.ending import cancelled, concluded, leave_suspended, refused
 from fieval_tasks.on_prefect.events import announce, announce_cancelled
 from fieval_tasks.on_prefect.forms import in_parameters, plan_given
 from fieval_tasks.on_prefect.naming import tag
@@ -96,6 +96,8 @@ def _interrupted(run: Prepared, *, seconds: float) -> State[None]:
     """Somebody asked for an end soon, or for a rest: nothing is drawn up, for the ledger has it all."""
     run.ledger.finished(run.run_id, exit_code=ExitCode.INTERRUPTED, seconds=seconds, complete=False)
     if deployment.id and (state := suspended_state()):  # Prefect suspends no others
-        rests(state, f"run {run.run_id} is suspended; Resume in Prefect carries it on, or {run.resume_command}")
+        leave_suspended(
+            state, f"run {run.run_id} is suspended; Resume in Prefect carries it on, or {run.resume_command}"
+        )
     announce_cancelled(run.run_id)
     return cancelled(f"run {run.run_id} was interrupted; to carry on: {run.resume_command}")

@@ -16,7 +16,7 @@ from prefect.runtime import flow_run
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.on_prefect.forms import plan_given
 from fieval_tasks.on_prefect.prefect_errors import why
-from fieval_tasks.on_prefect.watching import at_once
+from fieval_tasks.on_prefect.watching import without_retries
 from fieval_tasks.runs.beginning import name_stem
 
 
@@ -48,7 +48,7 @@ def tag(run_id: str) -> None:
     """Have the flow run found by the run's name in the ledger. Where Prefect can't be asked, the log says so."""
     tags = sorted({*flow_run.tags, run_id})
     try:
-        with at_once(), get_client(sync_client=True) as client:
+        with without_retries(), get_client(sync_client=True) as client:
             client.update_flow_run(UUID(str(flow_run.id)), tags=tags).raise_for_status()
     except httpx.HTTPError as error:
         get_run_logger().warning("the flow run has not got the tag %s (%s)", run_id, why(error))

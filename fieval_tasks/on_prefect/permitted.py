@@ -8,7 +8,7 @@ from pathlib import Path
 from prefect.runtime import deployment
 
 from fieval_tasks.core.errors import PlanError
-from fieval_tasks.core.locations import each, is_allowed, is_stream
+from fieval_tasks.core.locations import is_allowed, is_stream, locations_in
 from fieval_tasks.core.plan import EvaluationPlan
 from fieval_tasks.ledger.database import file_of, store_url
 
@@ -24,7 +24,7 @@ def require_permitted(plan: EvaluationPlan) -> None:
         return
     if plan.base_url:  # the keys would be sent there
         raise PlanError("plan.base_url: a deployment takes none; set FI_BASE_URL for its worker, or use a block")
-    locations = [] if plan.dataset is None or plan.resume else each(plan.dataset)
+    locations = [] if plan.dataset is None or plan.resume else locations_in(plan.dataset)
     if "-" in locations:
         raise PlanError("plan.dataset: - is for a terminal; give a deployment the path or the URL of a file")
     if any(map(is_stream, locations)):  # which need not have an end

@@ -162,12 +162,12 @@ def block(limit: GlobalConcurrencyLimitResponse, wanted: int, least: int) -> int
     """Permits to lease at a time: so many that calls are few, no more than half of what the limit holds, and only what is
     wanted where a process begins, or where others wait. Twice as many where nothing is leased: nobody uses all of the limit."""
     half = max(1, limit.limit // 2)
-    most = min(half, comfortable(limit.slot_decay_per_second))
+    most = min(half, usual_block(limit.slot_decay_per_second))
     if least == LEASING.smallest and limit.active_slots < most:
         return most if limit.active_slots else min(half, 2 * most)
     return min(most, max(least, LEASING.as_many * wanted))
 
 
-def comfortable(rate: float) -> int:
+def usual_block(rate: float) -> int:
     """Permits in a block where nothing else bounds it. A limit should hold LEASING.gathered times as many."""
     return max(1, round(LEASING.seconds * rate), min(LEASING.worth_it, round(LEASING.longest * rate)))

@@ -11,7 +11,7 @@ from prefect import get_run_logger
 from fieval_tasks.core.progress import Progress
 from fieval_tasks.on_prefect.artifacts import progress_started, progress_updated
 from fieval_tasks.on_prefect.times import TIMES
-from fieval_tasks.on_prefect.watching import Rhythm, Watch, at_once
+from fieval_tasks.on_prefect.watching import Rhythm, Watch, without_retries
 from fieval_tasks.report.text import count, duration
 from fieval_tasks.runs.conclusion import Outcome
 from fieval_tasks.runs.display import Display, display
@@ -50,7 +50,7 @@ class InPrefect:
 
     def show(self, progress: Progress) -> None:
         self._inner.show(progress)
-        self._lines.tell(progress)
+        self._lines.note(progress)
         self._last = progress
         if self._moves.due():
             self.finish()
@@ -63,7 +63,7 @@ class InPrefect:
     def finish(self) -> None:
         """The artifact shows what was shown last."""
         if self._last is not None:
-            with at_once():
+            with without_retries():
                 progress_updated(self._artifact, self._last.fraction)
 
 
@@ -74,17 +74,17 @@ class ProgressLog:
         self._write = write
         self._clock = clock
         self._rhythm = Rhythm(TIMES.line_every, clock)
-        self._told: Progress | None = None
-        self._told_at = clock()
+        self._last: Progress | None = None
+        self._last_at = clock()
 
-    def tell(self, progress: Progress) -> None:
-        if self._told is None:
-            self._told = progress  # as it began, which the log has said
-        if progress == self._told or not self._rhythm.due():
+    def note(self, progress: Progress) -> None:
+        if self._last is None:
+            self._last = progress  # as it began, which the log has said
+        if progress == self._last or not self._rhythm.due():
             return
         now = self._clock()
-        self._write(line(progress, self._told, now - self._told_at))
-        self._told, self._told_at = progress, now
+        self._write(line(progress, self._last, now - self._last_at))
+        self._last, self._last_at = progress, now
 
 
 def line(now: Progress, before: Progress, seconds: float) -> str:

@@ -45,7 +45,7 @@ class Rhythm:
         return True
 
 
-def at_once() -> AbstractContextManager[Any]:
+def without_retries() -> AbstractContextManager[Any]:
     """Around calls that are made again soon: where Prefect is away they fail now, not after a minute of its client's own
     attempts, in which the flow would do nothing else."""
     return temporary_settings(updates={PREFECT_CLIENT_MAX_RETRIES: 0})
@@ -60,7 +60,7 @@ class PrefectApi:
     @contextmanager
     def asked(self) -> Iterator[SyncPrefectClient]:
         try:
-            with at_once(), get_client(sync_client=True) as client:
+            with without_retries(), get_client(sync_client=True) as client:
                 yield client
         except httpx.HTTPError as error:
             if not self._is_away:

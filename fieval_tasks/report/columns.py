@@ -30,7 +30,7 @@ class Columns:
     """Column -> column of the dataset: under another name only where its own is taken."""
 
     @classmethod
-    def of(cls, facts: RunFacts) -> Columns:
+    def from_facts(cls, facts: RunFacts) -> Columns:
         kinds = {name: TIME if name in _TIMES else _KINDS.get(name, "string") for name in FIELDS if name != "inputs"}
         keys = {sound(f"inputs.{key}"): key for sources in facts.mapping.values() for key in sources}
         kinds |= dict.fromkeys(keys, "string")

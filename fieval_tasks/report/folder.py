@@ -27,7 +27,7 @@ _PART = re.compile(rf"\.(?:{'|'.join(map(re.escape, FILES))})\.[0-9a-f]{{8}}\.pa
 
 
 @contextmanager
-def held(
+def locked_folder(
     folder: Path, *, clock: Callable[[], float] = monotonic, pause: Callable[[float], None] = sleep
 ) -> Iterator[None]:
     """Nobody else who asks for the folder has it meanwhile, and what a killed writer left in it is gone.
@@ -68,7 +68,7 @@ def _sweep(folder: Path) -> None:
 
 
 @contextmanager
-def fresh(path: Path, *, binary: bool = False) -> Iterator[IO[Any]]:
+def new_file(path: Path, *, binary: bool = False) -> Iterator[IO[Any]]:
     """A file that becomes `path` once it is whole, and that only its owner may read: of bytes, or of UTF-8 text."""
     part = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
     how: dict[str, Any] = {"mode": "xb"} if binary else {"mode": "x", "encoding": "utf-8", "newline": ""}

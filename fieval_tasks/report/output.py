@@ -15,7 +15,7 @@ from fieval_tasks.core.items import Result
 from fieval_tasks.core.private import make_folder
 from fieval_tasks.report.caps import CAPS, Caps
 from fieval_tasks.report.columns import TIME, Columns, inert_cell, sound
-from fieval_tasks.report.folder import fresh
+from fieval_tasks.report.folder import new_file
 from fieval_tasks.report.junit import Suites
 from fieval_tasks.report.pages import html, markdown
 from fieval_tasks.report.record import record
@@ -39,10 +39,10 @@ def write_results(
     `decide` judges the gates, of which junit.xml tells too.
     """
     make_folder(folder)
-    columns = Columns.of(facts)
+    columns = Columns.from_facts(facts)
     with ExitStack() as files:
-        lines = files.enter_context(fresh(folder / "results.jsonl"))
-        table = files.enter_context(fresh(folder / "results.csv"))
+        lines = files.enter_context(new_file(folder / "results.jsonl"))
+        table = files.enter_context(new_file(folder / "results.csv"))
         table.write("\ufeff")  # or Excel reads it as the machine's own 8-bit text
         cells = csv.writer(table)
         cells.writerow(map(inert_cell, columns.kinds))
@@ -61,7 +61,7 @@ def write_results(
                 yield from batch  # what is counted is what was written, also where a verdict comes meanwhile
 
         report = decide(summarise(facts, written(), caps=caps))
-        suites.write(files.enter_context(fresh(folder / "junit.xml")), report.gates)
+        suites.write(files.enter_context(new_file(folder / "junit.xml")), report.gates)
     return report
 
 
@@ -74,7 +74,7 @@ def write_report(report: Report, folder: Path) -> None:
         "report.html": html(report),
     }
     for name, text in texts.items():
-        with fresh(folder / name) as file:
+        with new_file(folder / name) as file:
             file.write(text)
 
 
@@ -134,5 +134,5 @@ def _parquet(path: Path, columns: Columns) -> Iterator[Callable[[Sequence[Sequen
             arrays.append(pa.array(list(map(sound, column)), written).cast(field.type))
         writer.write_batch(pa.record_batch(arrays, schema=schema))
 
-    with fresh(path, binary=True) as file, pq.ParquetWriter(file, schema) as writer:
+    with new_file(path, binary=True) as file, pq.ParquetWriter(file, schema) as writer:
         yield write

@@ -34,7 +34,7 @@ def headline(report: Report) -> str:
     return "Waiting for verdicts" if items.pending else "Finished"
 
 
-def gate_said(gate: GateOutcome) -> str:
+def gate_sentence(gate: GateOutcome) -> str:
     """`gate FAIL: tone.pass_rate >= 0.9 (it is 0.57)`, or where the figure lies while verdicts are missing."""
     return f"gate {gate.verdict}: {gate.gate} ({gate.sentence})"
 

@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 from fieval_tasks.core.errors import ApiError, Lost, NameTaken, PlanError, RunStopped, ServerFault, Throttled
 from fieval_tasks.core.items import Failed, Item
-from fieval_tasks.core.mode_choice import Load, choose, judging_time
+from fieval_tasks.core.mode_choice import Load, choose_mode, judging_time
 from fieval_tasks.core.plan import Check, EvaluationPlan, Mode
 from fieval_tasks.core.quantities import parse_rate
 from fieval_tasks.core.templates import Catalogue, bundled_catalogue
@@ -25,7 +25,7 @@ from fieval_tasks.data import parameters
 from fieval_tasks.data.binding import Binding, bind
 from fieval_tasks.data.dataset import Dataset, Reading, read_dataset
 from fieval_tasks.data.intake import items, mark_repeats
-from fieval_tasks.data.places import Place, held, inside, place_of
+from fieval_tasks.data.places import Place, is_in_a_row, place_of, where_path_ends
 from fieval_tasks.ledger.run import CheckRecord, Run
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.runs.connections import Connection, connection
@@ -154,7 +154,7 @@ def _with_mode(plan: EvaluationPlan, bindings: Sequence[Binding], rows: int) -> 
         return plan, ()
     packed = [1 if b.param_sources else longest_pack(b.sources) for b in bindings]
     loads = [Load(rows, size, judging_time(b.model)) for size, b in zip(packed, bindings, strict=True)]
-    lane = choose(loads, concurrency=plan.concurrency, rate=None if plan.rate is None else parse_rate(plan.rate))
+    lane = choose_mode(loads, concurrency=plan.concurrency, rate=None if plan.rate is None else parse_rate(plan.rate))
     return plan.model_copy(update={"mode": lane.mode}), (f"mode: {lane.reason}",)
 
 
@@ -185,10 +185,10 @@ def _require_places(dataset: Dataset, bindings: Sequence[Binding], rows: int) ->
     if not deep:
         return
     first = [row.values for row in islice(dataset.rows(), rows) if row.problem is None]
-    empty = sorted((place for place in deep if not inside(place, first)), key=str)
+    empty = sorted((place for place in deep if not is_in_a_row(place, first)), key=str)
     if empty:
         nowhere = f"none of the first {len(first):,} rows of {dataset.name} holds anything there"
-        raise PlanError(*(f"--map …={place}: {nowhere} ({held(place, first[0])})" for place in empty))
+        raise PlanError(*(f"--map …={place}: {nowhere} ({where_path_ends(place, first[0])})" for place in empty))
 
 
 def _kept_places(named: Sequence[str], dataset: Dataset) -> list[Place]:

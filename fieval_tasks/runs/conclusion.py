@@ -16,12 +16,12 @@ from fieval_tasks.core.quantities import allowed_failures
 from fieval_tasks.ledger.processes import owner_name
 from fieval_tasks.ledger.store import Conclusion
 from fieval_tasks.report.columns import kinds
-from fieval_tasks.report.folder import held
+from fieval_tasks.report.folder import locked_folder
 from fieval_tasks.report.output import write_report, write_results
 from fieval_tasks.report.summary import GateOutcome, Items, Report, Requests, RunFacts, summarise
 from fieval_tasks.report.tally import Counts
 from fieval_tasks.report.text import clean
-from fieval_tasks.report.words import failures_found, figure_found, gate_said
+from fieval_tasks.report.words import failures_found, figure_found, gate_sentence
 from fieval_tasks.runs.preparation import Kept
 from fieval_tasks.runs.run_tuning import DEFAULT_TUNING, RunTuning
 
@@ -58,7 +58,7 @@ class Outcome:
     @property
     def message(self) -> str:
         """For the log and the flow's final state: with all that came up on the way, and where the report is."""
-        gates = (gate_said(gate) for gate in self.report.gates if gate.verdict != GateVerdict.PASS.value)
+        gates = (gate_sentence(gate) for gate in self.report.gates if gate.verdict != GateVerdict.PASS.value)
         lines = "\n".join((*self.report.facts.news, *self.report.findings, *gates, self.sentence))
         return f"run {self.report.facts.run_id}: {lines}\nreport: {clean(str((self.folder / 'report.html').resolve()))}"
 
@@ -78,7 +78,7 @@ def conclude(prepared: Kept, ended: Ended, *, seconds: float, tuning: RunTuning 
     """
     with _claimed(prepared, tuning.lease), ExitStack() as afterwards:
         with _writing(prepared):
-            afterwards.enter_context(held(prepared.folder))
+            afterwards.enter_context(locked_folder(prepared.folder))
         return _concluded(prepared, ended, seconds)
 
 

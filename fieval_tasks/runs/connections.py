@@ -55,7 +55,7 @@ def connection(plan: EvaluationPlan, *, load_block: LoadCredentials | None = Non
         chosen,
         credentials.base_url,
         lambda: EvalClient(credentials, connections=plan.concurrency),
-        account=Account.of(credentials),
+        account=Account.from_credentials(credentials),
     )
 
 

@@ -69,9 +69,9 @@ def answered(work: Callable[[], int], *, if_interrupted: str = "interrupted: not
 
 
 def _unforeseen(error: BaseException) -> int:
-    from fieval_tasks.core.faults import fault
+    from fieval_tasks.core.faults import as_unexpected
 
-    say(f"error: {fault(error)}")
+    say(f"error: {as_unexpected(error)}")
     return ExitCode.UNEXPECTED
 
 

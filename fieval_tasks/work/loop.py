@@ -12,7 +12,7 @@ from time import monotonic
 from typing import Any, TypeAlias, TypeVar
 
 from fieval_tasks.core.errors import FievalError, Interrupted, RunStopped
-from fieval_tasks.core.faults import fault
+from fieval_tasks.core.faults import as_unexpected
 from fieval_tasks.core.scrubbing import without_secrets
 from fieval_tasks.work.work_tuning import WorkTuning
 
@@ -146,7 +146,7 @@ class LoopThread:
 def _as_reason(error: BaseException) -> FievalError:
     """Of an error that nobody waits for, why the run can't go on."""
     if not isinstance(error, FievalError):
-        return fault(error)
+        return as_unexpected(error)
     if not error.retryable:
         return error
     reason = RunStopped(str(error))

@@ -346,7 +346,7 @@ class Sender:
 
     async def _unpacked(self, error: ApiError, items: tuple[Item, ...], lane: Lane) -> int:
         """A bad neighbour must cost nobody else; a pack that was merely too long is made shorter."""
-        longest = error_replies.longest_pack_told(error) if isinstance(error, Refused) else None
+        longest = error_replies.longest_pack_named(error) if isinstance(error, Refused) else None
         if longest is not None and longest < len(items):
             lane.longest_pack = longest
             return await self._sent(items, lane)

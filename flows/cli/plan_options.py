@@ -13,7 +13,7 @@ from cyclopts import Parameter, Token
 from pydantic.fields import FieldInfo
 
 from fieval_tasks.core.errors import PlanError
-from fieval_tasks.core.plan import DEFAULT_JUDGE, Check, EvaluationPlan, said_for
+from fieval_tasks.core.plan import DEFAULT_JUDGE, Check, EvaluationPlan, settings_for
 from fieval_tasks.core.refusals import spelled
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -138,7 +138,8 @@ def _with_parameters(checks: Sequence[Check], model: str | None, params: Sequenc
         raise PlanError(*(f"--param {name}: no --template or --check is {name.rpartition('.')[0]!r}" for name in lost))
     typed = {name: AsTyped(text, is_shared="." not in name) for name, text in pairs}
     return tuple(
-        check.model_copy(update={"model": check.model or model, "params": said_for(check, typed)}) for check in checks
+        check.model_copy(update={"model": check.model or model, "params": settings_for(check, typed)})
+        for check in checks
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from fieval_tasks.core.errors import ExitCode, FievalError
-from fieval_tasks.core.faults import fault
+from fieval_tasks.core.faults import as_unexpected
 from fieval_tasks.on_prefect.prefect_api import require_settings
 from fieval_tasks.on_prefect.prefect_errors import why
 from fieval_tasks.report.output import parquet_missing
@@ -84,7 +84,7 @@ def _ended(run: Callable[[], State[Any]], again: str) -> State[Any]:
         raise
     except Exception as error:
         if not isinstance(error, httpx.HTTPError) and not isinstance(error.__cause__, httpx.HTTPError):
-            raise fault(error, then=f"to carry on: {again}") from error
+            raise as_unexpected(error, then=f"to carry on: {again}") from error
         lost: State[Any] = Crashed(message=f"the Prefect API can't be asked ({why(error)}); to carry on: {again}")
         return lost
 

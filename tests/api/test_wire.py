@@ -647,13 +647,13 @@ def test_a_synchronous_judges_failure_is_told_as_a_row_tells_it(message: str, ki
 def test_a_refusal_tells_how_long_a_pack_may_be(complaint: str, longest: int | None) -> None:
     error = error_replies.error(400, {}, json.dumps({"detail": "no", "errors": {"inputs": [complaint]}}).encode())
     assert isinstance(error, Refused)
-    assert error_replies.longest_pack_told(error) == longest
+    assert error_replies.longest_pack_named(error) == longest
 
 
 def test_the_recorded_refusal_of_a_pack_tells_its_limit() -> None:
     error = error_of("batch sync n=4 two lists")
     assert isinstance(error, Refused)
-    assert error_replies.longest_pack_told(error) == 3
+    assert error_replies.longest_pack_named(error) == 3
 
 
 def test_the_servers_request_id_is_kept() -> None:
@@ -871,7 +871,7 @@ def test_any_bytes_given_to_error_are_an_api_error(status: int, retry_after: str
     assert error.status == status
     str(error).encode()
     if isinstance(error, Throttled):
-        assert error.retry_after is None or 0 <= error.retry_after <= error_replies.LONGEST_WAIT_TOLD
+        assert error.retry_after is None or 0 <= error.retry_after <= error_replies.LONGEST_RETRY_AFTER
     if isinstance(error, Refused):
         assert all(isinstance(said, str) for complaints in error.fields.values() for said in complaints)
 

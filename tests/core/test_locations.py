@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from fieval_tasks.core.errors import PlanError
-from fieval_tasks.core.locations import SCHEMES, is_allowed, is_stream, opens_doors
+from fieval_tasks.core.locations import SCHEMES, holds_a_secret, is_allowed, is_stream
 from fieval_tasks.data.dataset import read_dataset
 
 ROWS = "answer\nyes\n"
@@ -167,7 +167,7 @@ def test_a_file_url_is_a_path_of_this_machine(tmp_path: Path) -> None:
     ],
 )
 def test_a_url_with_which_anybody_may_read_opens_doors(url: str) -> None:
-    assert opens_doors(url)
+    assert holds_a_secret(url)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_a_url_with_which_anybody_may_read_opens_doors(url: str) -> None:
     ],
 )
 def test_an_ordinary_url_does_not(url: str) -> None:
-    assert not opens_doors(url)
+    assert not holds_a_secret(url)
 
 
 def test_a_deployment_may_name_files_of_its_folders_wherever_links_lead(

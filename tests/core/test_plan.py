@@ -16,7 +16,7 @@ from fieval_tasks.core.plan import (
     Check,
     EvaluationPlan,
     Mode,
-    said_for,
+    settings_for,
 )
 from fieval_tasks.core.templates import bundled_catalogue
 
@@ -62,17 +62,17 @@ def test_a_check_without_a_template_is_refused(text: str) -> None:
 
 def test_a_key_named_for_a_template_comes_before_one_named_for_all() -> None:
     mapping = {"tone.output": "raw", "output": "answer", "context": "docs", "toneless.context": "other"}
-    assert said_for(Check(template="tone"), mapping) == {"output": "raw", "context": "docs"}
-    assert said_for(Check(template="groundedness"), mapping) == {"output": "answer", "context": "docs"}
-    assert said_for(Check(template="toneless"), mapping) == {"output": "answer", "context": "other"}
+    assert settings_for(Check(template="tone"), mapping) == {"output": "raw", "context": "docs"}
+    assert settings_for(Check(template="groundedness"), mapping) == {"output": "answer", "context": "docs"}
+    assert settings_for(Check(template="toneless"), mapping) == {"output": "answer", "context": "other"}
 
 
 def test_what_is_said_of_a_check_by_its_own_name_comes_before_what_is_said_of_its_template() -> None:
     mapping = {"refund.text": "mail", "contains.text": "chat", "text": "answer"}
-    assert said_for(Check.named("refund=contains"), mapping) == {"text": "mail"}
-    assert said_for(Check.named("total=contains"), mapping) == {"text": "chat"}
-    assert said_for(Check.named("refund=equals"), mapping) == {"text": "mail"}
-    assert said_for(Check.named("other=equals"), mapping) == {"text": "answer"}
+    assert settings_for(Check.named("refund=contains"), mapping) == {"text": "mail"}
+    assert settings_for(Check.named("total=contains"), mapping) == {"text": "chat"}
+    assert settings_for(Check.named("refund=equals"), mapping) == {"text": "mail"}
+    assert settings_for(Check.named("other=equals"), mapping) == {"text": "answer"}
 
 
 def test_a_check_may_have_a_name_of_its_own() -> None:
@@ -103,7 +103,7 @@ def test_a_delimiter_is_one_character() -> None:
 def test_a_template_sees_what_is_named_for_it_and_what_is_named_for_all_and_nothing_else(
     mapping: dict[str, str], template: str
 ) -> None:
-    seen = said_for(Check(template=template), mapping)
+    seen = settings_for(Check(template=template), mapping)
     assert all(seen[key] == mapping.get(f"{template}.{key}", mapping.get(key)) for key in seen)
     of_others = {key for key in mapping if "." in key and not key.startswith(f"{template}.")}
     assert set(seen) == {key.removeprefix(f"{template}.") for key in mapping if key not in of_others}

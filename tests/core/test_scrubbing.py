@@ -16,7 +16,15 @@ from hypothesis import strategies as st
 
 from fieval_tasks.core import scrubbing
 from fieval_tasks.core.errors import Lost, PlanError, Refused, RunStopped
-from fieval_tasks.core.scrubbing import MARK, discreet, forms_in_data, keep, keep_url, scrubbed, scrubbed_data
+from fieval_tasks.core.scrubbing import (
+    MARK,
+    forms_in_data,
+    remember_secrets,
+    remember_secrets_of,
+    scrubbed,
+    scrubbed_data,
+    scrubbed_errors,
+)
 
 SECRET = "zq/s3cret+&=?<%>'\"\\zq"
 
@@ -45,7 +53,7 @@ HELD: dict[str, Callable[[str], str]] = {
 @pytest.mark.parametrize("held", [pytest.param(h, id=name) for name, h in HELD.items()])
 def test_a_kept_secret_is_taken_out_in_any_form(held: Callable[[str], str]) -> None:
     text = held(SECRET)
-    keep(SECRET)
+    remember_secrets(SECRET)
     assert MARK in scrubbed(f"before {text} after")
     core = text.strip("'\"")[3:-4]
     assert core not in scrubbed(f"before {text} after")
@@ -54,18 +62,18 @@ def test_a_kept_secret_is_taken_out_in_any_form(held: Callable[[str], str]) -> N
 @given(st.text(st.characters(codec="utf-8"), min_size=4), st.text(), st.text())
 def test_no_kept_secret_is_ever_left(secret: str, before: str, after: str) -> None:
     scrubbing._kept.clear()
-    keep(secret)
+    remember_secrets(secret)
     told = scrubbed(before + secret + after)
     assert secret not in told.replace(MARK, "\0") or secret in MARK
 
 
 def test_of_two_secrets_the_longer_goes_first() -> None:
-    keep("abcd", "abcdefgh")
+    remember_secrets("abcd", "abcdefgh")
     assert scrubbed("abcdefgh") == MARK
 
 
 def test_a_word_too_short_to_be_looked_for_stays() -> None:
-    keep("an")
+    remember_secrets("an")
     assert scrubbed("an answer") == "an answer"
 
 
@@ -139,7 +147,7 @@ def test_the_folder_in_which_a_shell_works_is_no_secret(monkeypatch: pytest.Monk
 
 
 def test_every_error_of_ours_is_scrubbed_at_its_birth() -> None:
-    keep_url("http://who:kn%40ws-it@proxy:1")
+    remember_secrets_of("http://who:kn%40ws-it@proxy:1")
     refused = Refused("no kn@ws-it", fields={"kn@ws-it": ["kn%40ws-it"]}, request_id="kn@ws-it")
     for error in (PlanError("a", "kn@ws-it"), Lost("kn@ws-it"), RunStopped("x kn@ws-it"), refused):
         assert "ws-it" not in f"{error} {error!r} {vars(error)}"
@@ -147,7 +155,7 @@ def test_every_error_of_ours_is_scrubbed_at_its_birth() -> None:
 
 
 def test_replies_lose_the_keys_and_nothing_else() -> None:
-    keep("unrelated-secret")
+    remember_secrets("unrelated-secret")
     secret = forms_in_data("key-of-mine")
     assert scrubbed_data(b"short unrelated-secret key-of-mine http://a:b@c", secret) == (
         b"short unrelated-secret [secret] http://a:b@c"
@@ -166,7 +174,7 @@ class Telling(Exception):
 
 def test_an_error_that_nobody_foresaw_leaves_without_secrets(caplog: pytest.LogCaptureFixture) -> None:
     secret = "kn@ws" + "-it"  # a traceback shows the lines of this file, too
-    keep(secret)
+    remember_secrets(secret)
     for error in (ValueError(f"told {secret}"), Telling(f"http://who:{secret}@proxy")):
         with pytest.raises((ValueError, RuntimeError)) as told:
             _raised(error, because_of=Telling(secret))
@@ -182,7 +190,7 @@ def test_causes_that_tell_nothing_stay() -> None:
     assert isinstance(told.value.__cause__, OSError)
 
 
-@discreet()
+@scrubbed_errors()
 def _raised(error: Exception, *, because_of: Exception) -> None:
     raise error from because_of
 
@@ -190,5 +198,5 @@ def _raised(error: Exception, *, because_of: Exception) -> None:
 @pytest.mark.parametrize("piece", ["a", "://", "://a", "&a", "authorization ", "a:b@", "?sig=", "%41", "\\", "="])
 def test_a_long_text_costs_no_more_than_its_length(piece: str) -> None:
     """Each of these is read in well under a second; what goes back at each letter would take hours."""
-    keep("some-secret")
+    remember_secrets("some-secret")
     scrubbed(piece * (2_000_000 // len(piece)))

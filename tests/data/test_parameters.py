@@ -9,7 +9,7 @@ import pytest
 
 from fieval_tasks.api import wire
 from fieval_tasks.core.templates import Template, bundled_catalogue
-from fieval_tasks.data.parameters import AsTyped, CheckedParameters, Unfit, needed, of_cell, read
+from fieval_tasks.data.parameters import AsTyped, CheckedParameters, Unfit, needed, parameter_from_cell, read
 
 CONTAINS = {
     "keyword": {"type": "string", "default": None},
@@ -244,7 +244,7 @@ def test_the_catalogues_three_places_are_read_as_one() -> None:
     ],
 )
 def test_a_cell_gives_a_parameter_in_its_own_type(name: str, parameter: str, cell: object, value: object) -> None:
-    assert of_cell(bundled(name), parameter, cell) == value
+    assert parameter_from_cell(bundled(name), parameter, cell) == value
 
 
 @pytest.mark.parametrize(
@@ -263,7 +263,7 @@ def test_a_cell_gives_a_parameter_in_its_own_type(name: str, parameter: str, cel
 )
 def test_a_cell_that_will_not_do_says_what_would(name: str, parameter: str, cell: object, why: str) -> None:
     with pytest.raises(Unfit, match=re.escape(why)):
-        of_cell(bundled(name), parameter, cell)
+        parameter_from_cell(bundled(name), parameter, cell)
 
 
 @pytest.mark.parametrize("pattern", ["(a", "tot[", "a{2,1}", "(" * 5_000, "(?P<a>x)(?P<a>y)", "*"])

@@ -1,4 +1,4 @@
-"""A column by the name that a user gives it, and places inside of columns."""
+"""A column by the name that a user gives it, and places is_in_a_row of columns."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieval_tasks.data.places import MISSING, Place, held, inside, place_of
+from fieval_tasks.data.places import MISSING, Place, is_in_a_row, place_of, where_path_ends
 
 ROW = {
     "id": "b1",
@@ -39,7 +39,7 @@ ROW = {
 def test_a_name_means_a_column_or_a_place_inside_of_one(name: str, value: object) -> None:
     place = place_of(name, ROW)
     assert place is not None
-    assert (place.of(ROW), str(place)) == (value, name)
+    assert (place.value_in(ROW), str(place)) == (value, name)
 
 
 @pytest.mark.parametrize(
@@ -63,15 +63,17 @@ def test_what_names_no_place_is_none(name: str) -> None:
 def test_a_place_that_a_row_does_not_have_is_missing_there(name: str) -> None:
     place = place_of(name, ROW)
     assert place is not None
-    assert place.of(ROW) is MISSING
-    assert not inside(place, [ROW, {}])
+    assert place.value_in(ROW) is MISSING
+    assert not is_in_a_row(place, [ROW, {}])
 
 
 def test_a_message_says_how_far_a_path_leads() -> None:
-    assert held(Place("output", ("answr",)), ROW) == "'output' holds an object with answer, tokens"
-    assert held(Place("response", ("body", "choices", 1)), ROW) == "'response.body.choices' holds a list of 1"
-    assert held(Place("id", ("x", "y")), ROW) == "'id' holds a str"
-    assert held(Place("none", ("x",)), ROW) == "'none' is missing"
+    assert where_path_ends(Place("output", ("answr",)), ROW) == "'output' holds an object with answer, tokens"
+    assert (
+        where_path_ends(Place("response", ("body", "choices", 1)), ROW) == "'response.body.choices' holds a list of 1"
+    )
+    assert where_path_ends(Place("id", ("x", "y")), ROW) == "'id' holds a str"
+    assert where_path_ends(Place("none", ("x",)), ROW) == "'none' is missing"
 
 
 def test_outer_blanks_and_composed_accents_make_no_other_column() -> None:
@@ -89,4 +91,4 @@ def test_every_column_is_found_by_its_own_name(values: dict[str, int]) -> None:
     for name, value in values.items():
         place = place_of(name, values)
         assert place is not None
-        assert place.of(values) == value
+        assert place.value_in(values) == value

@@ -89,12 +89,13 @@ def test_a_row_without_a_verdict_is_told_by_the_states_name(workplace: Path) -> 
 
 
 def test_the_reason_that_stopped_a_run_is_in_the_states_name(prefect_home: object) -> None:
-    from fieval_tasks.on_prefect.ending import name_of
+    from fieval_tasks.on_prefect.ending import state_name_of
 
     wrapped = RunStopped("the keys are refused")
     wrapped.__cause__ = KeysRefused("401")
     found = [
-        name_of(error) for error in (wrapped, NoCredit("402"), StoreAway("locked"), RunStopped("x"), PlanError("y"))
+        state_name_of(error)
+        for error in (wrapped, NoCredit("402"), StoreAway("locked"), RunStopped("x"), PlanError("y"))
     ]
     assert found == [
         "Stopped: keys refused", "Stopped: credit gone", "Stopped: ledger out of reach", "Stopped", "Plan refused",

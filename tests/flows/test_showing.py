@@ -35,7 +35,7 @@ def told(shown: list[tuple[float, Progress]]) -> list[str]:
     log = ProgressLog(lines.append, clock)
     for seconds, progress in shown:
         clock.now = 1000.0 + seconds
-        log.tell(progress)
+        log.note(progress)
     return lines
 
 

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from fieval_tasks.report.folder import FILES, LONGEST_WRITING, fresh, held
+from fieval_tasks.report.folder import FILES, LONGEST_WRITING, locked_folder, new_file
 from fieval_tasks.report.output import write_report, write_results
 from tests.report.report_examples import facts, small
 
 KILLED = """
 import os, sys
 from pathlib import Path
-from fieval_tasks.report.folder import fresh, held
-with held(Path(sys.argv[1])), fresh(Path(sys.argv[1]) / "results.jsonl") as file:
+from fieval_tasks.report.folder import new_file, locked_folder
+with locked_folder(Path(sys.argv[1])), new_file(Path(sys.argv[1]) / "results.jsonl") as file:
     file.write("half a li")
     file.flush()
     os._exit(9)
@@ -58,7 +58,7 @@ def names(folder: Path) -> set[str]:
 
 
 def write_all(folder: Path) -> None:
-    with held(folder):
+    with locked_folder(folder):
         write_report(write_results(facts(), small(), folder), folder)
 
 
@@ -83,23 +83,23 @@ def test_a_users_own_file_is_never_taken_for_a_leftover(tmp_path: Path, name: st
 def test_a_second_writer_waits_for_the_first(tmp_path: Path) -> None:
     watch = Watch()
     with ExitStack() as first:
-        first.enter_context(held(tmp_path))
-        first.enter_context(fresh(tmp_path / "results.jsonl"))
+        first.enter_context(locked_folder(tmp_path))
+        first.enter_context(new_file(tmp_path / "results.jsonl"))
 
         def pause(seconds: float) -> None:
             watch.pause(seconds)
             assert len(names(tmp_path)) == 1, "what is being written is no leftover"
             first.close()
 
-        with held(tmp_path, clock=watch, pause=pause):
+        with locked_folder(tmp_path, clock=watch, pause=pause):
             assert 0 < watch.now < 1
             assert names(tmp_path) == {"results.jsonl"}
 
 
 def test_a_writer_that_hangs_holds_nobody_up_for_ever_and_loses_nothing(tmp_path: Path) -> None:
     watch = Watch()
-    with held(tmp_path), fresh(tmp_path / "results.jsonl"):
-        with held(tmp_path, clock=watch, pause=watch.pause):
+    with locked_folder(tmp_path), new_file(tmp_path / "results.jsonl"):
+        with locked_folder(tmp_path, clock=watch, pause=watch.pause):
             assert watch.now == pytest.approx(LONGEST_WRITING, abs=1)
         assert len(names(tmp_path)) == 1
     assert names(tmp_path) == {"results.jsonl"}

@@ -70,7 +70,7 @@ def test_all_three_files_hold_every_result(run: list[Result]) -> None:
         assert len(jsonl(Path(folder))) == len(cells(Path(folder))) == len(run)
         table = pq.read_table(Path(folder) / "results.parquet")
     assert table.num_rows == len(run)
-    assert table.schema.equals(parquet_schema(Columns.of(facts())))
+    assert table.schema.equals(parquet_schema(Columns.from_facts(facts())))
     assert table["score"].to_pylist() == [result.score for result in run]
     outputs = [(result.inputs or {}).get("output") for result in run]
     assert table["inputs.output"].to_pylist() == outputs

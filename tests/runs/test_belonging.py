@@ -37,12 +37,16 @@ letters = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1
 
 
 def test_keys_are_known_again_by_their_seal_and_by_no_other() -> None:
-    seal = Account.of(KEYS).sealed()
-    assert Account.of(KEYS).has(seal)
-    assert Account.of(Credentials("an-api-key", "a-new-secret-key", base_url="https://b.example")).has(seal)
+    seal = Account.from_credentials(KEYS).sealed()
+    assert Account.from_credentials(KEYS).has(seal)
+    assert Account.from_credentials(Credentials("an-api-key", "a-new-secret-key", base_url="https://b.example")).has(
+        seal
+    )
     for other in ({"api_key": "another"}, {"workspace_id": "w"}, {"organization_id": "w"}):
-        assert not Account.of(Credentials(**{"api_key": "an-api-key", "secret_key": "a-secret-key"} | other)).has(seal)
-    assert not Account.of(KEYS).has(None)
+        assert not Account.from_credentials(
+            Credentials(**{"api_key": "an-api-key", "secret_key": "a-secret-key"} | other)
+        ).has(seal)
+    assert not Account.from_credentials(KEYS).has(None)
     assert not LOCAL.has(seal)
     assert LOCAL.has(LOCAL.sealed())
 
@@ -50,14 +54,14 @@ def test_keys_are_known_again_by_their_seal_and_by_no_other() -> None:
 @given(key=letters, workspace=letters)
 def test_an_id_of_a_workspace_is_none_of_an_organisation_and_no_part_of_the_key(key: str, workspace: str) -> None:
     ways = [(key, workspace, None), (key, None, workspace), (key + workspace, None, None), (key, None, None)]
-    of = [Account.of(Credentials(k, "s", workspace_id=w, organization_id=o)) for k, w, o in ways]
+    of = [Account.from_credentials(Credentials(k, "s", workspace_id=w, organization_id=o)) for k, w, o in ways]
     assert len(set(of)) == len(ways)
 
 
 def test_a_seal_holds_nothing_of_the_keys_and_differs_from_run_to_run() -> None:
-    one, other = Account.of(KEYS).sealed(), Account.of(KEYS).sealed()
+    one, other = Account.from_credentials(KEYS).sealed(), Account.from_credentials(KEYS).sealed()
     assert one != other
-    assert "key" not in f"{one}{other}{Account.of(KEYS)!r}"
+    assert "key" not in f"{one}{other}{Account.from_credentials(KEYS)!r}"
 
 
 @pytest.mark.parametrize(
@@ -271,7 +275,7 @@ def test_a_run_belongs_to_nobody_until_something_is_sent(
 def test_of_processes_that_begin_at_once_with_different_keys_one_is_refused(environment: Evaluator) -> None:
     plan = EvaluationPlan(dataset="d.jsonl", checks=(Check(template="is_json"),), mapping={"text": "answer"}, run="new")
     with prepared(plan) as run:
-        run.ledger.bind("new", ELSEWHERE, Account.of(KEYS).sealed())
+        run.ledger.bind("new", ELSEWHERE, Account.from_credentials(KEYS).sealed())
         with pytest.raises(PlanError, match=ELSEWHERE):
             run.engine()
 

@@ -18,9 +18,9 @@ from fieval_tasks.ledger.schema import utc_now
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.runs.earlier import evaluated_before
 
-MINE = Account.of(Credentials("my-key", "s", base_url="https://a.example"))
-ANOTHERS = Account.of(Credentials("another-key", "s", base_url="https://a.example"))
-ELSEWHERE = Account.of(Credentials("my-key", "s", base_url="https://b.example"))
+MINE = Account.from_credentials(Credentials("my-key", "s", base_url="https://a.example"))
+ANOTHERS = Account.from_credentials(Credentials("another-key", "s", base_url="https://a.example"))
+ELSEWHERE = Account.from_credentials(Credentials("my-key", "s", base_url="https://b.example"))
 
 
 @pytest.fixture

@@ -283,7 +283,7 @@ def test_csv_is_inert_and_readable(run: Written, text: str) -> None:
 def assert_csv_is_inert(run: Written, text: str) -> None:
     with (run.folder / "results.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
-    columns = [inert_cell(name) for name in Columns.of(facts(text)).kinds]
+    columns = [inert_cell(name) for name in Columns.from_facts(facts(text)).kinds]
     assert [list(row) for row in rows] == [columns] * 7
     assert {row[columns[-1]] for row in rows} == {inert_cell(text)}
     assert {unquoted(row["item_id"]) for row in rows} == {shown(text)}
