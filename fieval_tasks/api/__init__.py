@@ -1,1 +1,1 @@
-"""The platform's calls, typed: how its JSON is spelt, and how bytes go there and back."""
+"""The platform's API calls, typed: requests and replies as JSON, and the HTTP transport beneath them."""

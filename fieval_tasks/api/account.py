@@ -1,4 +1,4 @@
-"""Whose a run's evaluations are: the server that has them, and the account of the keys, sealed so that no ledger gives it away."""
+"""The server and the account that a run's evaluations belong to, kept in the ledger as a hash that does not reveal the key."""
 
 from __future__ import annotations
 
@@ -11,35 +11,38 @@ import httpx
 
 from fieval_tasks.api.client import Credentials
 
-# Of PBKDF2, about 0.05 s: a key is drawn at random and can't be guessed; one that a person made up is not to be tried
-# quickly.
+# About 0.05 s. The platform's keys are random and can't be guessed; a self-hosted server's may be a person's own, and
+# each guess at it is to cost something.
 ROUNDS = 100_000
-# Bytes, drawn for each run: two runs of one account can't be told from two of different accounts.
+"""Iterations of PBKDF2."""
+# Drawn for each run, so that a ledger does not show which runs share an account.
 SALT = 8
-# Bytes that are kept: no two keys have these in common by chance.
+"""Bytes of the salt."""
+# 128 bits: no two keys have the same hash by chance.
 SEAL = 16
+"""Bytes of the hash that are kept."""
 
 
 @dataclass(frozen=True)
 class Account:
-    """Where requests go, and as whom."""
+    """A server, and an account at it."""
 
     address: str
-    """The server's, in one spelling; or `local`: the embedded evaluator, whose keys are new at each start."""
+    """The server's address in one spelling; or `local` for the embedded evaluator, whose keys are new at each start."""
     _key: str | None = field(default=None, repr=False)
 
     @classmethod
     def from_credentials(cls, credentials: Credentials) -> Account:
-        """An API key names the account; the secret key is no part of it. Ids of a workspace or an organisation are."""
+        """The account of the API key, with the ids of workspace and organisation. The secret key may change and is left out."""
         ids = (credentials.api_key, credentials.workspace_id or "", credentials.organization_id or "")
         return cls(one_spelling(credentials.base_url), "\n".join(ids))
 
     def sealed(self) -> str | None:
-        """What may be kept of the keys: it tells whether others are the same, and nothing else."""
+        """A salted hash of the keys for the ledger: it shows whether other keys are the same, and nothing else."""
         return None if self._key is None else _sealed(self._key, secrets.token_hex(SALT))
 
     def has(self, seal: str | None) -> bool:
-        """Whether this is the account that was sealed so."""
+        """Whether `seal` was made from this account's keys."""
         if self._key is None or seal is None:
             return self._key is seal
         return hmac.compare_digest(seal, _sealed(self._key, seal.partition("$")[0]))
@@ -54,7 +57,7 @@ def _sealed(key: str, salt: str) -> str:
 
 
 def one_spelling(address: str) -> str:
-    """The same for every way to write a server's address: letters of the host, default port, slash at the end."""
+    """A server's address with its host in lower case, without a default port and without slashes at the end."""
     try:
         url = httpx.URL(address)
     except httpx.InvalidURL:  # of a run that an older program began, or none: it is compared as it is

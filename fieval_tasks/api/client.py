@@ -1,4 +1,4 @@
-"""The evaluation API's three calls over httpx; every answer that isn't one is a typed error."""
+"""The evaluation API's three calls over httpx; every answer that is not a valid reply is raised as a typed error."""
 
 from __future__ import annotations
 
@@ -42,13 +42,14 @@ T = TypeVar("T")
 
 CLOUD = "https://api.futureagi.com"
 KEY_VARIABLES = ("FI_API_KEY", "FI_SECRET_KEY")
-# Characters of an error, whose cause may quote what the server sent.
+# Its cause may quote megabytes that the server sent.
 LONGEST_MESSAGE = 3_000
+"""Characters of an error's message."""
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """Keys and where they are for. Neither key shows in a repr."""
+    """The platform's keys and the address that they are for. Neither key shows in a repr."""
 
     api_key: str = field(repr=False)
     secret_key: str = field(repr=False)
@@ -72,12 +73,12 @@ class Credentials:
 
     @staticmethod
     def in_environment() -> bool:
-        """Both keys are set."""
+        """Whether both keys are set."""
         return all(os.environ.get(name, "").strip() for name in KEY_VARIABLES)
 
     @property
     def headers(self) -> dict[str, str]:
-        """The API's own headers. Never Authorization: the server would take that one first and refuse it."""
+        """The API's own headers. Never Authorization: the server would read that one first and answer 401."""
         optional = {"X-Workspace-Id": self.workspace_id, "X-Organization-Id": self.organization_id}
         keys = {"X-Api-Key": self.api_key, "X-Secret-Key": self.secret_key}
         return keys | {name: value for name, value in optional.items() if value}
@@ -122,7 +123,7 @@ class EvalClient:
         await self._transport.aclose()
 
     async def in_time(self, call: Awaitable[T], seconds: float) -> T:
-        """What a call of this client's comes to within so many seconds, where that is less than its own. Raises Lost then."""
+        """The result of one of this client's calls. Raises Lost where it takes longer than so many seconds."""
         if seconds >= self._timeout:
             return await call
         try:
@@ -133,7 +134,7 @@ class EvalClient:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What the server was heard to change while this client talked to it, in sentences for a report."""
+        """A sentence for each way in which the server's replies changed while this client used it, for a report."""
         return self._listener.notices
 
     async def templates(self) -> Catalogue:
@@ -142,11 +143,11 @@ class EvalClient:
         return await self._call("GET", wire.TEMPLATES, lambda reply: wire.catalogue(reply, source=source))
 
     async def is_there(self) -> bool:
-        """Whether the API answers what is about no item: then it is for what they are that some items get no answer."""
+        """Whether the API answers get-evals. If it does while some items get no answer, those items are the cause."""
         return await self._error_in_time(self.templates()) is None
 
     async def takes_submissions(self) -> bool:
-        """The same of submissions: to one of nothing, which buys nothing, the API says what is missing."""
+        """Whether the API answers an empty submission, which buys nothing, with its validation error."""
         call = self._call("POST", wire.EVALUATIONS, lambda reply: reply, body=b"{}")
         return isinstance(await self._error_in_time(call), Refused)
 
@@ -168,7 +169,7 @@ class EvalClient:
         """One synchronous evaluation: waits for the judge and answers with its verdict."""
         [(eval_id, verdict)] = await self.evaluate_pack(template, [inputs], model=model, params=params)
         if verdict is None or isinstance(verdict, Pending):
-            raise NotTheProtocol(f"{self.base_url} took it as {eval_id} and told no verdict: get_result asks for it")
+            raise NotTheProtocol(f"{self.base_url} took it as {eval_id} and gave no verdict: get_result asks for it")
         return verdict
 
     async def submit(
@@ -201,7 +202,7 @@ class EvalClient:
         model: str | None = None,
         params: Mapping[str, Any] | None = None,
     ) -> list[str | None]:
-        """Submit items of one check in one request; their eval_ids, in order. None: perhaps taken, and not named."""
+        """Submit items of one check in one request; their eval_ids, in order. None: perhaps accepted, without an eval_id."""
         body = wire.submission(template, inputs, model=model, params=params, is_async=True)
         count = len(inputs)
         decode = partial(wire.eval_ids, expected=count)
@@ -217,7 +218,7 @@ class EvalClient:
     ) -> list[wire.Answered]:
         """Evaluate items of one check in one synchronous request; (eval_id, verdict) of each, in order.
 
-        Of one that the reply does not judge, the verdict is Pending where it has an eval_id to ask for, else None.
+        Where the reply has no verdict for an item, it is Pending if there is an eval_id to ask for, else None.
         """
         body = wire.submission(template, inputs, model=model, params=params, is_async=False)
         count = len(inputs)
@@ -230,7 +231,7 @@ class EvalClient:
     async def _call(
         self, method: str, path: str, decode: Callable[[Any], T], *, body: bytes | None = None, sent: int = 0
     ) -> T:
-        """What the JSON of a 2xx decodes to. `sent`: items that it is about; 0: no reply about evaluations."""
+        """The decoded JSON of a 2xx reply. `sent`: items that the request carried; 0 for a call that is not about items."""
         try:
             reply, answer = await self._answered(method, path, decode, body)
             if sent:
@@ -257,10 +258,10 @@ class EvalClient:
             raise _traced(error, response) from error
 
     async def _exchange(self, method: str, path: str, body: bytes | None) -> tuple[httpx.Response, bytes]:
-        """A response and its body as it came, which is read no further than a reply may be long.
+        """A response and its body as received, bounded by Bounds.
 
-        The transport is called without httpx's client around it: no redirect is followed with the keys in hand, no
-        cookie kept, no netrc read, and it costs half as much.
+        Calls the transport without httpx's client around it: that would follow redirects with the keys, keep cookies and
+        read netrc, and costs twice as much CPU (`python -m benchmarks cpu`).
         """
         request = self._request(method, path, body)
         try:
@@ -277,7 +278,8 @@ class EvalClient:
             raise transport_error(error, self.base_url) from error
 
     def _request(self, method: str, path: str, body: bytes | None) -> httpx.Request:
-        """Where the transport allows, the path is no part of the address: to read one costs httpx as much as to send it."""
+        """The request, its path as the `target` extension where the transport takes one: parsing a URL costs httpx as much
+        CPU as sending it."""
         headers = self._plain_headers if body is None else self._json_headers
         if not self._takes_targets:
             return httpx.Request(method, self.base_url + path, headers=headers, content=body)
@@ -285,7 +287,7 @@ class EvalClient:
         return httpx.Request(method, self._url, headers=headers, content=body, extensions={"target": target})
 
     def _explain(self, error: ApiError) -> None:
-        """Add the next step, and leave out a cause that would show a secret: of the proxy's, say, in a traceback."""
+        """Add the next step to the error, and drop a cause whose traceback would show a secret, such as a proxy's password."""
         if isinstance(error, KeysRefused):
             error.message = f"{self.base_url} refused the keys ({error}): check {' and '.join(KEY_VARIABLES)}"
         if isinstance(error, TurnedAway) and error.status in (404, 405):
@@ -296,14 +298,14 @@ class EvalClient:
 
 
 def _let_go_of_bodies(error: BaseException | None) -> None:
-    """An error may be kept for a while, and its traceback would keep all that was received."""
+    """Clear the frames of an error's traceback: errors are kept for a while, and those hold the received bodies."""
     while error is not None:
         clear_frames(error.__traceback__)
         error = error.__cause__ or error.__context__
 
 
 def _traced(error: NotTheProtocol, response: httpx.Response) -> NotTheProtocol:
-    """The same error, with the id of the request that was answered so."""
+    """The same error, with the server's id of the request."""
     request_id = error_replies.request_id_of(response.headers)
     message = error.message if request_id is None else f"{error.message} (request id {request_id})"
     return type(error)(message, status=response.status_code, request_id=request_id)

@@ -1,4 +1,4 @@
-"""What a server was heard to change while a run talked to it: a notice for the report, and never an error."""
+"""Changes in how a server words its replies during a run, as when it is being upgraded: notices for the report, no errors."""
 
 from __future__ import annotations
 
@@ -10,18 +10,20 @@ SPELLING = "the server answered partly in {before}, partly in {now}" + _ALL_THE_
 OUTPUT_TYPE = "the server said of {about!r} that it gives {before!r}, and that it gives {now!r}" + _ALL_THE_SAME
 MORE_THAN_SENT = "the server answered a request of one item with several evaluations, and only the first was asked for"
 
-# A server that invents names without end must not fill the memory: what is beyond is not remembered.
+# A server that invents names without end must not fill the memory; further traits are not remembered.
 MOST_TRAITS = 10_000
-# Characters of a template's name or an output type; the longest in the catalogue have some forty.
+"""Traits that are remembered."""
+# The longest in the catalogue have some forty.
 LONGEST_NAME = 200
-# Of objects in a reply: the envelope, its result, and the row in it. A row's inputs are a user's own words.
+"""Characters of a template's name or an output type."""
+# The envelope, its result, and the row in that. Below them stand a row's inputs, which are the user's own texts.
 _LEVELS = 3
 _SNAKE = frozenset(("eval_status", "eval_id", "output_type", "input_data", "error_message"))
 _CAMEL = frozenset(("evalStatus", "evalId", "outputType", "inputData", "errorMessage"))
 
 
 class Listener:
-    """Remembers each trait as the first reply that had it showed it. One for each run, on one event loop."""
+    """Remembers each trait of replies as it was first seen, and notes changes. One for each run; not thread-safe."""
 
     def __init__(self) -> None:
         self._heard: dict[tuple[str, ...], str] = {}
@@ -29,11 +31,11 @@ class Listener:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """A sentence for each kind of change, about the first of them."""
+        """A sentence for each kind of change, about the first change of that kind."""
         return tuple(self._notices.values())
 
     def hear(self, reply: Any, *, sent: int = 1) -> None:
-        """Take note of how a reply is put that was read. `sent`: items that its request carried."""
+        """Compare the traits of a reply that was read. `sent`: items that its request carried."""
         answers = 0
         for part, fields in _objects(reply):
             answers += part == "a submission"
@@ -56,7 +58,8 @@ class Listener:
 
 
 def _objects(reply: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The objects by which a reply tells of evaluations. A submission may be spelt in another way than a state."""
+    """(kind, object) for each object in a reply about evaluations; submissions and states are kinds of their own, since a
+    server may spell them differently."""
     level = [reply]
     for _ in range(_LEVELS):
         objects = _dicts(level)

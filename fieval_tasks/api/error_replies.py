@@ -1,4 +1,4 @@
-"""What an answer that is no success says: the typed error of it, whoever gave it."""
+"""The typed error for an answer that is not 2xx, whether the API, a gateway or another server gave it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from fieval_tasks.core.scrubbing import scrubbed
 
 JSON = Any
 
-# Characters of what the server says of an error that are kept.
 LONGEST_SENTENCE = 2_000
-# Seconds. A Retry-After beyond a day is a mistake (a date in epoch seconds, say), or worse: as good as none.
+"""Characters that are kept of a server's error message."""
+# A Retry-After beyond a day is a mistake, such as a date in epoch seconds: it is ignored.
 LONGEST_RETRY_AFTER = 86_400.0
+"""Seconds."""
 
 
 _TOO_LONG = re.compile(r"Input lists cannot have more than ([1-9][0-9]{0,5}) items", re.IGNORECASE)
@@ -35,7 +36,7 @@ _BY_STATUS: Mapping[int, type[ApiError]] = {
 
 
 def longest_pack_named(error: Refused) -> int | None:
-    """How many items a request may carry, where that is what a packed one was refused for."""
+    """How many items a request may carry, if that is why a pack was refused; else None."""
     found = _TOO_LONG.search(str(error))
     return int(found[1]) if found else None
 
@@ -58,7 +59,7 @@ def error(status: int, headers: Mapping[str, str], body: bytes, *, now: float | 
 
 
 def _refusal(status: int, reply: Mapping[str, Any], message: str) -> ApiError | None:
-    """The API's own, by its envelope."""
+    """The error in the API's own envelope; None where the envelope is not the API's."""
     if status in (401, 403) and _is_about_keys(reply):
         return errors.KeysRefused(message)
     if status == 402:
@@ -71,7 +72,7 @@ def _refusal(status: int, reply: Mapping[str, Any], message: str) -> ApiError | 
 
 
 def _is_error_envelope(reply: JSON) -> TypeGuard[Mapping[str, Any]]:
-    """It is an error envelope of this API, of new servers or old ones."""
+    """Whether the JSON is an error envelope of this API, as new or old servers write it."""
     if not isinstance(reply, dict):
         return False
     error = reply.get("error")
@@ -81,20 +82,20 @@ def _is_error_envelope(reply: JSON) -> TypeGuard[Mapping[str, Any]]:
 
 
 def _is_about_keys(reply: Mapping[str, Any]) -> bool:
-    """Old servers name no type."""
+    """Whether a 403 refuses the keys. Old servers' envelopes have no `type`, so theirs always do."""
     kinds = (None, "authentication_error", "permission_error")
     codes = ("not_authenticated", "authentication_failed", "permission_denied")
     return reply.get("type") in kinds or reply.get("code") in codes
 
 
 def _is_validation(reply: Mapping[str, Any]) -> bool:
-    """As the API words what it did not begin to evaluate."""
+    """Whether the API refused the request before it began to evaluate: by `details`, `errors` or its fixed sentences."""
     is_explained = bool(reply.get("details") or reply.get("errors"))
     return is_explained or _error_text(reply) in ("Validation failed", "Evaluation not found.")
 
 
 def judges_failure(error: Refused) -> ApiError:
-    """What a refusal of a synchronous call is, whose judge may have failed: the same as of a row that failed."""
+    """The error for a refused synchronous call that is no validation error: its judge failed, or a limit refused it."""
     if error.is_validation:
         return error
     kind = evaluation_error(error.message).kind
@@ -111,9 +112,9 @@ def evaluation_error(message: str) -> Failed:
 
 
 _NOT_ALLOWED = r"(?:API call not allowed ?: ?)?"
-# Whole sentences, as "API call not allowed: rate_limited" and "Free tier limit reached for ai_credits": an error may
-# quote an item's own words. A judge's own provider that has enough (RateLimitError, insufficient_quota) is not among
-# them: the platform ran the evaluation, and it failed.
+# Matched as whole sentences, as "API call not allowed: rate_limited" and "Free tier limit reached for ai_credits": an error
+# may quote an item's own words. A rate limit of the judge's own provider (RateLimitError, insufficient_quota) does not
+# belong here: there the platform ran the evaluation, and the evaluation failed.
 _LIMITS = {
     "rate_limited": re.compile(rf"{_NOT_ALLOWED}rate_limited\.?", re.IGNORECASE),
     "insufficient_credits": re.compile(
@@ -132,7 +133,7 @@ def _parsed_or_none(body: bytes) -> JSON:
 
 
 def _error_text(reply: JSON) -> str | None:
-    """The most telling sentence of an error envelope, new or old."""
+    """The message of an error envelope, with its fields' complaints where there are some."""
     if not isinstance(reply, dict):
         return None
     fields = _fields(reply)
@@ -179,7 +180,7 @@ def _until(http_date: str, *, now: float) -> float | None:
 
 
 def _hint(status: int, headers: Mapping[str, str]) -> str:
-    """Of an answer that is not the API's: who may have given it."""
+    """What may have given an answer that is not the API's, and the next step."""
     if status < 400:
         return f"the server redirects to {_place(headers.get('location'))} (HTTP {status}): check the base URL"
     if status in (404, 405):
@@ -190,7 +191,7 @@ def _hint(status: int, headers: Mapping[str, str]) -> str:
 
 
 def _place(location: str | None) -> str:
-    """Where a redirect leads: scheme and host only, for its path and query may carry secrets."""
+    """Where a redirect leads: scheme and host only, since its path and query may hold secrets."""
     try:
         parts = urlsplit(location or "")
         host = parts.netloc.rpartition("@")[2]
@@ -202,6 +203,6 @@ def _place(location: str | None) -> str:
 
 
 def request_id_of(headers: Mapping[str, str]) -> str | None:
-    """By which the server's own log can be searched."""
+    """The server's id of the request, by which its log can be searched."""
     given = headers.get("x-request-id", "")
     return scrubbed("".join(letter for letter in given[:100] if letter.isprintable())) or None

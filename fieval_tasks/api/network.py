@@ -1,4 +1,4 @@
-"""The way from this machine to a server: its proxy and certificates, and the error where a request got no answer."""
+"""Proxy, certificates and connection errors: the error for a request that got no answer, and what to set."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fieval_tasks.api.transport import NoWayThrough, PooledTransport, Untrusted,
 from fieval_tasks.core.errors import ApiError, Lost, PlanError, Unreachable, in_words
 from fieval_tasks.core.scrubbing import remember_secrets_of
 
-# Seconds; what takes longer on any network is a host that drops packets.
+# A connection that takes longer, on any network, is to a host that drops packets.
 _CONNECT_WITHIN = 15.0
 _UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 _TRUST = "where an authority of your own has signed it, name that authority's file in SSL_CERT_FILE"
@@ -21,8 +21,9 @@ _HTTP_PROXY = re.compile(r"https?://([^\s/@]+@)?(\[[0-9a-fA-F:]+\]|[^\s/@:\[\]]+
 
 
 def pooled(url: httpx.URL, connections: int, timeout: float) -> PooledTransport:
-    """The transport of a client. Raises PlanError where the environment names a proxy or certificates that can't be used."""
-    # Half of the time for a connection, else Unreachable: what takes too long after that may have been sent.
+    """A client's transport. Raises PlanError where the environment names a proxy or certificates that can't be used."""
+    # A connection may take half of the client's timeout: past that the request is certainly unsent (Unreachable), while a
+    # timeout of the whole call has to count as Lost.
     unsent = timeout / 2
     connect = min(_CONNECT_WITHIN, unsent)
     return PooledTransport(
@@ -33,7 +34,7 @@ def pooled(url: httpx.URL, connections: int, timeout: float) -> PooledTransport:
 def transport_error(error: httpx.HTTPError, where: str) -> ApiError:
     """Lost where the request may have gone out, Unreachable where it certainly did not.
 
-    Calling a lost POST unsent would submit, and pay, twice.
+    A lost POST that was taken for unsent would be submitted, and paid, twice.
     """
     reason = " ".join(in_words(error).split())
     if isinstance(error, Untrusted):
@@ -88,6 +89,6 @@ def _proxy(url: httpx.URL) -> str | None:
 
 
 def _proxy_variable(scheme: str) -> str:
-    """What names the proxy for addresses of that scheme: all_proxy, where nothing is said of them alone."""
+    """The environment variable that names the proxy for this scheme: all_proxy, unless the scheme has its own."""
     proxies = getproxies()
     return "all_proxy" if "all" in proxies and scheme not in proxies else f"{scheme}_proxy"

@@ -1,4 +1,4 @@
-"""The body of a reply, read and unpacked no further than a reply of this API can be long."""
+"""Reading and decompressing the body of a reply, bounded by the longest reply that this API gives."""
 
 from __future__ import annotations
 
@@ -22,21 +22,25 @@ __all__ = ["BOUNDS", "BodyReader", "Bounds", "time_limit"]
 
 @dataclass(frozen=True)
 class Bounds:
-    """What one reply may cost: bytes unpacked, and seconds."""
+    """The bounds of one reply: bytes after decompression, and seconds."""
 
+    # The catalogue has 428 KB. A result echoes its inputs, and one of 30 MiB was seen.
     longest: int = 64 * 2**20
-    """Of a reply. The catalogue has 428 KB, and a result echoes its inputs: one of 30 MiB was seen."""
+    """Bytes of a 2xx reply."""
+    # A result has some kilobytes as a rule.
     short: int = 2**20
-    """Of a reply that is read whatever else is under way; a result has some kilobytes as a rule."""
+    """Bytes up to which a reply is read at once; longer ones wait for one of `long_at_once` places."""
+    # With 100 connections all replies that are being read hold 100 x 1 MiB + 3 x 64 MiB at most.
     long_at_once: int = 3
-    """Longer replies read at the same time; others wait, within their own time. With 100 connections all replies under
-    way hold 100 x 1 MiB + 3 x 64 MiB at most."""
+    """Long replies that are read at the same time; the others wait, within their own timeout."""
+    # Its status says most of an error.
     longest_error: int = 2**20
-    """Of an answer that is not 2xx: its status says most of it."""
+    """Bytes of an answer that is not 2xx; the rest is cut."""
+    # The status alone says that nothing was accepted, so the body is not worth a long wait.
     refusal: float = 10.0
-    """Seconds for the body of an answer that says by its status that nothing was accepted."""
+    """Seconds for the body of a redirect or a refusal."""
     presence: float = 5.0
-    """Seconds for the templates, which a server that is there has at hand, and for its word on a submission of nothing."""
+    """Seconds for an answer in `is_there` and `takes_submissions`: a server that is there answers both at once."""
 
     def longest_of(self, response: httpx.Response) -> int:
         return self.longest if response.is_success else self.longest_error
@@ -46,14 +50,14 @@ BOUNDS = Bounds()
 
 
 class BodyReader:
-    """Reads the bodies of one client's replies, few long ones at a time."""
+    """Reads the bodies of one client's replies, `Bounds.long_at_once` long ones at a time."""
 
     def __init__(self, bounds: Bounds = BOUNDS) -> None:
         self._bounds = bounds
         self._long_replies = asyncio.Semaphore(bounds.long_at_once)
 
     async def received(self, response: httpx.Response) -> bytes:
-        """The body as it came; of a redirect or a refusal what comes soon, for its status says that nothing was accepted."""
+        """The body as received, still compressed; of a redirect or a refusal as much as comes within `Bounds.refusal`."""
         if not 300 <= response.status_code < 500:
             return await self._all_of(response)
         try:
@@ -76,7 +80,7 @@ class BodyReader:
             return b"".join(parts)
 
     def unpacked(self, response: httpx.Response, received: bytes) -> bytes:
-        """A reply's whole body, however much is packed in it. Raises NotTheProtocol; of an error, its beginning will do."""
+        """The decompressed body. Raises NotTheProtocol where a 2xx is too long; an error's body is cut instead."""
         most = self._bounds.longest_of(response)
         encoding = response.headers.get("content-encoding", "identity").strip().lower()
         try:
@@ -90,12 +94,12 @@ class BodyReader:
         return body
 
 
-# zlib's window bits for each encoding. Some servers mean the bare stream by deflate.
+# zlib's window bits for each encoding. Some servers send a raw stream as deflate, so both are tried.
 _WINDOWS = {"gzip": (31,), "x-gzip": (31,), "deflate": (15, -15)}
 
 
 def _decompressed(packed: bytes, encoding: str, most: int) -> bytes:
-    """At most one byte more than `most`: a few packed bytes may stand for gigabytes."""
+    """The decompressed bytes, `most` + 1 at most: a few compressed bytes may expand to gigabytes."""
     problem = f"the server's reply can't be decoded as {encoding[:40]!r}"
     for window in _WINDOWS.get(encoding, ()):
         try:

@@ -1,7 +1,7 @@
-"""httpx's transport interface over httpcore's connections, in a pool of ours, for the few requests of this client.
+"""An httpx transport over httpcore's connections, with a connection pool of its own.
 
-httpcore's own pool looks at all of its connections for each request, so it costs more the more are under way: at 3,000
-items 4.5 ms of CPU a request, here 0.9 (`python -m benchmarks cpu`). Here a request takes the top of a pile of idle ones.
+httpcore's own pool looks at all of its connections for each request: with 3,000 items under way a request takes 4.5 ms of
+CPU, here 0.9 (`python -m benchmarks cpu`). This pool is a stack of idle connections; a request takes the top one.
 """
 
 from __future__ import annotations
@@ -20,19 +20,22 @@ from fieval_tasks.api.reply_bodies import time_limit
 from fieval_tasks.core.errors import in_words
 from fieval_tasks.core.scrubbing import scrubbed
 
-# Bytes of a body beyond which it is written in parts: a socket takes no more without holding up the loop.
+# Writing more to a socket in one call holds up the event loop.
 AT_ONCE = 2**20
+"""Bytes of the parts in which a longer body is written."""
 
-# Bytes from which what is written may fill all buffers on the way, so that writing waits for the server to read.
+# From here a body may fill all buffers on the way, so that writing waits for the server to read.
 LISTENS_FROM = 2**16
+"""Bytes of a body from which the stream also reads while it writes."""
 
-# Seconds that an idle connection is kept: servers close theirs after 5, and a request on a closed one would be lost.
+# Many servers close idle connections after 5 s, and a request on a closed one would be lost.
 KEPT_FOR = 4.0
+"""Seconds for which an idle connection is kept."""
 
-# Characters of what a proxy says of its refusal.
 LONGEST_ANSWER = 200
+"""Characters that are kept of a proxy's answer."""
 
-# At DEBUG it writes each reply's headers, in which a server may repeat the keys.
+# At DEBUG httpcore logs each reply's headers, in which a server may repeat the keys.
 logging.getLogger("httpcore").setLevel(logging.INFO)
 
 _FAILURES = (
@@ -46,22 +49,22 @@ _FAILURES = (
 
 
 class Untrusted(httpx.ConnectError):
-    """The server's certificate is signed by nobody known here."""
+    """The server's certificate is signed by no authority that this machine trusts."""
 
 
 class NoWayThrough(httpx.ConnectError):
-    """A proxy made no connection to the server."""
+    """The proxy did not connect to the server."""
 
     def __init__(self, message: str, *, proxy: str, status: int | None) -> None:
         super().__init__(message)
         self.proxy = proxy
-        """Its host and port."""
+        """The proxy's host and port."""
         self.status = status
-        """What it answered; None where it gave no answer."""
+        """The HTTP status that the proxy answered; None where it gave no answer."""
 
 
 class PooledTransport(httpx.AsyncBaseTransport):
-    """One pool of connections, opened by the first request, in whose event loop all others must be.
+    """A pool of connections to one server. All requests must come from one event loop.
 
     Raises httpx.ConnectError, or its kinds Untrusted and NoWayThrough, where a request was certainly not sent, and
     httpx.ReadError where it may have been. A request's `target` extension stands for its path and query.
@@ -74,7 +77,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
         self._connect = connect
         self._wait = wait
         self._proxy = None if proxy is None else httpx.Proxy(proxy)
-        # It makes connections, also through a proxy; what it has made it does not keep.
+        # httpcore's pool only makes the connections (it knows proxies and TLS); this class keeps them.
         self._maker = httpcore.AsyncConnectionPool(
             ssl_context=ssl if isinstance(ssl, SSLContext) else None,
             keepalive_expiry=KEPT_FOR,
@@ -106,7 +109,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
             await self._idle.pop().aclose()
 
     async def take_back(self, connection: httpcore.AsyncConnectionInterface) -> None:
-        """Of a reply that was read, or given up. It serves the next request if all of it was read."""
+        """Keep a connection for the next request if its reply was read to the end; else close it."""
         self._free.release()
         if connection.is_idle() and not self._is_closed:
             self._idle.append(connection)
@@ -147,7 +150,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
         return self._maker.create_connection(origin)
 
     def _unsent(self, error: BaseException) -> httpx.ConnectError:
-        """Of a request for which there was no connection, on the way of which a proxy may stand."""
+        """The error for a request that got no connection, by the proxy's answer where there is a proxy."""
         if any(isinstance(cause, SSLCertVerificationError) for cause in _causes(error)):
             return Untrusted(in_words(error))
         if self._proxy is None:
@@ -158,14 +161,14 @@ class PooledTransport(httpx.AsyncBaseTransport):
 
 
 class _Way:
-    """How far a request has come: up to its first byte it is unsent, and what takes too long is broken off."""
+    """Whether a request's first byte was written: before that it is certainly unsent."""
 
     def __init__(self) -> None:
         self.limit: Any = None
         self.is_begun = False
 
     async def follow(self, event: str, facts: Mapping[str, Any]) -> None:
-        """httpcore's account of what it does. The CONNECT that a proxy is asked is no request of ours."""
+        """httpcore's trace callback. The CONNECT to a proxy does not count as the request."""
         if event == "http11.send_request_headers.started" and facts["request"].method != b"CONNECT":
             self.is_begun = True
             if sys.version_info >= (3, 11):
@@ -175,7 +178,7 @@ class _Way:
 
 
 class _Body(httpx.AsyncByteStream):
-    """A reply's body as it comes. Its connection goes back when it is closed."""
+    """A reply's body as a stream. Closing it gives its connection back to the pool."""
 
     def __init__(
         self, pool: PooledTransport, connection: httpcore.AsyncConnectionInterface, reply: httpcore.Response
@@ -201,14 +204,14 @@ class _Body(httpx.AsyncByteStream):
 
 
 class _Network(httpcore.AnyIOBackend):
-    """The network, with streams that listen while they write."""
+    """httpcore's network backend with `_Duplex` streams."""
 
     async def connect_tcp(self, *args: Any, **named: Any) -> httpcore.AsyncNetworkStream:
         return _Duplex(await super().connect_tcp(*args, **named))
 
 
 class _Duplex(httpcore.AsyncNetworkStream):
-    """A stream on which a server is heard that answers a large body before it has read it all, or reads none of it."""
+    """A stream that reads while it writes, for servers that answer a large body before they have read all of it."""
 
     def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
         self._stream = stream
@@ -219,7 +222,7 @@ class _Duplex(httpcore.AsyncNetworkStream):
         return await (reading or self._stream.read(max_bytes, timeout))
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Raises WriteError where the server speaks first, upon which httpcore reads what it says."""
+        """Raises WriteError where the server answers before all is written; httpcore then reads the answer."""
         if len(buffer) < LISTENS_FROM:
             return await self._stream.write(buffer, timeout)
         writing = asyncio.ensure_future(self._stream.write(buffer, timeout))
@@ -255,7 +258,7 @@ def _as_httpcore(proxy: httpx.Proxy) -> httpcore.Proxy:
 
 
 def _answered(error: BaseException) -> str:
-    """What a proxy said or did."""
+    """The proxy's answer, or what went wrong with it, for a message."""
     if isinstance(error, httpcore.ProxyError):
         return scrubbed(f"it answered {error}")[:LONGEST_ANSWER]
     return "what it answered is no HTTP" if isinstance(error, httpcore.ProtocolError) else in_words(error)

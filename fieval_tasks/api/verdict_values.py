@@ -1,4 +1,4 @@
-"""A verdict's value, as POST types it and as GET writes it, and every other text and number that the server tells."""
+"""Decoding a verdict's value (typed in a POST's reply, text in a GET's), and bounding other texts and numbers in replies."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from typing import Any
 from fieval_tasks.core.cutting import cut
 from fieval_tasks.core.items import Failed, Scored, Value
 
-# Characters of a Python literal that are worth parsing; longer text stays text.
+# Python's parser takes seconds and much memory for long literals.
 LONGEST_LITERAL = 65_536
-# Characters of a reason or a value that are kept, some fifty pages: a judge gives some hundreds, and a server that
-# gives megabytes to each item must fill neither the memory nor the ledger.
+"""Characters of a text that is parsed as a Python literal; a longer one stays text."""
+# Some fifty pages. A judge writes some hundred characters; a server that sends megabytes for each item must fill neither
+# the memory nor the ledger.
 LONGEST_TEXT = 100_000
+"""Characters that are kept of a reason or a value."""
 
 
 def decode_value(value: Any, output_type: str | None) -> Scored | Failed:
-    """A verdict from its value: typed as POST gives it, or text as GET gives it. Reason and runtime come later."""
+    """A verdict from its value: typed as in a POST's reply, or text as in a GET's. Without reason and runtime."""
     if output_type == "Pass/Fail":
         return _pass_fail(value)
     if output_type in ("score", "numeric"):
@@ -50,7 +52,7 @@ def _choices(value: Any) -> Scored | Failed:
 
 
 def _scored_choice(value: Mapping[str, Any]) -> Scored | Failed:
-    """Of one choice and its score, or of several choices and their common score."""
+    """The verdict of a choice with its score, or of several choices with one score."""
     score = _in_range(finite(value.get("score")))
     if isinstance(value.get("choices"), list):
         return Scored(_plain(value["choices"]), score=score)
@@ -58,7 +60,7 @@ def _scored_choice(value: Mapping[str, Any]) -> Scored | Failed:
 
 
 def _plain(value: Any) -> Value:
-    """Any JSON or Python literal, as flat as a verdict's value is."""
+    """Any JSON value or Python literal as a `Value`, nested parts as text."""
     if isinstance(value, (list, dict)) and _is_endless(value):
         return text_of(json.dumps(value, ensure_ascii=False))
     if isinstance(value, list):
@@ -69,7 +71,7 @@ def _plain(value: Any) -> Value:
 
 
 def _is_endless(value: list[Any] | dict[str, Any]) -> bool:
-    """More choices than fit into a text that is kept. They are kept as such a text, which is cut."""
+    """Whether the choices are longer than LONGEST_TEXT; they are then kept as one text, which is cut."""
     if len(value) > LONGEST_TEXT:
         return True
     parts = value if isinstance(value, list) else [*value, *value.values()]
@@ -82,7 +84,7 @@ def _number_or_text(value: Any) -> str | float:
 
 
 def _literal(text: str) -> Any:
-    """GET writes lists and dicts as Python literals: read those, leave any other text alone."""
+    """The list or dict that the text is a Python literal of, as GET writes them; else the text itself."""
     if text[:1] not in ("[", "{") or len(text) > LONGEST_LITERAL:
         return text
     try:
@@ -95,7 +97,7 @@ def _literal(text: str) -> Any:
 
 
 def finite(value: Any) -> float | None:
-    """A number, or text of one; None for anything else, NaN and infinity."""
+    """The number, or the number that a text holds; None for anything else, NaN and infinity."""
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         return None
     try:
@@ -110,7 +112,7 @@ def _in_range(number: float | None) -> float | None:
 
 
 def text_of(value: Any) -> str:
-    """Any JSON as text that every file and database can hold: no NUL, no half of a surrogate pair, no megabytes."""
+    """Any JSON value as text that every file and database can hold: no NUL, no lone surrogate, LONGEST_TEXT at most."""
     text = cut(value, LONGEST_TEXT) if isinstance(value, str) else shown(value)
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
 

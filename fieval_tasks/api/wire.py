@@ -1,4 +1,4 @@
-"""Our types <-> the API's JSON, in the spelling of new servers and old ones. Nothing else knows how it spells."""
+"""Our types <-> the API's JSON. New servers (snake_case) and old ones (camelCase, before April 2026) are both read."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ from fieval_tasks.core.templates import Catalogue, Template
 
 EVALUATIONS = "/sdk/api/v1/new-eval/"
 TEMPLATES = "/sdk/api/v1/get-evals/"
-# Keys of what a row says it judged; the largest template has some ten.
+# The largest template has some ten.
 MOST_KEYS = 100
-# Characters of an eval_id, which is a UUID of 36 wherever it was seen: what is longer can't be asked for.
+"""Keys that are kept of a row's judged inputs."""
+# It is a UUID of 36 wherever one was seen. A longer one is treated as missing, since it could not be asked for by URL.
 LONGEST_ID = 200
+"""Characters of an eval_id."""
 
 JSON = Any
 Answered: TypeAlias = "tuple[str | None, Verdict | Pending | None]"
-"""An item's eval_id and verdict, as a synchronous reply tells them."""
+"""An item's eval_id and verdict in a synchronous reply."""
 
 
 # -- what we send ------------------------------------------------------------------------------------------------
@@ -59,7 +61,7 @@ def _packed(inputs: Sequence[Mapping[str, str]]) -> dict[str, Any]:
 
 
 def eval_ids(reply: JSON, *, expected: int) -> list[str | None]:
-    """The eval_id of each item of a submission, in input order; None for one that the reply does not name."""
+    """The eval_id of each item of a submission, in input order; None where the reply has none for the item."""
     evaluations = _evaluations(reply, expected=expected)
     named = [_eval_id(e) for e in evaluations]
     if named and not any(named):
@@ -70,7 +72,7 @@ def eval_ids(reply: JSON, *, expected: int) -> list[str | None]:
 def verdicts(reply: JSON, *, expected: int) -> list[Answered]:
     """(eval_id, verdict) of each item of a synchronous call, in input order.
 
-    Of one that the reply does not judge, the verdict is Pending where it has an eval_id to ask for, else None.
+    Where the reply has no verdict for an item, it is Pending if there is an eval_id to ask for, else None.
     """
     evaluations = _evaluations(reply, expected=expected)
     answers = [_answered(e) for e in evaluations]
@@ -80,12 +82,12 @@ def verdicts(reply: JSON, *, expected: int) -> list[Answered]:
 
 
 def evaluation(reply: JSON, *, eval_id: str) -> Evaluation:
-    """How an evaluation stands, and what it judged."""
+    """The state of an evaluation and the inputs that were judged, from a GET's reply."""
     return Evaluation(state(reply, eval_id=eval_id), judged_inputs(reply))
 
 
 def state(reply: JSON, *, eval_id: str | None = None) -> Pending | Verdict:
-    """What a GET says of one evaluation: of this one, where its eval_id is given."""
+    """The state of one evaluation, from a GET's reply. Raises NotTheProtocol where the reply names another eval_id."""
     result = _result(reply)
     status, row = _pick(result, "eval_status"), result.get("result")
     status = status.strip().lower() if isinstance(status, str) else status
@@ -101,7 +103,7 @@ def state(reply: JSON, *, eval_id: str | None = None) -> Pending | Verdict:
 
 
 def judged_inputs(reply: JSON) -> Mapping[str, Any] | None:
-    """What an evaluation judged, as a GET tells it; None where it does not."""
+    """The inputs that were judged, from a GET's reply; None where it has none."""
     row = _result(reply).get("result")
     inputs = _pick(row, "input_data") if isinstance(row, dict) else None
     return inputs if isinstance(inputs, dict) and len(inputs) <= MOST_KEYS else None
@@ -119,7 +121,7 @@ def catalogue(reply: JSON, *, source: str) -> Catalogue:
 
 
 def parsed(body: bytes) -> JSON:
-    """JSON of a 200 body, or NotTheProtocol."""
+    """The JSON of a 200 body. Raises NotTheProtocol where it is none."""
     try:
         return json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -172,7 +174,7 @@ def _template(entry: Mapping[str, Any]) -> Template:
 
 
 def _parameters(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """They stand in one of two places. Where one may have few values, those stand in a third."""
+    """Parameter -> its entry, from `config` or `function_params_schema`; its allowed values stand in `config_params_option`."""
     options = _objects(_pick(config, "config_params_option"), of=list)
     rules = _objects(config.get("config")) | _objects(_pick(config, "function_params_schema"))
     return {name: {"options": options[name], **rule} if name in options else rule for name, rule in rules.items()}
@@ -190,7 +192,7 @@ def _names(value: Any) -> tuple[str, ...]:
 
 
 def _evaluations(reply: JSON, *, expected: int) -> list[Mapping[str, Any]]:
-    """What a submission's reply tells of each item, in input order; {} of one of which it tells nothing."""
+    """The object for each item in a submission's reply, in input order; {} where the reply has none for the item."""
     groups = reply.get("result", reply) if isinstance(reply, dict) else reply
     listed = [g["evaluations"] for g in _dicts(groups) if isinstance(g.get("evaluations"), list)]
     if not listed:
@@ -213,7 +215,7 @@ def _dicts(value: JSON) -> list[dict[str, Any]]:
 
 
 def _result(reply: JSON) -> Mapping[str, Any]:
-    """What tells an evaluation's state: under `result`, or the reply itself where it has no envelope."""
+    """The object with an evaluation's state: under `result`, or the reply itself where it has no envelope."""
     for part in _dicts(reply):
         for fields in (part.get("result"), part):
             if isinstance(fields, dict) and _pick(fields, "eval_status") is not None:
@@ -234,7 +236,7 @@ def _in_camel_case(name: str) -> str:
 
 
 def _eval_id(evaluation: Mapping[str, Any]) -> str | None:
-    """As it can be asked for, and kept: short and printable, or None."""
+    """The evaluation's eval_id; None where it has none, or one that is too long or unprintable."""
     eval_id = _pick(evaluation, "eval_id")
     if not isinstance(eval_id, str) or not 0 < len(eval_id) <= LONGEST_ID:
         return None
@@ -242,5 +244,5 @@ def _eval_id(evaluation: Mapping[str, Any]) -> str | None:
 
 
 def _is_same(named: str | None, eval_id: str) -> bool:
-    """A row that names no eval_id, or one that can't be read, is taken for the one that was asked for."""
+    """Whether a row may be the one that was asked for: its eval_id is the same, or missing or unreadable."""
     return named is None or named == eval_id or named.casefold() == eval_id.casefold()

@@ -1,1 +1,1 @@
-"""The words everybody shares: errors, items, plans, templates, and the table of what becomes of each error."""
+"""What all rooms share: errors, items, plans, templates, and the table that says what is done about each error."""

@@ -1,4 +1,4 @@
-"""Commands that are shown, to be pasted into a shell as they stand."""
+"""Command lines for messages, quoted so that a user can paste them into a shell."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 SCRIPT = "fieval"
-"""The console script, which has each command as a word of its own."""
+"""The console script's name; each command is a subcommand of it."""
 
 
 def program(name: str) -> str:
@@ -17,9 +17,9 @@ def program(name: str) -> str:
 
 
 def command(name: str, *words: str, store: str | None = None, last: int = 0) -> str:
-    """The program and its words, each quoted where a shell would read it as something else.
+    """A command line of the program and its arguments, quoted for a shell.
 
-    So many of the words come `last`, where one that begins with a dash is no option.
+    `last`: how many of the arguments go behind `--`, so that one that begins with a dash is not read as an option.
     """
     first, others = words[: len(words) - last], words[len(words) - last :]
     ending = ["--", *others] if others else []

@@ -5,14 +5,14 @@ FievalError
 │   ├── NameTaken            there is a run of that name
 │   └── NoRows               a dataset's file has columns and no rows
 ├── StoreError               the ledger can't be opened, read or written
-│   └── StoreAway            not at this moment, for a reason that tends to pass
+│   └── StoreAway            the ledger can't be used at this moment; trying again may succeed
 ├── ApiError                 what the evaluation API answered, or failed to answer
 │   ├── Unreachable          no connection: the request was certainly not accepted
 │   ├── Lost                 sent, and no answer came: a POST may have been accepted
 │   ├── Throttled            429, or 503 with Retry-After: everyone waits
 │   ├── ServerFault          500 and other 5xx
 │   │   ├── GatewayFault     502 and 504: a POST may have been accepted behind the gateway
-│   │   └── Unavailable      503 without Retry-After, 521 and 523: the server says, or its gateway, that it is away
+│   │   └── Unavailable      503 without Retry-After, 521 and 523: the server or its gateway says that it is away
 │   ├── Refused              400: these inputs will never be accepted
 │   │   └── NotFound         400 "Evaluation not found."
 │   ├── EvaluationFailed     400 of a synchronous call whose judge failed
@@ -20,11 +20,11 @@ FievalError
 │   ├── KeysRefused          401, 403 of the API itself
 │   ├── NoCredit             402 of the API itself, or a row that failed with insufficient_credits
 │   └── NotTheProtocol       HTML, truncated JSON, or a shape the API does not have
-│       └── Miscounted       evaluations for more or fewer items than were sent: whose they are can't be told
+│       └── Miscounted       evaluations for more or fewer items than were sent: they can't be assigned to items
 └── RunStopped               the run ended before its items did, and can be resumed
-    ├── RunsRefused          of several runs, some could not be asked about: theirs are the verdicts that are missing
+    ├── RunsRefused          `collect` could not ask about some of several runs; their verdicts are missing
     ├── Interrupted          by Ctrl-C, SIGTERM, or a cancel or a suspension in Prefect
-    └── Unexpected           by an error that nobody foresaw
+    └── Unexpected           by an error that no code handles
 """
 
 from __future__ import annotations
@@ -36,22 +36,29 @@ from typing import Any
 from fieval_tasks.core.scrubbing import scrubbed
 
 MOST_COMPLAINTS = 20
-# Of fields, of complaints about one, and characters of each, that are kept of a refusal: the server may send a
-# megabyte.
+"""Fields that are kept of a refusal, and complaints about each field."""
 LONGEST_COMPLAINT = 2_000
+"""Characters that are kept of each complaint."""
+# The server may send a megabyte of complaints, and every error is kept in the ledger and shown in reports.
 
 
 class ExitCode(IntEnum):
     """What the command's exit status means."""
 
     OK = 0
+    """Every item has a verdict, or is within `--allow-failures`, and every gate passed."""
     GATE_FAILED = 1
+    """Never anything else: an uncaught exception would also end Python with 1, so those end with 70."""
     BAD_INPUT = 2
+    """Nothing was sent. It is also argparse's code for a wrong command line."""
     INCOMPLETE = 3
+    """Some items have no verdict, or a gate is UNDECIDED."""
     STOPPED = 4
+    """Keys refused, credit gone, server or ledger unusable; the run can be resumed."""
     UNEXPECTED = 70
-    """What BSD's sysexits calls a software error."""
+    """EX_SOFTWARE of BSD's sysexits."""
     INTERRUPTED = 130
+    """128 + SIGINT, as shells report it."""
 
 
 class FievalError(Exception):
@@ -59,7 +66,7 @@ class FievalError(Exception):
 
     exit_code = ExitCode.STOPPED
     retryable = False
-    """The same call may succeed later, and repeating it can't buy anything twice."""
+    """The same call may succeed later, and repeating the call can't buy an evaluation twice."""
 
     def __init__(self, *sentences: str) -> None:
         super().__init__(*map(scrubbed, sentences))
@@ -76,30 +83,30 @@ class PlanError(FievalError):
 
 
 class NameTaken(PlanError):
-    """There is a run of that name already. A name that the program made up is tried again, with another."""
+    """Raised where the ledger already has a run of that name. If the program made the name up, it tries another one."""
 
 
 class NoRows(PlanError):
-    """The file has columns and no rows, as Spark writes an empty partition. Of several files, one may be so."""
+    """Raised for a file with columns and no rows, as Spark writes an empty partition. Of several files some may be empty."""
 
 
 class StoreError(FievalError):
-    """The ledger can't be opened, read or written. Nothing is sent that could not be recorded."""
+    """The ledger can't be opened, read or written. Nothing is sent, because it could not be recorded."""
 
     exit_code = ExitCode.STOPPED
 
 
 class StoreAway(StoreError):
-    """The ledger can't be used at this moment: its database is locked, restarting or out of reach. Trying again may do."""
+    """The ledger can't be used at this moment: its database is locked, restarting or out of reach. Try again."""
 
 
 class ApiError(FievalError):
-    """A call to the evaluation API did not bring the answer that was asked for."""
+    """A call to the evaluation API failed, or its answer is not what was asked for."""
 
     kind = "api_error"
-    """A stable word for files and tables."""
+    """The error's name in results.jsonl and in reports; it stays the same in later versions."""
     ambiguous = False
-    """On a POST: the server may have accepted the request all the same."""
+    """On a POST: the server may have accepted the request although it did not answer so."""
 
     def __init__(self, message: str, *, status: int | None = None, request_id: str | None = None) -> None:
         super().__init__(message)
@@ -109,14 +116,14 @@ class ApiError(FievalError):
 
     @property
     def explained(self) -> str:
-        """For an item's biography: the message, with what identifies the request at the server."""
+        """For an item's biography: the message, with the HTTP status and the server's id of the request."""
         known = [f"HTTP {self.status}" if self.status else "", f"request {self.request_id}" if self.request_id else ""]
         identity = ", ".join(filter(None, known))
         return f"{self} ({identity})" if identity else str(self)
 
 
 class Unreachable(ApiError):
-    """No connection could be made, so nothing was accepted."""
+    """No connection to the server could be made, so no request was accepted."""
 
     kind = "unreachable"
     retryable = True
@@ -138,30 +145,30 @@ class Throttled(ApiError):
     def __init__(self, message: str, *, retry_after: float | None = None, **reply: Any) -> None:
         super().__init__(message, **reply)
         self.retry_after = retry_after
-        """Seconds the server asked for; None where it named none."""
+        """Seconds to wait, as the server asked; None where the server named none."""
 
 
 class ServerFault(ApiError):
-    """A 5xx answer. On a POST the platform hides bad inputs and quota behind it, so it is not simply repeated."""
+    """The server answered 5xx. The platform answers so to bad inputs and to a used-up quota too, so a POST is not simply repeated."""
 
     kind = "server_fault"
 
 
 class GatewayFault(ServerFault):
-    """A gateway between here and the server gave up waiting (502, 504 and their kin): the server may have accepted it."""
+    """A gateway gave up waiting for the server (502, 504, 520, 522, 524): the server may have accepted the request."""
 
     kind = "gateway_fault"
     ambiguous = True
 
 
 class Unavailable(ServerFault):
-    """The server is away, says a gateway before it, and nothing was accepted; or it says so itself, of one input (503)."""
+    """The server or its gateway says that it is away (503 without Retry-After, 521, 523): nothing was accepted."""
 
     kind = "unavailable"
 
 
 class Refused(ApiError):
-    """The API refuses these inputs (400, validation), and will whenever they are sent."""
+    """The API refuses these inputs (400, validation), whenever they are sent."""
 
     kind = "refused"
 
@@ -176,9 +183,9 @@ class Refused(ApiError):
         super().__init__(message, **reply)
         kept = [(name, [*said][:MOST_COMPLAINTS]) for name, said in (fields or {}).items()][:MOST_COMPLAINTS]
         self.fields = {_kept_of(name): [*map(_kept_of, said)] for name, said in kept}
-        """Field name -> the server's complaints about it, as far as anybody reads them."""
+        """Field name -> the server's complaints about it: MOST_COMPLAINTS at most, of LONGEST_COMPLAINT characters."""
         self.is_validation = is_validation
-        """The answer says that the request was looked at and found wanting. If not, a judge may have failed on it."""
+        """The answer says that the request is invalid. Where False, the judge of a synchronous call may have failed."""
 
 
 class NotFound(Refused):
@@ -194,7 +201,7 @@ class EvaluationFailed(ApiError):
 
 
 class TurnedAway(ApiError):
-    """A redirect or a refusal that is not the API's own: a firewall's, a proxy's, another server's. Nothing was accepted."""
+    """A firewall, a proxy or another server refused or redirected the request (3xx, 4xx): the API did not get it."""
 
     kind = "turned_away"
 
@@ -212,24 +219,24 @@ class NoCredit(ApiError):
 
 
 class NotTheProtocol(ApiError):
-    """The answer is none that this API gives: HTML, cut JSON, another shape. A submission may have been accepted all the same."""
+    """The answer is not one that this API gives: HTML, truncated JSON, another shape. A POST may have been accepted."""
 
     kind = "not_the_protocol"
     ambiguous = True
 
 
 class Miscounted(NotTheProtocol):
-    """A pack was answered with more or fewer evaluations than it had items: whose each is can't be told."""
+    """A pack was answered with more or fewer evaluations than it had items, so they can't be assigned to items."""
 
 
 class RunStopped(FievalError):
-    """The run ended before its items did. What is known is in the ledger; the message names the command that resumes."""
+    """The run stopped before all items had verdicts. The ledger holds what is known; the message names the command that resumes."""
 
     exit_code = ExitCode.STOPPED
 
 
 class RunsRefused(RunStopped):
-    """Of several runs some could not be asked about; the others went as far as they go."""
+    """Raised by `collect` where it could not ask about some of several runs; it collected the others."""
 
     exit_code = ExitCode.INCOMPLETE
 
@@ -241,13 +248,13 @@ class Interrupted(RunStopped):
 
 
 class Unexpected(RunStopped):
-    """An error that nobody foresaw, its cause; the message names the log with the traceback."""
+    """Raised for an error that no code handles (its cause); the message names the log with the traceback."""
 
     exit_code = ExitCode.UNEXPECTED
 
 
 def stopped_by(error: ApiError) -> RunStopped:
-    """Why a run ends by what its server said, with the next step."""
+    """The run's error for an API error that stops it, with the next step."""
     return no_credit(str(error)) if isinstance(error, NoCredit) else RunStopped(str(error))
 
 
@@ -260,5 +267,5 @@ def _kept_of(complaint: str) -> str:
 
 
 def in_words(error: BaseException) -> str:
-    """What an error of others says, without secrets, or else its kind."""
+    """The message of any exception, without secrets; its class name where it has no message."""
     return scrubbed(str(error)) or type(error).__name__

@@ -1,4 +1,4 @@
-"""An error that nobody foresaw: told in a sentence, with its traceback in a log of its own."""
+"""An error that no code handles: reported in one sentence, with its traceback in a log file."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from fieval_tasks.core.errors import Unexpected, in_words
 from fieval_tasks.core.private import make_folder
 from fieval_tasks.core.scrubbing import scrubbed, without_secrets
 
-# Where the logs go; where that can't be written, to the system's folder for temporary files.
 FOLDER = Path("fieval-runs")
-# Characters of the error's own words in the sentence; the log has them all.
+"""Where the logs go; if it can't be written, the system's folder for temporary files."""
+# Some libraries' messages fill screens. The log has the whole text.
 LONGEST = 300
+"""Characters of the error's own message in the sentence."""
 
 
 def as_unexpected(error: BaseException, *, then: str = "") -> Unexpected:
-    """What the error is told as, once its traceback is in a log. `then`: what the user may do, such as a command."""
+    """Write the error's traceback to a log; the Unexpected to raise. `then`: the user's next step, such as a command."""
     if isinstance(error, Unexpected):
         return error
     sentence = f"unexpected {_named(error)}; {_logged(error)}{f'; {then}' if then else ''}"
@@ -52,7 +53,7 @@ def _written(text: str) -> Path:
 
 
 def _file(text: str, folder: Path) -> Path:
-    """A file of its own, which nobody else may read: a traceback may quote what was evaluated."""
+    """Write a new log file. mkstemp makes it readable by its owner only: a traceback may quote evaluated texts."""
     handle, name = tempfile.mkstemp(prefix=f"error-{datetime.now():%Y%m%d-%H%M%S}-", suffix=".log", dir=folder)
     with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as log:
         log.write(text)

@@ -1,24 +1,28 @@
-"""Files that are no dataset of ours, told by their first bytes or their extension, and what makes one of them."""
+"""File types that can't be read as a dataset, recognised by first bytes or extension, and how to convert each."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-# Bytes: tar has its mark 257 bytes on.
+# tar has its mark at byte 257; all others have theirs at the start.
 LOOKED_AT = 512
+"""Bytes at the start of a file that are compared."""
 
 
 @dataclass(frozen=True)
 class Foreign:
-    """A kind of file, and the next step."""
+    """A type of file that is no dataset."""
 
     kind: str
+    """As messages call it, such as `a PDF`."""
     step: str
+    """What the user can do to get a dataset from it."""
     starts: tuple[bytes, ...] = ()
-    """How its bytes may begin."""
+    """Byte sequences that mark the type; compared without case."""
     extensions: tuple[str, ...] = ()
+    """Lower-case, with the dot."""
     at: int = 0
-    """Where these bytes stand."""
+    """Offset of `starts` in the file, in bytes."""
 
     def begins(self, head: bytes) -> bool:
         here = head[self.at :].lower()
@@ -32,6 +36,7 @@ _KINDS = (
     Foreign("a zip archive or an Excel workbook", f"unzip it, or {_AS_CSV}", (b"PK\x03\x04",), (".zip",)),
     Foreign("a workbook", _AS_CSV, (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",), (".xlsx", ".xls", ".xlsm", ".xlsb", ".ods")),
     Foreign("a PDF", "find the table that it was made of", (b"%PDF",), (".pdf",)),
+    # One layer of gzip is read as it is, so bytes that still begin so were compressed twice.
     Foreign("compressed by gzip once too often", "unpack it: gunzip", (b"\x1f\x8b",)),
     Foreign("compressed by bzip2", "unpack it first: bunzip2", (b"BZh",), (".bz2",)),
     Foreign("compressed by xz", "unpack it first: unxz", (b"\xfd7zXZ\0",), (".xz",)),
@@ -52,10 +57,10 @@ _KINDS = (
 
 
 def foreign_by_bytes(head: bytes) -> Foreign | None:
-    """What the file is by its first bytes (LOOKED_AT), where that is told."""
+    """The type that the file's first LOOKED_AT bytes mark; None where they mark none."""
     return next((kind for kind in _KINDS if kind.begins(head)), None)
 
 
 def foreign_by_extension(extension: str) -> Foreign | None:
-    """What a file of that extension, in lower case, is."""
+    """The type that has this extension, given in lower case; None where none has."""
     return next((kind for kind in _KINDS if extension in kind.extensions), None)

@@ -1,4 +1,4 @@
-"""A gate: what a run must reach to be good, judged so that an item without a verdict can never help it."""
+"""A gate: a condition that a run must meet, judged so that an item without a verdict can never help to meet it."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _OPERATORS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": opera
 
 
 class GateVerdict(str, Enum):
-    """What a gate comes to."""
+    """The result of a gate."""
 
     PASS = "PASS"
-    """Whatever the items without a verdict would have got."""
+    """The condition holds, whatever verdicts the items without one would have got."""
     FAIL = "FAIL"
-    """Whatever the items without a verdict would have got."""
+    """The condition does not hold, whatever verdicts the items without one would have got."""
     UNDECIDED = "UNDECIDED"
-    """They decide it."""
+    """It depends on the verdicts that are missing."""
 
 
-# As a threshold or a share is typed. Nobody means more digits, and Python takes no number of thousands of them.
+# A threshold or a share as it is typed. Bounded to 15 digits: Python refuses to convert numbers of thousands of digits.
 NUMBER = r"(?:[0-9]{1,15}(?:\.[0-9]{1,15})?|\.[0-9]{1,15})"
 _GATE = re.compile(
     rf"(?:(?P<check>\S.*)\.)?(?P<metric>[^\s.<>=]+)\s*(?P<operator>>=|<=|==|>|<)\s*(?P<number>{NUMBER})\s*(?P<percent>%)?"
@@ -40,7 +40,7 @@ _GATE = re.compile(
 
 @dataclass(frozen=True)
 class Gate:
-    """A condition on one figure of a check, or on the failures of the whole run."""
+    """A condition on one metric of a check, or on the failures of the whole run."""
 
     check: str | None
     """None: all checks together."""
@@ -49,13 +49,14 @@ class Gate:
     threshold: Fraction
     """Exactly as typed: 99.9% is 999/1000, which no float is."""
     is_share: bool = False
-    """The failures are a share of the items; else their number. The other metrics are always shares."""
+    """`failures` is compared as a share of the items; if False, as their number. The other metrics are always shares."""
 
     @classmethod
     def parse(cls, text: str) -> Gate:
         """`groundedness.pass_rate >= 0.95`, `completeness.mean > 60%`, `failures <= 5`, `failures <= 2%`.
 
-        Raises ValueError, also where every run would pass, none would, or errors would help.
+        Raises ValueError for other text, and for a gate that every run would pass, no run could pass, or errors would
+        help to pass.
         """
         match = _GATE.fullmatch(normalize("NFC", text.strip()))
         if match is None or match["metric"] not in METRICS:
@@ -69,7 +70,7 @@ class Gate:
 
     @classmethod
     def fault_of(cls, text: str) -> str | None:
-        """Why the text is refused, if it is."""
+        """Why `parse` refuses the text; None where it does not."""
         try:
             cls.parse(text)
         except ValueError as refusal:
@@ -105,7 +106,7 @@ class Gate:
         return None
 
     def verdict(self, low: Fraction | int, high: Fraction | int) -> GateVerdict:
-        """PASS where the condition holds for every figure from `low` to `high`, FAIL where for none."""
+        """PASS where the condition holds for every value from `low` to `high`, FAIL where it holds for none."""
         ends = (self._holds(low), self._holds(high))
         if all(ends):
             return GateVerdict.PASS
@@ -117,7 +118,7 @@ class Gate:
 
 
 def gate_problems(gates: Iterable[str], outputs: Mapping[str, str]) -> Iterator[str]:
-    """What keeps a gate from ever being judged. `outputs`: check -> its template's output type."""
+    """A sentence for each gate that could never be decided. `outputs`: check -> its template's output type."""
     for text in gates:
         gate = Gate.parse(text)
         if gate.check is None:
@@ -130,12 +131,12 @@ def gate_problems(gates: Iterable[str], outputs: Mapping[str, str]) -> Iterator[
             yield f"gate {text!r}: {fault}"
 
 
-# Output types that need not come with a score. Some choices do; nothing in the catalogue tells which.
+# Output types whose verdicts may have no score. Some `choices` templates give one; the catalogue does not say which.
 _SCORELESS = {"choices": "choices", "reason": "a text"}
 
 
 def _undecidable(check: str, metric: Metric, output: str) -> str | None:
-    """Why the verdicts of that output type need never decide a gate on the metric."""
+    """Why verdicts of that output type may never decide a gate on the metric; None where they do."""
     words = _SCORELESS.get(output)
     instead = f"gate {check}.{'failures' if words else 'mean'}"
     if metric == "pass_rate" and output != "Pass/Fail":
@@ -146,7 +147,7 @@ def _undecidable(check: str, metric: Metric, output: str) -> str | None:
 
 
 def _not_a_gate(match: re.Match[str] | None) -> str:
-    """What is wrong with the text, or what to write."""
+    """What is wrong with a text that is no gate, or what to write instead."""
     near = nearest(match["metric"].replace("-", "_"), METRICS) if match is not None else []
     if match is None or (match["check"] is None and not near):
         return "write CHECK.pass_rate >= 0.95, CHECK.mean >= 0.8 or CHECK.failures <= 5"

@@ -1,6 +1,6 @@
-"""Every state an item can be in, and no other.
+"""Items, the states they pass through, and their verdicts.
 
-An *item* is one row put to one check. Its way:
+An *item* is one row put to one check. Its states:
 
     ready ──> sending ──> submitted ──> scored | failed
       │          └──────> ambiguous ──> (sent again, or left)
@@ -22,18 +22,20 @@ Value: TypeAlias = "str | float | list[str] | dict[str, str | float] | None"
 
 
 class State(str, Enum):
-    """Where an item stands in the ledger."""
+    """An item's state in the ledger."""
 
     READY = "ready"
     """Validated and not sent."""
     SENDING = "sending"
-    """Recorded just before its POST. Found after a crash, it means: perhaps accepted."""
+    """Written just before the item's POST. If a process dies in this state, the item may have been accepted."""
     AMBIGUOUS = "ambiguous"
-    """Sent, and the reply was lost: perhaps accepted, perhaps paid."""
+    """Sent, and the reply was lost: the item may have been accepted, and paid."""
     SUBMITTED = "submitted"
-    """Has a ticket; its verdict is waited for."""
+    """The item has a ticket and no verdict yet."""
     SCORED = "scored"
+    """The judge gave a verdict."""
     FAILED = "failed"
+    """The item ended without a judge's verdict; `Failed` says why."""
 
     @property
     def is_final(self) -> bool:
@@ -54,6 +56,7 @@ class Item:
     seq: int
     """Its place in the run, from 0: the ledger's key."""
     item_id: str
+    """The row's id in results: from the dataset's id column, or made from the row's content."""
     row: int
     """The record's number in the dataset, from 1."""
     check: str
@@ -66,47 +69,55 @@ class Item:
     same_as: int | None = None
     """The item (its seq) that this one repeats: only that one is sent, and both share its verdict."""
     lost: int = 0
-    """POSTs that carried it and whose reply was lost: each may have been accepted, and paid."""
+    """POSTs that carried the item and whose reply was lost: each may have been accepted, and paid."""
     doubts: int = 0
-    """Submissions that may have been judged, and paid, without anyone here having heard: lost replies, given-up tickets."""
+    """Submissions that may have been judged, and paid, without a verdict here: lost replies and given-up tickets."""
     ambiguous: bool = False
-    """The reply to its last submission was lost: it may have been accepted."""
+    """The reply to its last submission was lost: the item may have been accepted."""
     redone: int = 0
-    """Times it was sent again after the server had taken it and not judged it."""
+    """Times the item was sent again after the server had accepted it and given no verdict."""
     kept: Mapping[str, Any] | None = None
-    """Columns of its row that are no inputs and go beside its result, as JSON holds them. Only where it is written."""
+    """Columns that `--keep` named, as JSON values. Only set while a run's items are first written; None when read back."""
     params: Mapping[str, Any] = field(default_factory=dict)
-    """Of its template's parameters those that its row gives. Its check has the others."""
+    """Template parameters that come from the item's row. All others are the check's."""
 
 
 @dataclass(frozen=True)
 class Ticket:
-    """The server's word that it took an item."""
+    """The server's receipt for an item that it accepted."""
 
     seq: int
+    """The item's."""
     eval_id: str
+    """The server's id of the evaluation, by which its verdict is asked for."""
 
 
 @dataclass(frozen=True)
 class Scored:
-    """The judge's answer."""
+    """A verdict that the judge gave."""
 
     value: Value
+    """As the template answers: Passed or Failed, a number, a text or choices."""
     score: float | None = None
     """0..1, higher is better; None where the template gives no number."""
     passed: bool | None = None
-    """Only templates that answer Pass/Fail know this."""
+    """None unless the template answers Pass/Fail."""
     reason: str | None = None
+    """The judge's explanation."""
     runtime_ms: float | None = None
+    """How long the evaluation took at the server, in milliseconds."""
 
 
 @dataclass(frozen=True)
 class Failed:
-    """No verdict, and why."""
+    """An item that ended without a judge's verdict."""
 
     stage: Stage
+    """The step at which it failed."""
     kind: str
+    """A stable word for the cause, such as `refused` or `hollow`."""
     message: str
+    """The cause in a sentence."""
 
 
 Verdict: TypeAlias = "Scored | Failed"
@@ -114,21 +125,21 @@ Verdict: TypeAlias = "Scored | Failed"
 
 @dataclass(frozen=True)
 class Pending:
-    """The server has not decided yet."""
+    """The server has no verdict yet."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What the server says of one evaluation."""
+    """The server's answer to a question about one evaluation."""
 
     verdict: Verdict | Pending
     inputs: Mapping[str, Any] | None = None
-    """What was judged, as the server has it; None where it does not say."""
+    """The inputs that were judged, as the server has them; None where the answer holds none."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """One line of results.jsonl: an item and what became of it."""
+    """One line of results.jsonl: an item and its verdict, or why it has none."""
 
     item_id: str
     row: int
@@ -150,14 +161,14 @@ class Result:
     submitted_at: datetime | None
     finished_at: datetime | None
     inputs: Mapping[str, str] | None = None
-    """Only where the reader asked for them."""
+    """None unless the ledger was asked for inputs."""
     kept: Mapping[str, Any] | None = None
-    """Columns of the dataset that --keep named, likewise; None where it named none."""
+    """Columns of the dataset that `--keep` named; None unless the ledger was asked for inputs."""
     lost: int = 0
-    """POSTs that carried it and whose reply was lost: each may have been accepted, and paid."""
+    """POSTs that carried the item and whose reply was lost: each may have been accepted, and paid."""
     same_as: int | None = None
-    """The item (its seq) whose evaluation gave this one its verdict, where it repeats one."""
+    """The seq of the item whose evaluation gave this item its verdict; None where it had its own."""
     lent_by: str | None = None
-    """The check of that item, where it is another one."""
+    """The check of the item `same_as`, where it is another check than this item's."""
     doubts: int = 0
-    """Submissions that may have been judged, and paid, without anyone here having heard: lost replies, given-up tickets."""
+    """Submissions that may have been judged, and paid, without a verdict here: lost replies and given-up tickets."""

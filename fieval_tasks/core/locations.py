@@ -1,4 +1,4 @@
-"""What a dataset's location may be, and where the files lie that a deployment's parameters name."""
+"""Where a dataset may lie: paths and URLs, and the folders that a deployment's parameters may name."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from urllib.request import url2pathname
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.scrubbing import names_a_secret
 
-# What a URL may begin with. Each only reads bytes where it says; fsspec knows forty others, some of which run commands
-# of the file they are given, or lead on to any file of this machine.
+# fsspec knows forty schemes more. Some of them run commands that the file names, or lead on to any file of this machine;
+# these only read the bytes at the place that they name.
 SCHEMES = ("file", "http", "https", "s3", "gs", "gcs", "az", "abfs")
-# The variable with the folders, written as in PATH, that a deployment's parameters may name files in. Where it is not
-# set they may name any: whoever owns the worker decides, and most keep their datasets where they please.
+# Unset allows every folder: the worker's owner decides, and most keep their datasets in many places.
 FOLDERS = "FIEVAL_FOLDERS"
+"""The environment variable with the folders, separated as in PATH, in which a deployment's parameters may name files."""
 
 
 def locations_in(dataset: str) -> list[str]:
-    """The locations that a dataset's name stands for: mostly one, or one a line."""
+    """The locations in a plan's `dataset`, one a line; mostly there is only one."""
     return [line for line in dataset.splitlines() if line.strip()] if "\n" in dataset else [dataset]
 
 
@@ -31,7 +31,7 @@ def is_url(location: str) -> bool:
 
 
 def dataset_url(location: str) -> SplitResult:
-    """The URL in its parts. Raises PlanError for one that datasets are not read by; no password is repeated."""
+    """The URL in its parts. Raises PlanError for a scheme that is not in SCHEMES; no message repeats a password."""
     scheme = location.partition("://")[0]
     if "::" in location:
         raise PlanError(f"a dataset's URL can't hold '::', which leads from one URL to another; {_MAY_BE}")
@@ -50,7 +50,7 @@ _MAY_BE = f"give a path, or a URL of {', '.join(SCHEMES[:-1])} or {SCHEMES[-1]}"
 
 
 def url_parts(url: str) -> SplitResult:
-    """Raises ValueError, without any part of the URL in it."""
+    """`urlsplit`. Raises ValueError whose message holds no part of the URL, which may be secret."""
     try:
         return urlsplit(url)
     except ValueError:
@@ -58,14 +58,14 @@ def url_parts(url: str) -> SplitResult:
 
 
 def path_of(file_url: SplitResult) -> Path:
-    """The path that a file: URL names, on this machine. Raises PlanError for any other machine's."""
+    """The path on this machine that a file: URL names. Raises PlanError for a URL with a host, query or fragment."""
     if file_url.netloc not in ("", "localhost") or file_url.query or file_url.fragment or not file_url.path:
         raise PlanError("a file: URL names a path of this machine, as file:///FOLDER/answers.csv, and nothing else")
     return Path(url2pathname(file_url.path))
 
 
 def holds_a_secret(url: str) -> bool:
-    """A password, a signature or the like stands in it. Raises ValueError where it can't be read."""
+    """Whether the URL holds a password, a signature or the like. Raises ValueError where the URL can't be read."""
     parts = url_parts(url)
     names = (name for part in (parts.query, parts.fragment) for name, _ in parse_qsl(part))
     is_web = parts.scheme in ("http", "https")  # there a user name alone may be a token; abfs has CONTAINER@ACCOUNT
@@ -73,14 +73,14 @@ def holds_a_secret(url: str) -> bool:
 
 
 def is_stream(location: str) -> bool:
-    """Standard input, or a pipe or device on this machine."""
+    """Whether the location is standard input, or a pipe or a device on this machine."""
     path = _path(location)
     return location == "-" or (path is not None and path.exists() and not path.is_file() and not path.is_dir())
 
 
 def is_allowed(location: str) -> bool:
-    """FIEVAL_FOLDERS is not set; or it is no file of this machine, or lies in one of those folders or in the working folder,
-    wherever links lead, as does each file of a pattern or a folder."""
+    """Whether a deployment may name the location: FIEVAL_FOLDERS is unset, or it is a URL, or it lies in one of those
+    folders or in the working folder. Links are followed; of a folder or a pattern, every file must lie there."""
     path = _path(location)
     if path is None or FOLDERS not in os.environ:
         return True
@@ -89,7 +89,7 @@ def is_allowed(location: str) -> bool:
 
 
 def _path(location: str) -> Path | None:
-    """The path on this machine that it names, if it names one."""
+    """The path on this machine that the location names; None for a URL and for standard input."""
     if location == "-" or (is_url(location) and not location.startswith("file://")):
         return None
     return path_of(dataset_url(location)) if is_url(location) else Path(location).expanduser()

@@ -1,4 +1,4 @@
-"""Which way a run's requests go, where the user leaves it open: asynchronous or synchronous."""
+"""`--mode auto`: whether a run submits and polls (async) or waits in each request (sync), by an estimate of both."""
 
 from __future__ import annotations
 
@@ -7,17 +7,22 @@ from dataclasses import dataclass
 
 from fieval_tasks.core.plan import Mode
 
-# Questions that an asynchronous evaluation costs, about.
+# The bound that `python -m benchmarks speed` holds the agenda to.
 POLLS = 1.4
-# Seconds in which a request that does not wait for a judge is answered, about.
+"""Questions that an asynchronous evaluation costs, at most."""
+# An estimate; it only matters for templates of plain code, where both modes are quick.
 REPLY = 0.1
-# Seconds that a judge takes, at most, as the platform's documentation has it.
+"""Seconds in which a request that does not wait for a judge is answered, about."""
+# The most that the platform's documentation names for each model.
 JUDGING = {"turing_flash": 2.0, "turing_small": 3.0, "turing_large": 5.0}
+"""Seconds that an evaluation takes, for each judge model."""
 JUDGING_UNKNOWN = 5.0
-# Seconds of a template that needs no judge.
+"""Seconds for any other judge model: the slowest known."""
 CODE = 0.1
-# A synchronous run may take this much longer for its fewer requests.
+"""Seconds of a template that needs no judge."""
+# Async survives a disconnect, so sync must save requests without a notable loss of time.
 WORTH_IT = 1.1
+"""How many times as long as an asynchronous run a synchronous one may take for its fewer requests."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +35,10 @@ class ModeChoice:
 
 @dataclass(frozen=True)
 class Load:
-    """What a run asks of the server, for one check."""
+    """The work of one check, for the estimate."""
 
     items: int
+    """Items of the check."""
     packed: int
     """Items that one submission carries."""
     judging: float
@@ -57,7 +63,7 @@ def other_judges(template: str, model: str | None, models: Sequence[str] = ()) -
 
 
 def choose_mode(loads: list[Load], *, concurrency: int, rate: float | None) -> ModeChoice:
-    """The lane with fewer requests, unless it would take notably longer under the limits that bind.
+    """The mode with fewer requests, unless it would take notably longer (WORTH_IT) at this concurrency and rate.
 
     A synchronous call needs no polls, but holds its connection while the judge thinks: n items take n·judging/concurrency
     seconds. An asynchronous item costs a share of a submission and some polls, and its judge works unattended, so it

@@ -1,4 +1,4 @@
-"""What the user asks for. Its fields make the command's options, and the Prefect UI's form."""
+"""The evaluation plan: what a run evaluates, and how. Its fields make the command's options and the Prefect UI's form."""
 
 from __future__ import annotations
 
@@ -37,30 +37,30 @@ T = TypeVar("T")
 DEFAULT_JUDGE = "turing_flash"
 """The platform's quickest judge model; used where a judge template is given none."""
 SHARD_DEPLOYMENT = "evaluate-shard/shard"
-"""What the shards of a run are flow runs of, unless another deployment is named."""
+"""The deployment (FLOW/DEPLOYMENT) that a run's shards are flow runs of, unless another one is named."""
 MOST_SHARDS = 100
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 LONGEST_CHECK_NAME = 60
+# No dot: it separates a check's name from its parameter or metric, as in `refund.keyword` and `refund.mean`.
 CHECK_NAME = re.compile(r"\w[\w-]*")
-"""Its letters, without the marks on them (see `check_name`), and without a dot, which parts it from what is said of it:
-`refund.keyword`, `refund.mean`."""
+"""A check's name without its combining marks (see `check_name`)."""
 
 
 SHOWN_FIRST = ("dataset", "checks", "mapping", "gates", "limit", "connection")
-"""Fields that a form shows at once."""
+"""Fields that the Prefect UI's form shows at once: what most runs need to say."""
 FOLDED = "further"
-"""The heading in a form, and in its parameters, of all others."""
+"""The field of a form's parameters under which all others are folded."""
 RENAMED = {"ambiguous": "on_lost_reply", "orphans": "on_stuck"}
-"""Fields of plans that an earlier version stored, in a ledger or as a deployment's parameters, and what they are now."""
+"""Old field name -> new one, for plans that an earlier version stored in a ledger or as a deployment's parameters."""
 
 
 class Mode(str, Enum):
-    """How verdicts are fetched."""
+    """How a run fetches its verdicts."""
 
     AUTO = "auto"
     """Whichever of async and sync spends fewer requests under the limits that bind."""
     ASYNC = "async"
-    """Submit, then ask until the verdict is there."""
+    """Submit, then poll until the verdict is there."""
     SYNC = "sync"
     """Each request waits for its verdict."""
     SUBMIT = "submit"
@@ -68,7 +68,7 @@ class Mode(str, Enum):
 
 
 def _to_choose_from(schema: dict[str, Any]) -> None:
-    """Of a template's name: the platform's own, and any other text, for a project's own templates."""
+    """Have a form offer the platform's template names, and take any other text for a project's own templates."""
     del schema["type"]
     names = sorted(bundled_catalogue())
     schema["anyOf"] = [
@@ -82,7 +82,7 @@ def _title(name: str, _: object) -> str:
 
 
 class Check(BaseModel):
-    """One template, with one model and its parameters, that every row is put to."""
+    """A template with a model and parameters, which every row is put to."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, field_title_generator=_title)
 
@@ -121,7 +121,7 @@ class Check(BaseModel):
             raise PlanError(f"--check {text!r}: expected NAME=TEMPLATE or NAME=TEMPLATE:MODEL; {error}") from None
 
     def own(self, target: str) -> str | None:
-        """`refund.keyword` -> `keyword`, where that is said of this check: by its own name, or by its template's."""
+        """`refund.keyword` -> `keyword`, if the prefix is this check's name or its template's; else None."""
         prefixes = (f"{name}." for name in (self.name, self.template))
         return next((target.removeprefix(prefix) for prefix in prefixes if target.startswith(prefix)), None)
 
@@ -222,13 +222,13 @@ class EvaluationPlan(BaseModel):
     sample: Positive | None = None
     """N rows drawn at random."""
     seed: int = 0
-    """Of the random sample."""
+    """Seed of the random sample."""
     sharing: bool = True
     """Rows that are the same share one evaluation; off: each copy is evaluated, and paid, on its own."""
     format: Literal["csv", "tsv", "jsonl", "json", "yaml", "parquet"] | None = None
-    """Of the dataset; default: what its name says."""
+    """Format of the dataset; default: by its file's extension."""
     delimiter: Delimiter | None = None
-    """What parts the cells of CSV; default: what its header and rows fit."""
+    """Delimiter of the cells of CSV; default: recognised from its header and rows."""
     rows: str | None = None
     """Where the rows are in a document of JSON or YAML, such as results.examples; default: its one list of objects."""
     concurrency: int = Field(default=96, ge=1, le=1000)
@@ -236,14 +236,14 @@ class EvaluationPlan(BaseModel):
     rate: Rate | None = None
     """Requests at most, such as 20/s or 600/min."""
     tier: TierName | None = None
-    """Of the account: default, custom, none, or the evaluations by each judge model at most, such as 50/min,300/h,1000/day;
-    default: recognised by what is refused."""
+    """Rate-limit tier of the account: default, custom, none, or the evaluations by each judge model at most, such as
+    50/min,300/h,1000/day; default: recognised by what is refused."""
     shared_limit: Annotated[str, Field(min_length=1)] | None = None
-    """A Prefect global concurrency limit with slot decay: requests a second of all runs that name it."""
+    """A Prefect global concurrency limit with slot decay: the requests a second of all runs that name it."""
     timeout: Annotated[Seconds, Field(gt=0)] | None = None
-    """Seconds for the whole run, or such as 2h."""
+    """Seconds for the whole run, or text such as 2h."""
     item_timeout: Annotated[Seconds, Field(gt=0)] = 600.0
-    """Seconds to wait for one verdict, or such as 10m."""
+    """Seconds to wait for one verdict, or text such as 10m."""
     run: RunName | None = Field(default=None, title="Run name")
     """The run's name; default: a readable one is made."""
     resume: str | None = None
@@ -294,9 +294,9 @@ class EvaluationPlan(BaseModel):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        """As Prefect makes a form of it: what most runs need not say is folded under one heading, `FOLDED`.
+        """The schema of Prefect's form: all fields but SHOWN_FIRST are folded under one field, `FOLDED`.
 
-        It may also stand beside the others, as in parameters that were stored before there was the heading.
+        They may also stand beside it, as in parameters that were stored before there was that field.
         """
         referred = handler(core)
         schema = handler.resolve_ref_schema(referred)
@@ -312,10 +312,10 @@ class EvaluationPlan(BaseModel):
 
 
 def unfolded(given: Any) -> Any:
-    """A form's fields with those that were folded under their heading beside the others.
+    """A form's parameters with the fields under `FOLDED` moved beside the others.
 
-    A form that shows them sends each with its default, and an older one stored them so: neither undoes what was said on
-    the other side. Raises PlanError where one is said twice, and differently.
+    A form that shows a field also sends its default, so a default never overrides the value on the other side. Raises
+    PlanError where a field stands on both sides with two values that are no defaults.
     """
     if not isinstance(given, Mapping) or not isinstance(inner := given.get(FOLDED, {}) or {}, Mapping):
         return given
@@ -340,7 +340,7 @@ def _as_now_named(given: Mapping[Any, Any]) -> dict[Any, Any]:
 
 
 def _is_default(name: str, value: Any) -> bool:
-    """It says nothing, or what holds anyway."""
+    """Whether the value is empty or the field's default."""
     field = EvaluationPlan.model_fields.get(name)
     return value in (None, "") or (field is not None and _plain(value) == _plain(field.get_default()))
 
@@ -350,7 +350,7 @@ def _plain(value: Any) -> Any:
 
 
 def check_name(text: str) -> str:
-    """As results and gates call it, however its letters are composed (names from macOS are not). Raises ValueError."""
+    """The check's name in Unicode's composed form (macOS decomposes accents). Raises ValueError for other characters."""
     name = normalize("NFC", text)
     letters = "".join(one for one in name if not category(one).startswith("M"))  # as the vowels of Hindi and Thai
     if len(name) > LONGEST_CHECK_NAME or not CHECK_NAME.fullmatch(letters):
@@ -359,7 +359,7 @@ def check_name(text: str) -> str:
 
 
 def settings_for(check: Check, said: Mapping[str, T]) -> dict[str, T]:
-    """What concerns one check: what was said for all, then for its template alone, then for it by its own name."""
+    """The settings of one check: those given for all checks, overridden by its template's, overridden by its own."""
     found = {name: value for name, value in said.items() if "." not in name}
     for owner in (check.template, check.name):
         mine = {check.own(name): value for name, value in said.items() if name.startswith(f"{owner}.")}

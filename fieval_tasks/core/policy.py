@@ -1,4 +1,4 @@
-"""What happens when something goes wrong: one table, read by the engine, the docs and the tests.
+"""What is done about each error: one table, read by the engine, the docs and the tests.
 
 `python -m fieval_tasks.core.policy` prints it as Markdown.
 """
@@ -19,23 +19,28 @@ OnLostReply = Literal["resubmit", "fail", "ask"]
 OnStuck = Literal["wait", "resubmit"]
 """What to do with an evaluation that is pending long after later ones have finished."""
 
-# Seconds for which a fresh ticket may be unknown to the server.
+# A server may need a moment until a GET finds what a POST has created.
 GRACE_FOR_UNKNOWN = 30.0
-# So many tickets that are older and unknown, and more than this share of all that were asked about, stop the run: a
-# server that has lost a few evaluations knows nearly all; one that was replaced, or other keys, know next to none. Fewer
-# are failed, whatever became of the others.
+"""Seconds for which a new ticket may be unknown to the server."""
+# A server that has lost a few evaluations knows nearly all others; a server that was replaced, or one asked with other
+# keys, knows next to none. So unknown tickets stop the run where both bounds are passed, and else only fail their items.
 MANY_UNKNOWN = 10
+"""Unknown tickets, older than GRACE_FOR_UNKNOWN, that stop the run,"""
 SHARE_UNKNOWN = 0.1
-# Times that a hidden limit may refuse an item while it lets others of its check pass, before the item fails.
+"""if they are also more than this share of all tickets that were asked about."""
+# A limit that refuses one item and lets others pass may be about the item's own words: waiting would never end.
 OVERTAKEN = 10
-# Answers in a row that this API can't have given, before the run stops.
+"""Times that a hidden limit may refuse an item, while it lets others of its check pass, before the item fails."""
+# Single broken answers happen at any proxy. A firewall may refuse some items, so only items sent alone count.
 STRANGE_REPLIES = 10
-# Seconds of failing questions, with no answer in between, after which the server counts as gone.
+"""Answers in a row that this API can't have given, before the run stops."""
+# A restart or a deployment of the server is over by then.
 SILENCE = 120.0
+"""Seconds of failing questions, with no answer in between, after which the server counts as gone."""
 
 
 class Signal(Enum):
-    """What came back, or did not."""
+    """What an error, or the lack of an answer, is a sign of: a row of the table."""
 
     UNREACHABLE = "no connection"
     LOST = "reply lost"
@@ -57,7 +62,7 @@ class Signal(Enum):
 
 
 class Remedy(Enum):
-    """What is done about it."""
+    """What is done about a signal. The values are the words of docs/errors.md."""
 
     CONNECT_AGAIN = "connect again, after a while"
     WAIT_AND_SEND = "everyone pauses; sent again, and it costs no attempt"
@@ -76,17 +81,18 @@ class Remedy(Enum):
 
 @dataclass(frozen=True)
 class Course:
-    """A remedy for so many times, and what follows."""
+    """A remedy that is tried a number of times, and the remedy after that."""
 
     first: Remedy
     times: int | None = None
-    """None: for as long as it takes."""
+    """How often `first` is tried; None: without a bound (the item's timeout still ends it)."""
     then: Remedy | None = None
+    """The remedy after `times`."""
     unpack: bool = False
-    """A request that carried several items is taken apart first."""
+    """The items of a pack are first sent one by one."""
 
     def after(self, faults: int, *, packed: bool = False) -> Remedy:
-        """What to do now, after so many earlier faults of the same request."""
+        """The remedy for a request that had so many faults before this one."""
         if packed and self.unpack:
             return Remedy.UNPACK
         return self.first if self.times is None or faults < self.times else self.then or self.first
@@ -97,13 +103,15 @@ class Rule:
     """One row of the table."""
 
     shows_as: str
+    """How the signal is recognised, for the docs."""
     means: str
+    """What it says of the request or the item, for the docs."""
     submitting: Course | Mapping[OnLostReply, Course] | None = None
-    """Where a POST brought it; a choice where `--on-lost-reply` decides."""
+    """What is done where a POST brought the signal; a mapping where `--on-lost-reply` decides."""
     asking: Course | None = None
-    """Where a GET brought it."""
+    """What is done where a GET brought the signal."""
     judged: Course | Mapping[OnStuck, Course] | None = None
-    """Where it is what a GET says of the evaluation; a choice where `--on-stuck` decides."""
+    """What is done where a GET succeeded and its evaluation is the signal; a mapping where `--on-stuck` decides."""
 
 
 _STOP = Course(Remedy.STOP)
@@ -219,7 +227,7 @@ POLICY: Mapping[Signal, Rule] = {
 
 
 def signal(error: ApiError) -> Signal:
-    """What an error of a call is a sign of."""
+    """The row of the table for an error of a call."""
     return next(named for kind, named in _SIGNALS if isinstance(error, kind))
 
 
@@ -239,13 +247,14 @@ _SIGNALS: tuple[tuple[type[ApiError], Signal], ...] = (
     (errors.NotTheProtocol, Signal.STRANGE),
 )
 
-# The beginning of an evaluation error that no second try will mend. "Unable to generate a response at this time. Please
-# check your input for accuracy." is none: so the server says that a judge's reply held no JSON, this time.
+# "Unable to generate a response at this time. Please check your input for accuracy." does not belong here: the server
+# says so of a judge's reply that held no JSON, and the next reply may hold some.
 HOPELESS = re.compile("No input received for ")
+"""How the message of an evaluation error begins that every further try would meet again."""
 
 
 def judgement(kind: str) -> Signal:
-    """What a failed evaluation is a sign of."""
+    """The row of the table for a failed evaluation, by its `Failed.kind`."""
     return _JUDGEMENTS.get(kind, Signal.EVALUATION_ERROR)
 
 
@@ -259,7 +268,7 @@ _JUDGEMENTS = {
 
 
 def on_submitting(error: ApiError, *, faults: int, packed: bool, ambiguous: OnLostReply = "resubmit") -> Remedy:
-    """What to do about a POST that brought no ticket. `faults` counts this request's earlier faults."""
+    """The remedy for a POST that brought no ticket. `faults`: this request's earlier faults."""
     course = POLICY[signal(error)].submitting
     if course is None:
         raise error
@@ -267,7 +276,7 @@ def on_submitting(error: ApiError, *, faults: int, packed: bool, ambiguous: OnLo
 
 
 def on_asking(error: ApiError, *, age: float) -> Remedy:
-    """What to do about a GET that failed. `age`: seconds since the submission."""
+    """The remedy for a GET that failed. `age`: seconds since the submission."""
     sign = signal(error)
     if sign is Signal.UNKNOWN_ID and age < GRACE_FOR_UNKNOWN:
         return Remedy.ASK_AGAIN
@@ -278,13 +287,13 @@ def on_asking(error: ApiError, *, age: float) -> Remedy:
 
 
 def is_answer(error: ApiError) -> bool:
-    """Whether it is the server that says so. Else it may be away: nothing came, or what stands before it, or fell over, spoke."""
+    """Whether the API itself gave this error. If not (no reply, a gateway's, HTML, 5xx), the server may be away."""
     is_none = signal(error) in (Signal.UNREACHABLE, Signal.LOST, Signal.STRANGE, Signal.AWAY, Signal.SERVER_FAULT)
     return not is_none or isinstance(error, errors.Miscounted)
 
 
 def on_judgement(kind: str, message: str, *, redone: int) -> Remedy:
-    """What to do about an evaluation that failed by itself. `redone`: how often the item was submitted again before."""
+    """The remedy for an evaluation that the server ran and that failed. `redone`: earlier resubmissions of the item."""
     course = POLICY[judgement(kind)].judged
     assert isinstance(course, Course)
     hopeless = HOPELESS.match(message) is not None
@@ -292,14 +301,18 @@ def on_judgement(kind: str, message: str, *, redone: int) -> Remedy:
 
 
 def on_setback(overtaken: int, *, had_its_time: bool) -> Remedy:
-    """What to do about an item that a hidden limit refused. `overtaken`: how often while it let most others pass."""
+    """The remedy for an item that a hidden limit refused.
+
+    `overtaken`: how often that happened while the limit let most other items pass; `had_its_time`: the item has been
+    refused for longer than `--item-timeout`.
+    """
     course = POLICY[Signal.KEPT_BACK if had_its_time else Signal.RATE_LIMITED].judged
     assert isinstance(course, Course)
     return course.after(overtaken)
 
 
 def on_orphan(policy: OnStuck, *, redone: int) -> Remedy:
-    """What to do about an evaluation that seems forgotten."""
+    """The remedy for an evaluation that is still pending long after later ones have finished."""
     course = POLICY[Signal.ORPHAN].judged
     assert isinstance(course, Mapping)
     return course[policy].after(redone)
@@ -309,11 +322,11 @@ def _chosen(course: Course | Mapping[OnLostReply, Course], choice: OnLostReply) 
     return course if isinstance(course, Course) else course[choice]
 
 
-# -- for people ----------------------------------------------------------------------------------------------------
+# -- the table as text ---------------------------------------------------------------------------------------------
 
 
 def as_markdown() -> str:
-    """The table, a row for each signal."""
+    """The table in Markdown, a row for each signal: docs/errors.md holds it."""
     lines = ["| signal | what it means | after a POST | after a GET |", "|---|---|---|---|"]
     lines += [
         f"| {rule.shows_as} | {rule.means} | {_cell(rule.submitting)} | {_cell(rule.asking or rule.judged)} |"

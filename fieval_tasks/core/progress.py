@@ -1,4 +1,4 @@
-"""How far a run is."""
+"""How many of a run's items have their verdicts, for displays."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Progress:
     waiting: int
     """Submitted, and no verdict yet."""
     paused: bool = False
-    """Somebody had it submit nothing."""
+    """The run's Prefect variable says that nothing is to be submitted."""
     waits: str = ""
-    """What holds every request up at this moment, in words."""
+    """Why no request is sent at this moment, in words; empty where requests are sent."""
 
     @property
     def settled(self) -> int:

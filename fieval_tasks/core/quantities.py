@@ -1,4 +1,4 @@
-"""Durations, rates and allowances, as people write them."""
+"""Durations, rates and allowances as text that users write, and their values."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def parse_rate(text: str) -> float:
 
 
 def _parsed(text: str, between: str, units: Mapping[str, float], form: str) -> tuple[float, float]:
-    """A number above 0, and the seconds of its unit."""
+    """A number above 0, and its unit in seconds. Raises ValueError, with `form` as what to write."""
     match = re.fullmatch(rf"({NUMBER}){between}({'|'.join(units)})", text.strip().lower())
     if not match or float(match[1]) <= 0:
         raise ValueError(f"{text!r} is not a {form}")
@@ -40,7 +40,7 @@ def _parsed(text: str, between: str, units: Mapping[str, float], form: str) -> t
 
 
 def allowed_failures(text: str | None, *, total: int) -> int:
-    """`5` or `2%` -> how many of `total` items may lack a verdict. Raises ValueError."""
+    """`5` or `2%` -> how many of `total` items may lack a verdict; None: 0. Raises ValueError."""
     if text is None:
         return 0
     match = _ALLOWANCE.fullmatch(text.strip())

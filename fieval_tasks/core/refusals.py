@@ -1,4 +1,4 @@
-"""What pydantic refuses, in sentences: the field, what is wrong with it, and what to write instead."""
+"""pydantic's validation errors as sentences: the field, what is wrong with it, and what to write instead."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fieval_tasks.core.templates import nearest
 
 Place = Sequence[str | int]
 
-# By pydantic's type of error. What was given is not repeated, for it may be anything, but for a number.
+# pydantic's error type -> what to write. The value is not repeated: it may be a key that was put in the wrong field.
 _WRITE = {
     "missing": "it is needed",
     "greater_than": "write a number above {gt}",
@@ -39,12 +39,12 @@ _WRITE = {
 
 
 def sentences(error: ValidationError, model: type[BaseModel]) -> tuple[str, ...]:
-    """One for each problem, as `FIELD: …` where it has a place. `model` is what was being read."""
+    """A sentence for each problem, as `FIELD: …` where the problem has a field. `model`: the model that was validated."""
     return tuple(_sentence(problem, model) for problem in error.errors(include_url=False))
 
 
 def spelled(sentence: str, model: type[BaseModel], spelling: Callable[[str], str]) -> str:
-    """A sentence of these, with its field called as the user knows it."""
+    """One of these sentences with its field renamed by `spelling`, for example to an option of the command line."""
     place, colon, complaint = sentence.partition(": ")
     return f"{spelling(place)}: {complaint}" if colon and place.split(".")[0] in model.model_fields else sentence
 
@@ -74,7 +74,7 @@ def _unknown(name: str, place: Place, model: type[BaseModel]) -> str:
 
 
 def _at(place: Place, model: type[BaseModel]) -> type[BaseModel]:
-    """The model of an object that stands somewhere inside of another."""
+    """The model of the object at this place inside of `model`."""
     for part in place:
         if part in model.model_fields:
             model = next(_models(model.model_fields[str(part)].annotation), model)

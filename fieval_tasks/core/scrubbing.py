@@ -1,7 +1,7 @@
-"""Secrets are taken out of every text that may be shown or kept. This is the one place that knows how.
+"""Removing secrets from every text that may be shown or kept.
 
-What is secret: what was handed to `remember_secrets`, what the environment names as one, the user name and password of any URL, the
-signature in its query, and whatever follows the name of a header that carries keys.
+Secret are: what was given to `remember_secrets`; the values of environment variables whose names say so; the user name and
+password of any URL; signatures in a URL's query; and what follows the name of a header that carries keys.
 """
 
 from __future__ import annotations
@@ -17,15 +17,18 @@ from html import escape
 from typing import NoReturn
 from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
-# Stands where a secret stood.
 MARK = "[secret]"
-# Characters of a secret that is looked for on its own: a shorter one would be found in any sentence.
+"""The text that replaces a secret."""
+# A shorter one would be found in any sentence.
 SHORTEST = 4
-# The same in what a server replies, where a word that only looks like the secret may be somebody's answer.
+"""Characters of the shortest secret that is searched for."""
+# In a server's reply a word that only looks like the secret may be part of somebody's answer.
 SHORTEST_IN_DATA = 8
-# Secrets that are looked for, the latest: a process that works for years may see many.
+"""Characters of the shortest secret that is searched for in a server's reply."""
+# A worker process that runs for years may see many keys, and each costs a search of every text.
 MOST_KEPT = 100
-# Words in the name of a variable, or of a URL's parameter: with its value anybody may read what the URL names.
+"""Remembered secrets; the oldest is forgotten first."""
+# Words in the name of an environment variable, or of a URL's parameter, whose value is secret.
 _SECRET_WORDS = {
     *("signature", "sig", "token", "secret", "password", "passwd", "pwd", "credential", "credentials", "auth"),
     *("apikey", "accesskey", "awsaccesskeyid", "privatekey", "secretkey", "accountkey", "pgpassword", "sslpassword"),
@@ -38,7 +41,7 @@ _kept: dict[str, None] = {}
 
 
 def remember_secrets(*secrets: str | None) -> None:
-    """From now on these are taken out of every text."""
+    """Have `scrubbed` remove these texts from now on."""
     for secret in filter(None, secrets):
         _kept.pop(secret, None)
         _kept[secret] = None
@@ -47,7 +50,7 @@ def remember_secrets(*secrets: str | None) -> None:
 
 
 def remember_secrets_of(url: str) -> None:
-    """From now on what opens this URL is taken out of every text."""
+    """Have `scrubbed` remove this URL's password and signature from now on."""
     remember_secrets(*_of_url(url))
 
 
@@ -62,12 +65,12 @@ def scrubbed(text: str) -> str:
 
 
 def forms_in_data(*secrets: str) -> tuple[bytes, ...]:
-    """What `scrubbed_data` looks for, where these were sent along: each of SHORTEST_IN_DATA characters or more."""
+    """The byte sequences that `scrubbed_data` is to remove for these secrets; those under SHORTEST_IN_DATA have none."""
     return tuple(form.encode() for form in _all_forms(frozenset(secrets)))
 
 
 def scrubbed_data(data: bytes, secret: Sequence[bytes]) -> bytes:
-    """A server's reply without the keys that it was sent; nothing else in it is changed."""
+    """A server's reply without the keys that were sent to it (`forms_in_data`); nothing else in it is changed."""
     for form in secret:
         if form in data:
             data = data.replace(form, MARK.encode())
@@ -75,9 +78,9 @@ def scrubbed_data(data: bytes, secret: Sequence[bytes]) -> bytes:
 
 
 def without_secrets(error: BaseException) -> BaseException:
-    """The error with its words scrubbed, and its causes only as far as they tell none: a traceback shows them all.
+    """The error with its message scrubbed, cut off from the first cause that holds a secret: a traceback shows all causes.
 
-    One that puts its words together from what it holds is told by another.
+    An error whose message is built from other attributes can't be scrubbed: a RuntimeError with its message replaces it.
     """
     error.args = tuple(scrubbed(part) if isinstance(part, str) else part for part in error.args)
     if _holds_secret(error):
@@ -93,14 +96,14 @@ def without_secrets(error: BaseException) -> BaseException:
 
 
 def raise_without_secrets(error: BaseException) -> NoReturn:
-    """Raise an error that nobody foresaw so that whoever logs or keeps it, keeps no secret."""
+    """Raise an unexpected error scrubbed, so that Prefect or a log that keeps it keeps no secret."""
     shown = without_secrets(error)
     raise shown from shown.__cause__
 
 
 @contextmanager
 def scrubbed_errors() -> Iterator[None]:
-    """Around what others log and keep the errors of."""
+    """Scrub every error raised in the block: for code whose errors Prefect logs and keeps."""
     try:
         yield
     except Exception as error:
@@ -115,7 +118,7 @@ def _holds_secret(error: BaseException) -> bool:
 
 
 def names_a_secret(name: str) -> bool:
-    """As FI_API_KEY, PREFECT_API_AUTH_STRING, X-Amz-Signature, clientSecret and sig do."""
+    """Whether a variable or parameter of that name holds a secret, as FI_API_KEY, X-Amz-Signature, clientSecret and sig do."""
     whole, words = _words(name), _words(_HUMP.sub("_", name))
     return (
         words[-1:] == ["key"] or words[-2:] == ["connection", "string"] or not _SECRET_WORDS.isdisjoint(whole + words)
@@ -126,7 +129,7 @@ def _words(name: str) -> list[str]:
     return [word for word in re.split(r"[^a-z0-9]+", name.lower()) if word]
 
 
-# Where camelCase begins another word.
+# Between the words of camelCase.
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -139,8 +142,8 @@ def _of_environment() -> Iterator[str]:
 
 
 def _of_url(url: str) -> Iterator[str]:
-    """The password as it is written and as it is meant, and with its user name, as a header has both in base64; and what its
-    query names as one."""
+    """A URL's secrets: its password as written, percent-decoded, and as a Basic header's base64 with the user name; and the
+    values of its query's secret parameters."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -157,14 +160,14 @@ def _of_url(url: str) -> Iterator[str]:
 
 @lru_cache(maxsize=8)
 def _all_forms(secrets: frozenset[str]) -> tuple[str, ...]:
-    """The longest first: one may be a part of another."""
+    """Every form of all secrets, the longest first, since one may be a part of another."""
     found = {form for one in secrets if len(one) >= SHORTEST for form in forms(one)}
     return tuple(sorted(found, key=len, reverse=True))
 
 
 @lru_cache(maxsize=2 * MOST_KEPT)
 def forms(secret: str) -> frozenset[str]:
-    """The secret as it is, and as a URL, a page, JSON, a dump of bytes or a header would hold it."""
+    """The secret as plain text and as it is escaped in URLs, HTML, JSON, Python's repr, hex and base64."""
     plain, in_json = secret.encode("utf-8", "replace"), json.dumps(secret)[1:-1]
     quoted = (quote(secret), quote(secret, safe=""), quote_plus(secret))
     found = {
@@ -184,7 +187,7 @@ def _lowered(found: re.Match[str]) -> str:
 
 
 def _in_base64(plain: bytes) -> Iterator[str]:
-    """What stays the same of the secret, wherever in a longer text it stands that was encoded as a whole."""
+    """The base64 letters that the secret has at each of the three alignments in a longer text that was encoded as a whole."""
     for before in range(3):
         for encode in (b64encode, urlsafe_b64encode):
             whole = encode(bytes(before) + plain).decode()
@@ -211,7 +214,7 @@ def _without_signature(found: re.Match[str]) -> str:
     return f"{found[1]}={MARK}" if names_a_secret(found[1]) else found[0]
 
 
-# What is secret wherever it stands, though nobody has named it.
+# Secrets that are recognised by the text around them: userinfo of a URL, signed parameters, headers with keys.
 _PATTERNS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
     (_USERINFO, _without_userinfo),
     (re.compile(r"(?<=[?&#])([\w.-]+)=[^&#\s\"'<>]+"), _without_signature),

@@ -1,4 +1,4 @@
-"""What may be changed while a run is at work: whether it submits, and how fast."""
+"""Settings that may be changed while a run is at work, and the Prefect variable that holds them."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from fieval_tasks.core.quantities import Rate, parse_rate
 from fieval_tasks.core.refusals import sentences
 
 PREFIX = "fieval_control_"
-"""How the Prefect variable begins by which a run is steered; each run has one of its own while it is at work."""
+"""How the name of a run's Prefect variable begins; the variable exists while the run is at work."""
+# What Prefect allows as a variable's name. Most runs have such a name themselves.
 _PLAIN = re.compile(r"[a-z0-9_-]+")
-"""What a variable may be called, and most runs are."""
 
 
 class Control(BaseModel):
-    """One run's settings. What is not said is as the plan has it."""
+    """One run's settings. A setting that is None is the plan's."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     paused: bool = False
-    """Submit nothing; what is on its way comes in, and verdicts are fetched."""
+    """Submit nothing. Replies to requests that were sent are read, and verdicts are fetched."""
     rate: Rate | None = None
     """Requests at most, such as 20/s or 600/min."""
     concurrency: int | None = Field(default=None, ge=1, le=1000)
@@ -37,7 +37,7 @@ class Control(BaseModel):
 
 
 def variable_of(run_id: str) -> str:
-    """The variable's name, another one for each run: `fieval_control_nightly-20260101-020000`."""
+    """The name of the run's variable, such as `fieval_control_nightly-20260101-020000`. No two runs have the same."""
     if _PLAIN.fullmatch(run_id):
         return PREFIX + run_id
     plain = "".join(letter if _PLAIN.fullmatch(letter) else "_" for letter in run_id.lower())
@@ -45,7 +45,7 @@ def variable_of(run_id: str) -> str:
 
 
 def control_of(run_id: str, value: Any) -> Control:
-    """What the variable's value says. Raises PlanError where that can't be read."""
+    """The settings in the variable's value. Raises PlanError where it can't be read."""
     if value is None:
         return Control()
     if not isinstance(value, Mapping):
@@ -58,5 +58,5 @@ def control_of(run_id: str, value: Any) -> Control:
 
 
 def value_of(run_id: str, wanted: Control) -> dict[str, Any]:
-    """The variable's value that says it, with the run's own name."""
+    """The value to write to the variable for these settings, with the run's name."""
     return {"run": run_id, **wanted.model_dump(exclude_defaults=True)}

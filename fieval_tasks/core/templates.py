@@ -1,4 +1,4 @@
-"""The evaluation templates: what each needs and what it answers."""
+"""The evaluation templates: the inputs and parameters that each takes, and the type of its answers."""
 
 from __future__ import annotations
 
@@ -16,17 +16,19 @@ class Template:
     """One template of the platform's catalogue."""
 
     name: str
+    """As `--template` takes it."""
     required: tuple[str, ...]
     """Keys that the inputs must have, without the optional ones."""
     optional: tuple[str, ...]
+    """Keys that the inputs may have."""
     output: str
     """"Pass/Fail", "score", "numeric", "choices" or "reason"."""
     needs_model: bool
-    """A judge model decides; False for templates that are plain code."""
+    """A judge model gives the verdict; False for templates that are plain code."""
     models: tuple[str, ...] = ()
-    """The only models it takes; empty: any."""
+    """The judge models that the template takes; empty: any."""
     parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Name -> what the catalogue says of it, in the platform's words: see `parameters`."""
+    """Parameter -> its entry in the platform's catalogue (type, default, bounds …): see `data/parameters`."""
     description: str = ""
 
     @property
@@ -35,7 +37,7 @@ class Template:
 
 
 class NoSuchTemplate(KeyError):
-    """A name that the catalogue does not have."""
+    """Raised for a template name that is not in the catalogue; the message names the nearest ones."""
 
     def __init__(self, name: object, nearest: Sequence[str], source: str) -> None:
         super().__init__(name)
@@ -52,7 +54,7 @@ class Catalogue(Mapping[str, Template]):
 
     templates: Mapping[str, Template]
     source: str
-    """Where it came from, in words for the user."""
+    """Where the catalogue comes from, for messages."""
 
     def __getitem__(self, name: str) -> Template:
         if name not in self.templates:
@@ -72,12 +74,12 @@ class Catalogue(Mapping[str, Template]):
         return f"<{len(self)} templates of {self.source}>"
 
     def nearest(self, name: str) -> list[str]:
-        """Up to three names that the user may have meant."""
+        """Up to three template names that are spelled like `name`."""
         return nearest(name, self.templates)
 
 
 def nearest(name: str, known: Iterable[str]) -> list[str]:
-    """Up to three of `known` that look like `name`, whatever the case."""
+    """Up to three of `known` that are spelled like `name`; case does not matter."""
     by_folded = {k.casefold(): k for k in known}
     return [by_folded[k] for k in difflib.get_close_matches(name.casefold(), by_folded, n=3, cutoff=0.5)]
 

@@ -1,4 +1,4 @@
-"""The tiers of the platform: how many evaluations by one judge model it runs for an account within which time."""
+"""The platform's rate-limit tiers: how many evaluations by one judge model an account may run within which windows."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ _WINDOW = re.compile(r"([1-9][0-9]{0,8})/(s|min|h|day)")
 
 @dataclass(frozen=True)
 class Tier:
-    """Limits that hold together, each counted in a sliding window. A refused evaluation does not count."""
+    """Limits that all hold at once, each counted in a sliding window. A refused evaluation does not count."""
 
     name: str
-    """As `--tier` has it."""
+    """As `--tier` takes it."""
     windows: tuple[tuple[int, float], ...]
-    """Evaluations, and the seconds within which no more of them run; the shortest window first."""
+    """(evaluations, seconds): so many evaluations run within any span of so many seconds; the shortest window first."""
 
     @property
     def most(self) -> int:
-        """Evaluations in its longest window."""
+        """Evaluations that the longest window allows; 0 without windows."""
         return self.windows[-1][0] if self.windows else 0
 
     def divided(self, processes: int) -> Tier:
-        """Each process's part, where several work on one run."""
+        """The limits of one process where so many share the account's; at least one evaluation in each window."""
         return Tier(self.name, tuple((max(1, count // processes), seconds) for count, seconds in self.windows))
 
     @classmethod
@@ -46,8 +46,8 @@ class Tier:
         return cls(name, tuple(sorted(windows, key=lambda window: window[1])))
 
 
-# As read in the platform's source (August 2026). It also has a limit in 30 days, which is 30 times the day's in each tier:
-# whoever keeps to the day's can't exceed it, so it is left out.
+# Read in the platform's source (August 2026). The source also limits 30 days, to 30 times the day's limit: a run that keeps
+# to the day's limit can't exceed it, so it is left out.
 DEFAULT = Tier("default", ((50, 60.0), (300, 3600.0), (1_000, DAY)))
 CUSTOM = Tier("custom", ((5_000, 60.0), (30_000, 3600.0), (100_000, DAY)))
 NO_TIER = Tier("none", ())

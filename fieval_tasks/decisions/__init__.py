@@ -1,1 +1,1 @@
-"""What verdicts say, and what they leave open."""
+"""Statistics of verdicts: intervals, and bounds that the missing verdicts leave open."""

@@ -1,4 +1,4 @@
-"""What a number of verdicts says, and what it leaves open."""
+"""Intervals of a pass rate, and bounds of a rate or mean while some verdicts are missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run shows on standard error: a bar in a terminal, plain lines anywhere else."""
+"""A run's progress on standard error: a bar in a terminal, plain lines anywhere else."""
 
 from __future__ import annotations
 
@@ -22,14 +22,16 @@ from fieval_tasks.runs.conclusion import Outcome
 
 @dataclass(frozen=True)
 class Look:
-    """What is shown how often, and in how many columns."""
+    """How often progress is shown, and in how many columns."""
 
+    # A log of ten minutes stays on one or two screens.
     line_every: float = 5.0
-    """Seconds between two plain lines, where anything has changed: a log of ten minutes stays on one screen or two."""
+    """Seconds between two plain lines; none is printed where no count has changed."""
     bar: int = 20
-    """Columns."""
+    """Columns of the bar."""
+    # In fewer columns the bar would push out the counts, the times and the words beside it.
     wide: int = 72
-    """Columns of a terminal in which there is room for the bar beside the counts, the times and some words."""
+    """Columns of a terminal from which the bar is drawn."""
 
 
 LOOK = Look()
@@ -37,7 +39,7 @@ LOOK = Look()
 
 @contextmanager
 def shown(stream: TextIO | None = None, *, look: Look = LOOK) -> Iterator[Terminal]:
-    """The display that fits the stream (standard error); a bar is gone from the screen on leaving."""
+    """Yields the display that fits the stream (default: standard error); removes a bar from the screen at the end."""
     stream = stream or sys.stderr
     if not stream.isatty():
         yield PlainLines(stream, look=look)
@@ -47,7 +49,7 @@ def shown(stream: TextIO | None = None, *, look: Look = LOOK) -> Iterator[Termin
 
 
 def bars_of(console: Console, clock: Callable[[], float] = monotonic, *, look: Look = LOOK) -> Bars:
-    """One line of counts, times and words, of which a narrow terminal shows the beginning; a wide one has a bar, too."""
+    """rich's progress with one line of counts, times and words, which a narrow terminal cuts; a wide one has a bar."""
     cut: OverflowMethod = "ellipsis" if console.encoding.startswith("utf") else "crop"
     words = TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow=cut, ratio=1))
     return Bars(
@@ -63,7 +65,7 @@ def bars_of(console: Console, clock: Callable[[], float] = monotonic, *, look: L
 
 
 class Times(ProgressColumn):
-    """`0:45, about 1:10 left`; only the first while nobody knows the rest."""
+    """`0:45, about 1:10 left`; only the elapsed time while the rest can't be estimated."""
 
     def render(self, task: Task) -> Text:
         left = task.time_remaining
@@ -79,7 +81,7 @@ def clock_time(seconds: float) -> str:
 
 
 class Terminal:
-    """Keeps each run's outcome until the screen is free for it."""
+    """A display that keeps each run's outcome, to be printed once the progress is gone from the screen."""
 
     def __init__(self) -> None:
         self.outcomes: list[Outcome] = []

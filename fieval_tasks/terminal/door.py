@@ -1,6 +1,6 @@
-"""The door of every command: whatever happens behind it, the process ends with a code that means something.
+"""The entry point of every command: whatever happens, the process ends with one of the documented exit codes.
 
-It imports next to nothing, so that it also answers for what goes wrong while the command itself is imported.
+It imports next to nothing, so that it also handles errors while the command itself is imported.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from fieval_tasks.core.errors import ExitCode, FievalError, PlanError
 
-# Codes with which argparse, a server or a signal's handler ends the process; any other is somebody's accident.
+# Codes with which argparse, a server or a signal's handler ends the process; any other SystemExit is reported as 70.
 BY_INTENT = (ExitCode.OK, ExitCode.BAD_INPUT, ExitCode.INTERRUPTED)
 
 STANDARD_ERROR = 2
@@ -35,19 +35,19 @@ def run_command(module: str, function: str) -> NoReturn:
 
 
 def _interrupt_once(_: int, __: FrameType | None) -> NoReturn:
-    """A second Ctrl-C must not cut off what is said, and done in order, because of the first."""
+    """Handle the first Ctrl-C and ignore later ones, which would cut off the message and the orderly end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
 def _flushed(code: int) -> int:
-    """The code, once all that was printed is where it belongs."""
+    """The code, after standard output and error are flushed; UNEXPECTED where that fails, as on a full disk."""
     sys.stdout.flush()
     return code
 
 
 def answered(work: Callable[[], int], *, if_interrupted: str = "interrupted: nothing was sent") -> int:
-    """The exit code of the work. A failure is one sentence on standard error, and nothing else."""
+    """Do the work; its exit code. A failure prints one sentence on standard error and gives its own exit code."""
     try:
         return work()
     except PlanError as error:
@@ -76,7 +76,7 @@ def _unforeseen(error: BaseException) -> int:
 
 
 def say(text: str) -> None:
-    """Print the text on standard error: its lines, and a mark for each character that a terminal would obey."""
+    """Print the text on standard error, with a visible mark for each character that would steer a terminal."""
     from fieval_tasks.core.scrubbing import scrubbed
     from fieval_tasks.report.text import clean
 
@@ -84,7 +84,7 @@ def say(text: str) -> None:
 
 
 def _outlet(stream: Any, number: int) -> Any:
-    """A standard stream that takes what is written to it, whatever became of its reader."""
+    """A standard stream that can be written to even when its reader is gone or it was closed from the start."""
     if stream is None:  # closed by whoever started this: a file that is opened next must not get its number
         return open(os.open(os.devnull, os.O_WRONLY), "w")
     stream.reconfigure(errors="backslashreplace")
@@ -92,9 +92,9 @@ def _outlet(stream: Any, number: int) -> Any:
 
 
 class Outlet:
-    """A standard stream whose reader may go away, as `| head` does: what is written from then on goes nowhere.
+    """A standard stream whose reader may go away, as `| head` does: later output is dropped.
 
-    So the run goes on, and what it has paid for is recorded.
+    The run goes on to its end, so that what was paid for is recorded.
     """
 
     def __init__(self, stream: Any, number: int) -> None:
@@ -115,7 +115,7 @@ class Outlet:
             self._give_up(error)
 
     def _give_up(self, error: OSError) -> None:
-        """Anything but a reader that is gone, such as a full disk, is raised where it can still be told, and once."""
+        """Drop later output. Any error but a broken pipe, such as a full disk, is raised, once."""
         self._lead_nowhere()
         if self._number != STANDARD_ERROR and not isinstance(error, BrokenPipeError):
             raise error
