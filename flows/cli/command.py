@@ -17,7 +17,7 @@ from fieval_tasks.core.commands import SCRIPT, program
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.plan import MOST_SHARDS, SHARD_DEPLOYMENT, EvaluationPlan
 from fieval_tasks.terminal.door import answered
-from flows.cli.plan_options import option, plan_of, typed_as_plan
+from flows.cli.plan_options import option, plan_of, typed_as_plan, whole
 
 BARE = DefaultFormatter(panel_spec=PanelSpec(box=Box("    \n" * 8), padding=0))
 """Columns without lines around them, which not every terminal can draw."""
@@ -30,13 +30,13 @@ NOW_CALLED = {"--ambiguous": "--on-lost-reply", "--orphans": "--on-stuck", "--go
 DRY_RUN = option("dry_run", bool, "Check everything and send nothing.")
 
 
-def _as_in_plan(name: str, more: str = "") -> Parameter:
-    return Parameter(help=f"{EvaluationPlan.model_fields[name].description}{more}")
+def _as_in_plan(name: str, more: str = "", **said: Any) -> Parameter:
+    return Parameter(help=f"{EvaluationPlan.model_fields[name].description}{more}", **said)
 
 
 StoreOption = Annotated[str | None, _as_in_plan("store")]
 RateOption = Annotated[str | None, _as_in_plan("rate", " From now on.")]
-Concurrency = Annotated[int | None, _as_in_plan("concurrency", " From now on.")]
+Concurrency = Annotated[int | None, _as_in_plan("concurrency", " From now on.", converter=whole)]
 ItemArgument = Annotated[
     str, Parameter(help="An item_id of results.jsonl (after -- where it begins with a dash), or row:17.")
 ]
@@ -155,7 +155,7 @@ def bare_app(name: str, **said: Any) -> App:
         help_format="plaintext",
         help_formatter=BARE,
         group_parameters="Options",
-        default_parameter=Parameter(negative=(), show_default=False),
+        default_parameter=Parameter(negative=(), show_default=False, allow_repeating=True),
         **said,
     )
     app["--help"].group = "Options"

@@ -46,6 +46,8 @@ def option(name: str, kind: Any, description: str, /, **said: Any) -> inspect.Pa
     """An option that may be left out; then the command is not called with it."""
     if name in PLACEHOLDERS and HAS_PLACEHOLDERS:
         said["metavar"] = PLACEHOLDERS[name]
+    if kind is int:
+        said["converter"] = whole
     kind = Annotated[kind | None, Parameter(help=" ".join(description.split()), **said)]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
 
@@ -92,6 +94,14 @@ def _kind(annotation: Any) -> Any:
         return list[str]
     is_known = get_origin(kind) is Literal or (isinstance(kind, type) and issubclass(kind, (int, Enum)))
     return kind if is_known else str
+
+
+def whole(_: Any, tokens: Sequence[Token]) -> int:
+    """cyclopts would round 1.5, and take another number of rows than was typed."""
+    try:
+        return int(tokens[-1].value)
+    except ValueError:
+        raise ValueError(f'"{tokens[-1].value}" is not a whole number.') from None
 
 
 def _checks(_: Any, tokens: Sequence[Token]) -> list[Check]:

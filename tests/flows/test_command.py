@@ -167,7 +167,9 @@ def test_a_problem_is_told_of_what_was_typed_and_not_of_the_plans_field() -> Non
     [
         ("--limt 3", "Unknown option: --limt. Did you mean --limit?"),
         ("--mode later", 'Invalid value "later" for --mode. Choose from: "auto", "async", "sync", "submit".'),
-        ("--limit many", "Invalid value for --limit: unable to convert"),
+        ("--limit many", 'Invalid value for --limit: "many" is not a whole number. See --help.'),
+        ("--limit 1.5", 'Invalid value for --limit: "1.5" is not a whole number.'),
+        ("--seed 0x10", 'Invalid value for --seed: "0x10" is not a whole number.'),
         ("--gate --limit 3", "Parameter --gate requires an argument."),
         ("--ambiguous fail", "Unknown option: --ambiguous. It is called --on-lost-reply now."),
     ],
@@ -177,6 +179,12 @@ def test_what_can_not_be_typed_is_refused_in_a_sentence(
 ) -> None:
     assert evaluate_command(words.split()) == 2
     assert capfd.readouterr().err.startswith(f"error: {said}")
+
+
+def test_of_an_option_that_is_typed_twice_the_last_one_counts_as_where_a_script_adds_to_its_own() -> None:
+    plan = typed("--limit", "3", "--rate", "1/s", "--mode", "sync", "--limit", "4", "--rate", "2/s", "--mode", "async")
+    assert (plan.limit, plan.rate, plan.mode) == (4, "2/s", Mode.ASYNC)
+    assert typed("--keep", "a", "--keep", "b").keep == ("a", "b")
 
 
 def test_values_that_begin_with_a_dash_are_taken_after_an_equals_sign_and_files_after_two_dashes() -> None:
