@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from fieval_tasks.core.errors import ApiError, ExitCode, FievalError, PlanError, RunStopped
     from fieval_tasks.core.items import Failed, Pending, Scored
     from fieval_tasks.core.plan import Check, EvaluationPlan, Mode
-    from fieval_tasks.runs.dataframe import evaluate_dataframe
+    from fieval_tasks.dataframe import evaluate_dataframe
 
 __all__ = [
     "ApiError",
@@ -35,7 +35,7 @@ _HOMES = {
     "fieval_tasks.core.errors": ("ApiError", "ExitCode", "FievalError", "PlanError", "RunStopped"),
     "fieval_tasks.core.items": ("Failed", "Pending", "Scored"),
     "fieval_tasks.core.plan": ("Check", "EvaluationPlan", "Mode"),
-    "fieval_tasks.runs.dataframe": ("evaluate_dataframe",),
+    "fieval_tasks.dataframe": ("evaluate_dataframe",),
 }
 
 

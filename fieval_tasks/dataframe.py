@@ -1,5 +1,205 @@
-"""A DataFrame's rows put to checks, for other programs: see `fieval_tasks`."""
+"""Evaluations of a DataFrame, without Prefect: for a notebook, a script, or a task of a flow of your own."""
 
-from fieval_tasks.runs.dataframe import evaluate_dataframe
+from __future__ import annotations
 
-__all__ = ["evaluate_dataframe"]
+import hashlib
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
+from typing import TYPE_CHECKING, Any
+
+from fieval_tasks.core.errors import PlanError
+from fieval_tasks.core.items import Result, State
+from fieval_tasks.core.plan import Check, EvaluationPlan, Mode
+from fieval_tasks.data.dataset import Dataset, Row
+from fieval_tasks.data.delimited import refuse_twins
+from fieval_tasks.data.intake import canonical
+from fieval_tasks.on_prefect.openers import prepared
+from fieval_tasks.runs.conclusion import report_of
+from fieval_tasks.runs.preparation import Prepared
+from fieval_tasks.runs.threads import work_on
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_log = logging.getLogger(__name__)
+
+OF_NO_USE = {
+    **dict.fromkeys(("dataset", "format", "delimiter", "rows"), "the frame is the dataset"),
+    **dict.fromkeys(
+        ("gates", "allow_failures"), "no exit code comes of it: take its pass rate from the verdict columns"
+    ),
+    **dict.fromkeys(("keep", "output"), "no files are written: the frame that comes back has all its columns"),
+    **dict.fromkeys(
+        ("resume", "retry_failed", "same_account"), "carry on by the command that the message of a run names"
+    ),
+}
+"""Fields of a plan that a frame's evaluation has no use for, and why: none is taken and ignored."""
+LEFT_OUT = "left_out: limit or sample took other rows"
+VERDICT_COLUMNS = ("value", "score", "passed", "reason", "error")
+
+
+def evaluate_dataframe(
+    frame: pd.DataFrame,
+    templates: str | Check | Sequence[str | Check],
+    *,
+    mapping: Mapping[str, str] | None = None,
+    model: str | None = None,
+    mode: Mode | str = Mode.ASYNC,
+    connection: str | None = None,
+    store: str | None = None,
+    **options: Any,
+) -> pd.DataFrame:
+    """The frame with five more columns for each check: CHECK.value, .score, .passed, .reason and .error.
+
+    `templates` are names, NAME:MODEL, or Checks; `mapping` is template key -> column, as for `--map`; `options` are
+    further fields of EvaluationPlan, such as `concurrency`, but for OF_NO_USE. Rows keep their order and index, and columns
+    of an earlier call's verdicts are replaced. Only what fills a key is made text, by the rules of files. `.error` is None,
+    or says why an item has no verdict: an error is never a score.
+
+    Without `store` the ledger is a file that is gone afterwards, unless an item has no verdict yet (`mode="submit"`, one past
+    its time, a run that was cut short): then it is kept, and `.error`, a warning and the frame's `attrs["fieval"]` (run,
+    store, command) name it and the command that fetches the verdicts.
+
+    Raises PlanError, with every problem, before anything is sent, and RunStopped, with the command that carries on, where
+    the run can't go on.
+    """
+    if refused := [name for name in OF_NO_USE if name in options]:
+        raise PlanError(*(f"{name}: of a DataFrame it is of no use, {OF_NO_USE[name]}" for name in refused))
+    rows = _rows_of(frame)
+    with _scratch() as scratch:
+        plan = EvaluationPlan(
+            dataset=rows.name,
+            checks=_checks(templates, model),
+            mapping=dict(mapping or {}),
+            mode=mode,  # type: ignore[arg-type]  # of a text the plan makes it, or says which there are
+            connection=connection,
+            store=store or str(scratch.folder / "ledger.db"),
+            **options,
+        )
+        with prepared(plan, dataset=rows) as run:
+            unscored = frame.drop(columns=_replaced(frame, run))
+            scratch.is_needed = not store  # for all that is known of what is paid for from now on
+            try:
+                scored = _scored(unscored, run)
+            except BaseException:  # Ctrl-C too
+                scratch.is_needed = scratch.is_needed and _is_begun(run)
+                if scratch.is_needed:
+                    _log.warning("what run %s has is kept; to carry on: %s", run.run_id, run.resume_command)
+                raise
+            scratch.is_needed = scratch.is_needed and "fieval" in scored.attrs
+            return scored
+
+
+@dataclass
+class _Scratch:
+    """A folder for a ledger that nobody named."""
+
+    folder: Path
+    is_needed: bool = False
+    """It stays."""
+
+
+@contextmanager
+def _scratch() -> Iterator[_Scratch]:
+    scratch = _Scratch(Path(mkdtemp(prefix="fieval-")))
+    try:
+        yield scratch
+    finally:
+        if not scratch.is_needed:
+            rmtree(scratch.folder)
+
+
+def _scored(frame: pd.DataFrame, run: Prepared) -> pd.DataFrame:
+    work_on(run)
+    for finding in report_of(run).findings:
+        _log.warning("run %s: %s", run.run_id, finding)
+    scored = _with_verdicts(frame, run)
+    if then := run.next_command:
+        _log.warning("not every item of run %s has its verdict; to fetch the rest: %s", run.run_id, then)
+        scored.attrs["fieval"] = {"run": run.run_id, "store": run.ledger.name, "command": then}
+    return scored
+
+
+def _is_begun(run: Prepared) -> bool:
+    """Something may have been paid for."""
+    return any(n for state, n in run.book.counts().items() if state is not State.READY)
+
+
+def _rows_of(frame: pd.DataFrame) -> Dataset:
+    """The frame as a dataset, each value as it is. Raises PlanError where its columns have no names of their own."""
+    import pandas as pd  # half a second, which whoever has a frame has already spent
+
+    if not isinstance(frame, pd.DataFrame):
+        raise _no_frame(frame)
+    if frame.columns.nlevels > 1:
+        raise PlanError(
+            "the frame's columns have several levels: name each by one text, as frame.columns.map('.'.join)"
+        )
+    columns = tuple(map(str, frame.columns))
+    refuse_twins("the frame", list(columns))
+    if frame.empty:
+        raise PlanError("the frame is empty: it holds no rows")
+
+    def read() -> Iterator[Row]:
+        for number, cells in enumerate(frame.itertuples(index=False, name=None), 1):
+            yield Row(number, dict(zip(columns, cells, strict=True)))
+
+    digest = hashlib.sha256()
+    for row in read():
+        digest.update(canonical(row.values).encode())
+    return Dataset("DataFrame", columns, len(frame), digest.hexdigest(), read)
+
+
+def _no_frame(given: object) -> PlanError:
+    made_by = "its to_pandas()" if hasattr(given, "to_pandas") else "pandas.DataFrame(rows)"
+    kind = f"{type(given).__module__.partition('.')[0]}.{type(given).__qualname__}".removeprefix("builtins.")
+    return PlanError(f"a pandas.DataFrame is needed, and this is a {kind}: make one by {made_by}")
+
+
+def _replaced(frame: pd.DataFrame, run: Prepared) -> list[str]:
+    """The columns of an earlier call's verdicts. Raises PlanError where only some of them are there: they are the user's."""
+    columns, replaced = set(frame.columns), []
+    for check in run.run.checks:
+        mine = [f"{check.name}.{name}" for name in VERDICT_COLUMNS]
+        there = [name for name in mine if name in columns]
+        if there and there != mine:
+            raise PlanError(f"the frame has a column {there[0]!r}, where a verdict would go: rename it")
+        replaced += there
+    return replaced
+
+
+def _checks(templates: str | Check | Sequence[str | Check], model: str | None) -> tuple[Check, ...]:
+    listed = [templates] if isinstance(templates, (str, Check)) else templates
+    checks = [Check.parse(t) if isinstance(t, str) else t for t in listed]
+    return tuple(c if c.model else c.model_copy(update={"model": model}) for c in checks)
+
+
+def _with_verdicts(frame: pd.DataFrame, run: Prepared) -> pd.DataFrame:
+    then = run.next_command
+    columns: dict[str, list[Any]] = {}
+    for result in run.book.results():
+        for name, value in _cells(result, then).items():
+            elsewhere = LEFT_OUT if name == "error" else None
+            columns.setdefault(f"{result.check}.{name}", [elsewhere] * len(frame))[result.row - 1] = value
+    import pandas as pd
+
+    verdicts = pd.DataFrame(columns, index=frame.index, dtype=object)
+    return pd.concat([frame, verdicts], axis="columns")
+
+
+def _cells(result: Result, then: str | None) -> dict[str, Any]:
+    error = f"{result.error['kind']}: {result.error['message']}" if result.error else None
+    if result.status == "pending":
+        error = f"pending: no verdict yet; to fetch it: {then}"
+    return {
+        "value": result.value,
+        "score": result.score,
+        "passed": result.passed,
+        "reason": result.reason,
+        "error": error,
+    }

@@ -13,13 +13,13 @@ from prefect.runtime import flow_run, task_run
 from prefect.states import Cancelled
 from prefect.tasks import Task
 
+from fieval_tasks import dataframe
 from fieval_tasks.blocks import EvaluationJob, EvaluationRun
 from fieval_tasks.core.errors import FievalError, Interrupted
 from fieval_tasks.core.plan import EvaluationPlan
 from fieval_tasks.core.scrubbing import scrubbed_errors
 from fieval_tasks.on_prefect import artifacts
 from fieval_tasks.on_prefect.times import TIMES
-from fieval_tasks.runs import dataframe
 from fieval_tasks.runs.conclusion import Ended, conclude, report_of
 from fieval_tasks.runs.preparation import kept
 from fieval_tasks.work.engine import Engine, current
@@ -78,7 +78,7 @@ def _say_if_alone() -> None:
 evaluate_dataframe = task(name="evaluate-dataframe", cache_policy=NO_CACHE, persist_result=False)(
     dataframe.evaluate_dataframe
 )
-"""`fieval_tasks.runs.dataframe.evaluate_dataframe` as a task: the frame, with a verdict's columns for each check."""
+"""`fieval_tasks.dataframe.evaluate_dataframe` as a task: the frame, with a verdict's columns for each check."""
 
 
 # -- parts of a run that this process works on -------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from fieval_tasks.core.plan import EvaluationPlan, Mode
 from fieval_tasks.core.scrubbing import without_secrets
 from fieval_tasks.on_prefect.ending import INCOMPLETE, failed, refused, state_name_of
 from fieval_tasks.on_prefect.flow_runs import published, work_on
+from fieval_tasks.on_prefect.openers import prepared
 from fieval_tasks.on_prefect.permitted import require_permitted_store
 from fieval_tasks.on_prefect.showing import shown_in_prefect
 from fieval_tasks.on_prefect.times import TIMES
@@ -27,7 +28,7 @@ from fieval_tasks.on_prefect.watching import Watch, reason_of, steerable
 from fieval_tasks.runs.conclusion import Ended, Outcome
 from fieval_tasks.runs.continuing import Continuation
 from fieval_tasks.runs.display import display
-from fieval_tasks.runs.preparation import Prepared, prepared, runs_to_collect
+from fieval_tasks.runs.preparation import Prepared, runs_to_collect
 from flows.evaluate import may_begin
 from flows.poll import poll_evaluations
 

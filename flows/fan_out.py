@@ -25,6 +25,7 @@ from fieval_tasks.core.progress import Progress
 from fieval_tasks.on_prefect.ending import REFUSED, cancelled, failed, state_name_of
 from fieval_tasks.on_prefect.flow_runs import begun, ended_in_order, series_of, work_on
 from fieval_tasks.on_prefect.naming import title
+from fieval_tasks.on_prefect.openers import prepared
 from fieval_tasks.on_prefect.permitted import require_permitted, require_permitted_store
 from fieval_tasks.on_prefect.shared import require_limit
 from fieval_tasks.on_prefect.showing import shown_in_prefect
@@ -32,7 +33,7 @@ from fieval_tasks.on_prefect.team import Team
 from fieval_tasks.on_prefect.times import TIMES
 from fieval_tasks.on_prefect.watching import Rhythm
 from fieval_tasks.runs.conclusion import Ended
-from fieval_tasks.runs.preparation import Prepared, prepared
+from fieval_tasks.runs.preparation import Prepared
 from fieval_tasks.tasks import submit_rest
 from fieval_tasks.work.engine import Engine
 from fieval_tasks.work.options import Share

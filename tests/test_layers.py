@@ -24,11 +24,11 @@ core
 """
 """From the top down. Rooms on one floor don't know each other. local/ stands apart."""
 
-ROOM_OF_A_DOOR = {"fieval_tasks.blocks": "on_prefect", "fieval_tasks.tasks": "on_prefect"}
+ROOM_OF_A_DOOR = dict.fromkeys(("fieval_tasks.blocks", "fieval_tasks.dataframe", "fieval_tasks.tasks"), "on_prefect")
 """What lies outside of the rooms, for its users to find, and the room it belongs to."""
-FOR_OTHERS = ("fieval_tasks", "fieval_tasks.client", "fieval_tasks.dataframe", "fieval_tasks.plan")
+FOR_OTHERS = ("fieval_tasks", "fieval_tasks.client", "fieval_tasks.plan")
 """What only other programs import."""
-OPENS_LOCAL = ("fieval_tasks.runs.connections", "fieval_tasks.blocks")
+OPENS_LOCAL = ("fieval_tasks.runs.connections",)
 FLOOR = {room: floor for floor, line in enumerate(reversed(FLOORS.split("\n"))) for room in line.split()}
 
 

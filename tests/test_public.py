@@ -12,7 +12,6 @@ import fieval_tasks
 
 EARLIER = {
     "fieval_tasks.client": ["Credentials", "EvalClient"],
-    "fieval_tasks.dataframe": ["evaluate_dataframe"],
     "fieval_tasks.plan": ["Check", "EvaluationPlan", "Mode"],
 }
 """Where some of them were before the rooms were made: programs that name these go on."""

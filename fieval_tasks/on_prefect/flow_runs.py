@@ -19,10 +19,11 @@ from fieval_tasks.on_prefect.ending import cancelled, concluded, leave_suspended
 from fieval_tasks.on_prefect.events import announce, announce_cancelled
 from fieval_tasks.on_prefect.forms import in_parameters, plan_given
 from fieval_tasks.on_prefect.naming import tag
+from fieval_tasks.on_prefect.openers import prepared
 from fieval_tasks.on_prefect.watching import steerable, suspended_state
 from fieval_tasks.runs.conclusion import Ended, Outcome, conclude
 from fieval_tasks.runs.display import display
-from fieval_tasks.runs.preparation import Prepared, prepared
+from fieval_tasks.runs.preparation import Prepared
 
 Requirement: TypeAlias = Callable[[EvaluationPlan], None]
 """Raises PlanError for a plan that this flow does not take."""

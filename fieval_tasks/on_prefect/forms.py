@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from fieval_tasks.blocks import plan_with
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.plan import EvaluationPlan, unfolded
 from fieval_tasks.core.refusals import spelled
+from fieval_tasks.on_prefect.keys import plan_with
 
 
 def plan_given(plan: object, credentials: object = None) -> EvaluationPlan:

@@ -28,7 +28,7 @@ from fieval_tasks.data.intake import items, mark_repeats
 from fieval_tasks.data.places import Place, is_in_a_row, place_of, where_path_ends
 from fieval_tasks.ledger.run import CheckRecord, Run
 from fieval_tasks.ledger.store import Ledger
-from fieval_tasks.runs.connections import Connection, connection
+from fieval_tasks.runs.connections import WITHOUT_PREFECT, Connection, Openers, connection
 from fieval_tasks.runs.run_tuning import DEFAULT_TUNING, RunTuning
 from fieval_tasks.work.lanes import longest_pack
 
@@ -45,6 +45,7 @@ OF_ONE_CALL = {"store", "resume", "retry_failed", "same_account"}
 def begin(
     plan: EvaluationPlan,
     ledger: Ledger,
+    openers: Openers = WITHOUT_PREFECT,
     *,
     processes: int = 1,
     dataset: Dataset | None = None,
@@ -58,7 +59,7 @@ def begin(
     if plan.dataset is None and not plan.checks:
         plan = plan.model_copy(update={"checks": SAMPLE_CHECKS})
     require_writable(plan)
-    way = connection(plan)
+    way = connection(plan, openers)
     # The rows are looked at before the server is asked: a misspelt path needs no network to be found.
     with dataset or _dataset(plan) as rows:
         catalogue, found = templates_of(way)

@@ -6,8 +6,8 @@ import secrets
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from pathlib import Path
+from typing import NoReturn
 
 import httpx
 
@@ -15,14 +15,27 @@ from fieval_tasks.api.account import LOCAL, Account
 from fieval_tasks.api.client import Credentials, EvalClient
 from fieval_tasks.core.errors import PlanError, StoreError
 from fieval_tasks.core.plan import EvaluationPlan
+from fieval_tasks.pace.permits import PermitSource
 
-LoadCredentials = Callable[[str], Credentials]
-"""The keys that are kept under a name. Raises PlanError where there are none."""
-
-LOADERS = "fieval.connections"
-"""The entry points that load kept keys. Prefect's blocks are one of them, so that nothing here imports Prefect."""
 LOCAL_JOBS = Path("fieval-runs/local.db")
 """Where the embedded evaluator keeps what was submitted to it, so that a killed run can be resumed."""
+
+
+@dataclass(frozen=True)
+class Openers:
+    """How what a plan only names is opened. The rim hands in Prefect's, so that nothing here imports Prefect."""
+
+    keys: Callable[[str], Credentials]
+    """Those of a saved block. Raises PlanError where there is none of that name."""
+    limit: Callable[[str], PermitSource]
+    """A limit that processes share. Raises PlanError where it can't be used."""
+
+
+def _nobody(name: str) -> NoReturn:
+    raise PlanError(f"{name!r} is kept in Prefect, which this program has not been given")
+
+
+WITHOUT_PREFECT = Openers(_nobody, _nobody)
 
 
 @dataclass(frozen=True)
@@ -42,15 +55,12 @@ class Connection:
     """Where it leads, and as whom: a run goes on as it began."""
 
 
-def connection(plan: EvaluationPlan, *, load_block: LoadCredentials | None = None) -> Connection:
-    """The plan's connection. Raises PlanError where it can't be had.
-
-    `load_block` gives the keys of a connection that is neither local nor env; None: this package's own, from Prefect.
-    """
+def connection(plan: EvaluationPlan, openers: Openers = WITHOUT_PREFECT) -> Connection:
+    """The plan's connection. Raises PlanError where it can't be had. One that is neither local nor env is a block of keys."""
     chosen = plan.connection or _default(plan)
     if chosen == "local":
         return _local(plan)
-    credentials = _of_environment(plan) if chosen == "env" else _of_block(plan, chosen, load_block or _block_loader())
+    credentials = _of_environment(plan) if chosen == "env" else _of_block(plan, chosen, openers)
     return Connection(
         chosen,
         credentials.base_url,
@@ -63,19 +73,10 @@ def _of_environment(plan: EvaluationPlan) -> Credentials:
     return Credentials.from_environment(base_url=plan.base_url)
 
 
-def _of_block(plan: EvaluationPlan, name: str, load: LoadCredentials) -> Credentials:
+def _of_block(plan: EvaluationPlan, name: str, openers: Openers) -> Credentials:
     if plan.base_url:  # else whoever may edit a run's parameters could have the keys sent anywhere
         raise PlanError(f"--base-url names a server and the block {name!r} has its own: leave one of them out")
-    return load(name)
-
-
-def _block_loader() -> LoadCredentials:
-    for loader in entry_points(group=LOADERS):
-        load: LoadCredentials = loader.load()
-        return load
-    raise PlanError(
-        "no loader of blocks is installed, so a connection is local or env: install this package again (pip install -e .)"
-    )
+    return openers.keys(name)
 
 
 def _default(plan: EvaluationPlan) -> str:

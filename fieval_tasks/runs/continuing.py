@@ -13,7 +13,7 @@ from fieval_tasks.ledger.run import Run
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.runs import belonging
 from fieval_tasks.runs.beginning import require_writable
-from fieval_tasks.runs.connections import Connection, connection
+from fieval_tasks.runs.connections import Connection, Openers, connection
 
 SETTLED = (
     "dataset", "format", "delimiter", "rows", "checks", "mapping", "id_column", "limit", "sample", "seed", "sharing",
@@ -44,7 +44,9 @@ class Continuation:
         return cls(plan.resume or "last", plan.store, said, plan.retry_failed, plan.same_account)
 
 
-def carry_on(wanted: Continuation, ledger: Ledger) -> tuple[Run, EvaluationPlan, Connection, tuple[str, ...]]:
+def carry_on(
+    wanted: Continuation, ledger: Ledger, openers: Openers
+) -> tuple[Run, EvaluationPlan, Connection, tuple[str, ...]]:
     """The run, the whole plan it goes on with, the way to its server, and what of `wanted` is not done as it was said.
 
     Raises PlanError where there is no such run, it can't change as it is to, or it belongs to another account.
@@ -59,7 +61,7 @@ def carry_on(wanted: Continuation, ledger: Ledger) -> tuple[Run, EvaluationPlan,
     _require_the_same_items(run, plan)
     if "output" in said:
         require_writable(plan)
-    way = connection(plan)
+    way = connection(plan, openers)
     # Before anything of the run is changed: who has other keys can't even reopen its failed items.
     if wanted.same_account:
         belonging.move(ledger, run, way.account)

@@ -8,11 +8,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import entry_points
 from pathlib import Path
 
 from fieval_tasks.core.commands import command
-from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.plan import EvaluationPlan, Mode
 from fieval_tasks.core.quantities import parse_rate
 from fieval_tasks.core.tiers import Tier
@@ -22,19 +20,15 @@ from fieval_tasks.ledger.database import store_url
 from fieval_tasks.ledger.processes import owner_name
 from fieval_tasks.ledger.run import Run
 from fieval_tasks.ledger.store import Ledger
-from fieval_tasks.pace.permits import PermitSource
 from fieval_tasks.pace.quota import Allowed
 from fieval_tasks.report.text import clean, clip
 from fieval_tasks.runs import belonging
 from fieval_tasks.runs.beginning import begin
-from fieval_tasks.runs.connections import Connection
+from fieval_tasks.runs.connections import WITHOUT_PREFECT, Connection, Openers
 from fieval_tasks.runs.continuing import Continuation, carry_on
 from fieval_tasks.runs.earlier import evaluated_before
 from fieval_tasks.work.engine import Engine
 from fieval_tasks.work.options import Options, Share
-
-LIMITS = "fieval.shared_limits"
-"""The entry points that open a limit which processes share. Prefect's is one, so that nothing here imports Prefect."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +102,7 @@ class Prepared(Kept):
     """A run that is in the ledger, with all that is needed to work on it."""
 
     connection: Connection
+    openers: Openers = WITHOUT_PREFECT
     notes: tuple[str, ...] = ()
     """What of this call is not done as it was said, and why."""
 
@@ -133,7 +128,7 @@ class Prepared(Kept):
             share=share,
             quiet=quiet,
         )
-        open_limit = None if plan.shared_limit is None else partial(_shared_limit, plan.shared_limit)
+        open_limit = None if plan.shared_limit is None else partial(self.openers.limit, plan.shared_limit)
         return Engine(self.run, self.ledger, self.connection.open, options, open_limit=open_limit)
 
     def _allowed(self, parts: int) -> Allowed:
@@ -164,14 +159,6 @@ def _shown(value: object) -> str:
     return "{…}" if isinstance(value, dict) else clip(json.dumps(value, ensure_ascii=False), 60)
 
 
-def _shared_limit(name: str) -> PermitSource:
-    """The limit of that name, open. Raises PlanError where it can't be used."""
-    for opener in entry_points(group=LIMITS):
-        opened: PermitSource = opener.load()(name)
-        return opened
-    raise PlanError(f"the shared limit {name!r} can't be opened: install this package again (pip install -e .)")
-
-
 @contextmanager
 def prepared(
     asked: EvaluationPlan | Continuation,
@@ -179,6 +166,7 @@ def prepared(
     flow_run_id: str | None = None,
     processes: int = 1,
     dataset: Dataset | None = None,
+    openers: Openers = WITHOUT_PREFECT,
 ) -> Iterator[Prepared]:
     """Open the run that is asked for, new or carried on. Raises PlanError, with every problem, or RunStopped.
 
@@ -197,11 +185,11 @@ def prepared(
         if isinstance(asked, EvaluationPlan) and flow_run_id and (begun := ledger.begun_by(flow_run_id)):
             asked = Continuation(begun, asked.store)
         if isinstance(asked, Continuation):
-            run, plan, way, notes = carry_on(asked, ledger)
-            opened = Prepared(run, plan, ledger, way, notes)
+            run, plan, way, notes = carry_on(asked, ledger, openers)
+            opened = Prepared(run, plan, ledger, way, openers, notes)
         else:
-            run, plan, way = begin(asked, ledger, processes=processes, dataset=dataset)
-            opened = Prepared(run, plan, ledger, way)
+            run, plan, way = begin(asked, ledger, openers, processes=processes, dataset=dataset)
+            opened = Prepared(run, plan, ledger, way, openers)
         token = _held.set(opened)
         try:
             yield opened

@@ -22,11 +22,12 @@ from fieval_tasks.core.refusals import sentences, spelled
 from fieval_tasks.core.steering import Control
 from fieval_tasks.ledger.database import store_url
 from fieval_tasks.ledger.store import Ledger
+from fieval_tasks.on_prefect.openers import prepared
 from fieval_tasks.on_prefect.prefect_api import require_api, require_configured
 from fieval_tasks.report.table import COLUMNS, NARROWEST
 from fieval_tasks.report.text import clean, count
 from fieval_tasks.runs.continuing import Continuation
-from fieval_tasks.runs.preparation import Prepared, prepared, runs_to_collect
+from fieval_tasks.runs.preparation import Prepared, runs_to_collect
 from fieval_tasks.terminal.door import say
 from flows.cli.interruption import Interruption, interruptible
 from flows.cli.plan_options import option_name

@@ -13,14 +13,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from fieval_tasks.api.client import Credentials
 from fieval_tasks.core.errors import PlanError, RunStopped
 from fieval_tasks.core.plan import Check, EvaluationPlan
-from fieval_tasks.runs.connections import connection
+from fieval_tasks.on_prefect.openers import PREFECT
+from fieval_tasks.runs.connections import Openers, connection
 from fieval_tasks.work.engine import current
 from tests.conftest import PATIENCE, Evaluator
 
@@ -162,7 +163,7 @@ def test_the_example_that_the_ui_shows_runs_as_it_is_pasted(
 
 def test_a_connection_of_another_name_is_a_block_of_keys(place: Path) -> None:
     credentials().save("prod", overwrite=True)
-    assert connection(EvaluationPlan(connection="prod")).label == ADDRESS
+    assert connection(EvaluationPlan(connection="prod"), PREFECT).label == ADDRESS
 
 
 @pytest.mark.parametrize("name", ["staging", "../../admin/settings", "a/b", ""])
@@ -190,11 +191,11 @@ def test_what_the_uis_form_let_through_is_named_before_it_is_used(place: Path) -
 
 
 def test_keys_of_a_block_go_to_its_own_address_only() -> None:
-    def load(name: str) -> Credentials:
+    def load(name: str) -> NoReturn:
         raise AssertionError("not even loaded")
 
     with pytest.raises(PlanError, match="leave one of them out"):
-        connection(EvaluationPlan(connection="prod", base_url="http://elsewhere.test"), load_block=load)
+        connection(EvaluationPlan(connection="prod", base_url="http://elsewhere.test"), Openers(load, load))
 
 
 def test_without_a_prefect_api_a_block_is_a_sentence(monkeypatch: pytest.MonkeyPatch, prefect_home: Path) -> None:

@@ -20,10 +20,10 @@ import pytest
 from fieval_tasks.core.errors import PlanError, RunStopped
 from fieval_tasks.core.items import Scored, State
 from fieval_tasks.core.plan import Check, EvaluationPlan
+from fieval_tasks.dataframe import _rows_of, evaluate_dataframe
 from fieval_tasks.decisions.statistics import wilson_interval
 from fieval_tasks.ledger.changes import Decided
 from fieval_tasks.runs.conclusion import report_of
-from fieval_tasks.runs.dataframe import _rows_of, evaluate_dataframe
 from fieval_tasks.runs.preparation import Prepared, kept, prepared
 from fieval_tasks.runs.threads import work_on
 from fieval_tasks.work.engine import Engine
@@ -182,7 +182,7 @@ def test_a_verdict_without_a_usable_score_is_told_to_whoever_takes_the_mean(
         odd = Scored(27.3, None, None, "of another scale", 1.0)
         run.book.apply([Decided(0, Scored(0.5, 0.5, None, "so so", 1.0), NOON), Decided(2, odd, NOON)])
 
-    monkeypatch.setattr("fieval_tasks.runs.dataframe.work_on", judged)
+    monkeypatch.setattr("fieval_tasks.dataframe.work_on", judged)
     scored = evaluate_dataframe(FRAME, "completeness", connection="local")
     assert scored.loc["c", ["completeness.value", "completeness.score"]].tolist() == [27.3, None]
     assert "completeness: 1 of 2 verdicts has no score from 0 to 1; the mean is of the others only" in caplog.text
@@ -222,7 +222,7 @@ def test_verdicts_that_can_not_be_put_into_the_frame_are_not_thrown_away(
     def out_of_memory(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("fieval_tasks.runs.dataframe._with_verdicts", out_of_memory)
+    monkeypatch.setattr("fieval_tasks.dataframe._with_verdicts", out_of_memory)
     with pytest.raises(MemoryError):
         evaluate_dataframe(FRAME, "completeness", connection="local")
     [(run, store)] = re.findall(r"--resume (\S+) --store (\S+)", caplog.text)
@@ -234,7 +234,7 @@ def test_verdicts_that_can_not_be_put_into_the_frame_are_not_thrown_away(
 def test_with_a_store_of_ones_own_nothing_else_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     aside = tmp_path / "aside"
     aside.mkdir()
-    monkeypatch.setattr("fieval_tasks.runs.dataframe.mkdtemp", lambda prefix: mkdtemp(prefix=prefix, dir=aside))
+    monkeypatch.setattr("fieval_tasks.dataframe.mkdtemp", lambda prefix: mkdtemp(prefix=prefix, dir=aside))
     scored = evaluate_dataframe(FRAME, "completeness", connection="local", mode="submit", store="mine.db")
     assert shlex.split(scored.attrs["fieval"]["command"])[-1] == f"sqlite:///{tmp_path / 'mine.db'}"
     assert list(aside.iterdir()) == []
