@@ -15,7 +15,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, Literal, TypeAlias
 
-Status = Literal["scored", "failed", "pending", "skipped"]
+Status = Literal["scored", "failed", "pending"]
 Stage = Literal["validate", "submit", "wait", "evaluate"]
 Value: TypeAlias = "str | float | list[str] | dict[str, str | float] | None"
 """A verdict as the platform gives it: text, a number, several choices, or a choice with its score."""

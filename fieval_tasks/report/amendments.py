@@ -13,6 +13,8 @@ from fieval_tasks.report.record import iso
 # A run's figures at the time of a report, as the ledger keeps them in JSON: `items` (status -> how many), `requests`,
 # and `checks` (check -> n, scored, passed, pass_rate, mean).
 Standing: TypeAlias = Mapping[str, Mapping[str, Any]]
+# Statuses of which older programs recorded that no item had them.
+_NEVER_SET = ("skipped", "reused")
 
 
 @dataclass(frozen=True)
@@ -33,9 +35,13 @@ def amendments(reports: Sequence[tuple[datetime, Standing]]) -> tuple[Amendment,
     """What changed from each report to the next. Requests alone change nothing that a report says of the items."""
     return tuple(
         Amendment(at, before, after)
-        for (_, before), (at, after) in pairwise(reports)
+        for (_, before), (at, after) in pairwise((at, _in_todays_words(standing)) for at, standing in reports)
         if (before["items"], before["checks"]) != (after["items"], after["checks"])
     )
+
+
+def _in_todays_words(standing: Standing) -> Standing:
+    return {**standing, "items": {name: n for name, n in standing["items"].items() if name not in _NEVER_SET}}
 
 
 def _differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -88,9 +88,8 @@ class _Suite:
 
 def _outcome(result: Result, *, is_gated: bool) -> tuple[str, str, dict[str, str | None]]:
     """What counts the result, and what is said of it."""
-    if result.status in ("pending", "skipped"):
-        why = "no verdict yet" if result.status == "pending" else result.reason or "not evaluated"
-        return "skipped", "", {"message": why}
+    if result.status == "pending":
+        return "skipped", "", {"message": "no verdict yet"}
     if result.status == "failed":
         kind, message = (result.error or {}).get("kind", "unknown"), (result.error or {}).get("message", "")
         return "errors", f"{result.stage}: {message}", {"type": kind, "message": message}

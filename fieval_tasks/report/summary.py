@@ -29,14 +29,6 @@ class Requests:
     """Items sent again after a lost reply: they may have been evaluated, and paid, twice."""
 
 
-@dataclass(kw_only=True)
-class Items(Counts):
-    """The counts of a whole run."""
-
-    reused: int
-    """Items whose verdict was taken from an earlier run."""
-
-
 @dataclass(frozen=True)
 class RunFacts:
     """What is known about a run before its results are counted."""
@@ -51,8 +43,6 @@ class RunFacts:
     wall_seconds: float | None = None
     exit_code: int | None = None
     requests: Requests = Requests()
-    reused: int = 0
-    """Items whose verdict was taken from an earlier run."""
     checks: Mapping[str, tuple[str, str | None, str]] = field(default_factory=dict)
     """Check -> its template, model and the template's output type ("Pass/Fail", "score", "choices", …)."""
     notices: tuple[str, ...] = ()
@@ -103,11 +93,10 @@ class Report:
     """This report, and not only an earlier one, says something else than the one before it."""
 
     @property
-    def items(self) -> Items:
+    def items(self) -> Counts:
         """Those of all checks together."""
         names = ("total", *STATUSES)
-        sums = {name: sum(getattr(tally, name) for tally in self.checks.values()) for name in names}
-        return Items(**sums, reused=self.facts.reused)
+        return Counts(**{name: sum(getattr(tally, name) for tally in self.checks.values()) for name in names})
 
     @property
     def failures(self) -> list[FailureGroup]:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fieval_tasks.report.summary import Report
-from fieval_tasks.report.tally import Tally
+from fieval_tasks.report.tally import STATUSES, Tally
 from fieval_tasks.report.text import NONE, clean, one_line, outwards, share
 from fieval_tasks.report.words import amendment, doubled, gate_sentence, known, requests, standing
 
@@ -76,8 +76,8 @@ def _checks(report: Report, console: Console) -> list[str]:
 
 def _row(check: Tally) -> dict[str, str]:
     names = {"check": one_line(check.name, 60), "model": one_line(check.model or "", 60)}
-    counts = {name: str(getattr(check, name)) for name in ("scored", "failed", "pending")}
-    return {**names, "n": str(check.total), **counts, "skipped": str(check.skipped or ""), _FIGURE: _figure(check)}
+    counts = {name: str(getattr(check, name)) for name in STATUSES}
+    return {**names, "n": str(check.total), **counts, _FIGURE: _figure(check)}
 
 
 def _figure(check: Tally) -> str:
@@ -87,9 +87,7 @@ def _figure(check: Tally) -> str:
 
 
 def _paragraph(row: dict[str, str], console: Console) -> Iterator[str]:
-    counts = ", ".join(
-        f"{row[name]} {name}" for name in ("scored", "failed", "pending", "skipped") if row[name] not in ("", "0")
-    )
+    counts = ", ".join(f"{row[name]} {name}" for name in STATUSES if row[name] != "0")
     yield from _wrapped(" by ".join(row[name] for name in _NAMES if row[name]), console)
     for text in (f"{row['n']} items: {counts}", f"{_FIGURE}: {row[_FIGURE]}"):
         yield from _wrapped(text, console, first="  ")

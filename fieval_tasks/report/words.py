@@ -51,7 +51,7 @@ def figure_found(bounds: tuple[Fraction, Fraction] | None, threshold: Fraction, 
 
 def failures_found(counts: Counts) -> str:
     """`5 of 1,000 items failed, 2 have no verdict yet`: of a gate on failures."""
-    open_ = counts.pending + counts.skipped
+    open_ = counts.pending
     more = f", {open_:,} {'has' if open_ == 1 else 'have'} no verdict yet" if open_ else ""
     return f"{counts.failed:,} of {count(counts.total, 'item')} failed{more}"
 
@@ -60,9 +60,8 @@ def standing(report: Report) -> str:
     """How many items stand where: `60 items: 57 scored, 2 failed, 1 pending`."""
     items = report.items
     parts = [f"{items.scored:,} scored"]
-    parts += [f"{getattr(items, name):,} {name}" for name in ("failed", "pending", "skipped") if getattr(items, name)]
-    reused = f" ({items.reused:,} taken over from an earlier run)" if items.reused else ""
-    return f"{count(items.total, 'item')}: {', '.join(parts)}{reused}"
+    parts += [f"{getattr(items, name):,} {name}" for name in ("failed", "pending") if getattr(items, name)]
+    return f"{count(items.total, 'item')}: {', '.join(parts)}"
 
 
 def requests(report: Report) -> str:
@@ -99,7 +98,7 @@ def amendment(change: Amendment) -> str:
         for name, figures in after["checks"].items()
         if before["checks"].get(name) != figures
     ]
-    for name in ("total", "failed", "pending", "skipped", "reused"):
+    for name in ("total", "failed", "pending"):
         old, new = before["items"].get(name, 0), after["items"].get(name, 0)
         parts += [f"{name} {old:,} -> {new:,}"] if old != new else []
     return "; ".join(parts)

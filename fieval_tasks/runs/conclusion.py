@@ -18,7 +18,7 @@ from fieval_tasks.ledger.store import Conclusion
 from fieval_tasks.report.columns import kinds
 from fieval_tasks.report.folder import locked_folder
 from fieval_tasks.report.output import write_report, write_results
-from fieval_tasks.report.summary import GateOutcome, Items, Report, Requests, RunFacts, summarise
+from fieval_tasks.report.summary import GateOutcome, Report, Requests, RunFacts, summarise
 from fieval_tasks.report.tally import Counts
 from fieval_tasks.report.text import clean
 from fieval_tasks.report.words import failures_found, figure_found, gate_sentence
@@ -159,13 +159,13 @@ def judged(text: str, report: Report) -> GateOutcome:
 
 
 def _judged_by_failures(text: str, gate: Gate, counts: Counts) -> GateOutcome:
-    low, high = counts.failed, counts.failed + counts.pending + counts.skipped
+    low, high = counts.failed, counts.failed + counts.pending
     of = max(counts.total, 1) if gate.is_share else 1
     verdict = gate.verdict(Fraction(low, of), Fraction(high, of))
     return GateOutcome(text, verdict.value, low / of, (low / of, high / of), failures_found(counts))
 
 
-def _exit_code(prepared: Kept, items: Items, gates: Sequence[GateOutcome], ended: Ended) -> ExitCode:
+def _exit_code(prepared: Kept, items: Counts, gates: Sequence[GateOutcome], ended: Ended) -> ExitCode:
     if ended.stopped is not None:
         return ended.stopped.exit_code
     verdicts = {gate.verdict for gate in gates}
@@ -177,7 +177,7 @@ def _exit_code(prepared: Kept, items: Items, gates: Sequence[GateOutcome], ended
     return ExitCode.INCOMPLETE if undecided or missing > allowed else ExitCode.OK
 
 
-def _sentence(prepared: Kept, items: Items, stopped: FievalError | None) -> str:
+def _sentence(prepared: Kept, items: Counts, stopped: FievalError | None) -> str:
     counted = f"{items.scored:,} of {items.total:,} items scored"
     counted += f", {items.failed:,} failed" if items.failed else ""
     counted += f", {items.pending:,} pending" if items.pending else ""

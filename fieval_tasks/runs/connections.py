@@ -98,7 +98,7 @@ def _local(plan: EvaluationPlan) -> Connection:
             app = create_app(api_key=keys[0], secret_key=keys[1], database=LOCAL_JOBS)
         except (ValueError, OSError, sqlite3.Error) as error:
             raise StoreError(f"the local evaluator can't use {LOCAL_JOBS} ({error}): move that file away") from error
-        return EvalClient(Credentials(*keys, base_url="http://evaluator.local"), transport=InProcess(app))
+        return EvalClient(Credentials(*keys, base_url="http://the-local-evaluator"), transport=InProcess(app))
 
     return Connection("local", "local", open_client, notices=(NOTICE,), may_have_tiers=False)
 

@@ -120,7 +120,7 @@ def small() -> list[Result]:
         item(1, "tone", status="scored", value="neutral"),
         item(2, "tone", status="scored", value=["joy", "love"]),
         item(3, "tone", status="scored", value={"choice": "neutral", "score": 1.0}),
-        item(4, "tone", status="skipped", attempts=0, submitted_at=None),
+        item(4, "tone", attempts=0, submitted_at=None),
     ]
 
 
@@ -166,7 +166,7 @@ def _poisoned(result: Result, text: str) -> Result:
 def results(draw: st.DrawFn) -> Result:
     """Any one result that the ledger could hold."""
     row, check = draw(st.integers(1, 99)), draw(st.sampled_from(list(CHECKS)))
-    status = draw(st.sampled_from(["scored", "failed", "pending", "skipped"]))
+    status = draw(st.sampled_from(["scored", "failed", "pending"]))
     text = draw(ANY_TEXT)
     if status == "failed":
         return failed(row, check, error={"kind": draw(st.sampled_from("ab")), "message": text}, item_id=text)

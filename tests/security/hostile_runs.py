@@ -118,7 +118,6 @@ def results(text: str) -> list[Result]:
         _result(text, 1, status="scored", value="Failed", score=0.0, passed=False, reason=text),
         _result(text, 2, status="failed", stage="evaluate", error={"kind": text, "message": text}),
         _result(text, 3, status="pending"),
-        _result(text, 4, status="skipped", reason=text),
         _result(text, 5, check=f"chooses {text}", status="scored", value=text, reason=text),
         _result(text, 6, check=f"chooses {text}", status="scored", value=[text, text], score=0.25),
         _result(text, 7, check=f"chooses {text}", status="scored", value={"choice": text, "score": 0.5}, score=0.5),
