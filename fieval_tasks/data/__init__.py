@@ -1,1 +1,1 @@
-"""Rows become items: files and their formats, cells as text, columns that fill keys, ids."""
+"""From a dataset's rows to items: file formats, cells as text, columns for template keys, and ids."""

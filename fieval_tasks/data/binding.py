@@ -18,7 +18,8 @@ from fieval_tasks.core.templates import Catalogue, Template, nearest
 from fieval_tasks.data import parameters
 from fieval_tasks.data.places import Place, place_of
 
-# What a model wrote. `answer` stands last: beside a `response` or `prediction` it is mostly the right answer.
+# Usual column names for what a model wrote. `answer` stands last: beside a `response` or `prediction` it is mostly the
+# right answer.
 _ANSWERS = (
     *("output", "response", "completion", "prediction", "generated", "generation", "hypothesis", "candidate"),
     *("model_output", "llm_output", "actual_output", "generated_output", "output_text", "attributes.output.value"),
@@ -26,18 +27,18 @@ _ANSWERS = (
     *("generated_response", "response_text", "generated_text", "generated_answer", "model_answer", "llm_answer"),
     *("predicted_answer", "predicted", "pred", "assistant", "reply", "answer"),
 )
-# What the model was asked.
+# Usual column names for what the model was asked.
 _QUESTIONS = (
     *("input", "question", "query", "user_input", "user_query", "user_question", "user_message", "user_prompt"),
     *("input_text", "input_query", "inputs", "prompt", "instruction", "request", "attributes.input.value"),
 )
-# What the model was given to answer from.
+# Usual column names for what the model was given to answer from.
 _CONTEXTS = (
     *("context", "contexts", "retrieved_contexts", "retrieved_context", "retrieval_context", "retrieved_documents"),
     *("retrieved_docs", "source_documents", "documents", "document", "docs", "doc", "passages", "passage"),
     *("retrieved_chunks", "chunks", "knowledge", "evidence", "reference_contexts"),
 )
-# What the model should have written.
+# Usual column names for what the model should have written.
 _TRUTHS = (
     *("expected", "expected_output", "expected_answer", "expected_response", "ground_truth", "ground_truths"),
     *("reference", "reference_answer", "reference_output", "reference_response", "gold", "gold_answer", "gold_label"),
@@ -45,8 +46,8 @@ _TRUTHS = (
 )
 _TALKS = ("conversation", "conversations", "messages", "dialogue", "dialog", "chat", "chat_history", "transcript")
 _ORDERS = ("system_prompt", "system_message", "system_instruction", "system_instructions", "system")
-# Template key -> names of columns that mean the same, the likelier first. Answers, questions, contexts and truths share
-# no name, so none of them is ever taken for another.
+# Template key -> column names that mean the same, the likelier first. The groups share no name, so that an answer is never
+# taken for a reference, nor a question for a context.
 ALIASES: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("output", "response", "hypothesis", "generated_value"), _ANSWERS),
     "input": _QUESTIONS,
@@ -58,14 +59,15 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "agent_prompt": ("prompt", *_ORDERS),
 }
 _LABELS = ("label", "labels", "true_label")
-# Templates for which the truth may be a label.
+# Templates whose expected value may be a label. For all others a column `label` is more likely a person's verdict.
 _CLASSIFIERS = frozenset(
     (
         *("accuracy", "balanced_accuracy", "cohen_kappa", "f1_score", "f_beta_score"),
         *("log_loss", "matthews_correlation", "precision_score", "recall_score"),
     )
 )
-# Templates whose keys are rankings, ratings, pictures or times, whatever they are called.
+# Templates whose keys are rankings, ratings, pictures or times, though they are called `output` or `expected`: a column of
+# texts by the same name would not fit.
 _NO_ALIASES = frozenset(
     (
         *("hit_rate", "mean_average_precision", "mrr", "ndcg_at_k", "precision_at_k", "recall_at_k"),
@@ -73,45 +75,47 @@ _NO_ALIASES = frozenset(
         *("image_properties", "latency_check", "psnr", "ssim"),
     )
 )
-# Columns that a message lists.
 _SHOWN = 20
+"""Columns that a message lists."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """The column, or the place inside of one, that fills a key."""
+    """The column, or the place inside of a column, that fills a template key."""
 
     place: Place
     how: Literal["named", "same name", "alias"]
-    """Named in the mapping, or found."""
+    """Whether the mapping named the column, or it was found by the key's name or by an alias."""
     passed_over: tuple[str, ...] = ()
-    """Other columns that could have filled it by alias."""
+    """Other columns that could have filled the key by alias; they are printed before anything is sent."""
 
     @property
     def column(self) -> str:
-        """As it is shown and kept: `answer`, or `output.answer`."""
+        """The place as text, for display and for the ledger: `answer`, or `output.answer`."""
         return str(self.place)
 
 
 @dataclass(frozen=True)
 class Binding:
-    """A check, ready to be put to every row."""
+    """A check with the columns that fill its template's keys."""
 
     check: str
-    """Its name in the run."""
+    """The check's name in the run."""
     template: Template
     model: str | None
+    """The judge model; None for a template of plain code."""
     params: Mapping[str, Any]
+    """The parameters that are the same for every row, in their own types."""
     sources: Mapping[str, Source]
     """Template key -> column. Every required key is here; an optional one may be missing."""
     param_sources: Mapping[str, Source] = field(default_factory=dict)
-    """Parameter -> column, where each row gives a value of its own."""
+    """Parameter -> column, for parameters that each row gives."""
 
 
 def bind(
     plan: EvaluationPlan, columns: Sequence[str], catalogue: Catalogue, *, default_model: str | None = DEFAULT_JUDGE
 ) -> tuple[Binding, ...]:
-    """Each check with its columns: by the mapping first, then by name, then by alias.
+    """Find the columns for each check: by the mapping first, then by name, then by alias.
 
     Names are compared without case, blanks, dashes and underscores. Raises one PlanError with every problem.
     """
@@ -137,7 +141,7 @@ def bind(
 def _bound(
     plan: EvaluationPlan, columns: Sequence[str], catalogue: Catalogue, default_model: str | None
 ) -> tuple[list[tuple[Check, Binding]], list[str]]:
-    """The checks whose templates are known, and what is wrong with their parameters."""
+    """The checks whose templates are in the catalogue, and the problems of their parameters."""
     known = [(check, template) for check in plan.checks if (template := catalogue.get(check.template))]
     keys = {key for _, template in known for key in template.keys}
     elsewhere = {name for _, template in known for name in parameters.rules(template) or ()}
@@ -157,7 +161,7 @@ def _bound(
 def _param_sources(
     check: Check, template: Template, mapping: Mapping[str, str], keys: Collection[str], columns: Sequence[str]
 ) -> dict[str, Source]:
-    """The columns that give parameters. A name said for all is a key's, where any template has such a key."""
+    """Parameter -> column. A name in the mapping without a check is a key, if any template has a key of that name."""
     own = settings_for(check, {target: column for target, column in mapping.items() if target not in keys})
     places = {
         name: place_of(own[name], columns)
@@ -168,7 +172,7 @@ def _param_sources(
 
 
 def _name(plan: EvaluationPlan, check: Check, model: str | None) -> str:
-    """The check's own, or its template's; with the model where several checks use the template."""
+    """The check's own name or its template's, with the model where several checks use the template."""
     repeated = sum(other.template == check.template and other.name is None for other in plan.checks) > 1
     return check.name or normalize("NFC", f"{check.template}:{model}" if repeated and model else check.template)
 
@@ -179,7 +183,7 @@ def _name(plan: EvaluationPlan, check: Check, model: str | None) -> str:
 def _sources(template: Template, mapping: Mapping[str, str], columns: Sequence[str]) -> dict[str, Source]:
     folded: dict[str, str] = {}
     for column in columns:
-        if not column.startswith("__"):  # what a tool keeps for itself, as promptfoo's __expected
+        if not column.startswith("__"):  # columns of a tool's own, such as promptfoo's __expected
             folded.setdefault(_fold(column), column)
     found: dict[str, Source] = {}
     for key in template.keys:
@@ -196,7 +200,7 @@ def _sources(template: Template, mapping: Mapping[str, str], columns: Sequence[s
 
 
 def _candidates(template: Template, key: str, folded: Mapping[str, str], taken: Iterable[str]) -> list[str]:
-    """Columns that may fill a key by alias, the likelier first; none where it would be a guess."""
+    """Columns that may fill a key by alias, the likelier first; none where two would fit equally well."""
     columns = [folded[name] for name in map(_fold, _aliases(template, key)) if name in folded]
     free = [column for column in columns if column not in taken]
     return [] if key == "text" and len(free) > 1 else free
@@ -240,7 +244,7 @@ def _repeated_checks(bindings: Sequence[Binding]) -> Iterator[str]:
 
 
 def _misleading_names(checks: Sequence[Check]) -> Iterator[str]:
-    """What is said of the one would be said of the other, too."""
+    """A problem for each check named like another check's template: `NAME.x` would concern both."""
     for check in checks:
         if any(check.name == other.template != check.template for other in checks):
             yield f"check {check.name!r} has the name of a template that another check uses; give it another"
@@ -316,7 +320,7 @@ def _wrong_models(bindings: Sequence[Binding]) -> Iterator[str]:
 
 
 def _like(name: str, columns: Sequence[str]) -> list[str]:
-    """Columns spelled like a name, or of its kind."""
+    """Columns that are spelled like the name, or that are aliases of the same key."""
     kinds = [names for names in (_ANSWERS, _QUESTIONS, _CONTEXTS, _TRUTHS, _TALKS, _ORDERS) if name in names]
     kin = {_fold(other) for names in kinds or ([_ANSWERS] if name == "text" else []) for other in names}
     return nearest(name, columns) or [column for column in columns if _fold(column) in kin][:3]

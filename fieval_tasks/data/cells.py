@@ -1,4 +1,4 @@
-"""The records of delimited text, with the place and the reason where the cells of one can't be told exactly."""
+"""The records of delimited text. A record whose cells are ambiguous carries a problem with its line and the reason."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fieval_tasks.data.files import File
 
 QUOTE = '"'
 ESCAPES = "escapes a quote by a backslash"
-# What a line holds of a quoted cell, up to the quote that closes it.
+# The part of a line that belongs to a quoted cell, up to the closing quote.
 _INSIDE = re.compile(r'[^"]*(?:""[^"]*)*')
 _UNESCAPED = re.compile(r'(?<!\\)"')
 _ESCAPED = "a backslash escapes a quote"
@@ -22,28 +22,31 @@ _END_ALIKE = "end every line alike, or put the cell in quotes"
 
 @dataclass
 class Record:
-    """One record: its lines, and their cells or why these can't be told."""
+    """One record: its lines and cells, or the problem that makes the cells ambiguous."""
 
     line: int
-    """Where it begins, from 1."""
+    """The file's line where the record begins, from 1."""
     cells: list[str] = field(default_factory=list)
+    """The cells' texts, without their quotes."""
     lines: list[str] = field(default_factory=list)
+    """The lines as they are in the file."""
     quoted: set[int] = field(default_factory=set)
-    """Which of the cells are in quotes."""
+    """Indexes of the cells that are in quotes."""
     problem: str | None = None
+    """Why the cells are ambiguous, with the line."""
     inside: list[str] | None = None
-    """What was read of a quoted cell that is not closed yet."""
+    """The parts of a quoted cell that is not closed yet; None outside of quotes."""
     is_broken: bool = False
-    """Text follows a quote that closes a cell."""
+    """Text follows the quote that closes a cell, against RFC 4180."""
 
     @property
     def ends_in_backslash(self) -> bool:
-        """Without quotes around it: so MySQL escapes a line end."""
+        """Whether the last, unquoted cell ends in a backslash: MySQL escapes a line end so."""
         last = self.lines[-1]
         return "\\" in last and last.rstrip("\r\n").endswith("\\")
 
     def take(self, line: str, delimiter: str) -> None:
-        """Add the cells of its next line."""
+        """Add the cells of the record's next line."""
         self.lines.append(line)
         at, end = 0, len(line.rstrip("\r\n"))
         while True:
@@ -69,7 +72,7 @@ class Record:
 
 
 def plain_records(lines: Iterable[str], first: int) -> Iterator[Record]:
-    """A record a line, parted by tabs; a quote is a character like others."""
+    """A record a line, its cells separated by tabs; a quote is a character like others."""
     ends = _Ends()
     for place, line in enumerate(lines, first):
         yield Record(place, line.rstrip("\r\n").split("\t"), [line], problem=ends.problem(line, place))
@@ -78,9 +81,9 @@ def plain_records(lines: Iterable[str], first: int) -> Iterator[Record]:
 def quoted_records(
     file: File, lines: Iterator[str], delimiter: str, first: int, *, is_whole: bool = True
 ) -> Iterator[Record]:
-    """Records as RFC 4180 has them. After one that breaks its rules, reading goes on at its second line.
+    """Records by RFC 4180. After a record that breaks its rules, reading goes on at that record's second line.
 
-    `is_whole`: a quote that is open at the end is a PlanError; else the lines are the beginning of more.
+    `is_whole`: the lines are the whole file, so a quote that is still open at the end raises PlanError.
     """
     again: deque[str] = deque()
     coming = iter(lambda: again.popleft() if again else next(lines, None), None)
@@ -107,7 +110,8 @@ def quoted_records(
 
 
 def _take_until_closed(record: Record, coming: Iterator[str], delimiter: str, file: File, *, is_whole: bool) -> None:
-    """Its further lines. Raises PlanError at the bound, and at the end of a whole file: a quote was never closed."""
+    """Add lines until the quoted cell is closed. Raises PlanError where it is longer than the bound, or never closed in a
+    whole file."""
     size = len(record.lines[0])
     while record.inside is not None and (line := next(coming, None)) is not None:
         size += len(line)
@@ -125,15 +129,15 @@ def _take_until_closed(record: Record, coming: Iterator[str], delimiter: str, fi
 
 
 class _Ends:
-    """How a file's lines end, by the first. Where that is a line feed, many writers leave a carriage return in a cell without
-    quotes, and the other way round: whether it is the cell's, or ends the line too, can't be told."""
+    """The line end of a file, by its first line. Another line end later on is ambiguous: many writers leave a carriage
+    return in an unquoted cell of a file with line feeds, and the other way round."""
 
     def __init__(self) -> None:
         self._usual: str | None = None
         self._is_broken = False
 
     def problem(self, line: str, place: int) -> str | None:
-        """Of the last line of a record; what follows a line that is broken in the middle is as doubtful."""
+        """The problem of a record whose last line ends otherwise; the line after it is as doubtful."""
         end = next((end for end in ("\r\n", "\n", "\r") if line.endswith(end)), "")
         self._usual = self._usual or end
         was_broken, self._is_broken = self._is_broken, bool(end) and end != self._usual and "\r" in (end, self._usual)
@@ -145,17 +149,17 @@ class _Ends:
 
 
 class _Quotes:
-    """The quotes that break the rules. Where some follow a backslash, they may be escaped by it, as Spark and MySQL write
-    them; where others don't, too, a cell may begin in one line and end in a later one, and nothing tells which."""
+    """Quotes that break RFC 4180. Spark and MySQL escape a quote by a backslash: where a file has such quotes and others
+    that break the rules, the ends of its cells are ambiguous and the file is refused."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._lines: dict[str, int] = {}
-        """The first line of each kind."""
+        """Kind of breach -> the first line that has it."""
 
     def misplaced(self, record: Record) -> str | None:
-        """The problem of a record: quotes that don't begin their cell are text by the rules, and some were meant otherwise.
-        Raises PlanError where cells can't be told from each other."""
+        """The problem of a record with quotes inside of unquoted cells: they are text by the rules, and may be meant
+        otherwise. Raises PlanError where the file's cells are ambiguous."""
         problem = None
         for place, cell in enumerate(record.cells):
             if place in record.quoted:
@@ -167,7 +171,7 @@ class _Quotes:
         return problem
 
     def broken(self, record: Record) -> str:
-        """The problem of lines that are no record. Raises PlanError as `misplaced` does."""
+        """The problem of lines that break the rules for quotes. Raises PlanError as `misplaced` does."""
         self._note(_ESCAPED if any('\\"' in line for line in record.lines) else _LEFT_OVER, record.line)
         return _breach(record)
 

@@ -1,4 +1,4 @@
-"""A dataset: found by its location, scanned once, then read as often as it is asked for."""
+"""A dataset: found by its location, scanned once, and then read as often as needed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["STDIN", "Dataset", "Reading", "Row", "read_dataset"]
 
 
 class Dataset(AbstractContextManager["Dataset"]):
-    """Rows that can be read more than once. Closing it removes what was spooled for it."""
+    """Rows that can be read more than once. Closing the dataset removes the temporary copies made of its sources."""
 
     def __init__(
         self,
@@ -37,17 +37,17 @@ class Dataset(AbstractContextManager["Dataset"]):
         release: Callable[[], None] = lambda: None,
     ) -> None:
         self.name = name
-        """The file's base name, or <stdin>; of several files what they were called together."""
+        """The file's base name, or <stdin>; for several files the location that named them."""
         self.columns = tuple(columns)
-        """In the order they were first seen."""
+        """Column names, in the order in which they were first seen."""
         self.size = size
-        """Rows, with those that can't be used."""
+        """Rows, including those that can't be used."""
         self.fingerprint = fingerprint
-        """SHA-256 of the file's bytes, as they are on disk; of several, of their names and their SHA-256."""
+        """SHA-256 of the file's bytes as they are on disk; for several files of their names and their SHA-256."""
         self.rows = rows
         """Streams every row. Raises PlanError when a file is no longer the one that was scanned."""
         self.notices = tuple(notices)
-        """How it was read, where that is not plain from its name, and what looks odd in it."""
+        """How the files were read, where their names do not say it, and what looks odd in them."""
         self.close = weakref.finalize(self, release)
 
     def __exit__(self, *_: object) -> None:
@@ -57,11 +57,11 @@ class Dataset(AbstractContextManager["Dataset"]):
 def read_dataset(
     location: str, reading: Reading = AS_FOUND, *, stdin: BinaryIO | None = None, spool: Path | None = None
 ) -> Dataset:
-    """The dataset at a path, a URL (`locations.SCHEMES`), or `-`: standard input, as JSONL.
+    """The dataset at a path, at a URL (`locations.SCHEMES`), or on standard input (`-`, as JSONL).
 
-    A folder, a pattern such as `part-*.csv`, or several of all these, one a line, are one dataset. One scan counts the
-    rows and learns the columns. What can't be read twice (standard input, pipes, URLs) is first copied to a file in the
-    folder `spool` (None: the system's). Raises PlanError when there is nothing to evaluate.
+    A folder, a pattern such as `part-*.csv`, or several locations, one a line, are one dataset. One scan counts the
+    rows and learns the columns. Sources that can't be read twice (standard input, pipes, URLs) are first copied to a file
+    in the folder `spool` (None: the system's). Raises PlanError when there is nothing to evaluate.
     """
     copies = Spool(spool)
     try:
@@ -102,7 +102,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 def _rows(files: Sequence[File]) -> Iterator[Row]:
-    """Every row of every file, numbered on; of several files each row knows its own, and one may be without rows."""
+    """Every row of every file, numbered through. With several files each row names its own, and some files may be empty."""
     if len(files) == 1:
         yield from _file_rows(files[0])
         return
@@ -123,7 +123,7 @@ def _file_rows(file: File) -> Iterator[Row]:
 
 
 def _with_partition(row: Row, partition: Mapping[str, str]) -> Row:
-    """With the columns that its folders give, which none of its own may contradict."""
+    """The row with the columns that its folders' names give; a problem where its own cell says otherwise."""
     for name, given in partition.items():
         if row.problem is None and name in row.values and not _is_same(row.values[name], given):
             own = f"{row.values[name]!r:.60}"
@@ -133,7 +133,8 @@ def _with_partition(row: Row, partition: Mapping[str, str]) -> Row:
 
 
 def _is_same(value: object, given: str) -> bool:
-    """A folder's name has no types: month=01 is the number 1, and no value is the default partition's."""
+    """Whether a cell equals a folder's value, which is always text: month=01 equals the number 1, and no value equals Hive's
+    default partition."""
     text = text_of(value)
     if not isinstance(text, str):
         return not given and text.kind == "blank"

@@ -1,7 +1,7 @@
-"""CSV and TSV: what parts the cells of a line, what a quote means, and the rows.
+"""CSV and TSV: the delimiter, the meaning of quotes, and the rows.
 
-A file is read in the one way in which its lines fit its header. A line that can't be read exactly is a row with a problem,
-and the next line is read on its own: no quote swallows rows without a word.
+A file is read with the delimiter and quoting with which its lines fit its header. A line that can't be read exactly is a
+row with a problem, and reading goes on at the next line, so that a stray quote never swallows rows silently.
 """
 
 from __future__ import annotations
@@ -17,35 +17,36 @@ from fieval_tasks.core.errors import NoRows, PlanError
 from fieval_tasks.data.cells import QUOTE, Record, plain_records, quoted_records
 from fieval_tasks.data.files import File, Row
 
-# What may part cells, the likeliest first: spreadsheets write semicolons where a comma is the decimal sign, and tabs in
-# their "Unicode text"; databases write bars.
+# Delimiters that are tried, the likeliest first: spreadsheets write semicolons where a comma is the decimal sign, and tabs
+# in their "Unicode text"; databases write bars.
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
-# Characters at the start of a file by which its delimiter is chosen: some hundred rows, read in milliseconds.
+# Some hundred rows, read in milliseconds.
 LOOKED_AT = 2**20
+"""Characters at the start of a file by which its delimiter is chosen."""
 # Excel's own first line, which names the delimiter; programs that quote every cell quote it too.
 _SEP = re.compile(r'("?)sep=([^\w\s"]|\t)\1\s*', re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Style:
-    """How a file writes its cells."""
+    """The delimiter and quoting of a file."""
 
     delimiter: str
     quotes: bool = True
-    """A cell between quotes may hold delimiters, line ends and doubled quotes. Else a quote is a character like others."""
+    """A cell in quotes may hold delimiters, line ends and doubled quotes. If False, a quote is a character like others."""
     above: int = 0
-    """Lines above the header."""
+    """Lines above the header, such as Excel's `sep=;`."""
 
     def __str__(self) -> str:
         return f"cells are parted by {DELIMITERS.get(self.delimiter, repr(self.delimiter))}"
 
     def is_usual(self, file_format: str) -> bool:
-        """What the file's extension promises."""
+        """Whether this is the style that the file's extension implies."""
         return self.delimiter == {"csv": ",", "tsv": "\t"}[file_format]
 
 
 def style_of(file: File) -> Style:
-    """The style that the file's own first line names, or else the one that fits."""
+    """The file's style: by its `sep=` line, else the one that its header and rows fit. Raises PlanError where two fit."""
     with file.text() as text:
         start = text.read(min(LOOKED_AT, file.longest))
     if len(start) >= min(LOOKED_AT, file.longest):  # its last line is cut
@@ -60,8 +61,8 @@ def style_of(file: File) -> Style:
 
 
 def _delimiter(file: File, lines: list[str]) -> str:
-    """Of those that part the header, the one by which most records have as many cells as it. Raises PlanError where two
-    fit alike: by either the file reads well, and as another table."""
+    """The delimiter with which most records have as many cells as the header. Raises PlanError where two fit alike: with
+    each the file would be another table."""
     likely = {delimiter: _beginning(file, lines, delimiter) for delimiter in DELIMITERS}
     parting = {delimiter: records for delimiter, records in likely.items() if _cells_of_header(records) > 1}
     if len(parting) < 2:
@@ -71,13 +72,13 @@ def _delimiter(file: File, lines: list[str]) -> str:
     if len(best) > 1:
         names = " and ".join(DELIMITERS[delimiter] for delimiter in best)
         raise PlanError(
-            f"{file.name}: {names} part its header and its rows alike; say by --delimiter which part its cells"
+            f"{file.name}: {names} fit its header and its rows alike; say by --delimiter which one separates its cells"
         )
     return best[0]
 
 
 def _beginning(file: File, lines: list[str], delimiter: str) -> Iterator[Record]:
-    """The records at the beginning of a file that are not blank; a broken one is one, too."""
+    """The records at the beginning of a file, without blank ones; a record that breaks the rules counts."""
     records = quoted_records(file, iter(lines), delimiter, 1, is_whole=False)
     return (record for record in records if record.problem is not None or any(record.cells))
 
@@ -88,16 +89,16 @@ def _cells_of_header(records: Iterator[Record]) -> int:
 
 
 def _share_that_fits(records: Iterator[Record]) -> float:
-    """Of the records, those with as many cells as the header."""
+    """The share of the records that have as many cells as the header, from 0 to 1."""
     wanted = _cells_of_header(records)
     fits = [record.problem is None and _fits(record.cells, wanted) for record in records]
     return sum(fits) / len(fits) if fits else 1.0
 
 
 def _is_quoted(file: File) -> bool:
-    """A TSV file has no quotes by its standard, and many programs quote all the same. It counts as quoted where it fits
-    its header so and not otherwise; or where both fit and its header is in quotes, or a quote in a cell is doubled.
-    Raises PlanError where the quotes leave open how many rows there are.
+    """Whether quotes in a TSV file are syntax. The format has none (IANA text/tab-separated-values), but many programs write
+    them. True where the file fits its header only so; or where it fits both ways, and its header is in quotes or a quote in a
+    cell is doubled. Raises PlanError where the two ways give different numbers of rows.
     """
     header: list[str] = []
     size = 0
@@ -125,7 +126,7 @@ def _is_quoted(file: File) -> bool:
 
 
 def _size_quoted(file: File) -> int | None:
-    """The records of a TSV file read with quotes, None where that does not fit its header."""
+    """How many records a TSV file has when read with quotes; None where they do not fit its header."""
     wanted = size = 0
     with file.text() as text:
         try:
@@ -144,7 +145,7 @@ def _is_in_quotes(cell: str) -> bool:
 
 
 def _has_doubled_quotes(cell: str) -> bool:
-    """Or is an empty text in quotes, by which Spark and polars tell it from none."""
+    """Whether a cell holds a doubled quote, or is an empty text in quotes, which Spark and polars write for `""`."""
     inner = cell[1:-1]
     return cell == '""' or (_is_in_quotes(cell) and '""' in inner and '"' not in inner.replace('""', ""))
 
@@ -153,7 +154,7 @@ def _has_doubled_quotes(cell: str) -> bool:
 
 
 def delimited_rows(file: File) -> Iterator[Row]:
-    """Every row. Raises PlanError where the header, or what follows a quote never closed, can't be read."""
+    """Every row. Raises PlanError where the header can't be read, or a quote is never closed."""
     style = style_of(file)
     with file.text() as text:
         lines = islice(text, style.above, None)
@@ -163,7 +164,7 @@ def delimited_rows(file: File) -> Iterator[Row]:
 
 
 def _rows(name: str, records: Iterator[Record], style: Style) -> Iterator[Row]:
-    """Every row. One whose line ends in a backslash waits until it is known whether the next line is a row of its own."""
+    """Every row. A row whose line ends in a backslash is held until the next line shows whether it belongs to it."""
     held: Row | None = None
     for record, row in _numbered(name, records, style):
         if held is not None:
@@ -196,14 +197,14 @@ def _numbered(name: str, records: Iterator[Record], style: Style) -> Iterator[tu
 
 
 def _may_be_one(held: Row, row: Row) -> bool:
-    """Where a line end is escaped, its parts mostly don't fit the header; where they do, there is one column, or a delimiter
-    is escaped in one, too."""
+    """Whether two rows may be one whose line end is escaped: each part mostly does not fit the header, except in a file of
+    one column or where a delimiter is escaped too."""
     cells = [str(cell) for one in (held, row) for cell in [*one.values.values()][:-1]]
     return bool(held.problem or row.problem) or not cells or any(cell.endswith("\\") for cell in cells)
 
 
 def _doubtful(row: Row, after: Record) -> Row:
-    """A row of which it can't be told whether it ends with its line."""
+    """The row with a problem: its line ends in a backslash, so the next line may belong to it."""
     doubt = f"line {after.line - 1} ends in a backslash, and the next may belong to it: MySQL escapes a line end so; put the cell in quotes"
     return replace(row, problem=row.problem or doubt)
 
@@ -237,7 +238,8 @@ def _listed(numbers: list[int]) -> str:
 
 
 def _fits(cells: list[str], wanted: int) -> bool:
-    """Spreadsheets leave empty cells at the end; of a file with one column they are the text's own commas."""
+    """Whether the record has as many cells as the header. Empty cells more are allowed, as spreadsheets write them; with one
+    column they would be commas of the text itself."""
     return len(cells) == wanted or (len(cells) > wanted > 1 and not any(cells[wanted:]))
 
 

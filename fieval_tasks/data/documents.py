@@ -1,4 +1,4 @@
-"""The rows of JSON and YAML: an object a line, or a document with a list of objects in it."""
+"""The rows of JSONL, JSON and YAML: an object a line, or a list of objects in a document."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from fieval_tasks.core.errors import PlanError
 from fieval_tasks.data.files import File, Row
 from fieval_tasks.data.places import MISSING, place_of
 
-# Objects inside of objects, to find the rows in: results.data.examples is as deep as exports go.
+# Depth to which objects are searched for the rows: results.data.examples is as deep as exports go.
 _LOOKED_INTO = 3
-# Where a document's rows are, whatever other lists it has.
+# Names under which a document's rows are taken, whatever other lists it has.
 _USUAL = ("data", "rows")
 _SPACE = re.compile(r"[ \t\r\n]*")
 
 
 def json_lines(file: File) -> Iterator[Row]:
-    """A row a line; of a document of several lines a PlanError names the format that reads it."""
+    """A row a line. Raises PlanError where a document spans several lines: `--format json` reads it."""
     number = 0
     with file.text() as lines:
         for place, line in enumerate(lines, 1):
@@ -44,7 +44,7 @@ def _json_line(number: int, place: int, line: str) -> Row:
 
 
 def json_rows(file: File) -> Iterator[Row]:
-    """The rows of a JSON document, or of JSONL by the name of JSON."""
+    """The rows of a JSON document, or of JSONL in a file called .json."""
     text = _whole(file)
     documents: list[object] = []
     try:
@@ -71,7 +71,8 @@ def yaml_rows(file: File) -> Iterator[Row]:
 
 
 def _whole(file: File) -> str | None:
-    """A text of one document; None where it is longer than the bound, and a line of it is one. Raises PlanError else."""
+    """The text of the one document in a file; None where it is longer than the bound and is JSONL. Raises PlanError for
+    any other text that is too long."""
     with file.text() as stream:
         text = stream.read(file.longest + 1)
     if len(text) <= file.longest:
@@ -83,7 +84,7 @@ def _whole(file: File) -> str | None:
 
 
 def _is_by_lines(text: str) -> bool:
-    """Its first line is an object by itself."""
+    """Whether the text is JSONL: its first line is an object by itself."""
     try:
         return isinstance(json.loads(text.lstrip().partition("\n")[0]), dict)
     except (ValueError, RecursionError):
@@ -94,7 +95,7 @@ def _is_by_lines(text: str) -> bool:
 
 
 def _documents(text: str) -> Iterator[object]:
-    """The JSON values of a text one after the other, as jq writes them; mostly one. Raises JSONDecodeError."""
+    """The JSON values in a text; mostly one, but jq writes several after each other. Raises JSONDecodeError."""
     at = 0
     while at == 0 or at < len(text):
         start = _after_space(text, at)
@@ -111,7 +112,7 @@ def _after_space(text: str, at: int) -> int:
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """An object of JSON. Raises ValueError where one of its names stands twice: each value may be the one that is meant."""
+    """A JSON object. Raises ValueError where a name stands twice, since either value may be meant."""
     found = dict(pairs)
     if len(found) < len(pairs):
         twins = sorted({name for name, count in Counter(name for name, _ in pairs).items() if count > 1})
@@ -120,7 +121,7 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _exact(text: str) -> float | Decimal:
-    """A number as it is written, where a float would be another one. Raises ValueError beyond what Decimal holds."""
+    """A number as a float, or as a Decimal where a float would change it. Raises ValueError beyond what Decimal holds."""
     number = float(text)
     if repr(number) == text:
         return number
@@ -142,7 +143,7 @@ def _complaint(error: Exception) -> str:
 
 
 def _elements(file: File, documents: list[object]) -> Iterator[Row]:
-    """The rows of a document, or the documents themselves, where there are several."""
+    """The rows of a document; where there are several documents, each is a row."""
     place, rows = ("", documents) if len(documents) != 1 else _list_of_rows(file, documents[0])
     for number, value in enumerate(rows, 1):
         yield replace(_row(number, f"element {number}", value), place=place or None)
@@ -155,7 +156,7 @@ def _row(number: int, place: str, value: object) -> Row:
 
 
 def _list_of_rows(file: File, content: object) -> tuple[str, list[object]]:
-    """The rows of a document, and where they are, if that had to be looked for."""
+    """The path and the list of a document's rows; the path is empty unless the list had to be searched for."""
     if file.rows is not None:
         return "", _named_rows(file.name, content, file.rows)
     if isinstance(content, list):
@@ -186,7 +187,7 @@ def _named_rows(name: str, content: object, path: str) -> list[object]:
 
 
 def _lists(content: object, path: str = "", depth: int = _LOOKED_INTO) -> Iterator[tuple[str, list[object]]]:
-    """The lists of objects in an object, each by its path."""
+    """(path, list) for each list of objects inside an object."""
     if isinstance(content, list) and content and all(isinstance(value, dict) for value in content):
         yield path, content
     elif isinstance(content, dict) and depth:

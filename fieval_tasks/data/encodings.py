@@ -1,4 +1,4 @@
-"""Text in an encoding that is not read: where it stops being UTF-8, and what it seems to be."""
+"""The message for a text that is not UTF-8: the first bad byte, and the encoding that it seems to be."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PUNCTUATION = frozenset(b"\x80\x82\x84\x85\x91\x92\x93\x94\x95\x96\x97\x99")
 
 
 def complaint(file: File, error: UnicodeError) -> str:
-    """A sentence on a file that could not be decoded: the first bad byte, its place and the next step."""
+    """The message for a file that could not be decoded: the first bad byte, its place, and the command that converts it."""
     encoding = file.encoding()
     if encoding not in ("utf-8", "utf-8-sig"):
         return f"{file.name} is not whole {encoding.upper()} text ({error}); save it as UTF-8"
@@ -32,7 +32,7 @@ def complaint(file: File, error: UnicodeError) -> str:
 
 
 def _first_bad_byte(file: File) -> tuple[int, int, int]:
-    """Its offset in the (unzipped) file, its line from 1, and the byte itself."""
+    """The first byte that is not UTF-8: its offset in the (unzipped) file, its line from 1, and its value."""
     offset, line = 0, 1
     with io.TextIOWrapper(file.open(), "utf-8", errors="surrogateescape", newline="") as text:
         while part := text.readline(_BLOCK):
@@ -45,8 +45,8 @@ def _first_bad_byte(file: File) -> tuple[int, int, int]:
 
 
 def _looks_like_cp1252(file: File) -> bool:
-    """Of the bytes that tell it from Latin-1 there are some, all of them punctuation, and few letters are accented: text in
-    Cyrillic or Greek code pages has the same punctuation, and hardly a letter of ASCII.
+    """Whether the file has CP1252's punctuation in the range that Latin-1 leaves to control characters, and few accented
+    letters: Cyrillic and Greek code pages have the same punctuation, but hardly any ASCII letters.
     """
     counts: Counter[int] = Counter()
     with file.open() as stream:

@@ -1,4 +1,4 @@
-"""A dataset's file on this machine's disk, and a row of it."""
+"""A dataset's file on this machine's disk, and one of its rows."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import BinaryIO
 
 from fieval_tasks.core.errors import PlanError
 
-# Characters of one cell, line or JSON document. A larger one is a quote that was never closed, or made to fill the
-# memory: a gzip file of 3 MB may hold a line of 3 GB.
+# A larger one is a quote that was never closed, or an attack: a gzip file of 3 MB may hold a line of 3 GB.
 LARGEST_CELL = 256 * 2**20
+"""Characters of one cell, line or JSON document."""
 _GZIP = b"\x1f\x8b"  # by the bytes, not the name: browsers unzip some downloads and keep their names
 _BOMS = {
     codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark it begins with
@@ -23,7 +23,7 @@ _BOMS = {
     codecs.BOM_UTF16_BE: "utf-16",
     codecs.BOM_UTF8: "utf-8-sig",
 }
-# Of UTF-16 and UTF-32 without a mark: which of the first four bytes are zero, where the text begins in ASCII.
+# UTF-16 and UTF-32 without a byte order mark: which of the first four bytes are zero, where the text begins in ASCII.
 _BY_ZEROS = {
     b"\0\0\0\1": "utf-32-be",
     b"\1\0\0\0": "utf-32-le",
@@ -34,22 +34,22 @@ _BY_ZEROS = {
 
 @dataclass(frozen=True)
 class Row:
-    """One record of a dataset."""
+    """One row of a dataset."""
 
     number: int
-    """From 1; a header and blank lines are not counted."""
+    """The row's number in the dataset, from 1; a header and blank lines are not counted."""
     values: Mapping[str, object] = field(default_factory=dict)
-    """Column -> value; what could be read of it where there is a problem."""
+    """Column -> value; with a problem, as much as could be read."""
     problem: str | None = None
-    """Why the row can't be used, and where it stands."""
+    """Why the row can't be used, with its line; None for a good row."""
     file: str | None = None
-    """The file that it stands in, where the dataset has several."""
+    """The row's file, where the dataset has several."""
     place: str | None = None
-    """Where the rows are in their document, where they were looked for."""
+    """The path of the list of rows in its document, where it had to be searched for."""
 
 
 class Lines(io.TextIOWrapper):
-    """Text whose lines are read up to a bound: what lies beyond it is never held."""
+    """A text stream whose lines are read up to a bound, so that a longer line is never held in memory."""
 
     def __init__(self, stream: BinaryIO, encoding: str, name: str, longest: int) -> None:
         super().__init__(stream, encoding=encoding, newline="")
@@ -59,7 +59,7 @@ class Lines(io.TextIOWrapper):
         self._is_at_start = True
 
     def readline(self, size: int = -1, /) -> str:  # type: ignore[override]  # TextIOWrapper names it otherwise
-        """The next line, or `size` characters of it. Raises PlanError for one that is longer than the bound."""
+        """The next line, or `size` characters of it. Raises PlanError for a line that is longer than the bound."""
         line = super().readline(size if 0 <= size <= self._longest else self._longest + 1)
         self._line += self._is_at_start
         self._is_at_start = line.endswith(("\n", "\r"))
@@ -81,16 +81,16 @@ class File:
     """A dataset on this machine's disk."""
 
     name: str
-    """As the user knows it."""
+    """The file's name for messages."""
     path: Path
     format: str
     """One of the values of FORMATS."""
     delimiter: str | None = None
-    """What parts the cells of CSV; None: what the file itself tells."""
+    """The delimiter of CSV; None: recognised from the file."""
     rows: str | None = None
-    """Where the rows are in a JSON or YAML document; None: the one list of objects in it."""
+    """The path of the rows in a JSON or YAML document; None: the document's one list of objects."""
     partition: Mapping[str, str] = field(default_factory=dict)
-    """Columns that the names of its folders tell, as lang=fr/, and the file itself need not hold."""
+    """Columns that the names of the file's folders give, as lang=fr/."""
     longest: int = LARGEST_CELL
     """Characters of a line, a cell or a JSON document."""
 
@@ -113,11 +113,11 @@ class File:
         return stream
 
     def text(self) -> Lines:
-        """The text with its own line ends, in the encoding that its first bytes tell."""
+        """The text, decoded by `encoding`, with its line ends unchanged."""
         return Lines(self.open(), self.encoding(), self.name, self.longest)
 
     def encoding(self) -> str:
-        """By the byte order mark; without one by where the first four bytes are zero, as RFC 4627 tells JSON's; else UTF-8."""
+        """The encoding by the byte order mark; without one by which of the first four bytes are zero (RFC 4627); else UTF-8."""
         head = self.head()
         for mark, encoding in _BOMS.items():
             if head.startswith(mark):

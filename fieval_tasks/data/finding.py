@@ -1,4 +1,4 @@
-"""From what a user names to the files that are meant: paths, folders, patterns, URLs, pipes and standard input."""
+"""The files that a dataset's location names: paths, folders, patterns, URLs, pipes and standard input."""
 
 from __future__ import annotations
 
@@ -23,35 +23,35 @@ from fieval_tasks.core.templates import nearest
 from fieval_tasks.data.files import File
 from fieval_tasks.data.records import FORMATS
 
-# The name of a dataset that came by standard input.
 STDIN = "<stdin>"
-# Files that a message names.
+"""The name of a dataset from standard input."""
 SHOWN = 5
-# A folder's name that gives a column and its value to all rows below, as Hive, Spark and pyarrow write it.
+"""Files that a message names."""
+# Hive, Spark and pyarrow write folders whose names give a column and its value to all rows in them.
 _PARTITION = re.compile(r"([^=]+)=(.*)")
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 _BY_PATTERN = "a pattern, as '{}/**/*.csv', names the files of its folders too"
-# What Hugging Face's `datasets` writes beside its own files.
+# Files that Hugging Face's `datasets` writes beside its data.
 _OF_DATASETS = ("dataset_info.json", "dataset_infos.json")
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What the user says of how a dataset's files are to be read; None: what the files themselves say."""
+    """How the user wants a dataset's files to be read; None: recognised from the files."""
 
     format: str | None = None
-    """One of the values of FORMATS, whatever the files are called."""
+    """One of the values of FORMATS, for every file, whatever its extension."""
     delimiter: str | None = None
-    """What parts the cells of CSV."""
+    """The delimiter of CSV."""
     rows: str | None = None
-    """Where the rows are in a document of JSON or YAML."""
+    """The path of the rows in a document of JSON or YAML."""
 
 
 AS_FOUND = Reading()
 
 
 class Spool:
-    """Copies on disk of what can't be read twice, in `folder` (None: the system's)."""
+    """Copies on disk of sources that can't be read twice, in `folder` (None: the system's)."""
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
@@ -72,7 +72,7 @@ class Spool:
 
 
 def files_of(locations: Sequence[str], reading: Reading, spool: Spool, stdin: BinaryIO | None = None) -> list[File]:
-    """The files of all these locations. Raises PlanError where there is none, or one file is meant twice."""
+    """The files of all these locations. Raises PlanError where there is none, or a file is named twice."""
     files = [file for location in locations for file in _files(location, reading, spool, stdin)]
     counts = Counter(file.path.resolve() for file in files)
     twice = dict.fromkeys(file.name for file in files if counts[file.path.resolve()] > 1)
@@ -107,7 +107,7 @@ def _files(location: str, reading: Reading, spool: Spool, stdin: BinaryIO | None
 
 
 def _matching(path: Path) -> list[Path]:
-    """The files that a pattern means, in the order of their names; each once, however many links lead to it."""
+    """The files that match a pattern, sorted by name; a file is there once, however many links lead to it."""
     found = {one.resolve(): one for one in sorted(map(Path, glob(str(path), recursive=True)), reverse=True)}
     return sorted(one for one in found.values() if one.is_file())
 
@@ -115,7 +115,7 @@ def _matching(path: Path) -> list[Path]:
 def _file(name: str, path: Path, reading: Reading, *, default: str | None = None) -> File:
     file_format = reading.format or _format(Path(name).name, default)
     options = (
-        (reading.delimiter, ("csv", "tsv"), "--delimiter parts the cells of CSV"),
+        (reading.delimiter, ("csv", "tsv"), "--delimiter is for the cells of CSV"),
         (reading.rows, ("json", "yaml"), "--rows leads into a document of JSON or YAML"),
     )
     for given, formats, meaning in options:
@@ -125,7 +125,7 @@ def _file(name: str, path: Path, reading: Reading, *, default: str | None = None
 
 
 def printable(name: str) -> str:
-    """A file's name may hold bytes that are no text, which could not be kept."""
+    """The file's name with a mark for each byte that is no text: the ledger could not store those."""
     return name.encode(errors="backslashreplace").decode()
 
 
@@ -169,8 +169,8 @@ def _files_in(location: str, folder: Path, reading: Reading) -> list[File]:
 
 
 def _found(folder: Path, reading: Reading) -> Iterator[Path]:
-    """The datasets in a folder; where it has none itself, those of its partitions (lang=fr/), or of its only folder, as
-    Hugging Face has them in data/."""
+    """The datasets in a folder. If it holds none: those in its partitions (lang=fr/), or in its only subfolder, as Hugging
+    Face has its data/."""
     here = [path for path in _entries(folder) if path.is_file() and (reading.format or _is_dataset(path))]
     deeper = [path for path in _entries(folder) if path.is_dir() and not path.is_symlink()]
     yield from here
@@ -180,18 +180,18 @@ def _found(folder: Path, reading: Reading) -> Iterator[Path]:
 
 
 def _entries(folder: Path) -> list[Path]:
-    """What begins with a dot or an underscore is some program's own, as Spark's _SUCCESS."""
+    """The folder's entries, sorted, without names that begin with a dot or an underscore, such as Spark's _SUCCESS."""
     return sorted(path for path in folder.iterdir() if path.name[0] not in "._")
 
 
 def _is_dataset(path: Path) -> bool:
-    """By its name. In a folder YAML is mostly settings."""
+    """Whether the file's extension is that of a dataset. YAML in a folder is mostly settings, and is left out."""
     name = Path(path.name.lower())
     return FORMATS.get(_extension(name), "yaml") != "yaml" and name.name not in _OF_DATASETS
 
 
 def _named_apart(paths: Sequence[Path], reading: Reading, folder: Path) -> list[File]:
-    """Files by their names, with the folders that tell them apart, and the columns that folders below `folder` give."""
+    """The files, named with as many parent folders as make the names unique, with the columns that folders give."""
     top = Path(os.path.commonpath([path.parent for path in paths]))
     files = (_file(str(path.relative_to(top)), path, reading) for path in paths)
     return [replace(file, partition=_partition(file.path.relative_to(folder))) for file in files]
@@ -203,7 +203,7 @@ def _partition(path: Path) -> dict[str, str]:
 
 
 def left_out(location: str, read: Sequence[File]) -> str | None:
-    """A sentence on what a folder holds beside the files that are read."""
+    """A sentence that names datasets in a folder that are not read; None where all are."""
     folder = Path(location).expanduser()
     if is_url(location) or not folder.is_dir():
         return None

@@ -1,4 +1,4 @@
-"""The items that a dataset's rows make: each row with its id, put to each check."""
+"""A dataset's rows as items: each row with its id, put to each check."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from fieval_tasks.data.dataset import Dataset, Row
 from fieval_tasks.data.places import Place, place_of
 from fieval_tasks.data.values import Flaw, text_of, typed
 
-# Places that a message names.
 _EXAMPLES = 3
+"""Places that a message names."""
 
 
 def _by_value(value: object) -> str:
-    """A value that JSON has no form for, the same in every process: an address in memory is none of it."""
+    """Text for a value without a JSON form, the same in every process (a default repr holds a memory address)."""
     if type(value).__repr__ is object.__repr__:
         return type(value).__name__
     return repr(sorted(value, key=repr)) if isinstance(value, (set, frozenset)) else repr(value)
 
 
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=_by_value).encode
-# Keys of several types, a number of thousands of digits, a list that holds itself: Python has such cells, and no file.
+# A DataFrame's cells may hold keys of several types, numbers of thousands of digits or lists that hold themselves.
 _NO_JSON = (TypeError, ValueError, RecursionError)
 
 
 def canonical(value: object) -> str:
-    """JSON, the same in every process; of a row's cell that has none, what Python shows of it, or else its type."""
+    """Canonical JSON of a value, the same in every process; for cells without a JSON form their repr, or their type."""
     try:
         return _encode(value)
     except _NO_JSON:
@@ -62,7 +62,7 @@ def items(
     seed: int = 0,
     keep: Sequence[Place] = (),
 ) -> Iterator[tuple[Item, Failed | None]]:
-    """Streams every chosen row put to every check, row by row; with a Failed where it must not be sent.
+    """Streams an item for every chosen row and every check, row by row; with a Failed where it can't be sent.
 
     `limit` takes the first rows, `sample` draws from these without replacement and keeps their order. An item has the
     same id whatever is chosen around it. Raises PlanError, before the first item, where the ids of a column are blank
@@ -76,7 +76,7 @@ def items(
 
 
 def mark_repeats(rows: Iterable[tuple[Item, Failed | None]]) -> Iterator[tuple[Item, Failed | None]]:
-    """The same items, those that repeat an earlier one saying so. Memory: 16 bytes of each fingerprint."""
+    """The same items, with `same_as` set on those whose fingerprint an earlier item has. Holds 16 bytes for each."""
     first: dict[bytes, int] = {}
     for item, failed in rows:
         seq = item.seq if failed else first.setdefault(bytes.fromhex(item.fingerprint)[:16], item.seq)
@@ -84,7 +84,7 @@ def mark_repeats(rows: Iterable[tuple[Item, Failed | None]]) -> Iterator[tuple[I
 
 
 def _chosen(size: int, sample: int | None, seed: int) -> Collection[int]:
-    """Numbers of rows."""
+    """The numbers of the rows that are evaluated."""
     numbers = range(1, size + 1)
     if sample is None or sample >= size:
         return numbers
@@ -117,7 +117,7 @@ def _item(seq: int, item_id: str, row: Row, binding: Binding) -> tuple[Item, Fai
     failed = failed or unfit
     identity = [binding.template.name, binding.model, {**binding.params, **params}, inputs]
     if failed is not None:
-        identity.append(failed.message)  # never to be taken for an item that can be sent
+        identity.append(failed.message)  # else it could share the verdict of an item that was sent
     item = Item(
         seq=seq,
         item_id=item_id,
@@ -133,7 +133,7 @@ def _item(seq: int, item_id: str, row: Row, binding: Binding) -> tuple[Item, Fai
 
 
 def _inputs(row: Row, binding: Binding) -> tuple[dict[str, str], Failed | None]:
-    """The texts that can be sent, and what stands against sending them. A blank optional key is left out."""
+    """The item's inputs, and a Failed where one of them can't be sent. A blank optional key is left out."""
     if row.problem is not None:
         return {}, Failed("validate", "unreadable_row", f"row {row.number}: {row.problem}")
     inputs: dict[str, str] = {}
@@ -150,7 +150,7 @@ def _inputs(row: Row, binding: Binding) -> tuple[dict[str, str], Failed | None]:
 
 
 def _params(row: Row, binding: Binding) -> tuple[dict[str, object], Failed | None]:
-    """The parameters that the row gives, and what stands against them."""
+    """The parameters that the row gives, and a Failed where one of them is invalid."""
     found, problems = {}, []
     for name, source in binding.param_sources.items() if row.problem is None else ():
         try:
@@ -179,7 +179,7 @@ def _identified(dataset: Dataset, ids: Place | None) -> Iterator[tuple[Row, str]
 
 
 def _by_content(dataset: Dataset) -> Iterator[tuple[Row, str]]:
-    """The first 12 hex digits of the content's SHA-256; from the second occurrence on with -2, -3, ..."""
+    """Each row with its id: the first 12 hex digits of the content's SHA-256, and for repeated rows -2, -3, ..."""
     seen: dict[bytes, int] = {}
     for row in dataset.rows():
         content = row.values if row.problem is None else [row.number, row.problem]

@@ -1,7 +1,7 @@
-"""A template's own parameters: what its catalogue entry says of them, and what a check gives.
+"""A template's parameters: the rules in its catalogue entry, and checking the values that a check gives.
 
-The platform reads them when an evaluation runs, and takes any name and any value before that: what is misspelt, missing or of
-another type is found here, or paid for.
+The platform accepts any name and value with a submission, and only reads them when the evaluation runs. A name that is
+misspelt, or a value that is missing or of the wrong type, has to be found here, before it is paid for.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from fieval_tasks.core.templates import Template, bundled_catalogue, nearest
 from fieval_tasks.data.values import Flaw, text_of, typed
 
 Rule: TypeAlias = Mapping[str, Any]
-"""What a catalogue says of one parameter: its `type` and `default`, and perhaps `required`, `nullable`, `minimum`,
-`maximum` and `options`."""
+"""A catalogue's entry for one parameter: `type` and `default`, and perhaps `required`, `nullable`, `minimum`, `maximum`
+and `options`."""
 
 
 NOTHING_KNOWN: Rule = {}  # of a template that neither the server nor the bundled catalogue describes
 
 
 class AsTyped(str):
-    """A value as it stood on the command line: what it means depends on its parameter's type."""
+    """A value from the command line; its parameter's type decides how it is read."""
 
     is_shared = False
-    """It was said for every template that has such a parameter."""
+    """`--param` named no check, so the value is for every template that has such a parameter."""
 
     def __new__(cls, text: str, *, is_shared: bool = False) -> AsTyped:
         typed = super().__new__(cls, text)
@@ -39,18 +39,20 @@ class AsTyped(str):
 
 @dataclass(frozen=True)
 class CheckedParameters:
-    """A check's parameters as the server wants them, or what is wrong with them."""
+    """A check's parameters after reading."""
 
     values: Mapping[str, Any]
+    """Parameter -> value, in the type that the server wants."""
     problems: tuple[str, ...]
+    """A sentence for each parameter that is wrong or missing; empty where all are good."""
 
 
 class Unfit(Exception):
-    """A value that its parameter can't have; the message says what to write."""
+    """Raised for a value that its parameter can't have; the message says what to write."""
 
 
 def rules(template: Template) -> Mapping[str, Rule] | None:
-    """What is known of the template's parameters: by its own entry, else by the bundled one. None: nothing is."""
+    """The rules of the template's parameters, from its own entry or the bundled one; None where neither has any."""
     if template.parameters:
         return template.parameters
     bundled = bundled_catalogue().get(template.name)
@@ -58,7 +60,7 @@ def rules(template: Template) -> Mapping[str, Rule] | None:
 
 
 def needed(template: Template) -> tuple[str, ...]:
-    """The parameters without which the template judges nothing."""
+    """The parameters that the template requires."""
     return tuple(name for name, rule in (rules(template) or {}).items() if _is_needed(rule, template))
 
 
@@ -67,7 +69,7 @@ def read(
 ) -> CheckedParameters:
     """The given values in the types that the template's entry names.
 
-    `elsewhere`: parameters of the plan's other templates; what was said for all and only they know is left out here.
+    `elsewhere`: parameters of the plan's other templates; a value for all templates that only they have is left out here.
     `by_row`: parameters that a column of the dataset gives.
     """
     listed = rules(template)
@@ -89,7 +91,7 @@ def read(
 
 
 def parameter_from_cell(template: Template, name: str, value: object) -> Any:
-    """What a cell of the dataset gives a parameter; None: the server's default. Raises Unfit."""
+    """A parameter's value from a cell of the dataset; None for the server's default. Raises Unfit."""
     rule = (rules(template) or {})[name]
     is_text = _kind(rule) in ("text", "option")
     text = text_of(value)
@@ -107,7 +109,8 @@ def parameter_from_cell(template: Template, name: str, value: object) -> Any:
 
 
 def _is_needed(rule: Rule, template: Template) -> bool:
-    """A default that is nothing is none. An empty list is one where the template has something else to compare with."""
+    """Whether the parameter must be given: it has no default, or an empty one. An empty list is a real default where the
+    template has other inputs to compare with."""
     if "required" in rule or rule.get("nullable"):
         return bool(rule.get("required")) and not rule.get("nullable")
     if "type" not in rule and "default" not in rule:
@@ -161,8 +164,9 @@ def _shown(value: Any) -> str:
     return f"{value!r:.60}" if is_short else f"a {type(value).__name__}"
 
 
-# No number is as large: floats end at 1.8e308, and Python writes no whole number of thousands of digits.
+# Below the largest float (1.8e308): a larger integer could not be compared with a rule's bounds.
 LARGEST = 10**300
+"""The largest number that is accepted for a parameter."""
 _WRITE_JSON = "write text, a finite number, true or false, or a list or object of these"
 
 
@@ -170,7 +174,7 @@ _WRITE_JSON = "write text, a finite number, true or false, or a list or object o
 
 
 def _value(template: Template, name: str, rule: Rule, given: Any) -> Any:
-    """The value in its parameter's type; None where the server's default is asked for. Raises Unfit."""
+    """The value in its parameter's type; None for the server's default. Raises Unfit."""
     kind = _kind(rule)
     if given is None or (given == "null" and isinstance(given, AsTyped) and kind not in (None, "text", "option")):
         return None
@@ -186,12 +190,13 @@ def _value(template: Template, name: str, rule: Rule, given: Any) -> Any:
     return value
 
 
-# The one template and parameter that is a regular expression.
+# The only parameter in the catalogue that is a regular expression: (template, parameter).
 PATTERN = ("regex", "pattern")
 
 
 def _require_pattern(text: str) -> None:
-    """Raises Unfit for what Python's engine, the platform's, can't compile: there each row would fail after it was paid for."""
+    """Raises Unfit for a pattern that Python's `re` can't compile. The platform uses it too, and every row would be paid and
+    fail."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what a later Python may read otherwise
@@ -200,7 +205,7 @@ def _require_pattern(text: str) -> None:
         raise Unfit(f"it is no regular expression of Python's ({error})") from error
 
 
-# The platform's names of types, and ours. Of any other type a value is only known to be JSON.
+# The platform's type names -> kind. Values of any other type are only checked to be JSON.
 _KINDS = {
     **dict.fromkeys(("string", "str", "text", "code", "prompt", "rule_prompt"), "text"),
     **dict.fromkeys(("option", "select", "enum"), "option"),
@@ -246,7 +251,7 @@ def _fits(kind: str, value: Any) -> bool:
 
 
 def _from_text(kind: str, text: str) -> Any:
-    """What a text means where another type is wanted; the text itself where it means nothing there."""
+    """A text read as another kind; the text itself where it can't be read so."""
     word = text.strip()
     if kind == "truth":
         return True if word.lower() in _TRUE else False if word.lower() in _FALSE else text
@@ -261,7 +266,7 @@ def _from_text(kind: str, text: str) -> Any:
 
 
 def _parsed(text: str) -> Any:
-    """The text itself where it is no JSON."""
+    """The JSON value of a text; the text itself where it is no JSON."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -269,7 +274,7 @@ def _parsed(text: str) -> Any:
 
 
 def _json_or_text(text: str) -> Any:
-    """JSON, where it would be written the same again: 1.10, 1e5 and 007 stay the text that was typed."""
+    """The JSON value of a text, if it would be written the same again: 1.10, 1e5 and 007 stay text."""
     found = _parsed(text)
     if found is text or not _is_json(found):
         return str(text)
@@ -308,7 +313,7 @@ def _wanted(rule: Rule) -> str:
 
 
 def _bounds(rule: Rule) -> tuple[float, float]:
-    """The least and the most, infinite where the catalogue names none."""
+    """The least and the largest value of a rule, infinite where the catalogue names none."""
     ends = (rule.get("minimum"), rule.get("maximum"))
     is_bound = [isinstance(one, (int, float)) and not isinstance(one, bool) and math.isfinite(one) for one in ends]
     return (float(ends[0]) if is_bound[0] else -math.inf, float(ends[1]) if is_bound[1] else math.inf)  # type: ignore[arg-type]

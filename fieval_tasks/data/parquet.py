@@ -11,8 +11,9 @@ from fieval_tasks.data.delimited import refuse_twins
 from fieval_tasks.data.files import File, Row
 from fieval_tasks.data.values import Unreadable
 
-# Rows decoded at a time: some hundred KB of text, and what each batch costs by itself no longer shows.
+# Some hundred KB of text; from here the fixed cost of a batch no longer shows.
 BATCH = 256
+"""Rows that are decoded at a time."""
 
 
 def parquet_rows(file: File) -> Iterator[Row]:
@@ -31,7 +32,7 @@ def parquet_rows(file: File) -> Iterator[Row]:
             names = [field.name for field in fields]
             refuse_twins(file.name, names)
             texts = [column.path for column in map(plain.schema.column, range(len(plain.schema))) if _is_text(column)]
-        # As Arrow's dictionaries: a text that many rows share is held once, though it has 200 MB.
+        # Texts are read as Arrow dictionaries, so that a text of 200 MB that many rows share is held once.
         with closing(pq.ParquetFile(file.path, read_dictionary=texts)) as parquet:
             for batch in parquet.iter_batches(batch_size=BATCH, columns=names):
                 for part in _parts(file, batch, number + 1):
@@ -49,7 +50,8 @@ def _is_text(column: Any) -> bool:
 
 
 def _parts(file: File, batch: Any, first: int) -> Iterator[Any]:
-    """As many rows at a time as stay within the bound if all are as long as the longest. Raises PlanError beyond it."""
+    """The batch in slices that stay within the bound even if every row is as long as the longest. Raises PlanError where a
+    single cell is longer than the bound."""
     longest = {name: _longest(column) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
     for name, length in longest.items():
         if length > file.longest:
@@ -62,7 +64,7 @@ def _parts(file: File, batch: Any, first: int) -> Iterator[Any]:
 
 
 def _longest(column: Any) -> int:
-    """Bytes of the longest text in a column, or in what its rows share."""
+    """Bytes of the longest text in a column or in its dictionary."""
     import pyarrow as pa
     import pyarrow.compute as pc  # type: ignore[import-untyped]
 
@@ -75,7 +77,7 @@ def _longest(column: Any) -> int:
 
 
 def _cells(column: Any, field: Any) -> list[object]:
-    """A column's values in Python's types; where one has none there, it alone is Unreadable."""
+    """A column's values in Python's types; a value without a Python type is Unreadable, the others are not affected."""
     import pyarrow as pa
 
     with suppress(pa.ArrowNotImplementedError):  # then it stays a dictionary, and only takes three times as long
@@ -94,7 +96,7 @@ def _cells(column: Any, field: Any) -> list[object]:
 
 
 def _not_as_it_looks(field: Any) -> str | None:
-    """Why Python's values of a column are other than the file's, without any error."""
+    """Why Python's values of a column would silently differ from the file's; None where they do not."""
     if "time64[ns]" in str(field.type):
         return "times of nanoseconds inside of lists or objects have no type in Python"
     names = (str(field.type), (field.metadata or {}).get(b"ARROW:extension:name", b"").decode())

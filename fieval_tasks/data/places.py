@@ -1,4 +1,4 @@
-"""A column by the name that a user gives it, or a place inside of one: `answer`, `output.answer`, `choices[0].message.content`."""
+"""Names of columns, and of places inside of a column: `answer`, `output.answer`, `choices[0].message.content`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d{1,9})\]")
 
 
 class Missing:
-    """There is nothing at that place."""
+    """The type of MISSING: a row has nothing at a place (None is a value)."""
 
 
 MISSING: Final = Missing()
@@ -22,18 +22,19 @@ MISSING: Final = Missing()
 
 @dataclass(frozen=True)
 class Place:
-    """A column, or a place inside of the objects and lists that it holds."""
+    """A column, or a place inside of the objects and lists in its cells."""
 
     column: str
     """As the dataset spells it."""
     path: tuple[str | int, ...] = ()
+    """Names and indexes below the column; empty for the column itself."""
 
     def __str__(self) -> str:
         steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in self.path)
         return self.column + "".join(steps)
 
     def value_in(self, values: Mapping[str, object]) -> object:
-        """What a row holds there, or MISSING. Text that is JSON is looked into, as exports to CSV write objects."""
+        """A row's value at this place, or MISSING. A text on the way that is JSON is parsed: exports to CSV write objects so."""
         value = values.get(self.column, MISSING)
         for step in self.path:
             value = _inside(value, step)
@@ -59,8 +60,8 @@ def _opened(text: str) -> object:
 
 
 def place_of(name: str, columns: Iterable[str]) -> Place | None:
-    """The place that a name means: the column of that name; else the only one that differs by outer blanks or by how its
-    accents are composed (as names from macOS do); else a place inside of one. None where there is none.
+    """The place that a name means: the column of that name; else the only column that differs by outer blanks or by how its
+    accents are composed (macOS decomposes them); else a place inside of a column. None where no column fits.
     """
     known = tuple(columns)
     column = _column(name, known)
@@ -93,12 +94,12 @@ def _path(text: str) -> tuple[str | int, ...] | None:
 
 
 def is_in_a_row(place: Place, rows: Iterable[Mapping[str, object]]) -> bool:
-    """Whether one of the rows holds something there."""
+    """Whether any of the rows has a value at the place."""
     return any(place.value_in(values) is not MISSING for values in rows)
 
 
 def where_path_ends(place: Place, values: Mapping[str, object]) -> str:
-    """For a message: how far the path leads in a row, and what there is instead."""
+    """For a message: how far the path leads in a row, and the value where it ends."""
     for length in range(len(place.path), 0, -1):
         before = Place(place.column, place.path[: length - 1])
         found = before.value_in(values)

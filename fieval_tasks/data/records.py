@@ -1,4 +1,4 @@
-"""The rows of a file, streamed, in each format that a dataset may have.
+"""The rows of a file, streamed, for every format that a dataset may have.
 
 CSV, TSV, JSONL and Parquet hold a record (or a small batch) in memory at a time; a JSON array and YAML are loaded whole.
 A row that can't be read is a `Row` with a problem; a file that can't be read is a `PlanError`.
@@ -51,7 +51,7 @@ def read_rows(file: File) -> Iterator[Row]:
 
 
 def _refuse_foreign(file: File) -> None:
-    """Raises PlanError for a file whose first bytes are those of another kind than its name says."""
+    """Raises PlanError for a file whose first bytes are those of another type than its name says."""
     is_parquet = file.format == "parquet"
     found = foreign_by_bytes(file.start(LOOKED_AT) if is_parquet else file.head(LOOKED_AT))
     if found is not None and not (is_parquet and found.starts == (b"PAR1",)):

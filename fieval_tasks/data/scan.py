@@ -1,4 +1,4 @@
-"""One look at every row of a dataset before anything is sent: its columns, its size, and what looks odd in it."""
+"""Reading every row of a dataset once before anything is sent: its columns, its size, and what looks odd in it."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from fieval_tasks.data.delimited import style_of
 from fieval_tasks.data.files import File, Row
 from fieval_tasks.data.finding import STDIN, shortened
 
-# Control characters that no text has: ESC and C1 (without U+0085, a line end on some machines).
+# Control characters that show a wrong encoding: ESC and C1 (without U+0085, a line end on some machines).
 _CONTROL = re.compile("[\x1b\x80-\x84\x86-\x9f]")
 
 
 class Scan:
-    """What one look at every row has found."""
+    """The columns, the size and the oddities of a dataset."""
 
     def __init__(self, name: str, files: Sequence[File], rows: Iterable[Row]) -> None:
-        """Raises PlanError where there is no row that could be used."""
+        """Reads all rows. Raises PlanError where no row can be used."""
         self.size = 0
-        """Rows, with those that can't be used."""
+        """Rows, including those that can't be used."""
         self._name = name
         self._files = files
         self._columns: dict[str, None] = {}
         self._first_problem: str | None = None
         self._sizes = Counter({file.name: 0 for file in files})
         self._places: dict[str, str] = {}
-        """File -> where in its document its rows are."""
+        """File -> path of its rows in its document."""
         self._odd: dict[str, str] = {}
-        """Kind of oddity -> a sentence on the first."""
+        """Kind of oddity -> a sentence about the first one."""
         for row in rows:
             self._take(row)
         if not self.size:
@@ -41,12 +41,12 @@ class Scan:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """In the order they were first seen."""
+        """Column names, in the order in which they were first seen."""
         return tuple(self._columns)
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """How the files were read, where that is not plain from their names, and what looks odd in them."""
+        """How the files were read, where their names do not say it, and what looks odd in them."""
         styles = dict.fromkeys(style for file in self._files if (style := _style(file)))
         places = (
             f"{file}: its rows are the list {place!r} (another would be --rows PATH)"
@@ -74,7 +74,7 @@ class Scan:
             self._places[file] = row.place
 
     def _look_at(self, text: str, place: str) -> None:
-        """Note what shows that a text is another than it looks: others may be, too."""
+        """Note signs of a wrong encoding or of escaped text: other cells may be affected too."""
         if found := _CONTROL.search(text):
             is_terminal = found[0] == "\x1b"
             kind = (
@@ -87,7 +87,7 @@ class Scan:
             self._odd.setdefault(text, f"{sentence}: it is sent as it is")
 
     def _of_files(self) -> Iterator[str]:
-        """Which rows are which file's, where there are several."""
+        """A notice on which rows come from which file, where there are several files."""
         if len(self._sizes) > 1:
             sizes = shortened([f"{name} ({size:,})" for name, size in self._sizes.items()])
             yield f"{len(self._sizes)} files are read as one, in this order, with so many rows each: {sizes}"
@@ -104,7 +104,7 @@ class Scan:
 
 
 def _may_be_odd(text: str) -> bool:
-    """Most texts are ASCII, and none of them is: to search each would cost as much as reading it."""
+    """A quick test that excludes most texts (ASCII without backslashes): searching each would cost as much as reading it."""
     return not text.isascii() or "\x1b" in text or text == r"\N"
 
 

@@ -1,4 +1,4 @@
-"""A cell's value as the text that the API accepts, or why it has none."""
+"""A cell's value as a text that the API accepts, or the flaw that keeps it from being sent."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from uuid import UUID
 
 from fieval_tasks.data.places import MISSING
 
-# What the API takes for no input, beside blank text.
+# The API treats these as no input, like blank text.
 BLANK = frozenset({"{}", "[]", "null"})
-# Characters; the largest value seen to be accepted.
+# The largest value that was seen to be accepted.
 LARGEST_TEXT = 30 * 2**20
+"""Characters of a value."""
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
@@ -28,12 +29,12 @@ class Flaw:
     kind: str
     """blank, nul, surrogate, not_finite, not_text or too_large."""
     why: str
-    """To be said of the value: "is blank"."""
+    """A predicate for messages: "is blank"."""
 
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A value that its file holds and Python has no type for."""
+    """A value of a file that Python has no type for."""
 
     why: str
 
@@ -44,7 +45,7 @@ class _Flawed(Exception):
 
 
 def text_of(value: object) -> str | Flaw:
-    """Text as it is, anything else as JSON text: a list never stays a list, which the API would take for a batch."""
+    """The text to send: text as it is, anything else as JSON text. Lists too: the API would read a list as a batch."""
     if value is MISSING:
         return Flaw("blank", "is missing")
     if type(value) is not str:
@@ -59,7 +60,7 @@ def text_of(value: object) -> str | Flaw:
 
 
 def typed(value: object) -> object:
-    """A value as JSON holds it: numbers and truth values stay what they are; what has no form there says why."""
+    """A value in JSON's types; for a value without a JSON form, a text that says why."""
     if value is MISSING:
         return None
     plain = value if isinstance(value, str) else _plain_or_flaw(value)
@@ -93,7 +94,7 @@ def _flaw(text: str) -> Flaw | None:
 
 
 def _plain(value: object) -> object:
-    """As JSON's own types. Not-a-number and its kin are null; infinity and unreadable bytes are flaws."""
+    """The value in JSON's types. NaN, NaT and NA become null; infinity and undecodable bytes raise _Flawed."""
     if value is None or isinstance(value, (bool, int)):
         return value
     if isinstance(value, str):
@@ -131,7 +132,7 @@ def _number(value: float | Decimal) -> float | str | None:
 
 
 def _foreign(value: object) -> object:
-    """Values of Parquet, NumPy and pandas. None of them is imported for it."""
+    """A value of NumPy, pandas or pyarrow in JSON's types, recognised without importing them."""
     if isinstance(value, Unreadable):
         raise _Flawed("not_text", f"can't be read ({value.why})")
     if type(value).__name__ in ("NaTType", "NAType"):

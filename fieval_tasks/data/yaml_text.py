@@ -1,6 +1,6 @@
-"""YAML's documents as JSON's types, with every scalar the text that was typed: `yes` is no truth value, `1.10` no number.
+"""YAML documents in JSON's types, with every scalar as the text that was typed: `yes` stays "yes", `1.10` stays "1.10".
 
-Built of the parser's events: nothing is recursive, no tag makes an object, and no alias grows beyond a bound.
+Built from the parser's events, for hostile files: no recursion, no tag creates Python objects, and aliases are bounded.
 """
 
 from __future__ import annotations
@@ -10,20 +10,21 @@ from dataclasses import dataclass, field
 
 import yaml  # type: ignore[import-untyped]
 
-# Levels. What reads the values is recursive, and nothing that people write is deeper.
+# The code that reads the values is recursive; no file that people write is deeper.
 DEEPEST = 200
+"""Levels of nesting."""
 _NULLS = ("", "~", "null", "Null", "NULL")
 _TAG = "tag:yaml.org,2002:"
 _TEXTS = frozenset(_TAG + name for name in ("str", "int", "float", "bool", "null", "timestamp"))
 _COLLECTIONS = frozenset(_TAG + name for name in ("map", "seq"))
 _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # by libyaml where it is there: ten times as fast
-# Stands for the name `<<`.
+# The marker for YAML's merge key `<<`.
 _MERGE = object()
 
 
 def yaml_documents(text: str, most: int) -> Iterator[object]:
-    """Each document of a text. Raises ValueError, with the line, for what is no YAML or has no form in JSON, and for a
-    document of more than `most` characters once its aliases are written out."""
+    """Each document of a text. Raises ValueError, with the line, where the text is no YAML or has no JSON form, and where a
+    document has more than `most` characters once its aliases are expanded."""
     document = _Document(most)
     try:
         for event in yaml.parse(text, Loader=_LOADER):
@@ -42,15 +43,15 @@ def yaml_documents(text: str, most: int) -> Iterator[object]:
 
 @dataclass
 class _Open:
-    """A list or an object whose end is still to come."""
+    """A list or an object whose end event has not come yet."""
 
     line: int
     anchor: str | None
     is_object: bool
     begun_at: int
-    """Characters of the document before it."""
+    """Characters of the document before this list or object."""
     parts: list[object] = field(default_factory=list)
-    """Its values; of an object each after its name."""
+    """The values so far; for an object names and values in turn."""
 
     @property
     def wants_name(self) -> bool:
@@ -71,7 +72,7 @@ class _Open:
         return {**merged, **own}
 
     def _taken_over(self, value: object) -> dict[object, object]:
-        """Of an object under `<<`, or a list of them, the first of which go first."""
+        """The merged fields of an object under `<<`, or of a list of objects, where earlier ones win."""
         found: dict[object, object] = {}
         for one in value if isinstance(value, list) else [value]:
             if not isinstance(one, dict):
@@ -87,7 +88,7 @@ class _Document:
         self._size = 0
         self._open: list[_Open] = []
         self._anchors: dict[str, tuple[object, int]] = {}
-        """What each anchor stands for, and its characters."""
+        """Anchor -> its value and that value's characters."""
 
     def take(self, event: yaml.Event, line: int) -> None:
         if isinstance(event, yaml.CollectionEndEvent):
