@@ -145,7 +145,7 @@ def _is_in_quotes(cell: str) -> bool:
 
 
 def _has_doubled_quotes(cell: str) -> bool:
-    """Whether a cell holds a doubled quote, or is an empty text in quotes, which Spark and polars write for `""`."""
+    """Whether a cell holds a doubled quote, or is `""`, as Spark and polars write an empty text to tell it from a missing one."""
     inner = cell[1:-1]
     return cell == '""' or (_is_in_quotes(cell) and '""' in inner and '"' not in inner.replace('""', ""))
 

@@ -70,7 +70,7 @@ class Refusals:
     """when that was."""
     known: float
     """Whatever began before this can't have known better."""
-    told: float
+    asked_pause: float
     """Seconds that the server asked to wait; 0 where it asked nothing."""
     rate_before: float
     beside: int = 0
@@ -219,7 +219,7 @@ class Limits:
             longest = max(self._tuning.pause, self._full_window(event) / 10)
             pause = max(pause, min(longest, backoff(event.tries, first=self._tuning.pause)))
         elif not self._is_tolerable:
-            self._refusals = Refusals(began, now, now, told=pause, rate_before=self.rate or inf)
+            self._refusals = Refusals(began, now, now, asked_pause=pause, rate_before=self.rate or inf)
             pause = self._tuning.pause if retry_after is None else pause
         self._closed_until = max(self._closed_until, now + pause)
 
@@ -244,15 +244,15 @@ class Limits:
 
     def _full_window(self, event: Refusals) -> float:
         """The shortest that did not pass between the first refusal and the last, and not while the server asked to wait."""
-        told = event.told - 1.0  # it may be rounded up
-        passed = max(event.last - event.first, told if told <= self._tuning.longest_pause else 0.0)
+        asked = event.asked_pause - 1.0  # it may be rounded up
+        passed = max(event.last - event.first, asked if asked <= self._tuning.longest_pause else 0.0)
         shortest = next((w for w in self._tuning.windows if w > passed), self._tuning.windows[-1])
         return max(shortest, self.window or 0.0)
 
     def _is_over(self, event: Refusals, now: float) -> None:
         tuning = self._tuning
         event.over, self._share = True, 0.0
-        if not self.learns or event.told > tuning.longest_pause + 1.0:
+        if not self.learns or event.asked_pause > tuning.longest_pause + 1.0:
             return  # it said itself when to come back, and that costs nobody anything but the wait
         if self._is_believed(event):
             event.margin, self._alone = tuning.margin, self._alone if self._is_chance else 0

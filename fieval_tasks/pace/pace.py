@@ -15,7 +15,7 @@ from fieval_tasks.core.errors import RunStopped
 from fieval_tasks.pace.limits import Limits, Metronome, Places
 from fieval_tasks.pace.limits import backoff as backoff
 from fieval_tasks.pace.line import Kind, Line
-from fieval_tasks.pace.pace_tuning import TOLD, TUNING, PaceTuning
+from fieval_tasks.pace.pace_tuning import SHOWN_FROM, TUNING, PaceTuning
 from fieval_tasks.pace.permits import Permits
 
 ASKED = "the server asked to wait"
@@ -33,7 +33,7 @@ class LongestWait:
 
     def is_over(self, seconds: float, now: float) -> bool:
         """Nobody waits for so long from now on."""
-        return seconds > self.seconds or (seconds > TOLD and now + seconds > self.ends_at)
+        return seconds > self.seconds or (seconds > SHOWN_FROM and now + seconds > self.ends_at)
 
     def require(self, seconds: float, now: float, what: str) -> None:
         """Raises RunStopped where it is. `what` lasts until then, as in `the server asked to wait`."""
@@ -179,9 +179,9 @@ class Pace:
     def waits(self) -> str:
         """What holds every request up at this moment, in words; empty where nothing does for long."""
         left = self._asked_until - self._clock()
-        if left > TOLD:
+        if left > SHOWN_FROM:
             return f"{ASKED} until {clock_time(left)}"
-        return "no answer from the server" if self._outage.lasts(self._clock()) > TOLD else ""
+        return "no answer from the server" if self._outage.lasts(self._clock()) > SHOWN_FROM else ""
 
     @property
     def is_away(self) -> bool:

@@ -117,5 +117,5 @@ class PermitTuning:
 
 PERMIT_TUNING = PermitTuning()
 TUNING = PaceTuning()
-TOLD = 5.0
+SHOWN_FROM = 5.0
 """Seconds: a wait is shown where it is longer."""

@@ -14,7 +14,7 @@ from fieval_tasks.core.tiers import CUSTOM, DEFAULT, NO_TIER, Tier
 from fieval_tasks.pace.limits import Limits
 from fieval_tasks.pace.line import Line
 from fieval_tasks.pace.pace import AS_LONG_AS_IT_TAKES, LongestWait, clock_time
-from fieval_tasks.pace.pace_tuning import TOLD, TUNING, PaceTuning
+from fieval_tasks.pace.pace_tuning import SHOWN_FROM, TUNING, PaceTuning
 
 
 @dataclass(frozen=True)
@@ -37,23 +37,23 @@ class Quotas:
         self,
         allowed: Allowed = NOTHING_KNOWN,
         *,
-        hears: bool = True,
+        hears_refusals: bool = True,
         waits_for_judges: bool = False,
         longest_wait: LongestWait = AS_LONG_AS_IT_TAKES,
         tuning: PaceTuning = TUNING,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """`hears`: what is refused in secret is heard of; else only a tier that is named is kept to. `waits_for_judges`: the
+        """`hears_refusals`: what is refused in secret is heard of; else only a tier that is named is kept to. `waits_for_judges`: the
         submissions themselves do, and being out is no sign that nothing is known of them.
         """
-        unheard, share = (tuning.unheard if hears else inf), (1.0 if waits_for_judges else tuning.share)
-        self._allowed = allowed if hears or allowed.tier else replace(allowed, tier=NO_TIER)
+        unheard, share = (tuning.unheard if hears_refusals else inf), (1.0 if waits_for_judges else tuning.share)
+        self._allowed = allowed if hears_refusals or allowed.tier else replace(allowed, tier=NO_TIER)
         self._tuning = replace(tuning, unheard=unheard, share=share)
         self._longest_wait = longest_wait
         self._clock = clock
         self._quotas: dict[str | None, Quota] = {}
 
-    def of(self, model: str | None) -> Quota:
+    def quota_of(self, model: str | None) -> Quota:
         """The model's; None: of what needs no judge, which no tier that is written out or named by the user is about."""
         if model not in self._quotas:
             now, tier = self._clock(), self._allowed.tier
@@ -217,7 +217,7 @@ class Quota:
     @property
     def waits(self) -> str:
         wait = self._full_for(self._clock())
-        return f"{self._used_up} until {clock_time(wait)}" if self._line and wait > TOLD else ""
+        return f"{self._used_up} until {clock_time(wait)}" if self._line and wait > SHOWN_FROM else ""
 
     @property
     def _used_up(self) -> str:

@@ -38,7 +38,7 @@ class Continuation:
     """The keys or the address are new, and the account is the one that the run began with."""
 
     @classmethod
-    def of(cls, plan: EvaluationPlan) -> Continuation:
+    def from_plan(cls, plan: EvaluationPlan) -> Continuation:
         """What is asked for by a plan that names a run to resume."""
         said = plan.model_dump(include=plan.model_fields_set, exclude_none=True)
         return cls(plan.resume or "last", plan.store, said, plan.retry_failed, plan.same_account)

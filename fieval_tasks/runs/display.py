@@ -19,7 +19,7 @@ class Display(Protocol):
         """The run is over."""
 
 
-class Nowhere:
+class NoDisplay:
     """Shows nothing: a run of a deployment has the log and the artifacts."""
 
     def show(self, progress: Progress) -> None:
@@ -29,4 +29,4 @@ class Nowhere:
         return
 
 
-display: ContextVar[Display] = ContextVar("display", default=Nowhere())  # noqa: B039 - it holds no state
+display: ContextVar[Display] = ContextVar("display", default=NoDisplay())  # noqa: B039 - it holds no state

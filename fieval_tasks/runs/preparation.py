@@ -180,7 +180,7 @@ def prepared(
         yield held
         return
     if isinstance(asked, EvaluationPlan) and asked.resume:
-        asked = Continuation.of(asked)
+        asked = Continuation.from_plan(asked)
     with Ledger(store_url(asked.store)) as ledger:
         if isinstance(asked, EvaluationPlan) and flow_run_id and (begun := ledger.begun_by(flow_run_id)):
             asked = Continuation(begun, asked.store)

@@ -35,36 +35,36 @@ LONGEST_WHOLE = 100_000
 class Match(Enum):
     SAME = "what was sent"
     OTHER = "something else"
-    UNTOLD = "can't be told"
+    UNKNOWN = "can't be compared"
 
 
 def digest(inputs: Mapping[str, str]) -> bytes:
     """Of an item's inputs, equal however their keys are ordered and their ends are trimmed."""
-    told = blake2b(digest_size=16)
+    hashed = blake2b(digest_size=16)
     for key in sorted(inputs):
         value = inputs[key].strip()
-        told.update(f"{len(key)} {len(value)} {key}".encode("utf-8", "replace"))
-        told.update(value.encode("utf-8", "replace"))
-    return told.digest()
+        hashed.update(f"{len(key)} {len(value)} {key}".encode("utf-8", "replace"))
+        hashed.update(value.encode("utf-8", "replace"))
+    return hashed.digest()
 
 
-def match(sent: Mapping[str, str], told: Mapping[str, Any]) -> Match:
+def match(sent: Mapping[str, str], judged: Mapping[str, Any]) -> Match:
     """Whether a row's inputs are the ones that were sent."""
-    found = {_match(value, told[key] if key in told else told.get(_camel(key))) for key, value in sent.items()}
+    found = {_match(value, judged[key] if key in judged else judged.get(_camel(key))) for key, value in sent.items()}
     if Match.OTHER in found:
         return Match.OTHER
-    return Match.UNTOLD if Match.UNTOLD in found or not found else Match.SAME
+    return Match.UNKNOWN if Match.UNKNOWN in found or not found else Match.SAME
 
 
-def _match(sent: str, told: Any) -> Match:
-    if told is None or told == "":
-        return Match.UNTOLD
-    if _plain(sent) == _plain(told) or _as_json(sent) == _as_json(told) or _is_read_as(sent, told):
+def _match(sent: str, judged: Any) -> Match:
+    if judged is None or judged == "":
+        return Match.UNKNOWN
+    if _plain(sent) == _plain(judged) or _as_json(sent) == _as_json(judged) or _is_read_as(sent, judged):
         return Match.SAME
-    if isinstance(told, list):  # a whole pack, or another item's list
-        return Match.UNTOLD if any(_plain(one) == _plain(sent) for one in told) else Match.OTHER
-    is_part = isinstance(told, str) and (_may_be_cut(sent, told) or _may_be_scrubbed(sent, told))
-    return Match.UNTOLD if is_part else Match.OTHER
+    if isinstance(judged, list):  # a whole pack, or another item's list
+        return Match.UNKNOWN if any(_plain(one) == _plain(sent) for one in judged) else Match.OTHER
+    is_part = isinstance(judged, str) and (_may_be_cut(sent, judged) or _may_be_scrubbed(sent, judged))
+    return Match.UNKNOWN if is_part else Match.OTHER
 
 
 def _plain(value: Any) -> str:
@@ -81,14 +81,14 @@ def _as_json(value: Any) -> str:
         return _plain(value)
 
 
-def _is_read_as(sent: str, told: Any) -> bool:
+def _is_read_as(sent: str, judged: Any) -> bool:
     """A number or a truth value that stands for the text, which need not be JSON: 7 for 007, true for True."""
-    if isinstance(told, bool):
-        return sent.strip().lower() == str(told).lower()
+    if isinstance(judged, bool):
+        return sent.strip().lower() == str(judged).lower()
     try:
-        if isinstance(told, float):
-            return float(sent) == told
-        return isinstance(told, int) and Decimal(sent.strip()) == told
+        if isinstance(judged, float):
+            return float(sent) == judged
+        return isinstance(judged, int) and Decimal(sent.strip()) == judged
     except (ArithmeticError, ValueError):
         return False
 
@@ -105,14 +105,14 @@ def _short(value: Any) -> Any:
     return f"{text[:SHORTEST_CUT]} {blake2b(text.encode('utf-8', 'replace'), digest_size=16).hexdigest()}"
 
 
-def _may_be_cut(sent: str, told: str) -> bool:
-    beginning = _plain(told).rstrip(".… ")
+def _may_be_cut(sent: str, judged: str) -> bool:
+    beginning = _plain(judged).rstrip(".… ")
     return SHORTEST_CUT <= len(beginning) < len(sent) and _plain(sent).startswith(beginning)
 
 
-def _may_be_scrubbed(sent: str, told: str) -> bool:
+def _may_be_scrubbed(sent: str, judged: str) -> bool:
     """An item's own words may hold a secret, which is taken out of every reply."""
-    before, mark, after = _plain(told).partition(MARK)
+    before, mark, after = _plain(judged).partition(MARK)
     return bool(mark) and _plain(sent).startswith(before) and _plain(sent).endswith(after.rpartition(MARK)[2])
 
 
@@ -122,30 +122,30 @@ def _camel(key: str) -> str:
 
 
 class Echoes:
-    """Objects to verdicts that are not about the item they are told for. One for each run and process."""
+    """Objects to verdicts that are not about the item they are judged for. One for each run and process."""
 
     def __init__(self, book: Book) -> None:
         self._book = book
         self._at_once: set[str] = set()
-        self._compared = self._untold = self._wrong = 0
+        self._compared = self._unknown = self._wrong = 0
 
     async def objection(self, item: OpenItem, row: Evaluation) -> Failed | None:
         """Why a row is not about this item."""
         found = await self._match(item, row.inputs)
-        if found is Match.UNTOLD:
-            self._untold += 1
+        if found is Match.UNKNOWN:
+            self._unknown += 1
             return self._wrong_item(SHARED) if await self._is_shared(item.seq, item.eval_id or "") else None
         self._compared += 1
         return self._wrong_item(OTHER_INPUTS) if found is Match.OTHER else None
 
-    async def _match(self, item: OpenItem, told: Mapping[str, Any] | None) -> Match:
-        if not told:
-            return Match.UNTOLD
-        if item.digest and all(isinstance(value, str) for value in told.values()) and digest(told) == item.digest:
+    async def _match(self, item: OpenItem, judged: Mapping[str, Any] | None) -> Match:
+        if not judged:
+            return Match.UNKNOWN
+        if item.digest and all(isinstance(value, str) for value in judged.values()) and digest(judged) == item.digest:
             return Match.SAME
-        told = {key: _short(value) for key, value in told.items()}  # many may wait for the ledger at once
+        judged = {key: _short(value) for key, value in judged.items()}  # many may wait for the ledger at once
         sent = await asyncio.to_thread(self._book.item, item.seq)
-        return match({key: _short(value) for key, value in sent.inputs.items()}, told)
+        return match({key: _short(value) for key, value in sent.inputs.items()}, judged)
 
     async def _is_shared(self, seq: int, eval_id: str) -> bool:
         return await asyncio.to_thread(self._book.is_shared, seq, eval_id)
@@ -174,11 +174,11 @@ class Echoes:
     @property
     def notices(self) -> tuple[str, ...]:
         wrong = (
-            f"the server told {self._wrong:,} verdicts that are on another item's inputs, or may be: they failed as "
+            f"the server gave {self._wrong:,} verdicts that are on another item's inputs, or may be: they failed as "
             f"wrong_item; --retry-failed sends those items again"
         )
-        untold = (
-            f"the server did not say on which inputs {self._untold:,} of {self._untold + self._compared:,} verdicts are: "
+        unknown = (
+            f"the server did not say on which inputs {self._unknown:,} of {self._unknown + self._compared:,} verdicts are: "
             f"whether each is on its own item could be checked for the others only"
         )
-        return (*([wrong] if self._wrong else []), *([untold] if self._untold and self._compared else []))
+        return (*([wrong] if self._wrong else []), *([unknown] if self._unknown and self._compared else []))

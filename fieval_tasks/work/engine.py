@@ -89,7 +89,7 @@ class Engine:
         quotas = Quotas(
             options.allowed,
             # who only submits asks nothing: the news that a quota waits for would never come
-            hears=options.may_have_tiers and options.mode is not Mode.SUBMIT,
+            hears_refusals=options.may_have_tiers and options.mode is not Mode.SUBMIT,
             waits_for_judges=options.mode is Mode.SYNC,
             longest_wait=longest_wait,
             tuning=options.tuning,
@@ -168,7 +168,7 @@ class Engine:
         with self._chunk_ended:
             self._at_work.chunks_left -= 1
             self._chunk_ended.notify_all()
-        self._loop.soon(self._at_work.poller.wake)
+        self._loop.call_soon(self._at_work.poller.wake)
 
     def chunks_have_ended(self, *, within: float) -> bool:
         """Wait until every chunk that was expected is done, or so many seconds."""
@@ -199,7 +199,7 @@ class Engine:
     def _looked_into(self, chunks: list[int]) -> list[int]:
         """The chunks, whose tickets from before this process have been read, before any of its own are among them."""
         if chunks and self._options.mode is not Mode.SUBMIT:
-            self._loop.soon(self._at_work.found, self._book.open_tickets(chunks))
+            self._loop.call_soon(self._at_work.ask_about_earlier, self._book.open_tickets(chunks))
         return chunks
 
     def rest(self, seconds: float) -> None:
@@ -229,7 +229,7 @@ class Engine:
         What this process has done all it can for is let go first: two that wait for each other would wait for ever.
         """
         # of the items first: once the claims are gone another process may send them
-        self._loop.soon(self._at_work.items.let_go_all)
+        self._loop.call_soon(self._at_work.items.let_go_all)
         self._holdings.let_go()
         while True:
             adopted = self._looked_into(self._holdings.adopt())
@@ -242,7 +242,7 @@ class Engine:
 
     def control(self, wanted: Control) -> None:
         """Submit or pause, and keep to other bounds than the plan's, from now on."""
-        self._loop.soon(self._at_work.control, wanted)
+        self._loop.call_soon(self._at_work.control, wanted)
 
     @property
     def progress(self) -> Progress:

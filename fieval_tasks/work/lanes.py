@@ -45,7 +45,7 @@ def packs(items: Sequence[Item]) -> list[tuple[Item, ...]]:
 
 
 @dataclass(frozen=True)
-class Given:
+class PostReply:
     """What the answer to a request has for its items: tickets, or verdicts at once; for some perhaps neither."""
 
     tickets: tuple[Ticket, ...]
@@ -88,7 +88,7 @@ class Lane:
         self._pack_is_out = False
         self._pack_answered = asyncio.Event()
 
-    async def post(self, items: Sequence[Item], *, async_instead: bool) -> Given:
+    async def post(self, items: Sequence[Item], *, async_instead: bool) -> PostReply:
         """Send these in one request, which asks for verdicts in a synchronous lane, and for tickets in any other.
 
         `async_instead`: for tickets all the same.
@@ -104,7 +104,7 @@ class Lane:
             submission = client.submit_pack(first.template, inputs, model=first.model, params=params)
             answers = [(e, Pending()) for e in await client.in_time(submission, self._within)]
         both = [(item.seq, eval_id, verdict) for item, (eval_id, verdict) in zip(items, answers, strict=True)]
-        return Given(
+        return PostReply(
             tickets=tuple(Ticket(seq, e) for seq, e, verdict in both if e and isinstance(verdict, Pending)),
             verdicts=tuple((seq, e, verdict) for seq, e, verdict in both if isinstance(verdict, (Scored, Failed))),
         )
@@ -145,9 +145,9 @@ class Lanes:
     tuning: WorkTuning
     _lanes: dict[str, Lane] = field(default_factory=dict, init=False)
 
-    def of(self, check: str) -> Lane:
+    def lane_of(self, check: str) -> Lane:
         if check not in self._lanes:
-            judge, quota = self.run.check(check), self.quotas.of(self.run.check(check).model)
+            judge, quota = self.run.check(check), self.quotas.quota_of(self.run.check(check).model)
             breaker = Breaker(
                 awaits_verdicts=self.options.mode is not Mode.SUBMIT,
                 other_judges=other_judges(judge.template, judge.model, judge.models),

@@ -48,14 +48,14 @@ class LoopThread:
         self._is_closed = True
         self._loop.close()
 
-    def soon(self, act: Callable[..., object], *arguments: Any) -> None:
+    def call_soon(self, act: Callable[..., object], *arguments: Any) -> None:
         """On the loop, where that still runs."""
         with suppress(RuntimeError):  # it is closed, and everything has ended
             self._loop.call_soon_threadsafe(act, *arguments)
 
-    def later(self, seconds: float, act: Callable[[], None]) -> None:
+    def call_later(self, seconds: float, act: Callable[[], None]) -> None:
         """On the loop, after so long."""
-        self.soon(self._loop.call_later, seconds, act)
+        self.call_soon(self._loop.call_later, seconds, act)
 
     def run(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         return asyncio.run_coroutine_threadsafe(work, self._loop)
@@ -96,7 +96,7 @@ class LoopThread:
         """Nothing new begins, and whoever waits for something gets the reason. The first reason stands."""
         if self._stopped is None:
             self._stopped, self._stopped_at = reason, monotonic()
-            self.soon(self.cancel)
+            self.call_soon(self.cancel)
 
     # -- on the loop ---------------------------------------------------------------------------------------------
 

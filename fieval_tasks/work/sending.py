@@ -34,7 +34,7 @@ from fieval_tasks.ledger.schema import utc_now
 from fieval_tasks.pace.pace import Pace, Turn
 from fieval_tasks.pace.quota import Admission
 from fieval_tasks.work.echoes import Echoes, digest
-from fieval_tasks.work.lanes import Given, Lane, Lanes
+from fieval_tasks.work.lanes import Lane, Lanes, PostReply
 from fieval_tasks.work.open_items import OpenItems
 from fieval_tasks.work.options import Options
 from fieval_tasks.work.poller import Poller
@@ -150,7 +150,7 @@ class Sender:
 
     async def _send(self, items: tuple[Item, ...]) -> None:
         """Send these in one request, if may be. A stopped lane leaves all."""
-        lane = self.lanes.of(items[0].check)
+        lane = self.lanes.lane_of(items[0].check)
         while items and (admitted := await lane.breaker.admit(len(items))):
             going, taken = items[:admitted], 0
             try:
@@ -236,7 +236,7 @@ class Sender:
         return None
 
     async def _hand_on(
-        self, items: Sequence[Item], given: Given, lane: Lane, admission: Admission, began_at: float
+        self, items: Sequence[Item], given: PostReply, lane: Lane, admission: Admission, began_at: float
     ) -> None:
         """Record what an answer gives; its tickets are asked about from now on."""
         if given.tickets:

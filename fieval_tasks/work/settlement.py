@@ -34,7 +34,7 @@ from fieval_tasks.work.options import Options
 from fieval_tasks.work.work_tuning import WorkTuning
 
 
-class Heard(NamedTuple):
+class QuestionResult(NamedTuple):
     """What a question brought, and what is to be done."""
 
     answer: Answer
@@ -112,16 +112,16 @@ class Settlement:
     _left: Counter[str] = field(default_factory=Counter, init=False)
     """Why items were left pending -> how many."""
 
-    async def ask(self, item: OpenItem) -> Heard:
+    async def ask(self, item: OpenItem) -> QuestionResult:
         """Ask about an item's ticket. Raises RunStopped."""
         if self._is_too_late(item):
-            return Heard(Answer.UNHEARD)
+            return QuestionResult(Answer.UNHEARD)
         async with self.pace.turn("poll", urgent=item.is_urgent) as turn:
             if self._is_too_late(item):
                 turn.unused()
-                return Heard(Answer.UNHEARD)
+                return QuestionResult(Answer.UNHEARD)
             if not item.is_open or item.eval_id is None:  # whatever it would say was heard
-                return Heard(Answer.DROPPED)
+                return QuestionResult(Answer.DROPPED)
             self.recorder.count("polls")
             item.questions += 1
             # no question outlasts its item's time, however slowly the bytes of its reply come
@@ -142,11 +142,11 @@ class Settlement:
 
     # -- what the server says of the evaluation ------------------------------------------------------------------------
 
-    async def _answered(self, item: OpenItem, row: Evaluation) -> Heard:
+    async def _answered(self, item: OpenItem, row: Evaluation) -> QuestionResult:
         self._unknown.heard(item)
         self._failing_since, self._strange_in_a_row, self._is_there = None, 0, None
         self._asked_in_vain.clear()
-        answer, lane = row.verdict, self.lanes.of(item.check)
+        answer, lane = row.verdict, self.lanes.lane_of(item.check)
         self._tell_quota(item, answer, lane)
         if isinstance(answer, Pending):
             return await self._pending(item, lane)
@@ -170,26 +170,26 @@ class Settlement:
         elif kind != "insufficient_credits":  # which is no word that what was sent with it has passed
             lane.quota.granted(item.sent_at)
 
-    def _judged(self, item: OpenItem, verdict: Verdict, lane: Lane) -> Heard:
+    def _judged(self, item: OpenItem, verdict: Verdict, lane: Lane) -> QuestionResult:
         lane.peers.done(item, self.clock())
         lane.peers.judged(item)
         lane.breaker.heard(verdict, again=item.redone > 0)
-        return Heard(Answer.DECIDED, verdict=verdict)
+        return QuestionResult(Answer.DECIDED, verdict=verdict)
 
-    async def _pending(self, item: OpenItem, lane: Lane) -> Heard:
+    async def _pending(self, item: OpenItem, lane: Lane) -> QuestionResult:
         now = self.clock()
         if item.seq in self._stuck or not lane.peers.is_stuck(item, now):
-            return Heard(Answer.PENDING)
+            return QuestionResult(Answer.PENDING)
         said = f"{item.eval_id} is pending after {now - item.since:.0f} s, and later ones are done"
         note = Noted((item.seq,), "orphan", said, utc_now())
         if policy.on_orphan(self.options.on_stuck, redone=item.redone) is Remedy.RESUBMIT:
             lane.breaker.put_back()
-            return Heard(Answer.DROPPED, put_back=PutBack(note, counts=True, doubtful=True))
+            return QuestionResult(Answer.DROPPED, put_back=PutBack(note, counts=True, doubtful=True))
         self._stuck.add(item.seq)
         await self.recorder.record(note)
-        return Heard(Answer.PENDING)
+        return QuestionResult(Answer.PENDING)
 
-    async def _not_judged(self, item: OpenItem, answer: Failed, lane: Lane) -> Heard:
+    async def _not_judged(self, item: OpenItem, answer: Failed, lane: Lane) -> QuestionResult:
         """The evaluation failed: for a limit that hides, for want of credit, or by itself."""
         chosen = self._remedy(item, answer, lane)
         if chosen is Remedy.FAIL:
@@ -201,15 +201,17 @@ class Settlement:
             lane.peers.judged(item)
             lane.breaker.heard(answer, again=item.redone > 0)
             # the judge ran: how long it took says when to ask about the others
-            return Heard(Answer.DECIDED, put_back=PutBack(note, counts=True, failed=answer))
+            return QuestionResult(Answer.DECIDED, put_back=PutBack(note, counts=True, failed=answer))
         if chosen is Remedy.STOP and item.sent_at is not None:
-            return Heard(Answer.DROPPED, put_back=PutBack(note), stops=no_credit(answer.message))
+            return QuestionResult(Answer.DROPPED, put_back=PutBack(note), stops=no_credit(answer.message))
         self.recorder.count("throttled", chosen is not Remedy.STOP)
         lane.breaker.put_back()
         if chosen is Remedy.LEAVE_PENDING:
             await self.recorder.record(note)
-            return Heard(Answer.DROPPED)
-        return Heard(Answer.DROPPED, put_back=PutBack(note))  # of want of credit, it was from before this process
+            return QuestionResult(Answer.DROPPED)
+        return QuestionResult(
+            Answer.DROPPED, put_back=PutBack(note)
+        )  # of want of credit, it was from before this process
 
     def _remedy(self, item: OpenItem, answer: Failed, lane: Lane) -> Remedy:
         if policy.judgement(answer.kind) is not Signal.RATE_LIMITED:
@@ -220,14 +222,14 @@ class Settlement:
 
     # -- questions that fail -------------------------------------------------------------------------------------------
 
-    async def _unanswered(self, item: OpenItem, error: ApiError, turn: Turn) -> Heard:
+    async def _unanswered(self, item: OpenItem, error: ApiError, turn: Turn) -> QuestionResult:
         chosen = policy.on_asking(error, age=self.clock() - item.since)
         if chosen is Remedy.STOP:
             raise stopped_by(error) from error
         if isinstance(error, Throttled):
             self.recorder.count("throttled")
             turn.throttled(error.retry_after)
-            return Heard(Answer.UNHEARD)
+            return QuestionResult(Answer.UNHEARD)
         if chosen is Remedy.FAIL:
             turn.answered()
             return self._worth_nothing(item, error)
@@ -241,19 +243,19 @@ class Settlement:
         await self.recorder.record(Noted((item.seq,), error.kind, error.explained, utc_now()))
         return await self._in_vain(item, error)
 
-    def _worth_nothing(self, item: OpenItem, error: ApiError) -> Heard:
+    def _worth_nothing(self, item: OpenItem, error: ApiError) -> QuestionResult:
         """The server will never say what became of this ticket."""
         self._stuck.discard(item.seq)
         if item.resend_if_unknown:
-            self.lanes.of(item.check).breaker.put_back()
+            self.lanes.lane_of(item.check).breaker.put_back()
             note = Noted((item.seq,), error.kind, f"{item.eval_id}: {error.explained}", utc_now())
-            return Heard(Answer.DROPPED, put_back=PutBack(note, counts=True, doubtful=True))
+            return QuestionResult(Answer.DROPPED, put_back=PutBack(note, counts=True, doubtful=True))
         if not isinstance(error, NotFound):
-            return Heard(Answer.DROPPED, verdict=Failed("wait", error.kind, str(error)))
+            return QuestionResult(Answer.DROPPED, verdict=Failed("wait", error.kind, str(error)))
         self._unknown.add(item, str(error))
         if self._unknown.are_all:
             raise RunStopped(str(self._unknown)) from error
-        return Heard(Answer.DROPPED)
+        return QuestionResult(Answer.DROPPED)
 
     def unknown(self) -> list[ItemVerdict]:
         """Once all others have been asked about: those that the server does not know fail. Raises RunStopped if they are many."""
@@ -261,17 +263,17 @@ class Settlement:
             raise RunStopped(str(self._unknown))
         return self._unknown.taken()
 
-    async def _in_vain(self, item: OpenItem, error: ApiError) -> Heard:
+    async def _in_vain(self, item: OpenItem, error: ApiError) -> QuestionResult:
         """A question failed. Once that is hopeless, the run stops, or a few items alone are left pending."""
         self._asked_in_vain.add(item.seq)
         why = self._hopeless(error)
         if why is None:
-            return Heard(Answer.UNHEARD)
+            return QuestionResult(Answer.UNHEARD)
         if isinstance(error, Unreachable) or not await self._are_alone():
             raise RunStopped(f"{why}: {error}") from error
         self._left[why] += 1
         await self.recorder.record(Noted((item.seq,), error.kind, f"left pending: {why}", utc_now()))
-        return Heard(Answer.DROPPED)
+        return QuestionResult(Answer.DROPPED)
 
     def _hopeless(self, error: ApiError) -> str | None:
         """Why nothing more is to be hoped for, where that is so."""

@@ -56,7 +56,7 @@ class Work:
         self.sender = Sender(self.lanes, self.items, echoes, self.poller, self._recorder, pace, options, tuning)
         self.chunks_left = 0
         """That will be sent, and whose end has not been reported."""
-        self._found: deque[OpenTicket] = deque()
+        self._earlier_tickets: deque[OpenTicket] = deque()
         """Tickets from before this process that nobody has asked about yet."""
         self._resending = 0
         self._asking: asyncio.Task[None] | None = None
@@ -76,7 +76,7 @@ class Work:
 
     def hurry(self) -> None:
         """What has not come in by the last moment is cut off, and recorded as lost. From any thread."""
-        self._loop.later(self._tuning.last_moment, self.sender.under_way.cut_off)
+        self._loop.call_later(self._tuning.last_moment, self.sender.under_way.cut_off)
 
     def control(self, wanted: Control) -> None:
         """Pause or go on, and keep to other bounds than the plan's. Of a rate, this process has its part."""
@@ -107,7 +107,7 @@ class Work:
         if is_sync:  # a lane whose calls fail turns to submitting, to hear why: at once
             self._ask()
         if self._asking is not None and not self._asking.done():
-            self._adopt_found()
+            self._adopt_earlier()
         items = await self.items.take_up(chunk, sender)
         try:
             ready = await self.sender.to_be_sent(items)
@@ -125,7 +125,7 @@ class Work:
         """Send an item that the server took and did not judge; `failed`: its evaluation failed, and may do so again."""
         found = await self.items.read(item.seq)
         try:
-            if failed is None or await self.lanes.of(item.check).breaker.relents():
+            if failed is None or await self.lanes.lane_of(item.check).breaker.relents():
                 await self.sender.send_at_last(found)
             else:  # a check whose evaluations all fail is stopped: this one has failed already
                 await self.items.decide([(item.seq, eval_id, failed)])
@@ -136,9 +136,9 @@ class Work:
 
     # -- what is asked about -----------------------------------------------------------------------------------------
 
-    def found(self, tickets: Sequence[OpenTicket]) -> None:
+    def ask_about_earlier(self, tickets: Sequence[OpenTicket]) -> None:
         """These are from before this process."""
-        self._found.extend(tickets)
+        self._earlier_tickets.extend(tickets)
 
     async def settle(self) -> None:
         """Ask for tickets, until none are left and none will come, or it is quiet."""
@@ -149,7 +149,7 @@ class Work:
 
         On the loop an item is either asked about or sent again, and never between the two.
         """
-        return self.poller.open > 0 or self._resending > 0 or bool(self._found)
+        return self.poller.open > 0 or self._resending > 0 or bool(self._earlier_tickets)
 
     def _more_to_come(self) -> bool:
         return self.chunks_left > 0 or self._resending > 0
@@ -160,7 +160,7 @@ class Work:
         return self._asking
 
     async def _poll(self) -> None:
-        self._adopt_found()
+        self._adopt_earlier()
         quiet = asyncio.ensure_future(self._leave_when_quiet())
         try:
             await self.poller.run()
@@ -168,11 +168,11 @@ class Work:
         finally:
             quiet.cancel()
 
-    def _adopt_found(self) -> None:
+    def _adopt_earlier(self) -> None:
         """Ask, in their turn, about tickets from before this process."""
         now = utc_now()
-        while self._found:
-            ticket = self._found.popleft()
+        while self._earlier_tickets:
+            ticket = self._earlier_tickets.popleft()
             if item := self.items.adopt(ticket.seq, ticket.eval_id, ticket.check):
                 self.poller.add(item, age=max((now - ticket.submitted_at).total_seconds(), 0.001))
 

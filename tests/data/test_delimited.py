@@ -61,7 +61,7 @@ def test_the_delimiter_is_the_one_that_the_file_names_or_its_header_and_rows_fit
 )
 def test_of_two_delimiters_that_fit_alike_neither_is_guessed(file, text: str) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(
-        PlanError, match=r"^answers\.csv: commas and semicolons part its header and its rows alike; say by --del"
+        PlanError, match=r"^answers\.csv: commas and semicolons fit its header and its rows alike; say by --del"
     ):
         list(delimited_rows(file(text)))
 

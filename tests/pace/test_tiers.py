@@ -111,9 +111,9 @@ def test_two_judge_models_have_a_tier_each_and_code_has_none() -> None:
 
         async def send(model: str | None, n: int) -> None:
             for _ in range(n):
-                with await quotas.of(model).admit() as admission:
+                with await quotas.quota_of(model).admit() as admission:
                     admission.sent(loop.time())
-                    quotas.of(model).granted(loop.time())
+                    quotas.quota_of(model).granted(loop.time())
                     admitted[model] = loop.time()
 
         await asyncio.gather(send("large", 1), send("flash", 50), send(None, 200))
@@ -128,7 +128,7 @@ def test_a_run_that_would_have_to_wait_for_too_long_is_told_until_when() -> None
     allowed = Allowed(DEFAULT, {"flash": [10.0 * n for n in range(1, 301)]})
 
     async def run(loop: asyncio.AbstractEventLoop) -> list[Any]:
-        quota = Quotas(allowed, longest_wait=LongestWait(500.0), clock=loop.time).of("flash")
+        quota = Quotas(allowed, longest_wait=LongestWait(500.0), clock=loop.time).quota_of("flash")
         return await asyncio.gather(*(quota.admit(3) for _ in range(5)), return_exceptions=True)
 
     told = in_no_time(run)
@@ -141,7 +141,7 @@ def test_while_a_tier_is_full_it_is_said() -> None:
     async def run(loop: asyncio.AbstractEventLoop) -> str:
         quotas = Quotas(Allowed(DEFAULT, {"flash": [1.0] * 50}), clock=loop.time)
         assert quotas.waits == ""
-        waiting = asyncio.ensure_future(quotas.of("flash").admit())
+        waiting = asyncio.ensure_future(quotas.quota_of("flash").admit())
         await asyncio.sleep(1.0)
         told = quotas.waits
         quotas.stop()
@@ -155,7 +155,7 @@ def test_who_hears_nothing_of_refusals_keeps_to_a_tier_that_is_named_and_to_noth
     async def run(loop: asyncio.AbstractEventLoop) -> list[float]:
         ends = []
         for allowed in (Allowed(), Allowed(DEFAULT)):
-            quota = Quotas(allowed, hears=False, clock=loop.time).of("flash")
+            quota = Quotas(allowed, hears_refusals=False, clock=loop.time).quota_of("flash")
             for _ in range(200):
                 with await quota.admit() as admission:
                     admission.sent(loop.time())

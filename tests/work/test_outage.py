@@ -30,7 +30,7 @@ from fieval_tasks.core.items import State
 from fieval_tasks.core.plan import Mode
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.pace.pace import LongestWait, Pace
-from fieval_tasks.pace.pace_tuning import TOLD, TUNING, PaceTuning
+from fieval_tasks.pace.pace_tuning import SHOWN_FROM, TUNING, PaceTuning
 from fieval_tasks.runs.threads import work_once
 from fieval_tasks.work.engine import Engine
 from fieval_tasks.work.options import Options
@@ -175,7 +175,7 @@ def test_only_what_the_server_itself_says_is_an_answer(error: Any, is_answer: bo
 def test_a_wait_that_is_asked_for_is_said_while_it_lasts() -> None:
     async def run(loop: asyncio.AbstractEventLoop) -> None:
         pace = Pace(concurrency=4, longest_wait=LongestWait(600.0), clock=loop.time)
-        pace.throttled(TOLD / 2, loop.time())
+        pace.throttled(SHOWN_FROM / 2, loop.time())
         assert pace.waits == ""
         pace.throttled(300.0, loop.time())
         assert pace.waits.startswith("the server asked to wait until ")

@@ -69,7 +69,7 @@ class Scene:
         self.now = 1_000.0
         chosen = Options(mode=Mode.ASYNC, tuning=PaceTuning(longest_away_pause=away_pause), **options)
         lanes = Lanes(self.run, self.client, Quotas(), chosen, TUNING)
-        self.lane = lanes.of(TEMPLATE)
+        self.lane = lanes.lane_of(TEMPLATE)
         self.settlement = Settlement(
             lanes,
             self.echoes,
