@@ -1,1 +1,1 @@
-"""One run at work: what is sent, asked about, sent again or given up."""
+"""One run at work: sending items, asking about their tickets, and recording verdicts."""

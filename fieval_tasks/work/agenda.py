@@ -1,26 +1,26 @@
-"""Which eval_id to ask about, and when. Pure: time is passed in, and `poller` does the asking.
+"""Which open ticket to ask the server about, and when. No clock and no network here: time is passed in, and `poller` asks.
 
-A question costs a request whether or not it brings a verdict, and no call asks about many. A verdict seen late costs
-nothing while others are still open: only the end of the run is waited for. Hence three rules.
+A question costs a request whether or not it brings a verdict, and no API call asks about several. A verdict that is seen
+late costs nothing while others are still open: only the end of the run is waited for. Hence three rules.
 
-1. *Wait until it is ripe.* `Waits` learns how long a check's evaluations (template and model) take in this run. A ticket
-   last seen pending at age a is due at the age t where P(T <= t | T > a) = RIPE, which costs about 1/RIPE questions per
-   evaluation. Plans are lazy: when one falls due it is made again with what is known by then, and only what is still
-   ripe is asked (looking is free); each verdict renews the next two plans, so good news spreads as fast as replies come.
-2. *Pay for impatience.* Ripeness is unknown at first, and wrong when the server pauses or changes. So a purse gains
-   share/elapsed a second, elapsed since the newest check began, and pays for asking the likeliest ticket early. The price
-   is the waste to be expected, 1 - P(done); a verdict gives it back. Such a purse makes a ladder: whatever the server
-   does, it wastes about share * ln(t2/t1) questions from t1 to t2. With n tickets, those to come included, and k of them
-   open, the share is LADDER for each check + sqrt(n)/4 and, once something is known of each, k/CURIOSITY more. (Those to
-   come may be waiting for a first verdict.)
-3. *Be prompt at the end.* Once nothing more comes, n / (sqrt(n) + 2k) stands in the ladder's place: next to nothing
-   while many are open and about sqrt(n) for the last few. So the end costs some sqrt(n) questions, and the last verdict
-   is seen within some 1/sqrt(n) of the run's length.
+1. *Ask when a verdict is likely.* `Waits` estimates how long a check's evaluations (template and model) take in this run.
+   A ticket last seen pending at age a is due at the age t where P(T <= t | T > a) = RIPE, which costs about 1/RIPE
+   questions per evaluation. A due time is recomputed when it is reached (that costs no request), and the ticket is asked
+   about only if it is still due. Each verdict recomputes the next two due times, so that a shorter estimate spreads quickly.
+2. *A budget for early questions.* The estimate is unknown at first, and wrong when the server pauses or changes. So a
+   budget, the *purse*, gains share/elapsed a second (elapsed since the newest check began) and pays for asking the likeliest
+   ticket early. The price is the expected waste, 1 - P(done); a verdict refunds it. Whatever the server does, from t1 to
+   t2 this wastes about share * ln(t2/t1) questions. With n tickets, those to come included, and k of them open, the share
+   is LADDER for each check + sqrt(n)/4 and, once each check has a verdict, k/CURIOSITY more. (Tickets to come may be
+   waiting for a first verdict.)
+3. *Be prompt at the end.* Once no more tickets come, n / (sqrt(n) + 2k) replaces LADDER: next to nothing while many are
+   open and about sqrt(n) for the last few. So the end costs about sqrt(n) questions, and the last verdict is seen within
+   about 1/sqrt(n) of the run's length.
 
-Besides, one ticket in 32 (at most three a second) is a *scout*, asked at FIRST_GUESS and then at medians, so that
-evaluations that have become faster are noticed. And whoever submits may order a *sentinel*, asked first at SENTINEL_AGE
-and before all others: what a platform's hidden limit refuses has failed by then, and the sooner that is known the less
-is refused.
+Besides, one ticket in 32 (at most three a second) is a *scout*, asked about at FIRST_GUESS and then at medians, to notice
+evaluations that have become faster. And a submission may order a *sentinel*, asked about first at SENTINEL_AGE and before
+all others: an evaluation that the platform's hidden limit refuses has failed by then, and the sooner that is known, the
+fewer are refused.
 
 The numbers in capitals are `WorkTuning`'s. `python -m tests.work.polling_simulation` shows what this reaches, server by server.
 """
@@ -39,54 +39,55 @@ from fieval_tasks.work.work_tuning import TUNING, WorkTuning
 
 
 class Answer(Enum):
-    """What a question brought."""
+    """The result of a question about a ticket, as far as the agenda needs it."""
 
     DECIDED = "decided"
-    """The ticket has its verdict, or its evaluation failed: tells how long one takes."""
+    """The ticket has its verdict, or its evaluation failed; its age counts for the estimate."""
     PENDING = "pending"
+    """The server has no verdict yet."""
     DROPPED = "dropped"
-    """The ticket is closed and was not judged (refused, unknown to the server): says nothing about how long it takes."""
+    """The ticket is closed without an evaluation (refused, unknown to the server); its age says nothing."""
     UNHEARD = "unheard"
-    """The question itself failed: says nothing about the ticket."""
+    """The question itself failed, so nothing is known about the ticket."""
 
 
 class Agenda:
-    """The open tickets of a run, and which of them to ask about now. Time is passed in."""
+    """The open tickets of a run, and which of them to ask about now. Not thread-safe."""
 
     def __init__(
         self, *, give_up_after: float, to_come: Callable[[], int] = lambda: 0, tuning: WorkTuning = TUNING
     ) -> None:
-        """`give_up_after`: seconds; `to_come`: how many more tickets there will be, as far as is known."""
+        """`give_up_after`: seconds from a ticket's submission; `to_come`: how many more tickets are expected."""
         self._give_up_after = give_up_after
         self._to_come = to_come
         self._tuning = tuning
         self._waits: defaultdict[str, Waits] = defaultdict(lambda: Waits(tuning.first_guess))
         self._waiting: list[OpenItem] = []
-        """A heap."""
+        """A heap, ordered by `OpenItem.due`."""
         self._early: deque[OpenItem] = deque()
-        """Sentinels that were not asked about yet, in order."""
+        """Sentinels that were not asked about yet, in the order of submission."""
         self._added: Counter[str] = Counter()
         self._scouted_at: dict[str, float] = {}
         self._open = 0
         self._began = inf
         self._newest_at = inf
-        """When the check came of which the least is known: as if all had begun then, the purse gains."""
+        """When the newest check began: the purse's income falls with the time since then."""
         self._found_at = -inf
         self._look_at = self._filled_at = inf
-        """When to see next whether the purse pays for a question, and until when it was filled."""
+        """When to check next whether the purse pays for a question, and up to when its income was added."""
         self._purse = 1.0
         self._is_closing = False
 
     def __len__(self) -> int:
-        """Those that no question is under way about."""
+        """Tickets that no question is under way about."""
         return len(self._waiting) + len(self._early)
 
     def add(self, item: OpenItem, *, now: float, age: float = 0.0, is_sentinel: bool = False) -> None:
-        """An item whose ticket was given `age` seconds ago. Those found open on resuming are looked at at once, in turn.
+        """Add an item whose ticket was given `age` seconds ago. Tickets from before this process are due at once, in turn.
 
-        `is_sentinel`: whether it was refused is to be known soon.
+        `is_sentinel`: ask early whether a hidden limit refused it.
         """
-        if not self._added:  # the purse gains nothing at first: all of that would be spent at one moment
+        if not self._added:  # the purse gains nothing before the first guess: it would all be spent at one moment
             self._began, self._filled_at = now, now + self._tuning.first_guess
         if item.check not in self._added:
             self._newest_at = now
@@ -114,7 +115,7 @@ class Agenda:
         return True
 
     def take(self, now: float, *, closing: bool) -> OpenItem | None:
-        """Take out an item to ask about now, None where none is worth it. `closing`: no more will be added."""
+        """Take out an item to ask about now; None where none is due or likely. `closing`: no more tickets will be added."""
         if item := self._take_early(now) or self._take_ripe(now):
             return item
         if closing != self._is_closing:
@@ -123,12 +124,12 @@ class Agenda:
         return self._take_likely(now)
 
     def next_at(self) -> float | None:
-        """When to `take` again, unless something happens before. Later than the last `take` that gave None."""
+        """When to `take` again, unless an answer or a ticket comes before; None where nothing waits."""
         times = [self._waiting[0].due, self._look_at] if self._waiting else []
         return min([*times, self._early[0].due] if self._early else times, default=None)
 
     def answered(self, item: OpenItem, answer: Answer, *, now: float) -> bool:
-        """Learn from an answer. False where the ticket has waited too long: it is given up, not put back."""
+        """Learn from an answer, and put a ticket that is pending back. False: its time is over and it was given up."""
         asked_at = item.asked_at - item.since
         if answer is Answer.DECIDED:
             self._waits[item.check].decided(item.pending_at, now - item.since)
@@ -146,12 +147,12 @@ class Agenda:
         return item.since + self._give_up_after
 
     def _before_deadline(self, item: OpenItem, due: float) -> float:
-        """Then, or at the deadline itself, for which a question is kept: none comes shortly before it."""
+        """The due time, moved to the deadline where it is shortly before it: the last question is asked at the deadline."""
         deadline = self._deadline(item)
         return due if due <= deadline - self._tuning.shortest_gap else deadline
 
     def _plan(self, item: OpenItem, now: float, *, earliest: float = -inf) -> None:
-        """Set when it is looked at next: when it is ripe, and at its deadline at the latest. What is over keeps its turn."""
+        """Set the due time: when a verdict is likely, and at the deadline at the latest."""
         if item.due > now >= self._deadline(item):
             return
         again = now + max(self._tuning.look_again, (now - item.since) / 2)
@@ -167,7 +168,7 @@ class Agenda:
         return item.since + waits.age(self._wanted(item), item.pending_at)
 
     def _wanted(self, item: OpenItem) -> float:
-        """The probability of a verdict at which it is asked about."""
+        """The probability of a verdict at which the ticket is due."""
         return self._tuning.half_ripe if item.is_scout else self._tuning.ripe
 
     def _take_early(self, now: float) -> OpenItem | None:
@@ -179,7 +180,7 @@ class Agenda:
         return item
 
     def _take_ripe(self, now: float) -> OpenItem | None:
-        """The first ticket that is due and still worth its question; the plans of the others are made again."""
+        """The first ticket that is due by the present estimate; the due times of the others are recomputed."""
         while self._waiting and self._waiting[0].due <= now:
             item = self._waiting[0]
             if self._is_ripe(item, now):
@@ -202,17 +203,17 @@ class Agenda:
     def _chance(self, item: OpenItem, now: float) -> float:
         return self._waits[item.check].chance(now - item.since, item.pending_at)
 
-    # -- impatience ----------------------------------------------------------------------------------------------
+    # -- early questions, paid by the purse ----------------------------------------------------------------------
 
     def _look_soon(self, now: float) -> None:
         self._look_at = max(now, self._newest_at + self._tuning.first_guess)
 
     def _take_likely(self, now: float) -> OpenItem | None:
-        """The ticket likeliest to be done, where the purse holds its price: the probability that it is not."""
+        """The ticket that is likeliest done, if the purse holds its price: the probability that it is not."""
         if now < self._look_at or not self._waiting:
             return None
         income = self._fill(now)
-        price, place = 1 - self._tuning.ripe, None  # what costs less is ripe, and taken without payment
+        price, place = 1 - self._tuning.ripe, None  # a ticket with a lower price is due anyway
         if self._purse >= price:
             place = self._likeliest(now)
             if place is None:
@@ -229,8 +230,8 @@ class Agenda:
         return item
 
     def _fill(self, now: float) -> float:
-        """Put into the purse what has come in since the last time; what comes in a second."""
-        # share/elapsed: what it pays for from t1 to t2 is then share * ln(t2/t1), whatever the server does
+        """Add the purse's income since the last call; the income in a second."""
+        # An income of share/elapsed pays for share * ln(t2/t1) questions from t1 to t2, whatever the server does.
         income = self._share() / max(now - self._newest_at, self._tuning.first_guess)
         most = 1.0 + income * self._tuning.shortest_gap
         self._purse = min(self._purse + income * (now - self._filled_at), most)
@@ -247,13 +248,14 @@ class Agenda:
         return share + k / self._tuning.curiosity if is_known else share
 
     def _likeliest(self, now: float) -> int | None:
-        """Its place in the heap. None where each was asked, or is to be asked for the last time, within the gap."""
+        """The likeliest candidate's index in the heap; None where each was asked about, or has its last question, within the
+        shortest gap."""
         places = range(min(self._tuning.candidates, len(self._waiting)))
         able = (place for place in places if self._keeps_gap(self._waiting[place], now))
         return max(able, key=lambda place: self._chance(self._waiting[place], now), default=None)
 
     def _taken_out(self, place: int) -> OpenItem:
-        """Moved to the top, each above it a step down, and popped: to make the whole heap anew would cost milliseconds."""
+        """Remove an item from the middle of the heap by sifting it to the top; a new heapify would take milliseconds."""
         item = self._waiting[place]
         while place:
             above = (place - 1) // 2
@@ -263,7 +265,7 @@ class Agenda:
         return heapq.heappop(self._waiting)
 
     def _keeps_gap(self, item: OpenItem, now: float) -> bool:
-        """The gap is twice as long after each question that fails, as far as its plan is put off: it seems done, and nobody says so."""
+        """Whether the shortest gap since the last question is over. The gap doubles after each question that fails."""
         shortest, doublings = self._tuning.shortest_gap, min(item.unheard, self._tuning.most_doublings)
         put_off = max(shortest, self._tuning.put_off * (item.asked_at - item.since))
         gap = min(shortest * 2.0**doublings, put_off)
@@ -272,7 +274,7 @@ class Agenda:
     # -- answers -------------------------------------------------------------------------------------------------
 
     def _close(self, item: OpenItem, now: float) -> None:
-        """Without this ticket: its price is paid back, and the next plans are made with what is known now."""
+        """Close a ticket: refund its price, and recompute the next due times with the new estimate."""
         self._open -= 1
         self._purse += item.price
         self._look_soon(now)
@@ -282,7 +284,7 @@ class Agenda:
                 heapq.heapreplace(self._waiting, self._waiting[0])
 
     def _put_back(self, item: OpenItem, now: float, *, is_unheard: bool) -> bool:
-        """False where its time is over."""
+        """Put a pending ticket back into the heap; False where its time is over."""
         item.price, item.is_urgent = 0.0, False
         item.unheard = item.unheard + 1 if is_unheard else 0
         over_for = now - self._deadline(item)

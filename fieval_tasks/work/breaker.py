@@ -1,9 +1,9 @@
-"""Nothing is bought without a look: a check's first items go ahead alone, and one that only meets refusals is stopped.
+"""The canary and circuit breaker of a lane: few evaluations are bought before the first verdicts, and a lane that fails stops.
 
-A *lane* is a check on its way to the server: one template and model. The first requests of a lane carry one item each,
-a few at a time, until the server has taken one; then only so many evaluations are bought ahead of its verdicts. A lane
-whose items are refused, or whose evaluations fail, nearly all of them, is stopped, and no other: whatever the errors
-say, for a server that puts an id or the item's own words into each of them is as broken as one that does not.
+A *lane* is a check on its way to the server: one template and model. Its first requests carry one item each, a few at a
+time, until the server has accepted one; then a bounded number of evaluations is bought ahead of the verdicts. A lane
+whose items are nearly all refused, or whose evaluations nearly all fail, is stopped; other lanes go on. The errors'
+texts need not be alike: a server may put an id or the item's own words into each of them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from fieval_tasks.work.work_tuning import TUNING, WorkTuning
 
 
 class Breaker:
-    """One lane's canary and breaker."""
+    """One lane's canary and breaker. On the engine's event loop."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class Breaker:
         tuning: WorkTuning = TUNING,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """`awaits_verdicts`: somebody asks for them in this run; `other_judges`: what is said besides where the judge failed."""
+        """`awaits_verdicts`: this process asks for verdicts; `other_judges`: a hint added where the judge fails."""
         self._awaits_verdicts = awaits_verdicts
         self._other_judges = other_judges
         self._tuning = tuning
@@ -49,9 +49,9 @@ class Breaker:
         self._news = asyncio.Event()
 
     async def admit(self, n: int) -> int:
-        """Wait until a request may go out, of `n` items or fewer; of how many. 0: the lane is stopped.
+        """Wait until a request may go out; how many of the `n` items it may carry. 0: the lane is stopped.
 
-        What was admitted must be reported by `returned`.
+        The end of an admitted request must be reported by `returned`.
         """
         if not await self._may_go(lambda: n):
             return 0
@@ -61,7 +61,7 @@ class Breaker:
         return admitted
 
     async def relents(self) -> bool:
-        """Wait until an item whose evaluation failed may be bought once more. False: never, the lane is stopped."""
+        """Wait until an item whose evaluation failed may be bought once more. False: the lane is stopped."""
         self._failed_and_waiting += 1
         try:
             return await self._may_go(lambda: self._failed_and_waiting)
@@ -80,7 +80,7 @@ class Breaker:
         return self.stopped is None
 
     def _wait(self, n: int) -> float:
-        """Seconds to wait; inf: until there is news."""
+        """Seconds to wait; inf: until a request ends or a verdict comes."""
         tuning = self._tuning
         if not self._has_taken:
             could_be_refused = self._requests_out + self._refusals.alike
@@ -94,16 +94,16 @@ class Breaker:
 
     @property
     def _has_taken(self) -> bool:
-        """The server took something."""
+        """Whether the server has accepted any item of this lane."""
         return self._first_taken_at < inf
 
     @property
     def _bought(self) -> int:
-        """Evaluations without a verdict: on their way, waited for, and failed."""
+        """Evaluations that were bought and not judged: under way, pending, and failed."""
         return self._items_out + self._unjudged + self._failures.count
 
     def returned(self, admitted: int, *, taken: int) -> None:
-        """What was admitted has ended; the server took so many items of it."""
+        """An admitted request has ended; `taken`: items of it that the server accepted."""
         self._requests_out -= 1
         self._items_out -= admitted
         self._unjudged += taken
@@ -118,9 +118,9 @@ class Breaker:
         self._first_taken_at = min(self._first_taken_at, self._clock())
 
     def refused(self, reason: str, *, of_its_own: bool = True, lost: bool = False) -> None:
-        """The server will never take an item, and says why. Not `of_its_own`: something before it, whose one answer to
-        different things says nothing of what is wrong, and which may dislike the first rows only. `lost`: nothing at all
-        was said, and the item is not sent again.
+        """The server refused an item for good. Not `of_its_own`: a proxy or firewall refused it, whose answer is the same
+        for different causes, and which may dislike the first rows only. `lost`: the reply was lost, and the item is not
+        sent again.
         """
         refusals, tuning = self._refusals, self._tuning
         refusals.went_wrong(reason)
@@ -142,7 +142,7 @@ class Breaker:
         return "the replies were lost to" if all_were else "the server refused, or its replies were lost to,"
 
     def heard(self, verdict: Verdict, *, again: bool = False) -> None:
-        """An item that was taken has its verdict, or failed to get one; `again`: as it did before."""
+        """An accepted item has its verdict, or its evaluation failed; `again`: it had failed before."""
         self._unjudged -= 1
         if isinstance(verdict, Failed):
             self._failed(verdict, again=again)
@@ -152,7 +152,7 @@ class Breaker:
             self._news.set()
 
     def failed(self, verdict: Failed, *, again: bool = False) -> None:
-        """The judge of a synchronous call failed: the server took the item, and has no verdict nor ticket for it."""
+        """The judge of a synchronous call failed: the server accepted the item and gave neither verdict nor ticket."""
         self._was_taken()
         self._failed(verdict, again=again)
         self._news.set()
@@ -170,7 +170,7 @@ class Breaker:
             self._stop(f"the judge gave no verdict on {failures}{way_out}")
 
     def put_back(self) -> None:
-        """An item was taken and is to be sent again, through no fault of its own."""
+        """An accepted item is to be sent again, for a cause that says nothing about the item (a hidden limit)."""
         self._unjudged -= 1
         self._news.set()
 
@@ -180,25 +180,25 @@ class Breaker:
 
 
 class Outcomes:
-    """What went well and what went wrong with a lane's items, and for which reasons."""
+    """Counts of a lane's successes and failures, with the reasons of the latest failures."""
 
     def __init__(self, tuning: WorkTuning) -> None:
         self.count = 0
-        """Times that something went wrong."""
+        """Failures, including repeated ones of the same item."""
         self.items = 0
-        """With so many items."""
+        """Items that failed."""
         self.alike = 0
-        """The latest in a row that went wrong for the same reason."""
+        """The latest failures in a row with the same reason."""
         self._out_of_latest = tuning.out_of_latest
         self._latest: deque[str | None] = deque(maxlen=tuning.latest)
-        """Reasons; None for what went well."""
+        """Reasons of the latest outcomes; None for a success."""
 
     def went_well(self) -> None:
         self._latest.append(None)
         self.alike = 0
 
     def went_wrong(self, reason: str, *, is_news: bool = True) -> None:
-        """Not `is_news`: it counts as one more, and says nothing of how many items fare so."""
+        """Count a failure. `is_news`: it is the item's first one."""
         self.count += 1
         if is_news:
             self.items += 1
@@ -220,7 +220,7 @@ class Outcomes:
 
 
 def masked(reason: str) -> str:
-    """With # for what differs where the reason is the same: UUIDs, ids of letters and digits, numbers that are no status."""
+    """The reason with # in place of UUIDs, ids and numbers (but an HTTP status), so that equal reasons compare equal."""
     return _PECULIAR.sub("#", reason)
 
 

@@ -1,10 +1,10 @@
-"""Whether what the server tells is about the item that it was asked for: a verdict on another's inputs is none.
+"""Whether a verdict is about its item: the inputs in the server's reply are compared with the inputs that were sent.
 
-A row says what was judged (`input_data`). In 64 recorded pairs of a submission and its row that was what had been sent,
-value for value, the item's own where it came in a pack, with the keys in another order. What may differ without being
-another item: white space, the spelling of keys, JSON that was read and written again (a number or a truth value for its
-text, too), a long value that was cut, keys that are left out or added. Where nothing is told that can be compared
-(servers before April 2026, synchronous replies), an eval_id that two items were given belongs to neither.
+A row holds the judged inputs (`input_data`). In 64 recorded pairs of a submission and its row they were the sent ones,
+value for value, also for the items of packs, with the keys in another order. These differences do not make it another
+item: white space, the spelling of keys, JSON that was parsed and written again (a number or a truth value for its text,
+too), a long value that was cut, keys that are missing or added. Where a reply has no inputs to compare (servers before
+April 2026, synchronous replies), an eval_id that was given to two items counts for neither.
 """
 
 from __future__ import annotations
@@ -25,21 +25,25 @@ from fieval_tasks.work.open_items import ItemVerdict, OpenItem
 
 OTHER_INPUTS = "the row of this item's eval_id holds the inputs of another item: the server mixed them up"
 SHARED = "the server named this item's eval_id for another item, too, and does not say which of them it judged"
+# No server is known to cut; one that does would keep at least a line or two.
 SHORTEST_CUT = 200
-"""Characters of a value that may have been cut by the server; a shorter one is the whole of it."""
+"""Characters from which a value may be a sent one that the server has cut."""
 
+# Many rows may wait for the ledger at once, each with inputs of up to 30 MB.
 LONGEST_WHOLE = 100_000
-"""Characters of a value that are compared as they are; of a longer one nothing but equality can be told."""
+"""Characters up to which a value is kept whole for the comparison; of a longer one a digest is compared."""
 
 
 class Match(Enum):
+    """The result of comparing a row's inputs with the sent ones."""
+
     SAME = "what was sent"
     OTHER = "something else"
     UNKNOWN = "can't be compared"
 
 
 def digest(inputs: Mapping[str, str]) -> bytes:
-    """Of an item's inputs, equal however their keys are ordered and their ends are trimmed."""
+    """A digest of an item's inputs that does not depend on the order of keys or on white space at the ends."""
     hashed = blake2b(digest_size=16)
     for key in sorted(inputs):
         value = inputs[key].strip()
@@ -49,7 +53,7 @@ def digest(inputs: Mapping[str, str]) -> bytes:
 
 
 def match(sent: Mapping[str, str], judged: Mapping[str, Any]) -> Match:
-    """Whether a row's inputs are the ones that were sent."""
+    """Compare a row's inputs with the ones that were sent."""
     found = {_match(value, judged[key] if key in judged else judged.get(_camel(key))) for key, value in sent.items()}
     if Match.OTHER in found:
         return Match.OTHER
@@ -82,7 +86,7 @@ def _as_json(value: Any) -> str:
 
 
 def _is_read_as(sent: str, judged: Any) -> bool:
-    """A number or a truth value that stands for the text, which need not be JSON: 7 for 007, true for True."""
+    """Whether a JSON number or truth value stands for the sent text, which need not be JSON: 7 for 007, true for True."""
     if isinstance(judged, bool):
         return sent.strip().lower() == str(judged).lower()
     try:
@@ -98,7 +102,7 @@ def _whole(value: Any) -> Any:
 
 
 def _short(value: Any) -> Any:
-    """A long value by its beginning and a digest: equal where it is."""
+    """The value, or for a long one its beginning and a digest, which are equal only for equal values."""
     text = _plain(value)
     if len(text) <= LONGEST_WHOLE:
         return value
@@ -111,7 +115,7 @@ def _may_be_cut(sent: str, judged: str) -> bool:
 
 
 def _may_be_scrubbed(sent: str, judged: str) -> bool:
-    """An item's own words may hold a secret, which is taken out of every reply."""
+    """Whether the difference is only a secret that was scrubbed: an item's own text may hold one, as every reply may."""
     before, mark, after = _plain(judged).partition(MARK)
     return bool(mark) and _plain(sent).startswith(before) and _plain(sent).endswith(after.rpartition(MARK)[2])
 
@@ -122,7 +126,7 @@ def _camel(key: str) -> str:
 
 
 class Echoes:
-    """Objects to verdicts that are not about the item they are judged for. One for each run and process."""
+    """Finds verdicts that are on another item's inputs. One for each run and process."""
 
     def __init__(self, book: Book) -> None:
         self._book = book
@@ -130,7 +134,7 @@ class Echoes:
         self._compared = self._unknown = self._wrong = 0
 
     async def objection(self, item: OpenItem, row: Evaluation) -> Failed | None:
-        """Why a row is not about this item."""
+        """The failure of an item whose row is, or may be, another item's; None where the row is its own."""
         found = await self._match(item, row.inputs)
         if found is Match.UNKNOWN:
             self._unknown += 1
@@ -152,7 +156,8 @@ class Echoes:
 
     @asynccontextmanager
     async def own(self, verdicts: Sequence[ItemVerdict]) -> AsyncIterator[list[ItemVerdict]]:
-        """Verdicts that came at once, each with its eval_id, as they stand; to be recorded before the block ends."""
+        """Synchronous verdicts, replaced by a failure where the eval_id was given to another item too. Record them within the
+        block: meanwhile no other reply may use these eval_ids."""
         ids = {eval_id for _, eval_id, _ in verdicts if eval_id}
         taken = ids & self._at_once
         self._at_once |= ids

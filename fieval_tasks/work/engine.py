@@ -1,4 +1,4 @@
-"""One engine per run and process: a loop in a thread of its own, and what a run's flow, whose tasks are threads, has it do."""
+"""The engine of a run in this process: the thread-safe door to the work on its event loop, for flows and their tasks."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Engine:
         )
         quotas = Quotas(
             options.allowed,
-            # who only submits asks nothing: the news that a quota waits for would never come
+            # A run that only submits asks no questions, so a quota would wait for news of refusals that never comes.
             hears_refusals=options.may_have_tiers and options.mode is not Mode.SUBMIT,
             waits_for_judges=options.mode is Mode.SYNC,
             longest_wait=longest_wait,
@@ -98,7 +98,7 @@ class Engine:
         return Work(self._book, lanes, pace, self._holdings, self._loop, options, tuning)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:  # nothing new is sent while what is on its way comes in
+        if kind is not None:  # an error ends the block: send nothing new while replies under way come in
             self.stop(Interrupted("the run was interrupted"), hurry=not issubclass(kind, Exception))
         try:
             self._end()
@@ -110,7 +110,7 @@ class Engine:
         try:
             ending.result()
         except BaseException:
-            if not ending.done():  # somebody is in a hurry now
+            if not ending.done():  # interrupted while waiting: hurry
                 self.stop(Interrupted("the run was interrupted"), hurry=True)
                 ending.result()
             raise
@@ -129,16 +129,16 @@ class Engine:
                     await self._permits.aclose()
 
     def stop(self, reason: FievalError, *, hurry: bool = False) -> None:
-        """End all work: nothing new begins, and whoever waits for it gets `reason`. The first reason stands.
+        """Stop the run: nothing new is sent, and every waiting call raises `reason`. Later reasons are ignored.
 
-        Submissions under way come in before the engine ends; with a `hurry` they get a last moment.
+        The engine's end waits for the replies to submissions under way; in a `hurry` only for WorkTuning.last_moment.
         """
         self._loop.stop(reason)
         if hurry and self._work is not None:
             self._work.hurry()
 
     def come_in(self, show: Callable[[Progress], None]) -> None:
-        """After a stop: wait until every submission under way has had its answer, within its own time."""
+        """After a stop: wait until every submission under way has its reply or is past its timeout."""
         coming = self._loop.run(self._at_work.sender.under_way.come_in())
         while not wait([coming], timeout=self._tuning.round).done:
             show(self.progress)
@@ -149,45 +149,45 @@ class Engine:
         return self._work
 
     def _done(self, begin: Begin[T], show: Callable[[Progress], None] | None = None) -> T:
-        """What this comes to; the progress is shown meanwhile. Raises what stops the run."""
+        """Run a coroutine on the loop; its result. Shows the progress meanwhile. Raises the error that stops the run."""
         return self._loop.work(begin, (lambda: show(self.progress)) if show else (lambda: None))
 
     # -- submissions -------------------------------------------------------------------------------------------------
 
     def to_submit(self) -> list[int]:
-        """The chunks that have something left to send and are for this process to try."""
+        """The chunks with unsent items that this process should try."""
         return self._holdings.to_submit()
 
     def expect(self, chunks: int) -> None:
-        """So many chunks will be submitted, each reported by `chunk_done`."""
+        """Announce that so many chunks will be submitted; each end is reported by `chunk_done`."""
         with self._chunk_ended:
             self._at_work.chunks_left += chunks
 
     def chunk_done(self) -> None:
-        """A chunk's task has ended, well or badly."""
+        """Report that a chunk's task has ended, with or without an error."""
         with self._chunk_ended:
             self._at_work.chunks_left -= 1
             self._chunk_ended.notify_all()
         self._loop.call_soon(self._at_work.poller.wake)
 
     def chunks_have_ended(self, *, within: float) -> bool:
-        """Wait until every chunk that was expected is done, or so many seconds."""
+        """Wait until every expected chunk is done, `within` seconds at most; whether they are."""
         with self._chunk_ended:
             return self._chunk_ended.wait_for(lambda: self._at_work.chunks_left <= 0, timeout=within)
 
     def submit_chunk(self, chunk: int) -> int:
-        """Send what a chunk has left; how many items that was. Raises RunStopped, StoreError or Unreachable."""
+        """Send a chunk's unsent items; how many those were. Raises RunStopped, StoreError or Unreachable."""
         is_new = not self._holdings.has(chunk)
-        if not self._holdings.claim([chunk]):  # another process works on it, and may let go of it unfinished
+        if not self._holdings.claim([chunk]):  # another process holds it
             return 0
         if is_new:  # one that helped with it may have died since this run began
             self._looked_into([chunk])
         return self._done(partial(self._at_work.send, chunk))
 
     def submit_rest(self) -> int:
-        """Send what is left in chunks that nobody works on, one after the other; how many items that was.
+        """Send the unsent items of chunks that no process holds, one chunk after the other; how many those were.
 
-        Where that failed for an outage and is tried again, it goes on with the chunk that it was at.
+        A retry after an outage goes on with the chunk that it had reached.
         """
         sent = 0
         while chunks := self._helping_with or self._looked_into(self._holdings.take_one()):
@@ -197,38 +197,39 @@ class Engine:
         return sent
 
     def _looked_into(self, chunks: list[int]) -> list[int]:
-        """The chunks, whose tickets from before this process have been read, before any of its own are among them."""
+        """The same chunks, after reading their open tickets: later this process's own would be among them."""
         if chunks and self._options.mode is not Mode.SUBMIT:
             self._loop.call_soon(self._at_work.ask_about_earlier, self._book.open_tickets(chunks))
         return chunks
 
     def rest(self, seconds: float) -> None:
-        """Do nothing for so long. Raises what stops the run as soon as it does."""
+        """Wait so many seconds. Raises the error that stops the run as soon as it is stopped."""
         self._done(partial(asyncio.sleep, seconds))
 
     # -- verdicts ----------------------------------------------------------------------------------------------------
 
     def settle(self, show: Callable[[Progress], None] | None = None) -> int:
-        """Ask for every open ticket until all are settled, or it is quiet; how many are left pending."""
+        """Ask about every open ticket until all are settled, or no verdict comes for `Options.quiet` seconds; how many are
+        left pending."""
         self._done(self._at_work.settle, show)
         return self._at_work.poller.given_up + self.left
 
     @property
     def left(self) -> int:
-        """Open tickets that nobody asks about here any more, though their time is not over."""
+        """Open tickets that this process has left to a later one, though their time is not over."""
         return self._at_work.poller.open
 
     @property
     def awaits_verdicts(self) -> bool:
-        """There are tickets to ask about, or items that are sent once more by themselves and may bring some."""
+        """Whether there are tickets to ask about, or items that are being sent once more."""
         return self._loop.run(self._at_work.has_open_ends()).result()
 
     def wait_for_others(self, show: Callable[[Progress], None] | None = None) -> bool:
-        """Wait while other processes work on the run. True: something that nobody works on is ours to finish.
+        """Wait while other processes work on the run. True: there are chunks without a process, now adopted by this one.
 
-        What this process has done all it can for is let go first: two that wait for each other would wait for ever.
+        Releases this process's own claims first: two processes that waited for each other's claims would never end.
         """
-        # of the items first: once the claims are gone another process may send them
+        # Let go of the items before the claims: once the claims are gone another process may send them.
         self._loop.call_soon(self._at_work.items.let_go_all)
         self._holdings.let_go()
         while True:
@@ -241,7 +242,7 @@ class Engine:
     # -- what is seen of it, and how it is steered ---------------------------------------------------------------------
 
     def control(self, wanted: Control) -> None:
-        """Submit or pause, and keep to other bounds than the plan's, from now on."""
+        """Pause or go on, and change the bounds of rate and concurrency, from now on."""
         self._loop.call_soon(self._at_work.control, wanted)
 
     @property
@@ -250,7 +251,7 @@ class Engine:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What came up in this process and a reader must know."""
+        """Sentences for the report on what happened in this process."""
         work = self._at_work
         away, asked = self._permits.times_away if self._permits else 0, work.pace.longest_asked
         without_permits = f"the shared limit could not be asked {away:,} times: what needed its permits waited"
@@ -272,12 +273,12 @@ _engines: dict[str, Engine] = {}
 
 
 def current(run_id: str) -> Engine | None:
-    """The engine that works on this run in this process."""
+    """The engine that works on this run in this process; None where none does."""
     return _engines.get(run_id)
 
 
 def stop_all(reason: FievalError) -> bool:
-    """Stop every run that this process works on, in a hurry. False where there is none."""
+    """Stop every run that this process works on, in a hurry. False where it works on none."""
     engines = list(_engines.values())
     for engine in engines:
         engine.stop(reason, hurry=True)

@@ -1,4 +1,4 @@
-"""A check's way to the server, and what is known of it: whether it is open, how fast, in which form, how its items fare."""
+"""Lanes: for each check, how its requests are posted and packed, with its quota, its breaker and its items' statistics."""
 
 from __future__ import annotations
 
@@ -20,19 +20,21 @@ from fieval_tasks.work.options import Options
 from fieval_tasks.work.peers import Peers
 from fieval_tasks.work.work_tuning import WorkTuning
 
+# The API has no limit for items with a single key; 10 were observed to be accepted (api/contract.md).
 LONGEST_PACK = 10
-"""Items that one request with a single key was seen to carry."""
+"""Items of one key in one request."""
+# The API's own limit: "Input lists cannot have more than 3 items".
 LONGEST_PACK_OF_KEYS = 3
-"""The API's own limit where an item has two keys or more."""
+"""Items of two keys or more in one request."""
 
 
 def longest_pack(keys: Collection[str]) -> int:
-    """Items with these keys that one request carries."""
+    """How many items with these keys one request may carry."""
     return LONGEST_PACK if len(keys) == 1 else LONGEST_PACK_OF_KEYS
 
 
 def packs(items: Sequence[Item]) -> list[tuple[Item, ...]]:
-    """The items as requests: neighbours of one check, with the same keys and parameters, as many together as the API takes."""
+    """The items grouped into requests: neighbours of one check with the same keys and parameters, up to the API's limit."""
     alike: dict[tuple[str, str, tuple[str, ...]], list[Item]] = {}
     for item in items:
         params = json.dumps(item.params, sort_keys=True) if item.params else ""
@@ -46,24 +48,24 @@ def packs(items: Sequence[Item]) -> list[tuple[Item, ...]]:
 
 @dataclass(frozen=True)
 class PostReply:
-    """What the answer to a request has for its items: tickets, or verdicts at once; for some perhaps neither."""
+    """The reply to a POST: tickets, or verdicts of a synchronous call; for some items perhaps neither."""
 
     tickets: tuple[Ticket, ...]
     verdicts: tuple[ItemVerdict, ...]
 
     def unnamed(self, items: Sequence[Item]) -> tuple[Item, ...]:
-        """Those of the request's items for which it has neither: perhaps taken."""
+        """The request's items for which the reply has neither; the server may have accepted them."""
         named = {ticket.seq for ticket in self.tickets} | {seq for seq, _, _ in self.verdicts}
         return tuple(item for item in items if item.seq not in named)
 
     @property
     def shares_ids(self) -> bool:
-        """One eval_id for several items: whose it is can't be said yet."""
+        """Whether the reply has one eval_id for several items, so that it can't be assigned yet."""
         return len({ticket.eval_id for ticket in self.tickets}) < len(self.tickets)
 
 
 class Lane:
-    """One check's way to the server."""
+    """One check on its way to the server. On the engine's event loop."""
 
     def __init__(
         self,
@@ -78,7 +80,7 @@ class Lane:
         self.breaker = breaker
         self.peers = Peers(tuning)
         self.longest_pack = LONGEST_PACK
-        """As far as the server was not heard to say otherwise."""
+        """Items in one request; smaller once the server has refused a longer pack."""
         self._client = client
         self._params = params
         self._is_sync = options.mode is Mode.SYNC
@@ -89,11 +91,11 @@ class Lane:
         self._pack_answered = asyncio.Event()
 
     async def post(self, items: Sequence[Item], *, async_instead: bool) -> PostReply:
-        """Send these in one request, which asks for verdicts in a synchronous lane, and for tickets in any other.
+        """Send these items in one request, for verdicts in a synchronous lane, else for tickets.
 
-        `async_instead`: for tickets all the same.
+        `async_instead`: for tickets in any case.
         """
-        # the first speaks for all: those in one request have the same check, keys and parameters (packs)
+        # All items of a request have the same check, keys and parameters (`packs`), so the first one's are used.
         client, first = self._client, items[0]
         is_sync = self._is_sync and not (async_instead or self._faults_in_a_row >= self._tuning.turn_async_at)
         inputs, params = [item.inputs for item in items], {**self._params, **first.params}
@@ -111,16 +113,16 @@ class Lane:
 
     @property
     def has_another_way(self) -> bool:
-        """A synchronous call may be made asynchronously, which says more where something fails."""
+        """Whether calls are synchronous and could be made asynchronously; a failed row says more than a failed call."""
         return self._is_sync
 
     def answered(self, *, well: bool) -> None:
-        """`well`, or with a fault that says nothing. Once there were too many of those in a row, all is sent the other way."""
+        """Count server faults of synchronous calls. After WorkTuning.turn_async_at in a row the lane submits instead."""
         if self._faults_in_a_row < self._tuning.turn_async_at:
             self._faults_in_a_row = 0 if well else self._faults_in_a_row + 1
 
     async def may_pack(self) -> None:
-        """Wait while the lane's first pack is on its way: how it is answered shows whether others may be packed."""
+        """Wait for the reply to the lane's first pack: it shows whether items may be packed."""
         if self._pack_is_out:
             await self._pack_answered.wait()
         else:
@@ -128,7 +130,7 @@ class Lane:
             asyncio.get_running_loop().call_later(self._tuning.first_pack_within, self._pack_answered.set)
 
     def answered_pack(self, *, fully: bool) -> None:
-        """A pack was answered; `fully`: it is certain which answer is whose, for each of its items."""
+        """A pack was answered. Not `fully`: its evaluations can't be assigned to items, so the lane packs no more."""
         self._pack_answered.set()
         if not fully:
             self.longest_pack = 1
@@ -136,7 +138,7 @@ class Lane:
 
 @dataclass(eq=False)
 class Lanes:
-    """A run's lanes, each made once it is needed. Those of one judge model share its quota: the platform counts by that."""
+    """A run's lanes, each created when first needed. Lanes of one judge model share its quota, as at the platform."""
 
     run: Run
     client: EvalClient

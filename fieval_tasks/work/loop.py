@@ -1,4 +1,4 @@
-"""An asyncio loop in a thread of its own: what runs on it is begun from any thread, and ends where a run is stopped."""
+"""An asyncio event loop in a thread of its own: other threads start coroutines on it, and a stop ends them."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from fieval_tasks.work.work_tuning import WorkTuning
 
 T = TypeVar("T")
 Begin: TypeAlias = Callable[[], Coroutine[Any, Any, T]]
-"""Makes the coroutine once the loop comes to it: one that is made and never begun would be complained of."""
+"""Creates the coroutine on the loop: Python warns about a coroutine that is created and never started."""
 
 
 class LoopThread:
-    """The loop. `stop` ends what was begun by `work` and `begin`; what was begun by `run` goes to its end."""
+    """The loop. `stop` cancels coroutines started by `work` and `begin`, but not those started by `run`."""
 
     def __init__(self, tuning: WorkTuning, *, ends_at: float = inf) -> None:
-        """`ends_at`: by `time.monotonic`, when whatever is waited for is stopped."""
+        """`ends_at`: when the run stops for its `--timeout`, by `time.monotonic`."""
         self._tuning = tuning
         self._ends_at = ends_at
         self._loop = asyncio.new_event_loop()
-        # a daemon: work that will not be cancelled must not keep the process from ending
+        # A daemon thread: a coroutine that swallows its cancellation must not keep the process from ending.
         self._thread = threading.Thread(target=self._loop.run_forever, name="fieval-engine", daemon=True)
         self._is_closed = False
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -42,26 +42,27 @@ class LoopThread:
         self._thread.start()
 
     def close(self) -> None:
-        """Nothing runs any more. What a thread hands over from now on is never begun."""
+        """Stop the thread. Coroutines handed over later are never started."""
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._is_closed = True
         self._loop.close()
 
     def call_soon(self, act: Callable[..., object], *arguments: Any) -> None:
-        """On the loop, where that still runs."""
-        with suppress(RuntimeError):  # it is closed, and everything has ended
+        """Call `act` on the loop soon; nothing happens where the loop is closed."""
+        with suppress(RuntimeError):  # raised by a closed loop
             self._loop.call_soon_threadsafe(act, *arguments)
 
     def call_later(self, seconds: float, act: Callable[[], None]) -> None:
-        """On the loop, after so long."""
+        """Call `act` on the loop after so many seconds."""
         self.call_soon(self._loop.call_later, seconds, act)
 
     def run(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def work(self, begin: Begin[T], each_round: Callable[[], None] = lambda: None) -> T:
-        """What this comes to; `each_round` is called while it is waited for. Raises what stops the run."""
+        """Run a coroutine on the loop and wait; its result. Calls `each_round` meanwhile. Raises the error that stops the
+        run."""
         task = self._ended_by_a_stop(begin)
         try:
             future = self.run(task)
@@ -74,7 +75,7 @@ class LoopThread:
                 raise self.reason
             if monotonic() > self._ends_at:
                 self.stop(RunStopped("the time given by --timeout is over"))
-            # whoever waits in Prefect's thread must get away, even from work that swallows its cancellation
+            # A waiting Prefect thread must return even if the coroutine swallows its cancellation.
             if monotonic() > self._stopped_at + self._tuning.cancelled_within:
                 raise self.reason
             each_round()
@@ -89,11 +90,11 @@ class LoopThread:
 
     @property
     def reason(self) -> FievalError:
-        """Why nothing goes on here."""
+        """The reason of the stop; Interrupted where there was none."""
         return self._stopped or Interrupted("the run was interrupted")
 
     def stop(self, reason: FievalError) -> None:
-        """Nothing new begins, and whoever waits for something gets the reason. The first reason stands."""
+        """Cancel the work; every waiting call raises the reason. Later reasons are ignored. From any thread."""
         if self._stopped is None:
             self._stopped, self._stopped_at = reason, monotonic()
             self.call_soon(self.cancel)
@@ -101,9 +102,9 @@ class LoopThread:
     # -- on the loop ---------------------------------------------------------------------------------------------
 
     def begin(self, work: Coroutine[Any, Any, T], *, until_cancelled: bool = False) -> asyncio.Task[T]:
-        """At work from now on, though perhaps nobody waits for it: its error stops the run.
+        """Start a task that nobody needs to wait for: its error stops the run.
 
-        `until_cancelled`: not ended by a stop, but by whoever began it.
+        `until_cancelled`: a stop does not cancel the task; its caller does.
         """
         task = asyncio.ensure_future(work)
         if not until_cancelled:
@@ -116,7 +117,7 @@ class LoopThread:
             task.cancel()
 
     async def cancelled(self) -> None:
-        """Cancel everything, and wait for it, though not for ever."""
+        """Cancel all tasks and wait for their ends, WorkTuning.cancelled_within seconds at most."""
         self.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=self._tuning.cancelled_within)
@@ -129,7 +130,7 @@ class LoopThread:
         except asyncio.CancelledError:
             raise self.reason from None
         except FievalError as error:
-            if not error.retryable:  # no item survives it, so no other work may go on
+            if not error.retryable:  # it concerns the whole run, so nothing else may go on
                 self.stop(error)
             raise
 
@@ -144,7 +145,7 @@ class LoopThread:
 
 
 def _as_reason(error: BaseException) -> FievalError:
-    """Of an error that nobody waits for, why the run can't go on."""
+    """The error that stops the run, for an error of a task that nobody waits for."""
     if not isinstance(error, FievalError):
         return as_unexpected(error)
     if not error.retryable:

@@ -1,7 +1,7 @@
-"""The items that this process has in hand, each once: from when it is taken up until it has its verdict or is let go.
+"""The items that this process is working on: one record for each, from its first send (or its found ticket) to its verdict.
 
-Whoever sends an item, or asks about its ticket, has it in hand here; so no other path sends it too, adopts its ticket a
-second time, decides it twice or counts its questions away. All of this happens on the engine's loop.
+The record keeps two code paths from sending one item twice, adopting its ticket twice, deciding it twice or losing the
+count of its questions. Everything here runs on the engine's event loop.
 """
 
 from __future__ import annotations
@@ -24,40 +24,40 @@ ItemVerdict: TypeAlias = "tuple[int, str | None, Verdict]"
 
 @dataclass(eq=False, slots=True)
 class OpenItem:
-    """All that this process knows of an item in hand. Ordered by `due`; times are the loop's clock's, in seconds."""
+    """All that this process knows of an item it works on. Ordered by `due`; times are `time.monotonic`'s, in seconds."""
 
     seq: int
     check: str
     redone: int = 0
     """Times it was sent again after the server had taken it and not judged it."""
     sender: object | None = None
-    """Who is to send it, or has sent it; None: a process before this one did."""
+    """The chunk's send that is responsible for the item; None: an earlier process sent it."""
     is_left: bool = False
-    """Not to be sent by this process any more, though it has no ticket."""
+    """This process does not send the item any more, though it has no ticket."""
     is_decided: bool = False
-    """Its verdict is on its way into the ledger."""
+    """Its verdict is being written to the ledger."""
     misjudged: Failed | None = None
-    """How the judge of its synchronous call failed, which stands where it is not bought once more."""
+    """How the judge of its synchronous call failed: the item's verdict, unless it is sent once more."""
 
-    # -- its ticket, and what was heard of it ------------------------------------------------------------------------
+    # -- its ticket, and the answers about it ------------------------------------------------------------------------
 
     eval_id: str | None = None
-    """None: it is to be sent."""
+    """The ticket's; None: the item has to be sent."""
     sent_at: float | None = None
     """When the submission began that brought the ticket; None: a process before this one made it."""
     digest: bytes | None = None
-    """Of the inputs that the ticket is for (echoes.digest); None: the ledger has them."""
+    """`echoes.digest` of the submitted inputs; None: to be read from the ledger."""
     questions: int = 0
-    """Asked about the ticket, and not recorded yet."""
+    """Questions about the ticket that are not recorded yet."""
     resend_if_unknown: bool = False
-    """It is sent again, once, where the server turns out not to know its ticket."""
+    """The item is sent again, once, if the server does not know its ticket (after `--retry-failed`)."""
     refusals: int = 0
-    """By a limit that hides."""
+    """Times that a hidden limit refused the item."""
     overtaken: int = 0
-    """Refusals while more of the others were judged than refused: of an item that is like the others, each of them is less
-    likely than a toss, and rare at a pace that keeps what is refused to a few in a hundred."""
+    """Refusals while more items of its check were judged than refused. For an item like the others each of them is less likely
+    than one half, so that `policy.OVERTAKEN` of them mean that the item itself is refused."""
     refused_first_at: float = inf
-    """When the submission began that such a limit refused first."""
+    """When the submission began that a hidden limit refused first."""
     passed_before: int = 0
     """Items of its check that were judged, less those refused, at its latest refusal."""
 
@@ -66,16 +66,16 @@ class OpenItem:
     since: float = 0.0
     """When its ticket was submitted."""
     due: float = 0.0
-    """When its plan is looked at."""
+    """When it is to be asked about, unless the estimate has changed by then."""
     asked_at: float = -inf
     """When it was last asked about."""
     pending_at: float = 0.0
     """The age at which it was last seen pending."""
     price: float = 0.0
-    """What the purse paid for the question under way."""
+    """What the agenda's purse paid for the question under way."""
     is_scout: bool = False
     is_urgent: bool = False
-    """The question under way is not to wait for others: a sentinel's first, or the last at the deadline."""
+    """The question under way must not wait for others: a sentinel's first, or the last one at the deadline."""
     unheard: int = 0
     """Its latest questions in a row that failed."""
 
@@ -84,7 +84,7 @@ class OpenItem:
 
     @property
     def is_open(self) -> bool:
-        """It has a ticket that is worth a question."""
+        """Whether it has a ticket and no verdict."""
         return self.eval_id is not None and not self.is_decided
 
     def ticketed(self, eval_id: str, sent_at: float | None, digest: bytes | None = None) -> None:
@@ -93,44 +93,45 @@ class OpenItem:
         self.is_scout = self.is_urgent = False
 
     def has_ended(self, sender: object) -> bool:
-        """Once its sender has, though it was not sent: anybody may take it up."""
+        """Whether the record ends with its sender: the item was not sent, and another send may take it up."""
         return self.sender is sender and not (self.eval_id or self.is_left or self.is_decided)
 
 
 class PutBack(NamedTuple):
-    """A ticket came to nothing, and its item is to be sent once more."""
+    """An order to close an item's ticket without a verdict and to send the item once more."""
 
     note: Noted
+    """The event for the item's biography."""
     counts: bool = False
-    """It had its chance."""
+    """It uses up the item's one resubmission (`Item.redone`); a hidden limit's refusal does not."""
     doubtful: bool = False
-    """The ticket that is given up may have been judged."""
+    """The ticket that is given up may have been judged, and paid."""
     failed: Failed | None = None
-    """How it failed, which stands if it is not bought again."""
+    """How the evaluation failed: the item's verdict if its lane stops before it is sent again."""
 
 
 class OpenItems:
-    """What this process has in hand, by the items' places in the run; what becomes of it is recorded and counted here."""
+    """The open items by seq. Records their verdicts in the ledger and counts the run's states."""
 
     def __init__(self, book: Book, recorder: Recorder) -> None:
         self._book = book
         self._recorder = recorder
         self.counts = book.counts()
-        """Of the whole run: state -> items."""
+        """State -> items of the whole run."""
         self._repeats = book.repeats()
         self._redone = book.redone()
         self._resendable = book.resendable()
         self._held: dict[int, OpenItem] = {}
         self._let_go: dict[object, set[int]] = {}
-        """Who reads the ledger at this moment -> items that were in hand when that began, and are no more."""
+        """A ledger read under way -> items that were let go since it began; its result may be out of date for them."""
 
     def __getitem__(self, seq: int) -> OpenItem:
         return self._held[seq]
 
     async def take_up(self, chunk: int, sender: object) -> list[Item]:
-        """A chunk's unsent items, less those that were in hand at any time while the ledger was read.
+        """A chunk's unsent items from the ledger, without those that this process worked on at any time during the read.
 
-        What was let go meanwhile may have moved on since it was read.
+        An item that was let go meanwhile may have changed its state since it was read.
         """
         self._let_go[sender] = set()
         try:
@@ -142,11 +143,11 @@ class OpenItems:
         return free
 
     async def read(self, seq: int) -> Item:
-        """An item as the ledger has it."""
+        """Read an item from the ledger."""
         return await asyncio.to_thread(self._book.item, seq)
 
     def adopt(self, seq: int, eval_id: str, check: str) -> OpenItem | None:
-        """An item whose ticket is from before this process. None where it is in hand already."""
+        """Take up an item whose ticket an earlier process got. None where this process works on it already."""
         if seq in self._held:
             return None
         found = self._held[seq] = OpenItem(seq, check, self._redone.get(seq, 0))
@@ -155,12 +156,12 @@ class OpenItems:
         return found
 
     def move(self, state: State, *, leaving: State = State.READY) -> None:
-        """Count an item in another state."""
+        """Update the counts for an item that changes its state."""
         self.counts[leaving] -= 1
         self.counts[state] += 1
 
     def misjudged(self, seq: int) -> Failed | None:
-        """How the judge of an item's synchronous call failed, since this was last asked."""
+        """How the judge of an item's synchronous call failed; None where it did not. Cleared by the call."""
         item = self._held.get(seq)
         if item is None:
             return None
@@ -168,7 +169,7 @@ class OpenItems:
         return failed
 
     async def put_back(self, item: OpenItem, back: PutBack, sender: object) -> None:
-        """Its ticket is closed, and it stays in hand: in that of whoever sends it again."""
+        """Close the item's ticket; `sender` becomes responsible for sending it again."""
         asked = Asked(item.seq, item.questions)
         item.eval_id, item.sent_at, item.questions = None, None, 0
         item.sender = sender
@@ -180,7 +181,7 @@ class OpenItems:
         await self._recorder.record(back.note, asked, requeued)
 
     async def decide(self, verdicts: Sequence[ItemVerdict]) -> None:
-        """Record verdicts, each for its item and for those that repeat it. An item's first verdict stands."""
+        """Record verdicts, each for its item and for the items that repeat it. Later verdicts of an item are ignored."""
         now = utc_now()
         verdicts = [one for one in verdicts if (item := self._held.get(one[0])) and not item.is_decided]
         found = {seq: self._held[seq] for seq, _, _ in verdicts}
@@ -192,7 +193,7 @@ class OpenItems:
         await self._recorder.record(
             *(Decided(seq, verdict, now, e, polls=found[seq].questions) for seq, e, verdict in verdicts),
             *(Decided(seq, verdict, now, e) for seq, e, verdict in shared),
-            at_leisure=all(item.eval_id for item in found.values()),  # a ticket can be asked about again
+            at_leisure=all(item.eval_id for item in found.values()),  # a lost one can be asked for again by its ticket
         )
         for seq, _, verdict in verdicts:
             self.move(_state(verdict), leaving=State.SUBMITTED if found[seq].eval_id else State.READY)
@@ -201,18 +202,18 @@ class OpenItems:
         self.let_go(found)
 
     def let_go(self, seqs: Iterable[int]) -> None:
-        """Nobody here has to do with these any more; what they came to is in the ledger."""
+        """Forget these items; the ledger has their states."""
         for seq in seqs:
             if self._held.pop(seq, None) is not None:
                 for let_go in self._let_go.values():
                     let_go.add(seq)
 
     def let_go_unsent(self, items: Iterable[Item], sender: object) -> None:
-        """Who was to send these has ended: what was not sent may be taken up again."""
+        """The sender of these items has ended: forget those that were not sent, so that they may be taken up again."""
         self.let_go([i.seq for i in items if (held := self._held.get(i.seq)) and held.has_ended(sender)])
 
     def let_go_all(self) -> None:
-        """Others may work on all of it."""
+        """Forget all items, so that other processes may work on them."""
         self.let_go(list(self._held))
 
 

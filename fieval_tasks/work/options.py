@@ -1,4 +1,4 @@
-"""What a run may do."""
+"""The options of a run in this process, as one frozen value."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from fieval_tasks.pace.quota import NOTHING_KNOWN, Allowed
 
 @dataclass(frozen=True)
 class Share:
-    """The part of a run with which one of several processes begins."""
+    """The part of a run's chunks with which one of several processes begins."""
 
     number: int
-    """From 0."""
+    """The process, from 0."""
     of: int
+    """How many processes there are."""
 
     def of_these(self, chunks: Sequence[int]) -> list[int]:
         return [chunk for chunk in chunks if chunk % self.of == self.number]
@@ -26,31 +27,31 @@ class Share:
 
 @dataclass(frozen=True)
 class Options:
-    """What a run may do in this process, and how it goes about it."""
+    """A run's mode, bounds and policies in this process."""
 
     mode: Mode
-    """ASYNC submits and asks; SYNC waits for each verdict in the submission's reply; SUBMIT asks nothing."""
+    """ASYNC submits and polls; SYNC waits for each verdict in the submission's reply; SUBMIT only submits."""
     concurrency: int = 96
     """Requests that may be under way at the same time."""
     rate: float | None = None
-    """Requests that may go out in a second. None: as many as the server takes."""
+    """Requests a second at most. None: as many as the server accepts."""
     item_timeout: float = 600.0
     """Seconds from an item's submission to the last question about it."""
     timeout: float | None = None
     """Seconds after which the run stops. None: never."""
     may_have_tiers: bool = True
-    """Whether the server may refuse evaluations, though it took them, for a limit of the account's tier."""
+    """The platform may accept submissions and refuse their evaluations for a limit of the account's tier."""
     allowed: Allowed = NOTHING_KNOWN
-    """What is known of that tier, and of what was evaluated within its windows before."""
+    """The account's tier, and what was evaluated within its windows before the run."""
     tuning: PaceTuning = TUNING
-    """The pace's chosen numbers."""
+    """The constants of the pace."""
     on_lost_reply: OnLostReply = "resubmit"
-    """What becomes of an item whose submission may have been taken, though no reply came."""
+    """What is done with an item whose submission may have been accepted, though no reply came."""
     on_stuck: OnStuck = "wait"
-    """What becomes of an evaluation that is pending long after later ones are done."""
+    """What is done with an evaluation that is pending long after later ones are done."""
     share: Share | None = None
-    """Of several processes that work on the run: begin with these chunks, then help with the others'."""
+    """The chunks to begin with where several processes share the run; None: all."""
     quiet: float | None = None
-    """Seconds without a verdict after which open tickets are left to whoever comes next. None: each is waited for, to its time."""
+    """Seconds without a verdict after which open tickets are left to a later process. None: wait to each item's timeout."""
     owner: str = field(default_factory=owner_name)
-    """Who holds the chunks that are worked on, against other processes."""
+    """The name under which this process claims chunks in the ledger."""

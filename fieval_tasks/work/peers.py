@@ -1,4 +1,4 @@
-"""An item beside the others of its check: one that alone is pending, or alone is refused, fares as no other does."""
+"""Comparing an item with the others of its check, to recognise one that alone stays pending or alone is refused."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fieval_tasks.work.work_tuning import WorkTuning
 
 
 class Peers:
-    """How the items of one check fare, as far as this process has heard."""
+    """Statistics of one check's items in this process: the longest evaluation, the latest submissions that are done."""
 
     def __init__(self, tuning: WorkTuning) -> None:
         self._tuning = tuning
@@ -19,7 +19,7 @@ class Peers:
         """Items that were judged, less those that a hidden limit refused."""
 
     def done(self, item: OpenItem, now: float) -> None:
-        """Its evaluation has ended, well or badly."""
+        """An item's evaluation has ended, with a verdict or a failure."""
         self._longest = max(self._longest, now - item.since)
         if len(self._sent_last) < self._tuning.stuck_later:
             heappush(self._sent_last, item.since)
@@ -27,12 +27,12 @@ class Peers:
             heappushpop(self._sent_last, item.since)
 
     def judged(self, item: OpenItem) -> None:
-        """No hidden limit refused it."""
+        """An item was judged: no hidden limit refused it."""
         self._passed += 1
         item.refusals = item.overtaken = 0
 
     def refused(self, item: OpenItem) -> None:
-        """A hidden limit refused it, once more perhaps."""
+        """A hidden limit refused an item, perhaps not for the first time."""
         if not item.refusals:
             item.refused_first_at = item.since
         else:
@@ -42,11 +42,11 @@ class Peers:
         item.passed_before = self._passed
 
     def has_had_its_time(self, item: OpenItem, now: float, item_timeout: float) -> bool:
-        """It was refused often, and was sent first so long ago."""
+        """Whether an item was refused WorkTuning.refused_often times, over longer than `item_timeout` seconds."""
         return item.refusals >= self._tuning.refused_often and now - item.refused_first_at > item_timeout
 
     def is_stuck(self, item: OpenItem, now: float) -> bool:
-        """It is pending far beyond the times of the others, and later ones are done."""
+        """Whether an item is pending far longer than the others took, while later ones are done: the server may have lost it."""
         age = now - item.since
         if age < self._tuning.stuck_after or age < self._tuning.stuck_times * self._longest:
             return False

@@ -1,4 +1,4 @@
-"""The loop that asks about each open ticket when the agenda says so."""
+"""The loop that asks about open tickets, in the order and at the times of the agenda."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fieval_tasks.work.open_items import OpenItem
 
 
 class Poller:
-    """Asks about each ticket when the agenda says so."""
+    """Asks about open tickets when the agenda says so. On the engine's event loop."""
 
     def __init__(
         self,
@@ -22,7 +22,7 @@ class Poller:
         at_once: int,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """`at_once`: questions that may be under way."""
+        """`at_once`: questions that may be under way at the same time; `more_to_come`: more tickets may be added."""
         self._agenda = agenda
         self._ask = ask
         self._more_to_come = more_to_come
@@ -33,7 +33,7 @@ class Poller:
         self._news = asyncio.Event()
         self._is_leaving = False
         self.given_up = 0
-        """Tickets that are still pending after their time."""
+        """Tickets that were still pending when their time was over."""
 
     @property
     def open(self) -> int:
@@ -45,16 +45,16 @@ class Poller:
         self._news.set()
 
     def wake(self) -> None:
-        """Look again whether more is to come."""
+        """Check again whether more tickets are to come: `more_to_come` has changed."""
         self._news.set()
 
     def leave(self) -> None:
-        """Ask nothing more: what is still open is somebody else's to ask about, later."""
+        """Ask nothing more; the open tickets are left to a later process."""
         self._is_leaving = True
         self._news.set()
 
     async def run(self) -> None:
-        """Ends when no ticket is left and none will come, or the rest is left. Raises what `ask` raised."""
+        """Ask until no ticket is left and none will come, or until `leave`. Raises what `ask` raised."""
         try:
             while self._asking or self._more_to_come() or (self.open and not self._is_leaving):
                 self._start_asking()
@@ -87,7 +87,7 @@ class Poller:
         self._news.set()
 
     async def _something_happens(self) -> None:
-        """Until a ticket is due and may be asked about, one comes, or a question is answered."""
+        """Wait until a ticket is due and may be asked about, one is added, or a question is answered."""
         self._news.clear()
         at = self._agenda.next_at() if self._may_ask else None
         timer = None

@@ -1,4 +1,4 @@
-"""Items -> tickets (or, synchronously, verdicts). Every POST is announced to the ledger before it goes out."""
+"""Sending items: each POST is recorded in the ledger before it goes out, and its tickets or verdicts when it is answered."""
 
 from __future__ import annotations
 
@@ -49,22 +49,22 @@ _CUT_OFF = "the run was interrupted before the reply came"
 
 @dataclass
 class Tries:
-    """What one request has met with so far."""
+    """The faults of one request so far, over all its tries."""
 
     met: Counter[Signal] = field(default_factory=Counter)
     async_instead: bool = False
-    """A synchronous call failed without a reason: it is submitted to hear one."""
+    """A synchronous call failed without a reason: the items are submitted asynchronously, whose failed row gives one."""
     was_there: bool = False
-    """The server had taken something, or answered otherwise, before the latest try."""
+    """The server had accepted something, or answered in another way, before the latest try."""
     unnamed: tuple[Item, ...] = ()
-    """The items that its answer did not name, beside others that it did."""
+    """The items that the reply did not name, beside others that it did."""
 
 
 class UnderWay(set["asyncio.Task[Any]"]):
-    """Requests that have gone out. Whoever waits for one may be cancelled: it comes in, and is recorded, all the same."""
+    """Requests that have gone out. If a caller is cancelled, its request goes on, and its reply is recorded."""
 
     async def finished(self, request: Coroutine[Any, Any, T]) -> T:
-        """What it comes to."""
+        """Run a request that is not cancelled with its caller; its result."""
         task = asyncio.ensure_future(request)
         self.add(task)
         task.add_done_callback(self._ended)
@@ -73,22 +73,22 @@ class UnderWay(set["asyncio.Task[Any]"]):
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self.discard(task)
         if not task.cancelled():
-            task.exception()  # else asyncio complains where whoever waited was cancelled: the run has its reason by then
+            task.exception()  # marks it as seen: if its caller was cancelled, asyncio would log it as never retrieved
 
     async def come_in(self) -> None:
-        """Wait until each has ended: all have a time limit of their own."""
+        """Wait until each request has ended; each has a timeout of its own."""
         while self:
             await asyncio.wait(self)
 
     def cut_off(self) -> None:
-        """Wait no longer: each is recorded as lost."""
+        """Cancel the requests; each is recorded as a lost reply."""
         for task in self:
             task.cancel()
 
 
 @dataclass(eq=False)
 class Sender:
-    """Sends items at the run's pace, until each is taken, fails, or is left."""
+    """Sends items at the run's pace, until each is accepted, fails, or is left unsent. On the engine's event loop."""
 
     lanes: Lanes
     items: OpenItems
@@ -100,17 +100,17 @@ class Sender:
     tuning: WorkTuning
     under_way: UnderWay = field(default_factory=UnderWay, init=False)
     _has_taken: bool = field(default=False, init=False)
-    """The server took something, so it is there."""
+    """The server has accepted an item."""
     _strange_in_a_row: int = field(default=0, init=False)
     _turned_away: dict[int, Failed] = field(default_factory=dict, init=False)
-    """Items that are to blame only if the server, or what stands before it, lets others pass: until then it may be anyone."""
+    """Items that a proxy or firewall turned away. They fail once it lets others pass; until then the address may be wrong."""
     _may_send: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     def __post_init__(self) -> None:
         self._may_send.set()
 
     def pause(self, paused: bool) -> None:
-        """Send nothing more, or go on; what is on its way comes in."""
+        """Send nothing more, or go on; requests under way are not affected."""
         self._may_send.clear() if paused else self._may_send.set()
 
     @property
@@ -118,7 +118,7 @@ class Sender:
         return not self._may_send.is_set()
 
     async def send_all(self, requests: Iterable[tuple[Item, ...]]) -> None:
-        """Make every request. Raises RunStopped or StoreError; what concerns one item only is that item's verdict."""
+        """Make every request. Raises RunStopped or StoreError; an error of one item only is that item's verdict."""
         requests = list(requests)
         seqs = [item.seq for items in requests for item in items]
         try:
@@ -129,17 +129,17 @@ class Sender:
                 self._turned_away.pop(seq, None)
 
     async def send_at_last(self, item: Item) -> None:
-        """Send an item once more that no chunk's task would try again: as long as the server may come back."""
+        """Send an item once more, as often as it takes while the server is away: no chunk's task would retry it."""
         self.recorder.count("retries")
         while True:
             try:
                 return await self.send_all([(item,)])
-            except ApiError as error:  # the pace's pauses are between two tries, and its patience ends them
+            except ApiError as error:  # the pace pauses between two tries, and stops the run after its patience
                 if not error.retryable:
                     raise
 
     async def to_be_sent(self, items: Sequence[Item]) -> list[Item]:
-        """Those of a chunk's unsent items that may be sent; the ambiguous are dealt with as the user wants it."""
+        """The items of a chunk that may be sent; ambiguous ones are treated by `--on-lost-reply`."""
         if self.options.on_lost_reply == "resubmit":
             return list(items)
         if self.options.on_lost_reply == "fail":
@@ -149,7 +149,7 @@ class Sender:
     # -- one request, and what follows from its answers --------------------------------------------------------------
 
     async def _send(self, items: tuple[Item, ...]) -> None:
-        """Send these in one request, if may be. A stopped lane leaves all."""
+        """Send these items, in as few requests as the breaker and the quota allow. A stopped lane leaves them unsent."""
         lane = self.lanes.lane_of(items[0].check)
         while items and (admitted := await lane.breaker.admit(len(items))):
             going, taken = items[:admitted], 0
@@ -160,7 +160,7 @@ class Sender:
             items = (*items[admitted:], *await self._bought_again(going, lane))
 
     async def _bought_again(self, items: tuple[Item, ...], lane: Lane) -> tuple[Item, ...]:
-        """Those whose judge failed on a synchronous call, where they may be bought once more; else they have failed."""
+        """Items whose judge failed on a synchronous call and that may be sent once more; the others fail."""
         failed = [(item, verdict) for item in items if (verdict := self.items.misjudged(item.seq))]
         if not failed or await lane.breaker.relents():
             self.recorder.count("retries", len(failed))
@@ -169,7 +169,7 @@ class Sender:
         return ()
 
     async def _sent(self, items: tuple[Item, ...], lane: Lane, tries: Tries | None = None) -> int:
-        """How many of them the server took, after all that the policy allows was done for each."""
+        """Send the items and do what the policy says about faults; how many the server accepted."""
         taken, tries = 0, tries or Tries()
         while items and lane.breaker.stopped is None:
             if len(items) > 1:
@@ -182,33 +182,33 @@ class Sender:
         return taken
 
     async def _try(self, items: tuple[Item, ...], lane: Lane, tries: Tries) -> tuple[tuple[Item, ...], ApiError | None]:
-        """The items that went into the request, and what went wrong with it."""
+        """Make one request; the items that it carried, and its error, if any."""
         with await lane.quota.admit(len(items)) as admission:
             tried = items[: admission.allowed]
             turn = await self._turn()
             return tried, await self.under_way.finished(self._posted(tried, lane, tries, admission, turn))
 
     async def _turn(self) -> Turn:
-        """A turn that has come while nothing is paused. It is to be left."""
+        """Wait for a turn at the pace while the run is not paused. The caller has to leave it."""
         while True:
             await self._may_send.wait()
             turn = await self.pace.turn("submit").__aenter__()
-            if self._may_send.is_set():  # else it was paused while this one waited
+            if self._may_send.is_set():  # it may have been paused during the wait
                 return turn
             turn.leave()
 
     async def _posted(
         self, items: tuple[Item, ...], lane: Lane, tries: Tries, admission: Admission, turn: Turn
     ) -> ApiError | None:
-        """From the announcement to the record of what came back, and out of its turn."""
+        """Record the intent, post, and record the reply; then leave the turn. The error, if any."""
         seqs = tuple(item.seq for item in items)
         self.recorder.count("submits")
-        # what is turned away meanwhile is judged by later answers: this request may have overtaken it
+        # Only items turned away before this request count: one turned away meanwhile may have been sent after it.
         turned_away_before = tuple(self._turned_away)
         tries.was_there |= self._has_taken
         cut_off: Change = NotTaken(seqs, counts_as_attempt=False)
         try:
-            # committed before a byte goes out: a process that is killed from here on leaves the items ambiguous, not unsent
+            # Committed before the first byte goes out: if the process is killed from here on, the items are ambiguous.
             await self.recorder.record(Sending(seqs, utc_now()))
             turn.leaves()
             cut_off = ReplyLost(seqs)
@@ -227,7 +227,7 @@ class Sender:
         admission.sent(turn.started_at, len(items))
         await self._hand_on(items, given, lane, admission, turn.started_at)
         await self._fail_turned_away(turned_away_before)
-        if unnamed := given.unnamed(items):  # it named others of the request: these may have been taken too
+        if unnamed := given.unnamed(items):  # the reply named others of the request: these may have been accepted too
             lost = tuple(item.seq for item in unnamed)
             await self.recorder.record(ReplyLost(lost), Noted(lost, _UNNAMED.kind, _UNNAMED.explained, utc_now()))
         tries.unnamed = unnamed
@@ -238,7 +238,7 @@ class Sender:
     async def _hand_on(
         self, items: Sequence[Item], given: PostReply, lane: Lane, admission: Admission, began_at: float
     ) -> None:
-        """Record what an answer gives; its tickets are asked about from now on."""
+        """Record the tickets or verdicts of a reply, and add the tickets to the poller."""
         if given.tickets:
             await self.recorder.record(Submitted(given.tickets, utc_now()))
             inputs = {item.seq: item.inputs for item in items}
@@ -259,7 +259,7 @@ class Sender:
                 await self.items.decide(own)
 
     async def _taken(self, items: tuple[Item, ...], lane: Lane, tries: Tries) -> int:
-        """How many of an answered request's items were taken, once those that it did not name were dealt with."""
+        """Treat the items that a reply did not name as lost; how many of the request's items were accepted in the end."""
         again = await together(self._once_more(item, lane) for item in tries.unnamed)
         return len(items) - len(again) + sum(again)
 
@@ -269,7 +269,7 @@ class Sender:
         return await self._sent((item,), lane, tries) if over is None else over
 
     async def _not_given(self, seqs: tuple[int, ...], error: ApiError, lane: Lane, turn: Turn) -> None:
-        """Record a request that brought nothing, and slow down as that demands. Raises RunStopped where the server is none."""
+        """Record a failed request, and slow down as its error demands. Raises RunStopped where the server is not this API."""
         untaken = NotTaken(seqs, counts_as_attempt=not error.retryable)
         change = ReplyLost(seqs) if error.ambiguous else untaken
         await self.recorder.record(change, Noted(seqs, error.kind, error.explained, utc_now()))
@@ -287,19 +287,19 @@ class Sender:
         if isinstance(error, Miscounted):
             lane.answered_pack(fully=False)
         elif isinstance(error, NotTheProtocol) or (isinstance(error, TurnedAway) and len(seqs) == 1):
-            self._strange_in_a_row += 1  # of a pack, a firewall may dislike one item alone
+            self._strange_in_a_row += 1  # only for single items: in a pack a firewall may dislike one item
             if self._strange_in_a_row % STRANGE_REPLIES == 0:
                 await self._blame(error)
 
     def _about(self, error: ApiError, seqs: tuple[int, ...]) -> Hashable | None:
-        """What a request without an answer was about, as the pace asks. A fault may be the input's: all of them are one thing."""
+        """The subject of a failed request for `Pace.failed`; server faults, perhaps the input's, all have one subject."""
         is_away = isinstance(error, Unavailable)
         if isinstance(error, Unreachable) or (is_away and not self._has_taken):
             return None
         return "an input" if _is_opaque(error) else seqs
 
     async def _blame(self, error: ApiError) -> None:
-        """Many answers in a row are not the API's. Raises RunStopped unless it is for what the items are."""
+        """After many answers in a row that are not the API's: raises RunStopped unless only these items cause them."""
         turned_away_before = tuple(self._turned_away)
         if not (isinstance(error, TurnedAway) and await self.lanes.client.takes_submissions()):
             raise RunStopped(f"{STRANGE_REPLIES} answers in a row are not the evaluation API's: {error}") from error
@@ -309,14 +309,16 @@ class Sender:
     # -- what the policy says ------------------------------------------------------------------------------------------
 
     async def _after(self, error: ApiError, items: tuple[Item, ...], lane: Lane, tries: Tries) -> int | None:
-        """Do as the policy says. None: they may be sent again now; else it is over, and so many were taken."""
+        """Do what the policy says. None: the items may be sent again now; else how many were accepted in the end."""
         if isinstance(error, EvaluationFailed):
             return await self._not_judged(error, items, lane)
         faults, choice = tries.met[_sign(error)], self.options.on_lost_reply
         chosen = policy.on_submitting(error, faults=faults, packed=len(items) > 1, ambiguous=choice)
         if chosen is Remedy.FAIL and isinstance(error, Unavailable) and not tries.was_there:
             tries.was_there = await self.lanes.client.takes_submissions()
-            chosen = Remedy.SEND_AGAIN  # it is away for everyone: the pauses are for that, and their end stops the run
+            chosen = (
+                Remedy.SEND_AGAIN
+            )  # the server is away for all: the pace pauses, and stops the run after its patience
         if chosen is Remedy.GIVE_UP_FOR_NOW:
             raise error
         if chosen is Remedy.STOP:
@@ -334,7 +336,7 @@ class Sender:
         return None
 
     async def _not_judged(self, error: EvaluationFailed, items: tuple[Item, ...], lane: Lane) -> int:
-        """A synchronous call's judge failed."""
+        """The judge of a synchronous call failed: treat it like a failed row."""
         failed = Failed("evaluate", error.kind, str(error))
         for item in map(self.items.__getitem__, [item.seq for item in items]):
             lane.breaker.failed(failed, again=item.redone > 0)
@@ -345,7 +347,7 @@ class Sender:
         return 0
 
     async def _unpacked(self, error: ApiError, items: tuple[Item, ...], lane: Lane) -> int:
-        """A bad neighbour must cost nobody else; a pack that was merely too long is made shorter."""
+        """Send a refused pack's items one by one, or, if it was too long, in shorter packs."""
         longest = error_replies.longest_pack_named(error) if isinstance(error, Refused) else None
         if longest is not None and longest < len(items):
             lane.longest_pack = longest
@@ -354,24 +356,24 @@ class Sender:
 
     async def _failed(self, error: ApiError, items: tuple[Item, ...], lane: Lane, tries: Tries) -> int | None:
         if _is_opaque(error) and lane.has_another_way and not tries.async_instead:
-            tries.async_instead = True  # a fault says nothing; a row that fails says why
+            tries.async_instead = True  # a server fault has no reason; a failed row has one
             return None
         lane.breaker.refused(str(error), of_its_own=not isinstance(error, TurnedAway), lost=error.ambiguous)
         failed = Failed("submit", error.kind, str(error))
         if isinstance(error, TurnedAway):
-            # it may be all requests that are turned away, for a wrong address: nobody fails before another one passes
+            # With a wrong address every request is turned away: no item fails before another one was let pass.
             self._turned_away |= {item.seq: failed for item in items}
         else:
             await self.items.decide([(item.seq, None, failed) for item in items])
         return 0
 
     async def _fail_turned_away(self, seqs: Iterable[int]) -> None:
-        """Others were let pass, or their chunk is at its end: these were turned away for what they are."""
+        """Fail items that were turned away, now that others were let pass or their chunk has ended."""
         await self.items.decide([(s, None, self._turned_away.pop(s)) for s in seqs if s in self._turned_away])
 
     async def _before_next_try(self, chosen: Remedy, faults: int) -> None:
         self.recorder.count("retries")
-        if chosen is Remedy.SEND_AGAIN:  # however long the server was away: it may be back
+        if chosen is Remedy.SEND_AGAIN:  # the server may be back, so the pause does not grow with the outage
             faults = min(faults, self.tuning.sent_again_soon)
         waits_in_its_turn = chosen is Remedy.WAIT_AND_SEND or (chosen is Remedy.SEND_AGAIN and self.pace.is_away)
         if not waits_in_its_turn:  # with everyone
@@ -379,7 +381,8 @@ class Sender:
 
 
 async def together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """What each comes to. Raises the worst error once all have ended; beside one that may not be retried none goes on."""
+    """Run coroutines concurrently; their results. An error that is not retryable cancels the others. Raises the gravest error
+    once all have ended."""
     tasks = [asyncio.ensure_future(work) for work in works]
     at_work = set(tasks)
     try:
@@ -402,10 +405,10 @@ def _ends_all(error: BaseException | None) -> bool:
 
 
 def _is_opaque(error: ApiError) -> bool:
-    """The server did not take it, and does not say why."""
+    """Whether the server did not accept the request and gave no reason."""
     return isinstance(error, ServerFault) and not (error.ambiguous or isinstance(error, Unavailable))
 
 
 def _sign(error: ApiError) -> Signal:
-    """All that leave it open whether the request was accepted count as one: only so often may it be sent again."""
+    """The error's signal; all ambiguous errors count as LOST, because their resubmissions share one bound."""
     return Signal.LOST if error.ambiguous else policy.signal(error)

@@ -1,4 +1,4 @@
-"""Open tickets -> verdicts: one question at a time, and what each answer means."""
+"""Asking the server about tickets, and what each answer means for the item, its lane and the run."""
 
 from __future__ import annotations
 
@@ -35,24 +35,24 @@ from fieval_tasks.work.work_tuning import WorkTuning
 
 
 class QuestionResult(NamedTuple):
-    """What a question brought, and what is to be done."""
+    """The result of a question: what the agenda learns, and what is to be done."""
 
     answer: Answer
     verdict: Verdict | None = None
-    """To be recorded."""
+    """To be recorded for the item."""
     put_back: PutBack | None = None
     """The item is to be sent once more."""
     stops: RunStopped | None = None
-    """The run, and at once."""
+    """The run is to be stopped with this error."""
 
 
 class Unknown:
-    """Tickets that the server does not know, held back until the others have been asked about: a few may fail, many say
-    something about the server."""
+    """Tickets that the server does not know, held back until the others have been asked about: a few fail, many mean another
+    server or other keys and stop the run."""
 
     def __init__(self) -> None:
         self._known: set[int] = set()
-        """Items, however often they were asked about: one that takes long is asked about twenty times."""
+        """Items whose tickets the server knew; each counts once, though a slow one is asked about twenty times."""
         self._held: dict[int, ItemVerdict] = {}
 
     def heard(self, item: OpenItem) -> None:
@@ -65,12 +65,12 @@ class Unknown:
 
     @property
     def are_all(self) -> bool:
-        """Many are unknown, and not one was known: no need to ask further."""
+        """Whether many tickets are unknown and none was known, so that asking on is no use."""
         return not self._known and len(self._held) >= MANY_UNKNOWN
 
     @property
     def are_many(self) -> bool:
-        """They are not the exception."""
+        """Whether so many tickets are unknown that the run stops (policy.MANY_UNKNOWN and SHARE_UNKNOWN)."""
         n = len(self._held)
         return n >= MANY_UNKNOWN and n > SHARE_UNKNOWN * (n + len(self._known))
 
@@ -84,14 +84,14 @@ class Unknown:
         )
 
     def taken(self) -> list[ItemVerdict]:
-        """All that are held back, which are not any more."""
+        """Take out all tickets that are held back."""
         held, self._held = self._held, {}
         return [*held.values()]
 
 
 @dataclass(eq=False)
 class Settlement:
-    """Asks the server about tickets, and says what each answer means."""
+    """Asks the server about tickets, and decides what follows from each answer. On the engine's event loop."""
 
     lanes: Lanes
     echoes: Echoes
@@ -102,13 +102,13 @@ class Settlement:
     clock: Callable[[], float] = monotonic
     _unknown: Unknown = field(default_factory=Unknown, init=False)
     _stuck: set[int] = field(default_factory=set, init=False)
-    """Items whose evaluation the server seems to have forgotten."""
+    """Items that were flagged as perhaps forgotten by the server (`Peers.is_stuck`)."""
     _failing_since: float | None = field(default=None, init=False)
     _strange_in_a_row: int = field(default=0, init=False)
     _asked_in_vain: set[int] = field(default_factory=set, init=False)
     """Items whose questions failed since the last answer."""
     _is_there: bool | None = field(default=None, init=False)
-    """Whether the API answered something else since then; None: it was not asked."""
+    """Whether the API answered get-evals since the last answer to a question; None: it was not asked."""
     _left: Counter[str] = field(default_factory=Counter, init=False)
     """Why items were left pending -> how many."""
 
@@ -120,11 +120,11 @@ class Settlement:
             if self._is_too_late(item):
                 turn.unused()
                 return QuestionResult(Answer.UNHEARD)
-            if not item.is_open or item.eval_id is None:  # whatever it would say was heard
+            if not item.is_open or item.eval_id is None:  # it was decided while this question waited for its turn
                 return QuestionResult(Answer.DROPPED)
             self.recorder.count("polls")
             item.questions += 1
-            # no question outlasts its item's time, however slowly the bytes of its reply come
+            # No question outlasts its item's timeout, however slowly the bytes of the reply come.
             left = self.options.item_timeout - (self.clock() - item.since)
             try:
                 row = await self.lanes.client.in_time(
@@ -136,7 +136,7 @@ class Settlement:
         return await self._answered(item, row)
 
     def _is_too_late(self, item: OpenItem) -> bool:
-        """Its time is over, and the server away: to wait until its turn to probe came would take it far beyond."""
+        """Whether the item's time is over while the server is away: waiting for its turn to probe would take too long."""
         is_over = self.clock() - item.since >= self.options.item_timeout
         return is_over and item.is_open and item.questions > 0 and self.pace.is_away
 
@@ -151,23 +151,23 @@ class Settlement:
         if isinstance(answer, Pending):
             return await self._pending(item, lane)
         self._stuck.discard(item.seq)
-        # before anything else is made of it: a failure, too, may be another item's
+        # Before anything else: a failure, too, may be another item's.
         if objection := await self.echoes.objection(item, row):
-            lane.answered_pack(fully=False)  # it may be packs that the server mixes up
+            lane.answered_pack(fully=False)  # perhaps the server mixes up packs
             answer = objection
         if isinstance(answer, Failed):
             return await self._not_judged(item, answer, lane)
         return self._judged(item, answer, lane)
 
     def _tell_quota(self, item: OpenItem, answer: Pending | Verdict, lane: Lane) -> None:
-        if item.sent_at is None:  # found open on resuming: sent by a process before this one
+        if item.sent_at is None:  # sent by an earlier process
             return
         kind = answer.kind if isinstance(answer, Failed) else None
         if isinstance(answer, Pending):
             lane.quota.in_work(item.sent_at)
         elif kind == "rate_limited":
             lane.quota.refused(item.sent_at)
-        elif kind != "insufficient_credits":  # which is no word that what was sent with it has passed
+        elif kind != "insufficient_credits":  # which does not show that evaluations sent with it have passed
             lane.quota.granted(item.sent_at)
 
     def _judged(self, item: OpenItem, verdict: Verdict, lane: Lane) -> QuestionResult:
@@ -190,7 +190,7 @@ class Settlement:
         return QuestionResult(Answer.PENDING)
 
     async def _not_judged(self, item: OpenItem, answer: Failed, lane: Lane) -> QuestionResult:
-        """The evaluation failed: for a limit that hides, for want of credit, or by itself."""
+        """The evaluation failed: for a hidden limit, for want of credit, or by itself."""
         chosen = self._remedy(item, answer, lane)
         if chosen is Remedy.FAIL:
             if policy.judgement(answer.kind) is Signal.RATE_LIMITED:
@@ -244,7 +244,7 @@ class Settlement:
         return await self._in_vain(item, error)
 
     def _worth_nothing(self, item: OpenItem, error: ApiError) -> QuestionResult:
-        """The server will never say what became of this ticket."""
+        """The error is the server's final answer about this ticket (unknown or refused)."""
         self._stuck.discard(item.seq)
         if item.resend_if_unknown:
             self.lanes.lane_of(item.check).breaker.put_back()
@@ -258,13 +258,13 @@ class Settlement:
         return QuestionResult(Answer.DROPPED)
 
     def unknown(self) -> list[ItemVerdict]:
-        """Once all others have been asked about: those that the server does not know fail. Raises RunStopped if they are many."""
+        """Failures for the unknown tickets, once all others have been asked about. Raises RunStopped if they are many."""
         if self._unknown.are_many:
             raise RunStopped(str(self._unknown))
         return self._unknown.taken()
 
     async def _in_vain(self, item: OpenItem, error: ApiError) -> QuestionResult:
-        """A question failed. Once that is hopeless, the run stops, or a few items alone are left pending."""
+        """A question failed. If questions keep failing, the run stops, or the few items concerned are left pending."""
         self._asked_in_vain.add(item.seq)
         why = self._hopeless(error)
         if why is None:
@@ -276,7 +276,7 @@ class Settlement:
         return QuestionResult(Answer.DROPPED)
 
     def _hopeless(self, error: ApiError) -> str | None:
-        """Why nothing more is to be hoped for, where that is so."""
+        """Why no answer is to be expected any more; None while one is."""
         is_strange = isinstance(error, (NotTheProtocol, TurnedAway))
         self._strange_in_a_row = self._strange_in_a_row + 1 if is_strange else 0
         if self._strange_in_a_row >= STRANGE_REPLIES:
@@ -286,7 +286,7 @@ class Settlement:
         return f"no answer for {silence:.0f} s" if now - self._failing_since > silence else None
 
     async def _are_alone(self) -> bool:
-        """It is these few items' questions that fail, and not the server's answers to whatever is asked."""
+        """Whether only the questions about a few items fail, while the API answers get-evals."""
         if len(self._asked_in_vain) < self.options.tuning.different:
             return True
         if self._is_there is None:
@@ -307,6 +307,6 @@ class Settlement:
 
 
 def _no_limit(item: OpenItem, answer: Failed) -> Failed:
-    """What an item is said to have failed of that no limit refused, though the answers say so."""
+    """The failure of an item that was answered with `rate_limited` although no limit refuses the others."""
     said = f"failed {item.refusals} times with {answer.message!r}, while most others of its check were judged"
     return Failed(answer.stage, "always_rate_limited", f"{said}: no limit, but perhaps words of its own")

@@ -1,4 +1,4 @@
-"""How long the evaluations of one check take in this run, learned from what questions bring."""
+"""An estimate of how long the evaluations of one check take in this run, learned from the answers to questions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NEARLY_NONE = 1e-9
 
 
 class Waits:
-    """How long evaluations of one check take in this run, learned from "pending at this age" and "done by that one".
+    """How long evaluations of one check take in this run, estimated from "pending at this age" and "done by that age".
 
     A question shows no duration, only an interval that holds it: (age when last seen pending, age when seen done].
     To take its end for the duration would make each estimate later than the last. So we estimate hazards: the rate at
@@ -31,7 +31,7 @@ class Waits:
     """
 
     def __init__(self, first_guess: float) -> None:
-        """`first_guess`: seconds within which none is done, while nothing is known."""
+        """`first_guess`: seconds within which no evaluation is done, before the first verdict."""
         guess = _place(first_guess)
         self._rate = [FIRST_RATE if step + 1 > guess else 0.0 for step in range(STEPS)]
         self._seen = [PRIOR_WEIGHT] * STEPS
@@ -53,7 +53,7 @@ class Waits:
         return _age(step + (wanted - sums[step]) / self._rate[step])
 
     def pending(self, after: float, at: float) -> None:
-        """Known to be pending at one age, it was still so at the other."""
+        """A ticket that was pending at the age `after` is still pending at the age `at`."""
         rate, seen = self._rate, self._seen
         for step, part in _steps(_place(after), _place(at)):
             weight = seen[step] = min(seen[step] + part, MEMORY)
@@ -61,7 +61,7 @@ class Waits:
         self._sums = None
 
     def decided(self, after: float, by: float) -> None:
-        """It took longer than `after` and at most `by`."""
+        """An evaluation took longer than `after` and at most `by` seconds."""
         self.known = True
         start, end = _place(after), _place(by)
         if start == end:
@@ -74,7 +74,7 @@ class Waits:
         self._sums = None
 
     def _likely(self, start: float, end: float, left_at_end: float) -> None:
-        """The event is spread as the estimate has it. Runs once a verdict over dozens of steps: written to be quick."""
+        """Spread the verdict over the interval in proportion to the estimate. Runs for each verdict over dozens of steps."""
         rate, seen = self._rate, self._seen
         done = 1.0 - left_at_end
         left = 1.0
@@ -82,7 +82,7 @@ class Waits:
             hazard = rate[step]
             still_left = left * exp(-hazard * part)
             at_risk = part * ((left + still_left) / 2 - left_at_end) / done
-            if at_risk < 0.0:  # a difference of nearly equal numbers
+            if at_risk < 0.0:  # rounding of a difference of nearly equal numbers
                 at_risk = 0.0
             weight = seen[step] + at_risk
             if weight > MEMORY:
@@ -92,7 +92,7 @@ class Waits:
             left = still_left
 
     def _unheard_of(self, start: float, end: float) -> None:
-        """As good as impossible so far: the event is anywhere in the interval."""
+        """Spread the verdict evenly over the interval, where the estimate had it as next to impossible."""
         rate, seen = self._rate, self._seen
         for step, part in _steps(start, end):
             weight = seen[step] = min(seen[step] + part / 2, MEMORY)

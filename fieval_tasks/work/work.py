@@ -1,4 +1,4 @@
-"""The work on one run, on the engine's loop: its items are sent, asked about, and sent again where that is due."""
+"""The work on one run on the engine's event loop: sending items, polling tickets, and sending again what must be."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from fieval_tasks.work.work_tuning import WorkTuning
 
 
 class Work:
-    """Everything here happens on the loop, but for what is only read."""
+    """One run's work. Methods must be called on the engine's event loop; properties may be read from any thread."""
 
     def __init__(
         self,
@@ -55,16 +55,16 @@ class Work:
         self.poller = Poller(agenda, self._ask_about, more_to_come=self._more_to_come, at_once=tuning.at_once)
         self.sender = Sender(self.lanes, self.items, echoes, self.poller, self._recorder, pace, options, tuning)
         self.chunks_left = 0
-        """That will be sent, and whose end has not been reported."""
+        """Chunks that will be submitted, and whose end has not been reported by `Engine.chunk_done`."""
         self._earlier_tickets: deque[OpenTicket] = deque()
-        """Tickets from before this process that nobody has asked about yet."""
+        """Tickets of earlier processes that have not been asked about yet."""
         self._resending = 0
         self._asking: asyncio.Task[None] | None = None
-        # renewed until what is under way has come in: longer than a stop takes, and a lease may be shorter than that
+        # Claims are renewed until all replies are in: that may take longer than a lease, and a stop must not end it.
         self._renewing = loop.begin(holdings.keep(), until_cancelled=True)
 
     async def close(self) -> None:
-        """Nothing new begins; what is on its way comes in, and is recorded."""
+        """Start nothing new, and wait until the replies to requests under way are recorded."""
         await self._loop.cancelled()
         await self.sender.under_way.come_in()
         self._renewing.cancel()
@@ -75,11 +75,11 @@ class Work:
             await self.lanes.client.aclose()
 
     def hurry(self) -> None:
-        """What has not come in by the last moment is cut off, and recorded as lost. From any thread."""
+        """Cancel requests under way after WorkTuning.last_moment, and record them as lost. From any thread."""
         self._loop.call_later(self._tuning.last_moment, self.sender.under_way.cut_off)
 
     def control(self, wanted: Control) -> None:
-        """Pause or go on, and keep to other bounds than the plan's. Of a rate, this process has its part."""
+        """Pause or go on, and change the bounds. A rate is the run's, of which this process takes its share."""
         options, rate = self._options, wanted.requests_a_second
         self.sender.pause(wanted.paused)
         if rate is not None and options.share is not None:
@@ -102,52 +102,52 @@ class Work:
     # -- what is sent ----------------------------------------------------------------------------------------------
 
     async def send(self, chunk: int) -> int:
-        """Send what a chunk has left and nobody has in hand; how many items that was."""
+        """Send a chunk's unsent items that no other coroutine is working on; how many those were."""
         is_sync, sender = self._options.mode is Mode.SYNC, object()
-        if is_sync:  # a lane whose calls fail turns to submitting, to hear why: at once
+        if is_sync:  # a lane whose calls keep failing submits instead; those tickets are polled at once
             self._ask()
         if self._asking is not None and not self._asking.done():
             self._adopt_earlier()
         items = await self.items.take_up(chunk, sender)
         try:
             ready = await self.sender.to_be_sent(items)
-            # synchronously a bad neighbour would have others evaluated, and paid, before the request fails
+            # A synchronous pack with a bad item fails after the items before it were evaluated, and paid.
             await self.sender.send_all([(item,) for item in ready] if is_sync else packs(ready))
         finally:
             self._has_ended(sender, items)
         return len(ready)
 
     def _has_ended(self, sender: object, items: Sequence[Item]) -> None:
-        if not self._loop.is_stopped:  # else they may still be under way, and nobody takes up anything more
+        if not self._loop.is_stopped:  # after a stop they may still be under way, and nothing is taken up any more
             self.items.let_go_unsent(items, sender)
 
     async def _send_again(self, item: OpenItem, sender: object, eval_id: str | None, failed: Failed | None) -> None:
-        """Send an item that the server took and did not judge; `failed`: its evaluation failed, and may do so again."""
+        """Send an item again that the server accepted and did not judge; `failed`: how its evaluation failed, if it did."""
         found = await self.items.read(item.seq)
         try:
             if failed is None or await self.lanes.lane_of(item.check).breaker.relents():
                 await self.sender.send_at_last(found)
-            else:  # a check whose evaluations all fail is stopped: this one has failed already
+            else:  # the lane was stopped, because its evaluations fail: the item keeps its failure
                 await self.items.decide([(item.seq, eval_id, failed)])
         finally:
             self._has_ended(sender, [found])
-        self._resending -= 1  # but after an error it counts on, so that the run does not seem done
+        self._resending -= 1  # not after an error: the run must not seem done
         self.poller.wake()
 
     # -- what is asked about -----------------------------------------------------------------------------------------
 
     def ask_about_earlier(self, tickets: Sequence[OpenTicket]) -> None:
-        """These are from before this process."""
+        """Ask about these tickets of earlier processes too."""
         self._earlier_tickets.extend(tickets)
 
     async def settle(self) -> None:
-        """Ask for tickets, until none are left and none will come, or it is quiet."""
+        """Poll until no ticket is left and none will come, or no verdict comes for `Options.quiet` seconds."""
         await asyncio.shield(self._ask())
 
     async def has_open_ends(self) -> bool:
-        """There are tickets to ask about, or items that are sent once more by themselves and may bring some.
+        """Whether there are tickets to ask about, or items that are being sent once more.
 
-        On the loop an item is either asked about or sent again, and never between the two.
+        A coroutine, so that it runs on the loop: there an item is always either polled or being sent again.
         """
         return self.poller.open > 0 or self._resending > 0 or bool(self._earlier_tickets)
 
@@ -169,7 +169,7 @@ class Work:
             quiet.cancel()
 
     def _adopt_earlier(self) -> None:
-        """Ask, in their turn, about tickets from before this process."""
+        """Adopt the tickets of earlier processes, and add them to the poller."""
         now = utc_now()
         while self._earlier_tickets:
             ticket = self._earlier_tickets.popleft()
@@ -184,12 +184,12 @@ class Work:
             self.poller.leave()
 
     async def _ask_about(self, item: OpenItem) -> Answer:
-        """Ask, and do what the answer demands."""
+        """Ask about an item's ticket, and do what the answer demands."""
         heard, eval_id = await self.settlement.ask(item), item.eval_id
         if heard.verdict is not None:
             await self.items.decide([(item.seq, eval_id, heard.verdict)])
         if heard.stops is not None:
-            self._loop.stop(heard.stops)  # before the ledger has it: meanwhile more would be sent in vain
+            self._loop.stop(heard.stops)  # before it is recorded: meanwhile more would be sent in vain
         if heard.put_back is not None:
             await self.items.put_back(item, heard.put_back, sender := object())
             if not self._loop.is_stopped:
