@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from cyclopts import App, CycloptsError, Parameter, UnknownOptionError
 from cyclopts.help import DefaultFormatter, PanelSpec
 from rich.box import Box
+from rich.console import Console
 
 from fieval_tasks.core.commands import SCRIPT, program
 from fieval_tasks.core.errors import PlanError
@@ -21,6 +22,8 @@ from flows.cli.plan_options import option, plan_of, typed_as_plan, whole
 
 BARE = DefaultFormatter(panel_spec=PanelSpec(box=Box("    \n" * 8), padding=0))
 """Columns without lines around them, which not every terminal can draw."""
+NARROWEST = 20
+"""Characters of a line of help at least: in fewer than four, cyclopts never comes to the end of an option's name."""
 EXIT_CODES = (
     "exit codes: 0 every item has a verdict; 1 a gate failed; 2 bad input, nothing sent; 3 some items have no verdict; "
     "4 stopped (keys, credit, server); 70 an unexpected error, in a log; 130 interrupted"
@@ -149,6 +152,8 @@ def app_of(command: Callable[..., int]) -> App:
 
 
 def bare_app(name: str, **said: Any) -> App:
+    console = Console()
+    console.width = max(NARROWEST, console.width)
     app = App(
         name=name,
         version_flags=(),
@@ -156,6 +161,7 @@ def bare_app(name: str, **said: Any) -> App:
         help_formatter=BARE,
         group_parameters="Options",
         default_parameter=Parameter(negative=(), show_default=False, allow_repeating=True),
+        console=console,
         **said,
     )
     app["--help"].group = "Options"

@@ -202,6 +202,13 @@ def test_the_help_of_every_command_is_plain_letters_and_needs_no_prefect(command
     assert f"Usage: python -m flows.{command} " in done.stdout.decode()
 
 
+def test_in_the_narrowest_terminal_the_help_comes_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "1")
+    with redirect_stdout(StringIO()) as shown:
+        assert evaluate_command(["--help"]) == 0
+    assert shown.getvalue().rstrip().endswith("interrupted")
+
+
 def test_a_run_that_is_carried_on_is_never_dry_for_that_would_take_it_out_of_the_ledger() -> None:
     assert evaluate_command(["--resume", "r", "--dry-run"]) == 2
 
