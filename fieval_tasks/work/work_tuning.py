@@ -28,11 +28,12 @@ class WorkTuning:
     it. Whatever else stops a run lets them come in, each within its own time: a reply that is lost may be paid for twice."""
     cancelled_within: float = 5.0
     """In which work that is cancelled ends, on the busiest machine; what does not is left behind with its loop."""
-    longest_wait: float = 3600.0
+    longest_wait: float = 3610.0
     """A server may ask everyone to wait so long (Retry-After), and no longer than an item's time: what is open would be past it.
-    The platform's longest limit but that of a day; a day's is better met by a run that has ended and says when to carry on."""
-    shortest_wait: float = 60.0
-    """Such a wait is never too long, however short an item's time is: limits of a minute are common."""
+    The platform's longest limit but that of a day, with its margin (a window is counted a second longer than it is); a day's is
+    better met by a run that has ended and says when to carry on."""
+    shortest_wait: float = 70.0
+    """Such a wait is never too long, however short an item's time is: limits of a minute, and their margin, are common."""
 
     # -- submissions -----------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from fieval_tasks.core.errors import RunStopped
 from fieval_tasks.core.tiers import CUSTOM, DAY, DEFAULT, Tier
 from fieval_tasks.pace.pace import LongestWait
 from fieval_tasks.pace.quota import Allowed, Quotas
+from fieval_tasks.work.work_tuning import WorkTuning
 from tests.pace.pace_simulation import Limiter, Sliding, Together, evaluations
 from tests.pace.test_pace import SEEDS, in_no_time
 
@@ -62,6 +63,13 @@ def test_an_hour_and_a_day_are_kept_to_as_well() -> None:
     assert len([at for at in patient.granted if at < 3600]) == 300
     assert len([at for at in patient.granted if at < DAY]) == 1_000
     assert len(patient.granted) == 1_100
+
+
+@pytest.mark.parametrize("named", [DEFAULT, None])
+def test_a_minute_that_is_full_is_waited_for_however_short_an_items_time_is(named: Tier | None) -> None:
+    quota = {"tier": named, "longest_wait": LongestWait(WorkTuning.shortest_wait)}
+    run = evaluations(server(DEFAULT), items=120, seed=1, speed=2_000.0, quota=quota)
+    assert (run.stopped_for, len(run.granted)) == (None, 120)
 
 
 @pytest.mark.parametrize("named", [DEFAULT, None])
