@@ -6,7 +6,7 @@ writes the next run takes it out, also a few items at a time: no other writer wa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -14,13 +14,13 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
+from fieval_tasks.core.batches import batches
 from fieval_tasks.core.errors import NameTaken, StoreError
 from fieval_tasks.ledger import claims
 from fieval_tasks.ledger.claims import Stamp
 from fieval_tasks.ledger.database import Database
 from fieval_tasks.ledger.processes import owner_name
 from fieval_tasks.ledger.schema import events, items, runs
-from fieval_tasks.ledger.tuning import LedgerTuning
 
 WRITTEN = -2
 """A chunk of no run's own: whoever writes a run claims it."""
@@ -73,8 +73,10 @@ def _take_out_what_was_left(database: Database) -> None:
 
 
 def _write_out(database: Database, run_id: str, rows: Iterable[dict[str, Any]], owner: str) -> None:
+    most, largest = database.tuning.batch, database.tuning.largest_batch
+    parts = batches(rows, most=most, largest=largest, size=lambda row: len(row["inputs"]))
     total = commits = 0
-    for commits, batch in enumerate(_in_batches(rows, database.tuning), 1):
+    for commits, batch in enumerate(parts, 1):
         _write_part(database, run_id, sa.insert(items).values(), batch, Stamp(owner, commits))
         total += len(batch)
     whole = sa.update(runs).where(runs.c.run_id == run_id).values(is_whole=True, total=total)
@@ -117,17 +119,3 @@ def _take_some_out(connection: Connection, run_id: str, most: int) -> bool:
     connection.execute(sa.delete(events).where(events.c.run_id == run_id, events.c.seq > last - most))
     connection.execute(sa.delete(items).where(mine, items.c.seq > last - most))
     return True
-
-
-def _in_batches(rows: Iterable[dict[str, Any]], tuning: LedgerTuning) -> Iterator[list[dict[str, Any]]]:
-    """Rows of items, so many in each transaction."""
-    batch: list[dict[str, Any]] = []
-    size = 0
-    for row in rows:
-        batch.append(row)
-        size += len(row["inputs"])
-        if len(batch) >= tuning.batch or size >= tuning.largest_batch:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from prefect import State, get_run_logger
@@ -14,6 +13,7 @@ from prefect.states import Cancelled, Completed, Failed
 from fieval_tasks.core.errors import ExitCode, FievalError, KeysRefused, NoCredit, NotTheProtocol, PlanError, StoreError
 from fieval_tasks.core.gates import GateVerdict
 from fieval_tasks.on_prefect.forms import in_parameters
+from fieval_tasks.on_prefect.prefect_errors import causes
 from fieval_tasks.runs.conclusion import Outcome
 
 GATE_FAILED = "Gate failed"
@@ -70,15 +70,7 @@ def state_name_of(error: FievalError) -> str:
     """The name of the state in which an error leaves a run."""
     if isinstance(error, PlanError):
         return REFUSED
-    return next(
-        (name for cause in _causes(error) for kind, name in REASONS.items() if isinstance(cause, kind)), STOPPED
-    )
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__
+    return next((name for cause in causes(error) for kind, name in REASONS.items() if isinstance(cause, kind)), STOPPED)
 
 
 def _name_of(outcome: Outcome) -> str:

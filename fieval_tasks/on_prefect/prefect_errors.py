@@ -15,7 +15,7 @@ UNTRUSTED = {10: "renew it", 62: "name the host in PREFECT_API_URL as the certif
 
 def why(error: BaseException) -> str:
     """What is wrong, and the setting that mends it where one does: said of the API, as in `it answers 401 …`."""
-    for cause in _causes(error):
+    for cause in causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return _untrusted(cause)
         if isinstance(cause, ssl.SSLError):
@@ -64,7 +64,8 @@ def _untrusted(error: ssl.SSLCertVerificationError) -> str:
     return f"its certificate is not trusted ({error.verify_message}): {instead}"
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, what it was raised from or while, and so on."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__

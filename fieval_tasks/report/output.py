@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from fieval_tasks.core.batches import batches
 from fieval_tasks.core.items import Result
 from fieval_tasks.core.private import make_folder
 from fieval_tasks.report.caps import CAPS, Caps
@@ -50,7 +51,7 @@ def write_results(
         suites = Suites(facts, files)
 
         def written() -> Iterator[Result]:
-            for batch in _batches(results, caps):
+            for batch in batches(results, most=caps.batch, largest=caps.batch_text, size=_text_length):
                 records = [record(result) for result in batch]
                 rows = list(map(columns.row, records))
                 lines.writelines(_json(line) + "\n" for line in records)
@@ -85,17 +86,8 @@ def parquet_missing() -> str:
     return f"{PARQUET} is not written without pyarrow: pip install 'prefect-futureagi[parquet]'"
 
 
-def _batches(results: Iterable[Result], caps: Caps) -> Iterator[list[Result]]:
-    batch: list[Result] = []
-    size = 0
-    for result in results:
-        batch.append(result)
-        size += sum(map(len, (result.inputs or {}).values()))
-        if len(batch) >= caps.batch or size >= caps.batch_text:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
+def _text_length(result: Result) -> int:
+    return sum(map(len, (result.inputs or {}).values()))
 
 
 def _json(value: Any, *, indent: int | None = None) -> str:
