@@ -1,1 +1,1 @@
-"""What was sent and what came back, committed as it happens."""
+"""The database of runs and items: what was sent and what was answered, each state committed as it happens."""

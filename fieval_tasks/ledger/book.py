@@ -1,4 +1,4 @@
-"""What the ledger holds of one run: its items and what became of them, each state committed as it happens."""
+"""One run's items in the ledger: their states, tickets, verdicts and events."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from fieval_tasks.ledger.schema import events, items, runs
 
 @dataclass(frozen=True)
 class OpenTicket:
-    """A ticket whose verdict is still to come."""
+    """A ticket without a verdict."""
 
     seq: int
     eval_id: str
@@ -33,7 +33,7 @@ class OpenTicket:
 
 @dataclass(frozen=True)
 class Event:
-    """Something out of the ordinary that happened to an item."""
+    """Something unusual that happened to an item, for its biography."""
 
     at: datetime
     event: str
@@ -47,10 +47,11 @@ class Past:
     item: Item
     state: State
     result: Result
-    """With its inputs."""
+    """The item's line of results.jsonl, with its inputs."""
     sent_at: datetime | None
-    """When the last POST that carried it went out."""
+    """When the last POST that carried the item went out."""
     polls: int
+    """Questions about its tickets."""
     possible_duplicates: int
     """Evaluations that may have been made, and paid, beyond the one that counts: see `duplicates`."""
     events: tuple[Event, ...]
@@ -58,9 +59,9 @@ class Past:
 
 
 class Book:
-    """One run's items, their tickets and verdicts, and who works on them. Thread-safe.
+    """Reads and writes one run's items, tickets and verdicts. Thread-safe.
 
-    All but `apply` is tried again while the database is away: it does no harm when it is done twice.
+    Every method is tried again while the database is away, except `apply`, which the recorder repeats under a stamp.
     """
 
     def __init__(self, database: Database, run_id: str) -> None:
@@ -91,7 +92,7 @@ class Book:
         return self._database.column(self._select(items.c.chunk).where(those).distinct().order_by(items.c.chunk))
 
     def count_unsent(self, *, check: str | None = None) -> int:
-        """How many items, of the one check or of all, are still to be sent: for the first time, or once more."""
+        """How many items, of one check or of all, still have to be sent, for the first time or once more."""
         query = self._select(sa.func.count()).where(_TO_SEND)
         [n] = self._database.column(query if check is None else query.where(items.c.check_name == check))
         return int(n)
@@ -109,12 +110,12 @@ class Book:
         return [_item(row, self._checks) for row in self._database.read(query)]
 
     def open_tickets(self, chunks: Iterable[int] | None = None) -> list[OpenTicket]:
-        """What was submitted and has no verdict: everything, or that of these chunks."""
+        """The tickets without a verdict: all, or those of these chunks."""
         columns = (items.c.seq, items.c.eval_id, items.c.check_name.label("check"), items.c.submitted_at)
         query = self._select(*columns).where(_HAS_OPEN_TICKET)
         if chunks is None:
             return [OpenTicket(**row) for row in self._database.read(query)]
-        # In parts: a statement takes so many parameters (SQLite 32,766), and a run may have more chunks.
+        # In parts: a statement takes a bounded number of parameters (SQLite: 32,766), and a run may have more chunks.
         wanted, most = sorted(set(chunks)), self._database.tuning.batch
         parts = (wanted[start : start + most] for start in range(0, len(wanted), most))
         return [
@@ -122,7 +123,7 @@ class Book:
         ]
 
     def submitted_since(self, moment: datetime, check: str, most: int) -> list[datetime]:
-        """When those of a check's items were submitted that the server took since then and did not refuse: the latest."""
+        """The submission times since `moment` of a check's items that no hidden limit refused: the latest `most` of them."""
         query = self._select(items.c.submitted_at).where(
             items.c.check_name == check, items.c.submitted_at > moment, items.c.same_as.is_(None)
         )
@@ -133,7 +134,7 @@ class Book:
         return _item(row, self._checks)
 
     def repeats(self) -> dict[int, list[int]]:
-        """Item -> the items without a verdict that repeat it and will share its."""
+        """Seq of an item -> seqs of the items without a verdict that repeat it and will share its verdict."""
         query = self._select(items.c.same_as, items.c.seq).where(items.c.same_as.is_not(None), items.c.state.in_(OPEN))
         found: dict[int, list[int]] = {}
         for row in self._database.read(query.order_by(items.c.seq)):
@@ -141,17 +142,17 @@ class Book:
         return found
 
     def redone(self) -> dict[int, int]:
-        """The items that were sent again after the server had taken them and not judged them: how often."""
+        """Seq of an item -> how often it was sent again after the server had accepted it and given no verdict."""
         query = self._select(items.c.seq, items.c.redone).where(items.c.redone > 0)
         return {row["seq"]: row["redone"] for row in self._database.read(query)}
 
     def resendable(self) -> set[int]:
-        """The items with a ticket that are to be sent again, should the server not know it: once, by `reopen_failed`."""
+        """Items that are to be sent again, once, if the server does not know their ticket (set by `reopen_failed`)."""
         query = self._select(items.c.seq).where(_HAS_OPEN_TICKET, items.c.resend_if_unknown)
         return set(self._database.column(query))
 
     def is_shared(self, seq: int, eval_id: str) -> bool:
-        """Whether an item other than this one, and no repeat of another, has that eval_id, or had it and was judged."""
+        """Whether another item has that eval_id, or had it and was judged; repeats of an item don't count."""
         others = (items.c.eval_id == eval_id, items.c.seq != seq, items.c.same_as.is_(None))
         return bool(self._database.column(self._select(items.c.seq).where(*others).limit(1)))
 
@@ -173,17 +174,17 @@ class Book:
     # -- what became of it ---------------------------------------------------------------------------------------
 
     def results(self, *, with_inputs: bool = False) -> Iterator[Result]:
-        """Every item with what became of it, in the run's order. Streams."""
+        """A result for every item, in the run's order. Streams."""
         query = self._select(items, _LENDER.label("lender"))
         yield from (_result(row, self._checks, with_inputs) for row in self._pages(query))
 
     def kept(self) -> Iterator[dict[str, Any]]:
-        """What is kept of each item's row. Streams."""
+        """The kept columns of each item's row. Streams."""
         query = self._select(items.c.seq, items.c.kept).where(items.c.kept.is_not(None))
         yield from (json.loads(row["kept"]) for row in self._pages(query))
 
     def pasts(self, *, item_id: str | None = None, row: int | None = None) -> list[Past]:
-        """All that is known of the items of that id, or of that row of the dataset: one for each check."""
+        """All that the ledger holds of the items with that id, or of that row of the dataset: one for each check."""
         query = self._select(items, duplicates.of_item.label("doubled"), _LENDER.label("lender"))
         if item_id is not None:
             query = query.where(items.c.item_id == item_id)
@@ -260,7 +261,7 @@ def row_of(item: Item, failed: Failed | None, *, run_id: str, chunk_size: int, n
         "chunk": item.seq // chunk_size,
         "state": State.FAILED.value if failed else State.READY.value,
         "check_name": item.check,
-        "inputs": json.dumps(dict(item.inputs)),  # ASCII: half a surrogate pair can be stored and shown
+        "inputs": json.dumps(dict(item.inputs)),  # ASCII, because databases refuse a lone surrogate
         "kept": None if item.kept is None else json.dumps(dict(item.kept)),
         "params": json.dumps(dict(item.params)) if item.params else None,
         "stage": failed.stage if failed else None,

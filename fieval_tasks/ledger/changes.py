@@ -1,4 +1,4 @@
-"""What happens to items, and the statements that write it down: each moves only items that are where it may start."""
+"""The changes of items, and their SQL statements: each statement only moves items that are in a state it may start from."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fieval_tasks.ledger.schema import events, items, runs
 
 @dataclass(frozen=True)
 class Sending:
-    """These items go out now, together."""
+    """A POST with these items is about to go out."""
 
     seqs: tuple[int, ...]
     at: datetime | None = None
@@ -26,22 +26,23 @@ class Sending:
 
 @dataclass(frozen=True)
 class NotTaken:
-    """The server did not take these: they are ready again."""
+    """The server did not accept these items: they are ready again."""
 
     seqs: tuple[int, ...]
     counts_as_attempt: bool
+    """Whether the POST counts in `Result.attempts`."""
 
 
 @dataclass(frozen=True)
 class ReplyLost:
-    """The request went out and no answer came: perhaps accepted."""
+    """The POST went out and no answer came: the items may have been accepted."""
 
     seqs: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Submitted:
-    """The server took these and named their eval_ids."""
+    """The server accepted items and named their eval_ids."""
 
     tickets: tuple[Ticket, ...]
     at: datetime
@@ -49,30 +50,30 @@ class Submitted:
 
 @dataclass(frozen=True)
 class Decided:
-    """An item has its verdict. A first verdict stands: a second one changes nothing."""
+    """An item has its verdict. Later verdicts of the same item change nothing."""
 
     seq: int
     verdict: Verdict
     at: datetime
     eval_id: str | None = None
     polls: int = 0
-    """Questions that have not been recorded as `Asked`."""
+    """Questions that were not recorded as `Asked` yet."""
 
 
 @dataclass(frozen=True)
 class Requeued:
-    """The server took the item and did not judge it; it is to be sent again."""
+    """The server accepted the item and gave no verdict; it has to be sent again."""
 
     seq: int
     counts: bool = False
-    """It had its chance: what `Item.redone` counts. A hidden throttle is no chance."""
+    """Counts in `Item.redone`, which is bounded; a hidden limit's refusal does not."""
     doubtful: bool = False
-    """Nobody has heard that it was not judged: to send it again may pay for it twice."""
+    """It may have been judged all the same, so that sending it again may pay for it twice."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """The server was asked about an item so many times, since this was last recorded."""
+    """Questions about an item since they were last recorded."""
 
     seq: int
     polls: int
@@ -80,7 +81,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Noted:
-    """Something out of the ordinary happened to these items; it moves none of them."""
+    """An event of these items; their states stay."""
 
     seqs: tuple[int, ...]
     event: str
@@ -90,7 +91,7 @@ class Noted:
 
 @dataclass(frozen=True)
 class Counted:
-    """Requests made since the last count."""
+    """The run's requests since they were last recorded."""
 
     submits: int = 0
     polls: int = 0
@@ -103,12 +104,13 @@ Statement: TypeAlias = "sa.Update | sa.Insert"
 
 UNSENT = (State.READY.value, State.SENDING.value, State.AMBIGUOUS.value)
 OPEN = (*UNSENT, State.SUBMITTED.value)
+# A server may send a long error for every item.
 LONGEST_DETAIL = 2_000
-"""Characters of an event's detail that are kept: a server may say as much as it likes, to every item."""
+"""Characters of an event's detail that are kept."""
 
 
 def make(connection: Connection, run_id: str, changes: Iterable[Change]) -> None:
-    """Write the changes down, in their order."""
+    """Execute the statements of the changes, in their order."""
     for group in _in_groups(changes):
         for statement, rows in group.items():
             for row in rows:
@@ -117,8 +119,8 @@ def make(connection: Connection, run_id: str, changes: Iterable[Change]) -> None
 
 
 def _in_groups(changes: Iterable[Change]) -> Iterator[dict[Statement, list[dict[str, Any]]]]:
-    """Statement -> its rows. One group where each item moves once; another begins where an item would move again."""
-    # A statement with many rows goes to the driver once: a hundred verdicts cost little more than one.
+    """Groups of statement -> rows. A new group begins where an item would move a second time."""
+    # The driver takes many rows of one statement at once: a hundred verdicts cost little more than one.
     group: dict[Statement, list[dict[str, Any]]] = {}
     moved: set[int] = set()
     for change in changes:
@@ -175,7 +177,7 @@ def _move(to: State, *states: str, said: Sequence[str] = (), **values: Any) -> s
 
 
 def _fixed(state: str) -> sa.ColumnElement[str]:
-    """Written into the statement: each value that is bound costs every item its share."""
+    """A literal in the statement: each bound value would cost time for every item."""
     return sa.literal_column(f"'{state}'", sa.String)
 
 

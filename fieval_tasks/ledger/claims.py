@@ -1,7 +1,7 @@
-"""Who works on which chunk: claims with a lease, so that two processes on one run never send the same item.
+"""Claims: which process works on which chunk, so that two processes on one run never send the same item.
 
-A claim ends when it is released, when its lease runs out, or, on the same machine, when its process is gone. Whoever
-then takes one over deposes its owner: nothing that the former owner still has to say is written down any more.
+A claim ends when it is released, when its lease runs out, or, on the same machine, when its process is gone. The process
+that then takes it over deposes the former owner, whose later commits are refused.
 """
 
 from __future__ import annotations
@@ -23,13 +23,15 @@ from fieval_tasks.ledger.schema import Moment, claims, items, utc_now, writers
 
 @dataclass(frozen=True)
 class Claim:
-    """A chunk of a run and who works on it."""
+    """A chunk of a run and the process that works on it."""
 
     chunk: int
     owner: str
+    """The process's name: see `processes.owner_name`."""
     until: datetime
+    """When its lease runs out."""
     is_live: bool
-    """Its lease has not run out, and its process is not known to be gone."""
+    """The lease has not run out, and the process is not known to be gone."""
 
     @property
     def holder(self) -> str:
@@ -39,24 +41,25 @@ class Claim:
 
 @dataclass(frozen=True)
 class Stamp:
-    """What a commit is known by, so that it is made once however often it is tried."""
+    """The identity of a commit, so that it is made once however often it is tried."""
 
     owner: str
+    """The writing process."""
     number: int
     """Counted up by the owner, from 1."""
 
 
 class Claims:
-    """Who works on the chunks of one run. Each call is tried again while the database is away: it does no harm twice."""
+    """The claims of one run. Each call is tried again while the database is away; doing it twice is harmless."""
 
     def __init__(self, database: Database, run_id: str) -> None:
         self._database = database
         self._run_id = run_id
 
     def take(self, chunks: Iterable[int], owner: str, *, lease: float) -> list[int]:
-        """Those of the chunks that are the owner's for `lease` seconds: free ones, its own, and those left by the dead.
+        """Claim chunks for `lease` seconds; those that were free, its own already, or left by a process that is gone.
 
-        Items that a former owner was sending become ambiguous. None is given to an owner that was itself taken over.
+        Items that a former owner was sending become ambiguous. An owner that was itself deposed gets none.
         """
         wanted = list(chunks)
         return self._database.write(lambda connection: take(connection, self._run_id, wanted, owner, lease))
@@ -79,14 +82,14 @@ class Claims:
 
 
 def take(connection: Connection, run_id: str, chunks: Iterable[int], owner: str, lease: float) -> list[int]:
-    """Those of the chunks that are the owner's from now on. What others left in flight in them becomes ambiguous."""
+    """`Claims.take` in a transaction."""
     _one_at_a_time(connection, run_id)
     if not _enrolled(connection, run_id, owner):
         return []
     held = {claim.chunk: claim for claim in standing(connection, run_id)}
     ours = [n for n in dict.fromkeys(chunks) if n not in held or held[n].owner == owner or not held[n].is_live]
     taken = {n: held[n].owner if n in held else None for n in ours if n not in held or held[n].owner != owner}
-    # Who lost one chunk does not know it yet: it may write nothing more, of its others neither.
+    # An owner that lost one chunk does not know it yet, so it may write nothing more, for its other chunks neither.
     for former in {name for name in taken.values() if name is not None}:
         _depose(connection, run_id, former, owner)
     _write(connection, run_id, ours, owner, _now(connection) + timedelta(seconds=lease))
@@ -117,7 +120,7 @@ def standing(connection: Connection, run_id: str) -> list[Claim]:
 
 
 def sign(connection: Connection, run_id: str, stamp: Stamp) -> bool:
-    """Whether this commit has not been made yet. Raises StoreError for an owner whose chunks another has taken over."""
+    """Whether this commit was not made yet. Raises StoreError where the owner was deposed."""
     if connection.execute(_SIGN, {"run": run_id, "writer": stamp.owner, "number": stamp.number}).rowcount:
         return True
     writer = connection.execute(sa.select(writers).where(*_writer(run_id, stamp.owner))).first()
@@ -142,7 +145,7 @@ def _one_at_a_time(connection: Connection, run_id: str) -> None:
 
 
 def _enrolled(connection: Connection, run_id: str, owner: str) -> bool:
-    """Whether the owner may write. A new one is entered, so that it can be deposed before its first commit."""
+    """Whether the owner may write. A new owner is inserted, so that it can be deposed before its first commit."""
     writer = connection.execute(sa.select(writers).where(*_writer(run_id, owner))).first()
     if writer is None:
         connection.execute(sa.insert(writers).values(run_id=run_id, owner=owner, commits=0))
@@ -175,7 +178,7 @@ def _lose_what_is_in_flight(connection: Connection, run_id: str, taken: dict[int
 
 
 def _now(connection: Connection) -> datetime:
-    """By the clock that all who share the database share."""
+    """The database's time, which all processes share."""
     if _is_postgresql(connection):
         now: datetime = connection.execute(sa.select(sa.func.clock_timestamp(type_=Moment()))).scalar_one()
         return now

@@ -1,4 +1,4 @@
-"""The database under the ledger: opened with the settings that keep what is committed, its failures put in words."""
+"""The database under the ledger: opening it durably, retrying while it is away, and putting its errors into words."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DEFAULT_STORE = "fieval-runs/ledger.db"
 
 
 def store_url(named: str | None = None) -> str:
-    """The ledger's URL: as named, else FIEVAL_STORE_URL, else a file in the working folder. A path is fine too."""
+    """The ledger's URL or path: as named, else FIEVAL_STORE_URL, else a file in the working folder."""
     chosen = named or os.environ.get("FIEVAL_STORE_URL") or DEFAULT_STORE
     if "://" not in chosen:
         return f"sqlite:///{Path(chosen).expanduser().absolute()}"
@@ -36,7 +36,7 @@ def store_url(named: str | None = None) -> str:
 
 
 def file_of(store: str) -> Path | None:
-    """The plain file that a store's name means; None for a server, and for what SQLite would look up by other rules."""
+    """The file that a store names; None for a server, and for SQLite URLs with parameters."""
     try:
         parsed = sa.make_url(store_url(store))
     except (SQLAlchemyError, ValueError):
@@ -46,7 +46,7 @@ def file_of(store: str) -> Path | None:
 
 
 class Database:
-    """An open database: what is read from it, and committed to it. Thread-safe; close it when done."""
+    """An open database. Thread-safe; close it when done."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Database:
         tuning: LedgerTuning = DEFAULT_TUNING,
         clock: LedgerClock = SYSTEM_CLOCK,
     ) -> None:
-        """Raises PlanError where there is none and must be, and StoreError where it can't be opened."""
+        """Raises PlanError where the database must exist and does not, and StoreError where it can't be opened."""
         self.tuning = tuning
         self.clock = clock
         self.engine = opened(url, must_exist=must_exist, tuning=tuning)
@@ -77,11 +77,11 @@ class Database:
         return self.look(lambda connection: connection.execute(query).mappings().all())
 
     def column(self, query: sa.Select[Any]) -> list[Any]:
-        """The same of a query for a single column: its values."""
+        """The values that a query for a single column finds. Tried again while the database is away."""
         return self.look(lambda connection: list(connection.scalars(query)))
 
     def look(self, see: Callable[[Connection], T]) -> T:
-        """What `see` finds in one transaction that writes nothing. Tried again while the database is away."""
+        """The result of `see` in one read-only transaction. Tried again while the database is away."""
 
         def once() -> T:
             with explained(self.name), self.engine.connect() as connection:
@@ -90,7 +90,7 @@ class Database:
         return self._tried_again(once)
 
     def write(self, make: Callable[[Connection], T]) -> T:
-        """What `make` gives back, committed. Tried again while the database is away: it must do no harm when done twice."""
+        """The result of `make`, committed. Tried again while the database is away, so doing it twice must be harmless."""
 
         def once() -> T:
             with self.transaction() as connection:
@@ -100,7 +100,7 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """Committed at the end of the block, and taken back where an error ends it. Tried once."""
+        """A transaction, committed at the end of the block and rolled back on an error. Tried once."""
         with explained(self.name), self._writer.begin() as connection:
             yield connection
 
@@ -133,7 +133,7 @@ def opened(url: str, *, must_exist: bool = False, tuning: LedgerTuning = DEFAULT
 
 
 def _parsed(url: str) -> sa.URL:
-    """Raises PlanError for what can be no store."""
+    """The URL of a store. Raises PlanError for anything but a SQLite file or a PostgreSQL database."""
     try:
         parsed = sa.make_url(url)
     except (SQLAlchemyError, ValueError):
@@ -149,7 +149,7 @@ def _parsed(url: str) -> sa.URL:
 
 
 def _postgresql(url: sa.URL) -> Engine:
-    # A connection that was cut while nobody used it is noticed before a statement is lost with it.
+    # pre_ping: a connection that was cut while idle is noticed before a statement is lost with it.
     engine = sa.create_engine(url, pool_pre_ping=True, connect_args=_timeouts(url))
     sa.event.listen(engine, "connect", _postgresql_settings)
     return engine
@@ -169,7 +169,7 @@ def _sqlite(url: sa.URL, must_exist: bool, patience: float) -> Engine:
 
 
 def _timeouts(url: sa.URL) -> dict[str, int]:
-    """So that a network which swallows everything is noticed in time; what the URL says goes first."""
+    """Connection parameters that notice a dead network in time; parameters in the URL override them."""
     known = {"connect_timeout": 10, "tcp_user_timeout": 20_000, "keepalives_idle": 10, "keepalives_interval": 5}
     return {name: value for name, value in known.items() if name not in url.query}
 
@@ -181,7 +181,7 @@ def shown(url: sa.URL) -> str:
 
 
 def _postgresql_settings(connection: Any, _: object) -> None:
-    """A commit is on the server's disk before it is answered, whatever its own default is. What waits for more stays."""
+    """Have commits wait for the server's disk, whatever its default is; the stricter `remote_apply` stays."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT set_config('synchronous_commit', 'on', false) "
@@ -200,7 +200,7 @@ def _sqlite_settings(patience: float, connection: sqlite3.Connection, _: object)
 
 
 def _write_ahead(cursor: sqlite3.Cursor, patience: float) -> None:
-    """Switch to a write-ahead log. SQLite gives up at once where another process is switching too, so we wait."""
+    """Switch to a write-ahead log, with retries: SQLite fails at once where another process is switching too."""
     deadline = monotonic() + patience
     while True:
         try:
@@ -217,7 +217,7 @@ def _begin_immediate(connection: Connection) -> None:
 
 
 def pauses(patience: float, tuning: LedgerTuning, clock: Callable[[], float]) -> Iterator[float]:
-    """Seconds to wait before each further try, growing, until the patience that begins now is at an end."""
+    """Seconds to wait before each further try, growing, until `patience` seconds from now are over."""
     deadline = clock() + patience
 
     def growing() -> Iterator[float]:

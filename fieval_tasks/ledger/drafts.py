@@ -1,7 +1,7 @@
-"""Runs that are being written, a few items in each transaction, and that nobody sees before they are whole.
+"""Drafts: runs that are being written, in batches of items, and that are invisible until they are complete.
 
-Whoever writes one holds a claim on it meanwhile. A draft that nobody holds any more was left by a process that ended; whoever
-writes the next run takes it out, also a few items at a time: no other writer waits long for its turn.
+The writing process holds a claim on its draft. A draft without a live claim was left by a process that ended; the next run
+that is written deletes it, also in batches, so that no other writer waits long.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from fieval_tasks.ledger.processes import owner_name
 from fieval_tasks.ledger.schema import events, items, runs
 
 WRITTEN = -2
-"""A chunk of no run's own: whoever writes a run claims it."""
+"""The pseudo-chunk that the process claims which writes a run."""
 
 is_whole = runs.c.is_whole
-"""What every reader of `runs` asks for."""
+"""The condition that every reader of `runs` uses: no drafts."""
 
 
 def write(database: Database, run: Mapping[str, Any], rows: Iterable[dict[str, Any]]) -> None:
@@ -42,18 +42,18 @@ def write(database: Database, run: Mapping[str, Any], rows: Iterable[dict[str, A
     try:
         _write_out(database, run_id, rows, owner)
     except BaseException:
-        with suppress(StoreError):  # else whoever writes the next run takes it out
+        with suppress(StoreError):  # if this fails, the next run that is written deletes the draft
             take_out(database, run_id, owner)
         raise
 
 
 def withdraw(connection: Connection, run_id: str) -> None:
-    """Nobody sees the run any more: it is a draft again, and nobody's."""
+    """Make a run a draft again, without a claim, so that it is invisible at once."""
     connection.execute(sa.update(runs).where(runs.c.run_id == run_id).values(is_whole=False))
 
 
 def take_out(database: Database, run_id: str, owner: str) -> None:
-    """A draft with its items, unless somebody else writes it."""
+    """Delete a draft with its items, unless another process writes it."""
     with database.transaction() as connection:
         is_left = _taken_over(connection, run_id, owner, database.tuning.draft_lease)
     while is_left:
@@ -62,7 +62,7 @@ def take_out(database: Database, run_id: str, owner: str) -> None:
 
 
 def left_behind(connection: Connection) -> list[str]:
-    """Drafts whose writer seems to have ended: what is read here one after the other may have changed in between."""
+    """Drafts without a live claim. They may have changed by the time they are deleted, so `take_out` checks again."""
     drafts = connection.scalars(sa.select(runs.c.run_id).where(~is_whole)).all()
     return [run_id for run_id in drafts if not any(claim.is_live for claim in claims.standing(connection, run_id))]
 
@@ -87,7 +87,7 @@ def _write_out(database: Database, run_id: str, rows: Iterable[dict[str, Any]], 
 def _write_part(
     database: Database, run_id: str, statement: sa.Executable, rows: list[dict[str, Any]] | None, stamp: Stamp
 ) -> None:
-    """Once for each stamp, while the draft is its owner's."""
+    """Write a batch, once for each stamp, while the draft is its owner's."""
     lease = database.tuning.draft_lease
 
     def make(connection: Connection) -> None:
@@ -103,14 +103,14 @@ def _write_part(
 
 
 def _taken_over(connection: Connection, run_id: str, owner: str, lease: float) -> bool:
-    """Whether the draft is the owner's to take out: it has not become whole by now, and nobody else writes it."""
+    """Claim a draft for deletion; False where it has become a complete run, or another process writes it."""
     is_draft = (runs.c.run_id == run_id, ~is_whole)
     locked = sa.update(runs).where(*is_draft).values(is_whole=False)  # until this is committed
     return bool(connection.execute(locked).rowcount and claims.take(connection, run_id, [WRITTEN], owner, lease))
 
 
 def _take_some_out(connection: Connection, run_id: str, most: int) -> bool:
-    """A batch of a draft's items, or the draft itself once it has none; whether anything is left."""
+    """Delete a batch of a draft's items, or the draft itself once it has none; whether anything is left."""
     mine = items.c.run_id == run_id
     last = connection.scalar(sa.select(sa.func.max(items.c.seq)).where(mine))
     if last is None:

@@ -1,8 +1,8 @@
-"""What may have been paid for twice: counted from what the ledger holds of each item, never from what a process remembers.
+"""Possible duplicates: evaluations that may have been paid twice, counted from the items in the ledger.
 
-An item's *doubts* are its earlier submissions that may have been judged without anyone here having heard the verdict:
-their reply was lost, or their ticket was given up. Each is a possible duplicate as soon as the item has been taken
-once more; while it has not, one of them may be its only evaluation.
+An item's *doubts* are its submissions that may have been judged without a verdict here: their reply was lost, or their
+ticket was given up. Each is a possible duplicate once the item has been accepted again; until then one of them may be
+its only evaluation.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _IS_TAKEN = sa.or_(
     items.c.state.in_([State.SENDING.value, State.SUBMITTED.value, State.SCORED.value]),
     items.c.stage.in_(["wait", "evaluate"]),
 )
-"""Its latest submission may have been judged, or was: half sent, waited for, or answered."""
+"""The item's latest submission was judged or may be: it is being sent, pending, or answered."""
 
 of_item: sa.ColumnElement[int] = sa.case((~_IS_IN_DOUBT, 0), (_IS_TAKEN, items.c.doubts), else_=items.c.doubts - 1)
 """Evaluations that may have been made, and paid, beyond the item's own."""

@@ -1,7 +1,7 @@
-"""Processes by name: each claim names its own, so that others on the same machine see when it is gone.
+"""Names of processes in claims, by which other processes on the same machine see that one has ended.
 
-A name is host/place/namespace/pid/start/number. Place or start is empty where a process can't be distinguished from one that
-gets its pid later; nobody is known to be gone then, and a claim lasts until its lease is over.
+A name is host/place/namespace/pid/start/number. Place or start is empty where a process can't be distinguished from a
+later one with the same pid; such a process is never known to be gone, and its claims last until their leases are over.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ import psutil
 PROC = Path("/proc")
 """Where Linux shows its processes."""
 ENDED = "ended"
-"""The start of a process that has ended and that its parent has not fetched yet: it is nobody's."""
+"""The start time of a zombie: a process that has ended and that its parent has not waited for yet."""
 
 
 def owner_name(pid: int | None = None) -> str:
-    """A new name at each call, by which the other processes of this machine can see that the process is gone."""
+    """A new name for a process at each call."""
     pid = pid or os.getpid()
     host = socket.gethostname().replace("/", "-")[:60]
     return "/".join((host, *_whereabouts(), str(pid), _start(pid) or "", token_hex(4)))
 
 
 def described(owner: str) -> str:
-    """An owner in words."""
+    """An owner's name in words, for messages."""
     host, *_, pid, _, _ = owner.split("/") if owner.count("/") == 5 else (owner, "", "", "")
     return f"process {pid} on {host}" if pid else owner
 
 
 def has_gone(owner: str) -> bool:
-    """Whether a process is known to be gone, which is only said of those that this process could see."""
+    """Whether a process is known to have ended; False for processes that can't be seen from here."""
     if owner.count("/") != 5:
         return False
     _, place, namespace, pid, start, _ = owner.split("/")
@@ -58,7 +58,7 @@ def _exists(pid: int) -> bool:
 
 
 def _whereabouts() -> tuple[str, str]:
-    """This boot of the machine, and the pid namespace in it; where there is no /proc, the machine alone."""
+    """The machine's boot id and pid namespace; where there is no /proc, the machine alone."""
     if not _has_proc():
         return (_machine(), "") if _started(os.getpid()) else ("", "")
     try:
@@ -76,7 +76,7 @@ def _has_proc() -> bool:
 
 @cache
 def _machine() -> str:
-    """By its name and network address; where it has no address, by a number that is this process's alone."""
+    """The machine by its name and network address; without an address, a random number."""
     return f"{getnode():x}-{socket.gethostname()}".replace("/", "-")[:60]
 
 

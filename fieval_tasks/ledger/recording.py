@@ -1,4 +1,4 @@
-"""Group commits: changes that arrive while one commit runs go into the next one together."""
+"""The recorder: group commits, in which changes that arrive during one commit go into the next one together."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Recorder:
         clock: Callable[[], float] = monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """`owner` claims the run's chunks: once another has taken one over, nothing more is written for this one."""
+        """`owner`: the process's name in its claims; once it is deposed, its changes are refused."""
         self._book = book
         self._owner = owner or owner_name()
         self._tuning = tuning
@@ -46,7 +46,7 @@ class Recorder:
     async def record(self, *changes: Change, at_leisure: bool = False) -> None:
         """Returns when the changes are committed. Raises StoreError where they could not be.
 
-        `at_leisure`: nobody waits for them, and what they tell could be asked for again, for nothing, if it were lost.
+        `at_leisure`: the commit may wait for more changes; if these were lost, the server could be asked again for free.
         """
         written = asyncio.get_running_loop().create_future()
         self._waiting.append((changes, written))
@@ -54,7 +54,7 @@ class Recorder:
             self._hurry.set()
         if self._draining is None or self._draining.done():
             self._draining = asyncio.create_task(self._drain())
-        await asyncio.shield(written)  # who waits may be cancelled, and the change is committed all the same
+        await asyncio.shield(written)  # if the caller is cancelled, the change is committed all the same
 
     def count(self, name: str, n: int = 1) -> None:
         """Add to one of the run's request counters; written with the next commit."""
@@ -81,7 +81,7 @@ class Recorder:
                 if counted:
                     changes.append(Counted(**counted))
                 await self._commit(changes)
-            except Exception as error:  # handed to everyone whose change it was; nobody's is dropped unseen
+            except Exception as error:  # raised again in every caller whose change was in the batch
                 self._tally += counted
                 _answer(batch, error)
             else:

@@ -1,4 +1,4 @@
-"""Failed items get another chance: `--retry-failed`."""
+"""Reopening failed items for `--retry-failed`."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from fieval_tasks.ledger.changes import LONGEST_DETAIL
 from fieval_tasks.ledger.schema import events, items
 
 NOT_JUDGED = ("evaluation_error", "rate_limited", "insufficient_credits")
-"""Kinds of failure by which the server said itself that an evaluation brought no verdict: to buy another is no duplicate."""
+"""Kinds of failure in which the server said itself that there is no verdict, so that another evaluation is no duplicate."""
 
 _AS_IF_NEVER_FAILED = {**dict.fromkeys(("stage", "error_kind", "error_message", "finished_at")), "redone": 0}
 _WAS_JUDGED = sa.and_(items.c.stage == "evaluate", items.c.error_kind.not_in(NOT_JUDGED), items.c.same_as.is_(None))
-"""For all that is known: an item that is sent again may be paid for twice."""
+"""Items that were perhaps judged: sending them again may pay twice."""
 
 
 def reopen(connection: Connection, run_id: str, at: datetime) -> int:
-    """Give every item that failed once it could be sent another chance; how many those are.
+    """Reopen every failed item that had passed validation; how many those are.
 
-    A ticket whose verdict was never heard is asked about again, and its item is sent again only where the server does not
-    know it; that goes for the run's open tickets, too. All others are ready to be sent, and the tickets they had are noted.
+    A ticket without the server's verdict is asked about again, and its item is only sent again if the server does not know
+    the ticket; that goes for the run's open tickets, too. All other items become ready, and their old tickets are noted.
     """
     mine = items.c.run_id == run_id
     failed = sa.and_(mine, items.c.state == State.FAILED.value, items.c.stage != "validate")
@@ -47,7 +47,7 @@ def _update(connection: Connection, those: sa.ColumnElement[bool], **values: Any
 
 
 def _note(connection: Connection, those: sa.ColumnElement[bool], event: str, at: datetime) -> None:
-    """Before those items forget it: the ticket they had, and how they failed."""
+    """Record these items' tickets and failures as events, before the columns are cleared."""
     ticket = sa.func.coalesce("eval_id " + items.c.eval_id + ": ", "")
     detail = sa.func.substr(ticket + items.c.error_kind + ": " + items.c.error_message, 1, LONGEST_DETAIL)
     when = sa.literal(at, events.c.at.type)

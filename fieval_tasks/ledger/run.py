@@ -1,4 +1,4 @@
-"""A run and its checks, as the ledger knows them."""
+"""A run and its checks as rows of the ledger."""
 
 from __future__ import annotations
 
@@ -12,52 +12,67 @@ import sqlalchemy as sa
 
 @dataclass(frozen=True)
 class CheckRecord:
-    """What a run asks of each row under one name."""
+    """A run's check, as recorded when the run began."""
 
     name: str
+    """The check's name in results and gates."""
     template: str
     model: str | None
     params: Mapping[str, Any]
+    """Parameters that are the same for every row."""
     output: str
+    """The template's output type."""
     sources: Mapping[str, str]
     """Template key -> dataset column."""
     models: tuple[str, ...] = ()
-    """The only models that the template takes; empty: any, or that was not recorded."""
+    """The judge models that the template takes; empty: any, or not recorded."""
     param_sources: Mapping[str, str] = field(default_factory=dict)
-    """Parameter of the template -> dataset column, where each row has a value of its own."""
+    """Template parameter -> dataset column, for parameters that each row gives."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run as the ledger knows it."""
+    """A row of the table of runs."""
 
     run_id: str
+    """The run's name."""
     created_at: datetime
     dataset: str
+    """The dataset's name, for display."""
     dataset_fingerprint: str
+    """See `Dataset.fingerprint`."""
     mode: str
     connection: str
+    """The connection's label, for display."""
     checks: tuple[CheckRecord, ...]
     plan: Mapping[str, Any]
+    """The fields of the plan, without those of a single call."""
     notices: tuple[str, ...]
+    """Notices from its preparation."""
     total: int = 0
+    """Items."""
     flow_run_id: str | None = None
+    """The Prefect flow run that worked on it last."""
     started_at: datetime | None = None
+    """When a process first worked on it."""
     finished_at: datetime | None = None
+    """When its last item was settled; None before."""
     wall_seconds: float = 0.0
+    """Seconds that processes have worked on it, summed up."""
     exit_code: int | None = None
+    """Of its latest conclusion; None while it is being concluded, or before."""
     submits: int = 0
     polls: int = 0
     retries: int = 0
     throttled: int = 0
     possible_duplicates: int = 0
-    """Follows from the items, on reading: see `duplicates`."""
+    """Computed from the items when the run is read: see `duplicates`."""
     begun_by: str | None = None
-    """The Prefect flow run that worked on it first; `flow_run_id` is the latest."""
+    """The Prefect flow run that worked on it first."""
     address: str | None = None
-    """Where its requests go: written when the first is sent, and kept to."""
+    """The server that its requests go to; set before the first request."""
     account: str | None = None
-    """Whose keys they are sent with, sealed: see `account`. None: not known, or the embedded evaluator's."""
+    """A hash of the account's keys: see `api.account`. None: not known, or the embedded evaluator's."""
 
     def check(self, name: str) -> CheckRecord:
         return next(check for check in self.checks if check.name == name)
@@ -68,12 +83,12 @@ class Run:
 
     @classmethod
     def of_row(cls, row: sa.RowMapping) -> Run:
-        """`row`: all columns, and `doubled`, what its items add to the possible duplicates."""
+        """A run from a row with all columns and `doubled`, the possible duplicates of its items."""
         values = {name: value for name, value in row.items() if name not in ("is_whole", "doubled")}
         values["possible_duplicates"] += row["doubled"]
         return cls(**values | {"checks": checks_of(row["checks"]), "notices": tuple(row["notices"])})
 
 
 def checks_of(recorded: Sequence[Mapping[str, Any]]) -> tuple[CheckRecord, ...]:
-    """The checks of a run's row; those of older programs lack the newest fields."""
+    """The checks in a run's row; rows of older versions lack the newest fields."""
     return tuple(CheckRecord(**{**check, "models": tuple(check.get("models", ()))}) for check in recorded)

@@ -1,4 +1,4 @@
-"""The ledger's tables, on every database. Times are UTC, and text is what every database takes."""
+"""The ledger's tables, for SQLite and PostgreSQL. Times are UTC."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def utc_now() -> datetime:
 
 
 class Text(sa.TypeDecorator[str]):
-    """Text that every database takes: what UTF-8 or PostgreSQL can't hold is written out, as in Python."""
+    """Text that every database takes: NUL and lone surrogates are written as escapes."""
 
     impl = sa.Text
     cache_ok = True
@@ -24,7 +24,7 @@ class Text(sa.TypeDecorator[str]):
 
 
 class Moment(sa.TypeDecorator[datetime]):
-    """A time in UTC, also where the database forgets the zone or prefers its own."""
+    """A time in UTC, also with databases that store no zone or convert to their own."""
 
     impl = sa.DateTime(timezone=True)
     cache_ok = True

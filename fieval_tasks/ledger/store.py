@@ -1,4 +1,4 @@
-"""The ledger: every run, every item, and what became of it, each state committed as it happens.
+"""The ledger: every run and every item with its states, committed as they happen.
 
 SQLite by default, PostgreSQL by URL. The tables are made on first use and carry a schema version.
 """
@@ -28,16 +28,16 @@ from fieval_tasks.ledger.tuning import DEFAULT_TUNING, SYSTEM_CLOCK, LedgerClock
 
 @dataclass(frozen=True)
 class Conclusion:
-    """What a process came to when it stopped working on a run."""
+    """A process's conclusion when it stopped working on a run."""
 
     at: datetime
     exit_code: int | None
     standing: Mapping[str, Any]
-    """The report's figures at that time."""
+    """The report's figures at that time: see `Report.standing`."""
 
 
 class Ledger:
-    """An open ledger: its runs, and the `book` of each with all its items. Thread-safe; close it when done."""
+    """An open ledger: its runs, and a `book` for each run's items. Thread-safe; close it when done."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Ledger:
         tuning: LedgerTuning = DEFAULT_TUNING,
         clock: LedgerClock = SYSTEM_CLOCK,
     ) -> None:
-        """Raises PlanError where there is no ledger and must be one, and StoreError where it can't be opened."""
+        """Raises PlanError where the ledger must exist and does not, and StoreError where it can't be opened."""
         self.url = url
         self.database = Database(url, must_exist=must_exist, tuning=tuning, clock=clock)
         self.tuning = tuning
@@ -65,13 +65,13 @@ class Ledger:
         self.close()
 
     def book(self, run_id: str) -> Book:
-        """What is held of a run's items."""
+        """The run's items."""
         return Book(self.database, run_id)
 
     # -- which runs there are ------------------------------------------------------------------------------------
 
     def create(self, run: Run, rows: Iterable[tuple[Item, Failed | None]], *, chunk_size: int) -> Run:
-        """Write a run and all its items, or nothing at all: nobody sees it before it is whole.
+        """Write a run and all its items, or nothing at all: the run is invisible until it is complete.
 
         Items that failed validation are final from the start. Raises NameTaken.
         """
@@ -81,13 +81,13 @@ class Ledger:
         return self.run(run.run_id)
 
     def forget(self, run_id: str) -> None:
-        """Take a run and its items out of the ledger."""
+        """Delete a run and its items."""
         with self.database.transaction() as connection:
             drafts.withdraw(connection, run_id)
         drafts.take_out(self.database, run_id, owner_name())
 
     def run(self, run_id: str) -> Run:
-        """The run of that name, or the newest for `last`. Raises PlanError, with the names nearest to it."""
+        """The run of that name, or the newest for `last`. Raises PlanError, with similar names, where there is none."""
         newest = runs.c.created_at.desc()
         query = _RUNS.order_by(newest).limit(1) if run_id == "last" else _RUNS.where(runs.c.run_id == run_id)
         if found := self._runs(query):
@@ -96,12 +96,12 @@ class Ledger:
         raise PlanError(f"no run {run_id!r} in {self.name} ({_nearest(run_id, known)})")
 
     def begun_by(self, flow_run_id: str) -> str | None:
-        """The run that a Prefect flow run began, whoever worked on it since."""
+        """The name of the run that a Prefect flow run began; None where it began none."""
         query = _NAMES.where(runs.c.begun_by == flow_run_id).order_by(runs.c.created_at.desc())
         return next(iter(self.database.column(query.limit(1))), None)
 
     def names(self, prefix: str) -> set[str]:
-        """The runs whose name starts so."""
+        """The names of runs that start with `prefix`."""
         starts_so = sa.func.substr(runs.c.run_id, 1, len(prefix)) == prefix  # LIKE has wildcards, and ignores case
         return set(self.database.column(_NAMES.where(starts_so)))
 
@@ -113,13 +113,13 @@ class Ledger:
         return self._runs(_RUNS.where(runs.c.run_id.in_(still)).order_by(runs.c.created_at))
 
     def unconcluded(self) -> list[Run]:
-        """Runs that were started, whose items all have verdicts, and of which nobody has said how they ended, oldest first."""
+        """Started runs whose items all have verdicts and that have no exit code yet, oldest first."""
         still = sa.exists().where(items.c.run_id == runs.c.run_id, items.c.state.in_(OPEN))
         query = _RUNS.where(runs.c.started_at.is_not(None), runs.c.exit_code.is_(None), ~still)
         return self._runs(query.order_by(runs.c.created_at))
 
     def active_since(self, moment: datetime, address: str) -> list[Run]:
-        """Runs that may have sent something to that server since then."""
+        """Runs that may have sent requests to that server since `moment`."""
         is_active = runs.c.finished_at.is_(None) | (runs.c.finished_at > moment)
         return self._runs(_RUNS.where(runs.c.address == address, is_active))
 
@@ -131,9 +131,9 @@ class Ledger:
     def bind(
         self, run_id: str, address: str, account: str | None, *, notice: str | None = None, anew: bool = False
     ) -> bool:
-        """Keep where the run's requests go, and as whom, with a notice; whether that was done.
+        """Record the server and account of the run's requests, with a notice; False where others are recorded already.
 
-        `anew`: though they went elsewhere before. Else what is kept already stays.
+        `anew`: replace what is recorded.
         """
         this = sa.update(runs).where(runs.c.run_id == run_id)
 
@@ -148,7 +148,7 @@ class Ledger:
         return self.database.write(make)
 
     def started(self, run_id: str, *, flow_run_id: str | None) -> None:
-        """The run is worked on from now. Its first start is kept, and by whom."""
+        """A process begins to work on the run. The time and flow run of the first start are kept."""
         values: dict[str, Any] = {
             "started_at": sa.func.coalesce(runs.c.started_at, sa.literal(self.now(), Moment())),
             "flow_run_id": flow_run_id,
@@ -159,7 +159,7 @@ class Ledger:
         self._update(run_id, values)
 
     def finished(self, run_id: str, *, exit_code: int | None, seconds: float, complete: bool) -> None:
-        """This process stops working on the run after `seconds`."""
+        """A process stops working on the run after `seconds`; `complete`: every item is settled."""
         values = {"exit_code": exit_code, "finished_at": self.now() if complete else None}
         self._update(run_id, values | {"wall_seconds": runs.c.wall_seconds + seconds})
 
@@ -168,7 +168,7 @@ class Ledger:
         self.database.write(lambda connection: connection.execute(statement) and None)
 
     def add_conclusion(self, run_id: str, at: datetime, exit_code: int | None, standing: Mapping[str, Any]) -> None:
-        """Keep what a process came to; `standing` is whatever JSON can hold."""
+        """Record a process's conclusion; `standing` is any JSON object."""
         row = {"run_id": run_id, "at": at, "exit_code": exit_code, "standing": dict(standing)}
         this = (conclusions.c.run_id == run_id, conclusions.c.at == at)
 
@@ -179,7 +179,7 @@ class Ledger:
         self.database.write(make)
 
     def conclusions(self, run_id: str) -> list[Conclusion]:
-        """What each process that worked on the run came to, the earliest first."""
+        """The conclusions of all processes that worked on the run, the earliest first."""
         columns = (conclusions.c.at, conclusions.c.exit_code, conclusions.c.standing)
         query = sa.select(*columns).where(conclusions.c.run_id == run_id).order_by(conclusions.c.n)
         return [Conclusion(**row) for row in self.database.read(query)]
@@ -190,7 +190,7 @@ _NAMES = sa.select(runs.c.run_id).where(drafts.is_whole)
 
 
 def _nearest(wanted: str, known: Sequence[str]) -> str:
-    """The runs that may have been meant."""
+    """A hint with the names of runs that are spelled like `wanted`."""
     if not known:
         return "it has no runs yet"
     near = get_close_matches(wanted, known, n=3)

@@ -1,4 +1,4 @@
-"""What goes wrong with a database, as a sentence with the next step."""
+"""Database errors as sentences with the next step."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CUT_OFF = "see to the server or the network, then resume the run"
 UNKNOWN = "see to that, or name another --store"
 
 PASSES = (HELD, AWAY, CUT_OFF)
-"""What tends to be over soon: it is tried again."""
+"""Causes that tend to be over soon; operations are tried again."""
 SAID_BY_SQLITE = {
     "disk is full": FULL,
     "is locked": HELD,
@@ -35,14 +35,14 @@ SAID_BY_SQLITE = {
     "readonly": UNWRITABLE,
     "unable to open": UNWRITABLE,
 }
-"""Words of its messages, which are always English."""
+"""Words of SQLite's messages, which are always English -> next step."""
 STATES = {"53100": FULL, "58": FAILED, "08": AWAY, "40": AWAY, "53": AWAY, "55P03": AWAY, "57P": AWAY}
-"""How PostgreSQL's SQLSTATE begins; its sentences may be in any language."""
+"""Prefix of PostgreSQL's SQLSTATE -> next step; its messages may be in any language."""
 
 
 @contextmanager
 def explained(name: str) -> Iterator[None]:
-    """A database error as StoreError, or as StoreAway if it tends to pass. It names the store and never its password."""
+    """Raise database errors of the block as StoreError, or as StoreAway if they tend to pass; without the password."""
     try:
         yield
     except SQLAlchemyError as error:
@@ -62,6 +62,6 @@ def _next_step(error: SQLAlchemyError) -> str:
 
 
 def _is_cut_off(error: SQLAlchemyError, state: str | None) -> bool:
-    """No connection, or no longer: a driver says so in as many ways as there are networks."""
+    """Whether the connection failed or was cut; drivers report that in many ways."""
     is_silent = state is None and isinstance(error, OperationalError)
     return isinstance(error, DBAPIError) and (error.connection_invalidated or is_silent)

@@ -1,4 +1,4 @@
-"""The ledger's numbers, each with its reason, and its clock. Tests pass in their own."""
+"""The constants of the ledger, each with its reason, and its clock. Tests pass in their own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fieval_tasks.ledger.schema import utc_now
 
 @dataclass(frozen=True)
 class LedgerClock:
-    """What the ledger knows of time, but for leases in PostgreSQL: those go by the server's clock, which all share."""
+    """The ledger's clock. Leases in PostgreSQL go by the server's clock instead, which all processes share."""
 
     now: Callable[[], datetime] = utc_now
     monotonic: Callable[[], float] = time.monotonic
@@ -25,28 +25,34 @@ SYSTEM_CLOCK = LedgerClock()
 
 @dataclass(frozen=True)
 class LedgerTuning:
-    """Times in seconds, sizes in items unless it says otherwise."""
+    """Times in seconds, sizes in items unless a field says otherwise."""
 
+    # PostgreSQL restarts within it.
     patience: float = 30.0
-    """How long another writer of a SQLite file, or a database that is away, is waited for: PostgreSQL starts again within it."""
+    """For which another writer of a SQLite file, or a database that is away, is waited for."""
+    # A reply that is not recorded is paid for again. Four times the others' patience, so that a run that gives up for its
+    # database can still record its last replies.
     recorder_patience: float = 120.0
-    """The same for what was answered, which is paid for again if it is not recorded: four times as long as anything else
-    waits, so that a run that gives up still records it."""
+    """The same for the recorder's commits."""
     first_pause: float = 0.1
     """Before the second try; each further pause is twice as long, up to `longest_pause`."""
     longest_pause: float = 4.0
+    # A commit costs the same for one change and for a hundred.
     gather: float = 0.02
-    """Between two commits of a recorder: a commit costs the same for one change and for a hundred."""
+    """Between two commits of a recorder."""
     at_leisure: float = 0.1
-    """How long a change without hurry waits for others to be committed with, unless `enough` are waiting."""
+    """For which a change that is not urgent waits for others to be committed with, unless `enough` are waiting."""
     enough: int = 16
-    """Records that wait, at which nobody waits for more."""
+    """Waiting calls of `record` at which the commit begins at once."""
+    # Some 0.05 s, for which other writers of a SQLite file wait.
     batch: int = 1_000
-    """Rows of a transaction that writes a run, and of a read: some 0.05 s, for which other writers of a SQLite file wait."""
+    """Rows of a transaction that writes a run, and of a read."""
+    # Bounds the time and the memory of a batch whose rows are long.
     largest_batch: int = 4_000_000
-    """Characters of inputs in a transaction that writes a run: fewer rows, where they are long."""
+    """Characters of inputs in a transaction that writes a run."""
+    # Datasets may come slowly, from a pipe for example.
     draft_lease: float = 600.0
-    """Without a batch, however slowly a dataset comes, after which another machine takes a run's writer for dead."""
+    """Without a batch, after which another machine takes the writer of a run for ended."""
 
 
 DEFAULT_TUNING = LedgerTuning()

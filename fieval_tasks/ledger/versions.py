@@ -1,4 +1,4 @@
-"""The versions of the ledger's tables: made where there are none, and those of older programs brought up to date."""
+"""The versions of the ledger's tables: creating them, and upgrading those of older versions of this program."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ UPGRADES = {
     ),
     3: ("ALTER TABLE fieval_items ADD COLUMN params TEXT",),
 }
-"""Version -> what makes of its tables those of the next one."""
+"""Version -> the statements that upgrade its tables to the next version."""
 SCHEMA_LOCK = 0x66696576616C
 """What PostgreSQL's advisory lock is taken on while tables are made: `fieval` in ASCII."""
 _table = schema.schema
 
 
 def prepare(engine: Engine, name: str, *, must_exist: bool = False) -> None:
-    """Make the tables, or bring an older program's up to date: nothing else here waits for whoever writes.
+    """Create the tables, or upgrade those of an older version.
 
-    Raises PlanError where there must be tables and are none, and StoreError for those of a newer program.
+    Raises PlanError where tables must exist and do not, and StoreError where they are a newer version's.
     """
     with engine.connect() as connection:
         found = _version(connection)
@@ -77,7 +77,7 @@ def _bring_up_to_date(connection: Connection, name: str) -> None:
 
 
 def _upgraded(connection: Connection, version: int) -> int:
-    """The version that the tables have in the end."""
+    """Upgrade the tables step by step; the version that they have then."""
     while version in UPGRADES:
         for statement in UPGRADES[version]:
             connection.exec_driver_sql(statement)

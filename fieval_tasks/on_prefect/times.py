@@ -1,4 +1,4 @@
-"""How long what has to do with Prefect may take. Nothing here imports Prefect."""
+"""The times of everything that waits for Prefect: each field says what it bounds, the comment above it why."""
 
 from __future__ import annotations
 
@@ -7,50 +7,63 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class PrefectTimes:
-    """Seconds, but where a field says otherwise."""
+    """In seconds, except where a field says otherwise."""
 
     # A run that is at work, and whoever follows it.
+    # A cancel is noticed so late at most, in a young run.
     look_every: float = 5.0
-    """Between two looks of a run at Prefect, at first: so late, at most, is a cancel heard."""
+    """Between two queries of the flow run's state and the run's variable, in the beginning."""
+    # So that 10,000 items cost few calls, however long they take.
     look_share: int = 20
-    """In a long run, a look each time it is a twentieth older: 10,000 items cost few calls, however long they take."""
+    """Later the interval is the run's age divided by this."""
+    # It grows in a run older than twenty minutes, so that a day's work is a hundred and fifty lines.
     line_every: float = 60.0
-    """Between two lines in its log, and more in one older than twenty minutes: a day's work is a hundred and fifty."""
+    """Between two progress lines in the log, at first."""
+    # About six seconds: a busy server answers 503 at times, and a worker that cancels a run waits thirty.
     last_attempts: int = 2
-    """More, of the last call of a run: six seconds, for a busy server answers 503 at times; a worker that cancels waits
-    thirty."""
+    """Further tries of a run's last call."""
+    # Longer than the tries of a single request.
     chunk_rests: float = 8.0
-    """Before a chunk's second try, and twice as many before each further one: longer than a request's own tries."""
+    """Before a chunk's second try; doubles for each further one."""
+    # The collector runs again every ten minutes.
     collector_quiet: float = 20.0
-    """Without a verdict, after which a deployment's collector leaves a run until it comes again."""
+    """Without a verdict, after which a deployment's collector leaves a run to its next visit."""
+    # Another writer's read and write take a tenth of this.
     settled: float = 1.0
-    """After which whoever had read a run's variable before it was written has written it, too: two calls take a tenth."""
+    """After which a written variable is read again, to see whether another writer has overwritten it."""
     write_attempts: int = 5
-    """Times that the variable is written, where others write it at the same time."""
+    """Times that the variable is written, if others overwrite it."""
 
     # A run in shards.
+    # Somebody may have to start a worker.
     begins_within: float = 600.0
-    """For a worker to take up the first shard: somebody may have to start one."""
+    """For a worker to take up the first shard."""
+    # A worker that is running takes up a flow run within ten to twenty seconds.
     reminds_every: float = 30.0
-    """While no worker has: one that is there takes up a run within ten to twenty."""
+    """Between two log lines that no worker has taken up a shard."""
+    # Longer than the lease of a claim.
     shards_quiet: float = 90.0
-    """Without a live claim, before shards that still count as running are given up: longer than a lease."""
+    """Without a live claim, after which shards that Prefect still shows as running are given up."""
     last_words: float = 10.0
-    """For shards to say that they have ended, once everything has its verdict."""
+    """For shards to report their end, once every item has its verdict."""
     ledger_every: float = 1.0
-    """Between two looks at the ledger."""
+    """Between two reads of the ledger."""
 
     # The API.
+    # A person waits, and a run with a slower API would fail anyway.
     answers_within: float = 10.0
-    """For an API that is set to answer: a person waits, and a run would only begin to stumble."""
+    """For the configured Prefect API to answer."""
+    # Its first start creates its database.
     server_starts_within: float = 120.0
-    """For a server of our own: its first start makes its database."""
+    """For a server of our own to start."""
+    # A server that is still starting does not react to SIGTERM.
     server_ends_within: float = 5.0
-    """In order; one that is still starting can't, and is killed."""
+    """For it to end; then it is killed."""
+    # On a quiet machine it is up by then.
     said_after: float = 5.0
-    """Of a wait for it, before the terminal says so: on a quiet machine it is up by then."""
+    """Of waiting for it, after which the terminal says so."""
     drains_within: float = 10.0
-    """For each of the queues, of logs and of events, that are sent before it goes away."""
+    """For each of the queues (logs, events) to be sent before the server ends."""
 
 
 TIMES = PrefectTimes()

@@ -1,1 +1,1 @@
-"""How fast requests go: limits found and kept, also by many processes together."""
+"""How fast requests go: finding the server's rate limits and keeping to them, also with several processes."""

@@ -1,4 +1,4 @@
-"""The numbers of this room that were chosen. A test passes its own."""
+"""The constants of the pace room: each field says what it bounds, the comment above it why it has its value."""
 
 from __future__ import annotations
 
@@ -16,32 +16,42 @@ class PaceTuning:
     margin: float = 0.03
     """Share of a limit that is left unused: requests sent evenly arrive less evenly. 92 % of it are to be used."""
     pause: float = 1.0
-    """For everyone after a refusal, where the server does not say how long: the shortest window. Twice as long each time that
-    the one request tried after it is refused, too,"""
+    """The pause of everyone after a refusal without Retry-After: the shortest window. It doubles each time that the one request
+    tried after it is refused too,"""
+    # With a tenth of the window that may be full as a further bound, a tenth of it is wasted at most.
     longest_pause: float = 60.0
-    """and never longer than this, nor than a tenth of the window that may be full: so much of it is wasted at most."""
+    """up to this."""
+    # Refusals come within one round trip; judges of synchronous calls may take longer.
     answer_within: float = 1.5
-    """After which that request counts as taken: refusals come in one round trip, judges need not."""
+    """After which that one request counts as accepted."""
+    # Where one request in ten is refused by chance, three in a row are one in a thousand.
     proof: int = 3
-    """So many tries refused in a row are no chance: where one in ten is refused without meaning, one in a thousand is that."""
+    """Refused tries in a row that prove a limit."""
     by_chance: int = 6
-    """So many refusals, each alone among accepted requests, that did not end when it became slower are chance,"""
+    """Refusals, each alone among accepted requests, that a slower rate did not end: from then on such refusals count as chance,"""
+    # Where one in a hundred is refused by chance, 500 accepted in a row are seen one time in 150.
     in_a_row: int = 500
-    """until so many are accepted in a row: where one in a hundred is refused by chance, one in 150 times."""
+    """until so many requests are accepted in a row."""
+    # Four round trips of `first_places`: fewer requests may have been accepted as a burst.
     burst: int = 64
-    """What was counted of fewer requests (four round trips of `first_places`) may be a burst and no rate: more is tried soon,"""
+    """Requests from which a count is taken for a rate; with fewer, more is tried soon,"""
+    # From 20 a second to 100 in five steps.
     large_step: float = 0.16
-    """by this share of it, each step twice the last: from 20 a second to 100 in five steps."""
+    """in steps of this share of the rate, each twice the last."""
+    # Next to nothing near the old limit and fast beyond it, as CUBIC grows (RFC 9438).
     step: float = 0.01
-    """The same where it is a rate: next to nothing near the old limit, fast beyond it, as cubic growth is (RFC 9438)."""
+    """The first step where the count is a rate."""
+    # Trying more costs a refusal, and a pause of a second for everyone.
     hold: float = 30.0
-    """Or a window, if that is longer: how long a rate is kept before more is tried, which costs a refusal and all a second."""
+    """For which a rate is kept before more is tried; or a window, if that is longer."""
     longest_hold: int = 16
-    """Times that: it is twice as long each time that growing brought nothing."""
+    """Times `hold`, at most; it doubles each time that growing brought nothing."""
+    # Below it, sending refused evaluations again costs less than going slower.
     tolerated: float = 0.03
-    """Share of evaluations refused in secret that costs less than to go slower: each is only sent again."""
+    """Share of evaluations that may be refused in secret."""
+    # Rows are asked about when they are likely to be done.
     news_takes: float = 4.0
-    """Until most of those are known: rows are asked about when they are likely to be done."""
+    """Until most refusals in secret are known."""
 
     # -- requests at once
 
@@ -75,47 +85,54 @@ class PaceTuning:
 
     # -- a server that does not answer
 
+    # An item's own fault concerns one item. Where one reply in five is lost by chance, five in a row are seen once in 3,000.
     different: int = 5
-    """Requests about so many different things fail in a row before it counts as away: one item's own fault is about one thing,
-    and where one reply in five is lost by chance, five in a row are seen once in 3,000. No connection at all is no item's fault."""
+    """Failed requests in a row, about different items, after which the server counts as away; one failed connection is enough."""
     away_pause: float = 0.5
+    """The first pause while the server is away; each is twice the last,"""
+    # About ten probes in 30 s, and a server that is back is noticed within 4 s.
     longest_away_pause: float = 4.0
-    """Of the pauses while it is away, each twice the last: ten probes in 30 s, and it is noticed within this that it is back."""
+    """up to this."""
+    # The probe may never have gone out.
     probe: float = 10.0
-    """After which a probe that has brought nothing is followed by another: it may never have gone out."""
+    """After which a probe without a result is followed by another."""
 
 
 @dataclass(frozen=True)
 class PermitTuning:
-    """Of permits leased from a limit that processes share. Times are in seconds."""
+    """The constants of permits that are leased from a limit shared by processes. Times are in seconds."""
 
     ahead: float = 0.5
-    """Seconds before the last permit is due at which more are leased."""
+    """Before the last permit is due at which more are leased."""
+    # Others may have used its time by then. So after a halt a second holds 1.05 times the limit at most. A beat, if that is
+    # longer: each process may be late with one request.
     kept: float = 0.05
-    """Seconds after which a permit that was not used is old: others may have used its time by now. So processes that halt make
-    up for it by this much at most: a second holds 1.05 times what the limit gives in one. Or a beat, where that is longer: each
-    process may be late with one request."""
+    """After which an unused permit is old."""
+    # A block that directly follows this process's own shows that nobody else uses the limit; a process that sends little then
+    # need not lease often. A process that joins in these seconds may see the rate exceeded, by that block at most.
     kept_alone: float = 30.0
-    """The same in seconds where a block was found to follow the process's own: then the limit is used by nobody else, and a process
-    that sends little need not lease again and again. Whoever comes in those seconds may find the beat exceeded, by that block at most."""
+    """The same where a process uses the limit alone."""
+    # It is little, and clocks differ by as much.
     room: float = 0.25
-    """Seconds of the limit's rate, and a beat of it, that others may have leased where a process counts as alone: it is little, and
-    clocks differ by as much."""
+    """Of the limit's rate, and one beat, that others may have leased while a process still counts as alone."""
+    # Each block costs calls of Prefect's API, so few requests make do with old permits.
     slowly: float = 20.0
-    """Beats of the limit from one old permit to the next: few requests live on old ones, for each block costs calls."""
+    """Beats of the limit from the use of one old permit to the next."""
+    # Blocks last long at such slow limits.
     too_slowly: float = 1.0
-    """Seconds: where so many beats take longer, nobody waits for old permits; blocks last long there."""
+    """If `slowly` beats take longer than this, no request waits for an old permit."""
     few: int = 5
-    """More requests than these don't wait for old permits: those lapse, and a new block is leased."""
+    """Requests that may wait for old permits; with more, the old ones lapse and a new block is leased."""
     catch_up: float = 1.05
-    """Times the limit's rate at which a process that is late spends what was due."""
+    """Times the limit's rate at which a late process spends the permits that were due."""
     patience: float = 600.0
-    """Seconds for which a source that can't be asked is asked again; then the run stops."""
+    """For which leasing is tried again while the source can't be asked; then the run stops."""
+    # So that not all processes ask at the same moment.
     spread: float = 0.2
-    """Share by which waits for room differ, so that not all processes ask at once."""
+    """Share by which waits for room are varied at random."""
 
 
 PERMIT_TUNING = PermitTuning()
 TUNING = PaceTuning()
 SHOWN_FROM = 5.0
-"""Seconds: a wait is shown where it is longer."""
+"""Seconds: a longer wait is shown to the user."""

@@ -1,4 +1,4 @@
-"""The numbers that were chosen for this room, each with its reason."""
+"""The constants of the work room: each field says what it bounds, the comment above it why it has its value."""
 
 from __future__ import annotations
 
@@ -11,82 +11,93 @@ from fieval_tasks.pace.pace import backoff
 
 @dataclass(frozen=True)
 class WorkTuning:
-    """Times are in seconds. A test passes in its own."""
+    """Times are in seconds. Tests pass in their own."""
 
     # -- a run in its process --------------------------------------------------------------------------------------
 
     submitters: int = 4
     """Chunks that are submitted at the same time."""
     round: float = 0.25
-    """Between two looks of a thread that waits: at the progress, at a stop."""
+    """Between two checks of a waiting thread for a stop, and two updates of the progress."""
     lease: float = 60.0
-    """A process that is not heard of for so long loses its chunks to another one."""
+    """A process that has not renewed its claims for so long loses its chunks to another one."""
     look_for_others: float = 1.0
-    """Between two looks at what other processes do."""
+    """Between two reads of the other processes' claims."""
+    # `flows.cli.interruption` ends the process 1.7 s after Ctrl-C or SIGTERM. Any other stop waits for all replies, each within
+    # its own timeout: a lost reply may be paid for twice.
     last_moment: float = 0.8
-    """What submissions under way get once somebody is in a hurry (Ctrl-C, SIGTERM): `flows.cli.command` ends the process 1.7 s after
-    it. Whatever else stops a run lets them come in, each within its own time: a reply that is lost may be paid for twice."""
+    """For the replies to submissions under way, after an interruption."""
+    # Enough on the busiest machine.
     cancelled_within: float = 5.0
-    """In which work that is cancelled ends, on the busiest machine; what does not is left behind with its loop."""
+    """For cancelled tasks to end; later ones are abandoned with their loop."""
+    # The platform's longest limit but that of a day, with its margin (a window is counted a second longer than it is). At a
+    # day's limit a run had better end, and say when to carry on.
     longest_wait: float = 3610.0
-    """A server may ask everyone to wait so long (Retry-After), and no longer than an item's time: what is open would be past it.
-    The platform's longest limit but that of a day, with its margin (a window is counted a second longer than it is); a day's is
-    better met by a run that has ended and says when to carry on."""
+    """The longest Retry-After that is waited for; an item's timeout, if shorter, bounds it too."""
+    # Limits of a minute, and their margin, are common.
     shortest_wait: float = 70.0
-    """Such a wait is never too long, however short an item's time is: limits of a minute, and their margin, are common."""
+    """A Retry-After up to this is waited for, however short an item's timeout is."""
 
     # -- submissions -----------------------------------------------------------------------------------------------
 
     shortest_post: float = 5.0
-    """A POST has so long at least, however short an item's time is: one that is given up may have been paid for."""
+    """The least timeout of a POST, however short an item's timeout is."""
+    # A slow server must not hold up the run.
     first_pack_within: float = 1.0
-    """Other packs wait so long for the answer to a lane's first: a slow server must not hold up the run."""
+    """How long other packs wait for the reply to a lane's first pack."""
     pause: Callable[[int], float] = backoff
-    """Before a request's next try, after so many faults."""
+    """Faults of a request -> seconds before its next try."""
+    # The pause is 4 s then, as long as everyone's pauses while a server is away.
     sent_again_soon: int = 3
-    """Faults after which that pause grows no more: it is 4 s then, as the pauses of all for a server that is away."""
+    """Faults after which that pause grows no more."""
+    # A failed synchronous call has no reason; the failed row of a submission has one.
     turn_async_at: int = 3
-    """Server faults in a row after which a synchronous lane submits instead, to hear the reason from a row."""
+    """Server faults in a row after which a synchronous lane submits instead."""
     silence: float = SILENCE
-    """Without an answer to any request, after which a run stops."""
+    """Without an answer to any request, after which the run stops."""
 
     # -- a lane's breaker: what may be bought before much is known -----------------------------------------------------
 
     canaries: int = 3
-    """Requests of one item each that may be out before the server has taken any."""
+    """Requests of one item each that may be under way before the server has accepted any."""
     refused_at_first: int = 4
-    """Refusals for the same reason, and nothing taken yet: the lane stops."""
+    """Refusals for the same reason that stop a lane of which nothing was accepted yet."""
+    # Where three rows in ten are refused, ten in a row are seen once in 170,000 runs.
     refused_anyhow: int = 10
-    """The same whatever the reasons: where three rows in ten are refused, ten in a row are seen once in 170,000 runs."""
+    """Refusals for any reasons that stop a lane of which nothing was accepted yet."""
     refused_later: int = 20
-    """Refusals in a row for the same reason, once something was taken: the lane stops."""
+    """Refusals in a row for the same reason that stop a lane of which something was accepted."""
     bought_at_first: int = 100
-    """Evaluations that may be bought before one was judged, second ones included."""
+    """Evaluations that may be bought before the first verdict, including second tries."""
+    # The first verdicts are seen late, since nothing is known yet of when to ask: with a hundred more for each verdict 10,000
+    # items took four seconds longer. Later failures are found by their rate (out_of_latest).
     growth: int = 4
-    """Each that was judged lets so many times as many go: verdicts are seen slowly at first, for nobody knows yet when to ask,
-    and a hundred more for each held 10,000 items up by four seconds. What fails then is seen by its rate."""
+    """How many times as many evaluations may be bought after each verdict."""
+    # So that a slow judge does not hold up the run for good.
     bought_a_second: float = 5.0
-    """So many more in each second after the first ticket: a judge that takes long holds nobody up for good."""
+    """Further evaluations that may be bought in each second after the first ticket."""
     misjudged_at_first: int = 10
-    """Items whose evaluations failed, and none judged yet, at which the lane may stop,"""
+    """Failed evaluations, none judged yet, from which the lane may stop,"""
+    # Failures come quicker than verdicts: of a hundred evaluations under way all that will fail may be known before the first
+    # one is judged. Where half of all fail, 67 of 100 do once in 2,000 runs; where three in ten fail, never (1e-14).
     misjudged_share: float = 2 / 3
-    """where failures are this much of all that was bought. What fails, fails quickly: of a hundred that are out, all those that
-    will fail may be known before the first is judged. Where half of them will, 67 do so once in 2,000 runs, and where three in
-    ten will, never (1e-14)."""
+    """if failures are more than this share of the evaluations that were bought."""
     latest: int = 50
-    """Items whose outcome is remembered, once one was judged or taken."""
+    """Items whose outcomes are remembered, after the first verdict or acceptance."""
+    # Where half of all fail, one window in 500 million has so many failures; where three in ten do, one in 1e18.
     out_of_latest: int = 45
-    """Failures, or refusals, among them that stop the lane: where half of all fail, one window in 500 million has so many, and
-    where three in ten do, one in 1e18; where all fail, 45 items tell."""
+    """Failures, or refusals, among the latest that stop the lane."""
 
     # -- questions about tickets: when ----------------------------------------------------------------------------------
 
     at_once: int = 200
-    """Questions under way at the same time: more would only wait for their turn at the pace."""
+    """Questions under way at the same time."""
+    # These numbers are judged by `python -m tests.work.polling_simulation`: questions per item, and when the last is seen.
     first_guess: float = 0.4
-    """Until the first question while nothing is known of how long evaluations take; a scout's first question."""
+    """From a ticket to its first question before the first verdict, and to a scout's first question."""
+    # By then an evaluation has begun, or a hidden limit has refused it.
     sentinel_age: float = 0.15
-    """Until a sentinel's first question: its evaluation has begun, or been refused, by then."""
+    """From a sentinel's ticket to its first question."""
     shortest_gap: float = 0.2
     """Between two questions about one ticket, at least."""
     ripe: float = 0.9
@@ -94,52 +105,62 @@ class WorkTuning:
     half_ripe: float = 0.5
     """The same for a scout."""
     slack: float = 0.05
-    """An estimate that has fallen by less than this since the plan was made does not change the plan."""
+    """A probability that has fallen by less than this since the due time was computed does not change the due time."""
+    # A share of 3 asks whenever the run is a third older, while everything is pending.
     ladder: float = 3.0
-    """The purse's share before the end, in a small run: a question whenever it is a third older, while all is pending."""
+    """The purse's share for each check, before the end."""
+    # With many open tickets, one question for fifty is a small price for noticing that the server has changed.
     curiosity: float = 50.0
-    """With many open, one question for so many of them is a small price for noticing how the server changes."""
+    """Open tickets for each further unit of the share."""
+    # It matters in runs of a few items only.
     last_few: float = 8.0
-    """At the end the share is at least this, divided by the tickets still open: it matters in runs of a few items."""
+    """At the end the share is at least this, divided by the open tickets."""
+    # 3.2 s: within that time a server that answers again is noticed.
     most_doublings: int = 4
-    """Of the shortest gap, after questions that fail: to 3.2 s, within which a server that answers again is noticed."""
+    """Doublings of the shortest gap after questions that fail."""
     scout_every: int = 32
-    """Tickets from one scout to the next; 0: none is one."""
+    """Tickets from one scout to the next; 0: no scouts."""
+    # Bounds the cost where a run submits fast.
     scouts_per_second: float = 3.0
-    """At most, however fast a run submits."""
+    """Scouts a second, at most."""
+    # The answers about the first ones save questions about the others.
     spread: float = 0.001
-    """Between the looks at two tickets that were found open: what the first ones say spares questions about the others."""
+    """Between the due times of two tickets of earlier processes."""
+    # The first seven entries of the heap have the earliest due times, or nearly so.
     candidates: int = 7
-    """Tickets among which the likeliest is sought: the top of the heap, so those with the earliest plans or nearly so."""
+    """Tickets among which the likeliest is searched."""
+    # With more than one for each verdict, a shorter estimate spreads exponentially.
     renewed_plans: int = 2
-    """Plans that are made again at each verdict. More than one, so that news spreads exponentially."""
+    """Due times that are recomputed at each verdict."""
     look_again: float = 5.0
-    """For which a plan is good at least; and half the ticket's age."""
+    """For which a due time holds at least; or half the ticket's age, if that is longer."""
     put_off: float = 0.25
-    """Put off by this part of its age: a ticket of which nothing can be said."""
+    """Share of its age by which a ticket is put off for which there is no estimate."""
     soon: float = 0.001
-    """The purse is not looked at again before."""
+    """Between two checks of the purse, at least."""
+    # The verdict may have been there when the question failed.
     last_word: float = 3.0
-    """Past its deadline a last question that failed is asked again for so long: the verdict may have been there,"""
+    """After its deadline for which a ticket's last question is repeated where it failed,"""
     last_gap: float = 0.5
-    """each time after this pause."""
+    """with this pause between two."""
 
     # -- questions about tickets: what their answers say ----------------------------------------------------------------
 
     last_question: float = 5.0
-    """A question has so long at least: the one at an item's deadline is asked, too, and the reply is a few hundred bytes."""
+    """The least timeout of a question, also at an item's deadline."""
+    # A firewall that dislikes some rows dislikes few. Asking about thousands in vain, at each resume, helps nobody.
     in_vain: int = 100
-    """Items whose questions fail in a row before the run stops though the API answers otherwise: a firewall that dislikes some
-    rows dislikes few, and to ask about thousands in vain, at each resume, helps nobody."""
+    """Items whose questions fail in a row before the run stops, even though the API answers get-evals."""
+    # An item that waited long for its turn may have been refused once or twice by a real limit.
     refused_often: int = 5
-    """Refusals by a hidden limit after which an item may have had its time: one that waited long for its turn was perhaps refused
-    once or twice."""
+    """Refusals by a hidden limit from which an item's timeout counts since its first one."""
+    # A server's queue may hold anything up for so long.
     stuck_after: float = 30.0
-    """An evaluation that is pending for less is no orphan: a queue may hold anything up for so long;"""
+    """Pending for longer than this, and"""
     stuck_times: float = 3.0
-    """nor one that is pending for less than so many times the longest of its check so far;"""
+    """longer than so many times the longest evaluation of its check, and"""
     stuck_later: int = 20
-    """nor while fewer that were submitted later are done."""
+    """with so many later ones done, an evaluation counts as forgotten by the server."""
 
 
 TUNING = WorkTuning()
