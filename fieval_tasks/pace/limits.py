@@ -1,4 +1,4 @@
-"""The rate that a server bears, found from what it refuses. Pure: time is passed in."""
+"""Finding the rate that a server accepts, from its refusals. No clock here: time is passed in."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from fieval_tasks.pace.pace_tuning import TUNING, PaceTuning
 
 
 class Places:
-    """How many requests at once: twice as many each round trip until the server fails, then a few more or fewer.
+    """How many requests may be under way at once: doubled each round trip until the server fails, then adjusted slowly.
 
     Additive increase, multiplicative decrease (Chiu and Jain, 1989). Each reply adds its share of a round trip's growth,
-    and only while the places are used: unused ones say nothing about the server.
+    but only while all places are used: unused places say nothing about the server.
     """
 
     def __init__(self, bound: int, tuning: PaceTuning = TUNING) -> None:
@@ -32,14 +32,14 @@ class Places:
             self.limit = min(float(self.bound), self.limit + (1.0 if self._doubling else 1.0 / self.limit))
 
     def shrink(self, began: float, now: float) -> None:
-        """Once per event: what began before the last time is part of it."""
+        """Reduce the places once for each overload; requests that began before the last reduction belong to that one."""
         if began > self._shrunk_at:
             self.limit = max(1.0, self.limit * self._shrink)
             self._doubling, self._shrunk_at = False, now
 
 
 class Metronome:
-    """An even beat (the generic cell rate algorithm): in any stretch of time at most rate x time + burst."""
+    """An even rate by the generic cell rate algorithm (ITU-T I.371): in any time span at most rate x time + burst."""
 
     def __init__(self) -> None:
         self._interval = 0.0
@@ -62,45 +62,52 @@ class Metronome:
 
 @dataclass
 class Refusals:
-    """What was refused at one time, and the tries that followed, one after the other."""
+    """A group of refusals, and the single tries that followed them."""
 
     first: float
-    """When the request began whose refusal was known first, and"""
+    """When the request began whose refusal came first."""
     noticed: float
-    """when that was."""
+    """When that refusal came."""
     known: float
-    """Whatever began before this can't have known better."""
+    """Refusals of requests that began before this time belong to this group."""
     asked_pause: float
-    """Seconds that the server asked to wait; 0 where it asked nothing."""
+    """Seconds that the server asked to wait; 0 without a Retry-After."""
     rate_before: float
+    """The rate a second at the time of the first refusal."""
     beside: int = 0
-    """Refused of those that began between the first one and its refusal, less those that were not."""
+    """Of the requests that were under way at the first refusal: those refused, less those accepted."""
     tries: int = 0
+    """Single tries since then that were refused."""
     last: float = -inf
-    """When the latest try that was refused began."""
+    """When the latest refused try began."""
     answer_due: float = inf
-    """When the try under way counts as accepted; inf: there is none."""
+    """When the try under way counts as accepted; inf without one."""
     over: bool = False
+    """A try was accepted, so the refusals have ended."""
     window: float | None = None
-    """The one that was full, once that is known."""
+    """The window that was full, in seconds, once it is known."""
     margin: float = 0.0
+    """Share of the measured rate that is left unused."""
     least: float = 0.0
-    """The rate below which it does not lower the level: half of what it was, and less of a step where little could be counted."""
+    """The lowest rate that these refusals may lead to: half of the rate before, and less of a step where little was counted."""
 
 
 @dataclass
 class Level:
-    """The rate that is kept to."""
+    """The rate that is kept to, and how it grows."""
 
     window: float
+    """The server's window in seconds."""
     step: float
-    """The next share of the base that is tried on top, and when."""
+    """The share of `base` that is added next."""
     base: float = 0.0
-    """A second, as it was last measured, less a margin,"""
+    """Requests a second as last measured, less the margin."""
     since: float = 0.0
-    """and when that was."""
+    """When it was measured."""
     grown: float = 0.0
+    """Requests a second that are tried on top of `base`."""
     grow_at: float = inf
+    """When `step` is added."""
 
     @property
     def rate(self) -> float:
@@ -108,52 +115,53 @@ class Level:
 
 
 class Limits:
-    """Finds the rate that is accepted, by one law: a server that refuses goes on accepting what it had just accepted in a window.
+    """Finds the accepted rate by one law: a server that refuses goes on accepting as many as it had just accepted in a window.
 
-    That is counted, not guessed. Which window it was shows when one request at a time is tried again: a window that has
-    passed without the server taking more was not the full one. The shortest that remains is the one. After a while a little
-    more is tried, and from there on the same again.
+    The accepted requests are counted. The server's window shows when one request at a time is tried after a refusal: a window
+    that has passed while tries were still refused was not the full one; the shortest of the others is. After a while a
+    little more is tried, and a new refusal starts over.
 
-    Not every refusal tells of a limit: where most beside it were accepted and the next try is, it stands alone. Those slow
-    down a little; where that does not end them they come by chance, what they brought is undone, and only many are believed.
+    Not every refusal shows a limit: if most requests beside it were accepted, and so is the next try, it stands alone. A
+    refusal that stands alone lowers the rate a little. If that does not end them, they come by chance: the rate is restored,
+    and only many refusals together count as a limit.
     """
 
     def __init__(self, *, in_secret: bool = False, tuning: PaceTuning = TUNING) -> None:
-        """`in_secret`: refusals are heard late, name no time, and are never by chance."""
+        """`in_secret`: refusals show only in failed rows: they come late, without Retry-After, and never by chance."""
         self._tuning = tuning
         self._in_secret = in_secret
         self._counts = {window: Count(window) for window in tuning.windows}
         self._beat = Metronome()
         self._level: Level | None = None
         self._level_before: Level | None = None
-        """What was kept to before the latest refusals that stood alone;"""
+        """The level before the latest refusals that stood alone, to be restored if those come by chance."""
         self._alone = 0
-        """so many in a row did, and did not end when it became slower."""
+        """Refusals that stood alone in a row, although the rate was lowered."""
         self._in_a_row = 0
-        """Accepted since the latest refusal."""
+        """Requests accepted since the latest refusal."""
         self._share = 0.0
-        """Of the latest hundred or so, those refused."""
+        """Share of refused ones among the latest hundred requests or so."""
         self._closed_until = -inf
         self._refusals: Refusals | None = None
         self._holds = 1
         self._pressed = False
-        """Someone had to wait for the beat: it is this rate that holds up the requests."""
+        """A request had to wait for the rate, so that growing would help."""
         self.learns = True
-        """False: the limits are known, and a refusal costs no more than its pause and a try."""
+        """False: the limits are known (a named or recognised tier), and a refusal only pauses and tries again."""
 
     @property
     def rate(self) -> float | None:
-        """The beat, a second; None while no limit is known."""
+        """Requests a second; None while no limit is known."""
         return None if self._level is None else self._level.rate
 
     @property
     def window(self) -> float | None:
-        """Seconds in which the server was found to count."""
+        """The server's window in seconds; None while no limit is known."""
         return None if self._level is None else self._level.window
 
     @property
     def trying(self) -> Refusals | None:
-        """Refusals of which it is not clear yet what is behind them: one request at a time goes out."""
+        """The refusals that are being examined by single tries; None where there are none."""
         return None if self._refusals is None or self._refusals.over else self._refusals
 
     def wait(self, now: float) -> float:
@@ -174,7 +182,7 @@ class Limits:
             event.known = min(event.known, nextafter(now, -inf))
 
     def sent(self, at: float, n: int = 1, *, decided_at: float | None = None) -> None:
-        """It is on its way. One that was let in before a refusal was known belongs to that refusal, however late it left."""
+        """Count requests that went out at `at`. A request decided before a refusal was known belongs to that refusal."""
         for count in self._counts.values():
             count.add(at, n)
         event = self._refusals
@@ -182,7 +190,7 @@ class Limits:
             event.known = max(event.known, at)
 
     def left(self, began: float, now: float) -> None:
-        """It was counted when it began, and was on its way only now."""
+        """Move a request's count from when it began to now, when it really went out."""
         for count in self._counts.values():
             count.add(began, -1)
         self.sent(now, decided_at=began)
@@ -199,7 +207,7 @@ class Limits:
         self._grow(now)
 
     def let_pass(self, began: float, now: float) -> None:
-        """What began then was not refused."""
+        """A request that began then was not refused."""
         if (event := self.trying) and began > event.known:
             self._is_over(event, now)
 
@@ -212,7 +220,7 @@ class Limits:
         if event is not None and began <= event.known:
             event.beside += n * (began >= event.first)
             if event.over and event.window is not None and self._level is not None and not self._level.grown:
-                self._measure(event, self._level)  # late news of it: count again
+                self._measure(event, self._level)  # a late refusal of the same group: measure again
         elif event is not None and not event.over:
             event.tries += 1
             event.last, event.known, event.answer_due = began, now, inf
@@ -224,7 +232,7 @@ class Limits:
         self._closed_until = max(self._closed_until, now + pause)
 
     def settle(self) -> None:
-        """The limits are known and kept by others: what is behind the latest refusal, too."""
+        """Stop learning: the limits are known, and kept to by the quota; the latest refusal is explained by them."""
         self.learns, self._level = False, None
         if self._refusals is not None:
             self._refusals.over = True
@@ -234,7 +242,7 @@ class Limits:
 
     @property
     def _is_tolerable(self) -> bool:
-        """Refused in secret: it is only sent again."""
+        """Whether so few are refused in secret that sending them again costs less than going slower."""
         is_steady = self._in_secret and self._level is not None and not self._level.grown
         return is_steady and self._share < self._tuning.tolerated
 
@@ -243,7 +251,7 @@ class Limits:
         return self._alone >= self._tuning.by_chance and not self._in_secret
 
     def _full_window(self, event: Refusals) -> float:
-        """The shortest that did not pass between the first refusal and the last, and not while the server asked to wait."""
+        """The shortest window that is longer than the time from the first refusal to the last, and than the Retry-After."""
         asked = event.asked_pause - 1.0  # it may be rounded up
         passed = max(event.last - event.first, asked if asked <= self._tuning.longest_pause else 0.0)
         shortest = next((w for w in self._tuning.windows if w > passed), self._tuning.windows[-1])
@@ -253,7 +261,7 @@ class Limits:
         tuning = self._tuning
         event.over, self._share = True, 0.0
         if not self.learns or event.asked_pause > tuning.longest_pause + 1.0:
-            return  # it said itself when to come back, and that costs nobody anything but the wait
+            return  # the server named a long wait itself, so the next refusal costs nothing but another such wait
         if self._is_believed(event):
             event.margin, self._alone = tuning.margin, self._alone if self._is_chance else 0
         else:
@@ -273,7 +281,7 @@ class Limits:
         self._learn(event, now)
 
     def _is_believed(self, event: Refusals) -> bool:
-        """Most of what was under way beside it was refused, too, or several tries in a row."""
+        """Whether the refusals show a limit: most requests beside the first were refused too, or several tries in a row."""
         proof, chance = self._tuning.proof, self._is_chance
         in_a_row = event.tries >= (2 * proof if chance else proof)
         return event.beside > (proof if chance else 1) or in_a_row or (self._in_secret and self._level is None)
@@ -295,9 +303,9 @@ class Limits:
         self._set_beat()
 
     def _measure(self, event: Refusals, level: Level) -> None:
-        """What was accepted in the window before the refusal; not above what was too much."""
+        """Set the base to what was accepted in the window before the refusal, and not above the rate that was refused."""
         count = self._counts[level.window]
-        # a busy machine's requests arrive in another order than they began: those accepted around it were within a window, too
+        # A busy machine's requests arrive in another order than they began, so a window around the refusal is counted too.
         counted = max(count.until(event.first), 0 if self._in_secret else count.until(event.noticed))
         measured = counted * (1.0 - event.margin) / level.window
         level.base = max(event.least, min(event.rate_before, measured))
@@ -310,7 +318,7 @@ class Limits:
         level = self._level
         if level is None:
             return self._beat.set(inf, burst=1.0)
-        # half of the margin is for beats that are heard late, the other half for requests that arrive unevenly
+        # Half of the margin is for late timers, the other half for requests that arrive unevenly.
         spare = self._tuning.margin / 2 * level.base * level.window
         self._beat.set(level.rate, burst=max(1.5, spare))
 
@@ -328,11 +336,13 @@ class Limits:
 
 
 class Count:
-    """How many began, and are not known to be refused, in a window up to any moment; to half a percent of its length."""
+    """Counts the requests that began in a window up to any moment and were not refused."""
 
+    # So the count is exact to half a percent of the window.
     GRAINS = 200
+    """Parts of a window that are counted apart."""
     REMEMBERED = 60.0
-    """Seconds for which late news may still correct the count."""
+    """Seconds for which a late refusal may still correct the count."""
 
     def __init__(self, window: float) -> None:
         self._width = window / self.GRAINS
@@ -346,11 +356,11 @@ class Count:
             self._began = {g: n for g, n in self._began.items() if g >= grain - self._kept}
 
     def until(self, moment: float) -> int:
-        """With the grain at the far end: what was sent just before the window may have reached the server in it."""
+        """The count up to a moment, including the grain at the far end: a request sent just before may have arrived in it."""
         last = int(moment / self._width)
         return sum(self._began.get(grain, 0) for grain in range(last - self.GRAINS, last + 1))
 
 
 def backoff(attempt: int, *, first: float = 0.5, longest: float = TUNING.longest_pause) -> float:
-    """Seconds before try number `attempt` + 1: doubling, capped, and spread over its upper half by chance."""
+    """Seconds before try number `attempt` + 1: doubling up to `longest`, and drawn at random from the upper half."""
     return min(longest, first * 2.0 ** min(attempt, 16)) * random.uniform(0.5, 1.0)

@@ -1,4 +1,4 @@
-"""Those who wait to begin, on asyncio."""
+"""A queue of coroutines that wait until a pacer lets them begin, on asyncio."""
 
 from __future__ import annotations
 
@@ -11,27 +11,28 @@ from typing import Generic, Literal, Protocol, TypeVar
 Kind = Literal["submit", "poll"]
 T = TypeVar("T")
 B = TypeVar("B")
-"""What whoever begins gets."""
+"""What a pacer gives to a coroutine that may begin, such as its start time."""
 
 
 class Pacer(Protocol[B]):
-    """Decides who may begin, and when. Time is passed in."""
+    """Decides when the next in line may begin. Time is passed in."""
 
     def wait(self, now: float) -> float:
-        """Seconds until the next one may begin: 0 now, inf not before something happens."""
+        """Seconds until the next one may begin; 0: now; inf: not before `Line.advance` is called for another reason."""
 
     def begin(self, now: float, n: int) -> B:
-        """It begins, and asks for `n`; what it gets."""
+        """The next one begins, and asks for `n`; what it gets."""
 
     def leave(self, begun: B) -> None:
-        """It has ended, or never used what it got."""
+        """One that began has ended, or was cancelled before it used what it got."""
 
 
 class FairQueue(Generic[T]):
-    """The urgent first; then, first come first served within a kind, and two submissions to a poll where both wait.
+    """Urgent entries first; then two submissions for each poll where both wait; first come, first served within a kind.
 
-    A submission sets off seconds of work elsewhere, a poll only hears of it, so submissions go first; but verdicts come
-    by polls alone, so those never wait for more than two others. A question on which submissions depend is urgent.
+    A submission starts seconds of work at the server and a poll only asks for its result, so submissions go first. But
+    verdicts come by polls only, so a poll never waits for more than two others. A question on which submissions depend
+    is urgent.
     """
 
     ORDER: tuple[Kind, ...] = ("submit", "submit", "poll")
@@ -59,7 +60,7 @@ class FairQueue(Generic[T]):
 
 
 class Line(Generic[B]):
-    """Those who wait to begin. One future each, one timer for all; whoever may begin is woken, and nobody else."""
+    """Coroutines that wait to begin: a future for each and one timer for all; only those that may begin are woken."""
 
     def __init__(self, pacer: Pacer[B], clock: Callable[[], float]) -> None:
         self._pacer = pacer
@@ -73,7 +74,7 @@ class Line(Generic[B]):
         return bool(self._waiting)
 
     async def enter(self, kind: Kind = "submit", n: int = 1, *, urgent: bool = False) -> B:
-        """Wait until it may begin; what it gets."""
+        """Wait in line; what the pacer gives."""
         if self._stopped:
             raise asyncio.CancelledError
         if not self._waiting:
@@ -104,18 +105,18 @@ class Line(Generic[B]):
         self.advance()
 
     def advance(self) -> None:
-        """Let in whoever may begin by now, and see to it that the next one is let in when it may."""
+        """Let in all that may begin by now, and set the timer for the next."""
         while self._waiting:
             now = self._clock()
             wait = self._pacer.wait(now)
             if wait > 0.0:
                 return self._look_again(now, wait)
             begun, n = self._waiting.pop()
-            if not begun.done():  # else it was cancelled
+            if not begun.done():  # its coroutine may have been cancelled
                 begun.set_result(self._pacer.begin(now, n))
 
     def _look_again(self, now: float, wait: float) -> None:
-        """A timer that is early enough stays: it finds out itself that it was too early."""
+        """Set the timer, unless it is set early enough: a timer that fires too early only sets the next."""
         if now + wait < self._timer_at:
             self._forget_timer()
             self._timer_at = now + wait

@@ -1,4 +1,4 @@
-"""How fast requests go: the server's limits are found from what it refuses, and everyone keeps to them."""
+"""The pace of all requests of a process: the places, the rate, the server's pauses and its outages."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from fieval_tasks.pace.permits import Permits
 
 ASKED = "the server asked to wait"
 FOREVER = 10.0 * 365 * 86_400
-"""Seconds, far beyond which no date can be said."""
+"""Seconds: for a longer wait no date is computed."""
 
 
 @dataclass(frozen=True)
 class LongestWait:
-    """How long anybody waits for the server, or for a limit."""
+    """The longest wait for the server or for a limit, after which the run stops."""
 
     seconds: float = inf
     ends_at: float = inf
-    """By the pace's clock: what no wait may outlast."""
+    """When `--timeout` is over, by the pace's clock; no wait may be longer."""
 
     def is_over(self, seconds: float, now: float) -> bool:
-        """Nobody waits for so long from now on."""
+        """Whether a wait of so many seconds is too long."""
         return seconds > self.seconds or (seconds > SHOWN_FROM and now + seconds > self.ends_at)
 
     def require(self, seconds: float, now: float, what: str) -> None:
-        """Raises RunStopped where it is. `what` lasts until then, as in `the server asked to wait`."""
+        """Raises RunStopped where a wait is too long. `what`: its cause in words, as in `the server asked to wait`."""
         if self.is_over(seconds, now):
             why = f", and no more than {self.seconds:,.0f} s are waited for"
             why = why if seconds > self.seconds else ", which is after the time given by --timeout"
@@ -47,16 +47,16 @@ AS_LONG_AS_IT_TAKES = LongestWait()
 
 
 def clock_time(seconds: float) -> str:
-    """So many seconds from now, as a clock on the wall has it; with the day where that is another one."""
+    """The local time in so many seconds, as text; with the date where it is another day."""
     at = datetime.now() + timedelta(seconds=min(seconds, FOREVER))
     day = "" if at.date() == datetime.now().date() else f"{at:%Y-%m-%d} "
     return f"{day}{at:%H:%M}"
 
 
 class Pace:
-    """One pace for every request of a process, and the pacer of its line.
+    """Decides when each request of the process may go out. On the engine's event loop.
 
-    Whoever reports a reply says when its request began (`turn.started_at`): a request that began before a refusal was
+    Each report of a reply names when its request began (`Turn.started_at`): a request that began before a refusal was
     known says nothing new about the limit.
     """
 
@@ -70,8 +70,8 @@ class Pace:
         tuning: PaceTuning = TUNING,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """`concurrency` and `rate` (a second) are upper bounds. `permits`: each request needs one, once it is its turn. Then
-        nothing is learned from refusals: how many this process sent says nothing about a limit that others use as well.
+        """`concurrency` and `rate` (a second) are upper bounds. `permits`: each request also needs a permit of a shared limit.
+        Then no rate is learned from refusals: this process's own count says nothing about a limit that others use too.
         """
         self._clock = clock
         self._longest_wait = longest_wait
@@ -82,16 +82,16 @@ class Pace:
             self.limits.settle()
         self.places = Places(concurrency, tuning)
         self.in_flight = 0
-        """Requests that have begun and not ended."""
+        """Requests under way."""
         self._outage = Outage(tuning)
         self._asked_until = -inf
         self.longest_asked = 0.0
-        """Seconds that the server asked to wait for, at most."""
+        """The longest Retry-After so far, in seconds."""
         self._line: Line[float] = Line(self, clock)
         self.bound(concurrency=concurrency, rate=rate)
 
     def bound(self, *, concurrency: int, rate: float | None) -> None:
-        """Keep to these upper bounds from now on; what is under way comes in."""
+        """Set the upper bounds from now on; requests under way are not affected."""
         self.places.bind(concurrency)
         self._asked_rate = Metronome()
         if rate is not None:
@@ -99,7 +99,7 @@ class Pace:
         self._line.advance()
 
     def turn(self, kind: Kind = "submit", *, urgent: bool = False) -> Turn:
-        """Wait for a place and for the right moment; the place is free again on leaving. `urgent`: before all others."""
+        """A context manager that waits for a place and a time slot, and frees the place at its end. `urgent`: goes first."""
         return Turn(self, self._line, kind, urgent=urgent)
 
     # -- who may begin -------------------------------------------------------------------------------------------
@@ -120,45 +120,46 @@ class Pace:
     def leave(self, begun: float) -> None:
         self.in_flight -= 1
 
-    # -- what became of a request --------------------------------------------------------------------------------
+    # -- the result of a request ---------------------------------------------------------------------------------
 
     def left(self, began: float) -> float:
-        """A request goes out now, for all that it began earlier; what time it is."""
+        """A request goes out only now, after waiting in its turn; the time now."""
         now = self._clock()
         self.limits.left(began, now)
         return now
 
     def accepted(self, started_at: float) -> None:
-        """The server took a request."""
+        """The server accepted a request."""
         self._outage.answered()
         self.places.accepted(self.in_flight)
         self.limits.accepted(started_at, self._clock())
         self._line.advance()
 
     def unused(self) -> None:
-        """What was let in sends nothing: another may probe in its place."""
+        """A turn ends without a request: during an outage another one may probe in its place."""
         self._outage.unused()
 
     def answered(self) -> None:
-        """The server did not take a request, and says why: it is there."""
+        """The server did not accept a request and gave a reason, so it is not away."""
         was_away = self._outage.is_on
         self._outage.answered()
         if was_away:
             self._line.advance()
 
     def failed(self, about: Hashable | None, started_at: float | None = None) -> float:
-        """A request brought no answer that is the server's; `about`: what it was about, None: that can't be the reason.
+        """A request got no answer of the API. `about`: its item, which may be the cause; None: no connection was made.
 
-        Everyone pauses once that is no item's own fault. Seconds for which nothing has been answered.
+        Once it can't be the fault of single items (PaceTuning.different), everyone pauses. Returns the seconds since the
+        first failed request without any answer since.
         """
         now = self._clock()
         self._outage.failed(now if started_at is None else started_at, now, about)
         return self._outage.lasts(now)
 
     def throttled(self, retry_after: float | None, started_at: float) -> None:
-        """The server refused a request: everyone pauses, as long as it asked or as seems right.
+        """The server refused a request with 429 or Retry-After: everyone pauses, as long as it asked.
 
-        Raises RunStopped where it asks for more than anybody waits.
+        Raises RunStopped where that is longer than the longest wait.
         """
         self.answered()
         now = self._clock()
@@ -170,14 +171,14 @@ class Pace:
             self._longest_wait.require(self._asked_until - now, now, ASKED)
 
     def faltered(self, started_at: float) -> None:
-        """The server failed or was silent under load (503, a timeout): fewer requests at once."""
+        """The server failed or timed out under load: reduce the requests at once."""
         self.places.shrink(started_at, self._clock())
 
     # -- how it stands -------------------------------------------------------------------------------------------
 
     @property
     def waits(self) -> str:
-        """What holds every request up at this moment, in words; empty where nothing does for long."""
+        """Why no request may go out at this moment, in words; empty unless the wait is longer than SHOWN_FROM."""
         left = self._asked_until - self._clock()
         if left > SHOWN_FROM:
             return f"{ASKED} until {clock_time(left)}"
@@ -185,18 +186,18 @@ class Pace:
 
     @property
     def is_away(self) -> bool:
-        """The server does not answer: one request at a time finds out whether it is back."""
+        """Whether the server does not answer; then single probes find out whether it is back."""
         return self._outage.is_on
 
     def stop(self) -> None:
-        """No request starts any more: whoever waits for its turn is cancelled now."""
+        """Let no request begin any more, and cancel those that wait for their turn."""
         self._line.stop()
         if self.permits is not None:
             self.permits.stop()
 
 
 class Turn(AbstractAsyncContextManager["Turn"]):
-    """One request's time at the server, and what came of it."""
+    """One request's place at the pace, and the reports about its result."""
 
     __slots__ = ("_kind", "_line", "_pace", "_urgent", "started_at")
 
@@ -211,7 +212,7 @@ class Turn(AbstractAsyncContextManager["Turn"]):
         self.started_at = await self._line.enter(self._kind, urgent=self._urgent)
         if (
             self._pace.permits is not None
-        ):  # its place is its own meanwhile, so that the order of requests is the line's
+        ):  # the place is held during the wait for a permit, so that requests keep the line's order
             try:
                 self.started_at = await self._pace.permits.take()
             except BaseException:
@@ -225,15 +226,15 @@ class Turn(AbstractAsyncContextManager["Turn"]):
         self.leave()
 
     def leave(self) -> None:
-        """Its place is free again."""
+        """Free the place."""
         self._line.leave(self.started_at)
 
     def leaves(self) -> None:
-        """The request goes out only now: the server's count of it is that much later, too."""
+        """The request goes out only now; the server counts it from now, too."""
         self.started_at = self._pace.left(self.started_at)
 
     def unused(self) -> None:
-        """No request goes out in it."""
+        """No request goes out in this turn."""
         self._pace.unused()
 
     def accepted(self) -> None:
@@ -253,7 +254,7 @@ class Turn(AbstractAsyncContextManager["Turn"]):
 
 
 class Outage:
-    """Where the server does not answer: one pause for everyone, then a single probe, which decides; and again."""
+    """A server that does not answer: a pause for everyone, then a single probe; if it fails, a longer pause, and so on."""
 
     def __init__(self, tuning: PaceTuning = TUNING) -> None:
         self._tuning = tuning
@@ -269,7 +270,7 @@ class Outage:
         return self._pauses > 0
 
     def lasts(self, now: float) -> float:
-        """Seconds since a request failed and none was answered; 0 where the server is there."""
+        """Seconds since the first failed request without any answer since; 0 where the server answers."""
         return max(0.0, now - self._since) if self.is_on else 0.0
 
     def wait(self, now: float) -> float:
@@ -290,7 +291,7 @@ class Outage:
         if about is not None:
             self._about.add(about)
         if self.is_on and began < self._noticed_at:
-            return  # it was on its way when the others failed
+            return  # it was under way when the outage was noticed, so it belongs to the same one
         if self.is_on or about is None or len(self._about) >= self._tuning.different:
             self._noticed_at, self._probed_at = now, -inf
             pause = min(self._tuning.longest_away_pause, self._tuning.away_pause * 2.0**self._pauses)

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class PaceTuning:
-    """Times are in seconds."""
+    """Times are in seconds. Tests pass in their own."""
 
     # -- limits that are found (judged by the simulations in tests/pace)
 
+    # A server with another window is taken for one with the next longer: too slow at first, and growth corrects it.
     windows: tuple[float, ...] = (1.0, 10.0, 60.0, 3600.0, 86_400.0)
-    """In which servers usually count. Another window is taken for the next longer one: too slow, and growth mends that."""
+    """The windows in which servers usually count."""
+    # Requests that are sent evenly arrive less evenly. The benchmark `rate` demands 92 % of a visible limit.
     margin: float = 0.03
-    """Share of a limit that is left unused: requests sent evenly arrive less evenly. 92 % of it are to be used."""
+    """Share of a limit that is left unused."""
     pause: float = 1.0
     """The pause of everyone after a refusal without Retry-After: the shortest window. It doubles each time that the one request
     tried after it is refused too,"""
@@ -55,33 +57,42 @@ class PaceTuning:
 
     # -- requests at once
 
+    # Where a server takes fewer, so many are refused once.
     first_places: int = 16
-    """To begin with: a round trip's worth is refused where a server takes fewer."""
+    """Requests at once in the beginning."""
+    # As in CUBIC (RFC 9438).
     shrink: float = 0.7
-    """What is left of the places after a failure under load, as in CUBIC (RFC 9438)."""
+    """Share of the places that is kept after a failure under load."""
+    # Requests that become due during the delay are not lost, where the user names a rate.
     late: float = 0.02
-    """By which timers are late on a busy machine: what comes due meanwhile is not lost, where the user names a rate."""
+    """By which timers are late on a busy machine."""
 
     # -- evaluations, which are refused in secret
 
+    # So many are sent in vain when the credit ends. With news in 0.25 s they let 480 evaluations a second through.
     unheard: float = 40
-    """Requests that may be out without a word about them: so many are made in vain where credit ends. With news in 0.25 s
-    they let 480 evaluations a second through."""
+    """Requests that may be out before their evaluations are known to have run or to be refused."""
+    # A request that carries more counts for more, since all of it may be refused.
     carries: int = 3
-    """Evaluations in one of those; a request that carries more counts for more, for all of it may be refused."""
+    """Evaluations that one of those requests carries."""
+    # So that what is lost at a limit stays a small part of what was done.
     share: float = 1 / 6
-    """So much of all that passed may be out where that is more: what is lost stays a small part of what was done."""
+    """Share of all evaluations that have passed which may be out, where that is more than `unheard`."""
+    # A sentinel's answer takes 0.3 s, and longer on a busy machine.
     no_news: float = 3.0
-    """After which what nobody heard of counts as passed: a sentinel's answer takes 0.3 s, and longer on a busy machine."""
+    """After which an evaluation without news counts as passed."""
+    # Six requests of three.
     sentinel_every: int = 18
-    """Evaluations from one submission that is worth an early question to the next: six requests of three."""
+    """Evaluations from one sentinel to the next."""
+    # A sentinel is first asked about then. An evaluation counts longer than a tier's window by as much, because the one that
+    # follows it may start sooner after its submission.
     starts_within: float = 0.15
-    """In which an evaluation starts once it was sent, where the server is not behind: a sentinel is first asked about then. An
-    evaluation counts longer than a tier's window by as much, for the one that is to follow it may start sooner;"""
+    """From its submission to an evaluation's start, where the server is not behind; or"""
     later: float = 0.03
-    """or by this share of the window, a second at most, which is room for a server that is behind."""
+    """this share of the window, a second at most, as room for a server that is behind."""
+    # Others may use the account at the same time.
     near: float = 0.06
-    """Share by which what was counted before a refusal may fall short of a tier's limit: others use the account, too."""
+    """Share by which the count at a refusal may fall short of a tier's limit for the tier to be recognised."""
 
     # -- a server that does not answer
 

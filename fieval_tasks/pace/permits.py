@@ -1,7 +1,7 @@
-"""Permits to send a request, shared with other processes: leased in blocks ahead of need, and spent when they are due.
+"""Permits to send requests, from a limit that processes share: leased in blocks ahead of need, and used when they are due.
 
-What all processes have leased is one queue. A block comes with its place in it, so that together they keep an even beat
-at the limit's rate, whoever leased how much and when.
+All leased permits form one queue. Each block comes with its place in the queue, so that all processes together send at an
+even rate, however many permits each of them leased and when.
 """
 
 from __future__ import annotations
@@ -26,21 +26,22 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Leased:
-    """Permits, due one after the other at an even beat."""
+    """A block of permits, due one after the other at even intervals."""
 
     permits: int
+    """How many."""
     rate: float
-    """The limit's, a second."""
+    """The limit's rate a second."""
     due_in: float
-    """Seconds until the first one is: what was leased before comes first."""
+    """Seconds until the first permit is due, after all that were leased before."""
     over: float
-    """Seconds that they are spread over."""
+    """Seconds from the first permit to the last."""
 
     @classmethod
     def between(cls, permits: int, rate: float, *, before: float, after: float, since: float) -> Leased:
-        """From the queue's length before and after they were leased, looked up `since` seconds apart.
+        """The block from the queue's lengths before and after the lease, read `since` seconds apart.
 
-        Where others leased at the same moment nobody knows who came first: then each spreads its own over all of theirs.
+        If other processes leased in between, the order is unknown: then each spreads its permits over all of them.
         """
         start, end = max(0.0, before / rate - since), after / rate
         return cls(permits, rate, due_in=start, over=max(end - start, permits / (PERMIT_TUNING.catch_up * rate)))
@@ -48,33 +49,34 @@ class Leased:
 
 @dataclass(frozen=True)
 class Full:
-    """Others have leased as much as the limit allows."""
+    """The answer where other processes have leased as much as the limit allows."""
 
     seconds: float
-    """Until there is room again, if nobody else takes it."""
+    """Until there is room again, unless another process takes it first."""
 
 
 @dataclass(frozen=True)
 class Away:
-    """The source can't be asked at this moment."""
+    """The answer where the source can't be asked at this moment."""
 
     why: str
+    """The cause, for messages."""
 
 
 class PermitSource(Protocol):
-    """Where permits come from."""
+    """A limit that permits are leased from."""
 
     async def lease(self, wanted: int) -> Leased | Full | Away:
-        """A block of permits, if it can be had, for so many that wait. Raises FievalError where it never can."""
+        """Lease a block of permits; `wanted`: requests that wait. Raises FievalError where the source can never be used."""
 
     async def give_back(self, permits: int) -> None:
-        """These were leased, and are not due yet."""
+        """Give back leased permits that are not due yet."""
 
     async def aclose(self) -> None: ...
 
 
 class Permits:
-    """A process's permits, in the order in which they are asked for. None are leased before one is wanted."""
+    """A process's permits, given out in the order of the requests. The first block is leased when a request waits for it."""
 
     def __init__(
         self, source: PermitSource, *, tuning: PermitTuning = PERMIT_TUNING, clock: Callable[[], float] = monotonic
@@ -95,7 +97,7 @@ class Permits:
         """How often the source could not be asked."""
 
     async def take(self) -> float:
-        """Wait until a request may go out; when that was. Raises the error after which there will be no permits."""
+        """Wait for a permit; the time at which it came. Raises the error after which no permits can be leased any more."""
         if self._failed is not None:
             raise self._failed
         self._wanted += 1
@@ -109,13 +111,13 @@ class Permits:
             self._wanted -= 1
 
     def stop(self) -> None:
-        """Whoever waits is cancelled."""
+        """Cancel the requests that wait for a permit."""
         self._line.stop()
         if self._leasing is not None:
             self._leasing.cancel()
 
     async def aclose(self) -> None:
-        """Give back what is not due yet; what is has lapsed, and was others' to use already."""
+        """Give back the permits that are not due yet; the others have lapsed, and other processes may have used them."""
         self.stop()
         if self._leasing is not None:
             await asyncio.gather(self._leasing, return_exceptions=True)
@@ -128,7 +130,7 @@ class Permits:
         finally:
             await self._source.aclose()
 
-    # -- the gate of its line ------------------------------------------------------------------------------------
+    # -- the pacer of its line ------------------------------------------------------------------------------------
 
     def wait(self, now: float) -> float:
         while self._is_old(now) and not self._can_live_on_old:
@@ -147,7 +149,7 @@ class Permits:
         return now
 
     def leave(self, begun: float) -> None:
-        """It was let in and cancelled before it knew."""
+        """A request got a permit and was cancelled before it used it."""
         self._due.appendleft(self._clock())
 
     @property
@@ -158,7 +160,7 @@ class Permits:
         return bool(self._due) and self._due[0] + self._kept < now
 
     def _lasting(self, now: float) -> float:
-        """Seconds for which the permits will do."""
+        """Seconds until the last permit is due."""
         return max(self._due[-1] - now, len(self._due) * self._interval)
 
     # -- leasing -------------------------------------------------------------------------------------------------
@@ -170,7 +172,7 @@ class Permits:
     async def _lease_or_fail(self) -> None:
         try:
             self._add(await self._granted())
-        except Exception as error:  # whatever it is, whoever waits must hear of it
+        except Exception as error:  # raised again in every request that waits
             self._failed = error
             return self._line.stop()
         self._leasing = None  # so that the next can be leased from within

@@ -1,4 +1,4 @@
-"""The limit that hides: submissions are accepted, and evaluations past the tier's limit fail when they run."""
+"""The platform's hidden limit: it accepts submissions, and evaluations past the account's tier fail when they run."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from fieval_tasks.pace.pace_tuning import SHOWN_FROM, TUNING, PaceTuning
 
 @dataclass(frozen=True)
 class Allowed:
-    """What is known, before a run begins, of the evaluations that its account may make."""
+    """The account's tier and its earlier evaluations, as known before a run begins."""
 
     tier: Tier | None = None
-    """As the user names it; None: it is recognised by what is refused."""
+    """The tier that the user named; None: it is recognised by refusals."""
     earlier: Mapping[str | None, Iterable[float]] = field(default_factory=dict)
     """Judge model -> how many seconds ago each evaluation was submitted, in the last day, by this run and others."""
 
@@ -31,7 +31,7 @@ NOTHING_KNOWN = Allowed()
 
 
 class Quotas:
-    """A quota for each judge model: that is what the platform counts by."""
+    """A quota for each judge model, as the platform counts them."""
 
     def __init__(
         self,
@@ -43,8 +43,8 @@ class Quotas:
         tuning: PaceTuning = TUNING,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """`hears_refusals`: what is refused in secret is heard of; else only a tier that is named is kept to. `waits_for_judges`: the
-        submissions themselves do, and being out is no sign that nothing is known of them.
+        """`hears_refusals`: this process polls, so refusals in secret are noticed; if False only a named tier is kept to.
+        `waits_for_judges`: submissions are synchronous, so one that is under way is not one without news.
         """
         unheard, share = (tuning.unheard if hears_refusals else inf), (1.0 if waits_for_judges else tuning.share)
         self._allowed = allowed if hears_refusals or allowed.tier else replace(allowed, tier=NO_TIER)
@@ -54,7 +54,7 @@ class Quotas:
         self._quotas: dict[str | None, Quota] = {}
 
     def quota_of(self, model: str | None) -> Quota:
-        """The model's; None: of what needs no judge, which no tier that is written out or named by the user is about."""
+        """The quota of a model; None: of templates without a judge, which no tier limits."""
         if model not in self._quotas:
             now, tier = self._clock(), self._allowed.tier
             self._quotas[model] = Quota(
@@ -69,32 +69,34 @@ class Quotas:
 
     @property
     def waits(self) -> str:
-        """Which tier's limit holds submissions up at this moment, in words; empty where none does for long."""
+        """Which tier's limit holds up submissions at this moment, in words; empty where none does for long."""
         return next((text for quota in self._quotas.values() if (text := quota.waits)), "")
 
     def stop(self) -> None:
-        """Nothing is admitted any more: whoever waits is cancelled now."""
+        """Admit nothing any more, and cancel the submissions that wait."""
         for quota in self._quotas.values():
             quota.stop()
 
 
 @dataclass
 class Admission:
-    """Leave to submit some evaluations in one request. What was not sent when the `with` block ends is given back."""
+    """The permission to submit some evaluations in one request; what is not sent within its `with` block is given back."""
 
     quota: Quota
+    """The quota that gave it."""
     at: float
+    """When it was given."""
     allowed: int
-    """Send so many of the evaluations, from 1 to all, and the others later: more may well be refused."""
+    """How many evaluations may be sent now, from 1 to all that were asked for; more would probably be refused."""
     sentinel: bool
-    """Ask about one of these early: much depends on the answer."""
+    """One of them is to be asked about early, to learn whether it was refused."""
     full_for: float
-    """Seconds for which the tier has no room, where that is longer than anybody waits: none may be sent."""
+    """Seconds until the tier has room, if that is longer than the longest wait: then nothing may be sent. Else 0."""
     is_out: bool = True
-    """Neither sent nor given back."""
+    """It was neither used nor given back yet."""
 
     def sent(self, at: float, n: int | None = None) -> None:
-        """The server has taken these (all of them by default; the others are given back), in a request that began then."""
+        """The server accepted `n` evaluations (default: all; the others are given back), in a request that began at `at`."""
         self.quota.sent(self, at, self.allowed if n is None else n)
 
     def __enter__(self) -> Admission:
@@ -107,18 +109,19 @@ class Admission:
 
 
 class Quota:
-    """One judge model's share of what the platform evaluates, counted in evaluations, and the pacer of its own line.
+    """How many evaluations of one judge model may be submitted. On the engine's event loop.
 
-    It admits as a tier has it or as fast as the limit found, and never far ahead of the news. A refused row fails at once:
-    whatever was sent before a row that was not refused, or `no_news` seconds ago, has passed. An unknown limit, and the end
-    of the credit, is met by what has not, so that is kept small: to a share of what has passed, or to a few.
+    It admits what the tier has room for, or the rate that was found, and never far ahead of the news. A refused row fails at
+    once: so an evaluation has passed if one that was sent after it was not refused, or `no_news` seconds after it was sent.
+    Evaluations that have not passed may meet an unknown limit or the end of the credit, so their number is kept small: to
+    a share of those that have passed, or to a few.
 
-    Where no tier is named, those of the table are recognised: the first evaluation past the default tier's minute goes alone,
-    and nothing follows until it was heard of. Where it is refused, and so is one tried a second later, that is the tier. From
-    then on it is kept to exactly.
+    Where no tier is named, the known tiers are recognised: the first evaluation past the default tier's minute goes alone,
+    and nothing follows until its result is known. If it is refused, and so is another a second later, that is the tier, and
+    it is kept to exactly from then on.
 
-    Verdicts are reported with `sent_at`, the moment given to `Admission.sent`. The earlier they come, the less is refused:
-    ask about sentinels (`Admission.sentinel`) as soon as they may have been refused, and report what is still in work.
+    Results are reported with `sent_at`, the time given to `Admission.sent`. The earlier they come, the fewer are refused: so
+    sentinels (`Admission.sentinel`) are asked about early, and `in_work` reports those that are still pending.
     """
 
     def __init__(
@@ -142,24 +145,24 @@ class Quota:
         self._line: Line[Admission] = Line(self, clock)
         self._sent = Sent(earlier, tuning)
         self._out = 0
-        """Evaluations admitted and not sent."""
+        """Evaluations that were admitted and not sent yet."""
         self._unheard: deque[tuple[float, float]] = deque()
-        """Sent, and not passed yet: when, and for how many requests each counts."""
+        """(when sent, requests that it counts for) of each submission that has not passed yet."""
         self._doubtful = 0.0
-        """Requests for which all counts that has not passed yet, sent or not;"""
+        """Requests, sent or admitted, that have not passed yet."""
         self._passed = 0.0
-        """and for which all that has."""
+        """Requests that have passed."""
         self._since_sentinel = tuning.sentinel_every
         self._may_be = DEFAULT if tier is None else None
-        """The tier of which the shortest window was not exceeded yet, where that may be it."""
+        """The tier that may still be the account's: its shortest window has not been exceeded yet."""
         self._probe: float | None = None
-        """When the first past the edge of that window was let in, and then, when it was sent."""
+        """When the first evaluation past that window was admitted, or, after that, sent."""
         self._latest = -inf
 
     async def admit(self, n: int = 1) -> Admission:
-        """Wait until some of `n` more evaluations may be submitted, in one request.
+        """Wait until some of `n` evaluations may be submitted in one request.
 
-        Raises RunStopped where the tier's limit has no room for longer than anybody waits.
+        Raises RunStopped where the tier has no room for longer than the longest wait.
         """
         admission = await self._line.enter(n=n)
         if admission.full_for > 0.0:
@@ -179,26 +182,26 @@ class Quota:
         self._line.advance()
 
     def give_back(self, admission: Admission) -> None:
-        """What was not sent of it."""
+        """Take back what was not sent of an admission."""
         if admission.is_out:
             if self._probe == admission.at:
-                self._probe = None  # the next is one
+                self._probe = None  # the next one is the probe
             self._line.leave(admission)
 
     def in_work(self, sent_at: float) -> None:
-        """Asked about, and neither refused nor done."""
+        """An evaluation was asked about, and is neither refused nor done."""
         self._forget(sent_at)
         self.limits.let_pass(sent_at, self._clock())
         self._line.advance()
 
     def granted(self, sent_at: float, n: int = 1) -> None:
-        """These were judged, well or badly. Once for each evaluation."""
+        """Evaluations were judged, or failed by themselves. Call once for each evaluation."""
         self._forget(sent_at)
         self.limits.accepted(sent_at, self._clock(), n)
         self._line.advance()
 
     def refused(self, sent_at: float, n: int = 1) -> None:
-        """These failed with `rate_limited`."""
+        """Evaluations failed with `rate_limited`."""
         now = self._clock()
         self.limits.refused(sent_at, now, n=n)
         self._sent.remove(sent_at, n)
@@ -211,7 +214,7 @@ class Quota:
         self._line.advance()
 
     def is_last_lap(self, left: int) -> bool:
-        """A limit is known, and so few are left to send that whatever it refuses of the latest holds up the end."""
+        """Whether a limit is known and so few items are left that a refused one would delay the end of the run."""
         return self.limits.rate is not None and left <= self.limits.rate * self._tuning.news_takes
 
     @property
@@ -233,13 +236,13 @@ class Quota:
         if (wait := self.limits.wait(now)) > 0.0:
             return wait
         if (wait := self._full_for(now)) > 0.0 and not self._is_too_long(wait, now):
-            return wait  # else it is let in, to hear that
+            return wait  # a wait that is too long lets it in, to learn `full_for`
         self._forget(now - self._tuning.no_news)
         if self._is_at_edge(now):
             if self._probe is not None:
                 return self._news_due(now)
             if (wait := self._latest + self._tuning.starts_within - now) > 0.0:
-                return wait  # so that those before it run before it
+                return wait  # so that the evaluations before the probe run before it
         most = max(self._tuning.unheard, self._tuning.share * self._passed)
         return 0.0 if self._doubtful < most else self._news_due(now)
 
@@ -262,7 +265,7 @@ class Quota:
         self._doubtful -= self._cost(begun.allowed)
 
     def _full_for(self, now: float) -> float:
-        """Seconds for which the tier has no room; inf until something that is out is sent or given back."""
+        """Seconds until the tier has room; inf: not before an admission is used or given back."""
         return 0.0 if self.tier is None else self._sent.wait(self.tier, self._out, now)
 
     def _is_too_long(self, wait: float, now: float) -> bool:
@@ -272,7 +275,7 @@ class Quota:
         return self._unheard[0][0] + self._tuning.no_news - now if self._unheard else inf
 
     def _fitting(self, n: int, now: float) -> int:
-        """How many of these may be sent, so that a tier's limit is met exactly; where it is full, one that shows whether it is."""
+        """How many of `n` fit into the tier's windows; 1 at the edge of a tier that is not known yet, as a probe."""
         tier = self.tier or self._may_be
         return n if tier is None else max(1, min(n, self._sent.room(tier, now) - self._out))
 
@@ -280,7 +283,7 @@ class Quota:
         return max(1.0, n / self._tuning.carries)
 
     def _is_sentinel(self, n: int) -> bool:
-        """Is this one worth an early question? The first, one in a while, and whatever is sent to see whether it is refused."""
+        """Whether to ask about this one early: the first, one in `sentinel_every`, and every probe."""
         self._since_sentinel += n
         if self._since_sentinel < self._tuning.sentinel_every and not self.limits.trying and self._probe is None:
             return False
@@ -290,11 +293,11 @@ class Quota:
     # -- which tier it is, and what has passed -------------------------------------------------------------------
 
     def _is_at_edge(self, now: float) -> bool:
-        """As many were sent as the default tier allows in its shortest window."""
+        """Whether as many were sent as the default tier allows in its shortest window."""
         return self._may_be is not None and not self.limits.trying and self._sent.room(self._may_be, now) <= self._out
 
     def _recognised(self, now: float) -> Tier | None:
-        """The tier of which a window is just full, as far as is known of what is out."""
+        """The known tier of which a window is just full; None where none is."""
         for tier in [self._may_be or CUSTOM, CUSTOM]:
             for count, seconds in tier.windows:
                 sent = self._sent.within(seconds, now)
@@ -303,7 +306,7 @@ class Quota:
         return None
 
     def _forget(self, until: float) -> None:
-        """What was sent by then has passed."""
+        """Everything that was sent up to then has passed."""
         while self._unheard and self._unheard[0][0] <= until:
             cost = self._unheard.popleft()[1]
             self._doubtful -= cost
@@ -313,7 +316,7 @@ class Quota:
 
 
 class Sent:
-    """When evaluations were submitted, those that were refused left out: how many more fit into a tier's windows."""
+    """The times of submitted evaluations without the refused ones, to count how many more fit into a tier's windows."""
 
     def __init__(self, earlier: Iterable[float], tuning: PaceTuning) -> None:
         self._times = sorted(earlier)
@@ -337,7 +340,7 @@ class Sent:
         return min((count - self.within(self._counted(seconds), now) for count, seconds in tier.windows), default=10**9)
 
     def wait(self, tier: Tier, out: int, now: float) -> float:
-        """Seconds until one more may run, beside those that are `out` already; inf where those take all of a window."""
+        """Seconds until one more evaluation fits beside the `out` admitted ones; inf where those fill a window."""
         return max(
             (self._wait(count - out, self._counted(seconds), now) for count, seconds in tier.windows), default=0.0
         )
