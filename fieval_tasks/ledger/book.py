@@ -165,9 +165,9 @@ class Book:
                 make(connection, self.run_id, changes)
 
     def reopen_failed(self) -> int:
-        """Give every failed item that could be sent another chance; how many those are.
+        """Reopen every failed item that could be sent (`--retry-failed`); how many those are.
 
-        Where a ticket's verdict was never heard, the server is asked first: see `resendable`.
+        If a ticket ended without the server's verdict, the server is asked about it again first: see `resendable`.
         """
         return self._database.write(lambda connection: reopen(connection, self.run_id, self._database.clock.now()))
 

@@ -69,7 +69,7 @@ class Claims:
         return self._database.write(lambda connection: renew(connection, self._run_id, owner, lease))
 
     def release(self, owner: str) -> None:
-        """Leave the owner's chunks to whoever wants them."""
+        """Release the owner's claims."""
         self._database.write(lambda connection: release(connection, self._run_id, owner))
 
     def of_others(self, owner: str) -> list[Claim]:
@@ -105,7 +105,7 @@ def renew(connection: Connection, run_id: str, owner: str, lease: float) -> int:
 
 
 def release(connection: Connection, run_id: str, owner: str) -> None:
-    """Leave the owner's chunks to whoever wants them."""
+    """Release the owner's claims."""
     _one_at_a_time(connection, run_id)
     connection.execute(sa.delete(claims).where(*_of(run_id, owner)))
 
