@@ -1,1 +1,1 @@
-"""From a plan to a run, and from a run to its outcome and its history."""
+"""From a plan to a run in the ledger, and from the ledger to its outcome, its report and its items' biographies."""

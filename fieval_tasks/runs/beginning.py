@@ -1,4 +1,4 @@
-"""A plan becomes a run in the ledger. All that can be wrong with it is found here, before anything is sent."""
+"""Beginning a run: the plan, dataset and templates are checked, and the run is written to the ledger; nothing is sent."""
 
 from __future__ import annotations
 
@@ -36,10 +36,11 @@ Rows: TypeAlias = Iterable[tuple[Item, Failed | None]]
 
 SAMPLE_CHECKS = (Check(template="groundedness"), Check(template="completeness"))
 OF_A_DATASET = ("checks", "mapping", "id_column", "format", "delimiter", "rows")
-"""What is said of a dataset: without one, an unset variable of a CI would have the bundled sample pass its gate. (A gate
-alone is not among them: a dataset needs a template, so that whoever names only a gate means the sample.)"""
+"""Fields that only make sense with a dataset, so that they are refused without one."""
+# Else an unset variable in a CI job would have the bundled sample pass its gate. `gates` is not among them: a dataset also
+# needs a template, so a plan with nothing but a gate means the sample.
 OF_ONE_CALL = {"store", "resume", "retry_failed", "same_account"}
-"""Fields of a plan that say nothing of the run, and are not recorded with it."""
+"""Fields of a plan that concern one call, and are not recorded with the run."""
 
 
 def begin(
@@ -51,9 +52,10 @@ def begin(
     dataset: Dataset | None = None,
     tuning: RunTuning = DEFAULT_TUNING,
 ) -> tuple[Run, EvaluationPlan, Connection]:
-    """The plan's run, written to the ledger; the plan with what was decided; and the way to its server.
+    """Write the plan's run to the ledger; the run, the plan with its mode decided, and its connection.
 
-    `processes`: how many will share its chunks. `dataset`: the rows themselves, where the plan only names them.
+    `processes`: how many will share its chunks. `dataset`: the rows, where the plan only names them. Raises PlanError with
+    every problem.
     """
     _require_agreement(plan)
     if plan.dataset is None and not plan.checks:
@@ -102,7 +104,7 @@ def _written(ledger: Ledger, run: Run, read: Callable[[], Rows], chunk_size: int
 
 
 def _require_agreement(plan: EvaluationPlan) -> None:
-    """Raises PlanError where what is said goes with no dataset, or a dataset with no check."""
+    """Raises PlanError for fields of a dataset without a dataset, and for a dataset without a check."""
     if plan.dataset is None and (said := [name for name in OF_A_DATASET if getattr(plan, name)]):
         raise PlanError(
             f"dataset: none is named, though {' and '.join(said)} are given (is a variable empty?); the bundled sample "
@@ -113,7 +115,7 @@ def _require_agreement(plan: EvaluationPlan) -> None:
 
 
 def require_writable(plan: EvaluationPlan) -> None:
-    """Raises PlanError where the run's files could not be written, while nothing is paid for yet."""
+    """Raises PlanError where the run's files could not be written, before anything is paid for."""
     if not plan.output:
         return
     folder = Path(plan.output).expanduser().absolute()
@@ -133,7 +135,7 @@ def _dataset(plan: EvaluationPlan) -> Iterator[Dataset]:
 
 
 def templates_of(way: Connection) -> tuple[Catalogue, tuple[str, ...]]:
-    """What the server offers; the bundled copy, with a notice, where the server is there and its list is not."""
+    """The server's catalogue; the bundled one, with a notice, where the server answers but its list can't be read."""
 
     async def ask() -> Catalogue:
         async with way.open() as client:
@@ -150,7 +152,7 @@ def templates_of(way: Connection) -> tuple[Catalogue, tuple[str, ...]]:
 
 
 def _with_mode(plan: EvaluationPlan, bindings: Sequence[Binding], rows: int) -> tuple[EvaluationPlan, tuple[str, ...]]:
-    """The plan with its mode decided, and why."""
+    """The plan with `mode` auto resolved, and a notice that says why."""
     if plan.mode is not Mode.AUTO:
         return plan, ()
     packed = [1 if b.param_sources else longest_pack(b.sources) for b in bindings]
@@ -160,7 +162,7 @@ def _with_mode(plan: EvaluationPlan, bindings: Sequence[Binding], rows: int) -> 
 
 
 def _notices(bindings: Sequence[Binding]) -> Iterator[str]:
-    """What is no fault and may be a slip, of one kind after the other."""
+    """Notices on bindings that are valid and may be mistakes."""
     for (
         binding
     ) in bindings:  # the server takes a request without an optional key, and some of its judges then fail on it
@@ -180,7 +182,7 @@ def _notices(bindings: Sequence[Binding]) -> Iterator[str]:
 
 
 def _require_places(dataset: Dataset, bindings: Sequence[Binding], rows: int) -> None:
-    """Raises PlanError for each place inside of a column at which none of the first rows holds anything."""
+    """Raises PlanError for each place inside of a column at which none of the first rows has a value."""
     sources = (source for b in bindings for source in (*b.sources.values(), *b.param_sources.values()))
     deep = {source.place for source in sources if source.place.path}
     if not deep:
@@ -218,7 +220,7 @@ def _recorded(binding: Binding) -> CheckRecord:
 
 
 def name_stem(dataset: str | None) -> str:
-    """What a run on this dataset is called, before its time is added."""
+    """The first part of the name that is made for a run on this dataset; its time follows."""
     if dataset is None:
         return "sample"
     stem = "stdin" if dataset == "-" else Path(dataset.splitlines()[0]).name.split(".")[0]
@@ -226,7 +228,7 @@ def name_stem(dataset: str | None) -> str:
 
 
 def _fresh_names(ledger: Ledger, dataset: str | None) -> Iterator[str]:
-    """Readable names that no run has, each for the case that another process takes those before it."""
+    """Readable names that no run has yet; the next one is tried where another process has taken the first."""
     name = f"{name_stem(dataset)}-{datetime.now():%Y%m%d-%H%M%S}"
     taken = ledger.names(name)
     return (n for n in (name, *(f"{name}-{i}" for i in range(2, 10_000))) if n not in taken)

@@ -1,4 +1,4 @@
-"""A run goes on where it began: at the server that has its tickets, with keys of the account that they belong to."""
+"""Keeping a run at the server and account that have its tickets."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from fieval_tasks.ledger.store import Ledger
 
 
 def settle(ledger: Ledger, run_id: str, account: Account, *, store: str | None = None) -> None:
-    """Before its first request: the run belongs to this account from now on. Raises PlanError where it is another's."""
+    """Record the run's account, before its first request. Raises PlanError where another account is recorded."""
     run = ledger.run(run_id)
     require_same(run, account, store=store)
     notice = _ADOPTED.format(_named(account.address)) if run.submits else None
     if run.address is None and not ledger.bind(run_id, account.address, account.sealed(), notice=notice):
-        require_same(ledger.run(run_id), account, store=store)  # another process was quicker
+        require_same(ledger.run(run_id), account, store=store)  # another process has recorded it meanwhile
 
 
 def move(ledger: Ledger, run: Run, account: Account) -> None:
-    """The user says that it is the same account, whatever has changed."""
+    """Record new keys or a new address for the run: `--same-account` says that the account is the same."""
     if is_same(run, account):
         return
     there, here = _address(run) or account.address, account.address
@@ -28,7 +28,7 @@ def move(ledger: Ledger, run: Run, account: Account) -> None:
 
 
 def is_same(run: Run, account: Account) -> bool:
-    """Whether the run may be asked about there, as far as the ledger knows where it belongs."""
+    """Whether this account is the run's, as far as the ledger knows it."""
     return _address(run) in (None, account.address) and (run.address is None or account.has(run.account))
 
 
@@ -51,7 +51,7 @@ def require_same(run: Run, account: Account, *, store: str | None = None) -> Non
 
 
 def _address(run: Run) -> str | None:
-    """Where the run was sent; of one that an older program began, where it was to be sent. None: nowhere yet."""
+    """The server that the run was sent to; for a run of an older version the plan's server. None: not sent yet."""
     return run.address or (one_spelling(run.connection) if run.submits else None)
 
 

@@ -1,4 +1,4 @@
-"""One item's life, from its row to its verdict: what was sent, what came back, why it waited, what it cost."""
+"""An item's biography: its row, what was sent and answered, why it waited, and what it cost."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ MEANINGS: Mapping[str, str] = {
     "reopened": "--retry-failed: it is to be sent again",
     "found_in_flight": "found half sent: its POST had begun and no answer was recorded, so it may have been accepted",
 }
-"""Event -> what it means for the item. A word that is not here is shown as it is."""
+"""Event -> its meaning for the item. An event that is not listed is shown as it is."""
 _NOW: Mapping[State, str] = {
     State.READY: "waits to be sent",
     State.SENDING: "is being sent, or was when its process stopped; to finish it, resume the run",
@@ -51,10 +51,12 @@ LONGEST_DETAIL = 300
 
 @dataclass(frozen=True)
 class Biography:
+    """All that is known about one item."""
+
     run: Run
     past: Past
     repeats: Item | None
-    """The item that was sent in its stead, and whose verdict it shares."""
+    """The item whose verdict this one shares; None where it was sent itself."""
 
     @property
     def history(self) -> tuple[Event, ...]:
@@ -77,7 +79,7 @@ class Biography:
 
 
 def biographies(ledger: Ledger, run: Run, wanted: str) -> list[Biography]:
-    """Those of the item of that id, or of `row:17`: one for each check. Raises PlanError with the nearest ids."""
+    """The biographies of the items with that id, or of `row:17`: one for each check. Raises PlanError with similar ids."""
     book = ledger.book(run.run_id)
     found = book.pasts(item_id=wanted)
     if not found and (row := re.fullmatch(r"row:(\d{1,9})", wanted)):
@@ -90,7 +92,7 @@ def biographies(ledger: Ledger, run: Run, wanted: str) -> list[Biography]:
 
 
 def as_text(life: Biography) -> str:
-    """For a terminal: whatever a row or a server says stays on its line and steers nothing."""
+    """Lines for a terminal, with a mark for each character of a row or a server that would steer it."""
     return "\n".join(_lines(life)) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""How a run ends: its files written, its accounts drawn up, its exit code decided."""
+"""Concluding a run: its files are written, its gates judged and its exit code decided."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from fieval_tasks.runs.preparation import Kept
 from fieval_tasks.runs.run_tuning import DEFAULT_TUNING, RunTuning
 
 LAST_CHUNK = -1
-"""None of a run's own. Whoever concludes the run claims it: nobody else need do so meanwhile."""
+"""The pseudo-chunk that a process claims while it concludes the run, so that no collector does too."""
 
 
 @dataclass(frozen=True)
@@ -34,30 +34,30 @@ class Ended:
     """How the work on a run ended in this process."""
 
     stopped: FievalError | None = None
-    """What stopped it before its end, if anything did."""
+    """The error that stopped the work; None where it went to its end."""
     notices: tuple[str, ...] = ()
-    """What came up on the way and a reader must know."""
+    """Sentences for the report on what happened in this process."""
     waited: bool = True
-    """Verdicts were waited for."""
+    """The process waited for verdicts; False for `--mode submit`."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run came to."""
+    """A concluded run: its report, where its files are, and what stopped it."""
 
     report: Report
     sentence: str
-    """For the last line in the terminal."""
+    """The last line in the terminal."""
     folder: Path
-    """Where the run's files are."""
+    """The folder with the run's files."""
     stopped: FievalError | None = None
-    """What stopped the run before its end, if anything did."""
+    """The error that stopped the run; None where it went to its end."""
     is_news: bool = True
-    """It differs from what was concluded before."""
+    """The figures or the exit code differ from the run's previous conclusion."""
 
     @property
     def message(self) -> str:
-        """For the log and the flow's final state: with all that came up on the way, and where the report is."""
+        """The text for the log and the flow's final state: the sentence, notices and the report's place."""
         gates = (gate_sentence(gate) for gate in self.report.gates if gate.verdict != GateVerdict.PASS.value)
         lines = "\n".join((*self.report.facts.news, *self.report.findings, *gates, self.sentence))
         return f"run {self.report.facts.run_id}: {lines}\nreport: {clean(str((self.folder / 'report.html').resolve()))}"
@@ -72,9 +72,9 @@ class Outcome:
 
 
 def conclude(prepared: Kept, ended: Ended, *, seconds: float, tuning: RunTuning = DEFAULT_TUNING) -> Outcome:
-    """Write the run's files from the ledger and say how it went. `seconds` is what this process spent on it.
+    """Write the run's files from the ledger, and record its conclusion. `seconds`: how long this process worked on it.
 
-    Raises RunStopped where they can't be written; the run has no exit code then, by which a collector finds it.
+    Raises RunStopped where the files can't be written; the run then has no exit code, so that a collector concludes it.
     """
     with _claimed(prepared, tuning.lease), ExitStack() as afterwards:
         with _writing(prepared):
@@ -106,7 +106,7 @@ def _concluded(prepared: Kept, ended: Ended, seconds: float) -> Outcome:
 
 @contextmanager
 def _claimed(prepared: Kept, lease: float) -> Iterator[None]:
-    """No collector takes the run for one that was left without a report."""
+    """Claim the run's conclusion, so that no collector concludes it too."""
     owner = owner_name()
     prepared.book.claims.take([LAST_CHUNK], owner, lease=lease)
     try:
@@ -127,21 +127,21 @@ def _writing(prepared: Kept) -> Iterator[None]:
 
 
 def report_of(prepared: Kept) -> Report:
-    """How a run stands at this moment, read from the ledger. Nothing is written anywhere."""
+    """The run's report at this moment, read from the ledger. Writes nothing."""
     facts = _facts(prepared, Ended())
     counted = summarise(facts, prepared.book.results(with_inputs=True))
     return _decided(prepared, Ended(), prepared.ledger.conclusions(prepared.run_id), prepared.ledger.now(), counted)
 
 
 def _decided(prepared: Kept, ended: Ended, earlier: Sequence[Conclusion], at: datetime, report: Report) -> Report:
-    """The report with its gates judged and its exit code, as it stands `at` this moment after `earlier` ones."""
+    """The report with its gates judged, its exit code, and what differs from the `earlier` conclusions."""
     gates = [judged(text, report) for text in prepared.plan.gates]
     decided = report.with_outcome(_exit_code(prepared, report.items, gates, ended), gates)
     return decided.amended([(one.at, one.standing) for one in earlier], at)
 
 
 def judged(text: str, report: Report) -> GateOutcome:
-    """What a gate comes to over the best and the worst that the items without a verdict could still be."""
+    """A gate's outcome, over the best and the worst verdicts that the items without one could still get."""
     gate = Gate.parse(text)
     if gate.metric == "failures":
         return _judged_by_failures(text, gate, report.items if gate.check is None else report.checks[gate.check])
@@ -211,4 +211,4 @@ def _facts(prepared: Kept, ended: Ended) -> RunFacts:
 
 
 _SAME_IN_FACTS = ("run_id", "flow_run_id", "dataset", "mode", "connection", "finished_at", "wall_seconds")
-"""What the ledger's run and the report call by the same name."""
+"""Fields that the ledger's `Run` and the report's `RunFacts` share."""

@@ -1,4 +1,4 @@
-"""Where a run's requests go: the embedded evaluator, or the platform with keys of the environment or of a block."""
+"""A run's connection: the embedded evaluator, or the platform with keys from the environment or from a block."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fieval_tasks.core.plan import EvaluationPlan
 from fieval_tasks.pace.permits import PermitSource
 
 LOCAL_JOBS = Path("fieval-runs/local.db")
-"""Where the embedded evaluator keeps what was submitted to it, so that a killed run can be resumed."""
+"""The embedded evaluator's database of submissions, so that a killed run can be resumed."""
 
 
 @dataclass(frozen=True)
@@ -40,19 +40,20 @@ WITHOUT_PREFECT = Openers(_nobody, _nobody)
 
 @dataclass(frozen=True)
 class Connection:
-    """A way to an evaluation server, opened as often as needed."""
+    """An evaluation server with the keys for it."""
 
     name: str
-    """`local`, `env`, or the block's."""
+    """`local`, `env`, or the name of the block."""
     label: str
-    """What the user is shown: `local`, or the server's address."""
+    """For display: `local`, or the server's address."""
     open: Callable[[], EvalClient]
+    """Opens a new client."""
     notices: tuple[str, ...] = ()
-    """What every report of the run must say."""
+    """Notices for every report of the run."""
     may_have_tiers: bool = True
-    """Its judges may have limits that show only in failed rows."""
+    """The server's judges may have hidden limits, which show only in failed rows."""
     account: Account = LOCAL
-    """Where it leads, and as whom: a run goes on as it began."""
+    """The server and account, which stay the same for a run."""
 
 
 def connection(plan: EvaluationPlan, openers: Openers = WITHOUT_PREFECT) -> Connection:
@@ -74,7 +75,7 @@ def _of_environment(plan: EvaluationPlan) -> Credentials:
 
 
 def _of_block(plan: EvaluationPlan, name: str, openers: Openers) -> Credentials:
-    if plan.base_url:  # else whoever may edit a run's parameters could have the keys sent anywhere
+    if plan.base_url:  # anybody who may edit a run's parameters could have the block's keys sent to their server
         raise PlanError(f"--base-url names a server and the block {name!r} has its own: leave one of them out")
     return openers.keys(name)
 

@@ -1,4 +1,4 @@
-"""A run of the ledger is carried on: under its own plan, with what is said differently this time."""
+"""Carrying on a run of the ledger, under its recorded plan with the fields that this call overrides."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SETTLED = (
     "dataset", "format", "delimiter", "rows", "checks", "mapping", "id_column", "limit", "sample", "seed", "sharing",
     "chunk_size", "keep",
 )  # fmt: skip
-"""Fields of a plan that can't change once its run has begun: they decided what its items are."""
+"""Fields of a plan that can't change once its run has begun, because they determine its items."""
 
 
 @dataclass(frozen=True)
@@ -31,15 +31,15 @@ class Continuation:
     store: str | None = None
     """The ledger that holds it, as for a plan."""
     said: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of a plan, which go before what the run began with."""
+    """Plan fields that override the recorded ones."""
     retry_failed: bool = False
-    """Its failed items get another chance."""
+    """Also send the failed items again."""
     same_account: bool = False
-    """The keys or the address are new, and the account is the one that the run began with."""
+    """The keys or the address are new, and belong to the account that the run began with."""
 
     @classmethod
     def from_plan(cls, plan: EvaluationPlan) -> Continuation:
-        """What is asked for by a plan that names a run to resume."""
+        """The continuation that a plan with `resume` asks for."""
         said = plan.model_dump(include=plan.model_fields_set, exclude_none=True)
         return cls(plan.resume or "last", plan.store, said, plan.retry_failed, plan.same_account)
 
@@ -47,9 +47,9 @@ class Continuation:
 def carry_on(
     wanted: Continuation, ledger: Ledger, openers: Openers
 ) -> tuple[Run, EvaluationPlan, Connection, tuple[str, ...]]:
-    """The run, the whole plan it goes on with, the way to its server, and what of `wanted` is not done as it was said.
+    """The run, its whole plan, its connection, and notes on settings of `wanted` that do not apply.
 
-    Raises PlanError where there is no such run, it can't change as it is to, or it belongs to another account.
+    Raises PlanError where there is no such run, a setting can't change any more, or the run belongs to another account.
     """
     run = ledger.run(wanted.run)
     said = dict(wanted.said)
@@ -62,7 +62,7 @@ def carry_on(
     if "output" in said:
         require_writable(plan)
     way = connection(plan, openers)
-    # Before anything of the run is changed: who has other keys can't even reopen its failed items.
+    # Before anything of the run is changed: with another account's keys not even its failed items are reopened.
     if wanted.same_account:
         belonging.move(ledger, run, way.account)
     else:
@@ -71,12 +71,12 @@ def carry_on(
     if wanted.retry_failed:
         book.reopen_failed()
     if plan.mode is Mode.SUBMIT and "mode" not in said and not book.unsent_chunks():
-        plan = plan.model_copy(update={"mode": Mode.ASYNC})  # all that is left to do is to ask
+        plan = plan.model_copy(update={"mode": Mode.ASYNC})  # everything is sent, so verdicts can only be asked for
     return ledger.run(run.run_id), plan, way, notes
 
 
 def _require_the_same_items(run: Run, plan: EvaluationPlan) -> None:
-    """Raises PlanError where the plan means other items than the run has, or gates of checks that it has not."""
+    """Raises PlanError where the plan would have other items than the run, or gates on checks that the run has not."""
     begun = EvaluationPlan.model_validate({name: run.plan[name] for name in SETTLED if name in run.plan})
     if changed := [name for name in SETTLED if getattr(plan, name) != getattr(begun, name)]:
         raise PlanError(

@@ -1,4 +1,4 @@
-"""Who is shown what a run does: nobody, unless the command line (or a caller) asks."""
+"""The display of a run's progress and outcome, set by the command line or another caller; by default there is none."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from fieval_tasks.runs.conclusion import Outcome
 
 
 class Display(Protocol):
-    """Something that shows a run to somebody."""
+    """Shows a run's progress and outcome."""
 
     def show(self, progress: Progress) -> None:
-        """The counts have changed, or may have."""
+        """Called whenever the counts may have changed."""
 
     def conclude(self, outcome: Outcome) -> None:
-        """The run is over."""
+        """Called once at the end of the run."""
 
 
 class NoDisplay:
-    """Shows nothing: a run of a deployment has the log and the artifacts."""
+    """Shows nothing. A deployment's run has its log and its artifacts."""
 
     def show(self, progress: Progress) -> None:
         return

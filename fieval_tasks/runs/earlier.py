@@ -1,4 +1,4 @@
-"""What an account had evaluated shortly before: it counts in the windows of its tier."""
+"""An account's evaluations of the last day, which count in the windows of its tier."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fieval_tasks.ledger.store import Ledger
 def evaluated_before(ledger: Ledger, account: Account, tier: Tier | None) -> dict[str | None, list[float]]:
     """Judge model -> how many seconds ago each evaluation was submitted, in the last day: by any run of the same keys.
 
-    No more of them than a day of the tier holds; where none is named, than the platform's default tier does.
+    At most as many as the tier allows in a day; without a named tier, as the default tier does.
     """
     now = utc_now()
     since, most = now - timedelta(seconds=DAY), (tier or DEFAULT).most

@@ -1,4 +1,4 @@
-"""A run that is open: new or carried on, to be worked on; or only to be read."""
+"""Opening a run: a new one or one to carry on, with its ledger and connection; or one that is only read."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from fieval_tasks.work.options import Options, Share
 
 @dataclass(frozen=True)
 class Kept:
-    """A run that is in the ledger, to be read."""
+    """A run of the ledger that is only read."""
 
     run: Run
     plan: EvaluationPlan
@@ -45,27 +45,27 @@ class Kept:
 
     @property
     def book(self) -> Book:
-        """What the ledger holds of the run's items."""
+        """The run's items in the ledger."""
         return self.ledger.book(self.run_id)
 
     def worked_on_by_others(self) -> str | None:
-        """The process that works on this run now, if another one does."""
+        """The name in words of another process that works on this run now; None where there is none."""
         claims = self.book.claims.of_others(owner_name())
         return next((claim.holder for claim in claims if claim.is_live), None)
 
     @property
     def to_carry_on(self) -> EvaluationPlan:
-        """The plan by which a flow carries this run on."""
+        """A plan that resumes this run."""
         return self.plan.model_copy(update={"resume": self.run_id})
 
     @property
     def series(self) -> str:
-        """What the run is one of, with all others on the same data: the dataset's location, as it was given."""
+        """The name that runs on the same data share: the dataset's location, as it was given."""
         return self.plan.dataset or "sample"
 
     @property
     def folder(self) -> Path:
-        """Where the run's files go."""
+        """The folder for the run's files."""
         return Path(self.plan.output).expanduser() if self.plan.output else Path("fieval-runs") / self.run_id
 
     @property
@@ -78,12 +78,12 @@ class Kept:
 
     @property
     def is_complete(self) -> bool:
-        """Each item has its verdict, or has failed."""
+        """Whether every item is scored or failed."""
         return all(n == 0 or state.is_final for state, n in self.book.counts().items())
 
     @property
     def next_command(self) -> str | None:
-        """What brings the verdicts that are missing: a collector sends nothing. None: there are none."""
+        """The command that brings the missing verdicts: resume, if items are unsent, else collect. None: none are missing."""
         if self.is_complete:
             return None
         return self.resume_command if self.book.count_unsent() else self.collect_command
@@ -99,15 +99,15 @@ class Kept:
 
 @dataclass(frozen=True)
 class Prepared(Kept):
-    """A run that is in the ledger, with all that is needed to work on it."""
+    """A run of the ledger with its connection, to be worked on."""
 
     connection: Connection
     openers: Openers = WITHOUT_PREFECT
     notes: tuple[str, ...] = ()
-    """What of this call is not done as it was said, and why."""
+    """Notes on settings of this call that do not apply, and why."""
 
     def engine(self, mode: Mode | None = None, *, share: Share | None = None, quiet: float | None = None) -> Engine:
-        """What works on the run. Of several with a `share` each, each has its part of the plan's rate and tier.
+        """A new engine for the run. With a `share` it gets its part of the plan's rate and tier.
 
         Raises PlanError where the run was begun at another server, or with another account's keys.
         """
@@ -132,7 +132,7 @@ class Prepared(Kept):
         return Engine(self.run, self.ledger, self.connection.open, options, open_limit=open_limit)
 
     def _allowed(self, parts: int) -> Allowed:
-        """What this process may have evaluated; of several, each its part of the tier, less its part of what was before."""
+        """The tier and the earlier evaluations; with several processes each gets its part of both."""
         tier = None if self.plan.tier is None else Tier.parse(self.plan.tier)
         if not self.connection.may_have_tiers:
             return Allowed(tier)
@@ -141,7 +141,7 @@ class Prepared(Kept):
         return Allowed(None if tier is None else tier.divided(parts), part)
 
     def described(self) -> list[str]:
-        """What is about to happen, for the user, before anything is sent."""
+        """Lines for the user on what the run will do, before anything is sent."""
         run = self.run
         items = "item" if run.total == 1 else "items"
         lines = [f"run {run.run_id}: {run.total:,} {items} from {run.dataset}, on {self.connection.label}"]
@@ -155,7 +155,7 @@ class Prepared(Kept):
 
 
 def _shown(value: object) -> str:
-    """A parameter's value, but no object: it may be the headers of a request, with their keys."""
+    """A parameter's value for display; not an object's, which may be a request's headers with keys."""
     return "{…}" if isinstance(value, dict) else clip(json.dumps(value, ensure_ascii=False), 60)
 
 
@@ -168,12 +168,12 @@ def prepared(
     dataset: Dataset | None = None,
     openers: Openers = WITHOUT_PREFECT,
 ) -> Iterator[Prepared]:
-    """Open the run that is asked for, new or carried on. Raises PlanError, with every problem, or RunStopped.
+    """Open a new run, or one to carry on. Raises PlanError, with every problem, or RunStopped.
 
-    `processes`: how many will share a new run's chunks. `dataset`: the rows themselves, where the plan only names them.
+    `processes`: how many will share a new run's chunks. `dataset`: the rows, where the plan only names them.
 
-    A flow run that is tried again (`flow_run_id`) carries on the run that it began: nothing is bought twice. What this
-    process holds open under the same plan is given as it is: a command prepares its run, and the flow takes it over.
+    A flow run that Prefect tries again (`flow_run_id`) carries on the run that it began. A run that this process has open
+    under the same plan is yielded as it is: a command prepares its run, and the flow in the same process takes it over.
     """
     held = _held.get()
     if held is not None and asked == held.to_carry_on:
@@ -198,12 +198,12 @@ def prepared(
 
 
 _held: ContextVar[Prepared | None] = ContextVar("held", default=None)
-"""The run that is open around here."""
+"""The run that a calling context has open, if any."""
 
 
 @contextmanager
 def kept(run: str, store: str | None) -> Iterator[Kept]:
-    """The run of that name, or the last, only to be read: no keys are needed. Raises PlanError where there is none."""
+    """Open a run by its name, or `last`, only to be read; needs no keys. Raises PlanError where there is none."""
     with Ledger(store_url(store), must_exist=True) as ledger:
         found = ledger.run(run)
         plan = EvaluationPlan.model_validate({**found.plan, "store": store, "resume": found.run_id})
@@ -211,7 +211,7 @@ def kept(run: str, store: str | None) -> Iterator[Kept]:
 
 
 def runs_to_collect(store: str | None) -> list[str]:
-    """The runs that only lack their report, for who worked on them is gone; then those that wait for verdicts."""
+    """Names of the runs that lack only their report, because their process is gone; then of those that wait for verdicts."""
     with Ledger(store_url(store)) as ledger:
         waiting = [run for run in ledger.unfinished() if ledger.book(run.run_id).open_chunks()]
         return [run.run_id for run in (*ledger.unconcluded(), *waiting)]

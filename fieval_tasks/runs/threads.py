@@ -1,4 +1,4 @@
-"""A run worked on by threads alone, without Prefect's tasks: what is left of it is sent, and settled meanwhile."""
+"""Working on a run with plain threads, without Prefect's tasks: submitting its chunks while polling."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fieval_tasks.work.work_tuning import TUNING
 
 
 def work_on(run: Prepared) -> None:
-    """Until every item has its verdict or is past its time. Raises RunStopped, which says how to carry on."""
+    """Work until every item has its verdict or is past its timeout. Raises RunStopped, which says how to carry on."""
     with resumable(run), run.engine() as engine:
         work_once(engine, run.plan.mode)
         while engine.wait_for_others():
@@ -36,14 +36,14 @@ def work_once(engine: Engine, mode: Mode) -> None:
 
 
 def submit_all(engine: Engine) -> int:
-    """Send what this process may; how many items that was."""
+    """Send every chunk that this process may; how many items those were."""
     with submitting(engine) as threads:
         return sum(threads.map(engine.submit_chunk, engine.to_submit()))
 
 
 @contextmanager
 def resumable(run: Prepared) -> Iterator[None]:
-    """An error that ends the block names the command that goes on from there."""
+    """Add the command that carries on to an error that ends the block."""
     try:
         yield
     except FievalError as error:
@@ -52,7 +52,7 @@ def resumable(run: Prepared) -> Iterator[None]:
 
 @contextmanager
 def submitting(engine: Engine) -> Iterator[ThreadPoolExecutor]:
-    """Threads for chunks. Whatever ends the block early, Ctrl-C too, ends their work: nothing more is sent."""
+    """Yields a pool of threads for chunks. An error in the block, or Ctrl-C, stops the engine: nothing more is sent."""
     with ThreadPoolExecutor(TUNING.submitters) as threads:
         try:
             yield threads
@@ -62,7 +62,7 @@ def submitting(engine: Engine) -> Iterator[ThreadPoolExecutor]:
 
 
 def submit(engine: Engine, chunk: int) -> None:
-    """Send a chunk, and report its end."""
+    """Send a chunk, and report its end to the engine."""
     try:
         engine.submit_chunk(chunk)
     finally:
