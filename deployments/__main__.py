@@ -35,7 +35,7 @@ def _app() -> App:
 
 
 def setup(*, notify: Notify = None, save_keys: SaveKeys = None, shared_limit: SharedLimit = None) -> None:
-    """Blocks, work pool, deployments and automations; again: what has changed."""
+    """Register blocks, work pool, deployments and automations; done again, it updates what has changed."""
     require_an_api()
     from deployments.registration import register_all
 
@@ -44,7 +44,7 @@ def setup(*, notify: Notify = None, save_keys: SaveKeys = None, shared_limit: Sh
 
 
 def serve(*, limit: RunsAtOnce = 4) -> None:
-    """The same deployments from this process, without a work pool."""
+    """Run the same deployments in this process, without a work pool."""
     require_an_api()
     from deployments.serving import serve_all
 

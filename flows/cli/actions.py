@@ -165,6 +165,9 @@ def fan_out(interruption: Interruption, plan: EvaluationPlan, *, dry_run: bool, 
 def collect(interruption: Interruption, run: str | None, store: str | None) -> int:
     if run:
         _require_run(run, store)
+    elif not runs_to_collect(store):  # nobody should wait for a server to hear that
+        say("no run waits for anything")
+        return ExitCode.OK
     with prefect_session() as wait_for_api:
         wait_for_api()  # it may keep the keys
         _require_one(run, store)

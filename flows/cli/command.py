@@ -94,7 +94,7 @@ def control(
     run: RunArgument, /, *, pause: Pause = False, unpause: Unpause = False, rate: RateOption = None,
     concurrency: Concurrency = None, store: StoreOption = None,
 ) -> int:  # fmt: skip
-    """Steer a run that is at work, through its Prefect variable. The ledger is that of a run that is not at work yet."""
+    """Steer a run that is at work, through its Prefect variable. One that is not at work yet is looked up in the ledger."""
     if pause and unpause:
         raise PlanError("--pause and --unpause: leave one of them out")
     said = {"paused": pause if pause or unpause else None, "rate": rate, "concurrency": concurrency}

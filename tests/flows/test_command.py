@@ -754,6 +754,14 @@ def wait_until(happened: Any) -> None:
         time.sleep(0.05)
 
 
+def test_where_no_run_waits_for_anything_no_server_is_started(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("flows.cli.actions.prefect_session", None)
+    assert collect_command([]) == 0
+    assert capfd.readouterr().err == "no run waits for anything\n"
+
+
 def test_what_was_only_submitted_is_collected_later(
     evaluator: Evaluator, here: Command, capfd: pytest.CaptureFixture[str]
 ) -> None:
