@@ -26,8 +26,9 @@ def pooled(url: httpx.URL, connections: int, timeout: float) -> PooledTransport:
     # timeout of the whole call has to count as Lost.
     unsent = timeout / 2
     connect = min(_CONNECT_WITHIN, unsent)
+    proxy = _proxy(url)
     return PooledTransport(
-        connections=connections, connect=connect, wait=unsent, ssl=_certificates(url), proxy=_proxy(url)
+        connections=connections, connect=connect, wait=unsent, ssl=_certificates(str(url), proxy), proxy=proxy
     )
 
 
@@ -63,9 +64,9 @@ def _no_way_through(where: str, proxy: str | None, reason: str, *, wants_login: 
     return Unreachable(f"can't connect to {where} through {named} ({reason}): {step}", status=status)
 
 
-def _certificates(url: httpx.URL) -> SSLContext | bool:
-    if url.scheme != "https":
-        return True  # none are needed, and they take a while to load
+def _certificates(*addresses: str | None) -> SSLContext | None:
+    if not any(address and address.startswith("https:") for address in addresses):
+        return None  # they take a while to load
     try:
         return httpx.create_ssl_context()
     except OSError as error:

@@ -1,32 +1,29 @@
-"""An httpx transport over httpcore's connections, with a connection pool of its own.
+"""An httpx transport over asyncio and h11, with a connection pool of its own.
 
-httpcore's own pool looks at all of its connections for each request: with 3,000 items under way a request takes 4.5 ms of
-CPU, here 0.9 (`python -m benchmarks cpu`). This pool is a stack of idle connections; a request takes the top one.
+httpx's own pool looks at all of its connections for each request: with 3,000 items under way a request takes 4.5 ms of CPU
+(`python -m benchmarks cpu`). This pool is a stack of idle connections; a request takes the top one.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
-from ssl import SSLCertVerificationError, SSLContext
+from base64 import b64encode
+from collections.abc import AsyncIterator
+from select import POLLIN, poll
+from ssl import PROTOCOL_TLS_CLIENT, SSLCertVerificationError, SSLContext
+from time import monotonic
 from typing import Any
 
-import httpcore
+import h11
 import httpx
 
 from fieval_tasks.api.reply_bodies import time_limit
 from fieval_tasks.core.errors import in_words
 from fieval_tasks.core.scrubbing import scrubbed
 
-# Writing more to a socket in one call holds up the event loop.
-AT_ONCE = 2**20
-"""Bytes of the parts in which a longer body is written."""
-
-# From here a body may fill all buffers on the way, so that writing waits for the server to read.
-LISTENS_FROM = 2**16
-"""Bytes of a body from which the stream also reads while it writes."""
+# More at once holds up the event loop and takes memory, less costs more calls; asyncio's own buffers are as long.
+PIECE = 2**16
+"""Bytes that are written or read at once, and the most of a reply's headers."""
 
 # Many servers close idle connections after 5 s, and a request on a closed one would be lost.
 KEPT_FOR = 4.0
@@ -35,17 +32,8 @@ KEPT_FOR = 4.0
 LONGEST_ANSWER = 200
 """Characters that are kept of a proxy's answer."""
 
-# At DEBUG httpcore logs each reply's headers, in which a server may repeat the keys.
-logging.getLogger("httpcore").setLevel(logging.INFO)
-
-_FAILURES = (
-    httpcore.NetworkError,
-    httpcore.ProtocolError,
-    httpcore.ProxyError,
-    httpcore.TimeoutException,
-    httpcore.UnsupportedProtocol,
-    asyncio.TimeoutError,
-)
+_PORTS = {"http": 80, "https": 443}
+_FAILURES = (OSError, asyncio.TimeoutError, h11.ProtocolError, UnicodeError)  # the last of a host name that is none
 
 
 class Untrusted(httpx.ConnectError):
@@ -55,7 +43,7 @@ class Untrusted(httpx.ConnectError):
 class NoWayThrough(httpx.ConnectError):
     """The proxy did not connect to the server."""
 
-    def __init__(self, message: str, *, proxy: str, status: int | None) -> None:
+    def __init__(self, message: str, *, proxy: str, status: int | None = None) -> None:
         super().__init__(message)
         self.proxy = proxy
         """The proxy's host and port."""
@@ -71,212 +59,225 @@ class PooledTransport(httpx.AsyncBaseTransport):
     """
 
     def __init__(
-        self, *, connections: int, connect: float, wait: float, ssl: SSLContext | bool = True, proxy: str | None = None
+        self, *, connections: int, connect: float, wait: float, ssl: SSLContext | None = None, proxy: str | None = None
     ) -> None:
-        """`connect`: seconds until a connection is made; `wait`: until one is free, and made."""
-        self._connect = connect
-        self._wait = wait
+        """`connect`: seconds until a connection is made; `wait`: until one is free, and made. `ssl`: for https."""
+        self._connect, self._wait = connect, wait
+        self._ssl = ssl or SSLContext(PROTOCOL_TLS_CLIENT)  # which trusts nobody
         self._proxy = None if proxy is None else httpx.Proxy(proxy)
-        # httpcore's pool only makes the connections (it knows proxies and TLS); this class keeps them.
-        self._maker = httpcore.AsyncConnectionPool(
-            ssl_context=ssl if isinstance(ssl, SSLContext) else None,
-            keepalive_expiry=KEPT_FOR,
-            network_backend=_Network(),
-            proxy=None if self._proxy is None else _as_httpcore(self._proxy),
-        )
+        auth = self._proxy and self._proxy.raw_auth
+        self._login = [(b"Proxy-Authorization", b"Basic " + b64encode(b":".join(auth)))] if auth else []
         self._free = asyncio.Semaphore(connections)
-        self._idle: list[httpcore.AsyncConnectionInterface] = []
+        self._idle: list[_Connection] = []
         self._is_closed = False
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        way = _Way()
+        target = request.extensions.get("target", request.url.raw_path)
+        headers = request.headers.raw
+        if self._proxy is not None and request.url.scheme == "http":
+            target = b"http://" + request.url.netloc + target
+            headers += self._login
+        connection = await self._taken(request.url)
         try:
-            async with time_limit(self._wait) as way.limit:
-                await self._free.acquire()
-                try:
-                    connection, reply = await self._sent(request, way)
-                except BaseException:
-                    self._free.release()
-                    raise
-        except _FAILURES as error:
-            raise (_as_httpx(error) if way.is_begun else self._unsent(error)) from error
-        body = _Body(self, connection, reply)
-        return httpx.Response(reply.status, headers=reply.headers, stream=body, request=request)
+            head = h11.Request(method=request.method, target=target, headers=headers)
+            reply = await connection.reply(head, request.content)
+        except BaseException as error:
+            self.give_back(connection)
+            if isinstance(error, _FAILURES):
+                raise httpx.ReadError(in_words(error)) from error
+            raise
+        return httpx.Response(reply.status_code, headers=list(reply.headers), stream=_Body(self, connection))
 
     async def aclose(self) -> None:
         self._is_closed = True
         while self._idle:
-            await self._idle.pop().aclose()
+            self._idle.pop().close()
+        await asyncio.sleep(0)  # in which the event loop closes their sockets
 
-    async def take_back(self, connection: httpcore.AsyncConnectionInterface) -> None:
+    def give_back(self, connection: _Connection) -> None:
         """Keep a connection for the next request if its reply was read to the end; else close it."""
         self._free.release()
-        if connection.is_idle() and not self._is_closed:
+        if connection.rests() and not self._is_closed:
             self._idle.append(connection)
         else:
-            await connection.aclose()
+            connection.close()
 
-    async def _sent(
-        self, request: httpx.Request, way: _Way
-    ) -> tuple[httpcore.AsyncConnectionInterface, httpcore.Response]:
-        url = httpcore.URL(
-            scheme=request.url.raw_scheme,
-            host=request.url.raw_host,
-            port=request.url.port,
-            target=request.extensions.get("target", request.url.raw_path),
-        )
-        connection = await self._connection(url.origin)
+    async def _taken(self, url: httpx.URL) -> _Connection:
         try:
-            reply = await connection.handle_async_request(
-                httpcore.Request(
-                    request.method,
-                    url,
-                    headers=request.headers.raw,
-                    content=_parts(request.content),
-                    extensions={"timeout": {"connect": self._connect}, "trace": way.follow},
-                )
-            )
-        except BaseException:
-            await connection.aclose()
-            raise
-        return connection, reply
+            async with time_limit(self._wait):
+                await self._free.acquire()
+                try:
+                    return await self._connection(url)
+                except BaseException:
+                    self._free.release()
+                    raise
+        except _FAILURES as error:
+            raise self._unsent(error) from error
 
-    async def _connection(self, origin: httpcore.Origin) -> httpcore.AsyncConnectionInterface:
+    async def _connection(self, url: httpx.URL) -> _Connection:
         while self._idle:
             connection = self._idle.pop()
-            if not connection.has_expired():
+            if connection.is_fresh():
                 return connection
-            await connection.aclose()
-        return self._maker.create_connection(origin)
+            connection.close()
+        return await self._opened(url)
 
-    def _unsent(self, error: BaseException) -> httpx.ConnectError:
+    async def _opened(self, url: httpx.URL) -> _Connection:
+        """A new connection to the server or, if its address is http, to the proxy, which passes each request on."""
+        first = url if self._proxy is None else self._proxy.url
+        loop, port = asyncio.get_running_loop(), first.port or _PORTS[first.scheme]
+        async with time_limit(self._connect):
+            # After the 0.25 s that RFC 8305 recommends, a host's next address is tried as well.
+            _, connection = await loop.create_connection(_Connection, first.host, port, happy_eyeballs_delay=0.25)
+        try:
+            if first.scheme == "https":
+                await connection.start_tls(self._ssl, first.host, self._connect)
+            if self._proxy is not None and url.scheme == "https":
+                await self._ask_through(self._proxy.url, connection, url)
+                await connection.start_tls(self._ssl, url.host, self._connect)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    async def _ask_through(self, proxy: httpx.URL, connection: _Connection, url: httpx.URL) -> None:
+        there = url.netloc if url.port else url.netloc + b":443"
+        headers = [(b"Host", there), *self._login]
+        reply = await connection.reply(h11.Request(method="CONNECT", target=there, headers=headers))
+        if not 200 <= reply.status_code < 300:
+            said = scrubbed(f"it answered {reply.status_code} {reply.reason.decode('ascii', 'ignore')}")
+            raise NoWayThrough(said[:LONGEST_ANSWER], proxy=shown_address(proxy), status=reply.status_code)
+
+    def _unsent(self, error: Exception) -> httpx.ConnectError:
         """The error for a request that got no connection, by the proxy's answer where there is a proxy."""
-        if any(isinstance(cause, SSLCertVerificationError) for cause in _causes(error)):
+        if isinstance(error, SSLCertVerificationError):
             return Untrusted(in_words(error))
         if self._proxy is None:
             return httpx.ConnectError(in_words(error))
-        refused = error.args[0][:3] if isinstance(error, httpcore.ProxyError) else ""
-        status = int(refused) if refused.isdecimal() else None
-        return NoWayThrough(_answered(error), proxy=shown_address(self._proxy.url), status=status)
-
-
-class _Way:
-    """Whether a request's first byte was written: before that it is certainly unsent."""
-
-    def __init__(self) -> None:
-        self.limit: Any = None
-        self.is_begun = False
-
-    async def follow(self, event: str, facts: Mapping[str, Any]) -> None:
-        """httpcore's trace callback. The CONNECT to a proxy does not count as the request."""
-        if event == "http11.send_request_headers.started" and facts["request"].method != b"CONNECT":
-            self.is_begun = True
-            if sys.version_info >= (3, 11):
-                self.limit.reschedule(None)
-            else:
-                self.limit.reject()
+        said = "what it answered is no HTTP" if isinstance(error, h11.ProtocolError) else in_words(error)
+        return NoWayThrough(said, proxy=shown_address(self._proxy.url))
 
 
 class _Body(httpx.AsyncByteStream):
     """A reply's body as a stream. Closing it gives its connection back to the pool."""
 
-    def __init__(
-        self, pool: PooledTransport, connection: httpcore.AsyncConnectionInterface, reply: httpcore.Response
-    ) -> None:
+    def __init__(self, pool: PooledTransport, connection: _Connection) -> None:
         self._pool = pool
-        self._connection: httpcore.AsyncConnectionInterface | None = connection
-        self._reply = reply
+        self._connection = connection
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
-            async for part in self._reply.aiter_stream():
-                yield part
+            while isinstance(event := await self._connection.event(), h11.Data):
+                yield bytes(event.data)
         except _FAILURES as error:
-            raise _as_httpx(error) from error
+            raise httpx.ReadError(in_words(error)) from error
 
     async def aclose(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            try:
-                await self._reply.aclose()
-            finally:
-                await self._pool.take_back(connection)
+        self._pool.give_back(self._connection)
 
 
-class _Network(httpcore.AnyIOBackend):
-    """httpcore's network backend with `_Duplex` streams."""
+class _Connection(asyncio.Protocol):
+    """One connection to a server or proxy."""
 
-    async def connect_tcp(self, *args: Any, **named: Any) -> httpcore.AsyncNetworkStream:
-        return _Duplex(await super().connect_tcp(*args, **named))
+    def __init__(self) -> None:
+        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=PIECE)
+        self._heard = bytearray()
+        self._news = asyncio.Event()
+        self._is_full = self._is_over = False
+        self._error: Exception | None = None
 
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as asyncio has it
+        self._socket = self._transport = transport  # with TLS they differ
 
-class _Duplex(httpcore.AsyncNetworkStream):
-    """A stream that reads while it writes, for servers that answer a large body before they have read all of it."""
+    def data_received(self, data: bytes) -> None:
+        self._heard += data
+        self._news.set()
+        if len(self._heard) > PIECE:
+            self._transport.pause_reading()
 
-    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
-        self._stream = stream
-        self._reading: asyncio.Task[bytes] | None = None
+    def pause_writing(self) -> None:
+        self._is_full = True
 
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        reading, self._reading = self._reading, None
-        return await (reading or self._stream.read(max_bytes, timeout))
+    def resume_writing(self) -> None:
+        self._is_full = False
+        self._news.set()
 
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Raises WriteError where the server answers before all is written; httpcore then reads the answer."""
-        if len(buffer) < LISTENS_FROM:
-            return await self._stream.write(buffer, timeout)
-        writing = asyncio.ensure_future(self._stream.write(buffer, timeout))
-        self._reading = self._reading or asyncio.ensure_future(self._stream.read(LISTENS_FROM, timeout))
-        try:
-            await asyncio.wait({writing, self._reading}, return_when=asyncio.FIRST_COMPLETED)
-            if not writing.done():
-                raise httpcore.WriteError("the server answered before it had read all")
-            await writing
-        finally:
-            writing.cancel()
+    def eof_received(self) -> None:
+        self.connection_lost(None)
 
-    async def aclose(self) -> None:
-        if self._reading is not None:
-            self._reading.cancel()
-        await self._stream.aclose()
+    def connection_lost(self, error: Exception | None) -> None:
+        self._is_over, self._error = True, error
+        self._news.set()
 
-    async def start_tls(self, *args: Any, **named: Any) -> httpcore.AsyncNetworkStream:
-        return _Duplex(await self._stream.start_tls(*args, **named))
+    async def start_tls(self, ssl: SSLContext, host: str, within: float) -> None:
+        """Raises SSLCertVerificationError where the other end can't be trusted."""
+        # Without it Python 3.10 refuses TLS within TLS, as to a proxy and through it, though it can.
+        self._transport._start_tls_compatible = True  # type: ignore[attr-defined]
+        transport = None
+        if not self._is_over:  # else asyncio would wait for all the time there is
+            transport = await asyncio.get_running_loop().start_tls(
+                self._transport, self, ssl, server_hostname=host, ssl_handshake_timeout=within
+            )
+        if transport is None:
+            raise ConnectionResetError("it hung up")
+        self._transport = transport
+        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=PIECE)
 
-    def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)
+    async def reply(self, request: h11.Request, body: bytes = b"") -> h11.Response:
+        """The head of the server's answer."""
+        for part in (request, h11.Data(data=body), h11.EndOfMessage()):
+            await self._write(self._http.send(part))
+        while not isinstance(event := await self.event(), h11.Response):
+            pass  # such as 100 Continue
+        return event
+
+    async def event(self) -> Any:
+        """h11's next event of the answer."""
+        while (event := self._http.next_event()) is h11.NEED_DATA:
+            while self._is_silent():
+                await self._wait()
+            if not self._heard and (self._error or self._http.their_state is h11.SEND_RESPONSE):
+                raise self._error or ConnectionResetError("the server hung up without an answer")
+            self._http.receive_data(bytes(self._heard[:PIECE]))
+            del self._heard[:PIECE]
+        return event
+
+    def rests(self) -> bool:
+        """Get ready for another request. False where this one was not all written, or its answer not all read."""
+        http, unsent = self._http, self._socket.get_write_buffer_size()
+        is_done = http.our_state is http.their_state is h11.DONE and not (unsent or http.trailing_data[0])
+        if is_done:
+            http.start_next_cycle()
+            self._kept_until = monotonic() + KEPT_FOR
+        return is_done
+
+    def is_fresh(self) -> bool:
+        """Whether the server still waits for a request: one that sends anything unasked is hanging up."""
+        if not self._is_silent() or self._socket.is_closing() or monotonic() > self._kept_until:
+            return False
+        unseen = poll()  # by the event loop
+        unseen.register(self._socket.get_extra_info("socket"), POLLIN)
+        return not unseen.poll(0)
+
+    def close(self) -> None:
+        self._transport.abort()
+
+    def _is_silent(self) -> bool:
+        return not (self._heard or self._is_over)
+
+    async def _wait(self) -> None:
+        self._news.clear()
+        self._transport.resume_reading()
+        await self._news.wait()
+
+    async def _write(self, data: bytes) -> None:
+        """Waits until the server has read most of it, or answers: it may do so before it has read all, or read no more."""
+        for start in range(0, len(data), PIECE):
+            self._transport.write(data[start : start + PIECE])
+            while self._is_full and self._is_silent():
+                await self._wait()
 
 
 def shown_address(url: httpx.URL) -> str:
     """Host and port, without user name and password."""
-    return f"{url.host}:{url.port or {'http': 80, 'https': 443}[url.scheme]}"
-
-
-def _as_httpcore(proxy: httpx.Proxy) -> httpcore.Proxy:
-    url = httpcore.URL(scheme=proxy.url.raw_scheme, host=proxy.url.raw_host, port=proxy.url.port, target=b"/")
-    return httpcore.Proxy(url, auth=proxy.raw_auth)
-
-
-def _answered(error: BaseException) -> str:
-    """The proxy's answer, or what went wrong with it, for a message."""
-    if isinstance(error, httpcore.ProxyError):
-        return scrubbed(f"it answered {error}")[:LONGEST_ANSWER]
-    return "what it answered is no HTTP" if isinstance(error, httpcore.ProtocolError) else in_words(error)
-
-
-def _parts(content: bytes) -> bytes | AsyncIterator[bytes]:
-    async def parts() -> AsyncIterator[bytes]:
-        for start in range(0, len(content), AT_ONCE):
-            yield content[start : start + AT_ONCE]
-
-    return parts() if len(content) > AT_ONCE else content
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
-
-
-def _as_httpx(error: BaseException) -> httpx.ReadError:
-    return httpx.ReadError(in_words(error))
+    return f"{url.host}:{url.port or _PORTS[url.scheme]}"

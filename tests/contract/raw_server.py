@@ -61,6 +61,11 @@ class RawServer:
         await asyncio.gather(*self._talks, return_exceptions=True)
         await self._server.wait_closed()
 
+    @property
+    def connections(self) -> int:
+        """Open ones."""
+        return len(self._talks)
+
     def client(self, *, timeout: float = 20.0, path: str = "", bounds: Bounds = BOUNDS) -> EvalClient:
         credentials = Credentials(API_KEY, SECRET_KEY, base_url=self.url + path)
         return EvalClient(credentials, timeout=timeout, bounds=bounds)

@@ -185,11 +185,12 @@ async def test_a_server_that_reads_no_body_holds_nobody_whether_it_answers_or_no
             await client.submit("t", big)
 
 
-async def test_a_call_that_is_cancelled_stays_cancelled() -> None:
-    async with RawServer(is_silent) as server, server.client() as client:
+async def test_a_call_that_is_cancelled_stays_cancelled_and_its_line_is_cut() -> None:
+    async with RawServer(DRIPS["promises"]) as server, server.client() as client:
         call = asyncio.ensure_future(submit(client))
         while not server.received:
             await asyncio.sleep(0)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
+        await asyncio.wait_for(server.was_cut_off.wait(), timeout=PATIENCE)

@@ -50,6 +50,7 @@ from tests.contract.raw_server import (
 
 PENDING = b'{"status":true,"result":{"eval_status":"pending","result":"Evaluation is being processed."}}'
 TAKEN = b'{"status":true,"result":[{"evaluations":[{"name":"t","output_type":"score","eval_id":"e-1"}]}]}'
+WHOLE = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(TAKEN), TAKEN)
 HTML = b"<html><body><h1>Welcome to nginx!</h1></body></html>"
 
 
@@ -158,6 +159,29 @@ async def test_a_post_is_never_repeated_on_a_connection_that_went_stale() -> Non
             await submit(client)
         assert len(server.received) == 2
         assert await submit(client) == "e-1"
+
+
+async def test_a_connection_that_the_server_has_closed_meanwhile_carries_no_request() -> None:
+    async with RawServer(says_and_hangs_up(WHOLE), answers(200, TAKEN)) as server, server.client() as client:
+        assert await submit(client) == "e-1"
+        while server.connections:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)  # in which its socket is closed
+        assert await submit(client) == "e-1"
+
+
+async def test_what_a_server_says_unasked_is_no_answer_to_the_next_request() -> None:
+    talks = says(WHOLE + b"HTTP/1.1 500 So\r\n\r\n")
+    async with RawServer(talks, answers(200, TAKEN)) as server, server.client() as client:
+        for _ in range(2):
+            assert await submit(client) == "e-1"
+
+
+async def test_requests_one_after_another_share_a_connection() -> None:
+    async with RawServer(answers(200, TAKEN)) as server, server.client() as client:
+        for _ in range(3):
+            await submit(client)
+        assert server.connections == 1
 
 
 async def test_a_get_is_repeated_by_the_engine_alone_which_counts_it() -> None:

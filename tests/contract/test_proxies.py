@@ -7,6 +7,8 @@ import logging
 import traceback
 from base64 import b64encode
 from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -24,12 +26,50 @@ from tests.contract.raw_server import (
     says,
     says_and_hangs_up,
 )
-from tests.contract.test_client_faults import get_result, submit, templates
+from tests.contract.test_client_faults import TAKEN, get_result, submit, templates
+from tests.contract.test_client_tls import new_authority
 
 USER, PASSWORD = "who", "kn/ws%3Anothing+42"
 WRITTEN = "kn%2Fws%253Anothing+42"
 IN_BASE64 = b64encode(f"{USER}:{PASSWORD}".encode()).decode()
 ECHO = f"Basic {IN_BASE64} of {USER}:{PASSWORD} for http://{USER}:{WRITTEN}@proxy.test"
+
+
+async def passes_on(onward: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Takes CONNECT, says yes, and is a pipe to that port of this machine."""
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"CONNECT ")
+    from_there, there = await asyncio.open_connection("127.0.0.1", onward)
+    writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+
+    async def pipe(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        try:
+            while data := await source.read(2**16):
+                sink.write(data)
+                await sink.drain()
+        except ConnectionError:  # the client left
+            pass
+        finally:
+            sink.close()
+
+    await asyncio.gather(pipe(reader, there), pipe(from_there, writer))
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_tunnel_is_trusted_and_used_for_one_request_after_another(
+    scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = new_authority(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    async with RawServer(answers(200, TAKEN), tls=authority.server) as server:
+        onward = partial(passes_on, int(server.url.rpartition(":")[2]))
+        tls = authority.server if scheme == "https" else None
+        async with await asyncio.start_server(onward, "127.0.0.1", 0, ssl=tls) as proxy:
+            monkeypatch.setenv("https_proxy", f"{scheme}://127.0.0.1:{proxy.sockets[0].getsockname()[1]}")
+            async with server.client() as asking:
+                for text in ("a", "b" * 3 * 2**20):
+                    assert await asking.submit("t", {"text": text}) == "e-1"
+                assert server.connections == 1
+
 
 REFUSALS: dict[str, Manner] = {
     "wants a login": says(b"HTTP/1.1 407 Who are you\r\nContent-Length: 0\r\n\r\n"),
