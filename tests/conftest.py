@@ -29,6 +29,7 @@ settings.register_profile(
     derandomize="CI" in os.environ,
     phases=set(Phase) - {Phase.explain},  # it can take longer than all the tests together
 )
+settings.register_profile("brief", settings.get_profile("house"), max_examples=20)  # for other Pythons
 settings.load_profile("house")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

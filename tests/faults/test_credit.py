@@ -5,18 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.faults.mix import Mix
-from tests.faults.running import RESUME, Command, accounts, dataset, serving
+from tests.faults.running import accounts, evaluated, resumed, serving
 
 
-def test_a_run_without_credit_stops_before_much_is_sent_in_vain_and_is_finished_later(
-    tmp_path: Path, prefect_api: str
-) -> None:
+def test_a_run_without_credit_stops_before_much_is_sent_in_vain_and_is_finished_later(tmp_path: Path) -> None:
     mix = Mix(reply=0.04, takes=(0.2, 1.0), credit=500)
     with serving(tmp_path, mix) as server:
-        command = Command(tmp_path, server, *dataset(tmp_path, 1_000))
-        code = command.ended(within=150)
-        assert code == 4, command.said
-        assert "credit" in command.said
+        stopped = evaluated(tmp_path, server, 1_000)
+        assert stopped.exit_code == 4, stopped.message
+        assert "credit" in stopped.message
         ended_at = server.account.first_without_credit()
         assert ended_at is not None
         posts, items = server.account.posts(since=ended_at), server.account.items_posted(since=ended_at)
@@ -25,8 +22,8 @@ def test_a_run_without_credit_stops_before_much_is_sent_in_vain_and_is_finished_
         assert posts <= 50
 
         server.become(Mix(reply=0.04, takes=(0.2, 1.0)))
-        resumed = Command(tmp_path, server, *RESUME)
-        assert resumed.ended(within=150) == 0, resumed.said
+        finished = resumed(tmp_path, server)
+        assert finished.exit_code == 0, finished.message
         found = accounts(tmp_path, server)
         assert found.disagreements() == []
         assert (found.statuses, found.duplicates) == ({"scored": 1_000}, 0)
