@@ -304,7 +304,7 @@ def alike(row: Mapping[str, object], record: Mapping[str, str]) -> bool:
 
 
 QUICK = settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
 )
 KINDS = {
     "delimited": delimited_files(),

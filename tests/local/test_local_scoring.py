@@ -58,7 +58,7 @@ def value(name: str, params: Mapping[str, Any] | None = None, /, **inputs: Any) 
 
 
 @given(data=st.data(), name=st.sampled_from(SUPPORTED))
-@settings(max_examples=600)
+@settings(max_examples=300)
 def test_any_text_has_one_verdict_of_its_templates_type_or_is_refused(data: st.DataObject, name: str) -> None:
     template = CATALOGUE[name]
     inputs = {key: data.draw(TEXTS | st.lists(TEXTS, max_size=3)) for key in template.required_keys}

@@ -217,7 +217,7 @@ def test_retry_after_zero_closes_nothing_and_teaches_nothing_at_first() -> None:
     assert limits.rate is None
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", SEEDS[:2])
 @pytest.mark.parametrize("share", [0.05, 0.1])
 @pytest.mark.parametrize("retry_after", [one_second, at_once])
 def test_refusals_by_chance_cost_the_pauses_they_ask_for_and_little_more(
@@ -281,7 +281,7 @@ def test_a_known_rate_gets_the_places_it_keeps_busy() -> None:
 # -- a limit that hides ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", SEEDS[:2])
 @pytest.mark.parametrize("pack", [1, 3, 10])
 @pytest.mark.parametrize("speed", [300.0, 600.0])
 def test_a_hidden_limit_a_second(seed: int, speed: float, pack: int) -> None:
@@ -291,7 +291,7 @@ def test_a_hidden_limit_a_second(seed: int, speed: float, pack: int) -> None:
     assert 3000 / tier.last_submitted >= 0.85 * 50
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", SEEDS[:2])
 @pytest.mark.parametrize("items", [1800, 2400])
 @pytest.mark.parametrize(("speed", "pack"), [(300.0, 1), (600.0, 3), (600.0, 10)])
 def test_a_hidden_limit_a_minute(seed: int, speed: float, pack: int, items: int) -> None:
@@ -313,7 +313,7 @@ def test_a_server_slow_to_reply_makes_the_beginning_slower_and_no_more() -> None
     assert watched.last_submitted < free.last_submitted + 12.0, "32 requests at once, a second each"
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", SEEDS[:2])
 @pytest.mark.parametrize("credit", [3, 150, 500, 900])
 @pytest.mark.parametrize("speed", [300.0, 600.0, 1500.0])
 def test_where_credit_ends_few_more_submissions_are_made(seed: int, credit: int, speed: float) -> None:

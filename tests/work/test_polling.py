@@ -164,7 +164,7 @@ def test_an_open_ticket_takes_little_memory() -> None:
 seconds = st.floats(0.0, 30.0)
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(
     tickets=st.lists(st.tuples(st.floats(0.0, 2.0), seconds | st.just(inf), st.sampled_from("ab")), max_size=30),
     found=st.lists(st.tuples(st.floats(0.001, 100.0), seconds | st.just(inf)), max_size=30),
@@ -223,7 +223,7 @@ def test_every_ticket_is_settled_or_given_up_at_its_deadline(
             assert asked_then or account.given_up[seq] >= deadline, "the last answer came after it"
 
 
-@settings(max_examples=200)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.floats(0.001, 1e5), st.floats(0.001, 1e5), st.booleans()), max_size=50), st.floats(0, 1e5))
 def test_what_is_learned_is_a_distribution(seen: list[tuple[float, float, bool]], pending_at: float) -> None:
     waits = Waits(TUNING.first_guess)
