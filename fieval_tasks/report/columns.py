@@ -79,9 +79,16 @@ _PLAIN_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _BLANKS, _SIGN = r"[^\S\t\n]*", r"[=+\-@\uff1d\uff0b\uff0d\uff20]"  # the last four are their full-width forms
 _STARTS_FORMULA = re.compile(rf"'*{_BLANKS}(?:[\t\n]|{_SIGN})")
 _CELL_BORDER = re.compile(r"[;\t\n]")
-# It calls something, or ends in what the next column can go on from, as `=1&` with `&HYPERLINK(...)` beside it.
-_CALLS = r"""(?:[^;\t\n]*[(|!]|(?:[^;\t\n]*[-+*/^&=<>,{\[:@"'\s])?\Z)"""
-_GOES_ON_AS_FORMULA = re.compile(rf"""(?<=[;\t\n])(?='*(?:"|[^\S\t\n])*{_SIGN}{_CALLS})""")
+
+
+def _formula_after(border: str, within: str) -> str:
+    """A pattern: after such a border, what calls something, or ends as `=1&` does, so that the next column could go on."""
+    calls = rf"""(?:{within}*[(|!]|(?:{within}*[-+*/^&=<>,{{\[:@"'\s])?\Z)"""
+    return rf"""(?<=[{border}])(?='*(?:"|[^\S\t\n])*{_SIGN}{calls})"""
+
+
+# Where a tab or a new line begins a cell, a semicolon may be part of it: `='a;b'!A1&HYPERLINK(...)`.
+_GOES_ON_AS_FORMULA = re.compile("|".join((_formula_after(";", r"[^;\t\n]"), _formula_after(r"\t\n", r"[^\t\n]"))))
 
 
 def inert_cell(text: str) -> str:

@@ -322,9 +322,12 @@ def shown(text: str) -> str:
 def unquoted(cell: str) -> str:
     """A CSV text as it was before the apostrophes: how a program reads the file."""
     sign = r"'*(?:\"|[^\S\t\n])*[=+\-@\uff1d\uff0b\uff0d\uff20]"
-    calls = r"""(?:[^;\t\n]*[(|!]|(?:[^;\t\n]*[-+*/^&=<>,{\[:@"'\s])?\Z)"""
     begins = r"'*[^\S\t\n]*(?:[\t\n]|[=+\-@\uff1d\uff0b\uff0d\uff20])"
-    return re.sub(rf"^'(?={begins})|(?<=[;\t\n])'(?={sign}{calls})", "", cell)
+    own = [rf"^'(?={begins})"]
+    for border, within in ((";", r"[^;\t\n]"), (r"\t\n", r"[^\t\n]")):
+        calls = rf"""(?:{within}*[(|!]|(?:{within}*[-+*/^&=<>,{{\[:@"'\s])?\Z)"""
+        own.append(rf"(?<=[{border}])'(?={sign}{calls})")
+    return re.sub("|".join(own), "", cell)
 
 
 @given(st.text(st.one_of(st.sampled_from("=+-@'\"; \t\n(|!\uff1d1."), st.characters()), max_size=20))
