@@ -352,6 +352,10 @@ def test_numbers_and_lists_stay_as_they_are(kept: str) -> None:
     assert inert_cell(kept) == kept
 
 
+def test_a_formula_after_a_new_line_may_have_a_semicolon_in_it() -> None:
+    assert inert_cell("x\n='a;b'!A1&f(1); =2") == "x\n'='a;b'!A1&f(1); =2"
+
+
 # -- the terminal and the log --------------------------------------------------------------------------------------------------
 
 
