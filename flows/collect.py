@@ -70,13 +70,13 @@ def _named(name: str, message: str) -> str:
 
 
 def collected(names: Sequence[str], store: str | None, *, quiet: float | None = None) -> Iterator[State[None]]:
-    """How each run went, until somebody asks for an end. What is wrong with one keeps no other from its verdicts."""
+    """The final state of each run, until interrupted. An error of one run does not keep the others from being collected."""
     for name in names:
         try:
             state = collect_run(name, store, quiet=quiet)
         except FievalError as error:
             state = failed(f"run {name}: {error}", name=state_name_of(error), data=error)
-        except Exception as error:  # a fault of ours, which is no reason to leave the others without their verdicts
+        except Exception as error:  # an unexpected error of one run: the others are still collected
             scrubbed = without_secrets(error)
             get_run_logger().error("run %s", name, exc_info=scrubbed)
             unexpected = as_unexpected(scrubbed)
@@ -87,7 +87,7 @@ def collected(names: Sequence[str], store: str | None, *, quiet: float | None = 
 
 
 def collect_run(name: str, store: str | None, *, quiet: float | None = None) -> State[None]:
-    """Wait for one run's tickets; once it is `quiet`, only until somebody comes again. Nothing new is submitted."""
+    """Wait for one run's tickets; with `quiet`, leave them after so many seconds without a verdict. Submits nothing."""
     with prepared(Continuation(name, store)) as run:
         if busy := run.worked_on_by_others():
             return Completed(message=f"run {run.run_id} is left alone: {busy} is working on it")
@@ -113,8 +113,8 @@ def wait_for_tickets(run: Prepared, quiet: float | None) -> Ended | State[None]:
 
 
 def news(run: Prepared, outcome: Outcome) -> State[None]:
-    """Publish what is news. Only who asks in a terminal is shown the rest again, with its exit code: a collector that runs
-    every ten minutes must not alert as often, for ever, about one forgotten evaluation."""
+    """Publish an outcome that differs from the last one. Without a difference only a terminal shows it again: a collector
+    that runs every ten minutes must not send an alert each time about one forgotten evaluation."""
     if outcome.is_news:
         return published(run, outcome, series=run.series)
     display.get().conclude(outcome)

@@ -34,7 +34,7 @@ from fieval_tasks.work.work_tuning import TUNING
 from flows.poll import poll_evaluations
 
 Start: TypeAlias = Callable[[Engine], PrefectFutureList[Any]]
-"""Begins to submit what this process may."""
+"""Starts the submit tasks for the chunks of this process."""
 
 
 @flow(
@@ -60,7 +60,7 @@ def evaluate(plan: EvaluationPlan, credentials: FutureAGICredentials | None = No
 
 
 def may_begin(plan: EvaluationPlan) -> None:
-    """Raises PlanError for what only Prefect can tell."""
+    """Raises PlanError where the plan needs something of Prefect that is not there: a limit, or permitted files."""
     require_permitted(plan)
     require_limit(plan)
 

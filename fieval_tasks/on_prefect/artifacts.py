@@ -1,4 +1,4 @@
-"""The report in Prefect's UI. Artifacts are the window: the ledger and the files hold everything."""
+"""The report as artifacts in Prefect's UI; everything else is in the ledger and the run's files."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from fieval_tasks.report.summary import Report
 from fieval_tasks.report.text import one_line, share
 from fieval_tasks.report.words import standing
 
-# Bytes of a table artifact; a hosted server takes less than 5 MB, and the UI shows ten rows a page.
+# Bytes of a table artifact. A hosted server takes less than 5 MB, and the UI shows ten rows a page.
 TABLE_LIMIT = 900_000
 MARKDOWN_LIMIT = 900_000
 _CELL = 300
@@ -50,15 +50,16 @@ class ProgressArtifact:
     """A live progress artifact."""
 
     artifact_id: UUID | None
-    """None where the server would not take it."""
+    """None where the server refused it."""
     total: int
+    """Items of the run."""
 
 
 def publish(report: Report, folder: Path, *, series: str) -> None:
-    """Show the report in the flow run that calls this: a summary, and the worst rows.
+    """Publish the report as artifacts of the current flow run: a summary, and the worst rows.
 
-    Reports of one `series`, such as a deployment or a dataset, are versions of the same artifacts.
-    A server that refuses an artifact is a line in the log: the verdicts are bought and written by then.
+    Reports of one `series`, such as a deployment or a dataset, are versions of the same artifacts. An artifact that the
+    server refuses is only logged: the verdicts are paid for and written by then.
     """
     run_id = inert(report.facts.run_id)
     title, text, table = f"{run_id}: {standing(report)}", _summary(report, folder), worst_table(report)
@@ -69,7 +70,7 @@ def publish(report: Report, folder: Path, *, series: str) -> None:
 
 
 def progress_started(total: int, *, series: str | None = None) -> ProgressArtifact:
-    """Show a progress bar at 0 %. One of a `series` has a key, and stands on the UI's page of artifacts too."""
+    """Create a progress bar at 0 %. With a `series` it has a key, so that the UI's page of artifacts lists it too."""
     named = key(series, "progress") if series else None
     about = f"0 of {total:,} items settled"
     made = _attempt(lambda: create_progress_artifact(0.0, key=named, description=about, **_SYNC))
@@ -86,8 +87,8 @@ def progress_updated(handle: ProgressArtifact, fraction: float) -> None:
 
 
 def key(series: str, kind: str) -> str:
-    """An artifact key as Prefect takes it: lower-case letters, digits and dashes. Where letters of the series have no
-    place in it, a hash tells it from others."""
+    """An artifact key as Prefect takes it: lower-case letters, digits and dashes. If other letters had to be replaced, a
+    hash keeps the key unique."""
     slug = re.sub(r"[^a-z0-9]+", "-", series.lower()).strip("-")
     if len(slug) > _LONGEST_KEY or not slug or not series.isascii():
         slug = f"{slug[:_LONGEST_KEY]}-{sha256(series.encode(errors='replace')).hexdigest()[:8]}".strip("-")

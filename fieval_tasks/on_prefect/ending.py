@@ -1,4 +1,4 @@
-"""How a flow run of ours ends: the reason in its log, in a sentence, and a state that has a name."""
+"""The final state of a flow run: its name, and the reason in its log, in one sentence."""
 
 from __future__ import annotations
 
@@ -28,12 +28,11 @@ REASONS: dict[type[FievalError], str] = {
     StoreError: f"{STOPPED}: ledger out of reach",
 }
 NAMES = (GATE_FAILED, GATE_UNDECIDED, INCOMPLETE, REFUSED, STOPPED, *REASONS.values())
-"""Of the states in which a run ends that Prefect counts as failed. Its events are called by them, and its automations go
-by those."""
+"""The names of all states that Prefect counts as failed: its events carry them, and our automations go by them."""
 
 
 def concluded(outcome: Outcome) -> State[None]:
-    """The state says what the verdicts say, not only that the code ran."""
+    """The state for an outcome: failed if a gate failed or verdicts are missing, although the code ran to its end."""
     if not outcome.is_good:
         return failed(outcome.message, name=_name_of(outcome))
     get_run_logger().info(outcome.message)
@@ -41,12 +40,12 @@ def concluded(outcome: Outcome) -> State[None]:
 
 
 def refused(error: FievalError, *, data: Any = None) -> State[None]:
-    """Of a run that came to no outcome."""
+    """The state for a run that ended with an error and without an outcome."""
     return failed(str(error), name=state_name_of(error), data=data)
 
 
 def failed(reason: str, *, name: str = STOPPED, data: Any = None) -> State[None]:
-    """Failed, with the reason in the log."""
+    """A failed state; logs the reason."""
     reason = in_parameters(reason) if deployment.id else reason
     get_run_logger().error(reason)
     _log_it_once()
@@ -54,14 +53,14 @@ def failed(reason: str, *, name: str = STOPPED, data: Any = None) -> State[None]
 
 
 def cancelled(message: str) -> State[None]:
-    """Cancelled, with what carries it on in the log."""
+    """A cancelled state; logs the message, which names the command that carries on."""
     get_run_logger().warning(message)
     _log_it_once()
     return Cancelled(message=message)
 
 
 def leave_suspended(state: State[Any], message: str) -> NoReturn:
-    """Leave the flow run suspended, as it is at the server: its process ends, and a resume begins another."""
+    """End this process and leave the flow run suspended at the server; resuming it in Prefect starts another process."""
     get_run_logger().warning(message)
     raise Pause(state=state)
 
@@ -90,7 +89,7 @@ def _log_it_once() -> None:
 
 
 class _Repeated(logging.Filter):
-    """Drops what is raised of a flow run's final state."""
+    """Drops Prefect's log record about the flow run's final state."""
 
     def __init__(self, flow_run_id: str) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What happened to a run, as Prefect events: automations and alerts hang on them."""
+"""Prefect events about a run's end and its gates, for automations and alerts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A flow run that works on a run: from what it was given to the state in which it ends."""
+"""What all our flows do around the work on a run: read the plan, open the run, publish, and end in the right state."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from fieval_tasks.runs.display import display
 from fieval_tasks.runs.preparation import Prepared
 
 Requirement: TypeAlias = Callable[[EvaluationPlan], None]
-"""Raises PlanError for a plan that this flow does not take."""
+"""A check that raises PlanError for a plan that this flow does not take."""
 
 
 def ended_in_order(work: Callable[[], State[None]]) -> State[None]:
-    """The state that the work came to; where it was refused, one that says so."""
+    """Do the work; its final state, or for an error of ours the failed state with its reason."""
     try:
         return work()
     except FievalError as error:  # what kept the run from starting, or its ledger from being written
@@ -58,7 +58,7 @@ def begun(plan: object, credentials: object, check: Requirement, *, shards: int 
 
 
 def series_of(run: Prepared) -> str:
-    """What a run's artifacts are versions of: the deployment's, or else those of its dataset."""
+    """The series of a run's artifacts: its deployment's, or else its dataset's."""
     return deployment.name or run.series
 
 
@@ -76,7 +76,7 @@ def work_on(
     *,
     publish: Callable[[Prepared, Outcome], State[None]] = published,
 ) -> State[None]:
-    """Take a prepared run as far as the work goes, and publish what it came to; a state that it returns is the end."""
+    """Do the work on a run, conclude the run and publish its outcome; a state that the work returns is final at once."""
     began = monotonic()
     run.ledger.started(run.run_id, flow_run_id=flow_run.id)
     try:
@@ -94,7 +94,7 @@ def work_on(
 
 
 def _interrupted(run: Prepared, *, seconds: float) -> State[None]:
-    """Somebody asked for an end soon, or for a rest: nothing is drawn up, for the ledger has it all."""
+    """End a run that was cancelled or suspended, quickly: no report is written, since the ledger has everything."""
     run.ledger.finished(run.run_id, exit_code=ExitCode.INTERRUPTED, seconds=seconds, complete=False)
     if deployment.id and (state := suspended_state()):  # Prefect suspends no others
         leave_suspended(

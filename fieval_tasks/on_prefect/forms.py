@@ -1,6 +1,6 @@
-"""What a flow was given, read as the plan it means.
+"""Reading a flow's parameters, from Python or from Prefect's form, as a plan.
 
-Flows that use it set `validate_parameters=False`, for Prefect's own reading writes all that it was given into the log.
+Flows that use it set `validate_parameters=False`, because Prefect's own validation logs the values that it refuses.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from fieval_tasks.on_prefect.keys import plan_with
 
 
 def plan_given(plan: object, credentials: object = None) -> EvaluationPlan:
-    """The plan, from Python or from a form, with the name of the keys to use. Raises PlanError, naming parameters."""
+    """The plan with the name of the keys to use. Raises PlanError, whose sentences name the parameters."""
     return plan_with(credentials, plan if isinstance(plan, EvaluationPlan) else _read(plan))
 
 
@@ -28,7 +28,7 @@ def _read(plan: object) -> EvaluationPlan:
 
 
 def _without_defaults(plan: EvaluationPlan, given: object) -> EvaluationPlan:
-    """What a form sends of a plan only because it shows it says nothing about a run that is resumed."""
+    """A plan that resumes a run, without the defaults that a form sends for every field that it shows."""
     if not plan.resume or not isinstance(given, Mapping):
         return plan
     unsaid = {name for name in given if given[name] == ""}
@@ -38,7 +38,7 @@ def _without_defaults(plan: EvaluationPlan, given: object) -> EvaluationPlan:
 
 
 def in_parameters(text: str) -> str:
-    """What is said in the command line's words, for who fills in a form: `--map input=q` is `plan.mapping {"input": "q"}`."""
+    """A message with options of the command line replaced by parameters: `--map input=q` by `plan.mapping {"input": "q"}`."""
     for option, field in _OPTIONS:
         text = option.sub(field, text)
     return text
@@ -60,7 +60,7 @@ _OPTIONS: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
         lambda option: f"plan.{option[1].replace('-', '_')}",
     ),
 ]
-"""Of those that messages name. The commands that a message shows are for a terminal, and have none of these."""
+"""Option in a message -> parameter. Whole commands in messages stay: they are for a terminal."""
 
 SHOWN = {"mode", "seed", "concurrency", "item_timeout", "retry_failed"}
-"""Prefect's form fills these in, each with its default. Whoever writes a plan by hand does not write all of them."""
+"""Fields that Prefect's form sends with their defaults; a plan that has all of them comes from a form."""

@@ -1,4 +1,4 @@
-"""What the parameters of a deployment may name: who may edit them is not let into all that its worker could open."""
+"""Restricting what a deployment's parameters may name: people who may edit them must not reach all files of its worker."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The Prefect API that is set: whether Prefect's own client, by Prefect's own settings, can work with it.
+"""Whether Prefect's client can work with the Prefect API that is configured.
 
-Prefect is imported when it is asked, not before: it reads its settings then.
+Prefect is imported inside of the functions, since it reads its settings when it is imported.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
 MOVED = (301, 302, 303)
-"""Redirections after which a client asks by GET, whatever it asked by before: all that writes would be lost."""
+"""Redirects after which a client repeats a POST as a GET, so that writes would be lost."""
 
 
 def configured_api() -> str | None:
@@ -129,7 +129,7 @@ _DO = "start it, or change PREFECT_API_URL (or the profile that sets it); withou
 
 
 class _Other(Exception):
-    """What answers is not the Prefect API that this client is for."""
+    """Raised where the server that answers is not a Prefect API that this client can use."""
 
 
 def _ask(client: SyncPrefectClient) -> None:

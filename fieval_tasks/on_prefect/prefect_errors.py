@@ -1,4 +1,4 @@
-"""What keeps Prefect's client from its API, and which of Prefect's settings mends it. Nothing here imports Prefect."""
+"""Errors of Prefect's client in words, with the Prefect setting that corrects each. Nothing here imports Prefect."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ UNTRUSTED = {10: "renew it", 62: "name the host in PREFECT_API_URL as the certif
 
 
 def why(error: BaseException) -> str:
-    """What is wrong, and the setting that mends it where one does: said of the API, as in `it answers 401 …`."""
+    """The error as a predicate of the API, as in `it answers 401 …`, with the setting to change where there is one."""
     for cause in causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return _untrusted(cause)

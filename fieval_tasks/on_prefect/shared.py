@@ -1,4 +1,4 @@
-"""A Prefect global concurrency limit as the source of permits that many processes share."""
+"""A Prefect global concurrency limit as a source of permits for many processes."""
 
 from __future__ import annotations
 
@@ -21,22 +21,28 @@ from fieval_tasks.pace.permits import Away, Full, Leased
 
 @dataclass(frozen=True)
 class Leasing:
-    """How many permits are leased at a time."""
+    """The constants of leasing: how many permits a block has."""
 
+    # Three calls of Prefect's API for each second of the rate.
     seconds: float = 1.0
-    """Of the limit's rate, for three calls of Prefect's API."""
+    """Seconds of the limit's rate in a block, where the rate is high."""
+    # With fewer, 10,000 items would cost thousands of calls.
     worth_it: int = 200
-    """Permits where the rate is low: 10,000 items must not cost thousands of calls;"""
+    """Permits in a block, where the rate is low,"""
+    # So much of the limit is lost with a process that dies.
     longest: float = 30.0
-    """seconds of the limit's rate in those at most: so much is lost with a process that dies."""
+    """but no more than so many seconds of the rate."""
+    # In the beginning only a few requests go ahead.
     first: int = 8
-    """Permits in a process's first block, twice as many in each that follows: at first only a few requests go ahead."""
+    """Permits in a process's first block; each following one has twice as many, up to"""
     smallest: int = 60
-    """From then on: what a process leases that has little to send, where others wait for theirs."""
+    """this: the permits that a process with little to send leases where others wait."""
+    # More requests will wait by the time the permits are due.
     as_many: int = 2
-    """Times as many as wait for permits, in both cases, if that is more: others will wait by the time they are due."""
+    """Permits for each waiting request, if that makes more."""
+    # One in use for each of some processes, and the next.
     gathered: int = 4
-    """Blocks that a limit should let gather: one that is being used for each of some processes, and the next."""
+    """Blocks that a limit should be able to hold."""
 
 
 LEASING = Leasing()

@@ -1,4 +1,4 @@
-"""How far a run at work is, shown on the page of its flow run: a live artifact, and lines in the log."""
+"""Showing a run's progress on the page of its flow run: a live artifact, and lines in the log."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def shown_in_prefect(
 
 
 class InPrefect:
-    """Shows a run in Prefect, and to whom it was shown before."""
+    """A display that shows a run in Prefect, and passes everything on to the display that was set before."""
 
     def __init__(self, inner: Display, total: int, series: str | None, watch: Watch | None = None) -> None:
         self._inner = inner
@@ -61,7 +61,7 @@ class InPrefect:
         self._inner.conclude(outcome)
 
     def finish(self) -> None:
-        """The artifact shows what was shown last."""
+        """Update the artifact to the last progress."""
         if self._last is not None:
             with without_retries():
                 progress_updated(self._artifact, self._last.fraction)

@@ -25,7 +25,7 @@ from fieval_tasks.on_prefect.watching import PrefectApi, Rhythm, asked_to_end
 
 
 class Team:
-    """The flow runs that share a run: started with the block, and none left behind after it."""
+    """The shards of a run: started when the `with` block begins; those that still run are cancelled at its end."""
 
     def __init__(self, plan: dict[str, Any], shards: int, deployment: str) -> None:
         self.deployment = deployment
@@ -33,9 +33,9 @@ class Team:
         self._own = UUID(str(flow_run.id))
         attempt = uuid4()  # Prefect counts a flow run that is resumed as the same attempt, whose shards have ended
         self._keys = [f"{self._own}-{attempt}-{number}" for number in range(1, shards + 1)]
-        """By which Prefect knows each shard, also one whose answer was lost."""
+        """Idempotency key of each shard, by which a shard is found whose creation was not answered."""
         self._states: dict[UUID, State[Any]] = {}
-        """Of each shard, when it was last looked at."""
+        """Each shard's state when Prefect was last asked."""
         self._rhythm = Rhythm()
         self._prefect = PrefectApi()
         self._reasons: SimpleQueue[FievalError] = SimpleQueue()  # the one kind that a signal handler may put into
@@ -87,7 +87,7 @@ class Team:
         self._set({n: lost if state.is_running() else late for n, state in left.items() if not state.is_cancelling()})
 
     def cancel(self) -> None:
-        """Have the shards end soon; what they know is in the ledger."""
+        """Cancel the shards; the ledger has everything that they know."""
         stopped: State[Any] = Cancelling(message="the run that it belongs to was stopped")
         self._set({shard: stopped for shard, state in self._states.items() if not state.is_final()})
 
@@ -108,16 +108,16 @@ class Team:
             )  # fmt: skip
 
     def stop(self, reason: FievalError) -> None:
-        """Have whoever waits raise this soon; from any thread, and from a signal handler."""
+        """Have `wait` raise this error; may be called from any thread, and from a signal handler."""
         self._reasons.put(reason)
 
     def wait(self, seconds: float) -> None:
-        """Raises what stops the team meanwhile."""
+        """Wait so many seconds. Raises the reason as soon as `stop` is called."""
         with suppress(Empty):
             raise self._reasons.get(timeout=seconds)
 
     def look(self, *, soon: bool = False) -> None:
-        """Ask Prefect, now and then, how the shards are. Raises Interrupted once the run is to be cancelled."""
+        """Ask Prefect for the shards' states, at the intervals of `Rhythm`. Raises Interrupted once the run is cancelled."""
         if not self._rhythm.due() and not soon:
             return
         wanted = FlowRunFilter(id=FlowRunFilterId(any_=[self._own, *self._states]))
@@ -138,7 +138,7 @@ class Team:
 
     @property
     def stopped(self) -> FievalError | None:
-        """What kept the shards from finishing the run, if anything did."""
+        """Why the shards did not finish the run; None where they did."""
         states = self._states.values()
         reason = next((str(state.message) for state in states if state.is_failed() and state.message), None)
         if reason is not None:
@@ -149,7 +149,7 @@ class Team:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What a reader of the report must know: what came up in the shards, and which were lost."""
+        """Notices for the report: those of the shards, and how many shards were lost."""
         notices = [line for state in self._states.values() for line in str(state.message or "").splitlines()[1:]]
         lost = f"{self._lost} of {len(self._keys)} shards ended before their time: the others carried on what they left"
         return (*dict.fromkeys(notices), *([lost] if self._lost else []))
@@ -163,7 +163,7 @@ _teams: list[Team] = []
 
 
 def stop_teams(reason: FievalError) -> bool:
-    """Stop every run that this process shares out. False where there is none."""
+    """Stop every run that this process shares out to shards. False where there is none."""
     for team in _teams:
         team.stop(reason)
     return bool(_teams)

@@ -1,6 +1,6 @@
-"""A run that is at work listens: to a cancel or a suspension from the Prefect UI or CLI, and to the variable that steers it.
+"""Noticing a cancel or a suspension in Prefect while a run is at work, and applying the variable that steers it.
 
-Where no worker stands behind a run, nobody else would notice a cancel.
+For a run without a worker nothing else would notice a cancel.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from fieval_tasks.work.engine import Engine
 
 
 class Rhythm:
-    """True every so many seconds at first, later each time it is a twentieth older."""
+    """True every `at_first` seconds at first, later each time the run is a twentieth older: bounds the calls to Prefect."""
 
     def __init__(self, at_first: float = TIMES.look_every, clock: Callable[[], float] = monotonic) -> None:
         self._at_first = at_first
@@ -46,13 +46,13 @@ class Rhythm:
 
 
 def without_retries() -> AbstractContextManager[Any]:
-    """Around calls that are made again soon: where Prefect is away they fail now, not after a minute of its client's own
-    attempts, in which the flow would do nothing else."""
+    """Disable the retries of Prefect's client in the block, for calls that are repeated anyway: while Prefect is away its
+    retries would block the flow for a minute."""
     return temporary_settings(updates={PREFECT_CLIENT_MAX_RETRIES: 0})
 
 
 class PrefectApi:
-    """Its API, which may be away: then nothing is seen at this look, and the next one tries again."""
+    """Calls to Prefect's API that may fail: a failure is logged once, and the next query tries again."""
 
     def __init__(self) -> None:
         self._is_away = False
@@ -75,9 +75,9 @@ class PrefectApi:
 
 @contextmanager
 def steerable(run: Prepared, *, is_all: bool = False) -> Iterator[None]:
-    """Within the block the run has the variable by which it is steered; a pause from before counts.
+    """Create the run's variable for the block; a pause that was set before is kept.
 
-    It goes with the last process that works on the run; at once where the block `is_all` of the run's work.
+    The last process that works on the run deletes it; with `is_all` the block is the whole work, and deletes it at its end.
     """
     with PrefectApi().asked() as client, suppress(ObjectAlreadyExists):
         client.create_variable(VariableCreate(name=variable_of(run.run_id), value=value_of(run.run_id, Control())))
@@ -89,7 +89,7 @@ def steerable(run: Prepared, *, is_all: bool = False) -> Iterator[None]:
 
 
 def _forget(variable: str) -> None:
-    """The variable goes, in a few attempts: nobody comes back for it."""
+    """Delete the variable, with a few retries, since nothing else would delete it later."""
     few = temporary_settings(updates={PREFECT_CLIENT_MAX_RETRIES: TIMES.last_attempts})
     try:
         with few, get_client(sync_client=True) as client, suppress(ObjectNotFound):
@@ -101,7 +101,7 @@ def _forget(variable: str) -> None:
 
 
 class Watch:
-    """Stops an engine once its flow run is to be cancelled or suspended, and has it do as the variable says."""
+    """Stops an engine once its flow run is cancelled or suspended, and applies the run's variable to it."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -127,7 +127,7 @@ class Watch:
     def _follow(self, variable: object) -> None:
         try:
             wanted = control_of(self._engine.run.run_id, variable)
-        except PlanError as error:  # somebody's slip of the pen must not end the run: it goes on as before
+        except PlanError as error:  # a typing error in the variable must not end the run
             if str(error) != self._complaint:
                 get_run_logger().warning("%s; the run goes on as it was", error)
             self._complaint = str(error)
@@ -142,7 +142,7 @@ _SUSPENDED = "suspended in Prefect"
 
 
 def asked_to_end(states: Iterable[State[Any] | None]) -> Interrupted | None:
-    """What somebody has asked for, in Prefect: an end, or a rest."""
+    """The Interrupted for a cancel or a suspension among these states; None where there is none."""
     known = [state for state in states if state is not None]
     if any(state.is_cancelling() or state.is_cancelled() for state in known):
         return Interrupted("cancelled in Prefect")
@@ -150,12 +150,12 @@ def asked_to_end(states: Iterable[State[Any] | None]) -> Interrupted | None:
 
 
 def is_suspended(state: State[Any]) -> bool:
-    """No process is to work on the flow run until somebody resumes it. (A run that is only paused keeps its own.)"""
+    """Whether the flow run is suspended: no process works on it until it is resumed. (A paused one keeps its process.)"""
     return state.is_paused() and state.name == "Suspended"
 
 
 def reason_of(error: FievalError | Pause) -> FievalError:
-    """Why a run stops. Where Prefect looks at the run's state before we do, it raises a signal of its own."""
+    """The reason of a stop. Prefect may notice a suspension before we do; it then raises its own Pause."""
     return error if isinstance(error, FievalError) else Interrupted(_SUSPENDED)
 
 

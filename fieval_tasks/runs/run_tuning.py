@@ -16,7 +16,6 @@ class RunTuning:
     # A task run costs Prefect several calls.
     smallest_chunk: int = 20
     """Items of a chunk, at least, unless the run has fewer."""
-    # What a chunk's task may have to send again after an outage.
     largest_chunk: int = 500
     """Items of a chunk, unless `most_chunks` demands more."""
     # So that processes of different speed share the work evenly.

@@ -24,7 +24,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruption:
-    """What is true to say of a command, and how it is stopped, when it is interrupted at this moment."""
+    """The message and the way to stop if the command is interrupted at this moment; the command keeps both up to date."""
 
     def __init__(self) -> None:
         self.says: Callable[[], str] = lambda: "interrupted: nothing was sent"
