@@ -28,6 +28,10 @@ EXIT_CODES = (
     "exit codes: 0 every item has a verdict; 1 a gate failed; 2 bad input, nothing sent; 3 some items have no verdict; "
     "4 stopped (keys, credit, server); 70 an unexpected error, in a log; 130 interrupted"
 )
+ARGUMENTS = {
+    "evaluate": "[DATASET...]", "fan_out": "[DATASET...]", "collect": "[RUN]", "control": "RUN", "explain": "RUN ITEM"
+}  # fmt: skip
+"""Of each command, as its help's first line has them: cyclopts calls all that may be left out [ARGS]."""
 NOW_CALLED = {"--ambiguous": "--on-lost-reply", "--orphans": "--on-stuck", "--go": "--unpause"}
 
 DRY_RUN = option("dry_run", bool, "Check everything and send nothing.")
@@ -146,7 +150,9 @@ explain_command = _entry(explain)
 
 
 def app_of(command: Callable[..., int]) -> App:
-    app = bare_app(program(command.__name__), help_epilogue=EXIT_CODES)
+    called = program(command.__name__)
+    usage = f"Usage: {called} [OPTIONS] {ARGUMENTS[command.__name__]}"
+    app = bare_app(called, help_epilogue=EXIT_CODES, usage=usage)
     app.default(command)
     return app
 
