@@ -1,1 +1,1 @@
-"""What a run found, for people, machines and CI: one summary, drawn several ways."""
+"""The report of a run for people, machines and CI: one summary, drawn as pages, tables, files and JUnit."""

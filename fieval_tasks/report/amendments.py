@@ -1,4 +1,4 @@
-"""How verdicts that came after a report changed what it says."""
+"""Amendments: how verdicts that came after a report changed its figures."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 
 from fieval_tasks.report.record import iso
 
-# A run's figures at the time of a report, as the ledger keeps them in JSON: `items` (status -> how many), `requests`,
-# and `checks` (check -> n, scored, passed, pass_rate, mean).
+# As the ledger keeps them in JSON: `items` (status -> how many), `requests`, and `checks` (check -> n, scored, passed,
+# pass_rate, mean).
 Standing: TypeAlias = Mapping[str, Mapping[str, Any]]
 # Statuses of which older programs recorded that no item had them.
 _NEVER_SET = ("skipped", "reused")
@@ -19,11 +19,13 @@ _NEVER_SET = ("skipped", "reused")
 
 @dataclass(frozen=True)
 class Amendment:
-    """A report that says something else than the one before it."""
+    """A report whose figures differ from those of the report before it."""
 
     at: datetime
     before: Standing
+    """The earlier report's figures."""
     after: Standing
+    """This report's figures."""
 
     def to_json(self) -> dict[str, Any]:
         """Only the figures that differ, before and after."""
@@ -32,7 +34,7 @@ class Amendment:
 
 
 def amendments(reports: Sequence[tuple[datetime, Standing]]) -> tuple[Amendment, ...]:
-    """What changed from each report to the next. Requests alone change nothing that a report says of the items."""
+    """The amendments from each report to the next. A change of requests alone is none."""
     return tuple(
         Amendment(at, before, after)
         for (_, before), (at, after) in pairwise((at, _in_todays_words(standing)) for at, standing in reports)

@@ -1,4 +1,4 @@
-"""How much of a run a report shows, and how much of it is held at once."""
+"""The bounds of a report: how much of a run it shows, and how much is held in memory."""
 
 from __future__ import annotations
 
@@ -7,33 +7,41 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Caps:
-    """Whoever wants more finds it in results.jsonl, which holds everything."""
+    """The bounds; results.jsonl always holds everything."""
 
+    # More than anybody reads before opening the results.
     worst: int = 20
-    """Rows of each check kept as its worst: more than anybody reads before opening the results."""
+    """Rows that are kept as a check's worst."""
+    # report.md may be a comment on a pull request.
     worst_in_markdown: int = 5
-    """Of those in report.md, which is a comment on a pull request, too."""
+    """Worst rows in report.md."""
     rows_open: int = 3
-    """Of those that report.html shows unfolded."""
+    """Worst rows that report.html shows unfolded."""
     first_rows: int = 5
-    """Row numbers named of a group of failures, and of what is pending."""
+    """Row numbers that are named for a group of failures, and for pending items."""
     lost_named: int = 20
-    """Items named of which a reply was lost."""
+    """Items with a lost reply that are named."""
+    # A judge may answer with free text in place of a choice, which must not fill the memory.
     choices_counted: int = 50
-    """Different choices counted by name: free text in place of a choice must not fill the memory."""
+    """Different choices that are counted by name."""
     choices_shown: int = 10
+    """Choices that a report shows."""
     bins: int = 10
-    """Bars of a histogram of the scores from 0 to 1."""
+    """Bars of the histogram of scores from 0 to 1."""
+    # About two lines of report.html.
     short_text: int = 180
-    """Characters, about two lines of report.html; longer texts are folded."""
+    """Characters of a text that is not folded."""
+    # About what a phone's screen shows.
     long_text: int = 600
-    """Characters, about what a screen of a phone shows; longer texts are cut."""
+    """Characters at which a text is cut."""
+    # CI systems cut longer messages, or refuse the file.
     junit_text: int = 4_000
-    """Characters: CI systems cut longer messages, or refuse the file."""
+    """Characters of a message in junit.xml."""
     batch: int = 5_000
-    """Results held at once while they are written,"""
+    """Results that are held while they are written,"""
+    # So that the memory does not grow with long inputs.
     batch_text: int = 16 * 2**20
-    """or fewer, once their inputs come to so many characters."""
+    """or fewer, once their inputs have so many characters."""
 
 
 CAPS = Caps()

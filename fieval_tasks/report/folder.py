@@ -1,4 +1,4 @@
-"""A run's own folder: whoever writes its files writes alone, and nobody but the user reads them."""
+"""A run's folder: one process writes its files at a time, and only the user may read them."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from uuid import uuid4
 
 from fieval_tasks.core.private import make_folder
 
-# All that is ever written.
+# Every file that is ever written to it.
 FILES = (
     *("results.jsonl", "results.csv", "results.parquet"),
     *("summary.json", "report.md", "report.html", "junit.xml"),
 )
-# Seconds that a writer waits for another one of the same folder: the largest report takes less.
+# The largest report takes less.
 LONGEST_WRITING = 600.0
-# Seconds: nobody notices them, and a writer takes at least as long.
+"""Seconds that a writer waits for another writer of the same folder."""
+# A report takes at least as long.
 _NEXT_TRY = 0.05
+"""Seconds between two tries to lock the folder."""
 _PART = re.compile(rf"\.(?:{'|'.join(map(re.escape, FILES))})\.[0-9a-f]{{8}}\.part")
 
 
@@ -30,10 +32,10 @@ _PART = re.compile(rf"\.(?:{'|'.join(map(re.escape, FILES))})\.[0-9a-f]{{8}}\.pa
 def locked_folder(
     folder: Path, *, clock: Callable[[], float] = monotonic, pause: Callable[[float], None] = sleep
 ) -> Iterator[None]:
-    """Nobody else who asks for the folder has it meanwhile, and what a killed writer left in it is gone.
+    """Lock the folder for the block, and delete what a killed writer left in it.
 
-    So a report that was begun later, and knows more, also ends later. One who has had it for LONGEST_WRITING seconds, or
-    a file system without locks, holds nobody up; nothing is taken away then.
+    So a report that was begun later, with more verdicts, is also written later. After LONGEST_WRITING seconds, or on a file
+    system without locks, the block runs without the lock, and nothing is deleted.
     """
     make_folder(folder)
     with ExitStack() as stack:
@@ -69,7 +71,7 @@ def _sweep(folder: Path) -> None:
 
 @contextmanager
 def new_file(path: Path, *, binary: bool = False) -> Iterator[IO[Any]]:
-    """A file that becomes `path` once it is whole, and that only its owner may read: of bytes, or of UTF-8 text."""
+    """Yields a file that is renamed to `path` once it is complete, readable by its owner only: UTF-8 text, or bytes."""
     part = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
     how: dict[str, Any] = {"mode": "xb"} if binary else {"mode": "x", "encoding": "utf-8", "newline": ""}
     try:

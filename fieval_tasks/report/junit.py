@@ -27,10 +27,10 @@ _GATES = {"PASS": "passed", "FAIL": "failures", "UNDECIDED": "errors"}
 
 
 class Suites:
-    """The cases of each check as the results pass, kept in files that nobody sees until all are counted.
+    """Collects the cases of each check in temporary files until all are counted.
 
-    Where the run has gates, each is a case of a suite of their own, and they decide: no item is a failure. Else a
-    Pass/Fail verdict can be one. An item without a verdict is an error, or skipped while one may come.
+    If the run has gates, each gate is a case in a suite of its own, and items are never failures. Else a Fail verdict is
+    one. An item without a verdict is an error, or skipped while a verdict may come.
     """
 
     def __init__(self, facts: RunFacts, temporary: ExitStack) -> None:
@@ -39,7 +39,7 @@ class Suites:
         self._suites = {name: self._suite(name) for name in facts.checks}
 
     def _suite(self, name: str) -> _Suite:
-        # A suite begins with its totals, and the checks' results come mixed: until the end each waits in its own file.
+        # A suite's element begins with its totals, and the checks' results come mixed, so each suite is written apart first.
         return _Suite(name, self._temporary.enter_context(TemporaryFile("w+", encoding="utf-8", newline="")))
 
     def add(self, result: Result) -> None:

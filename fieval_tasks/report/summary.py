@@ -1,4 +1,4 @@
-"""What a run comes to: the one object that every page, file and gate reads."""
+"""The report of a run as one object, which every page, file and gate reads."""
 
 from __future__ import annotations
 
@@ -18,13 +18,16 @@ from fieval_tasks.report.text import count
 
 @dataclass(frozen=True)
 class Requests:
-    """What the run asked of the API."""
+    """The run's requests to the API."""
 
     submits: int = 0
+    """POSTs."""
     polls: int = 0
-    """Questions that were begun. Of those that a stop cuts off before they have gone out, nobody can say so: they count."""
+    """Questions that were begun, including those that a stop cut off before they went out."""
     retries: int = 0
+    """Requests that were sent again after a fault."""
     throttled: int = 0
+    """Requests that the server refused for now."""
     possible_duplicates: int = 0
     """Items sent again after a lost reply: they may have been evaluated, and paid, twice."""
 
@@ -34,46 +37,59 @@ class RunFacts:
     """What is known about a run before its results are counted."""
 
     run_id: str
+    """The run's name."""
     flow_run_id: str | None
+    """The Prefect flow run that worked on it last; None without Prefect."""
     dataset: str
+    """The dataset's name."""
     mode: str
+    """async, sync or submit."""
     connection: str
+    """`local`, or the server's address."""
     started_at: datetime
+    """When a process first worked on it."""
     finished_at: datetime | None = None
+    """When its last item was settled; None while some are pending."""
     wall_seconds: float | None = None
+    """Seconds that processes have worked on it, summed up."""
     exit_code: int | None = None
+    """None until it is decided."""
     requests: Requests = Requests()
+    """Its requests so far."""
     checks: Mapping[str, tuple[str, str | None, str]] = field(default_factory=dict)
     """Check -> its template, model and the template's output type ("Pass/Fail", "score", "choices", …)."""
     notices: tuple[str, ...] = ()
-    """What a reader must know before believing a number."""
+    """Sentences that a reader must know before believing a number."""
     news: tuple[str, ...] = ()
-    """Those of the notices that came up while this process worked on the run: the terminal has not shown them yet."""
+    """The notices from this process's work, which the terminal has not shown yet."""
     mapping: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Check -> template key -> column."""
     gates: tuple[str, ...] = ()
-    """As the plan has them."""
+    """The plan's gates, as text."""
     kept: Mapping[str, str] = field(default_factory=dict)
-    """Column of the dataset that goes beside each result -> what its values are: int64, double, bool or string."""
+    """Column of the dataset that `--keep` named -> type of its values: int64, double, bool or string."""
     resume_command: str | None = None
+    """The command that carries the run on; None where there is nothing left to do."""
     explain_command: str | None = None
-    """Prints what is known of one item."""
+    """The command that prints an item's biography."""
     planned: int | None = None
-    """Items that the dataset and the checks make: the results must come to as many. None: not known."""
+    """Items that the run was begun with; the results must be as many. None: not known."""
 
 
 @dataclass(frozen=True)
 class GateOutcome:
-    """What a gate said."""
+    """A gate with its result."""
 
     gate: str
+    """The gate as text."""
     verdict: str
+    """PASS, FAIL or UNDECIDED."""
     value: float | None = None
-    """Of what was measured."""
+    """The metric over the items that have a verdict."""
     bounds: Interval | None = None
-    """Where it lies, whatever the items without a verdict would have got."""
+    """The metric's bounds, whatever verdicts the other items would have got."""
     sentence: str = ""
-    """What was found, in digits that tell on which side of the threshold it lies."""
+    """The value in words, with enough digits to show on which side of the threshold it lies."""
 
 
 @dataclass(frozen=True)
@@ -82,15 +98,16 @@ class Report:
 
     facts: RunFacts
     checks: Mapping[str, Tally]
+    """Check -> its counts."""
     lost: tuple[str, ...] = ()
-    """Ids of items that may have been judged unheard, for a reply was lost or a ticket given up: one more than are named."""
+    """Ids of items with doubts (a lost reply, a ticket that was given up); one more than `Caps.lost_named` at most."""
     lost_count: int = 0
-    """How many such items there are."""
+    """Items with doubts."""
     gates: tuple[GateOutcome, ...] = ()
     amendments: tuple[Amendment, ...] = ()
     """How each later report of the run differed from the one before it."""
     is_amended: bool = False
-    """This report, and not only an earlier one, says something else than the one before it."""
+    """This report's figures, and not only an earlier one's, differ from those of the report before it."""
 
     @property
     def items(self) -> Counts:
@@ -110,7 +127,7 @@ class Report:
 
     @property
     def mistakes(self) -> list[str]:
-        """Where the accounts don't add up: every item must be accounted for once."""
+        """Sentences on counts that do not add up; every item must be counted once."""
         found = [
             f"{tally.name} has {tally.total} items, of which {known} are {', '.join(STATUSES)}"
             for tally in self.checks.values()
@@ -122,7 +139,7 @@ class Report:
 
     @property
     def findings(self) -> tuple[str, ...]:
-        """What the counting itself found wrong. It never stops a report."""
+        """The mistakes, as notices: they never keep a report from being written."""
         return (*self.mistakes, *(_without_figure(tally) for tally in self.checks.values() if tally.no_score))
 
     @property
@@ -131,7 +148,7 @@ class Report:
 
     @property
     def standing(self) -> Standing:
-        """The figures that a later report is compared with, as the ledger keeps them."""
+        """The figures that the ledger keeps, for comparison with later reports."""
         checks = {
             name: {"n": t.total, "scored": t.scored, "passed": t.passed, "pass_rate": t.pass_rate, "mean": t.mean}
             for name, t in self.checks.items()
@@ -139,12 +156,12 @@ class Report:
         return {"items": asdict(self.items), "checks": checks, "requests": asdict(self.facts.requests)}
 
     def amended(self, reports: Sequence[tuple[datetime, Standing]], at: datetime) -> Report:
-        """The report as the one that follows on these, written at `at`."""
+        """The report with its amendments to the earlier `reports`; `at`: when it is written."""
         found = amendments([*reports, (at, self.standing)])
         return replace(self, amendments=found, is_amended=bool(found) and found[-1].at == at)
 
     def with_outcome(self, exit_code: int, gates: Iterable[GateOutcome] = ()) -> Report:
-        """The report, once it is decided how the run ends."""
+        """The report with its exit code and its gates' outcomes."""
         return replace(self, facts=replace(self.facts, exit_code=exit_code), gates=tuple(gates))
 
     def to_json(self) -> dict[str, Any]:

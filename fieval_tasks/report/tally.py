@@ -1,4 +1,4 @@
-"""One check, counted as its results stream past: memory does not grow with them."""
+"""Counting the results of a check as they stream past, in bounded memory."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Counts:
 
 @dataclass
 class Figure:
-    """A pass rate or a mean score, exact, for a gate's threshold may be any number."""
+    """A pass rate or a mean score, as an exact fraction: a gate's threshold may be any decimal number."""
 
     total: Fraction = Fraction(0)
     """Of the scores; of a pass rate, the items that passed."""
@@ -71,7 +71,7 @@ class FailureGroup:
 
 @dataclass
 class Sharing:
-    """Items that share one evaluation: they say less than as many evaluations would."""
+    """Counts of items that share one evaluation; they are worth less than as many evaluations."""
 
     repeats: int = 0
     """Verdicts that came with another item's evaluation."""
@@ -93,7 +93,7 @@ class Sharing:
 
 @dataclass
 class Examples:
-    """What a person looks at next."""
+    """Examples for the report: groups of failures, the worst rows, the choices."""
 
     failures: dict[tuple[str, str], FailureGroup] = field(default_factory=dict)
     """By stage and kind."""
@@ -131,7 +131,7 @@ class Examples:
 
 @dataclass
 class Tally(Counts):
-    """The account of one check."""
+    """The counts and figures of one check."""
 
     name: str
     template: str
@@ -168,7 +168,7 @@ class Tally(Counts):
 
     @property
     def judges(self) -> bool:
-        """The verdicts are Passed and Failed."""
+        """Whether the template answers Pass/Fail."""
         return self.rate.measured > 0 or self.output == "Pass/Fail"
 
     @property

@@ -1,4 +1,4 @@
-"""Words and numbers made fit to show: no control characters, no lies by rounding."""
+"""Texts and numbers for display: without control characters, and rounded so that they stay true."""
 
 from __future__ import annotations
 

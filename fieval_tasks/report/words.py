@@ -1,4 +1,4 @@
-"""The report's sentences: what happened, and what can be believed."""
+"""The report's sentences about a run, its gates, its costs and its figures."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def requests(report: Report) -> str:
 
 
 def doubled(report: Report) -> str:
-    """What may have been paid twice, or for nothing; empty where no reply was lost."""
+    """A sentence on evaluations that may have been paid twice or for nothing; empty where there are none."""
     twice = report.facts.requests.possible_duplicates
     if twice:
         sent = "its item was" if twice == 1 else "their items were"
@@ -114,7 +114,7 @@ def _moved(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
 
 
 def belief(check: Tally) -> str:
-    """What one check's figures say about its items, what they leave open, and what they say of other answers."""
+    """Sentences on a check's figures, on what missing verdicts leave open, and on what to expect of similar answers."""
     if check.pass_rate_interval is None:
         return known(check)
     by = f" of {count(check.evaluations, 'evaluation')}" if check.evaluations < check.scored else ""
