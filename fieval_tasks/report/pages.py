@@ -24,7 +24,7 @@ _LINE = 200
 _SAID = ("headline", "standing", "requests", "doubled", "amendment", "belief")
 
 
-def html(report: Report, *, caps: Caps = CAPS) -> str:
+def html(report: Report) -> str:
     """One file that needs nothing else and runs nothing."""
     pages = environment(html_line, html_command)
     assert pages.loader is not None
@@ -32,7 +32,7 @@ def html(report: Report, *, caps: Caps = CAPS) -> str:
     # The style's own hash stands in for 'unsafe-inline': injected markup could bring neither script nor style.
     style_hash = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     page = pages.get_template("report.html.j2")
-    return page.render(report=report, caps=caps, style=Markup(style), style_hash=Markup(style_hash))
+    return page.render(report=report, caps=CAPS, style=Markup(style), style_hash=Markup(style_hash))
 
 
 def markdown(report: Report, *, caps: Caps = CAPS) -> str:

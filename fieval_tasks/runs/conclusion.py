@@ -23,7 +23,7 @@ from fieval_tasks.report.tally import Counts
 from fieval_tasks.report.text import clean
 from fieval_tasks.report.words import failures_found, figure_found, gate_sentence
 from fieval_tasks.runs.preparation import Kept
-from fieval_tasks.runs.run_tuning import DEFAULT_TUNING, RunTuning
+from fieval_tasks.runs.run_tuning import DEFAULT_TUNING
 
 LAST_CHUNK = -1
 """The pseudo-chunk that a process claims while it concludes the run, so that no collector does too."""
@@ -71,12 +71,12 @@ class Outcome:
         return self.exit_code is ExitCode.OK
 
 
-def conclude(prepared: Kept, ended: Ended, *, seconds: float, tuning: RunTuning = DEFAULT_TUNING) -> Outcome:
+def conclude(prepared: Kept, ended: Ended, *, seconds: float) -> Outcome:
     """Write the run's files from the ledger, and record its conclusion. `seconds`: how long this process worked on it.
 
     Raises RunStopped where the files can't be written; the run then has no exit code, so that a collector concludes it.
     """
-    with _claimed(prepared, tuning.lease), ExitStack() as afterwards:
+    with _claimed(prepared, DEFAULT_TUNING.lease), ExitStack() as afterwards:
         with _writing(prepared):
             afterwards.enter_context(locked_folder(prepared.folder))
         return _concluded(prepared, ended, seconds)

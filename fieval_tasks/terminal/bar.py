@@ -38,22 +38,22 @@ LOOK = Look()
 
 
 @contextmanager
-def shown(stream: TextIO | None = None, *, look: Look = LOOK) -> Iterator[Terminal]:
+def shown(stream: TextIO | None = None) -> Iterator[Terminal]:
     """Yields the display that fits the stream (default: standard error); removes a bar from the screen at the end."""
     stream = stream or sys.stderr
     if not stream.isatty():
-        yield PlainLines(stream, look=look)
+        yield PlainLines(stream)
         return
-    with bars_of(Console(file=stream), look=look) as bars:
+    with bars_of(Console(file=stream)) as bars:
         yield Bar(bars)
 
 
-def bars_of(console: Console, clock: Callable[[], float] = monotonic, *, look: Look = LOOK) -> Bars:
+def bars_of(console: Console, clock: Callable[[], float] = monotonic) -> Bars:
     """rich's progress with one line of counts, times and words, which a narrow terminal cuts; a wide one has a bar."""
     cut: OverflowMethod = "ellipsis" if console.encoding.startswith("utf") else "crop"
     words = TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow=cut, ratio=1))
     return Bars(
-        *([BarColumn(look.bar)] if console.width >= look.wide else []),
+        *([BarColumn(LOOK.bar)] if console.width >= LOOK.wide else []),
         MofNCompleteColumn(),
         Times(table_column=Column(no_wrap=True)),
         words,

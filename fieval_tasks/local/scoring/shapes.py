@@ -30,11 +30,11 @@ def measured(read: Arguments, measures: Mapping[str, tuple[str, Callable[..., An
     return {name: scorer(*measure) for name, measure in measures.items()}
 
 
-def valid(name: str, read: Callable[[str], object], key: str = "text") -> Scorer:
+def valid(name: str, read: Callable[[str], object]) -> Scorer:
     """Passes a text that `read` takes, and says what else is wrong with it by the error's words."""
 
     def check(inputs: Inputs, params: Params) -> Verdict:
-        value = inputs[key] if isinstance(inputs[key], str) else " ".join(inputs[key])
+        value = inputs["text"] if isinstance(inputs["text"], str) else " ".join(inputs["text"])
         try:
             read(value)
         except RecursionError:
