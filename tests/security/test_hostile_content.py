@@ -310,7 +310,14 @@ def runs_something(cell: str, *, at_start: bool) -> bool:
     is_broken = re.match(
         rf"{sign}[^\"]*[^\s\-+*/^&=<>,({{\[:@\"'\uff1d\uff0b\uff0d\uff20]\"", cell
     )  # a text after an operand
+    # outside of parentheses, braces and quotes a comma is no operator: what no spreadsheet can read stays a text
+    is_broken = is_broken or re.match(rf"{sign}[^\"'({{]*,", cell)
     return at_start or bool(re.search(r"[(|!]", cell) and not is_broken)
+
+
+def test_a_text_and_the_next_column_are_no_formula_together() -> None:
+    """A comma stands between them."""
+    test_any_text_at_all_leaves_every_file_sound.hypothesis.inner_test([" \xa0=1+f(1)", "\t@"])  # type: ignore[attr-defined]
 
 
 def shown(text: str) -> str:
