@@ -38,7 +38,7 @@ OF_NO_USE = {
         ("resume", "retry_failed", "same_account"), "carry on by the command that the message of a run names"
     ),
 }
-"""Fields of a plan that a frame's evaluation has no use for, and why: none is taken and ignored."""
+"""Plan fields that are refused for a DataFrame -> why."""
 LEFT_OUT = "left_out: limit or sample took other rows"
 VERDICT_COLUMNS = ("value", "score", "passed", "reason", "error")
 
@@ -97,11 +97,11 @@ def evaluate_dataframe(
 
 @dataclass
 class _Scratch:
-    """A folder for a ledger that nobody named."""
+    """A temporary folder for a ledger without a `store`."""
 
     folder: Path
     is_needed: bool = False
-    """It stays."""
+    """The folder is not deleted at the end: it holds what was paid for."""
 
 
 @contextmanager
@@ -126,12 +126,12 @@ def _scored(frame: pd.DataFrame, run: Prepared) -> pd.DataFrame:
 
 
 def _is_begun(run: Prepared) -> bool:
-    """Something may have been paid for."""
+    """Whether an item was sent, so that something may have been paid for."""
     return any(n for state, n in run.book.counts().items() if state is not State.READY)
 
 
 def _rows_of(frame: pd.DataFrame) -> Dataset:
-    """The frame as a dataset, each value as it is. Raises PlanError where its columns have no names of their own."""
+    """The frame as a dataset, with its values unchanged. Raises PlanError where its columns have no unique names."""
     import pandas as pd  # half a second, which whoever has a frame has already spent
 
     if not isinstance(frame, pd.DataFrame):

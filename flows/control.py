@@ -43,7 +43,7 @@ def steer(
 
 
 def _written(client: SyncPrefectClient, run: str, changes: Mapping[str, Any]) -> Control | None:
-    """What the variable says once the changes are in it. None: somebody else has made or removed it meanwhile."""
+    """The variable's settings with the changes written. None: another writer created or deleted the variable meanwhile."""
     name, there = variable_of(run), client.read_variable_by_name(variable_of(run))
     said = control_of(run, None if there is None else there.value)
     wanted = Control.model_validate({**said.model_dump(), **changes})
@@ -58,7 +58,7 @@ def _written(client: SyncPrefectClient, run: str, changes: Mapping[str, Any]) ->
 
 
 def _holds(client: SyncPrefectClient, run: str, changes: Mapping[str, Any]) -> bool:
-    """Nobody who had read the variable before has written over it. It also counts that the run has ended."""
+    """Whether the variable still holds the changes, or the run has ended: another writer may have overwritten them."""
     there = client.read_variable_by_name(variable_of(run))
     if there is None:
         return True

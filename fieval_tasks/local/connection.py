@@ -1,4 +1,4 @@
-"""The server's connections: how long one may stay that brings no request, and how many there may be."""
+"""The server's connections: closing those that stand still, and bounding their number."""
 
 from __future__ import annotations
 
@@ -11,13 +11,17 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 @dataclass(frozen=True)
 class ConnectionLimits:
+    """The bounds of the server's connections."""
+
+    # The largest body, 16 MiB, takes far less on any network that this server is for.
     patience: float = 15.0
-    """Seconds between two looks at a connection; one that owes us the same at both is closed. 16 MiB, the largest body,
-    take far less on any network that this is for."""
+    """Seconds between two checks of a connection; one that made no progress between them is closed."""
+    # Twice as many as one run has requests under way at most.
     most: int = 2_000
-    """Connections: twice as many as one run has requests in flight at most."""
+    """Connections at the same time."""
+    # The database's, pipes, libraries.
     other_files: int = 100
-    """Open files that are no connections: the database's, pipes, libraries."""
+    """Open files of the process that are not connections."""
 
     def that_fit(self) -> int:
         """How many connections there may be, with as many files open as the system lets a process have."""
@@ -38,7 +42,7 @@ LIMITS: Final = ConnectionLimits()
 
 
 class ServerConnection(H11Protocol):
-    """A connection that is closed where its client leaves a request unfinished, brings none, or leaves an answer unread."""
+    """A connection that is closed if its client sends no request, does not finish one, or does not read the answer."""
 
     limits = LIMITS
 
@@ -58,7 +62,7 @@ class ServerConnection(H11Protocol):
         self._look.cancel()
 
     def look(self) -> None:
-        """Close the connection where nothing has come of what it owed at the last look."""
+        """Close the connection if it made no progress since the last check."""
         unread = self.transport.get_write_buffer_size()
         seen = (self.cycle, self.owes_a_request, unread)
         if seen == self._seen and (self.owes_a_request or unread):
@@ -67,7 +71,7 @@ class ServerConnection(H11Protocol):
 
     @property
     def owes_a_request(self) -> bool:
-        """Nothing is asked, or not wholly: the server has nothing to do for it."""
+        """Whether the server waits for the client: no request has come, or only a part of one."""
         return self.cycle is None or self.cycle.response_complete or self.cycle.more_body
 
     def _look_again(self) -> None:
@@ -75,7 +79,7 @@ class ServerConnection(H11Protocol):
         self._look = self.loop.call_later(self.limits.patience, self._look_again)
 
     def _make_room(self) -> None:
-        """One goes that owes a request: sooner one that never brought any, and the oldest of these. Else this one."""
+        """Close one connection that waits for a request: first the oldest one that never sent any; if none waits, this one."""
         owing = [other for other in self.connections if isinstance(other, ServerConnection) and other.owes_a_request]
         first = min(owing, key=lambda other: (other.cycle is not None, other._opened), default=self)
         first.transport.abort()

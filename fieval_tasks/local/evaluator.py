@@ -1,4 +1,4 @@
-"""Evaluations from request to outcome."""
+"""Running evaluations from the request to the recorded outcome."""
 
 from __future__ import annotations
 

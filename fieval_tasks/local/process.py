@@ -19,14 +19,16 @@ from fieval_tasks.local.catalogue import CATALOGUE
 from fieval_tasks.local.scoring import score
 from fieval_tasks.local.verdicts import NoInput, Unscorable
 
-# Exit code where the memory did not suffice. No other program uses it, as far as we know.
+# No other program uses this code, as far as we know.
 OUT_OF_MEMORY: Final = 86
-# Characters of a reason that are kept: some repeat what they found, be it a megabyte.
+"""The exit code where the memory did not suffice."""
+# Some reasons quote what they found, which may be a megabyte.
 LONGEST_REASON: Final = 10_000
+"""Characters that are kept of a reason."""
 
 
 def main(cpu_seconds: float, memory: int) -> None:
-    """Answer what stands on standard input, on what was standard output; a stray `print` goes to standard error."""
+    """Answer each line of standard input on standard output. A `print` in a library goes to standard error instead."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     _bound_memory(memory)
@@ -64,7 +66,7 @@ def _shortened(text: str) -> str:
 
 @contextmanager
 def _at_most(cpu_seconds: float) -> Iterator[None]:
-    """The system ends this process once it has computed for so long, also in the middle of a call in C."""
+    """Have the system end this process after so many seconds of CPU time, even inside of a call in C."""
     if not hasattr(signal, "setitimer"):  # Windows: the parent counts the seconds
         yield
         return

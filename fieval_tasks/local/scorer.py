@@ -17,34 +17,37 @@ from fieval_tasks.local.jobs import Job
 from fieval_tasks.local.process import OUT_OF_MEMORY
 from fieval_tasks.local.verdicts import NoInput, Unscorable, Verdict
 
-# Seconds in which a process is gone that answers no more.
+# Seconds for a process to end after it was killed.
 _LAST_MOMENT: Final = 5.0
 _BOOT: Final = (
     "import sys; sys.path[:] = sys.argv[3:];"
     "from fieval_tasks.local.process import main; main(float(sys.argv[1]), int(sys.argv[2]))"
 )
-# What scores a hostile row has no use for.
+# Environment variables that are not passed on: the process that scores a hostile row does not need them.
 _KEYS: Final = ("FI_API_KEY", "FI_SECRET_KEY")
 
 
 @dataclass(frozen=True)
 class ScoringLimits:
-    """What one evaluation may use of this machine. What passes it is a failed evaluation that says so."""
+    """The resources that one evaluation may use. An evaluation that uses more fails with a message that says so."""
 
+    # 100 kB of ordinary text take any template 0.5 s on the developers' machine, 300 kB up to 4 s.
     cpu_seconds: float = 10.0
-    """Of computing, however busy the machine is. 100 kB of honest text take any template 0.5 s here, 300 kB up to 4 s."""
+    """Seconds of CPU time, however busy the machine is."""
+    # For a process that is blocked, and for systems that do not bound CPU time (Windows).
     seconds: float = 60.0
-    """In all, for a process that makes no headway, or whose system does not count its computing (Windows)."""
+    """Seconds in all."""
+    # It has 60 MiB before it begins.
     memory: int = 2**30
-    """Bytes of the whole process, which has 60 MiB before it begins. Linux holds to it."""
+    """Bytes of the whole process. Only Linux enforces it."""
 
 
 class Closed(RuntimeError):
-    """The evaluator was closed before this evaluation was scored: nothing is known of it."""
+    """Raised where the evaluator was closed before the evaluation was scored."""
 
 
 class Broken(Exception):
-    """A fault of ours in scoring; the text is its traceback."""
+    """Raised for an error in our scoring code; the message is its traceback."""
 
 
 class ScoringProcess:
@@ -66,7 +69,7 @@ class ScoringProcess:
         raise {"NoInput": NoInput, "Unscorable": Unscorable, "Broken": Broken}[answer["error"]](answer["text"])
 
     def close(self) -> None:
-        """End the process at once, and for good. From any thread: who waits for a verdict gets Closed."""
+        """End the process at once, and start no other. From any thread; a caller that waits for a verdict gets Closed."""
         with self._changing:
             self._is_closed = True
             if self._process is not None:
@@ -93,7 +96,7 @@ class ScoringProcess:
         raise self._failure(process, is_late=time.monotonic() - began >= self._limits.seconds)
 
     def _failure(self, process: subprocess.Popen[bytes], *, is_late: bool) -> Exception:
-        """Why there is no answer."""
+        """The failure of an evaluation that the process did not answer."""
         with suppress(subprocess.TimeoutExpired):
             process.wait(_LAST_MOMENT)  # for the reason in its exit code, which a kill would hide
         code = _end(process)

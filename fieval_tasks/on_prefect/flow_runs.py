@@ -41,7 +41,7 @@ def ended_in_order(work: Callable[[], State[None]]) -> State[None]:
 
 @contextmanager
 def begun(plan: object, credentials: object, check: Requirement, *, shards: int = 0) -> Iterator[Prepared]:
-    """The run that was asked for, in its ledger, described in the log, and steered through its variable.
+    """Open the run that the parameters ask for, log what it will do, and let it be steered through its variable.
 
     `shards`: flow runs that will share its chunks; none where this one works on it. Raises PlanError, with every problem.
     """

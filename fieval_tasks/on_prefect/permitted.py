@@ -19,7 +19,7 @@ _SHUT = (
 
 
 def require_permitted(plan: EvaluationPlan) -> None:
-    """Raises PlanError where a deployment's plan names what its worker doesn't open; any other may name all."""
+    """Raises PlanError where a deployment's plan names files that its worker must not open. Other runs may name any."""
     if not deployment.id:
         return
     if plan.base_url:  # the keys would be sent there
