@@ -7,9 +7,9 @@ httpx's own pool looks at all of its connections for each request: with 3,000 it
 from __future__ import annotations
 
 import asyncio
+import select
 from base64 import b64encode
 from collections.abc import AsyncIterator
-from select import POLLIN, poll
 from ssl import PROTOCOL_TLS_CLIENT, SSLCertVerificationError, SSLContext
 from time import monotonic
 from typing import Any
@@ -255,8 +255,12 @@ class _Connection(asyncio.Protocol):
         """Whether the server still waits for a request: one that sends anything unasked is hanging up."""
         if not self._is_silent() or self._socket.is_closing() or monotonic() > self._kept_until:
             return False
-        unseen = poll()  # by the event loop
-        unseen.register(self._socket.get_extra_info("socket"), POLLIN)
+        if not hasattr(
+            select, "poll"
+        ):  # Windows, whose event loop reads without being asked to: what came is in `_heard`
+            return True
+        unseen = select.poll()  # by the event loop
+        unseen.register(self._socket.get_extra_info("socket"), select.POLLIN)
         return not unseen.poll(0)
 
     def close(self) -> None:
