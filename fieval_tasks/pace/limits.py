@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import inf, nextafter
 
 from fieval_tasks.pace.pace_tuning import TUNING, PaceTuning
+from fieval_tasks.pace.sent import Sent
 
 
 class Places:
@@ -126,11 +127,14 @@ class Limits:
     and only many refusals together count as a limit.
     """
 
-    def __init__(self, *, in_secret: bool = False, tuning: PaceTuning = TUNING) -> None:
-        """`in_secret`: refusals show only in failed rows: they come late, without Retry-After, and never by chance."""
+    def __init__(self, sent: Sent | None = None, *, in_secret: bool = False, tuning: PaceTuning = TUNING) -> None:
+        """`sent`: what was sent, where its owner counts it too.
+
+        `in_secret`: refusals show only in failed rows: they come late, without Retry-After, and never by chance.
+        """
         self._tuning = tuning
         self._in_secret = in_secret
-        self._counts = {window: Count(window) for window in tuning.windows}
+        self._sent = Sent(kept=tuning.windows[-1]) if sent is None else sent
         self._beat = Metronome()
         self._level: Level | None = None
         self._level_before: Level | None = None
@@ -172,6 +176,9 @@ class Limits:
                 return event.answer_due - now
             self._is_over(event, now)
         wait = self._beat.wait(now)
+        if (level := self._level) is not None and self._counts_exactly:
+            most = max(1, int(level.rate * level.window))
+            wait = max(wait, self._sent.wait(most, level.window + self._tuning.skew, now))
         self._pressed = self._pressed or wait > 0.0
         return wait
 
@@ -183,16 +190,14 @@ class Limits:
 
     def sent(self, at: float, n: int = 1, *, decided_at: float | None = None) -> None:
         """Count requests that went out at `at`. A request decided before a refusal was known belongs to that refusal."""
-        for count in self._counts.values():
-            count.add(at, n)
+        self._sent.add(at, n)
         event = self._refusals
         if event is not None and decided_at is not None and decided_at <= event.known:
             event.known = max(event.known, at)
 
     def left(self, began: float, now: float) -> None:
         """Move a request's count from when it began to now, when it really went out."""
-        for count in self._counts.values():
-            count.add(began, -1)
+        self._sent.remove(began)
         self.sent(now, decided_at=began)
 
     def accepted(self, began: float, now: float, n: int = 1) -> None:
@@ -214,8 +219,7 @@ class Limits:
     def refused(self, began: float, now: float, *, retry_after: float | None = None, n: int = 1) -> None:
         self._share += n * (1.0 - self._share) / 100
         self._in_a_row = 0
-        for count in self._counts.values():
-            count.add(began, -n)
+        self._sent.remove(began, n)
         event, pause = self._refusals, retry_after or 0.0
         if event is not None and began <= event.known:
             event.beside += n * (began >= event.first)
@@ -304,9 +308,9 @@ class Limits:
 
     def _measure(self, event: Refusals, level: Level) -> None:
         """Set the base to what was accepted in the window before the refusal, and not above the rate that was refused."""
-        count = self._counts[level.window]
         # A busy machine's requests arrive in another order than they began, so a window around the refusal is counted too.
-        counted = max(count.until(event.first), 0 if self._in_secret else count.until(event.noticed))
+        until = [event.first] if self._in_secret else [event.first, event.noticed]
+        counted = max(self._sent.within(level.window, moment) for moment in until)
         measured = counted * (1.0 - event.margin) / level.window
         level.base = max(event.least, min(event.rate_before, measured))
         if level is self._level:
@@ -314,12 +318,19 @@ class Limits:
 
     # -- the beat
 
+    @property
+    def _counts_exactly(self) -> bool:
+        """Whether the requests in a window are counted beside the beat; in long windows the margin is time enough for late beats."""
+        return self._level is not None and self._level.window == self._tuning.windows[0] and not self._in_secret
+
     def _set_beat(self) -> None:
-        level = self._level
+        level, tuning = self._level, self._tuning
         if level is None:
             return self._beat.set(inf, burst=1.0)
         # Half of the margin is for late timers, the other half for requests that arrive unevenly.
-        spare = self._tuning.margin / 2 * level.base * level.window
+        spare = tuning.margin / 2 * level.base * level.window
+        if self._counts_exactly:
+            spare = max(spare, tuning.at_once * level.rate * level.window)
         self._beat.set(level.rate, burst=max(1.5, spare))
 
     def _grow(self, now: float) -> None:
@@ -333,32 +344,6 @@ class Limits:
             level.step *= 2.0
             self._pressed = False
             self._set_beat()
-
-
-class Count:
-    """Counts the requests that began in a window up to any moment and were not refused."""
-
-    # So the count is exact to half a percent of the window.
-    GRAINS = 200
-    """Parts of a window that are counted apart."""
-    REMEMBERED = 60.0
-    """Seconds for which a late refusal may still correct the count."""
-
-    def __init__(self, window: float) -> None:
-        self._width = window / self.GRAINS
-        self._kept = self.GRAINS + int(self.REMEMBERED / self._width) + 1
-        self._began: dict[int, int] = {}
-
-    def add(self, at: float, n: int) -> None:
-        grain = int(at / self._width)
-        self._began[grain] = self._began.get(grain, 0) + n
-        if len(self._began) > 2 * self._kept:
-            self._began = {g: n for g, n in self._began.items() if g >= grain - self._kept}
-
-    def until(self, moment: float) -> int:
-        """The count up to a moment, including the grain at the far end: a request sent just before may have arrived in it."""
-        last = int(moment / self._width)
-        return sum(self._began.get(grain, 0) for grain in range(last - self.GRAINS, last + 1))
 
 
 def backoff(attempt: int, *, first: float = 0.5, longest: float = TUNING.longest_pause) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -10,11 +9,12 @@ from math import inf
 from time import monotonic
 from types import TracebackType
 
-from fieval_tasks.core.tiers import CUSTOM, DEFAULT, NO_TIER, Tier
+from fieval_tasks.core.tiers import CUSTOM, DAY, DEFAULT, NO_TIER, Tier
 from fieval_tasks.pace.limits import Limits
 from fieval_tasks.pace.line import Line
 from fieval_tasks.pace.pace import AS_LONG_AS_IT_TAKES, LongestWait, clock_time
 from fieval_tasks.pace.pace_tuning import SHOWN_FROM, TUNING, PaceTuning
+from fieval_tasks.pace.sent import Sent
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,8 @@ class Quota:
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self.tier = tier
-        self.limits = Limits(in_secret=True, tuning=tuning)
+        self._sent = Sent(earlier, kept=2 * DAY)  # longer than any window that is counted
+        self.limits = Limits(self._sent, in_secret=True, tuning=tuning)
         if tier is not None and tier.windows:
             self.limits.settle()
         self._model = model
@@ -143,7 +144,6 @@ class Quota:
         self._tuning = tuning
         self._clock = clock
         self._line: Line[Admission] = Line(self, clock)
-        self._sent = Sent(earlier, tuning)
         self._out = 0
         """Evaluations that were admitted and not sent yet."""
         self._unheard: deque[tuple[float, float]] = deque()
@@ -175,7 +175,6 @@ class Quota:
         cost = self._cost(n)
         self._doubtful += cost
         self._unheard.append((at, cost))
-        self._sent.add(at, n)
         if self._probe == admission.at:
             self._probe = at
         self.limits.sent(at, n, decided_at=admission.at)
@@ -204,7 +203,6 @@ class Quota:
         """Evaluations failed with `rate_limited`."""
         now = self._clock()
         self.limits.refused(sent_at, now, n=n)
-        self._sent.remove(sent_at, n)
         self._probe = None
         if self.tier is None and self.limits.trying and self.limits.trying.tries:
             self.tier = self._recognised(now)
@@ -266,7 +264,17 @@ class Quota:
 
     def _full_for(self, now: float) -> float:
         """Seconds until the tier has room; inf: not before an admission is used or given back."""
-        return 0.0 if self.tier is None else self._sent.wait(self.tier, self._out, now)
+        windows = self.tier.windows if self.tier else ()
+        return max((self._sent.wait(count - self._out, self._counted(s), now) for count, s in windows), default=0.0)
+
+    def _room(self, tier: Tier, now: float) -> int:
+        """How many more may run now, beside the admitted ones."""
+        sent = (count - self._sent.within(self._counted(seconds), now) for count, seconds in tier.windows)
+        return min(sent, default=10**9) - self._out
+
+    def _counted(self, seconds: float) -> float:
+        """The seconds that a tier's window is taken for."""
+        return seconds + min(1.0, max(self._tuning.starts_within, self._tuning.later * seconds))
 
     def _is_too_long(self, wait: float, now: float) -> bool:
         return wait < inf and self._longest_wait.is_over(wait, now)
@@ -277,7 +285,7 @@ class Quota:
     def _fitting(self, n: int, now: float) -> int:
         """How many of `n` fit into the tier's windows; 1 at the edge of a tier that is not known yet, as a probe."""
         tier = self.tier or self._may_be
-        return n if tier is None else max(1, min(n, self._sent.room(tier, now) - self._out))
+        return n if tier is None else max(1, min(n, self._room(tier, now)))
 
     def _cost(self, n: int) -> float:
         return max(1.0, n / self._tuning.carries)
@@ -294,7 +302,7 @@ class Quota:
 
     def _is_at_edge(self, now: float) -> bool:
         """Whether as many were sent as the default tier allows in its shortest window."""
-        return self._may_be is not None and not self.limits.trying and self._sent.room(self._may_be, now) <= self._out
+        return self._may_be is not None and not self.limits.trying and self._room(self._may_be, now) <= 0
 
     def _recognised(self, now: float) -> Tier | None:
         """The known tier of which a window is just full; None where none is."""
@@ -313,42 +321,3 @@ class Quota:
             self._passed += cost
         if self._probe is not None and self._probe <= until and not self.limits.trying:
             self._probe, self._may_be = None, None
-
-
-class Sent:
-    """The times of submitted evaluations without the refused ones, to count how many more fit into a tier's windows."""
-
-    def __init__(self, earlier: Iterable[float], tuning: PaceTuning) -> None:
-        self._times = sorted(earlier)
-        self._tuning = tuning
-
-    def add(self, at: float, n: int) -> None:
-        for _ in range(n):
-            insort(self._times, at)
-
-    def remove(self, at: float, n: int) -> None:
-        end = bisect_right(self._times, at)
-        for place in range(end - 1, max(-1, end - 1 - n), -1):
-            if self._times[place] == at:
-                del self._times[place]
-
-    def within(self, seconds: float, now: float) -> int:
-        return len(self._times) - bisect_right(self._times, now - seconds)
-
-    def room(self, tier: Tier, now: float) -> int:
-        """How many more may run now."""
-        return min((count - self.within(self._counted(seconds), now) for count, seconds in tier.windows), default=10**9)
-
-    def wait(self, tier: Tier, out: int, now: float) -> float:
-        """Seconds until one more evaluation fits beside the `out` admitted ones; inf where those fill a window."""
-        return max(
-            (self._wait(count - out, self._counted(seconds), now) for count, seconds in tier.windows), default=0.0
-        )
-
-    def _wait(self, room: int, seconds: float, now: float) -> float:
-        if room <= 0:
-            return inf
-        return 0.0 if len(self._times) < room else max(0.0, self._times[-room] + seconds - now)
-
-    def _counted(self, seconds: float) -> float:
-        return seconds + min(1.0, max(self._tuning.starts_within, self._tuning.later * seconds))

@@ -251,10 +251,25 @@ def requests(
     reply: float = 0.04,
     jitter: float = 0.1,
     judged: float = 3.0,
+    halts: float = 0.0,
     tuning: PaceTuning = TUNING,
 ) -> Account:
-    """Submit `items`, poll each until it is judged. `jitter`: standard deviation of the logarithm of reply times."""
+    """Submit `items`, poll each until it is judged. `jitter`: standard deviation of the logarithm of reply times.
+
+    `halts`: share of its time for which the client stands still, 0.2 s at a time on average, as where others need the cores.
+    """
     chance = random.Random(seed)
+    halting = random.Random(seed + 1)
+    halted = (0.0, 0.0)
+
+    def at_work(now: float) -> float:
+        """When the client does what comes up at that time: then, or when its halt has ended."""
+        nonlocal halted
+        while halts and halted[1] < now:
+            start = halted[1] + halting.expovariate(halts / (0.2 * (1.0 - halts)))
+            halted = (start, start + halting.expovariate(1 / 0.2))
+        return max(now, halted[1]) if halted[0] <= now else now
+
     random.seed(seed)  # backoff's
     clock, account, queue = Clock(), Account(), FairQueue[tuple[Kind, float]]()
     account.pace = pace = Pace(concurrency=concurrency, rate=rate, tuning=tuning, clock=lambda: clock.now)
@@ -267,6 +282,8 @@ def requests(
 
     def pump() -> None:
         nonlocal look_at
+        if at_work(clock.now) > clock.now:
+            return clock.at(at_work(clock.now), pump)
         while queue:
             wait = pace.wait(clock.now)
             if wait > 0.0:
@@ -288,7 +305,8 @@ def requests(
         (account.accepted if left is None else account.refused).append(clock.now)
         told = None if left is None else retry_after(left)
         half = reply / 2 * chance.lognormvariate(0.0, jitter)
-        clock.after(half, lambda: answered(kind, since, began, left is None, told))
+        heard = at_work(clock.now + half)
+        clock.at(heard, lambda: answered(kind, since, began, left is None, told))
 
     def answered(kind: Kind, since: float, began: float, taken: bool, told: float | None) -> None:
         if not taken:

@@ -91,12 +91,20 @@ def test_a_token_bucket(seed: int, rate: int, burst: int, least: float) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS[:2])
-@pytest.mark.parametrize(("limiter", "least"), [(lambda: Bucket(100, 20), 80), (lambda: Busy(10, 0.02), 200)])
+@pytest.mark.parametrize(("limiter", "least"), [(lambda: Bucket(100, 20), 75), (lambda: Busy(10, 0.02), 60)])
 def test_what_looks_low_after_a_short_burst_rises_within_a_quarter_of_a_minute(
     seed: int, limiter: Callable[[], Limiter], least: float
 ) -> None:
     account = requests(limiter(), items=5000, seed=seed)
     assert account.used(15.0, 20.0) >= least
+    assert account.refused_share(2.0) < 0.02
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(("halts", "least"), [(0.1, 82), (0.3, 73), (0.5, 61)])
+def test_a_client_that_stands_still_for_moments_makes_up_for_most_of_it(seed: int, halts: float, least: float) -> None:
+    account = requests(Sliding(100, 1.0), items=2000, seed=seed, concurrency=64, halts=halts)
+    assert account.used(0, account.last_submitted) >= least
     assert account.refused_share(2.0) < 0.02
 
 

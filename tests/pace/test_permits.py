@@ -27,6 +27,9 @@ def simulated(work: Callable[[JumpingLoop], Awaitable[T]]) -> T:
     try:
         return loop.run_until_complete(work(loop))  # type: ignore[arg-type]
     finally:
+        for task in asyncio.all_tasks(loop):  # such as the lease of permits that a test did not close
+            task.cancel()
+        loop.run_until_complete(asyncio.sleep(0))
         loop.close()
 
 
