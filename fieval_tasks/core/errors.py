@@ -149,7 +149,7 @@ class Throttled(ApiError):
 
 
 class ServerFault(ApiError):
-    """The server answered 5xx. The platform answers so to bad inputs and to a used-up quota too, so a POST is not simply repeated."""
+    """The server answered 5xx. The platform also answers bad inputs and a used-up quota so: a POST is not simply repeated."""
 
     kind = "server_fault"
 
@@ -230,7 +230,7 @@ class Miscounted(NotTheProtocol):
 
 
 class RunStopped(FievalError):
-    """The run stopped before all items had verdicts. The ledger holds what is known; the message names the command that resumes."""
+    """The run stopped before all items had verdicts. The ledger has what is known; the message names the command to resume."""
 
     exit_code = ExitCode.STOPPED
 

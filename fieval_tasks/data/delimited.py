@@ -145,7 +145,7 @@ def _is_in_quotes(cell: str) -> bool:
 
 
 def _has_doubled_quotes(cell: str) -> bool:
-    """Whether a cell holds a doubled quote, or is `""`, as Spark and polars write an empty text to tell it from a missing one."""
+    """Whether a cell holds a doubled quote, or is `""`: Spark and polars write an empty text so, and a missing one without."""
     inner = cell[1:-1]
     return cell == '""' or (_is_in_quotes(cell) and '""' in inner and '"' not in inner.replace('""', ""))
 

@@ -34,7 +34,7 @@ class Place:
         return self.column + "".join(steps)
 
     def value_in(self, values: Mapping[str, object]) -> object:
-        """A row's value at this place, or MISSING. A text on the way that is JSON is parsed: exports to CSV write objects so."""
+        """A row's value at this place, or MISSING. JSON text on the way is parsed: exports to CSV write objects so."""
         value = values.get(self.column, MISSING)
         for step in self.path:
             value = _inside(value, step)

@@ -37,7 +37,7 @@ class PaceTuning:
     proof: int = 3
     """Refused tries in a row that prove a limit."""
     by_chance: int = 6
-    """Refusals, each alone among accepted requests, that a slower rate did not end: from then on such refusals count as chance,"""
+    """Refusals, each alone among accepted requests, that a slower rate did not end: later ones count as chance,"""
     # Where one in a hundred is refused by chance, 500 accepted in a row are seen one time in 150.
     in_a_row: int = 500
     """until so many requests are accepted in a row."""
@@ -105,7 +105,7 @@ class PaceTuning:
 
     # An item's own fault concerns one item. Where one reply in five is lost by chance, five in a row are seen once in 3,000.
     different: int = 5
-    """Failed requests in a row, about different items, after which the server counts as away; one failed connection is enough."""
+    """Failed requests in a row, about different items, after which the server counts as away; or one failed connection."""
     away_pause: float = 0.5
     """The first pause while the server is away; each is twice the last,"""
     # About ten probes in 30 s, and a server that is back is noticed within 4 s.

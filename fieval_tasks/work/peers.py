@@ -46,7 +46,7 @@ class Peers:
         return item.refusals >= self._tuning.refused_often and now - item.refused_first_at > item_timeout
 
     def is_stuck(self, item: OpenItem, now: float) -> bool:
-        """Whether an item is pending far longer than the others took, while later ones are done: the server may have lost it."""
+        """Whether an item is pending far longer than others took, while later ones are done: perhaps lost by the server."""
         age = now - item.since
         if age < self._tuning.stuck_after or age < self._tuning.stuck_times * self._longest:
             return False
