@@ -150,11 +150,12 @@ class PooledTransport(httpx.AsyncBaseTransport):
 
     def _unsent(self, error: Exception) -> httpx.ConnectError:
         """The error for a request that got no connection, by the proxy's answer where there is a proxy."""
+        said = in_words(error) if str(error) else "no connection was made in time"
         if isinstance(error, SSLCertVerificationError):
-            return Untrusted(in_words(error))
+            return Untrusted(said)
         if self._proxy is None:
-            return httpx.ConnectError(in_words(error))
-        said = "what it answered is no HTTP" if isinstance(error, h11.ProtocolError) else in_words(error)
+            return httpx.ConnectError(said)
+        said = "what it answered is no HTTP" if isinstance(error, h11.ProtocolError) else said
         return NoWayThrough(said, proxy=shown_address(self._proxy.url))
 
 
@@ -277,6 +278,8 @@ class _Connection(asyncio.Protocol):
     async def _write(self, data: bytes) -> None:
         """Waits until the server has read most of it, or answers: it may do so before it has read all, or read no more."""
         for start in range(0, len(data), PIECE):
+            if self._is_over:  # asyncio would complain of each piece
+                return
             self._transport.write(data[start : start + PIECE])
             while self._is_full and self._is_silent():
                 await self._wait()

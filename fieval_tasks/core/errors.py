@@ -241,6 +241,12 @@ class RunsRefused(RunStopped):
     exit_code = ExitCode.INCOMPLETE
 
 
+class UsedUp(RunStopped):
+    """Raised where a tier has no room for longer than the run may wait; no item that needs its judge is sent in this run."""
+
+    exit_code = ExitCode.INCOMPLETE
+
+
 class Interrupted(RunStopped):
     """The run was asked to stop: Ctrl-C, SIGTERM, or a cancel or a suspension in Prefect."""
 

@@ -35,12 +35,12 @@ class LongestWait:
         """Whether a wait of so many seconds is too long."""
         return seconds > self.seconds or (seconds > SHOWN_FROM and now + seconds > self.ends_at)
 
-    def require(self, seconds: float, now: float, what: str) -> None:
-        """Raises RunStopped where a wait is too long. `what`: its cause in words, as in `the server asked to wait`."""
+    def require(self, seconds: float, now: float, what: str, *, error: type[RunStopped] = RunStopped) -> None:
+        """Raises `error` where a wait is too long. `what`: its cause in words, as in `the server asked to wait`."""
         if self.is_over(seconds, now):
             why = f", and no more than {self.seconds:,.0f} s are waited for"
             why = why if seconds > self.seconds else ", which is after the time given by --timeout"
-            raise RunStopped(f"{what} until {clock_time(seconds)}{why}: carry on then")
+            raise error(f"{what} until {clock_time(seconds)}{why}: carry on then")
 
 
 AS_LONG_AS_IT_TAKES = LongestWait()

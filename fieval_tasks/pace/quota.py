@@ -9,6 +9,7 @@ from math import inf
 from time import monotonic
 from types import TracebackType
 
+from fieval_tasks.core.errors import UsedUp
 from fieval_tasks.core.tiers import CUSTOM, DAY, DEFAULT, NO_TIER, Tier
 from fieval_tasks.pace.limits import Limits
 from fieval_tasks.pace.line import Line
@@ -162,12 +163,12 @@ class Quota:
     async def admit(self, n: int = 1) -> Admission:
         """Wait until some of `n` evaluations may be submitted in one request.
 
-        Raises RunStopped where the tier has no room for longer than the longest wait.
+        Raises UsedUp where the tier has no room for longer than the longest wait.
         """
         admission = await self._line.enter(n=n)
         if admission.full_for > 0.0:
             self.give_back(admission)
-            self._longest_wait.require(admission.full_for, admission.at, self._used_up)
+            self._longest_wait.require(admission.full_for, admission.at, self._used_up, error=UsedUp)
         return admission
 
     def sent(self, admission: Admission, at: float, n: int) -> None:

@@ -132,7 +132,7 @@ class Breaker:
         else:
             hopeless = refusals.alike >= tuning.refused_at_first or refusals.count >= tuning.refused_anyhow
         if hopeless:
-            self._stop(f"{self._what_went_wrong} {refusals}")
+            self.stop(f"{self._what_went_wrong} {refusals}")
 
     @property
     def _what_went_wrong(self) -> str:
@@ -167,14 +167,15 @@ class Breaker:
             hopeless = are_many and failures.count >= self._tuning.misjudged_share * self._bought
         if hopeless:
             way_out = f"; {self._other_judges}" if self._other_judges else ""
-            self._stop(f"the judge gave no verdict on {failures}{way_out}")
+            self.stop(f"the judge gave no verdict on {failures}{way_out}")
 
     def put_back(self) -> None:
         """An accepted item is to be sent again, for a cause that says nothing about the item (a hidden limit)."""
         self._unjudged -= 1
         self._news.set()
 
-    def _stop(self, why: str) -> None:
+    def stop(self, why: str) -> None:
+        """Send no more of the lane's items; what the server has taken of them is still asked about."""
         self.stopped = self.stopped or why
         self._news.set()
 

@@ -23,6 +23,7 @@ from fieval_tasks.core.errors import (
     TurnedAway,
     Unavailable,
     Unreachable,
+    UsedUp,
     stopped_by,
 )
 from fieval_tasks.core.items import Failed, Item, State
@@ -174,7 +175,12 @@ class Sender:
         while items and lane.breaker.stopped is None:
             if len(items) > 1:
                 await lane.may_pack()
-            tried, error = await self._try(items[: lane.longest_pack], lane, tries)
+            try:
+                tried, error = await self._try(items[: lane.longest_pack], lane, tries)
+            except UsedUp as full:
+                # the run goes on: what it has bought is asked about, and other judges have quotas of their own
+                lane.breaker.stop(str(full))
+                break
             over = await (self._taken(tried, lane, tries) if error is None else self._after(error, tried, lane, tries))
             if over is not None:
                 taken += over

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fieval_tasks.core.errors import RunStopped
+from fieval_tasks.core.errors import UsedUp
 from fieval_tasks.core.tiers import CUSTOM, DAY, DEFAULT, Tier
 from fieval_tasks.pace.pace import LongestWait
 from fieval_tasks.pace.quota import Allowed, Quotas
@@ -140,7 +140,7 @@ def test_a_run_that_would_have_to_wait_for_too_long_is_told_until_when() -> None
         return await asyncio.gather(*(quota.admit(3) for _ in range(5)), return_exceptions=True)
 
     told = in_no_time(run)
-    assert [type(error) for error in told] == [RunStopped] * 5
+    assert [type(error) for error in told] == [UsedUp] * 5
     assert "the evaluations that flash may make (tier default) are used up until" in str(told[0])
     assert "no more than 500 s are waited for: carry on then" in str(told[0])
 
