@@ -18,11 +18,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-
-import psycopg
 
 from benchmarks import dataset, postgres
 from benchmarks.cases import FIRST_SECONDS
@@ -221,6 +220,8 @@ def _table(
 
 def _one(database: str, query: str) -> int:
     """A number that the Prefect server has recorded."""
+    import psycopg
+
     with psycopg.connect(database) as connection:
         [found] = connection.execute(query.encode()).fetchone() or (0,)
     return int(found)
@@ -236,8 +237,11 @@ def main() -> int:
     add("--no-kill", dest="kill", action="store_false", help="let all workers live")
     add("--sqlite", action="store_true", help="a file as the ledger, instead of PostgreSQL")
     add("--keep", type=Path, metavar="FOLDER", help="work there, and leave everything")
+    options = parser.parse_args()
+    if find_spec("psycopg") is None:
+        parser.error("PostgreSQL's driver is not installed: pip install -e '.[postgres]'")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    table = measured(parser.parse_args())
+    table = measured(options)
     print(table)
     return int(table.misses > 0)
 

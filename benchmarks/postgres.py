@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
-import psycopg
-
 from fieval_tasks.on_prefect.prefect_server import free_port
 
 
@@ -100,6 +98,8 @@ def serving() -> Iterator[str]:
 
 def cut_connections(url: str) -> None:
     """End every other connection to the database."""
+    import psycopg
+
     others = "datname = current_database() AND pid <> pg_backend_pid()"
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}".encode())
@@ -107,6 +107,8 @@ def cut_connections(url: str) -> None:
 
 def fresh_database(server: str) -> str:
     """The URL of a new, empty database on the server."""
+    import psycopg
+
     name = f"test_{next(_number)}"
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}".encode())
