@@ -296,13 +296,15 @@ class Limits:
         level = Level(event.window, tuning.step, since=now)
         self._measure(event, level)
         hold = max(tuning.hold, event.window)
+        longest = tuning.longest_hold * hold
+        # A second time a handful is too few to go by: it may be all that was sent since the last refusals.
+        if level.base * event.window < (tuning.burst if before is None else tuning.handful) and not self._in_secret:
+            level.step, hold = tuning.large_step, tuning.windows[0]
         if before is None:
             self._holds = 1
-            if level.base * event.window < tuning.burst and not self._in_secret:
-                level.step, hold = tuning.large_step, tuning.windows[0]
         elif before.grown:
-            self._holds = 1 if level.base > 1.05 * before.base else min(2 * self._holds, tuning.longest_hold)
-        level.grow_at = now + self._holds * hold
+            self._holds = 1 if level.base > 1.05 * before.base else 2 * self._holds
+        level.grow_at = now + min(self._holds * hold, longest)
         self._level = level
         self._set_beat()
 

@@ -44,6 +44,9 @@ class PaceTuning:
     # Four round trips of `first_places`: fewer requests may have been accepted as a burst.
     burst: int = 64
     """Requests from which a count is taken for a rate; with fewer, more is tried soon,"""
+    # What single tries, one after the other, let pass in a second where most are refused.
+    handful: int = 8
+    """The same where a limit was found before: a limit that is lowered is mostly a real one."""
     # From 20 a second to 100 in five steps.
     large_step: float = 0.16
     """in steps of this share of the rate, each twice the last."""
