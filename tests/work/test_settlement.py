@@ -334,12 +334,12 @@ async def test_items_whose_time_ends_while_they_wait_to_probe_are_let_go_togethe
     tmp_path: Path, scenes: list[Scene]
 ) -> None:
     platform = Platform(trouble=lambda *_: httpx.ConnectError("refused"))
-    scenes.append(scene := Scene(tmp_path, platform, away_pause=4.0, item_timeout=10.0))
+    scenes.append(scene := Scene(tmp_path, platform, away_pause=0.05, item_timeout=10.0))
     for seq in range(8):
         await scene.ask(seq)
     waiting = [asyncio.ensure_future(scene.ask(seq)) for seq in range(8)]
     await asyncio.sleep(0)
-    scene.now += 9.0
+    scene.now += 10.0
     assert await asyncio.gather(*waiting) == [Answer.UNHEARD] * 8
     assert platform.polls == 8, "none of them goes out, and none waits for another's probe to be answered"
 
