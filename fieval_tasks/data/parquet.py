@@ -22,9 +22,7 @@ def parquet_rows(file: File) -> Iterator[Row]:
         import pyarrow as pa  # type: ignore[import-untyped]
         import pyarrow.parquet as pq  # type: ignore[import-untyped]
     except ImportError as error:
-        raise PlanError(
-            f"{file.name} is Parquet, which needs pyarrow: pip install 'prefect-futureagi[parquet]'"
-        ) from error
+        raise PlanError(f"{file.name} is Parquet, which needs pyarrow: pip install pyarrow") from error
     number, names = 0, []
     try:
         with closing(pq.ParquetFile(file.path)) as plain:

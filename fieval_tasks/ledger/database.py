@@ -126,7 +126,7 @@ def opened(url: str, *, must_exist: bool = False, tuning: LedgerTuning = DEFAULT
     except ImportError as error:
         raise StoreError(
             f"the store {shown(parsed)} is in PostgreSQL, whose driver is not installed ({error}): "
-            f"pip install 'prefect-futureagi[postgres]', or name a file"
+            f"pip install 'psycopg[binary]', or name a file"
         ) from error
     except (SQLAlchemyError, OSError) as error:
         raise StoreError(f"the store {shown(parsed)} can't be opened: {error}") from error

@@ -83,7 +83,7 @@ def parquet_missing() -> str:
     """Why no results.parquet is written; empty where it is."""
     if find_spec("pyarrow") is not None:
         return ""
-    return f"{PARQUET} is not written without pyarrow: pip install 'prefect-futureagi[parquet]'"
+    return f"{PARQUET} is not written without pyarrow: pip install pyarrow"
 
 
 def _text_length(result: Result) -> int:

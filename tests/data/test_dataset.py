@@ -268,7 +268,7 @@ def test_what_a_server_answered_for_a_dataset_is_told() -> None:
 @pytest.mark.parametrize(
     ("name", "module", "step"),
     [
-        ("a.parquet", "pyarrow", "a.parquet is Parquet, which needs pyarrow: pip install 'prefect-futureagi[parquet]'"),
+        ("a.parquet", "pyarrow", "a.parquet is Parquet, which needs pyarrow: pip install pyarrow"),
         ("a.yaml", "yaml", "a.yaml is YAML, which needs PyYAML: pip install pyyaml"),
     ],
 )

@@ -1405,7 +1405,7 @@ def test_no_message_holds_the_password_of_a_store_that_can_not_be_had(url: str) 
 def test_a_server_s_store_without_its_driver_names_the_extra_that_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
     said = sentence(StoreError, "postgresql+psycopg://me:s3cret@127.0.0.1:1/db")
-    assert "'prefect-futureagi[postgres]'" in said
+    assert "pip install 'psycopg[binary]'" in said
     assert "s3cret" not in said
 
 

@@ -282,8 +282,6 @@ def test_without_pyarrow_all_but_the_parquet_file_is_written_and_one_line_says_s
     assert parquet_missing() == ""
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     write_report(write_results(facts(), small(), tmp_path), tmp_path)
-    assert parquet_missing() == (
-        "results.parquet is not written without pyarrow: pip install 'prefect-futureagi[parquet]'"
-    )
+    assert parquet_missing() == ("results.parquet is not written without pyarrow: pip install pyarrow")
     assert {path.name for path in tmp_path.iterdir()} == set(FILES) - {"results.parquet"}
     assert [line["status"] for line in jsonl(tmp_path)] == [result.status for result in small()]
