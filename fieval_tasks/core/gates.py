@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import Literal, get_args
 from unicodedata import normalize
 
-from fieval_tasks.core.templates import nearest
+from fieval_tasks.core.spelling import did_you_mean, nearest
 
 Metric = Literal["pass_rate", "mean", "failures"]
 METRICS: tuple[str, ...] = get_args(Metric)
@@ -124,8 +124,7 @@ def gate_problems(gates: Iterable[str], outputs: Mapping[str, str]) -> Iterator[
         if gate.check is None:
             continue
         if gate.check not in outputs:
-            near = nearest(gate.check, outputs)
-            meant = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+            meant = did_you_mean(nearest(gate.check, outputs))
             yield f"gate {text!r}: there is no check {gate.check!r} (checks: {', '.join(outputs)}){meant}"
         elif fault := _undecidable(gate.check, gate.metric, outputs[gate.check]):
             yield f"gate {text!r}: {fault}"

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from fieval_tasks.core.templates import nearest
+from fieval_tasks.core.spelling import nearest
 
 Place = Sequence[str | int]
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from typing import Any
+
+from fieval_tasks.core.spelling import nearest
 
 
 @dataclass(frozen=True)
@@ -76,12 +77,6 @@ class Catalogue(Mapping[str, Template]):
     def nearest(self, name: str) -> list[str]:
         """Up to three template names that are spelled like `name`."""
         return nearest(name, self.templates)
-
-
-def nearest(name: str, known: Iterable[str]) -> list[str]:
-    """Up to three of `known` that are spelled like `name`; case does not matter."""
-    by_folded = {k.casefold(): k for k in known}
-    return [by_folded[k] for k in difflib.get_close_matches(name.casefold(), by_folded, n=3, cutoff=0.5)]
 
 
 @cache

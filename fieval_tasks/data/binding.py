@@ -14,7 +14,8 @@ from unicodedata import normalize
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.gates import gate_problems
 from fieval_tasks.core.plan import DEFAULT_JUDGE, Check, EvaluationPlan, settings_for
-from fieval_tasks.core.templates import Catalogue, Template, nearest
+from fieval_tasks.core.spelling import did_you_mean, nearest
+from fieval_tasks.core.templates import Catalogue, Template
 from fieval_tasks.data import parameters
 from fieval_tasks.data.places import Place, place_of
 
@@ -229,7 +230,7 @@ def _unknown_templates(plan: EvaluationPlan, catalogue: Catalogue) -> Iterator[s
         if catalogue.get(check.template) is None:
             yield (
                 f"template {check.template!r} is not in {catalogue.source}"
-                f"{_meant(catalogue.nearest(check.template)) or '; check its name'}"
+                f"{did_you_mean(catalogue.nearest(check.template)) or '; check its name'}"
             )
 
 
@@ -263,7 +264,7 @@ def _wrong_keys(plan: EvaluationPlan, bound: Sequence[tuple[Check, Binding]], ca
         elif not prefix and templates:  # a template that is not known may have any key of the catalogue
             yield from _wrong_key(target, target, templates if all_known else [*catalogue.templates.values()])
         elif prefix and not any(target.startswith(f"{name}.") for name in asked):
-            hint = _meant(nearest(prefix, asked)) or f"; the checks use {_listed(asked)}"
+            hint = did_you_mean(nearest(prefix, asked)) or f"; the checks use {_listed(asked)}"
             yield f"mapping {target!r}: no check has the name or the template {prefix!r}{hint}"
 
 
@@ -273,7 +274,7 @@ def _wrong_key(target: str, key: str, templates: Sequence[Template]) -> Iterator
     if key not in keys and key not in params:
         names = dict.fromkeys(template.name for template in templates)
         whose = _listed(names) if len(names) <= _SHOWN else "any template"
-        yield f"mapping {target!r}: {key!r} is not a key of {whose} (keys: {_listed(keys)}){_meant(nearest(key, [*keys, *params]))}"
+        yield f"mapping {target!r}: {key!r} is not a key of {whose} (keys: {_listed(keys)}){did_you_mean(nearest(key, [*keys, *params]))}"
 
 
 def _missing_columns(plan: EvaluationPlan, columns: Sequence[str], dataset: str) -> Iterator[str]:
@@ -285,7 +286,7 @@ def _missing_columns(plan: EvaluationPlan, columns: Sequence[str], dataset: str)
         if place_of(column, columns) is None:
             yield (
                 f"{option}: column {column!r} is not in {dataset} (it has: {_listed(columns)})"
-                f"{_meant(_like(column, columns))}"
+                f"{did_you_mean(_like(column, columns))}"
             )
 
 
@@ -332,10 +333,6 @@ def _shown_name(plan: EvaluationPlan) -> str:
     first, *others = plan.dataset.splitlines()
     name = "standard input" if first == "-" else PurePath(first.partition("?")[0]).name
     return f"{name} and {len(others)} more" if others else name
-
-
-def _meant(names: Sequence[str]) -> str:
-    return f"; did you mean {' or '.join(map(repr, names))}?" if names else ""
 
 
 def _listed(names: Iterable[str]) -> str:

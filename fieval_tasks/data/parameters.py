@@ -14,7 +14,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from fieval_tasks.core.templates import Template, bundled_catalogue, nearest
+from fieval_tasks.core.spelling import nearest
+from fieval_tasks.core.templates import Template, bundled_catalogue
 from fieval_tasks.data.values import Flaw, text_of, typed
 
 Rule: TypeAlias = Mapping[str, Any]

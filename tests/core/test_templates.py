@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieval_tasks.core.templates import bundled_catalogue, nearest
+from fieval_tasks.core.spelling import nearest
+from fieval_tasks.core.templates import bundled_catalogue
 
 BUNDLED = sorted(bundled_catalogue().templates)
 
