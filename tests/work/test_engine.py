@@ -438,14 +438,19 @@ def test_many_neighbours_that_a_firewall_dislikes_fail_and_stop_no_run(
     assert (run.possible_duplicates, set(platform.taken.values())) == (0, {1})
 
 
-def test_what_is_turned_away_of_one_check_alone_stops_that_check(ledger: Ledger) -> None:
+def a_run_of_two_checks(ledger: Ledger, *, rows: int, chunk_size: int) -> Run:
+    """Each row put to TEMPLATE and to `other`, and its text names the check."""
     checks = (CHECK, replace(CHECK, name="other"))
     run = Run("r", utc_now(), "d", "f", "async", "test", checks, {}, ())
     items = [
         Item(i, f"id-{i}", i, check.name, TEMPLATE, None, {"output": f"{check.name} {i}"}, f"{i}")
-        for i, check in enumerate(checks * 300)
+        for i, check in enumerate(checks * rows)
     ]
-    run = ledger.create(run, ((item, None) for item in items), chunk_size=100)
+    return ledger.create(run, ((item, None) for item in items), chunk_size=chunk_size)
+
+
+def test_what_is_turned_away_of_one_check_alone_stops_that_check(ledger: Ledger) -> None:
+    run = a_run_of_two_checks(ledger, rows=300, chunk_size=100)
     found, _ = work(ledger, run, Platform(trouble=turns_away(403, lambda body: "other" in body)))
     assert Counter(r.status for r in found.values() if r.check == TEMPLATE) == {"scored": 300}
     assert sum(r.status == "failed" for r in found.values() if r.check == "other") <= 50
@@ -1090,13 +1095,7 @@ def test_a_wrong_mapping_that_the_server_refuses_costs_a_few_requests(ledger: Le
 
 
 def test_a_stopped_lane_stops_no_other(ledger: Ledger) -> None:
-    checks = (CHECK, replace(CHECK, name="other"))
-    run = Run("r", utc_now(), "d", "f", "async", "test", checks, {}, ())
-    items = [
-        Item(i, f"id-{i}", i, check.name, TEMPLATE, None, {"output": f"{check.name} {i}"}, f"{i}")
-        for i, check in enumerate(checks * 30)
-    ]
-    run = ledger.create(run, ((item, None) for item in items), chunk_size=10)
+    run = a_run_of_two_checks(ledger, rows=30, chunk_size=10)
     platform = Platform(trouble=lambda r, _: refusal("no") if b"other" in r.content else None)
     found, _ = work(ledger, run, platform)
     assert {r.status for r in found.values() if r.check == TEMPLATE} == {"scored"}
