@@ -107,9 +107,8 @@ def finish(submissions: PrefectFutureList[Any], engine: Engine, *, polls_later: 
 
     `polls_later`: synchronous calls bring their verdicts, but a lane whose calls keep failing turns to submitting.
     """
-    while not engine.chunks_have_ended(
-        within=TUNING.round
-    ):  # Prefect's wait for so long goes by an alarm, and may hang for ever
+    # Prefect's own wait for so many seconds goes by an alarm, and may hang for ever.
+    while not engine.chunks_have_ended(within=TUNING.round):
         display.get().show(engine.progress)
         if polls_later and engine.awaits_verdicts:
             poll_evaluations(engine.run.run_id)

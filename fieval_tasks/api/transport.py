@@ -256,9 +256,8 @@ class _Connection(asyncio.Protocol):
         """Whether the server still waits for a request: one that sends anything unasked is hanging up."""
         if not self._is_silent() or self._socket.is_closing() or monotonic() > self._kept_until:
             return False
-        if not hasattr(
-            select, "poll"
-        ):  # Windows, whose event loop reads without being asked to: what came is in `_heard`
+        # Windows has none; its event loop reads without being asked to, so what came is in `_heard`.
+        if not hasattr(select, "poll"):
             return True
         unseen = select.poll()  # by the event loop
         unseen.register(self._socket.get_extra_info("socket"), select.POLLIN)

@@ -81,9 +81,8 @@ def work_on(
     run.ledger.started(run.run_id, flow_run_id=flow_run.id)
     try:
         ended = work()
-    except (
-        TerminationSignal
-    ):  # a worker cancels by it, and sets the state itself: what carries the run on is said before
+    except TerminationSignal:
+        # a worker cancels by it, and sets the state itself: what carries the run on is said before
         _interrupted(run, seconds=monotonic() - began)
         raise
     if not isinstance(ended, Ended):

@@ -13,7 +13,6 @@ from types import TracebackType
 
 from fieval_tasks.core.errors import RunStopped
 from fieval_tasks.pace.limits import Limits, Metronome, Places
-from fieval_tasks.pace.limits import backoff as backoff
 from fieval_tasks.pace.line import Kind, Line
 from fieval_tasks.pace.pace_tuning import SHOWN_FROM, TUNING, PaceTuning
 from fieval_tasks.pace.permits import Permits
@@ -189,12 +188,6 @@ class Pace:
         """Whether the server does not answer; then single probes find out whether it is back."""
         return self._outage.is_on
 
-    def stop(self) -> None:
-        """Let no request begin any more, and cancel those that wait for their turn."""
-        self._line.stop()
-        if self.permits is not None:
-            self.permits.stop()
-
 
 class Turn(AbstractAsyncContextManager["Turn"]):
     """One request's place at the pace, and the reports about its result."""
@@ -210,9 +203,8 @@ class Turn(AbstractAsyncContextManager["Turn"]):
 
     async def __aenter__(self) -> Turn:
         self.started_at = await self._line.enter(self._kind, urgent=self._urgent)
-        if (
-            self._pace.permits is not None
-        ):  # the place is held during the wait for a permit, so that requests keep the line's order
+        if self._pace.permits is not None:
+            # the place is held during the wait for a permit, so that requests keep the line's order
             try:
                 self.started_at = await self._pace.permits.take()
             except BaseException:

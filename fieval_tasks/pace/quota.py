@@ -73,11 +73,6 @@ class Quotas:
         """Which tier's limit holds up submissions at this moment, in words; empty where none does for long."""
         return next((text for quota in self._quotas.values() if (text := quota.waits)), "")
 
-    def stop(self) -> None:
-        """Admit nothing any more, and cancel the submissions that wait."""
-        for quota in self._quotas.values():
-            quota.stop()
-
 
 @dataclass
 class Admission:
@@ -225,9 +220,6 @@ class Quota:
     def _used_up(self) -> str:
         limits = f" (tier {self.tier.name})" if self.tier else ""
         return f"the evaluations that {self._model or 'the account'} may make{limits} are used up"
-
-    def stop(self) -> None:
-        self._line.stop()
 
     # -- the pacer of its line -----------------------------------------------------------------------------------
 

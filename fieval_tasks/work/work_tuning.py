@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fieval_tasks.core.policy import SILENCE
-from fieval_tasks.pace.pace import backoff
+from fieval_tasks.pace.limits import backoff
 
 
 @dataclass(frozen=True)

@@ -447,7 +447,7 @@ def test_stop_ends_all_who_wait_at_once_and_nothing_starts_any_more(rate: float 
         tasks = [asyncio.ensure_future(one_turn(pace, began, 10.0)) for _ in range(1000)]
         await asyncio.sleep(1.0)
         assert len(began) == pace.in_flight == 2
-        pace.stop()
+        pace._line.stop()
         done, under_way = await asyncio.wait(tasks, timeout=0.001)
         assert len(under_way) == 2
         assert all(task.cancelled() for task in done)
@@ -467,7 +467,7 @@ def test_one_who_was_let_in_at_the_very_moment_of_the_stop_does_not_start() -> N
         async with pace.turn():
             waiting = asyncio.ensure_future(one_turn(pace, began))
             await asyncio.sleep(0)
-        pace.stop()
+        pace._line.stop()
         await asyncio.wait([waiting])
         assert waiting.cancelled()
         assert (began, pace.in_flight) == ([], 0)
@@ -599,7 +599,7 @@ def test_what_was_admitted_and_not_sent_is_given_back() -> None:
         waiting = [asyncio.ensure_future(quota.admit(MANY)) for _ in range(3)]
         await asyncio.sleep(0.1)
         assert [task.done() for task in waiting] == [True, False, False]
-        quota.stop()
+        quota._line.stop()
         await asyncio.wait(waiting)
         assert [task.cancelled() for task in waiting] == [False, True, True]
 

@@ -364,7 +364,7 @@ def test_whoever_waits_is_cancelled_when_the_run_stops() -> None:
         waiting = asyncio.ensure_future(entered(pace))
         await asyncio.sleep(1)
         assert pace.in_flight == 1
-        pace.stop()
+        pace.permits.stop()
         await asyncio.wait([waiting])
         return waiting.cancelled(), pace.in_flight
 

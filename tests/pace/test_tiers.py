@@ -152,7 +152,7 @@ def test_while_a_tier_is_full_it_is_said() -> None:
         waiting = asyncio.ensure_future(quotas.quota_of("flash").admit())
         await asyncio.sleep(1.0)
         told = quotas.waits
-        quotas.stop()
+        waiting.cancel()
         await asyncio.wait([waiting])
         return told
 
