@@ -10,6 +10,7 @@ import asyncio
 import select
 from base64 import b64encode
 from collections.abc import AsyncIterator
+from ipaddress import ip_address
 from ssl import PROTOCOL_TLS_CLIENT, SSLCertVerificationError, SSLContext
 from time import monotonic
 from typing import Any
@@ -28,6 +29,11 @@ PIECE = 2**16
 # Many servers close idle connections after 5 s, and a request on a closed one would be lost.
 KEPT_FOR = 4.0
 """Seconds for which an idle connection is kept."""
+
+# As RFC 8305 recommends. Not used for an IP address, which is the only one: asyncio's race of addresses forgets its winner's
+# socket if it is cancelled in that very moment.
+NEXT_ADDRESS = 0.25
+"""Seconds after which a host's next address is tried as well."""
 
 LONGEST_ANSWER = 200
 """Characters that are kept of a proxy's answer."""
@@ -127,8 +133,8 @@ class PooledTransport(httpx.AsyncBaseTransport):
         first = url if self._proxy is None else self._proxy.url
         loop, port = asyncio.get_running_loop(), first.port or _PORTS[first.scheme]
         async with time_limit(self._connect):
-            # After the 0.25 s that RFC 8305 recommends, a host's next address is tried as well.
-            _, connection = await loop.create_connection(_Connection, first.host, port, happy_eyeballs_delay=0.25)
+            delay = None if _is_ip_address(first.host) else NEXT_ADDRESS
+            _, connection = await loop.create_connection(_Connection, first.host, port, happy_eyeballs_delay=delay)
         try:
             if first.scheme == "https":
                 await connection.start_tls(self._ssl, first.host, self._connect)
@@ -282,6 +288,14 @@ class _Connection(asyncio.Protocol):
             self._transport.write(data[start : start + PIECE])
             while self._is_full and self._is_silent():
                 await self._wait()
+
+
+def _is_ip_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def shown_address(url: httpx.URL) -> str:
