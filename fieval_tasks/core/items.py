@@ -80,6 +80,10 @@ class Item:
     """Columns that `--keep` named, as JSON values. Only set while a run's items are first written; None when read back."""
     params: Mapping[str, Any] = field(default_factory=dict)
     """Template parameters that come from the item's row. All others are the check's."""
+    traits: Mapping[str, Any] | None = None
+    """Columns by which the results are divided (segments, clusters, strata), as JSON values."""
+    repeat: int = 0
+    """0: the first evaluation of this row by this check; 1, 2, ...: further ones of the very same inputs."""
 
 
 @dataclass(frozen=True)
@@ -172,3 +176,9 @@ class Result:
     """The check of the item `same_as`, where it is another check than this item's."""
     doubts: int = 0
     """Submissions that may have been judged, and paid, without a verdict here: lost replies and given-up tickets."""
+    traits: Mapping[str, Any] | None = None
+    """Columns by which the results are divided (segments, clusters, strata), as JSON values."""
+    repeat: int = 0
+    """0: the first evaluation of this row by this check; 1, 2, ...: further ones of the very same inputs."""
+    reused_from: str | None = None
+    """The earlier run whose verdict this is: it was not paid again."""

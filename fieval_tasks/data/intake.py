@@ -61,6 +61,7 @@ def items(
     sample: int | None = None,
     seed: int = 0,
     keep: Sequence[Place] = (),
+    traits: Sequence[Place] = (),
 ) -> Iterator[tuple[Item, Failed | None]]:
     """Streams an item for every chosen row and every check, row by row; with a Failed where it can't be sent.
 
@@ -72,7 +73,7 @@ def items(
     id_place = None if id_column is None else place_of(id_column, dataset.columns) or Place(id_column)
     if id_place is not None:
         _require_ids(dataset, id_place, size)
-    return _items(dataset, bindings, id_place, _chosen(size, sample, seed), keep)
+    return _items(dataset, bindings, id_place, _chosen(size, sample, seed), keep, traits)
 
 
 def mark_repeats(rows: Iterable[tuple[Item, Failed | None]]) -> Iterator[tuple[Item, Failed | None]]:
@@ -97,18 +98,23 @@ def _items(
     ids: Place | None,
     chosen: Collection[int],
     keep: Sequence[Place],
+    traits: Sequence[Place],
 ) -> Iterator[tuple[Item, Failed | None]]:
     seq = 0
     last = max(chosen, default=0)
     for row, item_id in _identified(dataset, ids):
         if row.number in chosen:
-            kept = {str(place): typed(place.value_in(row.values)) for place in keep} or None
+            kept, divided = _columns(keep, row), _columns(traits, row)
             for binding in bindings:
                 item, failed = _item(seq, item_id, row, binding)
-                yield (item if kept is None else replace(item, kept=kept)), failed
+                yield (item if kept is divided is None else replace(item, kept=kept, traits=divided)), failed
                 seq += 1
         if row.number >= last:
             return
+
+
+def _columns(places: Sequence[Place], row: Row) -> dict[str, object] | None:
+    return {str(place): typed(place.value_in(row.values)) for place in places} or None
 
 
 def _item(seq: int, item_id: str, row: Row, binding: Binding) -> tuple[Item, Failed | None]:

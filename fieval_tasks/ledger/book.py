@@ -233,6 +233,7 @@ def _item(row: sa.RowMapping, checks: Mapping[str, CheckRecord]) -> Item:
         inputs=json.loads(row["inputs"]),
         ambiguous=row["state"] == State.AMBIGUOUS.value,
         params=json.loads(row["params"] or "{}"),
+        traits=None if row["traits"] is None else json.loads(row["traits"]),
     )
 
 
@@ -249,6 +250,7 @@ def _result(row: sa.RowMapping, checks: Mapping[str, CheckRecord], with_inputs: 
         error={"kind": row["error_kind"], "message": row["error_message"]} if failed else None,
         inputs=json.loads(row["inputs"]) if with_inputs else None,
         kept=json.loads(row["kept"]) if with_inputs and row["kept"] is not None else None,
+        traits=None if row["traits"] is None else json.loads(row["traits"]),
         lent_by=row["lender"] if row["lender"] != check.name else None,
     )
 
@@ -264,6 +266,7 @@ def row_of(item: Item, failed: Failed | None, *, run_id: str, chunk_size: int, n
         "inputs": json.dumps(dict(item.inputs)),  # ASCII, because databases refuse a lone surrogate
         "kept": None if item.kept is None else json.dumps(dict(item.kept)),
         "params": json.dumps(dict(item.params)) if item.params else None,
+        "traits": None if item.traits is None else json.dumps(dict(item.traits)),
         "stage": failed.stage if failed else None,
         "error_kind": failed.kind if failed else None,
         "error_message": failed.message if failed else None,
@@ -271,11 +274,11 @@ def row_of(item: Item, failed: Failed | None, *, run_id: str, chunk_size: int, n
     }
 
 
-_SAME_IN_ITEM = ("seq", "item_id", "row", "fingerprint", "same_as")
+_SAME_IN_ITEM = ("seq", "item_id", "row", "fingerprint", "same_as", "repeat")
 """Columns of a new item that are fields of an Item."""
 _SAME_IN_RESULT = (
     "item_id", "row", "score", "passed", "reason", "runtime_ms", "eval_id", "stage", "attempts", "submitted_at",
-    "finished_at", "lost", "same_as", "doubts",
+    "finished_at", "lost", "same_as", "doubts", "repeat", "reused_from",
 )  # fmt: skip
 """Columns that are fields of a Result."""
 _TO_SEND = sa.and_(items.c.state.in_(UNSENT), items.c.same_as.is_(None))

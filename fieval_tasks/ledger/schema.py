@@ -111,6 +111,9 @@ items = sa.Table(
     sa.Column("params", sa.Text),
     sa.Column("doubts", sa.Integer, nullable=False, server_default="0"),
     sa.Column("resend_if_unknown", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("traits", sa.Text),
+    sa.Column("repeat", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("reused_from", sa.String(80)),
     sa.Index("fieval_items_by_state", "run_id", "state"),
     sa.Index("fieval_items_by_chunk", "run_id", "chunk"),
     sa.Index("fieval_items_by_eval_id", "run_id", "eval_id", sqlite_where=_HAS_TICKET, postgresql_where=_HAS_TICKET),
@@ -139,6 +142,27 @@ conclusions = sa.Table(
     sa.Column("at", Moment, nullable=False),
     sa.Column("exit_code", sa.Integer),
     sa.Column("standing", sa.JSON, nullable=False),
+)
+
+baselines = sa.Table(
+    "fieval_baselines",
+    metadata,
+    sa.Column("n", _numbered, primary_key=True, autoincrement=True),
+    sa.Column("run_id", sa.String(80), _of_run(), nullable=False),
+    sa.Column("dataset", Text, nullable=False),
+    sa.Column("at", Moment, nullable=False),
+    sa.Column("note", Text, nullable=False),
+)
+
+calibrations = sa.Table(
+    "fieval_calibrations",
+    metadata,
+    sa.Column("n", _numbered, primary_key=True, autoincrement=True),
+    sa.Column("run_id", sa.String(80), _of_run(), nullable=False),
+    sa.Column("check_name", Text, nullable=False),
+    sa.Column("at", Moment, nullable=False),
+    sa.Column("identity", sa.JSON, nullable=False),
+    sa.Column("content", sa.JSON, nullable=False),
 )
 
 claims = sa.Table(

@@ -8,7 +8,7 @@ from sqlalchemy.engine import Connection, Engine
 from fieval_tasks.core.errors import PlanError, StoreError
 from fieval_tasks.ledger import schema
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 UPGRADES = {
     1: (
         "ALTER TABLE fieval_runs ADD COLUMN begun_by VARCHAR(40)",
@@ -33,6 +33,11 @@ UPGRADES = {
         ),
     ),
     3: ("ALTER TABLE fieval_items ADD COLUMN params TEXT",),
+    4: (
+        "ALTER TABLE fieval_items ADD COLUMN traits TEXT",
+        "ALTER TABLE fieval_items ADD COLUMN repeat INTEGER DEFAULT 0 NOT NULL",
+        "ALTER TABLE fieval_items ADD COLUMN reused_from VARCHAR(80)",
+    ),
 }
 """Version -> the statements that upgrade its tables to the next version."""
 SCHEMA_LOCK = 0x66696576616C

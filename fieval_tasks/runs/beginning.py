@@ -67,7 +67,8 @@ def begin(
         catalogue, found = templates_of(way)
         bindings = bind(plan, rows.columns, catalogue)
         _require_places(rows, bindings, tuning.rows_looked_at)
-        keep = _kept_places(plan.keep, rows)
+        keep = _places("--keep", plan.keep, rows)
+        traits = [place for option, names in dividing(plan).items() for place in _places(option, names, rows)]
         plan = plan.model_copy(update={"keep": tuple(map(str, keep))})
         count = min(plan.limit or rows.size, plan.sample or rows.size, rows.size)
         plan, why = _with_mode(plan, bindings, count)
@@ -83,7 +84,7 @@ def begin(
             notices=(*way.notices, *rows.notices, *found, *why, *_notices(bindings)),
         )
         of_these = {"id_column": plan.id_column, "limit": plan.limit, "sample": plan.sample, "seed": plan.seed}
-        read = partial(items, rows, bindings, keep=keep, **of_these)  # type: ignore[arg-type]  # each has a type of its own
+        read = partial(items, rows, bindings, keep=keep, traits=traits, **of_these)  # type: ignore[arg-type]  # each has a type of its own
         size = plan.chunk_size or tuning.chunk_size(count * len(bindings), processes)
         return (
             _written(ledger, run, read if not plan.sharing else lambda: mark_repeats(read()), size, plan.dataset),
@@ -194,14 +195,19 @@ def _require_places(dataset: Dataset, bindings: Sequence[Binding], rows: int) ->
         raise PlanError(*(f"--map …={place}: {nowhere} ({where_path_ends(place, first[0])})" for place in empty))
 
 
-def _kept_places(named: Sequence[str], dataset: Dataset) -> list[Place]:
-    """The columns to keep, `all` meaning every one. Raises PlanError for those that are not there."""
+def dividing(plan: EvaluationPlan) -> dict[str, tuple[str, ...]]:
+    """Option -> the columns that it names by which the results will be divided, so that the ledger keeps them."""
+    return {}
+
+
+def _places(option: str, named: Sequence[str], dataset: Dataset) -> list[Place]:
+    """The columns that an option names, `all` meaning every one. Raises PlanError for those that are not there."""
     names = dict.fromkeys(column for name in named for column in (dataset.columns if name == "all" else (name,)))
     found = {name: place_of(name, dataset.columns) for name in names}
     if unknown := [name for name, place in found.items() if place is None]:
         has = ", ".join(dataset.columns[:20])
         raise PlanError(
-            *(f"--keep {name}: there is no such column in {dataset.name} (it has: {has})" for name in unknown)
+            *(f"{option} {name}: there is no such column in {dataset.name} (it has: {has})" for name in unknown)
         )
     return [place for place in found.values() if place is not None]
 

@@ -1177,6 +1177,11 @@ ADDED = {
         *(f"ALTER TABLE fieval_items DROP COLUMN {name}" for name in ("doubts", "resend_if_unknown", "kept")),
     ),
     3: ("ALTER TABLE fieval_items DROP COLUMN params",),
+    4: (
+        *(f"ALTER TABLE fieval_items DROP COLUMN {name}" for name in ("traits", "repeat", "reused_from")),
+        "DROP TABLE fieval_baselines",
+        "DROP TABLE fieval_calibrations",
+    ),
 }
 """Version -> what takes out of the next one's tables all that it has not got."""
 
