@@ -39,7 +39,7 @@ OF_NO_USE = {
     ),
 }
 """Plan fields that are refused for a DataFrame -> why."""
-LEFT_OUT = "left_out: limit or sample took other rows"
+LEFT_OUT = "left_out: where, limit or sample took other rows"
 VERDICT_COLUMNS = ("value", "score", "passed", "reason", "error")
 
 

@@ -209,8 +209,10 @@ class EvaluationPlan(BaseModel):
     matched by name, then by alias."""
     gates: GateTexts = ()
     """What must hold for the run to be good, such as groundedness.pass_rate >= 0.95."""
+    where: str | None = None
+    """Only rows of which this is true, such as lang == 'fr' and score < 0.5."""
     limit: Positive | None = None
-    """Only the first N rows."""
+    """Only the first N rows, of those that where chooses."""
     connection: str | None = None
     """local, env or the name of a block of keys; default: env where the keys are set, else local."""
     id_column: str | None = None
@@ -220,7 +222,9 @@ class EvaluationPlan(BaseModel):
     mode: Mode = Mode.ASYNC
     """async (default): submit, then poll; sync: wait in each request; auto: the cheaper of both; submit: collect later."""
     sample: Positive | None = None
-    """N rows drawn at random."""
+    """N rows drawn at random, of those that where and limit leave."""
+    stratify: str | None = None
+    """With sample: the column whose values the sample holds in the same shares as the rows that it is drawn from."""
     seed: int = 0
     """Seed of the random sample."""
     sharing: bool = True
@@ -280,6 +284,8 @@ class EvaluationPlan(BaseModel):
             raise ValueError("retry_failed: needs resume, the run whose failed items are to be tried again")
         if self.same_account and not self.resume:
             raise ValueError("same_account: needs resume, the run whose keys or address are new")
+        if self.stratify and not self.sample:
+            raise ValueError("stratify: needs sample, the number of rows that are drawn in the shares of that column")
         if self.run and self.resume not in (None, self.run):
             raise ValueError("run names a new run and resume is one to carry on: leave one of them out")
         return self

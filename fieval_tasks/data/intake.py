@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import random
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
 
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.items import Failed, Item
@@ -15,6 +13,7 @@ from fieval_tasks.data import parameters
 from fieval_tasks.data.binding import Binding
 from fieval_tasks.data.dataset import Dataset, Row
 from fieval_tasks.data.places import Place, place_of
+from fieval_tasks.data.selection import Chosen, choose, rows_of
 from fieval_tasks.data.values import Flaw, text_of, typed
 
 _EXAMPLES = 3
@@ -55,25 +54,22 @@ def _shown(cell: object) -> str:
 def items(
     dataset: Dataset,
     bindings: Sequence[Binding],
+    chosen: Chosen | None = None,
     *,
     id_column: str | None = None,
-    limit: int | None = None,
-    sample: int | None = None,
-    seed: int = 0,
     keep: Sequence[Place] = (),
     traits: Sequence[Place] = (),
 ) -> Iterator[tuple[Item, Failed | None]]:
     """Streams an item for every chosen row and every check, row by row; with a Failed where it can't be sent.
 
-    `limit` takes the first rows, `sample` draws from these without replacement and keeps their order. An item has the
-    same id whatever is chosen around it. Raises PlanError, before the first item, where the ids of a column are blank
-    or repeated.
+    An item has the same id whatever is chosen around it. Raises PlanError, before the first item, where the ids of a
+    column are blank or repeated in the rows that were to choose from. `chosen`: None takes every row.
     """
-    size = dataset.size if limit is None else min(limit, dataset.size)
+    chosen = chosen or choose(dataset)
     id_place = None if id_column is None else place_of(id_column, dataset.columns) or Place(id_column)
     if id_place is not None:
-        _require_ids(dataset, id_place, size)
-    return _items(dataset, bindings, id_place, _chosen(size, sample, seed), keep, traits)
+        _require_ids(dataset, id_place, chosen.candidates)
+    return _items(dataset, bindings, id_place, chosen.numbers, keep, traits)
 
 
 def mark_repeats(rows: Iterable[tuple[Item, Failed | None]]) -> Iterator[tuple[Item, Failed | None]]:
@@ -84,32 +80,26 @@ def mark_repeats(rows: Iterable[tuple[Item, Failed | None]]) -> Iterator[tuple[I
         yield (item if seq == item.seq else replace(item, same_as=seq)), failed
 
 
-def _chosen(size: int, sample: int | None, seed: int) -> Collection[int]:
-    """The numbers of the rows that are evaluated."""
-    numbers = range(1, size + 1)
-    if sample is None or sample >= size:
-        return numbers
-    return frozenset(random.Random(seed).sample(numbers, sample))
-
-
 def _items(
     dataset: Dataset,
     bindings: Sequence[Binding],
     ids: Place | None,
-    chosen: Collection[int],
+    numbers: Sequence[int],
     keep: Sequence[Place],
     traits: Sequence[Place],
 ) -> Iterator[tuple[Item, Failed | None]]:
     seq = 0
-    last = max(chosen, default=0)
+    wanted = iter(numbers)
+    number = next(wanted, None)
     for row, item_id in _identified(dataset, ids):
-        if row.number in chosen:
-            kept, divided = _columns(keep, row), _columns(traits, row)
-            for binding in bindings:
-                item, failed = _item(seq, item_id, row, binding)
-                yield (item if kept is divided is None else replace(item, kept=kept, traits=divided)), failed
-                seq += 1
-        if row.number >= last:
+        if row.number != number:
+            continue
+        kept, divided = _columns(keep, row), _columns(traits, row)
+        for binding in bindings:
+            item, failed = _item(seq, item_id, row, binding)
+            yield (item if kept is divided is None else replace(item, kept=kept, traits=divided)), failed
+            seq += 1
+        if (number := next(wanted, None)) is None:
             return
 
 
@@ -198,13 +188,13 @@ def _id_text(row: Row, ids: Place) -> str | Flaw:
     return f"row-{row.number}" if row.problem is not None else text_of(ids.value_in(row.values))
 
 
-def _require_ids(dataset: Dataset, ids: Place, size: int) -> None:
-    """Raises PlanError unless each of the first rows has an id of its own."""
+def _require_ids(dataset: Dataset, ids: Place, among: Sequence[int]) -> None:
+    """Raises PlanError unless each of these rows has an id of its own."""
     seen: dict[bytes, int] = {}
     """Digest of an id -> the first row that has it."""
     unusable: list[str] = []
     repeated: dict[str, list[int]] = {}
-    for row in islice(dataset.rows(), size):
+    for row in rows_of(dataset, among):
         text = _id_text(row, ids)
         if isinstance(text, Flaw):
             unusable += [f"row {row.number} {text.why}"] * (len(unusable) <= _EXAMPLES)

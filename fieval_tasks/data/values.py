@@ -67,6 +67,14 @@ def typed(value: object) -> object:
     return f"({plain.why})" if isinstance(plain, Flaw) else plain
 
 
+def is_blank(value: object) -> bool:
+    """Whether a value of JSON's types counts as no input."""
+    if isinstance(value, str):
+        flaw = _flaw(value) if len(value) < 16 or value.isspace() else None
+        return flaw is not None and flaw.kind == "blank"
+    return value is None or value in ({}, [])
+
+
 def _plain_or_flaw(value: object) -> object:
     try:
         return _plain(value)

@@ -26,6 +26,7 @@ from fieval_tasks.data.binding import Binding, bind
 from fieval_tasks.data.dataset import Dataset, Reading, read_dataset
 from fieval_tasks.data.intake import items, mark_repeats
 from fieval_tasks.data.places import Place, is_in_a_row, place_of, where_path_ends
+from fieval_tasks.data.selection import Selection, choose
 from fieval_tasks.ledger.run import CheckRecord, Run
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.runs.connections import WITHOUT_PREFECT, Connection, Openers, connection
@@ -70,7 +71,8 @@ def begin(
         keep = _places("--keep", plan.keep, rows)
         traits = [place for option, names in dividing(plan).items() for place in _places(option, names, rows)]
         plan = plan.model_copy(update={"keep": tuple(map(str, keep))})
-        count = min(plan.limit or rows.size, plan.sample or rows.size, rows.size)
+        chosen = choose(rows, _selection(plan, rows))
+        count = len(chosen.numbers)
         plan, why = _with_mode(plan, bindings, count)
         run = Run(
             run_id=plan.run or "",
@@ -81,10 +83,9 @@ def begin(
             connection=way.label,
             checks=tuple(map(_recorded, bindings)),
             plan=plan.model_copy(update={"connection": way.name}).model_dump(mode="json", exclude=OF_ONE_CALL),
-            notices=(*way.notices, *rows.notices, *found, *why, *_notices(bindings)),
+            notices=(*way.notices, *rows.notices, *chosen.notices, *found, *why, *_notices(bindings)),
         )
-        of_these = {"id_column": plan.id_column, "limit": plan.limit, "sample": plan.sample, "seed": plan.seed}
-        read = partial(items, rows, bindings, keep=keep, traits=traits, **of_these)  # type: ignore[arg-type]  # each has a type of its own
+        read = partial(items, rows, bindings, chosen, id_column=plan.id_column, keep=keep, traits=traits)
         size = plan.chunk_size or tuning.chunk_size(count * len(bindings), processes)
         return (
             _written(ledger, run, read if not plan.sharing else lambda: mark_repeats(read()), size, plan.dataset),
@@ -197,12 +198,19 @@ def _require_places(dataset: Dataset, bindings: Sequence[Binding], rows: int) ->
 
 def dividing(plan: EvaluationPlan) -> dict[str, tuple[str, ...]]:
     """Option -> the columns that it names by which the results will be divided, so that the ledger keeps them."""
-    return {}
+    return {"--stratify": (plan.stratify,) if plan.stratify else ()}
+
+
+def _selection(plan: EvaluationPlan, dataset: Dataset) -> Selection:
+    stratify = _places("--stratify", [plan.stratify], dataset) if plan.stratify else [None]
+    return Selection(plan.where, plan.limit, plan.sample, plan.seed, *stratify)
 
 
 def _places(option: str, named: Sequence[str], dataset: Dataset) -> list[Place]:
-    """The columns that an option names, `all` meaning every one. Raises PlanError for those that are not there."""
-    names = dict.fromkeys(column for name in named for column in (dataset.columns if name == "all" else (name,)))
+    """The columns that an option names, `all` meaning every one for --keep. Raises PlanError for those that are not there."""
+    names = dict.fromkeys(
+        column for name in named for column in (dataset.columns if (option, name) == ("--keep", "all") else (name,))
+    )
     found = {name: place_of(name, dataset.columns) for name in names}
     if unknown := [name for name, place in found.items() if place is None]:
         has = ", ".join(dataset.columns[:20])

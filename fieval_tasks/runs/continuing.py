@@ -16,8 +16,8 @@ from fieval_tasks.runs.beginning import require_writable
 from fieval_tasks.runs.connections import Connection, Openers, connection
 
 SETTLED = (
-    "dataset", "format", "delimiter", "rows", "checks", "mapping", "id_column", "limit", "sample", "seed", "sharing",
-    "chunk_size", "keep",
+    "dataset", "format", "delimiter", "rows", "checks", "mapping", "id_column", "where", "limit", "sample", "stratify",
+    "seed", "sharing", "chunk_size", "keep",
 )  # fmt: skip
 """Fields of a plan that can't change once its run has begun, because they determine its items."""
 

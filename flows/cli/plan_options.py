@@ -23,7 +23,7 @@ NAMES = {"checks": "--template", "dataset": "DATASET", "gates": "--gate", "id_co
 PLACEHOLDERS = {
     "checks": "[NAME=]TEMPLATE[:MODEL]", "model": "MODEL", "params": "[CHECK.]NAME=VALUE", "mapping": "[CHECK.]KEY=COLUMN",
     "gates": "GATE", "allow_failures": "N|P%", "rate": "N/s|N/min", "tier": "NAME|N/min,N/h", "item_timeout": "10m", "timeout": "2h",
-    "resume": "RUN|last", "keep": "COLUMN|all", "delimiter": "C",
+    "where": "EXPR", "stratify": "COLUMN", "resume": "RUN|last", "keep": "COLUMN|all", "delimiter": "C",
 }  # fmt: skip
 """What the help shows in place of a value, where that says more than STR or INT."""
 HAS_PLACEHOLDERS = "metavar" in inspect.signature(Parameter).parameters

@@ -24,6 +24,7 @@ from fieval_tasks.data.binding import bind
 from fieval_tasks.data.dataset import Dataset, read_dataset
 from fieval_tasks.data.intake import items
 from fieval_tasks.data.places import place_of
+from fieval_tasks.data.selection import Selection, choose
 from fieval_tasks.data.values import LARGEST_TEXT, Flaw, text_of, typed
 
 Rows = Callable[[Iterable[Mapping[str, object]]], Dataset]
@@ -46,7 +47,8 @@ def rows(tmp_path: Path) -> Rows:
 
 def run(dataset: Dataset, *checks: str, **options: Any) -> list[tuple[Item, Failed | None]]:
     plan = EvaluationPlan(checks=tuple(map(Check.parse, checks or ("tone",))))
-    return list(items(dataset, bind(plan, dataset.columns, bundled_catalogue()), **options))
+    selection = Selection(**{name: options.pop(name) for name in ("limit", "sample", "seed") if name in options})
+    return list(items(dataset, bind(plan, dataset.columns, bundled_catalogue()), choose(dataset, selection), **options))
 
 
 def ids(dataset: Dataset, **options: Any) -> list[str]:

@@ -330,7 +330,7 @@ def test_what_a_frame_has_no_use_for_is_refused_and_not_ignored(options: dict[st
 
 def test_a_row_that_a_limit_leaves_out_says_so() -> None:
     scored = evaluate_dataframe(FRAME, "completeness", connection="local", limit=1)
-    assert scored["completeness.error"].tolist() == [None, *["left_out: limit or sample took other rows"] * 2]
+    assert scored["completeness.error"].tolist() == [None, *["left_out: where, limit or sample took other rows"] * 2]
 
 
 def test_columns_may_be_numbers() -> None:
