@@ -170,6 +170,7 @@ def _template(entry: Mapping[str, Any]) -> Template:
         models=_names(config.get("models")),
         parameters=_parameters(config),
         description=text_of(entry.get("description") or ""),
+        choices=_names(entry.get("choices")) if config.get("output") == "choices" else (),
     )
 
 

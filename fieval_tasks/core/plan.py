@@ -174,6 +174,22 @@ def _plain_name(value: str) -> str:
     return value
 
 
+def _listed(good: object) -> object:
+    """`{"tone": "neutral, joy"}`, as it is typed, as lists of choices."""
+    if not isinstance(good, Mapping):
+        return good
+    return {
+        check: [part.strip() for part in choices.split(",")] if isinstance(choices, str) else choices
+        for check, choices in good.items()
+    }
+
+
+def _named(good: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    if empty := [check for check, choices in good.items() if not choices or not all(map(str.strip, choices))]:
+        raise ValueError(f"{empty[0]} has no choice, or an empty one; write such as {empty[0]}=neutral,joy")
+    return good
+
+
 def _read(gates: tuple[str, ...]) -> tuple[str, ...]:
     if faults := [fault for text in gates if (fault := Gate.fault_of(text))]:
         raise ValueError("; ".join(faults))
@@ -183,6 +199,7 @@ def _read(gates: tuple[str, ...]) -> tuple[str, ...]:
 Locations = Annotated[str, BeforeValidator(_in_a_file), AfterValidator(_no_secret)]
 Mapped = Annotated[dict[str, str], AfterValidator(_composed)]
 GateTexts = Annotated[tuple[str, ...], AfterValidator(_read)]
+GoodChoices = Annotated[dict[str, tuple[str, ...]], BeforeValidator(_listed), AfterValidator(_named)]
 Address = Annotated[str, AfterValidator(_no_secret)]
 StoreUrl = Annotated[str, AfterValidator(_no_password)]
 RunName = Annotated[str, AfterValidator(_plain_name)]
@@ -209,6 +226,8 @@ class EvaluationPlan(BaseModel):
     matched by name, then by alias."""
     gates: GateTexts = ()
     """What must hold for the run to be good, such as groundedness.pass_rate >= 0.95."""
+    good: GoodChoices = Field(default={}, title="Good choices")
+    """CHECK=CHOICE,CHOICE: the choices that pass, so that a check that answers with choices has a pass rate."""
     where: str | None = None
     """Only rows of which this is true, such as lang == 'fr' and score < 0.5."""
     limit: Positive | None = None
@@ -271,6 +290,11 @@ class EvaluationPlan(BaseModel):
     on_stuck: OnStuck | None = None
     """Where the server seems to have forgotten an evaluation: wait (default) up to the item timeout; resubmit once more,
     perhaps paid twice."""
+
+    @property
+    def filled(self) -> frozenset[str]:
+        """The fields that have a value."""
+        return frozenset(name for name, value in self if value)
 
     @field_validator("*", mode="before")
     @classmethod

@@ -31,6 +31,8 @@ class Template:
     parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Parameter -> its entry in the platform's catalogue (type, default, bounds …): see `data/parameters`."""
     description: str = ""
+    choices: tuple[str, ...] = ()
+    """Of a template that answers with choices: those it has; empty: not told."""
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -100,4 +102,5 @@ def _from_bundle(entry: Mapping[str, Any]) -> Template:
         needs_model=entry["needs_model"],
         models=tuple(entry.get("models") or ()),
         parameters=entry.get("parameters") or {},
+        choices=tuple(entry.get("choices") or ()),
     )

@@ -240,13 +240,17 @@ def _item(row: sa.RowMapping, checks: Mapping[str, CheckRecord]) -> Item:
 def _result(row: sa.RowMapping, checks: Mapping[str, CheckRecord], with_inputs: bool) -> Result:
     check = checks[row["check_name"]]
     failed = row["error_kind"] is not None
+    value = None if row["value"] is None else json.loads(row["value"])
+    said = {name: row[name] for name in _SAME_IN_RESULT}
+    if check.good and row["state"] == State.SCORED.value:
+        said["passed"] = check.scale.passes(value)
     return Result(
-        **{name: row[name] for name in _SAME_IN_RESULT},
+        **said,
         check=check.name,
         template=check.template,
         model=check.model,
         status=State(row["state"]).status,
-        value=None if row["value"] is None else json.loads(row["value"]),
+        value=value,
         error={"kind": row["error_kind"], "message": row["error_message"]} if failed else None,
         inputs=json.loads(row["inputs"]) if with_inputs else None,
         kept=json.loads(row["kept"]) if with_inputs and row["kept"] is not None else None,

@@ -9,6 +9,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from fieval_tasks.core.scales import Scale, scale_of
+
 
 @dataclass(frozen=True)
 class CheckRecord:
@@ -28,6 +30,12 @@ class CheckRecord:
     """The judge models that the template takes; empty: any, or not recorded."""
     param_sources: Mapping[str, str] = field(default_factory=dict)
     """Template parameter -> dataset column, for parameters that each row gives."""
+    good: tuple[str, ...] = ()
+    """Choices that pass, as the plan says; empty: nobody said."""
+
+    @property
+    def scale(self) -> Scale:
+        return scale_of(self.template, self.output, self.good)
 
 
 @dataclass(frozen=True)
@@ -91,4 +99,5 @@ class Run:
 
 def checks_of(recorded: Sequence[Mapping[str, Any]]) -> tuple[CheckRecord, ...]:
     """The checks in a run's row; rows of older versions lack the newest fields."""
-    return tuple(CheckRecord(**{**check, "models": tuple(check.get("models", ()))}) for check in recorded)
+    lists = ("models", "good")
+    return tuple(CheckRecord(**{**check, **{name: tuple(check.get(name, ())) for name in lists}}) for check in recorded)

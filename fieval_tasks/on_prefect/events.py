@@ -46,4 +46,10 @@ def _figures(report: Report) -> dict[str, Any]:
 
 
 def _gate(gate: GateOutcome) -> dict[str, Any]:
-    return {"gate": gate.gate, "verdict": gate.verdict, "value": gate.value, "bounds": gate.bounds}
+    return {
+        "gate": gate.gate,
+        "verdict": gate.verdict,
+        "value": gate.value,
+        "bounds": gate.bounds,
+        "sentence": gate.sentence,
+    }

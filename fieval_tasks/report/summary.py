@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from fieval_tasks.core.gates import Gate, GateVerdict, Number
 from fieval_tasks.core.items import Result
 from fieval_tasks.decisions.statistics import Interval
 from fieval_tasks.report.amendments import Amendment, Standing, amendments
@@ -78,7 +79,7 @@ class RunFacts:
 
 @dataclass(frozen=True)
 class GateOutcome:
-    """A gate with its result."""
+    """A gate with its result: what every file, page, message and event says about it."""
 
     gate: str
     """The gate as text."""
@@ -89,7 +90,34 @@ class GateOutcome:
     bounds: Interval | None = None
     """The metric's bounds, whatever verdicts the other items would have got."""
     sentence: str = ""
-    """The value in words, with enough digits to show on which side of the threshold it lies."""
+    """Gate, verdict and figure in words, in enough digits to show on which side of the threshold the figure lies."""
+    n: int | None = None
+    """Items that the value is of."""
+    interval: Interval | None = None
+    """Where the metric lies for all that the rows are a sample of, at the plan's confidence; None where none was asked."""
+
+    @classmethod
+    def of(
+        cls,
+        gate: Gate,
+        verdict: GateVerdict,
+        found: str,
+        *,
+        value: Number | None = None,
+        bounds: tuple[Number, Number] | None = None,
+        n: int | None = None,
+        interval: Interval | None = None,
+    ) -> GateOutcome:
+        """An outcome with its sentence. `found`: the end of that, such as `it is 0.91 of 1,000`."""
+        return cls(
+            gate=str(gate),
+            verdict=verdict.value,
+            value=None if value is None else float(value),
+            bounds=None if bounds is None else (float(bounds[0]), float(bounds[1])),
+            sentence=f"gate {verdict.value}: {gate}; {found}",
+            n=n,
+            interval=interval,
+        )
 
 
 @dataclass(frozen=True)
@@ -180,7 +208,12 @@ class Report:
             "items": asdict(self.items),
             "checks": {name: tally.to_json() for name, tally in self.checks.items()},
             "requests": asdict(facts.requests),
-            "gates": [asdict(gate) | {"bounds": gate.bounds and list(gate.bounds)} for gate in self.gates],
+            "gates": [
+                finite(
+                    asdict(gate) | {name: list(getattr(gate, name) or ()) or None for name in ("bounds", "interval")}
+                )
+                for gate in self.gates
+            ],
             "amendments": [amendment.to_json() for amendment in self.amendments],
         }
 

@@ -13,7 +13,7 @@ from rich.text import Text
 from fieval_tasks.report.summary import Report
 from fieval_tasks.report.tally import STATUSES, Tally
 from fieval_tasks.report.text import NONE, clean, one_line, outwards, share
-from fieval_tasks.report.words import amendment, doubled, gate_sentence, known, requests, standing
+from fieval_tasks.report.words import amendment, doubled, known, requests, standing
 
 COLUMNS = 80
 # Columns below which nothing is made to fit: no terminal is as narrow.
@@ -41,7 +41,7 @@ def _notes(report: Report) -> Iterator[str]:
     for check in report.checks.values():
         if check.scored < check.total or check.evaluations < check.scored:
             yield f"{one_line(check.name, 24)}: {known(check)}"
-    yield from map(gate_sentence, report.gates)
+    yield from (gate.sentence for gate in report.gates)
     yield from report.findings
     yield from (f"note: {notice}" for notice in report.facts.news)
     if report.is_amended:

@@ -8,7 +8,7 @@ from typing import Any
 
 from fieval_tasks.core.errors import ExitCode
 from fieval_tasks.report.amendments import Amendment
-from fieval_tasks.report.summary import GateOutcome, Report
+from fieval_tasks.report.summary import Report
 from fieval_tasks.report.tally import Counts, Tally
 from fieval_tasks.report.text import beside, between, count, share
 
@@ -32,11 +32,6 @@ def headline(report: Report) -> str:
     if code == ExitCode.INCOMPLETE:
         return "Finished, with verdicts missing" if items.scored < items.total else "Finished, with a gate undecided"
     return "Waiting for verdicts" if items.pending else "Finished"
-
-
-def gate_sentence(gate: GateOutcome) -> str:
-    """`gate FAIL: tone.pass_rate >= 0.9 (it is 0.57)`, or where the figure lies while verdicts are missing."""
-    return f"gate {gate.verdict}: {gate.gate} ({gate.sentence})"
 
 
 def figure_found(bounds: tuple[Fraction, Fraction] | None, threshold: Fraction, no_score: int) -> str:

@@ -230,6 +230,7 @@ def _recorded(binding: Binding) -> CheckRecord:
         sources={key: source.column for key, source in binding.sources.items()},
         models=binding.template.models,
         param_sources={name: source.column for name, source in binding.param_sources.items()},
+        good=binding.good,
     )
 
 

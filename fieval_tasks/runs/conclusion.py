@@ -6,12 +6,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
-from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
 from fieval_tasks.core.errors import ExitCode, FievalError, RunStopped
-from fieval_tasks.core.gates import Gate, GateVerdict
+from fieval_tasks.core.gates import GateVerdict
 from fieval_tasks.core.quantities import allowed_failures
 from fieval_tasks.ledger.processes import owner_name
 from fieval_tasks.ledger.store import Conclusion
@@ -21,7 +20,7 @@ from fieval_tasks.report.output import write_report, write_results
 from fieval_tasks.report.summary import GateOutcome, Report, Requests, RunFacts, summarise
 from fieval_tasks.report.tally import Counts
 from fieval_tasks.report.text import clean
-from fieval_tasks.report.words import failures_found, figure_found, gate_sentence
+from fieval_tasks.runs.gating import Evidence, outcomes
 from fieval_tasks.runs.preparation import Kept
 from fieval_tasks.runs.run_tuning import DEFAULT_TUNING
 
@@ -58,7 +57,7 @@ class Outcome:
     @property
     def message(self) -> str:
         """The text for the log and the flow's final state: the sentence, notices and the report's place."""
-        gates = (gate_sentence(gate) for gate in self.report.gates if gate.verdict != GateVerdict.PASS.value)
+        gates = (gate.sentence for gate in self.report.gates if gate.verdict != GateVerdict.PASS.value)
         lines = "\n".join((*self.report.facts.news, *self.report.findings, *gates, self.sentence))
         return f"run {self.report.facts.run_id}: {lines}\nreport: {clean(str((self.folder / 'report.html').resolve()))}"
 
@@ -135,34 +134,9 @@ def report_of(prepared: Kept) -> Report:
 
 def _decided(prepared: Kept, ended: Ended, earlier: Sequence[Conclusion], at: datetime, report: Report) -> Report:
     """The report with its gates judged, its exit code, and what differs from the `earlier` conclusions."""
-    gates = [judged(text, report) for text in prepared.plan.gates]
+    gates = [*outcomes(Evidence(report, prepared))]
     decided = report.with_outcome(_exit_code(prepared, report.items, gates, ended), gates)
     return decided.amended([(one.at, one.standing) for one in earlier], at)
-
-
-def judged(text: str, report: Report) -> GateOutcome:
-    """A gate's outcome, over the best and the worst verdicts that the items without one could still get."""
-    gate = Gate.parse(text)
-    if gate.metric == "failures":
-        return _judged_by_failures(text, gate, report.items if gate.check is None else report.checks[gate.check])
-    check = report.checks[gate.check or ""]
-    figure = check.rate if gate.metric == "pass_rate" else check.average
-    value, bounds = figure.value, figure.bounds(check.total)
-    verdict = GateVerdict.UNDECIDED if bounds is None or check.no_score else gate.verdict(*bounds)
-    return GateOutcome(
-        gate=text,
-        verdict=verdict.value,
-        value=None if value is None else float(value),
-        bounds=None if bounds is None else (float(bounds[0]), float(bounds[1])),
-        sentence=figure_found(bounds, gate.threshold, check.no_score),
-    )
-
-
-def _judged_by_failures(text: str, gate: Gate, counts: Counts) -> GateOutcome:
-    low, high = counts.failed, counts.failed + counts.pending
-    of = max(counts.total, 1) if gate.is_share else 1
-    verdict = gate.verdict(Fraction(low, of), Fraction(high, of))
-    return GateOutcome(text, verdict.value, low / of, (low / of, high / of), failures_found(counts))
 
 
 def _exit_code(prepared: Kept, items: Counts, gates: Sequence[GateOutcome], ended: Ended) -> ExitCode:

@@ -17,7 +17,7 @@ from fieval_tasks.runs.connections import Connection, Openers, connection
 
 SETTLED = (
     "dataset", "format", "delimiter", "rows", "checks", "mapping", "id_column", "where", "limit", "sample", "stratify",
-    "seed", "sharing", "chunk_size", "keep",
+    "seed", "sharing", "chunk_size", "keep", "good",
 )  # fmt: skip
 """Fields of a plan that can't change once its run has begun, because they determine its items."""
 
@@ -82,5 +82,5 @@ def _require_the_same_items(run: Run, plan: EvaluationPlan) -> None:
         raise PlanError(
             f"run {run.run_id} was begun with another {' and '.join(changed)}: leave that out, or start anew"
         )
-    if unfit := [*gate_problems(plan.gates, {check.name: check.output for check in run.checks})]:
+    if unfit := [*gate_problems(plan.gates, {check.name: check.scale for check in run.checks}, said=plan.filled)]:
         raise PlanError(*unfit)

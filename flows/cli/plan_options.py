@@ -22,7 +22,7 @@ NAMES = {"checks": "--template", "dataset": "DATASET", "gates": "--gate", "id_co
 """Fields of the plan that are not typed as an option of their own name."""
 PLACEHOLDERS = {
     "checks": "[NAME=]TEMPLATE[:MODEL]", "model": "MODEL", "params": "[CHECK.]NAME=VALUE", "mapping": "[CHECK.]KEY=COLUMN",
-    "gates": "GATE", "allow_failures": "N|P%", "rate": "N/s|N/min", "tier": "NAME|N/min,N/h", "item_timeout": "10m", "timeout": "2h",
+    "gates": "GATE", "good": "CHECK=CHOICE,CHOICE", "allow_failures": "N|P%", "rate": "N/s|N/min", "tier": "NAME|N/min,N/h", "item_timeout": "10m", "timeout": "2h",
     "where": "EXPR", "stratify": "COLUMN", "resume": "RUN|last", "keep": "COLUMN|all", "delimiter": "C",
 }  # fmt: skip
 """What the help shows in place of a value, where that says more than STR or INT."""
@@ -123,6 +123,7 @@ def plan_of(dataset: Sequence[str], said: Mapping[str, Any]) -> EvaluationPlan:
     given["checks"] = _with_parameters(given.get("checks", ()), said.get("model"), said.get("params", ()))
     pairs = (_pair(text.strip(), "--map", "KEY=COLUMN") for text in said.get("mapping", ()))
     given["mapping"] = {key: column.strip() for key, column in pairs}
+    given["good"] = dict(_pair(text, "--good", "CHECK=CHOICE,CHOICE") for text in said.get("good", ()))
     try:
         return EvaluationPlan(**{name: value for name, value in given.items() if value not in ((), {})})
     except PlanError as error:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import operator
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieval_tasks.core.gates import METRICS, Gate, GateVerdict
+from fieval_tasks.core.gates import METRICS, Gate, GateVerdict, Metric, Segment, gate_problems
+from fieval_tasks.core.scales import scale_of
 
+FR = Segment("lang", "fr")
 OPERATORS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt, "==": operator.eq}
 
 
@@ -25,6 +28,25 @@ OPERATORS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operat
         ("failures == 0", Gate(None, "failures", "==", Fraction(0))),
         ("failures <= 5%", Gate(None, "failures", "<=", Fraction(1, 20), is_share=True)),
         ("failures < .5 %", Gate(None, "failures", "<", Fraction(1, 200), is_share=True)),
+        ("tone.median >= 0.5", Gate("tone", "median", ">=", Fraction(1, 2))),
+        ("tone.p10 > 20%", Gate("tone", "p10", ">", Fraction(1, 5))),
+        ("tone.pass_rate[lang=fr] >= 0.9", Gate("tone", "pass_rate", ">=", Fraction(9, 10), segment=FR)),
+        ("tone.pass_rate[ lang = fr ]>=90%", Gate("tone", "pass_rate", ">=", Fraction(9, 10), segment=FR)),
+        ("tone.mean[lang=*] > 0.9", Gate("tone", "mean", ">", Fraction(9, 10), segment=Segment("lang", None))),
+        ('tone.mean[lang="*"] > 0.9', Gate("tone", "mean", ">", Fraction(9, 10), segment=Segment("lang", "*"))),
+        ("tone.mean[lang=] > 0.9", Gate("tone", "mean", ">", Fraction(9, 10), segment=Segment("lang", ""))),
+        (
+            "failures[a b=x] y >= 1] <= 2",
+            Gate(None, "failures", "<=", Fraction(2), segment=Segment("a b", "x] y >= 1")),
+        ),
+        ("regressions == 0", Gate(None, "regressions", "==", Fraction(0))),
+        ("tone.regressions <= 1%", Gate("tone", "regressions", "<=", Fraction(1, 100), is_share=True)),
+        ("tone.max_drop 2%", Gate("tone", "max_drop", "<=", Fraction(1, 50))),
+        ("tone.max_drop <= 0.02", Gate("tone", "max_drop", "<=", Fraction(1, 50))),
+        ("max_drop[lang=fr] 2 %", Gate(None, "max_drop", "<=", Fraction(1, 50), segment=FR)),
+        ("tone.mean.max_drop 2%", Gate("tone", "max_drop", "<=", Fraction(1, 50), dropping="mean")),
+        ("mean.max_drop 2%", Gate(None, "max_drop", "<=", Fraction(1, 50), dropping="mean")),
+        ("tone.corrected_pass_rate >= 0.9", Gate("tone", "corrected_pass_rate", ">=", Fraction(9, 10))),
     ],
 )
 def test_a_gate_is_a_figure_and_a_bound(text: str, gate: Gate) -> None:
@@ -36,7 +58,10 @@ def test_a_gate_is_a_figure_and_a_bound(text: str, gate: Gate) -> None:
     [
         ("", "is not a gate"),
         ("groundedness >= 0.9", "is not a gate: write CHECK.pass_rate >= 0.95"),
-        ("groundedness.median >= 0.9", "'median' is no figure of a check .there are pass_rate, mean, failures"),
+        (
+            "groundedness.mode >= 0.9",
+            "'mode' is no figure of a check .there are pass_rate, mean, median, p10, failures",
+        ),
         ("groundedness.pas-rate >= 0.9", "did you mean pass_rate?"),
         ("faliures <= 3", "did you mean failures?"),
         ("groundedness.pass_rate => 0.9", "is not a gate"),
@@ -61,6 +86,17 @@ def test_a_gate_is_a_figure_and_a_bound(text: str, gate: Gate) -> None:
         ("failures >= 3", "errors would help to pass it; write a ceiling"),
         ("groundedness.failures > 2%", "errors would help to pass it"),
         ("failures == 3", "errors would help to pass it"),
+        ("regressions >= 3", "regressions would help to pass it; write a ceiling, such as regressions <= 5"),
+        ("tone.regressions <= 0.5", "regressions are counted in whole items"),
+        ("tone.max_drop >= 2%", "a drop would help to pass it"),
+        ("tone.max_drop 2", "write 2% for so many points"),
+        ("tone.max_drop 100%", "every run would pass it"),
+        ("tone.max_drop < 0%", "no run could pass it"),
+        ("tone.pass_rate 90%", "is not a gate: write CHECK.pass_rate"),
+        ("tone.median >= 0%", "every run would pass it: a median is never less than 0"),
+        ("tone.corrected_pass_rate >= 95", "write 95% for that share"),
+        ("pass_rate[lang=fr] >= 0.9", "name the check"),
+        ("tone.pass_rate[=fr] >= 0.9", "is not a gate"),
     ],
 )
 def test_what_is_no_gate_is_refused_in_a_sentence(text: str, said: str) -> None:
@@ -135,3 +171,66 @@ def test_any_text_is_a_gate_or_is_refused_in_a_sentence(check: str, metric: str,
     text = f"{check}.{metric} {sign} {number}"
     fault = Gate.fault_of(text)
     assert repr(text) in fault if fault else Gate.parse(text).metric == metric
+
+
+@given(
+    st.sampled_from(["tone", None]), st.sampled_from(METRICS), st.sampled_from(sorted(OPERATORS)),
+    st.integers(0, 100), st.sampled_from([None, FR, Segment("a b", None), Segment("x", "*"), Segment("x", ' "y" ')]),
+)  # fmt: skip
+def test_a_gate_is_written_as_it_is_read(
+    check: str | None, metric: Metric, sign: str, number: int, segment: Segment | None
+) -> None:
+    written = str(
+        Gate(
+            check, metric, sign, Fraction(number, 1 if metric in ("failures", "regressions") else 100), segment=segment
+        )
+    )
+    if Gate.fault_of(written) is None:
+        assert str(replace(Gate.parse(written), text="")) == written
+
+
+def problem_of(text: str, template: str, output: str = "score", *, said: frozenset[str] = frozenset()) -> str:
+    return " ".join(gate_problems([text], {template: scale_of(template, output)}, said=said))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("groundedness.regressions == 0", "it compares with a baseline, so name one: --baseline RUN, blessed or last"),
+        ("groundedness.max_drop 2%", "--baseline"),
+        ("groundedness.corrected_pass_rate >= 0.9", "--labels FILE"),
+    ],
+)
+def test_a_gate_that_needs_something_else_says_what(text: str, said: str) -> None:
+    assert said in problem_of(text, "groundedness", "Pass/Fail")
+    assert not problem_of(text, "groundedness", "Pass/Fail", said=frozenset({"baseline", "labels"}))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("word_error_rate.mean <= 0.1", "the platform's score is 1 - the word error rate, so 1 is best; write >="),
+        ("rmse.p10 < 0.1", "bad answers would help to pass it"),
+        ("fid_score.mean >= 50", "of fid_score low is good; write <= for a ceiling"),
+        ("completeness.mean >= 95", "a mean lies between 0 and 1 (100%); write 95% for that share"),
+        ("completeness.median > 1", "no run could pass it"),
+        ("completeness.p10 <= 1", "every run would pass it"),
+        ("completeness.mean >= 950", "a mean lies between 0 and 1 (100%)"),
+    ],
+)
+def test_a_gate_on_another_scale_or_for_the_wrong_side_is_refused(text: str, said: str) -> None:
+    template = text.partition(".")[0]
+    assert said in problem_of(text, template, "numeric" if template == "fid_score" else "score")
+
+
+@pytest.mark.parametrize(
+    ("text", "template", "output"),
+    [
+        ("word_error_rate.mean >= 0.9", "word_error_rate", "score"),
+        ("fid_score.mean <= 50", "fid_score", "numeric"),
+        ("mine.mean <= 0.5", "mine", "score"),
+        ("contains_code.pass_rate <= 0.1", "contains_code", "Pass/Fail"),
+    ],
+)
+def test_a_gate_for_a_side_that_may_be_good_is_taken(text: str, template: str, output: str) -> None:
+    assert not problem_of(text, template, output)

@@ -263,10 +263,10 @@ def test_a_store_without_a_password_is_fine(store: str | None) -> None:
 
 def test_every_gate_that_is_refused_is_named_at_once() -> None:
     with pytest.raises(PlanError) as error:
-        EvaluationPlan(gates=("failures >= 3", "tone.mean >= 0.5", "tone.median >= 0.5"))
+        EvaluationPlan(gates=("failures >= 3", "tone.mean >= 0.5", "tone.mode >= 0.5"))
     (problem,) = error.value.problems
     assert "'failures >= 3': errors would help" in problem
-    assert "'median' is no figure of a check" in problem
+    assert "'mode' is no figure of a check" in problem
     assert "tone.mean" not in problem
 
 

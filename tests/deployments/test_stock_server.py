@@ -93,7 +93,7 @@ def test_the_command_a_scheduled_run_and_a_run_from_the_ui_give_the_same_verdict
     assert len(verdicts("command")) == 2 * len(ROWS)
     assert verdicts("command") == verdicts(run_of(scheduled.id)) == verdicts(run_of(from_ui.id))
     notified = eventually(lambda: told[0] if told else None)
-    assert f"{run_of(from_ui.id)} did not pass a gate: FAIL: groundedness.pass_rate >= 1" in notified
+    assert f"{run_of(from_ui.id)} did not pass a gate: gate FAIL: groundedness.pass_rate >= 1" in notified
     assert len(told) == 1
 
 

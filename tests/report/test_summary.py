@@ -283,5 +283,13 @@ def test_the_outcome_comes_last() -> None:
     written = report.to_json()
     assert written["exit_code"] == report.facts.exit_code == 3
     assert written["gates"] == [
-        {"gate": "fluency.mean >= 0.5", "verdict": "UNDECIDED", "value": 0.58, "bounds": [0.43, 0.69]} | said
+        {
+            "gate": "fluency.mean >= 0.5",
+            "verdict": "UNDECIDED",
+            "value": 0.58,
+            "bounds": [0.43, 0.69],
+            "n": None,
+            "interval": None,
+        }
+        | said
     ]

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fieval_tasks.core.errors import ExitCode, KeysRefused, PlanError, RunStopped
+from fieval_tasks.core.gates import Gate
 from fieval_tasks.core.items import Item, Result, Scored, Ticket
 from fieval_tasks.core.plan import EvaluationPlan
 from fieval_tasks.core.quantities import allowed_failures
@@ -28,8 +29,9 @@ from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.report.output import write_results
 from fieval_tasks.report.summary import Report, summarise
 from fieval_tasks.report.table import table
-from fieval_tasks.runs.conclusion import Ended, Outcome, conclude, judged
+from fieval_tasks.runs.conclusion import Ended, Outcome, conclude
 from fieval_tasks.runs.connections import Connection
+from fieval_tasks.runs.gating import JUDGES, Evidence
 from fieval_tasks.runs.preparation import Prepared
 from fieval_tasks.runs.preparation import prepared as resumed
 from tests.report import report_examples as examples
@@ -178,7 +180,7 @@ def test_a_gate_that_the_missing_verdicts_decide_is_undecided(prepared: Prepared
     outcome = gated(prepared, "tone.pass_rate >= 0.5", "tone.failures <= 1")
     assert [gate.verdict for gate in outcome.report.gates] == ["UNDECIDED", "PASS"]
     assert outcome.exit_code is ExitCode.INCOMPLETE
-    assert "gate UNDECIDED: tone.pass_rate >= 0.5 (it lies between 0.3333 and 0.6667)" in outcome.message
+    assert "gate UNDECIDED: tone.pass_rate >= 0.5; it lies between 0.3333 and 0.6667" in outcome.message
     assert "gate PASS: tone.failures <= 1" in table(outcome.report)
 
 
@@ -223,8 +225,11 @@ def test_a_run_begun_with_a_gate_that_is_now_refused_is_resumed_with_another(pre
 
 
 def judged_of(text: str, run: list[Result]) -> tuple[str, str]:
-    gate = judged(text, summarise(facts(), run))
-    return gate.verdict, gate.sentence
+    gate = Gate.parse(text)
+    evidence = Evidence(summarise(facts(), run), kept=None)  # type: ignore[arg-type]  # no ledger is needed
+    outcome = JUDGES[gate.metric](gate, evidence)
+    assert outcome.sentence.startswith(f"gate {outcome.verdict}: {text}; ")
+    return outcome.verdict, outcome.sentence.partition("; ")[2]
 
 
 @pytest.mark.parametrize("n", [1000, 2000, 3000])

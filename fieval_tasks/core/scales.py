@@ -1,0 +1,86 @@
+"""What a check's verdicts are measured by: from where to where its figures go, and which side is good."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import inf
+from typing import Literal, TypeAlias
+
+Direction: TypeAlias = Literal["higher", "lower"]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A check's scale."""
+
+    output: str
+    """The template's output type: "Pass/Fail", "score", "numeric", "choices" or "reason"."""
+    low: float = 0.0
+    high: float = 1.0
+    """The ends of its figures; infinite where there is none."""
+    better: Direction = "higher"
+    """Which figures are good."""
+    turned: str = ""
+    """How the platform turns an error rate or a distance, so that high is good; empty where nothing is turned."""
+    good: tuple[str, ...] = ()
+    """Of choices: those that pass. Empty: nobody said which are good."""
+
+    @property
+    def has_passes(self) -> bool:
+        """Whether each verdict passes or fails, so that there is a pass rate."""
+        return self.output == "Pass/Fail" or bool(self.good)
+
+    @property
+    def is_unit(self) -> bool:
+        """Whether its figures are the scores of results: from 0 to 1. Else they are the verdicts' values."""
+        return (self.low, self.high) == (0.0, 1.0)
+
+    @property
+    def limits(self) -> str:
+        """`between 0 and 1 (100%)`, or `at 0 or above`."""
+        if self.high == inf:
+            return f"at {self.low:g} or above"
+        return f"between {self.low:g} and {self.high:g}" + (" (100%)" if self.is_unit else "")
+
+    def passes(self, value: object) -> bool | None:
+        """Whether a verdict's choices are all among the good ones; None where it has no choice, or no choice is good."""
+        named = [value.get("choice")] if isinstance(value, dict) else value if isinstance(value, list) else [value]
+        choices = {_folded(choice) for choice in named if choice is not None}
+        return choices <= {*map(_folded, self.good)} if choices and self.good else None
+
+
+def scale_of(template: str, output: str, good: Sequence[str] = ()) -> Scale:
+    """The scale of a template by its name and output type. `good`: its good choices, as the user says.
+
+    A template that the tables don't know scores from 0 to 1, and high is good: the catalogue has no field for either.
+    """
+    known = _OWN.get(template)
+    if known is not None and known.output == output:
+        return known
+    return replace(Scale(output), turned=_TURNED.get(template, ""), good=tuple(good) if output == "choices" else ())
+
+
+def _folded(choice: object) -> str:
+    return str(choice).strip().casefold()
+
+
+_RATE, _DISTANCE = "1 - {}", "1 / (1 + {})"
+# Read in the code of the platform's system templates (future-agi/future-agi, futureagi/model_hub/system_evals/function), and
+# seen on the wire: a word error rate of 400 % is answered with 0.0, an RMSE of 4.24 with 0.19. Correlations and kappas, from
+# -1 to 1 elsewhere, and readability and PSNR are answered from 0 to 1, too. So of all system templates only one keeps a
+# scale of its own.
+_TURNED = {
+    "character_error_rate": _RATE.format("the character error rate"),
+    "match_error_rate": _RATE.format("the match error rate"),
+    "repetition_rate": _RATE.format("the repetition rate"),
+    "translation_edit_rate": _RATE.format("the edit rate"),
+    "word_error_rate": _RATE.format("the word error rate"),
+    "word_info_lost": _RATE.format("the information lost"),
+    "log_loss": _DISTANCE.format("the loss"),
+    "rmse": _DISTANCE.format("the error"),
+    "code_complexity": "1 for the simplest code, less for each branch",
+}
+"""Template -> what its score is, although it is called by what should be low."""
+_OWN = {"fid_score": Scale("numeric", 0.0, inf, "lower")}
+"""The Fréchet distance between two sets of pictures: no score, and 0 is best."""
