@@ -11,6 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from fieval_tasks.core.budget import UNBOUNDED, Budget
 from fieval_tasks.core.items import Failed, Item, Result, State
 from fieval_tasks.ledger import claims, duplicates
 from fieval_tasks.ledger.changes import OPEN, UNSENT, Change, make
@@ -19,6 +20,7 @@ from fieval_tasks.ledger.database import Database
 from fieval_tasks.ledger.reopening import reopen
 from fieval_tasks.ledger.run import CheckRecord, checks_of
 from fieval_tasks.ledger.schema import events, items, runs
+from fieval_tasks.ledger.spending import spend
 
 
 @dataclass(frozen=True)
@@ -158,10 +160,14 @@ class Book:
 
     # -- what happens --------------------------------------------------------------------------------------------
 
-    def apply(self, changes: Sequence[Change], stamp: Stamp | None = None) -> None:
-        """Commit these changes together, in their order; once for each stamp, however often it is tried."""
+    def apply(self, changes: Sequence[Change], stamp: Stamp | None = None, budget: Budget = UNBOUNDED) -> None:
+        """Commit these changes together, in their order; once for each stamp, however often it is tried.
+
+        Raises OverBudget, and commits nothing, where they would spend more than the budget has left.
+        """
         with self._database.transaction() as connection:
             if stamp is None or claims.sign(connection, self.run_id, stamp):
+                spend(connection, self.run_id, changes, budget)
                 make(connection, self.run_id, changes)
 
     def reopen_failed(self) -> int:

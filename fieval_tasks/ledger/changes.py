@@ -99,7 +99,15 @@ class Counted:
     throttled: int = 0
 
 
-Change: TypeAlias = "Sending | NotTaken | ReplyLost | Submitted | Decided | Requeued | Asked | Noted | Counted"
+@dataclass(frozen=True, eq=False)
+class Spent:
+    """Evaluations that are about to be sent, or, where negative, that the server did not take or did not charge."""
+
+    check: str
+    evaluations: int
+
+
+Change: TypeAlias = "Sending | NotTaken | ReplyLost | Submitted | Decided | Requeued | Asked | Noted | Counted | Spent"
 Statement: TypeAlias = "sa.Update | sa.Insert"
 
 UNSENT = (State.READY.value, State.SENDING.value, State.AMBIGUOUS.value)
@@ -155,6 +163,8 @@ def _moves(change: Change) -> Iterator[tuple[Statement, dict[str, Any]]]:
     elif isinstance(change, Noted):
         event = {"to_at": change.at, "to_event": change.event, "to_detail": cut(change.detail, LONGEST_DETAIL)}
         yield from ((_NOTE, {"to_seq": seq, **event}) for seq in change.seqs)
+    elif isinstance(change, Spent):
+        return  # by `spending`, all of a commit together
     elif any(vars(change).values()):
         yield _COUNT, {f"more_{name}": n for name, n in vars(change).items()}
 

@@ -21,6 +21,7 @@ from fieval_tasks.ledger.claims import Stamp
 from fieval_tasks.ledger.database import Database
 from fieval_tasks.ledger.processes import owner_name
 from fieval_tasks.ledger.schema import events, items, runs
+from fieval_tasks.ledger.spending import open_accounts
 
 WRITTEN = -2
 """The pseudo-chunk that the process claims which writes a run."""
@@ -38,6 +39,7 @@ def write(database: Database, run: Mapping[str, Any], rows: Iterable[dict[str, A
             connection.execute(sa.insert(runs).values(**run, is_whole=False))
         except IntegrityError as error:
             raise NameTaken(f"there is a run {run_id!r} already: choose another --run, or --resume it") from error
+        open_accounts(connection, run_id, [check["name"] for check in run["checks"]])
         claims.take(connection, run_id, [WRITTEN], owner, database.tuning.draft_lease)
     try:
         _write_out(database, run_id, rows, owner)

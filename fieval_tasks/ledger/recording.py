@@ -8,14 +8,20 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from time import monotonic
+from typing import TypeAlias
 
+from fieval_tasks.core.budget import UNBOUNDED, Budget
 from fieval_tasks.core.errors import StoreAway, StoreError
 from fieval_tasks.ledger.book import Book
 from fieval_tasks.ledger.changes import Change, Counted
 from fieval_tasks.ledger.claims import Stamp
 from fieval_tasks.ledger.database import pauses
 from fieval_tasks.ledger.processes import owner_name
+from fieval_tasks.ledger.spending import OverBudget
 from fieval_tasks.ledger.tuning import DEFAULT_TUNING, LedgerTuning
+
+Batch: TypeAlias = "Sequence[tuple[Sequence[Change], asyncio.Future[None]]]"
+"""The changes of each waiting call of `record`, and what answers it."""
 
 
 class Recorder:
@@ -26,13 +32,15 @@ class Recorder:
         book: Book,
         *,
         owner: str | None = None,
+        budget: Budget = UNBOUNDED,
         tuning: LedgerTuning = DEFAULT_TUNING,
         clock: Callable[[], float] = monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """`owner`: the process's name in its claims; once it is deposed, its changes are refused."""
+        """`owner`: the process's name in its claims; once it is deposed, its changes are refused. `budget`: the run's."""
         self._book = book
         self._owner = owner or owner_name()
+        self._budget = budget
         self._tuning = tuning
         self._clock = clock
         self._sleep = sleep
@@ -44,7 +52,8 @@ class Recorder:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
 
     async def record(self, *changes: Change, at_leisure: bool = False) -> None:
-        """Returns when the changes are committed. Raises StoreError where they could not be.
+        """Returns when the changes are committed. Raises StoreError where they could not be, and OverBudget where they would
+        spend more than is left: then none of them is made.
 
         `at_leisure`: the commit may wait for more changes; if these were lost, the server could be asked again for free.
         """
@@ -76,17 +85,27 @@ class Recorder:
             self._hurry.clear()
             batch, self._waiting = self._waiting, []
             counted, self._tally = self._tally, Counter()
-            changes = [change for group, _ in batch for change in group]
             try:
-                if counted:
-                    changes.append(Counted(**counted))
-                await self._commit(changes)
+                made = await self._affordable(batch, [Counted(**counted)] if counted else [])
             except Exception as error:  # raised again in every caller whose change was in the batch
                 self._tally += counted
                 _answer(batch, error)
             else:
-                _answer(batch, None)
+                _answer(made, None)
             await asyncio.sleep(self._tuning.gather)
+
+    async def _affordable(self, batch: Batch, counted: Sequence[Change]) -> Batch:
+        """Commit a batch without the changes that the budget has no room for, whose callers are answered; what was committed."""
+        while True:
+            try:
+                await self._commit([*(change for group, _ in batch for change in group), *counted])
+            except OverBudget as over:  # nothing was committed
+                for one in batch:
+                    if (refusal := over.of(one[0])) is not None:
+                        _answer([one], refusal)
+                batch = [one for one in batch if over.of(one[0]) is None]
+            else:
+                return batch
 
     async def _commit(self, changes: Sequence[Change]) -> None:
         self._commits += 1
@@ -96,7 +115,7 @@ class Recorder:
         waits = pauses(patience, self._tuning, self._clock)
         while True:
             try:
-                return await loop.run_in_executor(self._thread, self._book.apply, changes, stamp)
+                return await loop.run_in_executor(self._thread, self._book.apply, changes, stamp, self._budget)
             except StoreAway as error:
                 pause = next(waits, None)
                 if pause is None:
@@ -104,7 +123,7 @@ class Recorder:
             await self._sleep(pause)
 
 
-def _answer(batch: Sequence[tuple[Sequence[Change], asyncio.Future[None]]], error: Exception | None) -> None:
+def _answer(batch: Batch, error: Exception | None) -> None:
     for _, written in batch:
         if written.done():
             continue

@@ -81,6 +81,8 @@ class Run:
     """The server that its requests go to; set before the first request."""
     account: str | None = None
     """A hash of the account's keys: see `api.account`. None: not known, or the embedded evaluator's."""
+    population: int | None = None
+    """Rows of which the run's are a random sample; None: the run has all of them, or an older version began it."""
 
     def check(self, name: str) -> CheckRecord:
         return next(check for check in self.checks if check.name == name)

@@ -73,6 +73,7 @@ runs = sa.Table(
     sa.Column("address", Text),
     sa.Column("account", sa.String(120)),
     sa.Column("is_whole", sa.Boolean, nullable=False, server_default=sa.true()),
+    sa.Column("population", sa.Integer),
 )
 
 _IN_DOUBT = sa.text("doubts > 0")
@@ -172,6 +173,14 @@ claims = sa.Table(
     sa.Column("chunk", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("owner", sa.String(200), nullable=False),
     sa.Column("until", Moment, nullable=False),
+)
+
+spending = sa.Table(
+    "fieval_spending",
+    metadata,
+    sa.Column("run_id", sa.String(80), _of_run(), primary_key=True),
+    sa.Column("check_name", Text, primary_key=True),
+    sa.Column("evaluations", sa.Integer, nullable=False),
 )
 
 writers = sa.Table(

@@ -22,7 +22,7 @@ from fieval_tasks.ledger.changes import OPEN
 from fieval_tasks.ledger.database import Database
 from fieval_tasks.ledger.processes import owner_name
 from fieval_tasks.ledger.run import Run
-from fieval_tasks.ledger.schema import Moment, conclusions, items, runs
+from fieval_tasks.ledger.schema import Moment, conclusions, items, runs, spending
 from fieval_tasks.ledger.tuning import DEFAULT_TUNING, SYSTEM_CLOCK, LedgerClock, LedgerTuning
 
 
@@ -166,6 +166,11 @@ class Ledger:
     def _update(self, run_id: str, values: Mapping[str, Any]) -> None:
         statement = sa.update(runs).where(runs.c.run_id == run_id).values(**values)
         self.database.write(lambda connection: connection.execute(statement) and None)
+
+    def spent(self, run_id: str) -> dict[str, int]:
+        """Check -> evaluations that all processes of the run have sent, and that may be charged."""
+        query = sa.select(spending.c.check_name, spending.c.evaluations).where(spending.c.run_id == run_id)
+        return {row["check_name"]: row["evaluations"] for row in self.database.read(query)}
 
     def add_conclusion(self, run_id: str, at: datetime, exit_code: int | None, standing: Mapping[str, Any]) -> None:
         """Record a process's conclusion; `standing` is any JSON object."""

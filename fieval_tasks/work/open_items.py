@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeAlias
 
 from fieval_tasks.core.items import Failed, Item, State, Verdict
 from fieval_tasks.ledger.book import Book
-from fieval_tasks.ledger.changes import Asked, Decided, Noted, Requeued
+from fieval_tasks.ledger.changes import Asked, Decided, Noted, Requeued, Spent
 from fieval_tasks.ledger.recording import Recorder
 from fieval_tasks.ledger.schema import utc_now
 
@@ -178,7 +178,9 @@ class OpenItems:
         self._resendable.discard(item.seq)
         self.move(State.READY, leaving=State.SUBMITTED)
         requeued = Requeued(item.seq, counts=back.counts, doubtful=back.doubtful)
-        await self._recorder.record(back.note, asked, requeued)
+        # A limit or the want of credit refused the evaluation; any other may have been charged, though it brought nothing.
+        is_free = not (back.counts or back.doubtful)
+        await self._recorder.record(back.note, asked, requeued, Spent(item.check, -int(is_free)))
 
     async def decide(self, verdicts: Sequence[ItemVerdict]) -> None:
         """Record verdicts, each for its item and for the items that repeat it. Later verdicts of an item are ignored."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from fieval_tasks.core.budget import UNBOUNDED, Budget
 from fieval_tasks.core.plan import Mode
 from fieval_tasks.core.policy import OnLostReply, OnStuck
 from fieval_tasks.ledger.processes import owner_name
@@ -45,6 +46,8 @@ class Options:
     """The account's tier, and what was evaluated within its windows before the run."""
     tuning: PaceTuning = TUNING
     """The constants of the pace."""
+    budget: Budget = UNBOUNDED
+    """The hard ends of what the run may spend, over all its processes."""
     on_lost_reply: OnLostReply = "resubmit"
     """What is done with an item whose submission may have been accepted, though no reply came."""
     on_stuck: OnStuck = "wait"

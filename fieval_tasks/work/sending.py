@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Coroutine, Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
 
 from fieval_tasks.api import error_replies
 from fieval_tasks.core import policy
 from fieval_tasks.core.errors import (
     ApiError,
     EvaluationFailed,
-    FievalError,
     Miscounted,
     NotTheProtocol,
     Refused,
@@ -29,19 +27,20 @@ from fieval_tasks.core.errors import (
 from fieval_tasks.core.items import Failed, Item, State
 from fieval_tasks.core.plan import Mode
 from fieval_tasks.core.policy import STRANGE_REPLIES, Remedy, Signal
-from fieval_tasks.ledger.changes import Change, Noted, NotTaken, ReplyLost, Sending, Submitted
+from fieval_tasks.ledger.changes import Change, Noted, NotTaken, ReplyLost, Sending, Spent, Submitted
 from fieval_tasks.ledger.recording import Recorder
 from fieval_tasks.ledger.schema import utc_now
+from fieval_tasks.ledger.spending import OverBudget
 from fieval_tasks.pace.pace import Pace, Turn
 from fieval_tasks.pace.quota import Admission
+from fieval_tasks.work.allowance import Allowance
 from fieval_tasks.work.echoes import Echoes, digest
 from fieval_tasks.work.lanes import Lane, Lanes, PostReply
 from fieval_tasks.work.open_items import OpenItems
 from fieval_tasks.work.options import Options
 from fieval_tasks.work.poller import Poller
+from fieval_tasks.work.under_way import UnderWay, together
 from fieval_tasks.work.work_tuning import WorkTuning
-
-T = TypeVar("T")
 
 _UNNAMED = NotTheProtocol("the answer to a request of several items named no eval_id for this one")
 _LOST = Failed("submit", "lost_reply", "the reply to its submission was lost, and --on-lost-reply fail was chosen")
@@ -61,32 +60,6 @@ class Tries:
     """The items that the reply did not name, beside others that it did."""
 
 
-class UnderWay(set["asyncio.Task[Any]"]):
-    """Requests that have gone out. If a caller is cancelled, its request goes on, and its reply is recorded."""
-
-    async def finished(self, request: Coroutine[Any, Any, T]) -> T:
-        """Run a request that is not cancelled with its caller; its result."""
-        task = asyncio.ensure_future(request)
-        self.add(task)
-        task.add_done_callback(self._ended)
-        return await asyncio.shield(task)
-
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        self.discard(task)
-        if not task.cancelled():
-            task.exception()  # marks it as seen: if its caller was cancelled, asyncio would log it as never retrieved
-
-    async def come_in(self) -> None:
-        """Wait until each request has ended; each has a timeout of its own."""
-        while self:
-            await asyncio.wait(self)
-
-    def cut_off(self) -> None:
-        """Cancel the requests; each is recorded as a lost reply."""
-        for task in self:
-            task.cancel()
-
-
 @dataclass(eq=False)
 class Sender:
     """Sends items at the run's pace, until each is accepted, fails, or is left unsent. On the engine's event loop."""
@@ -100,6 +73,7 @@ class Sender:
     options: Options
     tuning: WorkTuning
     under_way: UnderWay = field(default_factory=UnderWay, init=False)
+    allowance: Allowance = field(default_factory=Allowance, init=False)
     _has_taken: bool = field(default=False, init=False)
     """The server has accepted an item."""
     _strange_in_a_row: int = field(default=0, init=False)
@@ -171,12 +145,17 @@ class Sender:
 
     async def _sent(self, items: tuple[Item, ...], lane: Lane, tries: Tries | None = None) -> int:
         """Send the items and do what the policy says about faults; how many the server accepted."""
-        taken, tries = 0, tries or Tries()
-        while items and lane.breaker.stopped is None:
+        taken, tries, most = 0, tries or Tries(), len(items)
+        while items and await self.allowance.has_room(items[0].check) and lane.breaker.stopped is None:
             if len(items) > 1:
                 await lane.may_pack()
             try:
-                tried, error = await self._try(items[: lane.longest_pack], lane, tries)
+                tried, error = await self._try(items[: min(most, lane.longest_pack)], lane, tries)
+            except OverBudget as spent:
+                if not spent.fitting:
+                    self.allowance.refused(items[0].check)
+                most = spent.fitting or most
+                continue
             except UsedUp as full:
                 # the run goes on: what it has bought is asked about, and other judges have quotas of their own
                 lane.breaker.stop(str(full))
@@ -192,7 +171,8 @@ class Sender:
         with await lane.quota.admit(len(items)) as admission:
             tried = items[: admission.allowed]
             turn = await self._turn()
-            return tried, await self.under_way.finished(self._posted(tried, lane, tries, admission, turn))
+            with self.allowance.on_its_way():
+                return tried, await self.under_way.finished(self._posted(tried, lane, tries, admission, turn))
 
     async def _turn(self) -> Turn:
         """Wait for a turn at the pace while the run is not paused. The caller has to leave it."""
@@ -215,14 +195,19 @@ class Sender:
         cut_off: Change = NotTaken(seqs, counts_as_attempt=False)
         try:
             # Committed before the first byte goes out: if the process is killed from here on, the items are ambiguous.
-            await self.recorder.record(Sending(seqs, utc_now()))
+            await self.recorder.record(Sending(seqs, utc_now()), Spent(items[0].check, len(seqs)))
             turn.leaves()
             cut_off = ReplyLost(seqs)
             given = await lane.post(items, async_instead=tries.async_instead)
+        except OverBudget:
+            self.recorder.count("submits", -1)
+            raise
         except ApiError as error:
-            await self._not_given(seqs, error, lane, turn)
+            await self._not_given(items, error, lane, turn)
             return error
-        except asyncio.CancelledError:
+        except (
+            asyncio.CancelledError
+        ):  # what it would have spent stays counted: whether that was committed is not known
             await self.recorder.record(cut_off, Noted(seqs, "cut_off", _CUT_OFF, utc_now()))
             raise
         finally:
@@ -274,11 +259,16 @@ class Sender:
         over = await self._after(_UNNAMED, (item,), lane, tries)
         return await self._sent((item,), lane, tries) if over is None else over
 
-    async def _not_given(self, seqs: tuple[int, ...], error: ApiError, lane: Lane, turn: Turn) -> None:
+    async def _not_given(self, items: tuple[Item, ...], error: ApiError, lane: Lane, turn: Turn) -> None:
         """Record a failed request, and slow down as its error demands. Raises RunStopped where the server is not this API."""
+        seqs = tuple(item.seq for item in items)
         untaken = NotTaken(seqs, counts_as_attempt=not error.retryable)
         change = ReplyLost(seqs) if error.ambiguous else untaken
-        await self.recorder.record(change, Noted(seqs, error.kind, error.explained, utc_now()))
+        may_be_charged = error.ambiguous or isinstance(error, EvaluationFailed)
+        given_back = Spent(items[0].check, 0 if may_be_charged else -len(seqs))
+        await self.recorder.record(change, Noted(seqs, error.kind, error.explained, utc_now()), given_back)
+        if not may_be_charged:
+            self.allowance.given_back()
         if _is_opaque(error):
             lane.answered(well=False)
         if isinstance(error, Throttled):
@@ -384,30 +374,6 @@ class Sender:
         waits_in_its_turn = chosen is Remedy.WAIT_AND_SEND or (chosen is Remedy.SEND_AGAIN and self.pace.is_away)
         if not waits_in_its_turn:  # with everyone
             await asyncio.sleep(self.tuning.pause(faults))
-
-
-async def together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Run coroutines concurrently; their results. An error that is not retryable cancels the others. Raises the gravest error
-    once all have ended."""
-    tasks = [asyncio.ensure_future(work) for work in works]
-    at_work = set(tasks)
-    try:
-        while at_work:
-            ended, at_work = await asyncio.wait(at_work, return_when=asyncio.FIRST_EXCEPTION)
-            if any(task.cancelled() or _ends_all(task.exception()) for task in ended):
-                break
-    finally:
-        for task in at_work:
-            task.cancel()
-        await asyncio.gather(*at_work, return_exceptions=True)
-    errors = [error for task in tasks if not task.cancelled() and (error := task.exception())]
-    if errors:
-        raise max(errors, key=_ends_all)
-    return [task.result() for task in tasks]
-
-
-def _ends_all(error: BaseException | None) -> bool:
-    return error is not None and not (isinstance(error, FievalError) and error.retryable)
 
 
 def _is_opaque(error: ApiError) -> bool:

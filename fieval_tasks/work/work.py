@@ -43,7 +43,7 @@ class Work:
         self._loop = loop
         self._options = options
         self._tuning = tuning
-        self._recorder = Recorder(book, owner=options.owner)
+        self._recorder = Recorder(book, owner=options.owner, budget=options.budget)
         self.pace = pace
         self.items = OpenItems(book, self._recorder)
         self.lanes = lanes
@@ -192,6 +192,7 @@ class Work:
             self._loop.stop(heard.stops)  # before it is recorded: meanwhile more would be sent in vain
         if heard.put_back is not None:
             await self.items.put_back(item, heard.put_back, sender := object())
+            self.sender.allowance.given_back()  # an evaluation that a limit refused is not charged
             if not self._loop.is_stopped:
                 self._resending += 1
                 self._loop.begin(self._send_again(item, sender, eval_id, heard.put_back.failed))

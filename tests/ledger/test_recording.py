@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fieval_tasks.core.budget import UNBOUNDED, Budget
 from fieval_tasks.core.errors import StoreAway, StoreError
 from fieval_tasks.core.items import Item, State
 from fieval_tasks.ledger.book import Book
@@ -51,7 +52,7 @@ class Pages:
         self.open.set()
         self.reached = threading.Semaphore(0)
 
-    def apply(self, changes: Sequence[Change], stamp: Stamp | None = None) -> None:
+    def apply(self, changes: Sequence[Change], stamp: Stamp | None = None, budget: Budget = UNBOUNDED) -> None:
         self.reached.release()
         assert self.open.wait(PATIENCE)
         self.tries += 1
@@ -331,7 +332,7 @@ class Unsteady:
         self._book = book
         self._days = days
 
-    def apply(self, changes: Sequence[Change], stamp: Stamp | None = None) -> None:
+    def apply(self, changes: Sequence[Change], stamp: Stamp | None = None, budget: Budget = UNBOUNDED) -> None:
         day = next(self._days, "good")
         if day == "lost before":
             raise AWAY

@@ -1181,6 +1181,8 @@ ADDED = {
         *(f"ALTER TABLE fieval_items DROP COLUMN {name}" for name in ("traits", "repeat", "reused_from")),
         "DROP TABLE fieval_baselines",
         "DROP TABLE fieval_calibrations",
+        "DROP TABLE fieval_spending",
+        "ALTER TABLE fieval_runs DROP COLUMN population",
     ),
 }
 """Version -> what takes out of the next one's tables all that it has not got."""
@@ -1229,6 +1231,7 @@ def test_a_ledger_of_an_older_program_is_brought_up_to_date_once_whoever_opens_i
             == 6
         )
         assert ledger.run(run.run_id).possible_duplicates == 10  # of which four don't follow from the items
+        assert sum(ledger.spent(run.run_id).values()) == 11, "as often as items were sent"
     assert columns(url) == made_columns(url)
 
 
