@@ -264,7 +264,9 @@ class Sender:
         seqs = tuple(item.seq for item in items)
         untaken = NotTaken(seqs, counts_as_attempt=not error.retryable)
         change = ReplyLost(seqs) if error.ambiguous else untaken
-        may_be_charged = error.ambiguous or isinstance(error, EvaluationFailed)
+        # A synchronous call whose judge failed is a 400 or, as a bad input is too, a 500 that says nothing.
+        was_begun = isinstance(error, EvaluationFailed) or (lane.has_another_way and _is_opaque(error))
+        may_be_charged = error.ambiguous or was_begun
         given_back = Spent(items[0].check, 0 if may_be_charged else -len(seqs))
         await self.recorder.record(change, Noted(seqs, error.kind, error.explained, utc_now()), given_back)
         if not may_be_charged:
