@@ -155,6 +155,7 @@ def progress_of(run: Prepared) -> Progress:
         scored=counts[ItemState.SCORED],
         failed=counts[ItemState.FAILED],
         waiting=counts[ItemState.SUBMITTED],
+        not_needed=counts[ItemState.NOT_NEEDED],
     )
 
 

@@ -4,7 +4,8 @@ An *item* is one row put to one check. Its states:
 
     ready ──> sending ──> submitted ──> scored | failed
       │          └──────> ambiguous ──> (sent again, or left)
-      └──> failed (stage validate: never sent)
+      ├──> failed (stage validate: never sent)
+      └──> not_needed (the run's gates were decided without it)
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, Literal, TypeAlias
 
-Status = Literal["scored", "failed", "pending"]
+Status = Literal["scored", "failed", "pending", "not_needed"]
 Stage = Literal["validate", "submit", "wait", "evaluate"]
 Value: TypeAlias = "str | float | list[str] | dict[str, str | float] | None"
 """A verdict as the platform gives it: text, a number, several choices, or a choice with its score."""
@@ -36,17 +37,20 @@ class State(str, Enum):
     """The judge gave a verdict."""
     FAILED = "failed"
     """The item ended without a judge's verdict; `Failed` says why."""
+    NOT_NEEDED = "not_needed"
+    """Not sent, because the run's gates were decided without it (`--stop-when-decided`)."""
 
     @property
     def is_final(self) -> bool:
-        return self in (State.SCORED, State.FAILED)
+        return self in (State.SCORED, State.FAILED, State.NOT_NEEDED)
 
     @property
     def status(self) -> Status:
         """The word that results.jsonl uses."""
-        if self is State.SCORED:
-            return "scored"
-        return "failed" if self is State.FAILED else "pending"
+        return _STATUSES.get(self, "pending")
+
+
+_STATUSES: dict[State, Status] = {State.SCORED: "scored", State.FAILED: "failed", State.NOT_NEEDED: "not_needed"}
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,8 @@ class Item:
     """Columns by which the results are divided (segments, clusters, strata), as JSON values."""
     repeat: int = 0
     """0: the first evaluation of this row by this check; 1, 2, ...: further ones of the very same inputs."""
+    drawn: int | None = None
+    """Its place in the random order in which the run's items are sent, from 0; None: they are sent in the order of `seq`."""
 
 
 @dataclass(frozen=True)

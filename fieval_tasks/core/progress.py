@@ -14,6 +14,8 @@ class Progress:
     failed: int
     waiting: int
     """Submitted, and no verdict yet."""
+    not_needed: int = 0
+    """The run's gates were decided without them."""
     paused: bool = False
     """The run's Prefect variable says that nothing is to be submitted."""
     waits: str = ""
@@ -21,7 +23,7 @@ class Progress:
 
     @property
     def settled(self) -> int:
-        return self.scored + self.failed
+        return self.scored + self.failed + self.not_needed
 
     @property
     def fraction(self) -> float:

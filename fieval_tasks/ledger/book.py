@@ -17,6 +17,7 @@ from fieval_tasks.ledger import claims, duplicates
 from fieval_tasks.ledger.changes import OPEN, UNSENT, Change, make
 from fieval_tasks.ledger.claims import Claims, Stamp
 from fieval_tasks.ledger.database import Database
+from fieval_tasks.ledger.draws import IN_ORDER, Draws
 from fieval_tasks.ledger.reopening import reopen
 from fieval_tasks.ledger.run import CheckRecord, checks_of
 from fieval_tasks.ledger.schema import events, items, runs
@@ -70,6 +71,7 @@ class Book:
         self._database = database
         self.run_id = run_id
         self.claims = Claims(database, run_id)
+        self.draws = Draws(database, run_id)
 
     # -- how far it is -------------------------------------------------------------------------------------------
 
@@ -108,7 +110,7 @@ class Book:
 
     def unsent(self, chunk: int) -> list[Item]:
         """The items of a chunk that have no ticket and no verdict."""
-        query = self._select(items).where(items.c.chunk == chunk, _TO_SEND).order_by(items.c.seq)
+        query = self._select(items).where(items.c.chunk == chunk, _TO_SEND).order_by(IN_ORDER)
         return [_item(row, self._checks) for row in self._database.read(query)]
 
     def open_tickets(self, chunks: Iterable[int] | None = None) -> list[OpenTicket]:
@@ -217,11 +219,7 @@ class Book:
         return sa.select(*columns).select_from(items).where(items.c.run_id == self.run_id)
 
     def _pages(self, query: sa.Select[Any]) -> Iterator[sa.RowMapping]:
-        last = -1
-        query = query.order_by(items.c.seq).limit(self._database.tuning.batch)
-        while page := self._database.read(query.where(items.c.seq > last)):
-            yield from page
-            last = page[-1]["seq"]
+        return self._database.pages(query, items.c.seq)
 
     @cached_property
     def _checks(self) -> dict[str, CheckRecord]:
@@ -270,7 +268,7 @@ def row_of(item: Item, failed: Failed | None, *, run_id: str, chunk_size: int, n
     return {
         **{name: getattr(item, name) for name in _SAME_IN_ITEM},
         "run_id": run_id,
-        "chunk": item.seq // chunk_size,
+        "chunk": (item.seq if item.drawn is None else item.drawn) // chunk_size,
         "state": State.FAILED.value if failed else State.READY.value,
         "check_name": item.check,
         "inputs": json.dumps(dict(item.inputs)),  # ASCII, because databases refuse a lone surrogate
@@ -284,7 +282,7 @@ def row_of(item: Item, failed: Failed | None, *, run_id: str, chunk_size: int, n
     }
 
 
-_SAME_IN_ITEM = ("seq", "item_id", "row", "fingerprint", "same_as", "repeat")
+_SAME_IN_ITEM = ("seq", "item_id", "row", "fingerprint", "same_as", "repeat", "drawn")
 """Columns of a new item that are fields of an Item."""
 _SAME_IN_RESULT = (
     "item_id", "row", "score", "passed", "reason", "runtime_ms", "eval_id", "stage", "attempts", "submitted_at",

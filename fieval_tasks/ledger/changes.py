@@ -112,6 +112,8 @@ Statement: TypeAlias = "sa.Update | sa.Insert"
 
 UNSENT = (State.READY.value, State.SENDING.value, State.AMBIGUOUS.value)
 OPEN = (*UNSENT, State.SUBMITTED.value)
+# One process finds that the rest is not needed while another one is sending some of it: what it gets is recorded all the same.
+_LEFT_OUT = State.NOT_NEEDED.value
 # A server may send a long error for every item.
 LONGEST_DETAIL = 2_000
 """Characters of an event's detail that are kept."""
@@ -195,11 +197,11 @@ _ONE = sa.literal_column("1", sa.Integer)
 _HERE = (items.c.run_id == sa.bindparam("run"), items.c.seq == sa.bindparam("item"))
 _KEPT_OR_SAID = sa.func.coalesce(sa.bindparam("to_eval_id", type_=items.c.eval_id.type), items.c.eval_id)
 _MORE_POLLS = items.c.polls + sa.bindparam("more_polls", type_=sa.Integer)
-_SEND = _move(State.SENDING, *UNSENT, said=("sent_at",), attempts=items.c.attempts + _ONE)
+_SEND = _move(State.SENDING, *UNSENT, _LEFT_OUT, said=("sent_at",), attempts=items.c.attempts + _ONE)
 _UNSEND = _move(State.READY, State.SENDING.value, attempts=items.c.attempts - _ONE)
 _GIVE_BACK = _move(State.READY, State.SENDING.value)
 _LOSE = _move(State.AMBIGUOUS, State.SENDING.value, lost=items.c.lost + _ONE, doubts=items.c.doubts + _ONE)
-_TAKE = _move(State.SUBMITTED, *UNSENT, said=("eval_id", "submitted_at"))
+_TAKE = _move(State.SUBMITTED, *UNSENT, _LEFT_OUT, said=("eval_id", "submitted_at"))
 _REQUEUE = _move(
     State.READY,
     State.SUBMITTED.value,
@@ -210,9 +212,9 @@ _REQUEUE = _move(
     doubts=items.c.doubts + sa.bindparam("more_doubts", type_=sa.Integer),
 )
 _DECIDED: dict[str, Any] = {"eval_id": _KEPT_OR_SAID, "polls": _MORE_POLLS}
-_FAIL = _move(State.FAILED, *OPEN, said=("finished_at", "stage", "error_kind", "error_message"), **_DECIDED)
+_FAIL = _move(State.FAILED, *OPEN, _LEFT_OUT, said=("finished_at", "stage", "error_kind", "error_message"), **_DECIDED)
 _SCORE = _move(
-    State.SCORED, *OPEN, said=("finished_at", "value", "score", "passed", "reason", "runtime_ms"), **_DECIDED
+    State.SCORED, *OPEN, _LEFT_OUT, said=("finished_at", "value", "score", "passed", "reason", "runtime_ms"), **_DECIDED
 )
 _ASK = sa.update(items).where(*_HERE).values(polls=_MORE_POLLS)
 _NOTE = sa.insert(events).values(

@@ -80,6 +80,14 @@ class Database:
         """The values that a query for a single column finds. Tried again while the database is away."""
         return self.look(lambda connection: list(connection.scalars(query)))
 
+    def pages(self, query: sa.Select[Any], by: sa.Column[int]) -> Iterator[sa.RowMapping]:
+        """The rows that a query finds, in the order of a column that it has and in which no two are equal. Streams."""
+        last = -1
+        query = query.order_by(by).limit(self.tuning.batch)
+        while page := self.read(query.where(by > last)):
+            yield from page
+            last = page[-1][by.name]
+
     def look(self, see: Callable[[Connection], T]) -> T:
         """The result of `see` in one read-only transaction. Tried again while the database is away."""
 

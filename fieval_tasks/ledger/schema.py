@@ -115,6 +115,7 @@ items = sa.Table(
     sa.Column("traits", sa.Text),
     sa.Column("repeat", sa.Integer, nullable=False, server_default="0"),
     sa.Column("reused_from", sa.String(80)),
+    sa.Column("drawn", sa.Integer),
     sa.Index("fieval_items_by_state", "run_id", "state"),
     sa.Index("fieval_items_by_chunk", "run_id", "chunk"),
     sa.Index("fieval_items_by_eval_id", "run_id", "eval_id", sqlite_where=_HAS_TICKET, postgresql_where=_HAS_TICKET),

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from fieval_tasks.core.errors import PlanError
-from fieval_tasks.core.items import Failed, Item, State
+from fieval_tasks.core.items import Failed, Item
 from fieval_tasks.ledger import drafts, duplicates
 from fieval_tasks.ledger.book import Book, row_of
 from fieval_tasks.ledger.changes import OPEN
@@ -107,9 +107,7 @@ class Ledger:
 
     def unfinished(self) -> list[Run]:
         """Runs with items that have no verdict, oldest first."""
-        still = (
-            sa.select(items.c.run_id).where(items.c.state.not_in([State.SCORED.value, State.FAILED.value])).distinct()
-        )
+        still = sa.select(items.c.run_id).where(items.c.state.in_(OPEN)).distinct()
         return self._runs(_RUNS.where(runs.c.run_id.in_(still)).order_by(runs.c.created_at))
 
     def unconcluded(self) -> list[Run]:

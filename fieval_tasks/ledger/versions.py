@@ -41,6 +41,7 @@ UPGRADES = {
         # at the worst: a POST that the server refused is counted, too
         "INSERT INTO fieval_spending (run_id, check_name, evaluations) "
         "SELECT run_id, check_name, sum(attempts) FROM fieval_items GROUP BY run_id, check_name",
+        "ALTER TABLE fieval_items ADD COLUMN drawn INTEGER",
     ),
 }
 """Version -> the statements that upgrade its tables to the next version."""

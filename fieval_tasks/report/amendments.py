@@ -14,6 +14,8 @@ from fieval_tasks.report.record import iso
 # pass_rate, mean).
 Standing: TypeAlias = Mapping[str, Mapping[str, Any]]
 # Statuses of which older programs recorded that no item had them.
+_NEW = "not_needed"
+"""A status that older programs did not know."""
 _NEVER_SET = ("skipped", "reused")
 
 
@@ -43,7 +45,8 @@ def amendments(reports: Sequence[tuple[datetime, Standing]]) -> tuple[Amendment,
 
 
 def _in_todays_words(standing: Standing) -> Standing:
-    return {**standing, "items": {name: n for name, n in standing["items"].items() if name not in _NEVER_SET}}
+    counts = standing["items"].items()
+    return {**standing, "items": {name: n for name, n in counts if name not in _NEVER_SET and (n or name != _NEW)}}
 
 
 def _differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -23,6 +23,7 @@ GATES = "gates"
 _TOTALS = ("tests", "failures", "errors", "skipped")
 # Which of a suite's totals counts a case -> the element that says so in it. None counts one that passed.
 _TAGS = {"failures": "failure", "errors": "error", "skipped": "skipped"}
+_SKIPPED = {"pending": "no verdict yet", "not_needed": "not sent: the gates were decided without it"}
 _GATES = {"PASS": "passed", "FAIL": "failures", "UNDECIDED": "errors"}
 
 
@@ -88,8 +89,8 @@ class _Suite:
 
 def _outcome(result: Result, *, is_gated: bool) -> tuple[str, str, dict[str, str | None]]:
     """What counts the result, and what is said of it."""
-    if result.status == "pending":
-        return "skipped", "", {"message": "no verdict yet"}
+    if result.status in _SKIPPED:
+        return "skipped", "", {"message": _SKIPPED[result.status]}
     if result.status == "failed":
         kind, message = (result.error or {}).get("kind", "unknown"), (result.error or {}).get("message", "")
         return "errors", f"{result.stage}: {message}", {"type": kind, "message": message}

@@ -77,6 +77,7 @@ def _checks(report: Report, console: Console) -> list[str]:
 def _row(check: Tally) -> dict[str, str]:
     names = {"check": one_line(check.name, 60), "model": one_line(check.model or "", 60)}
     counts = {name: str(getattr(check, name)) for name in STATUSES}
+    counts["not_needed"] *= check.not_needed > 0
     return {**names, "n": str(check.total), **counts, _FIGURE: _figure(check)}
 
 
@@ -87,7 +88,7 @@ def _figure(check: Tally) -> str:
 
 
 def _paragraph(row: dict[str, str], console: Console) -> Iterator[str]:
-    counts = ", ".join(f"{row[name]} {name}" for name in STATUSES if row[name] != "0")
+    counts = ", ".join(f"{row[name]} {name}" for name in STATUSES if row[name] not in ("0", ""))
     yield from _wrapped(" by ".join(row[name] for name in _NAMES if row[name]), console)
     for text in (f"{row['n']} items: {counts}", f"{_FIGURE}: {row[_FIGURE]}"):
         yield from _wrapped(text, console, first="  ")

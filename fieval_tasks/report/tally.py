@@ -13,7 +13,7 @@ from fieval_tasks.core.items import Result, Value
 from fieval_tasks.decisions.statistics import Interval, effective_size, unmeasured_bounds, wilson_interval
 from fieval_tasks.report.caps import CAPS, Caps
 
-STATUSES = ("scored", "failed", "pending")
+STATUSES = ("scored", "failed", "pending", "not_needed")
 # Choices beyond those that are counted by name.
 OTHERS = "(other)"
 
@@ -26,6 +26,7 @@ class Counts:
     scored: int = 0
     failed: int = 0
     pending: int = 0
+    not_needed: int = 0
 
 
 @dataclass

@@ -27,10 +27,16 @@ def headline(report: Report) -> str:
     code, items = report.facts.exit_code, report.items
     if code == ExitCode.OK and items.pending:  # of --mode submit, or within --allow-failures
         return "Submitted, verdicts still to come"
+    if code == ExitCode.OK and items.not_needed:
+        return "Finished early: every gate is decided"
     if code in _HEADLINES:
         return _HEADLINES[ExitCode(code)]
     if code == ExitCode.INCOMPLETE:
-        return "Finished, with verdicts missing" if items.scored < items.total else "Finished, with a gate undecided"
+        return (
+            "Finished, with verdicts missing"
+            if items.scored + items.not_needed < items.total
+            else "Finished, with a gate undecided"
+        )
     return "Waiting for verdicts" if items.pending else "Finished"
 
 
@@ -55,7 +61,8 @@ def standing(report: Report) -> str:
     """How many items stand where: `60 items: 57 scored, 2 failed, 1 pending`."""
     items = report.items
     parts = [f"{items.scored:,} scored"]
-    parts += [f"{getattr(items, name):,} {name}" for name in ("failed", "pending") if getattr(items, name)]
+    others = ("failed", "pending", "not_needed")
+    parts += [f"{getattr(items, name):,} {name.replace('_', ' ')}" for name in others if getattr(items, name)]
     return f"{count(items.total, 'item')}: {', '.join(parts)}"
 
 
@@ -93,9 +100,9 @@ def amendment(change: Amendment) -> str:
         for name, figures in after["checks"].items()
         if before["checks"].get(name) != figures
     ]
-    for name in ("total", "failed", "pending"):
+    for name in ("total", "failed", "pending", "not_needed"):
         old, new = before["items"].get(name, 0), after["items"].get(name, 0)
-        parts += [f"{name} {old:,} -> {new:,}"] if old != new else []
+        parts += [f"{name.replace('_', ' ')} {old:,} -> {new:,}"] if old != new else []
     return "; ".join(parts)
 
 

@@ -36,6 +36,7 @@ MEANINGS: Mapping[str, str] = {
     "orphan": "pending far longer than those that were sent later",
     "asked_again": "--retry-failed: its ticket is asked about again, for its verdict was never heard",
     "reopened": "--retry-failed: it is to be sent again",
+    "not_needed": "not sent, or not once more: the gates were decided without it",
     "found_in_flight": "found half sent: its POST had begun and no answer was recorded, so it may have been accepted",
 }
 """Event -> its meaning for the item. An event that is not listed is shown as it is."""
@@ -134,6 +135,8 @@ def _events(life: Biography) -> Iterator[Event]:
 def _verdict(life: Biography) -> str:
     result = life.past.result
     shared = f" (given to {_twin(life.repeats)})" if life.repeats else ""
+    if result.status == "not_needed":
+        return "python -m flows.evaluate --resume RUN --no-stop-when-decided has it evaluated"
     if result.error is not None:
         return f"{result.stage}, {result.error['kind']}{shared}: {result.error['message']}"
     passed = {True: ", passed", False: ", not passed", None: ""}[result.passed]

@@ -98,6 +98,10 @@ def _held_up(progress: Progress) -> list[str]:
     return [*paused, progress.waits] if progress.waits else paused
 
 
+def _left_out(progress: Progress) -> list[str]:
+    return [f"{progress.not_needed:,} of them not needed"] if progress.not_needed else []
+
+
 class Bar(Terminal):
     """A progress bar with counts and the time left."""
 
@@ -109,7 +113,9 @@ class Bar(Terminal):
     def show(self, progress: Progress) -> None:
         failed = [f"{progress.failed:,} failed"] if progress.failed else []
         waiting = [f"{progress.waiting:,} waiting"] if progress.waiting else []
-        words = escape(", ".join((*failed, *_held_up(progress), *waiting)))  # the gravest first: the rest may be cut
+        words = escape(
+            ", ".join((*failed, *_held_up(progress), *_left_out(progress), *waiting))
+        )  # the gravest first: the rest may be cut
         self._bars.update(self._task, description=words, total=progress.total, completed=progress.settled)
 
 
@@ -132,5 +138,5 @@ class PlainLines(Terminal):
         self._last, self._next = progress, now + self._look.line_every
         failed = f", {progress.failed:,} failed" if progress.failed else ""
         counts = f"{progress.settled:,} of {progress.total:,} settled{failed}, {progress.waiting:,} waiting"
-        words = ", ".join((counts, *_held_up(progress)))
+        words = ", ".join((counts, *_left_out(progress), *_held_up(progress)))
         print(f"{words} ({now - self._began:.0f} s)", file=self._stream, flush=True)

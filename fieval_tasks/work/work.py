@@ -95,6 +95,7 @@ class Work:
             scored=counts[State.SCORED],
             failed=counts[State.FAILED],
             waiting=counts[State.SUBMITTED],
+            not_needed=counts[State.NOT_NEEDED],
             paused=self.sender.is_paused,
             waits=coming_in if self._loop.is_stopped and under_way else self.pace.waits or self.lanes.quotas.waits,
         )

@@ -426,14 +426,15 @@ def test_a_run_comes_back_as_it_was_created(
 # Every change moves only from the states it may
 
 WAYS: dict[State, list[Callable[[int], Change]]] = {
-    State.READY: [],
+    State.READY: [lambda seq: Sending((seq,)), lambda seq: NotTaken((seq,), counts_as_attempt=False)],
     State.SENDING: [lambda seq: Sending((seq,))],
     State.AMBIGUOUS: [lambda seq: Sending((seq,)), lambda seq: ReplyLost((seq,))],
     State.SUBMITTED: [lambda seq: Sending((seq,)), ticket],
     State.SCORED: [lambda seq: Sending((seq,)), ticket, lambda seq: Decided(seq, PASSED, NOON)],
     State.FAILED: [lambda seq: Sending((seq,)), lambda seq: Decided(seq, NO_ANSWER, NOON)],
+    State.NOT_NEEDED: [],
 }
-UNSENT = {State.READY, State.SENDING, State.AMBIGUOUS}
+UNSENT = {State.READY, State.SENDING, State.AMBIGUOUS, State.NOT_NEEDED}
 MOVES: dict[str, tuple[Callable[[int], Change], set[State], State]] = {
     "sending": (lambda seq: Sending((seq,)), UNSENT, State.SENDING),
     "not taken": (lambda seq: NotTaken((seq,), counts_as_attempt=True), {State.SENDING}, State.READY),
@@ -449,6 +450,7 @@ MOVES: dict[str, tuple[Callable[[int], Change], set[State], State]] = {
 def test_a_change_moves_only_from_the_states_it_may_and_touches_nothing_else(ledger: Ledger, move: str) -> None:
     change, may_move, target = MOVES[move]
     run = begun(ledger, len(State))
+    assert ledger.book(run.run_id).draws.leave_out() == len(State)
     ledger.book(run.run_id).apply([step(seq) for seq, state in enumerate(State) for step in WAYS[state]])
     assert states(ledger, run) == dict(enumerate(State))
     before = results(ledger, run)
@@ -458,6 +460,33 @@ def test_a_change_moves_only_from_the_states_it_may_and_touches_nothing_else(led
     assert [after[seq] for seq, s in enumerate(State) if s not in may_move] == [
         before[seq] for seq, s in enumerate(State) if s not in may_move
     ]
+
+
+def test_what_was_sent_is_never_left_out_and_what_was_left_out_can_be_taken_back_in(ledger: Ledger) -> None:
+    run = begun(ledger, len(State))
+    book = ledger.book(run.run_id)
+    book.apply([step(seq) for seq, state in enumerate(State) for step in WAYS[state]])
+    left_out = {State.READY, State.AMBIGUOUS, State.NOT_NEEDED}
+    assert book.draws.leave_out() == 3  # the last one was never sent either
+    after = {seq: State.NOT_NEEDED if state in left_out else state for seq, state in enumerate(State)}
+    assert states(ledger, run) == after
+    assert {result.status for result in book.results() if result.finished_at is None} == {"pending"}
+    assert book.draws.take_back_in() == 3
+    assert states(ledger, run) == {seq: State.READY if state in left_out else state for seq, state in enumerate(State)}
+    assert book.draws.leave_out() == 3
+
+
+def test_items_are_sent_in_the_order_in_which_they_were_drawn(ledger: Ledger) -> None:
+    items = [(replace(item, drawn=5 - item.seq), failed) for item, failed in rows(6)]
+    run = ledger.create(a_run(), items, chunk_size=4)
+    book = ledger.book(run.run_id)
+    assert [[item.seq for item in book.unsent(chunk)] for chunk in book.unsent_chunks()] == [[5, 4, 3, 2], [1, 0]]
+    assert [(draw.seq, draw.place, draw.chunk) for draw in book.draws.all()] == [
+        (0, 5, 1), (1, 4, 1), (2, 3, 0), (3, 2, 0), (4, 1, 0), (5, 0, 0),
+    ]  # fmt: skip
+    book.apply([Decided(4, PASSED, NOON), Decided(0, PASSED, NOON)])
+    assert [seq for seq, passed, score in book.draws.figures([0])] == [4]
+    assert [result.row for result in book.results()] == [item.row for item, _ in items]
 
 
 def test_the_first_verdict_stands(ledger: Ledger) -> None:
@@ -1178,7 +1207,7 @@ ADDED = {
     ),
     3: ("ALTER TABLE fieval_items DROP COLUMN params",),
     4: (
-        *(f"ALTER TABLE fieval_items DROP COLUMN {name}" for name in ("traits", "repeat", "reused_from")),
+        *(f"ALTER TABLE fieval_items DROP COLUMN {name}" for name in ("traits", "repeat", "reused_from", "drawn")),
         "DROP TABLE fieval_baselines",
         "DROP TABLE fieval_calibrations",
         "DROP TABLE fieval_spending",

@@ -27,7 +27,7 @@ GOLDEN = {
     "finished_at": "2026-11-20T17:02:13.000000+00:00",
     "wall_seconds": 133.0,
     "exit_code": 3,
-    "items": {"total": 12, "scored": 9, "failed": 1, "pending": 2},
+    "items": {"total": 12, "scored": 9, "failed": 1, "pending": 2, "not_needed": 0},
     "checks": {
         "groundedness": {
             "template": "groundedness",

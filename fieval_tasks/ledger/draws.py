@@ -1,0 +1,72 @@
+"""A run's items in the order in which they were drawn, and those that turn out not to be needed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from fieval_tasks.core.items import State
+from fieval_tasks.ledger.database import Database
+from fieval_tasks.ledger.schema import items
+
+IN_ORDER = sa.func.coalesce(items.c.drawn, items.c.seq)
+"""In which a run's items are sent."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """An item's place in the order in which the run's items were drawn."""
+
+    seq: int
+    place: int
+    """From 0; among equal ones the order of their seqs counts."""
+    chunk: int
+    check: str
+    traits: Mapping[str, Any] | None
+
+
+class Draws:
+    """One run's draws. Thread-safe; each call is tried again while the database is away."""
+
+    def __init__(self, database: Database, run_id: str) -> None:
+        self._database = database
+        self._run_id = run_id
+
+    def all(self) -> Iterator[Draw]:
+        """Every item as it was drawn, in the order of their seqs. Streams."""
+        columns = (
+            items.c.seq,
+            IN_ORDER.label("place"),
+            items.c.chunk,
+            items.c.check_name.label("check"),
+            items.c.traits,
+        )
+        for row in self._database.pages(sa.select(*columns).where(self._mine), items.c.seq):
+            yield Draw(**{**row, "traits": None if row["traits"] is None else json.loads(row["traits"])})
+
+    def figures(self, chunks: Sequence[int]) -> list[tuple[int, bool | None, float | None]]:
+        """Of each scored item of these chunks: its seq, whether it passed, and its score."""
+        those = (self._mine, items.c.chunk.in_(chunks), items.c.state == State.SCORED.value)
+        found = self._database.read(sa.select(items.c.seq, items.c.passed, items.c.score).where(*those))
+        return [(row["seq"], row["passed"], row["score"]) for row in found]
+
+    def leave_out(self) -> int:
+        """Nothing more of the run is needed, also where a submission's reply was lost; how many items were left."""
+        unsent = items.c.state.in_([State.READY.value, State.AMBIGUOUS.value])
+        return self._update(unsent, state=State.NOT_NEEDED.value, finished_at=self._database.clock.now())
+
+    def take_back_in(self) -> int:
+        """What was not needed is to be sent after all; how many items those are."""
+        return self._update(items.c.state == State.NOT_NEEDED.value, state=State.READY.value, finished_at=None)
+
+    @property
+    def _mine(self) -> sa.ColumnElement[bool]:
+        return items.c.run_id == self._run_id
+
+    def _update(self, those: sa.ColumnElement[bool], **values: Any) -> int:
+        statement = sa.update(items).where(self._mine, those).values(**values)
+        return self._database.write(lambda connection: int(connection.execute(statement).rowcount))
