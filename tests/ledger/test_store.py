@@ -908,10 +908,14 @@ def test_the_ledger_agrees_with_a_plain_dict_whatever_happens(ledger: Ledger) ->
     run_state_machine_as_test(account, settings=settings(max_examples=25, stateful_step_count=15))
 
 
-def test_only_a_verdict_ends_an_item() -> None:
-    assert {state for state in State if state.is_final} == {State.SCORED, State.FAILED}
+def test_only_a_verdict_ends_an_item_or_that_it_is_not_needed() -> None:
+    assert {state for state in State if state.is_final} == {State.SCORED, State.FAILED, State.NOT_NEEDED}
     assert {state.status for state in State if not state.is_final} == {"pending"}
-    assert (State.SCORED.status, State.FAILED.status) == ("scored", "failed")
+    assert [state.status for state in (State.SCORED, State.FAILED, State.NOT_NEEDED)] == [
+        "scored",
+        "failed",
+        "not_needed",
+    ]
 
 
 # Runs
