@@ -101,6 +101,18 @@ def budget_problems(cost: str | None, prices: Mapping[str, str], models: Iterabl
         yield f"--max-cost {cost} does not pay for one evaluation: the cheapest costs {written(min(known))}"
 
 
+def ends_in_words(
+    evaluations: int | None, cost: str | None, prices: Collection[str], models: Iterable[str | None]
+) -> Iterator[str]:
+    """Sentences on a plan's hard ends, and on what its prices leave out, for the user before anything is sent."""
+    if evaluations is not None:
+        yield f"--max-items {evaluations}: {evaluations:,} evaluations at most are sent, those that are sent again included"
+    if cost is not None:
+        yield f"--max-cost {cost}: no more than that is spent, on what is sent again included"
+    if prices and (without := unpriced(prices, models)):
+        yield f"{', '.join(without)} has no price, so the cost is without its evaluations (--price {without[0]}=X)"
+
+
 def written(exact: Fraction) -> str:
     """An amount with all its digits: 2.96, 0.002, 1,250. Only for what has a finite decimal form, as sums of prices have."""
     places = 0

@@ -23,6 +23,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema
 
+from fieval_tasks.core.budget import Amount
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.gates import Gate
 from fieval_tasks.core.locations import holds_a_secret, is_url, locations_in
@@ -246,6 +247,12 @@ class EvaluationPlan(BaseModel):
     """With sample: the column whose values the sample holds in the same shares as the rows that it is drawn from."""
     seed: int = 0
     """Seed of the random sample."""
+    prices: dict[str, Amount] = Field(default={}, title="Prices")
+    """MODEL=X: what one evaluation by that judge model costs, such as turing_flash=0.002, in whichever currency."""
+    max_cost: Amount | None = None
+    """Hard end: what the run may cost at most, by the prices; what may be paid twice counts."""
+    max_items: Positive | None = None
+    """Hard end: evaluations that the run sends at most, those that are sent again included."""
     sharing: bool = True
     """Rows that are the same share one evaluation; off: each copy is evaluated, and paid, on its own."""
     format: Literal["csv", "tsv", "jsonl", "json", "yaml", "parquet"] | None = None

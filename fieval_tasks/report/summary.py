@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
+from fractions import Fraction
 from typing import Any
 
 from fieval_tasks.core.gates import Gate, GateVerdict, Number
@@ -31,6 +32,28 @@ class Requests:
     """Requests that the server refused for now."""
     possible_duplicates: int = 0
     """Items sent again after a lost reply: they may have been evaluated, and paid, twice."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run has cost, at the worst: lost replies and repeated submissions are counted as paid. Exact, in no currency."""
+
+    total: Fraction
+    by_model: Mapping[str, Fraction]
+    """Judge model -> its part of the total."""
+    evaluations: int
+    """Evaluations that were sent to these models."""
+    unpriced: tuple[str, ...] = ()
+    """Judge models whose price is not known: their evaluations are in neither figure."""
+
+    def to_json(self) -> dict[str, Any]:
+        by_model = {model: float(cost) for model, cost in self.by_model.items()}
+        return {
+            "total": float(self.total),
+            "by_model": by_model,
+            "evaluations": self.evaluations,
+            "unpriced": [*self.unpriced],
+        }
 
 
 @dataclass(frozen=True)
@@ -73,6 +96,8 @@ class RunFacts:
     """The command that carries the run on; None where there is nothing left to do."""
     explain_command: str | None = None
     """The command that prints an item's biography."""
+    cost: Cost | None = None
+    """None where no prices are known."""
     planned: int | None = None
     """Items that the run was begun with; the results must be as many. None: not known."""
 
@@ -208,6 +233,7 @@ class Report:
             "items": asdict(self.items),
             "checks": {name: tally.to_json() for name, tally in self.checks.items()},
             "requests": asdict(facts.requests),
+            **({"cost": facts.cost.to_json()} if facts.cost else {}),
             "gates": [
                 finite(
                     asdict(gate) | {name: list(getattr(gate, name) or ()) or None for name in ("bounds", "interval")}

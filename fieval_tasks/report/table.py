@@ -13,7 +13,7 @@ from rich.text import Text
 from fieval_tasks.report.summary import Report
 from fieval_tasks.report.tally import STATUSES, Tally
 from fieval_tasks.report.text import NONE, clean, one_line, outwards, share
-from fieval_tasks.report.words import amendment, doubled, known, requests, standing
+from fieval_tasks.report.words import amendment, cost, doubled, known, requests, standing
 
 COLUMNS = 80
 # Columns below which nothing is made to fit: no terminal is as narrow.
@@ -48,6 +48,8 @@ def _notes(report: Report) -> Iterator[str]:
         yield f"amended: {amendment(report.amendments[-1])}"
     yield standing(report)
     yield f"requests: {requests(report)}"
+    if paid := cost(report):
+        yield f"cost: {paid}"
     if double := doubled(report):
         yield double
 

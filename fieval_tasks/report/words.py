@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
+from fieval_tasks.core.budget import written
 from fieval_tasks.core.errors import ExitCode
 from fieval_tasks.report.amendments import Amendment
 from fieval_tasks.report.summary import Report
@@ -73,6 +74,17 @@ def requests(report: Report) -> str:
         f"{count(asked.submits, 'submit')}, {count(asked.polls, 'poll')}, {count(asked.retries, 'retry', 'retries')}"
     )
     return f"{begun}, {asked.throttled:,} throttled, {count(asked.possible_duplicates, 'possible duplicate')}"
+
+
+def cost(report: Report) -> str:
+    """`1.23 for 615 evaluations by turing_flash`; empty where no prices are known."""
+    paid = report.facts.cost
+    if paid is None:
+        return ""
+    parts = [f"{written(part)} by {model}" for model, part in paid.by_model.items()]
+    models = f" ({', '.join(parts)})" if len(parts) > 1 else f" by {', '.join(paid.by_model)}" if parts else ""
+    without = f", without those by {', '.join(paid.unpriced)}, which has no price" if paid.unpriced else ""
+    return f"{written(paid.total)} for {count(paid.evaluations, 'evaluation')}{models}{without}"
 
 
 def doubled(report: Report) -> str:

@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeAlias
 
+from fieval_tasks.core.budget import budget_problems
 from fieval_tasks.core.errors import ApiError, Lost, NameTaken, PlanError, RunStopped, ServerFault, Throttled
 from fieval_tasks.core.items import Failed, Item
 from fieval_tasks.core.mode_choice import Load, choose_mode, judging_time
@@ -67,6 +68,8 @@ def begin(
     with dataset or _dataset(plan) as rows:
         catalogue, found = templates_of(way)
         bindings = bind(plan, rows.columns, catalogue)
+        if unfit := [*budget_problems(plan.max_cost, plan.prices, [binding.model for binding in bindings])]:
+            raise PlanError(*unfit)
         _require_places(rows, bindings, tuning.rows_looked_at)
         keep = _places("--keep", plan.keep, rows)
         traits = [place for option, names in dividing(plan).items() for place in _places(option, names, rows)]
@@ -83,6 +86,7 @@ def begin(
             connection=way.label,
             checks=tuple(map(_recorded, bindings)),
             plan=plan.model_copy(update={"connection": way.name}).model_dump(mode="json", exclude=OF_ONE_CALL),
+            population=len(chosen.candidates) if count < len(chosen.candidates) else None,
             notices=(*way.notices, *rows.notices, *chosen.notices, *found, *why, *_notices(bindings)),
         )
         read = partial(items, rows, bindings, chosen, id_column=plan.id_column, keep=keep, traits=traits)

@@ -20,6 +20,7 @@ from fieval_tasks.report.output import write_report, write_results
 from fieval_tasks.report.summary import GateOutcome, Report, Requests, RunFacts, summarise
 from fieval_tasks.report.tally import Counts
 from fieval_tasks.report.text import clean
+from fieval_tasks.runs.budgeting import cost_of, end_reached
 from fieval_tasks.runs.gating import Evidence, outcomes
 from fieval_tasks.runs.preparation import Kept
 from fieval_tasks.runs.run_tuning import DEFAULT_TUNING
@@ -157,7 +158,9 @@ def _sentence(prepared: Kept, items: Counts, stopped: FievalError | None) -> str
     counted += f", {items.pending:,} pending" if items.pending else ""
     if stopped is not None:
         return f"{stopped}\n{counted}; to carry on: {prepared.resume_command}"
-    if items.pending and (unsent := prepared.book.count_unsent()):
+    if items.pending and (end := end_reached(prepared)):
+        counted += f"; {end}"
+    elif items.pending and (unsent := prepared.book.count_unsent()):
         counted += f", {unsent:,} of them still to be sent; to send them: {prepared.resume_command}"
     elif items.pending:
         counted += f"; to fetch their verdicts: {prepared.collect_command}"
@@ -171,9 +174,10 @@ def _facts(prepared: Kept, ended: Ended) -> RunFacts:
     return RunFacts(
         **{name: getattr(run, name) for name in _SAME_IN_FACTS},
         started_at=run.started_at or run.created_at,
+        cost=cost_of(prepared),
         requests=Requests(**{each.name: getattr(run, each.name) for each in fields(Requests)}),
         checks={c.name: (c.template, c.model, c.output) for c in run.checks},
-        notices=(*run.notices, *([shared] if repeats else []), *ended.notices),
+        notices=(*run.notices, *([shared] if repeats else []), *filter(None, [end_reached(prepared)]), *ended.notices),
         news=ended.notices,
         mapping={c.name: dict(c.sources) for c in run.checks},
         gates=prepared.plan.gates,

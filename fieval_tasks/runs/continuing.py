@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from fieval_tasks.core.budget import budget_problems
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.gates import gate_problems
 from fieval_tasks.core.plan import EvaluationPlan, Mode
@@ -82,5 +83,7 @@ def _require_the_same_items(run: Run, plan: EvaluationPlan) -> None:
         raise PlanError(
             f"run {run.run_id} was begun with another {' and '.join(changed)}: leave that out, or start anew"
         )
-    if unfit := [*gate_problems(plan.gates, {check.name: check.scale for check in run.checks}, said=plan.filled)]:
+    gates = gate_problems(plan.gates, {check.name: check.scale for check in run.checks}, said=plan.filled)
+    spending = budget_problems(plan.max_cost, plan.prices, [check.model for check in run.checks])
+    if unfit := [*gates, *spending]:
         raise PlanError(*unfit)

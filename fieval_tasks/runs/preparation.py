@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from fieval_tasks.core.budget import Budget, budget_of, ends_in_words
 from fieval_tasks.core.commands import command
 from fieval_tasks.core.plan import EvaluationPlan, Mode
 from fieval_tasks.core.quantities import parse_rate
@@ -70,11 +71,11 @@ class Kept:
 
     @property
     def resume_command(self) -> str:
-        return command("evaluate", "--resume", self.run_id, store=self._store)
+        return command("evaluate", "--resume", self.run_id, store=self.store)
 
     @property
     def collect_command(self) -> str:
-        return command("collect", self.run_id, store=self._store)
+        return command("collect", self.run_id, store=self.store)
 
     @property
     def is_complete(self) -> bool:
@@ -89,11 +90,18 @@ class Kept:
         return self.resume_command if self.book.count_unsent() else self.collect_command
 
     @property
-    def explain_command(self) -> str:
-        return command("explain", self.run_id, "ITEM", store=self._store, last=1)
+    def budget(self) -> Budget:
+        """The hard ends of what the run may spend."""
+        models = {check.name: check.model for check in self.run.checks}
+        return budget_of(self.plan.max_items, self.plan.max_cost, self.plan.prices, models)
 
     @property
-    def _store(self) -> str | None:
+    def explain_command(self) -> str:
+        return command("explain", self.run_id, "ITEM", store=self.store, last=1)
+
+    @property
+    def store(self) -> str | None:
+        """The ledger's name, where the plan names it: for a command that needs it."""
         return self.ledger.name if self.plan.store else None
 
 
@@ -112,7 +120,7 @@ class Prepared(Kept):
         Raises PlanError where the run was begun at another server, or with another account's keys.
         """
         plan = self.plan
-        belonging.settle(self.ledger, self.run_id, self.connection.account, store=self._store)
+        belonging.settle(self.ledger, self.run_id, self.connection.account, store=self.store)
         parts = share.of if share else 1
         rate = None if plan.rate is None else parse_rate(plan.rate) / parts
         options = Options(
@@ -123,6 +131,7 @@ class Prepared(Kept):
             timeout=plan.timeout,
             may_have_tiers=self.connection.may_have_tiers,
             allowed=self._allowed(parts),
+            budget=self.budget,
             on_lost_reply=plan.on_lost_reply or "resubmit",
             on_stuck=plan.on_stuck or "wait",
             share=share,
@@ -151,7 +160,9 @@ class Prepared(Kept):
             set_ = (f"{name} = {_shown(value)}" for name, value in check.params.items())
             filled = (f"{key} <- {column}" for key, column in (*check.sources.items(), *check.param_sources.items()))
             lines.append(f"  {check.name}{what}{judge}: {', '.join((*filled, *set_))}")
-        return [clean(line) for line in (*lines, *(f"  note: {note}" for note in (*run.notices, *self.notes)))]
+        plan, models = self.plan, [check.model for check in run.checks]
+        ends = ends_in_words(plan.max_items, plan.max_cost, plan.prices, models)
+        return [clean(line) for line in (*lines, *(f"  note: {note}" for note in (*ends, *run.notices, *self.notes)))]
 
 
 def _shown(value: object) -> str:

@@ -18,12 +18,19 @@ from fieval_tasks.core.refusals import spelled
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-NAMES = {"checks": "--template", "dataset": "DATASET", "gates": "--gate", "id_column": "--id", "mapping": "--map"}
+NAMES = {
+    "checks": "--template",
+    "dataset": "DATASET",
+    "gates": "--gate",
+    "id_column": "--id",
+    "mapping": "--map",
+    "prices": "--price",
+}
 """Fields of the plan that are not typed as an option of their own name."""
 PLACEHOLDERS = {
     "checks": "[NAME=]TEMPLATE[:MODEL]", "model": "MODEL", "params": "[CHECK.]NAME=VALUE", "mapping": "[CHECK.]KEY=COLUMN",
     "gates": "GATE", "good": "CHECK=CHOICE,CHOICE", "allow_failures": "N|P%", "rate": "N/s|N/min", "tier": "NAME|N/min,N/h", "item_timeout": "10m", "timeout": "2h",
-    "where": "EXPR", "stratify": "COLUMN", "resume": "RUN|last", "keep": "COLUMN|all", "delimiter": "C",
+    "prices": "MODEL=X", "max_cost": "X", "max_items": "N", "where": "EXPR", "stratify": "COLUMN", "resume": "RUN|last", "keep": "COLUMN|all", "delimiter": "C",
 }  # fmt: skip
 """What the help shows in place of a value, where that says more than STR or INT."""
 HAS_PLACEHOLDERS = "metavar" in inspect.signature(Parameter).parameters
@@ -124,10 +131,20 @@ def plan_of(dataset: Sequence[str], said: Mapping[str, Any]) -> EvaluationPlan:
     pairs = (_pair(text.strip(), "--map", "KEY=COLUMN") for text in said.get("mapping", ()))
     given["mapping"] = {key: column.strip() for key, column in pairs}
     given["good"] = dict(_pair(text, "--good", "CHECK=CHOICE,CHOICE") for text in said.get("good", ()))
+    given["prices"] = _prices(said.get("prices", ()))
     try:
         return EvaluationPlan(**{name: value for name, value in given.items() if value not in ((), {})})
     except PlanError as error:
         raise PlanError(*(spelled(problem, EvaluationPlan, option_name) for problem in error.problems)) from None
+
+
+def _prices(typed: Sequence[str]) -> dict[str, str]:
+    """Model -> price. Raises PlanError where a model is given two."""
+    pairs = [_pair(text, "--price", "MODEL=X") for text in typed]
+    prices = {model: price.strip() for model, price in pairs}
+    if twice := [model for model, price in pairs if price.strip() != prices[model]]:
+        raise PlanError(*(f"--price {model}: two prices are given; leave one out" for model in dict.fromkeys(twice)))
+    return prices
 
 
 def _dataset(named: Sequence[str]) -> str:

@@ -137,9 +137,9 @@ def evaluated(folder: Path, server: Server, items: int, *, template: str = IN_CO
     )
 
 
-def resumed(folder: Path, server: Server) -> Outcome:
+def resumed(folder: Path, server: Server, **options: Any) -> Outcome:
     """The same for `--resume r`."""
-    return _worked(folder, server, EvaluationPlan(resume="r"))
+    return _worked(folder, server, EvaluationPlan(resume="r", **options))
 
 
 def _write_rows(folder: Path, items: int, template: str) -> None:

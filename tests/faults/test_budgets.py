@@ -13,6 +13,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from fieval_tasks.core.budget import Budget
+from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.plan import Mode
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.ledger.tuning import LedgerTuning
@@ -21,6 +22,7 @@ from tests.faults.driving import RUN_ID, new_run, work
 from tests.faults.laws import Accounts
 from tests.faults.mix import REFUSALS, SILENCES, TAKEN, Mix
 from tests.faults.platform import ALONE, IN_CONTEXT, FaultyPlatform
+from tests.faults.running import Command, accounts, dataset, evaluated, resumed, serving, summary, wait_until
 
 TOO_FEW = "an item has no evaluation though the budget had room"
 
@@ -94,3 +96,35 @@ def test_no_mix_of_faults_and_no_number_of_processes_buys_more_than_the_budget(m
             work(ledger, run, FaultyPlatform(part, account), budget=Budget(most), item_timeout=0.4)
             assert charged(account) <= sum(ledger.spent(RUN_ID).values()) <= most
         assert Accounts.of(ledger, RUN_ID, account).disagreements() == []
+
+
+def test_a_run_that_is_killed_keeps_its_end_when_it_is_resumed_and_says_how_to_go_on(
+    tmp_path: Path, prefect_api: str
+) -> None:
+    mix = Mix(seed=5, post={"taken drop": 0.1, "drop": 0.05}, reply=0.04, takes=(0.2, 0.6))
+    ends = ("--max-items", "80", "--max-cost", "0.5", "--price", "turing_flash=0.01")
+    with serving(tmp_path, mix) as server:
+        command = Command(tmp_path, server, *dataset(tmp_path, 200), *ends, "--concurrency", "4")
+        wait_until(lambda: server.account.items_accepted() >= 20 or not command.is_running)
+        command.kill()
+        ended = resumed(tmp_path, server)
+        assert ended.exit_code == 3
+        assert "the end set by --max-items 80 and --max-cost 0.5 is reached" in ended.sentence
+        assert 40 <= server.account.items_accepted() <= 50, "0.5 pays for 50"
+        assert summary(tmp_path)["cost"]["total"] == 0.5
+        server.become(Mix(reply=0.04))
+        finished = resumed(tmp_path, server, max_items=500, max_cost="5")
+        assert finished.exit_code == 0, finished.message
+        found = accounts(tmp_path, server)
+        assert found.disagreements(killed=True) == []
+        assert server.account.items_accepted() <= summary(tmp_path)["cost"]["evaluations"] <= 500
+
+
+def test_a_cost_can_not_be_set_on_a_run_whose_judge_has_no_price(tmp_path: Path) -> None:
+    with serving(tmp_path, Mix()) as server:
+        with pytest.raises(PlanError, match="--max-cost 5: turing_flash has no price"):
+            evaluated(tmp_path, server, 5, max_cost="5")
+        assert evaluated(tmp_path, server, 5, max_items=2).exit_code == 3
+        with pytest.raises(PlanError, match="--max-cost 5: turing_flash has no price"):
+            resumed(tmp_path, server, max_cost="5")
+        assert server.account.items_accepted() == 2
