@@ -70,6 +70,8 @@ def evaluate_dataframe(
     """
     if refused := [name for name in OF_NO_USE if name in options]:
         raise PlanError(*(f"{name}: of a DataFrame it is of no use, {OF_NO_USE[name]}" for name in refused))
+    if options.get("reuse") and not store:
+        raise PlanError("reuse: of a DataFrame it needs store, the ledger that has the earlier runs")
     rows = _rows_of(frame)
     with _scratch() as scratch:
         plan = EvaluationPlan(

@@ -255,6 +255,9 @@ class EvaluationPlan(BaseModel):
     """Hard end: evaluations that the run sends at most, those that are sent again included."""
     sharing: bool = True
     """Rows that are the same share one evaluation; off: each copy is evaluated, and paid, on its own."""
+    reuse: Annotated[Seconds, Field(gt=0)] | None = None
+    """Verdicts that earlier runs of this ledger got for the very same items (template, model, parameters, inputs), at the same
+    server and account, are reused if they are no older: seconds, or text such as 7d. They cost nothing."""
     format: Literal["csv", "tsv", "jsonl", "json", "yaml", "parquet"] | None = None
     """Format of the dataset; default: by its file's extension."""
     delimiter: Delimiter | None = None

@@ -11,8 +11,8 @@ from pydantic import AfterValidator, BeforeValidator
 
 from fieval_tasks.core.gates import NUMBER
 
-_SECOND, _MINUTE, _HOUR = 1.0, 60.0, 3600.0
-_UNITS = {"ms": 0.001, "s": _SECOND, "": _SECOND, "m": _MINUTE, "min": _MINUTE, "h": _HOUR}
+_SECOND, _MINUTE, _HOUR, _DAY = 1.0, 60.0, 3600.0, 86400.0
+_UNITS = {"ms": 0.001, "s": _SECOND, "": _SECOND, "m": _MINUTE, "min": _MINUTE, "h": _HOUR, "d": _DAY}
 _PER = {
     "s": _SECOND, "sec": _SECOND, "second": _SECOND, "m": _MINUTE, "min": _MINUTE, "minute": _MINUTE, "h": _HOUR, "hour": _HOUR,
 }  # fmt: skip
@@ -20,9 +20,15 @@ _ALLOWANCE = re.compile(rf"([0-9]{{1,15}})|({NUMBER})\s*%")
 
 
 def parse_duration(text: str) -> float:
-    """`90`, `90s`, `10m`, `2h` -> seconds. Raises ValueError."""
-    number, unit = _parsed(text, "", _UNITS, "duration: write 90s, 10m or 2h")
+    """`90`, `90s`, `10m`, `2h`, `7d` -> seconds. Raises ValueError."""
+    number, unit = _parsed(text, "", _UNITS, "duration: write 90s, 10m, 2h or 7d")
     return number * unit
+
+
+def written_duration(seconds: float) -> str:
+    """604800 -> `7d`: in the largest unit of which it is a whole number, as a user would write it."""
+    unit = next((unit for unit in ("d", "h", "m") if seconds % _UNITS[unit] == 0), "s")
+    return f"{seconds / _UNITS[unit]:g}{unit}"
 
 
 def parse_rate(text: str) -> float:

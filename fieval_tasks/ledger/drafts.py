@@ -6,8 +6,9 @@ that is written deletes it, also in batches, so that no other writer waits long.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,6 +21,7 @@ from fieval_tasks.ledger import claims
 from fieval_tasks.ledger.claims import Stamp
 from fieval_tasks.ledger.database import Database
 from fieval_tasks.ledger.processes import owner_name
+from fieval_tasks.ledger.reuse import Earlier, take_over
 from fieval_tasks.ledger.schema import events, items, runs
 from fieval_tasks.ledger.spending import open_accounts
 
@@ -30,8 +32,10 @@ is_whole = runs.c.is_whole
 """The condition that every reader of `runs` uses: no drafts."""
 
 
-def write(database: Database, run: Mapping[str, Any], rows: Iterable[dict[str, Any]]) -> None:
-    """A run and its items, or nothing at all. Raises NameTaken where there is a run of that name, whole or not."""
+def write(
+    database: Database, run: Mapping[str, Any], rows: Iterable[dict[str, Any]], earlier: Earlier | None = None
+) -> None:
+    """A run and its items, or nothing at all; items with a verdict in `earlier` runs have it from the start. Raises NameTaken where there is a run of that name, whole or not."""
     _take_out_what_was_left(database)
     owner, run_id = owner_name(), run["run_id"]
     with database.transaction() as connection:
@@ -42,7 +46,7 @@ def write(database: Database, run: Mapping[str, Any], rows: Iterable[dict[str, A
         open_accounts(connection, run_id, [check["name"] for check in run["checks"]])
         claims.take(connection, run_id, [WRITTEN], owner, database.tuning.draft_lease)
     try:
-        _write_out(database, run_id, rows, owner)
+        _write_out(database, run_id, rows, earlier, owner)
     except BaseException:
         with suppress(StoreError):  # if this fails, the next run that is written deletes the draft
             take_out(database, run_id, owner)
@@ -74,21 +78,31 @@ def _take_out_what_was_left(database: Database) -> None:
         take_out(database, run_id, owner_name())
 
 
-def _write_out(database: Database, run_id: str, rows: Iterable[dict[str, Any]], owner: str) -> None:
+def _write_out(
+    database: Database, run_id: str, rows: Iterable[dict[str, Any]], earlier: Earlier | None, owner: str
+) -> None:
     most, largest = database.tuning.batch, database.tuning.largest_batch
     parts = batches(rows, most=most, largest=largest, size=lambda row: len(row["inputs"]))
     total = commits = 0
     for commits, batch in enumerate(parts, 1):
-        _write_part(database, run_id, sa.insert(items).values(), batch, Stamp(owner, commits))
+        _write_part(database, run_id, partial(_insert, batch), Stamp(owner, commits))
         total += len(batch)
+    if earlier is not None:
+        for first in range(0, total, most):
+            commits += 1
+            seqs = range(first, first + most)
+            part = partial(take_over, run_id=run_id, earlier=earlier, seqs=seqs)
+            _write_part(database, run_id, part, Stamp(owner, commits))
     whole = sa.update(runs).where(runs.c.run_id == run_id).values(is_whole=True, total=total)
-    _write_part(database, run_id, whole, None, Stamp(owner, commits + 1))
+    _write_part(database, run_id, lambda connection: connection.execute(whole), Stamp(owner, commits + 1))
     database.write(lambda connection: claims.release(connection, run_id, owner))
 
 
-def _write_part(
-    database: Database, run_id: str, statement: sa.Executable, rows: list[dict[str, Any]] | None, stamp: Stamp
-) -> None:
+def _insert(batch: list[dict[str, Any]], connection: Connection) -> None:
+    connection.execute(sa.insert(items).values(), batch)
+
+
+def _write_part(database: Database, run_id: str, write: Callable[[Connection], object], stamp: Stamp) -> None:
     """Write a batch, once for each stamp, while the draft is its owner's."""
     lease = database.tuning.draft_lease
 
@@ -99,7 +113,7 @@ def _write_part(
                 f"out: nothing was sent, so start it again"
             )
         if claims.sign(connection, run_id, stamp):
-            connection.execute(statement, rows)
+            write(connection)
 
     database.write(make)
 

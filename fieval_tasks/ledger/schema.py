@@ -77,6 +77,7 @@ runs = sa.Table(
 )
 
 _IN_DOUBT = sa.text("doubts > 0")
+_IS_REUSABLE = sa.text("state = 'scored' AND reused_from IS NULL AND same_as IS NULL")
 _HAS_TICKET = sa.text("eval_id IS NOT NULL")
 
 items = sa.Table(
@@ -119,6 +120,10 @@ items = sa.Table(
     sa.Index("fieval_items_by_state", "run_id", "state"),
     sa.Index("fieval_items_by_chunk", "run_id", "chunk"),
     sa.Index("fieval_items_by_eval_id", "run_id", "eval_id", sqlite_where=_HAS_TICKET, postgresql_where=_HAS_TICKET),
+    # Only verdicts that were paid for are in it: writing a run's items costs nothing more, and a verdict an entry.
+    sa.Index(
+        "fieval_items_reusable", "fingerprint", "finished_at", sqlite_where=_IS_REUSABLE, postgresql_where=_IS_REUSABLE
+    ),
     sa.Index("fieval_items_in_doubt", "run_id", sqlite_where=_IN_DOUBT, postgresql_where=_IN_DOUBT),
 )
 

@@ -21,6 +21,7 @@ from fieval_tasks.ledger.book import Book, row_of
 from fieval_tasks.ledger.changes import OPEN
 from fieval_tasks.ledger.database import Database
 from fieval_tasks.ledger.processes import owner_name
+from fieval_tasks.ledger.reuse import Earlier
 from fieval_tasks.ledger.run import Run
 from fieval_tasks.ledger.schema import Moment, conclusions, items, runs, spending
 from fieval_tasks.ledger.tuning import DEFAULT_TUNING, SYSTEM_CLOCK, LedgerClock, LedgerTuning
@@ -70,14 +71,17 @@ class Ledger:
 
     # -- which runs there are ------------------------------------------------------------------------------------
 
-    def create(self, run: Run, rows: Iterable[tuple[Item, Failed | None]], *, chunk_size: int) -> Run:
+    def create(
+        self, run: Run, rows: Iterable[tuple[Item, Failed | None]], *, chunk_size: int, earlier: Earlier | None = None
+    ) -> Run:
         """Write a run and all its items, or nothing at all: the run is invisible until it is complete.
 
-        Items that failed validation are final from the start. Raises NameTaken.
+        Items that failed validation are final from the start, as are those that have a verdict of `earlier` runs. Raises
+        NameTaken.
         """
         now, size = self.now(), chunk_size
         written = (row_of(item, failed, run_id=run.run_id, chunk_size=size, now=now) for item, failed in rows)
-        drafts.write(self.database, run.to_row(), written)
+        drafts.write(self.database, run.to_row(), written, earlier)
         return self.run(run.run_id)
 
     def forget(self, run_id: str) -> None:

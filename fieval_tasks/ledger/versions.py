@@ -42,6 +42,8 @@ UPGRADES = {
         "INSERT INTO fieval_spending (run_id, check_name, evaluations) "
         "SELECT run_id, check_name, sum(attempts) FROM fieval_items GROUP BY run_id, check_name",
         "ALTER TABLE fieval_items ADD COLUMN drawn INTEGER",
+        "CREATE INDEX fieval_items_reusable ON fieval_items (fingerprint, finished_at) "
+        "WHERE state = 'scored' AND reused_from IS NULL AND same_as IS NULL",
     ),
 }
 """Version -> the statements that upgrade its tables to the next version."""

@@ -31,7 +31,11 @@ class Columns:
 
     @classmethod
     def from_facts(cls, facts: RunFacts) -> Columns:
-        kinds = {name: TIME if name in _TIMES else _KINDS.get(name, "string") for name in FIELDS if name != "inputs"}
+        kinds = {
+            name: TIME if name in _TIMES else _KINDS.get(name, "string")
+            for name in (*FIELDS, *facts.further)
+            if name != "inputs"
+        }
         keys = {sound(f"inputs.{key}"): key for sources in facts.mapping.values() for key in sources}
         kinds |= dict.fromkeys(keys, "string")
         kept: dict[str, str] = {}

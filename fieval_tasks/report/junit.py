@@ -95,6 +95,7 @@ def _outcome(result: Result, *, is_gated: bool) -> tuple[str, str, dict[str, str
         kind, message = (result.error or {}).get("kind", "unknown"), (result.error or {}).get("message", "")
         return "errors", f"{result.stage}: {message}", {"type": kind, "message": message}
     said = ": ".join(part for part in (value_text(result.value), result.reason) if part)
+    said += f" (reused from run {result.reused_from})" if result.reused_from else ""
     if result.passed is False and not is_gated:
         return "failures", said, {"type": "Failed", "message": said}
     score = "" if result.score is None or result.passed is not None else f"score {finite(result.score)} "

@@ -52,7 +52,7 @@ def write_results(
 
         def written() -> Iterator[Result]:
             for batch in batches(results, most=caps.batch, largest=caps.batch_text, size=_text_length):
-                records = [record(result) for result in batch]
+                records = [record(result, facts.further) for result in batch]
                 rows = list(map(columns.row, records))
                 lines.writelines(_json(line) + "\n" for line in records)
                 cells.writerows(map(_csv_cell, row) for row in rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import Any
 
@@ -14,10 +15,13 @@ FIELDS = (
     *("eval_id", "stage", "error", "attempts", "submitted_at", "finished_at", "inputs"),
 )
 
+FURTHER = ("reused_from",)
+"""Fields that only some runs have."""
 
-def record(result: Result) -> dict[str, Any]:
+
+def record(result: Result, further: Sequence[str] = ()) -> dict[str, Any]:
     """The fields of results.jsonl in their order, ready for strict JSON: a number that isn't finite becomes null."""
-    fields = {name: getattr(result, name) for name in FIELDS}
+    fields = {name: getattr(result, name) for name in (*FIELDS, *further)}
     fields |= {name: finite(fields[name]) for name in ("value", "score", "runtime_ms")}
     fields |= {name: None if fields[name] is None else dict(fields[name]) for name in ("error", "inputs")}
     fields |= {name: iso(fields[name]) for name in ("submitted_at", "finished_at")}

@@ -98,6 +98,8 @@ class RunFacts:
     """The command that prints an item's biography."""
     cost: Cost | None = None
     """None where no prices are known."""
+    further: tuple[str, ...] = ()
+    """Fields of the results that this run has and most have not: see `record.FURTHER`."""
     planned: int | None = None
     """Items that the run was begun with; the results must be as many. None: not known."""
 
@@ -165,7 +167,7 @@ class Report:
     @property
     def items(self) -> Counts:
         """Those of all checks together."""
-        names = ("total", *STATUSES)
+        names = ("total", *STATUSES, "reused")
         return Counts(**{name: sum(getattr(tally, name) for tally in self.checks.values()) for name in names})
 
     @property

@@ -20,13 +20,15 @@ OTHERS = "(other)"
 
 @dataclass(kw_only=True)
 class Counts:
-    """How many items there are of each status."""
+    """How many items there are of each status, which add up to the total."""
 
     total: int = 0
     scored: int = 0
     failed: int = 0
     pending: int = 0
     not_needed: int = 0
+    reused: int = 0
+    """Of the scored ones, those that have the verdict of an earlier run."""
 
 
 @dataclass
@@ -155,6 +157,7 @@ class Tally(Counts):
         self.total += 1
         if result.status in STATUSES:  # any other is found by `Report.mistakes`
             setattr(self, result.status, getattr(self, result.status) + 1)
+        self.reused += result.reused_from is not None
         if result.status == "scored":
             self._add_verdict(result)
         elif result.status == "failed":
@@ -217,6 +220,7 @@ class Tally(Counts):
             "model": self.model,
             "n": self.total,
             "scored": self.scored,
+            "reused": self.reused,
             "evaluations": self.evaluations,
             "no_score": self.no_score,
             "passed": self.passed,

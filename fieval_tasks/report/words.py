@@ -61,7 +61,7 @@ def failures_found(counts: Counts) -> str:
 def standing(report: Report) -> str:
     """How many items stand where: `60 items: 57 scored, 2 failed, 1 pending`."""
     items = report.items
-    parts = [f"{items.scored:,} scored"]
+    parts = [f"{items.scored:,} scored" + (f" ({items.reused:,} of them reused)" if items.reused else "")]
     others = ("failed", "pending", "not_needed")
     parts += [f"{getattr(items, name):,} {name.replace('_', ' ')}" for name in others if getattr(items, name)]
     return f"{count(items.total, 'item')}: {', '.join(parts)}"

@@ -31,6 +31,7 @@ from fieval_tasks.data.selection import Selection, choose
 from fieval_tasks.ledger.run import CheckRecord, Run
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.runs.connections import WITHOUT_PREFECT, Connection, Openers, connection
+from fieval_tasks.runs.earlier import reusable
 from fieval_tasks.runs.run_tuning import DEFAULT_TUNING, RunTuning
 from fieval_tasks.work.lanes import longest_pack
 
@@ -91,18 +92,16 @@ def begin(
         )
         read = partial(items, rows, bindings, chosen, id_column=plan.id_column, keep=keep, traits=traits)
         size = plan.chunk_size or tuning.chunk_size(count * len(bindings), processes)
-        return (
-            _written(ledger, run, read if not plan.sharing else lambda: mark_repeats(read()), size, plan.dataset),
-            plan,
-            way,
-        )
+        earlier = reusable(ledger, way.account, run.checks, plan.reuse) if plan.reuse else None
+        create = partial(ledger.create, chunk_size=size, earlier=earlier)
+        return _written(ledger, run, read if not plan.sharing else lambda: mark_repeats(read()), create), plan, way
 
 
-def _written(ledger: Ledger, run: Run, read: Callable[[], Rows], chunk_size: int, dataset: str | None) -> Run:
+def _written(ledger: Ledger, run: Run, read: Callable[[], Rows], create: Callable[[Run, Rows], Run]) -> Run:
     """The run in the ledger, under the name that was chosen, or a fresh one."""
-    for name in [run.run_id] if run.run_id else _fresh_names(ledger, dataset):
+    for name in [run.run_id] if run.run_id else _fresh_names(ledger, run.plan["dataset"]):
         try:
-            return ledger.create(replace(run, run_id=name), read(), chunk_size=chunk_size)
+            return create(replace(run, run_id=name), read())
         except NameTaken:  # by another process, a moment ago
             if run.run_id:
                 raise

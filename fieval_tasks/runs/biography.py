@@ -15,7 +15,7 @@ from fieval_tasks.core.items import Item, State
 from fieval_tasks.ledger.book import Event, Past
 from fieval_tasks.ledger.run import Run
 from fieval_tasks.ledger.store import Ledger
-from fieval_tasks.report.record import iso, record, utc, value_text
+from fieval_tasks.report.record import FURTHER, iso, record, utc, value_text
 from fieval_tasks.report.text import clean, count, duration, one_line
 
 MEANINGS: Mapping[str, str] = {
@@ -37,6 +37,7 @@ MEANINGS: Mapping[str, str] = {
     "asked_again": "--retry-failed: its ticket is asked about again, for its verdict was never heard",
     "reopened": "--retry-failed: it is to be sent again",
     "not_needed": "not sent, or not once more: the gates were decided without it",
+    "reused": "reused: it has the verdict of an earlier run, and was not sent",
     "found_in_flight": "found half sent: its POST had begun and no answer was recorded, so it may have been accepted",
 }
 """Event -> its meaning for the item. An event that is not listed is shown as it is."""
@@ -102,7 +103,7 @@ def as_fields(life: Biography) -> dict[str, Any]:
     past = life.past
     return {
         "run_id": life.run.run_id,
-        **record(past.result),
+        **record(past.result, [name for name in FURTHER if getattr(past.result, name)]),
         "state": past.state.value,
         "inputs": dict(past.item.inputs),
         "params": dict(past.item.params),
@@ -128,7 +129,10 @@ def _events(life: Biography) -> Iterator[Event]:
         yield Event(past.sent_at, "sent", "the last POST that carried it")
     if result.submitted_at is not None:
         yield Event(result.submitted_at, "submitted", f"taken by the server: eval_id {result.eval_id}")
-    if result.finished_at is not None:
+    if result.reused_from is not None:
+        when = f"{utc(result.finished_at):%Y-%m-%d %H:%M:%S}" if result.finished_at else "earlier"
+        yield Event(run.created_at, "reused", f"{_verdict(life)}; as run {result.reused_from} got it, at {when} UTC")
+    elif result.finished_at is not None:
         yield Event(result.finished_at, result.status, _verdict(life))
 
 
@@ -175,7 +179,7 @@ def _lines(life: Biography) -> Iterator[str]:
     yield from _history_lines(life.history)
     if not past.state.is_final:
         yield f"now: {_now(life)}"
-    yield f"cost: {_cost_line(life.cost)}"
+    yield f"cost: {_cost_line(life)}"
 
 
 def _history_lines(history: tuple[Event, ...]) -> Iterator[str]:
@@ -203,7 +207,10 @@ def _now(life: Biography) -> str:
     return _NOW[past.state]
 
 
-def _cost_line(cost: Mapping[str, int]) -> str:
+def _cost_line(life: Biography) -> str:
+    if life.past.result.reused_from is not None:
+        return f"nothing: run {_shown(life.past.result.reused_from)} paid for it"
+    cost = life.cost
     parts = [f"{count(cost['posts'], 'POST')} carried it", f"asked about {count(cost['polls'], 'time')}"]
     if cost["redone"]:
         parts.append(f"sent again {count(cost['redone'], 'time')} after the server had taken it")

@@ -177,7 +177,13 @@ def _facts(prepared: Kept, ended: Ended) -> RunFacts:
         cost=cost_of(prepared),
         requests=Requests(**{each.name: getattr(run, each.name) for each in fields(Requests)}),
         checks={c.name: (c.template, c.model, c.output) for c in run.checks},
-        notices=(*run.notices, *([shared] if repeats else []), *filter(None, [end_reached(prepared)]), *ended.notices),
+        notices=(
+            *run.notices,
+            *prepared.reused,
+            *([shared] if repeats else []),
+            *filter(None, [end_reached(prepared)]),
+            *ended.notices,
+        ),
         news=ended.notices,
         mapping={c.name: dict(c.sources) for c in run.checks},
         gates=prepared.plan.gates,
@@ -185,6 +191,7 @@ def _facts(prepared: Kept, ended: Ended) -> RunFacts:
         resume_command=prepared.next_command,
         explain_command=prepared.explain_command,
         planned=run.total,
+        further=("reused_from",) if prepared.plan.reuse else (),
     )
 
 

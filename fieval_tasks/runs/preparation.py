@@ -27,7 +27,7 @@ from fieval_tasks.runs import belonging
 from fieval_tasks.runs.beginning import begin
 from fieval_tasks.runs.connections import WITHOUT_PREFECT, Connection, Openers
 from fieval_tasks.runs.continuing import Continuation, carry_on
-from fieval_tasks.runs.earlier import evaluated_before
+from fieval_tasks.runs.earlier import evaluated_before, reuse_notice
 from fieval_tasks.work.engine import Engine
 from fieval_tasks.work.options import Options, Share
 
@@ -96,6 +96,11 @@ class Kept:
         return budget_of(self.plan.max_items, self.plan.max_cost, self.plan.prices, models)
 
     @property
+    def reused(self) -> tuple[str, ...]:
+        """A notice on the verdicts that the run has of earlier ones, where it was to reuse some."""
+        return (reuse_notice(self.ledger, self.run_id, self.plan.reuse),) if self.plan.reuse else ()
+
+    @property
     def explain_command(self) -> str:
         return command("explain", self.run_id, "ITEM", store=self.store, last=1)
 
@@ -162,7 +167,8 @@ class Prepared(Kept):
             lines.append(f"  {check.name}{what}{judge}: {', '.join((*filled, *set_))}")
         plan, models = self.plan, [check.model for check in run.checks]
         ends = ends_in_words(plan.max_items, plan.max_cost, plan.prices, models)
-        return [clean(line) for line in (*lines, *(f"  note: {note}" for note in (*ends, *run.notices, *self.notes)))]
+        notes = (*ends, *run.notices, *self.reused, *self.notes)
+        return [clean(line) for line in (*lines, *(f"  note: {note}" for note in notes))]
 
 
 def _shown(value: object) -> str:

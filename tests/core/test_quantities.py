@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieval_tasks.core.quantities import allowed_failures, parse_duration, parse_rate
+from fieval_tasks.core.quantities import allowed_failures, parse_duration, parse_rate, written_duration
 
 
 @pytest.mark.parametrize(
@@ -22,12 +22,18 @@ from fieval_tasks.core.quantities import allowed_failures, parse_duration, parse
         ("10min", 600),
         ("2h", 7200),
         ("1.5h", 5400),
+        ("7d", 604_800),
         (" 5M ", 300),
         ("250ms", 0.25),
     ],
 )
 def test_a_duration_is_seconds_unless_it_names_its_unit(text: str, seconds: float) -> None:
     assert parse_duration(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["7d", "36h", "90m", "90s", "0.5s"])
+def test_a_duration_is_written_as_it_was_read(text: str) -> None:
+    assert written_duration(parse_duration(text)) == text
 
 
 @pytest.mark.parametrize(
@@ -65,10 +71,10 @@ def test_a_share_allows_exactly_as_many_as_it_holds(hundredths: int, total: int)
 
 
 @pytest.mark.parametrize(
-    "text", ["", "soon", "0", "0s", "-5s", "5 minutes", "1d", "1h30m", "1e3", "nan", "inf", "s", "½h"]
+    "text", ["", "soon", "0", "0s", "-5s", "5 minutes", "1w", "1h30m", "1e3", "nan", "inf", "s", "½h"]
 )
 def test_what_is_no_duration_is_refused_in_a_sentence(text: str) -> None:
-    refused(parse_duration, text, "is not a duration: write 90s, 10m or 2h")
+    refused(parse_duration, text, "is not a duration: write 90s, 10m, 2h or 7d")
 
 
 @pytest.mark.parametrize("text", ["", "fast", "20", "0/s", "-1/s", "20/day", "20 s", "s/20", "20/s/s", "inf/s"])

@@ -1211,6 +1211,7 @@ ADDED = {
     ),
     3: ("ALTER TABLE fieval_items DROP COLUMN params",),
     4: (
+        "DROP INDEX fieval_items_reusable",
         *(f"ALTER TABLE fieval_items DROP COLUMN {name}" for name in ("traits", "repeat", "reused_from", "drawn")),
         "DROP TABLE fieval_baselines",
         "DROP TABLE fieval_calibrations",

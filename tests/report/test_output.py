@@ -188,7 +188,8 @@ def test_every_file_tells_of_the_same_items(run: list[Result]) -> None:
         lines, csv_rows = jsonl(Path(folder)), cells(Path(folder))
         table = pq.read_table(Path(folder) / "results.parquet")
     status = Counter(result.status for result in run)
-    assert told == {name: status[name] for name in ("scored", "failed", "pending", "not_needed")} | {"total": len(run)}
+    counted = {name: status[name] for name in ("scored", "failed", "pending", "not_needed")}
+    assert told == counted | {"total": len(run), "reused": 0}
     assert Counter(line["status"] for line in lines) == status
     assert Counter(row["status"] for row in csv_rows) == status
     assert Counter(table["status"].to_pylist()) == status
