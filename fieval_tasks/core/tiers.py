@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from array import array
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -26,6 +28,19 @@ class Tier:
     def most(self) -> int:
         """Evaluations that the longest window allows; 0 without windows."""
         return self.windows[-1][0] if self.windows else 0
+
+    def schedule(self, n: int, earlier: Iterable[float] = ()) -> Sequence[float]:
+        """When each of `n` evaluations may be sent at the earliest, in seconds from now, ascending.
+
+        `earlier`: how many seconds ago each evaluation before them was sent.
+        """
+        sent = array("d", sorted(-ago for ago in earlier))
+        before, now = len(sent), 0.0
+        for place in range(before, before + n):
+            # A window has room once the evaluation that is its whole count back has left it.
+            now = max([now, *(sent[place - count] + seconds for count, seconds in self.windows if count <= place)])
+            sent.append(now)
+        return sent[before:]
 
     def divided(self, processes: int) -> Tier:
         """The limits of one process where so many share the account's; at least one evaluation in each window."""
