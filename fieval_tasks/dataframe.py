@@ -33,6 +33,7 @@ OF_NO_USE = {
     **dict.fromkeys(
         ("gates", "allow_failures"), "no exit code comes of it: take its pass rate from the verdict columns"
     ),
+    "audit": "no report comes of it: take repeats, and compare the verdicts of each row",
     **dict.fromkeys(("keep", "output"), "no files are written: the frame that comes back has all its columns"),
     **dict.fromkeys(
         ("resume", "retry_failed", "same_account"), "carry on by the command that the message of a run names"
@@ -41,6 +42,8 @@ OF_NO_USE = {
 """Plan fields that are refused for a DataFrame -> why."""
 LEFT_OUT = "left_out: where, limit or sample took other rows"
 VERDICT_COLUMNS = ("value", "score", "passed", "reason", "error")
+REPEATS = "repeats"
+"""With `repeats`, the column after these: the values of all evaluations of a row, in a list, None for those without one."""
 
 
 def evaluate_dataframe(
@@ -59,7 +62,8 @@ def evaluate_dataframe(
     `templates` are names, NAME:MODEL, or Checks; `mapping` is template key -> column, as for `--map`; `options` are
     further fields of EvaluationPlan, such as `concurrency`, but for OF_NO_USE. Rows keep their order and index, and columns
     of an earlier call's verdicts are replaced. Only what fills a key is made text, by the rules of files. `.error` is None,
-    or says why an item has no verdict: an error is never a score.
+    or says why an item has no verdict: an error is never a score. With `repeats` these are the first evaluation's, and
+    CHECK.repeats lists the values of all.
 
     Without `store` the ledger is a file that is gone afterwards, unless an item has no verdict yet (`mode="submit"`, one past
     its time, a run that was cut short): then it is kept, and `.error`, a warning and the frame's `attrs["fieval"]` (run,
@@ -172,6 +176,8 @@ def _replaced(frame: pd.DataFrame, run: Prepared) -> list[str]:
         if there and there != mine:
             raise PlanError(f"the frame has a column {there[0]!r}, where a verdict would go: rename it")
         replaced += there
+        if there and (repeats := f"{check.name}.{REPEATS}") in columns:
+            replaced.append(repeats)
     return replaced
 
 
@@ -185,6 +191,11 @@ def _with_verdicts(frame: pd.DataFrame, run: Prepared) -> pd.DataFrame:
     then = run.next_command
     columns: dict[str, list[Any]] = {}
     for result in run.book.results():
+        if run.plan.repeats > 1:
+            values = columns.setdefault(f"{result.check}.{REPEATS}", [None] * len(frame))
+            values[result.row - 1] = [*(values[result.row - 1] or []), result.value]
+        if result.repeat:
+            continue
         for name, value in _cells(result, then).items():
             elsewhere = LEFT_OUT if name == "error" else None
             columns.setdefault(f"{result.check}.{name}", [elsewhere] * len(frame))[result.row - 1] = value

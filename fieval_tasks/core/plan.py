@@ -28,7 +28,7 @@ from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.gates import Gate
 from fieval_tasks.core.locations import holds_a_secret, is_url, locations_in
 from fieval_tasks.core.policy import OnLostReply, OnStuck
-from fieval_tasks.core.quantities import Allowance, Rate, Seconds
+from fieval_tasks.core.quantities import Allowance, Rate, Seconds, Share
 from fieval_tasks.core.refusals import sentences
 from fieval_tasks.core.templates import bundled_catalogue
 from fieval_tasks.core.tiers import TierName
@@ -40,6 +40,8 @@ DEFAULT_JUDGE = "turing_flash"
 SHARD_DEPLOYMENT = "evaluate-shard/shard"
 """The deployment (FLOW/DEPLOYMENT) that a run's shards are flow runs of, unless another one is named."""
 MOST_SHARDS = 100
+# 11 repeats recover the verdict of 50 at 95 % (arXiv:2606.13685). Far more are a typing error that costs money.
+MOST_REPEATS = 50
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 LONGEST_CHECK_NAME = 60
 # No dot: it separates a check's name from its parameter or metric, as in `refund.keyword` and `refund.mean`.
@@ -255,6 +257,10 @@ class EvaluationPlan(BaseModel):
     """Hard end: evaluations that the run sends at most, those that are sent again included."""
     sharing: bool = True
     """Rows that are the same share one evaluation; off: each copy is evaluated, and paid, on its own."""
+    repeats: int = Field(default=1, ge=1, le=MOST_REPEATS)
+    """Evaluations of each item, to see how far the judge agrees with itself. Each is paid, and counts in the figures."""
+    audit: Share | None = None
+    """A part of the rows, such as 5%, that is judged twice, to see how noisy the judge is. It counts in no figure."""
     reuse: Annotated[Seconds, Field(gt=0)] | None = None
     """Verdicts that earlier runs of this ledger got for the very same items (template, model, parameters, inputs), at the same
     server and account, are reused if they are no older: seconds, or text such as 7d. They cost nothing."""
@@ -320,9 +326,16 @@ class EvaluationPlan(BaseModel):
             raise ValueError("same_account: needs resume, the run whose keys or address are new")
         if self.stratify and not self.sample:
             raise ValueError("stratify: needs sample, the number of rows that are drawn in the shares of that column")
+        if self.audit and self.repeats > 1:
+            raise ValueError("audit judges a part twice, and repeats all of it more than once: leave one of them out")
         if self.run and self.resume not in (None, self.run):
             raise ValueError("run names a new run and resume is one to carry on: leave one of them out")
         return self
+
+    @property
+    def is_repeated(self) -> bool:
+        """Whether some items are evaluated more than once."""
+        return self.repeats > 1 or self.audit is not None
 
     @model_validator(mode="wrap")
     @classmethod

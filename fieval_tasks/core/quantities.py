@@ -55,6 +55,19 @@ def allowed_failures(text: str | None, *, total: int) -> int:
     return int(match[1]) if match[1] else int(total * Fraction(match[2]) / 100)
 
 
+def parse_share(text: str) -> Fraction:
+    """`5%` -> 1/20. Raises ValueError for a share of nothing, of more than all, or without its sign."""
+    match = re.fullmatch(rf"({NUMBER})\s*%", text.strip())
+    if not match or not 0 < Fraction(match[1]) <= 100:
+        raise ValueError(f"{text!r} is not a share: write a percentage such as 5%")
+    return Fraction(match[1]) / 100
+
+
+def _share(text: str) -> str:
+    parse_share(text)
+    return text
+
+
 def _in_seconds(value: object) -> object:
     return parse_duration(value) if isinstance(value, str) else value
 
@@ -75,3 +88,5 @@ Rate = Annotated[str, AfterValidator(_rate)]
 """Text such as 600/min, kept as it was written."""
 Allowance = Annotated[str, AfterValidator(_allowance)]
 """Text such as 5 or 2%, kept as it was written."""
+Share = Annotated[str, AfterValidator(_share)]
+"""Text such as 5%, kept as it was written."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.items import Failed, Item
@@ -16,6 +17,8 @@ from fieval_tasks.data.places import Place, place_of
 from fieval_tasks.data.selection import Chosen, choose, rows_of
 from fieval_tasks.data.values import Flaw, text_of, typed
 
+Evaluations: TypeAlias = Callable[[int, Binding], int]
+"""A row's number and a check -> how many evaluations that item has."""
 _EXAMPLES = 3
 """Places that a message names."""
 
@@ -59,48 +62,62 @@ def items(
     id_column: str | None = None,
     keep: Sequence[Place] = (),
     traits: Sequence[Place] = (),
+    evaluations: Evaluations = lambda row, check: 1,
 ) -> Iterator[tuple[Item, Failed | None]]:
     """Streams an item for every chosen row and every check, row by row; with a Failed where it can't be sent.
 
     An item has the same id whatever is chosen around it. Raises PlanError, before the first item, where the ids of a
-    column are blank or repeated in the rows that were to choose from. `chosen`: None takes every row.
+    column are blank or repeated in the rows that were to choose from. `chosen`: None takes every row. An item that can't be
+    sent is there once, however many evaluations it was to have.
     """
     chosen = chosen or choose(dataset)
     id_place = None if id_column is None else place_of(id_column, dataset.columns) or Place(id_column)
     if id_place is not None:
         _require_ids(dataset, id_place, chosen.candidates)
-    return _items(dataset, bindings, id_place, chosen.numbers, keep, traits)
+    identified = _chosen(_identified(dataset, id_place), chosen.numbers)
+    return _items(identified, bindings, keep, traits, evaluations)
 
 
 def mark_repeats(rows: Iterable[tuple[Item, Failed | None]]) -> Iterator[tuple[Item, Failed | None]]:
-    """The same items, with `same_as` set on those whose fingerprint an earlier item has. Holds 16 bytes for each."""
+    """The same items, with `same_as` set on those whose fingerprint an earlier item has. Holds 18 bytes for each.
+
+    Evaluations of one item are never one: each shares only with the same `repeat` of another row's.
+    """
     first: dict[bytes, int] = {}
     for item, failed in rows:
-        seq = item.seq if failed else first.setdefault(bytes.fromhex(item.fingerprint)[:16], item.seq)
+        key = bytes.fromhex(item.fingerprint)[:16] + item.repeat.to_bytes(2, "big")
+        seq = item.seq if failed else first.setdefault(key, item.seq)
         yield (item if seq == item.seq else replace(item, same_as=seq)), failed
 
 
 def _items(
-    dataset: Dataset,
+    rows: Iterable[tuple[Row, str]],
     bindings: Sequence[Binding],
-    ids: Place | None,
-    numbers: Sequence[int],
     keep: Sequence[Place],
     traits: Sequence[Place],
+    evaluations: Evaluations,
 ) -> Iterator[tuple[Item, Failed | None]]:
     seq = 0
-    wanted = iter(numbers)
-    number = next(wanted, None)
-    for row, item_id in _identified(dataset, ids):
-        if row.number != number:
-            continue
+    for row, item_id in rows:
         kept, divided = _columns(keep, row), _columns(traits, row)
         for binding in bindings:
             item, failed = _item(seq, item_id, row, binding)
-            yield (item if kept is divided is None else replace(item, kept=kept, traits=divided)), failed
-            seq += 1
-        if (number := next(wanted, None)) is None:
-            return
+            item = item if kept is divided is None else replace(item, kept=kept, traits=divided)
+            yield item, failed
+            further = 0 if failed else evaluations(row.number, binding) - 1
+            yield from ((replace(item, seq=seq + repeat, repeat=repeat), None) for repeat in range(1, further + 1))
+            seq += 1 + further
+
+
+def _chosen(rows: Iterable[tuple[Row, str]], numbers: Sequence[int]) -> Iterator[tuple[Row, str]]:
+    """The rows with these numbers, which ascend; no more is read than they need."""
+    wanted = iter(numbers)
+    number = next(wanted, None)
+    for row, item_id in rows:
+        if row.number == number:
+            yield row, item_id
+            if (number := next(wanted, None)) is None:
+                return
 
 
 def _columns(places: Sequence[Place], row: Row) -> dict[str, object] | None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
+from math import ceil
 
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.data.dataset import Dataset, Row
@@ -99,6 +100,12 @@ def candidates(dataset: Dataset, selection: Selection) -> tuple[Sequence[int], t
     if unreadable:
         notices.append(f"{unreadable:,} of the chosen rows can't be read, so --where can't be told of them; they fail")
     return numbers[:limit], tuple(notices)
+
+
+def audited(numbers: Sequence[int], share: Fraction, seed: int) -> frozenset[int]:
+    """A random part of these rows, to be judged twice: the share of them, rounded up, so that it is never none."""
+    # Another draw than the sample's, which has the same seed: of a sample of a sample the rest would never be audited.
+    return frozenset(random.Random(f"audit {seed}").sample(numbers, ceil(len(numbers) * share)))
 
 
 def allocated(sizes: Sequence[int], n: int, chance: random.Random) -> list[int]:

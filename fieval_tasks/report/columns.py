@@ -11,7 +11,14 @@ from fieval_tasks.report.record import FIELDS, value_text
 from fieval_tasks.report.summary import RunFacts
 from fieval_tasks.report.text import clean, clip
 
-_KINDS = {"row": "int64", "score": "double", "passed": "bool", "runtime_ms": "double", "attempts": "int64"}
+_KINDS = {
+    "row": "int64",
+    "score": "double",
+    "passed": "bool",
+    "runtime_ms": "double",
+    "attempts": "int64",
+    "repeat": "int64",
+}
 _TIMES = ("submitted_at", "finished_at")
 TIME = "time"
 # Characters of a CSV cell. Excel takes 32,767, and what is beyond them goes on in a cell of its own.

@@ -46,7 +46,11 @@ class Suites:
     def add(self, result: Result) -> None:
         if result.check not in self._suites:
             self._suites[result.check] = self._suite(result.check)
-        name, seconds = f"{result.item_id} (row {result.row})", _seconds(result.runtime_ms and result.runtime_ms / 1000)
+        repeat = f", repeat {result.repeat}" if result.repeat else ""
+        name, seconds = (
+            f"{result.item_id} (row {result.row}{repeat})",
+            _seconds(result.runtime_ms and result.runtime_ms / 1000),
+        )
         self._suites[result.check].add(name, *_outcome(result, is_gated=bool(self._facts.gates)), time=seconds)
 
     def write(self, file: IO[str], gates: Sequence[GateOutcome] = ()) -> None:

@@ -15,7 +15,7 @@ FIELDS = (
     *("eval_id", "stage", "error", "attempts", "submitted_at", "finished_at", "inputs"),
 )
 
-FURTHER = ("reused_from",)
+FURTHER = ("repeat", "reused_from")
 """Fields that only some runs have."""
 
 

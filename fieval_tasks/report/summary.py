@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from fractions import Fraction
@@ -14,6 +14,7 @@ from fieval_tasks.decisions.statistics import Interval
 from fieval_tasks.report.amendments import Amendment, Standing, amendments
 from fieval_tasks.report.caps import CAPS, Caps
 from fieval_tasks.report.record import finite, iso
+from fieval_tasks.report.repeated import steadiness, within_noise
 from fieval_tasks.report.tally import STATUSES, Counts, FailureGroup, Tally
 from fieval_tasks.report.text import count
 
@@ -98,6 +99,8 @@ class RunFacts:
     """The command that prints an item's biography."""
     cost: Cost | None = None
     """None where no prices are known."""
+    is_audited: bool = False
+    """Further evaluations of a row are an audit of the judge, and in no figure of a check."""
     further: tuple[str, ...] = ()
     """Fields of the results that this run has and most have not: see `record.FURTHER`."""
     planned: int | None = None
@@ -166,9 +169,10 @@ class Report:
 
     @property
     def items(self) -> Counts:
-        """Those of all checks together."""
+        """Those of all checks together, audits with them."""
         names = ("total", *STATUSES, "reused")
-        return Counts(**{name: sum(getattr(tally, name) for tally in self.checks.values()) for name in names})
+        counted = [counts for tally in self.checks.values() for counts in (tally, tally.audited)]
+        return Counts(**{name: sum(getattr(one, name) for one in counted) for name in names})
 
     @property
     def failures(self) -> list[FailureGroup]:
@@ -195,7 +199,19 @@ class Report:
     @property
     def findings(self) -> tuple[str, ...]:
         """The mistakes, as notices: they never keep a report from being written."""
-        return (*self.mistakes, *(_without_figure(tally) for tally in self.checks.values() if tally.no_score))
+        without = (_without_figure(tally) for tally in self.checks.values() if tally.no_score)
+        return (*self.mistakes, *without, *self._steadiness())
+
+    def _steadiness(self) -> Iterator[str]:
+        """Sentences on judges that judged items more than once, and on gates that their noise could decide."""
+        noisy = {name: found for name, tally in self.checks.items() if (found := tally.repeated.found)}
+        yield from (steadiness(name, found) for name, found in noisy.items())
+        for outcome in self.gates:
+            gate = Gate.parse(outcome.gate)
+            if gate.check in noisy and gate.metric in ("pass_rate", "mean") and gate.segment is None:
+                evaluations = self.checks[gate.check].evaluations
+                if said := within_noise(gate, outcome.value, noisy[gate.check], evaluations):
+                    yield said
 
     @property
     def notices(self) -> tuple[str, ...]:
@@ -255,12 +271,13 @@ def _without_figure(tally: Tally) -> str:
 
 def summarise(facts: RunFacts, results: Iterable[Result], *, caps: Caps = CAPS) -> Report:
     """Count the results in one pass."""
-    tallies = {name: Tally(name, *check, caps=caps) for name, check in facts.checks.items()}
+    said: dict[str, Any] = {"caps": caps, "is_audited": facts.is_audited}
+    tallies = {name: Tally(name, *check, **said) for name, check in facts.checks.items()}
     lost: dict[str, None] = {}
     lost_count = 0
     for result in results:
         if result.check not in tallies:
-            tallies[result.check] = Tally(result.check, result.template, result.model, "", caps)
+            tallies[result.check] = Tally(result.check, result.template, result.model, "", **said)
         tallies[result.check].add(result)
         if result.doubts:
             lost_count += 1

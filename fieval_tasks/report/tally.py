@@ -12,6 +12,7 @@ from typing import Any
 from fieval_tasks.core.items import Result, Value
 from fieval_tasks.decisions.statistics import Interval, effective_size, unmeasured_bounds, wilson_interval
 from fieval_tasks.report.caps import CAPS, Caps
+from fieval_tasks.report.repeated import Repeated, as_fields
 
 STATUSES = ("scored", "failed", "pending", "not_needed")
 # Choices beyond those that are counted by name.
@@ -29,6 +30,12 @@ class Counts:
     not_needed: int = 0
     reused: int = 0
     """Of the scored ones, those that have the verdict of an earlier run."""
+
+    def count(self, result: Result) -> None:
+        self.total += 1
+        if result.status in STATUSES:  # any other is found by `Report.mistakes`
+            setattr(self, result.status, getattr(self, result.status) + 1)
+        self.reused += result.reused_from is not None
 
 
 @dataclass
@@ -78,6 +85,8 @@ class Sharing:
 
     repeats: int = 0
     """Verdicts that came with another item's evaluation."""
+    judged: int = 0
+    """Pass/Fail items, each once however often it was evaluated."""
     squares: int = 0
     """Of the numbers of Pass/Fail items that share each evaluation, summed up."""
     _repeating: Counter[int] = field(default_factory=Counter)
@@ -90,7 +99,10 @@ class Sharing:
             # The item that was evaluated counts too, unless another check has it.
             together = self._repeating[result.same_as] + (result.lent_by is None)
         self.repeats += together > 1
-        if result.passed is not None:
+        # Of several evaluations of one row only the first counts here: as if they all said the same, which is the worst
+        # case, so that the interval is never too narrow.
+        if result.passed is not None and result.repeat == 0:
+            self.judged += 1
             self.squares += 2 * together - 1  # by which the square of `together` exceeds that of one less
 
 
@@ -142,6 +154,11 @@ class Tally(Counts):
     output: str
     """What the template answers with: "Pass/Fail", "score", "choices", …; empty where nobody knows."""
     caps: Caps = CAPS
+    is_audited: bool = False
+    """Further evaluations of a row only tell how steady the judge is: they are in no figure of the check."""
+    audited: Counts = field(default_factory=Counts)
+    """How many of these there are of each status; they are not among the check's own counts."""
+    repeated: Repeated = field(default_factory=Repeated)
     rate: Figure = field(default_factory=Figure)
     average: Figure = field(default_factory=Figure)
     """Of the scores from 0 to 1."""
@@ -154,11 +171,10 @@ class Tally(Counts):
         self.bins = [0] * self.caps.bins
 
     def add(self, result: Result) -> None:
-        self.total += 1
-        if result.status in STATUSES:  # any other is found by `Report.mistakes`
-            setattr(self, result.status, getattr(self, result.status) + 1)
-        self.reused += result.reused_from is not None
-        if result.status == "scored":
+        is_audit = self.is_audited and result.repeat > 0
+        (self.audited if is_audit else self).count(result)
+        self.repeated.add(result)
+        if result.status == "scored" and not is_audit:
             self._add_verdict(result)
         elif result.status == "failed":
             self.examples.add_failure(self.name, result, self.caps.first_rows)
@@ -195,9 +211,9 @@ class Tally(Counts):
     @property
     def pass_rate_interval(self) -> Interval | None:
         """Wilson, 95 %, of the rate over the rows, and as wide as their evaluations allow."""
-        if self.rate.value is None:
+        if self.rate.value is None or not self.sharing.squares:
             return None
-        size = effective_size(self.rate.measured, self.sharing.squares)
+        size = effective_size(self.sharing.judged, self.sharing.squares)
         return wilson_interval(self.rate.value * size, size)
 
     @property
@@ -214,7 +230,7 @@ class Tally(Counts):
 
     def to_json(self) -> dict[str, Any]:
         """As in summary.json."""
-        interval, bounds = self.pass_rate_interval, self.bounds
+        interval, bounds, repeated = self.pass_rate_interval, self.bounds, self.repeated.found
         return {
             "template": self.template,
             "model": self.model,
@@ -228,6 +244,7 @@ class Tally(Counts):
             "pass_rate_interval": interval and list(interval),
             "mean": self.mean,
             "bounds": bounds and list(bounds),
+            **({"self_agreement": as_fields(repeated)} if repeated else {}),
         }
 
     def _add_verdict(self, result: Result) -> None:

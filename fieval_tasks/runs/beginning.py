@@ -20,14 +20,14 @@ from fieval_tasks.core.errors import ApiError, Lost, NameTaken, PlanError, RunSt
 from fieval_tasks.core.items import Failed, Item
 from fieval_tasks.core.mode_choice import Load, choose_mode, judging_time
 from fieval_tasks.core.plan import Check, EvaluationPlan, Mode
-from fieval_tasks.core.quantities import parse_rate
+from fieval_tasks.core.quantities import parse_rate, parse_share
 from fieval_tasks.core.templates import Catalogue, bundled_catalogue
 from fieval_tasks.data import parameters
 from fieval_tasks.data.binding import Binding, bind
 from fieval_tasks.data.dataset import Dataset, Reading, read_dataset
-from fieval_tasks.data.intake import items, mark_repeats
+from fieval_tasks.data.intake import Evaluations, items, mark_repeats
 from fieval_tasks.data.places import Place, is_in_a_row, place_of, where_path_ends
-from fieval_tasks.data.selection import Selection, choose
+from fieval_tasks.data.selection import Selection, audited, choose
 from fieval_tasks.ledger.run import CheckRecord, Run
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.runs.connections import WITHOUT_PREFECT, Connection, Openers, connection
@@ -77,7 +77,7 @@ def begin(
         plan = plan.model_copy(update={"keep": tuple(map(str, keep))})
         chosen = choose(rows, _selection(plan, rows))
         count = len(chosen.numbers)
-        plan, why = _with_mode(plan, bindings, count)
+        plan, why = _with_mode(plan, bindings, count * plan.repeats)
         run = Run(
             run_id=plan.run or "",
             created_at=ledger.now(),
@@ -90,8 +90,17 @@ def begin(
             population=len(chosen.candidates) if count < len(chosen.candidates) else None,
             notices=(*way.notices, *rows.notices, *chosen.notices, *found, *why, *_notices(bindings)),
         )
-        read = partial(items, rows, bindings, chosen, id_column=plan.id_column, keep=keep, traits=traits)
-        size = plan.chunk_size or tuning.chunk_size(count * len(bindings), processes)
+        read = partial(
+            items,
+            rows,
+            bindings,
+            chosen,
+            id_column=plan.id_column,
+            keep=keep,
+            traits=traits,
+            evaluations=_evaluations(plan, bindings, chosen.numbers),
+        )
+        size = plan.chunk_size or tuning.chunk_size(count * len(bindings) * plan.repeats, processes)
         earlier = reusable(ledger, way.account, run.checks, plan.reuse) if plan.reuse else None
         create = partial(ledger.create, chunk_size=size, earlier=earlier)
         return _written(ledger, run, read if not plan.sharing else lambda: mark_repeats(read()), create), plan, way
@@ -202,6 +211,16 @@ def _require_places(dataset: Dataset, bindings: Sequence[Binding], rows: int) ->
 def dividing(plan: EvaluationPlan) -> dict[str, tuple[str, ...]]:
     """Option -> the columns that it names by which the results will be divided, so that the ledger keeps them."""
     return {"--stratify": (plan.stratify,) if plan.stratify else ()}
+
+
+def _evaluations(plan: EvaluationPlan, bindings: Sequence[Binding], numbers: Sequence[int]) -> Evaluations:
+    """How many evaluations an item has. Raises PlanError for an audit without a judge: plain code always says the same."""
+    if plan.audit is None:
+        return lambda row, check: plan.repeats
+    if not any(binding.model for binding in bindings):
+        raise PlanError("--audit: none of the checks has a judge, and plain code says the same each time; leave it out")
+    twice = audited(numbers, parse_share(plan.audit), plan.seed)
+    return lambda row, check: 1 + (row in twice and check.model is not None)
 
 
 def _selection(plan: EvaluationPlan, dataset: Dataset) -> Selection:

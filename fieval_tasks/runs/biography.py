@@ -167,7 +167,8 @@ def _lines(life: Biography) -> Iterator[str]:
     item, past = life.past.item, life.past
     judge = f", judge {_shown(item.model)}" if item.model else ""
     yield f"{_shown(item.item_id)}: row {item.row} of {_shown(life.run.dataset)}, run {_shown(life.run.run_id)}"
-    yield f"check {_shown(item.check)}: template {_shown(item.template)}{judge}"
+    which = f", evaluation {item.repeat + 1} of the row" if item.repeat else ""
+    yield f"check {_shown(item.check)}: template {_shown(item.template)}{judge}{which}"
     yield from (
         f"  {_shown(key)} = {json.dumps(_shown(text, LONGEST_INPUT), ensure_ascii=False)}"
         for key, text in item.inputs.items()

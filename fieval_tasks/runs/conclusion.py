@@ -171,6 +171,7 @@ def _facts(prepared: Kept, ended: Ended) -> RunFacts:
     run, book = prepared.ledger.run(prepared.run_id), prepared.book
     repeats = book.count_repeats()
     shared = f"{repeats:,} items repeat others of this run exactly: they were not sent, and share the others' verdicts"
+    further = {"repeat": prepared.plan.is_repeated, "reused_from": prepared.plan.reuse}
     return RunFacts(
         **{name: getattr(run, name) for name in _SAME_IN_FACTS},
         started_at=run.started_at or run.created_at,
@@ -191,7 +192,8 @@ def _facts(prepared: Kept, ended: Ended) -> RunFacts:
         resume_command=prepared.next_command,
         explain_command=prepared.explain_command,
         planned=run.total,
-        further=("reused_from",) if prepared.plan.reuse else (),
+        is_audited=prepared.plan.audit is not None,
+        further=tuple(name for name, is_there in further.items() if is_there),
     )
 
 

@@ -34,14 +34,17 @@ def longest_pack(keys: Collection[str]) -> int:
 
 
 def packs(items: Sequence[Item]) -> list[tuple[Item, ...]]:
-    """The items grouped into requests: neighbours of one check with the same keys and parameters, up to the API's limit."""
-    alike: dict[tuple[str, str, tuple[str, ...]], list[Item]] = {}
+    """The items grouped into requests: neighbours of one check with the same keys and parameters, up to the API's limit.
+
+    Two evaluations of one row are never in one request: the judge is to come to the second on its own.
+    """
+    alike: dict[tuple[str, str, tuple[str, ...], int], list[Item]] = {}
     for item in items:
         params = json.dumps(item.params, sort_keys=True) if item.params else ""
-        alike.setdefault((item.check, params, tuple(item.inputs)), []).append(item)
+        alike.setdefault((item.check, params, tuple(item.inputs), item.repeat), []).append(item)
     return [
         tuple(group[start : start + longest_pack(keys)])
-        for (_, _, keys), group in alike.items()
+        for (_, _, keys, _), group in alike.items()
         for start in range(0, len(group), longest_pack(keys))
     ]
 
