@@ -34,6 +34,7 @@ OF_NO_USE = {
         ("gates", "allow_failures"), "no exit code comes of it: take its pass rate from the verdict columns"
     ),
     "audit": "no report comes of it: take repeats, and compare the verdicts of each row",
+    **dict.fromkeys(("labels", "labelling_policy"), "no report is written that a corrected rate could stand in"),
     **dict.fromkeys(("keep", "output"), "no files are written: the frame that comes back has all its columns"),
     **dict.fromkeys(
         ("resume", "retry_failed", "same_account"), "carry on by the command that the message of a run names"

@@ -44,7 +44,7 @@ KINDS: Mapping[str, Kind] = {
     "failures": Kind("items", of_all_checks=True),
     "regressions": Kind("items", True, *_BASELINE),
     "max_drop": Kind("drop", True, *_BASELINE),
-    "corrected_pass_rate": Kind("rate", False, "labels", "it is corrected by people's labels: add --labels FILE"),
+    "corrected_pass_rate": Kind("rate"),  # whether labels apply is for `runs/calibrating.require_labels` to say
 }
 """A metric's row here makes it part of the grammar; who judges it stands in `runs/gating.JUDGES`."""
 

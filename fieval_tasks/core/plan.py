@@ -231,6 +231,10 @@ class EvaluationPlan(BaseModel):
     """What must hold for the run to be good, such as groundedness.pass_rate >= 0.95."""
     good: GoodChoices = Field(default={}, title="Good choices")
     """CHECK=CHOICE,CHOICE: the choices that pass, so that a check that answers with choices has a pass rate."""
+    labels: Locations | None = None
+    """A sheet of flows.label that people filled in: their labels correct the pass rate of its check."""
+    labelling_policy: Annotated[str, Field(max_length=200)] | None = None
+    """Only labels made under the policy of that name; default: the newest."""
     where: str | None = None
     """Only rows of which this is true, such as lang == 'fr' and score < 0.5."""
     limit: Positive | None = None

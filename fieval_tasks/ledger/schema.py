@@ -161,6 +161,19 @@ baselines = sa.Table(
     sa.Column("note", Text, nullable=False),
 )
 
+label_draws = sa.Table(
+    "fieval_label_draws",
+    metadata,
+    sa.Column("n", _numbered, primary_key=True, autoincrement=True),
+    sa.Column("run_id", sa.String(80), _of_run(), nullable=False),
+    sa.Column("check_name", Text, nullable=False),
+    sa.Column("at", Moment, nullable=False),
+    sa.Column("policy", Text, nullable=False),
+    sa.Column("seed", sa.Integer, nullable=False),
+    sa.Column("of", sa.Integer, nullable=False),
+    sa.Column("items", sa.JSON, nullable=False),
+)
+
 calibrations = sa.Table(
     "fieval_calibrations",
     metadata,

@@ -32,7 +32,8 @@ def require_permitted(plan: EvaluationPlan) -> None:
             "plan.dataset: a pipe or a device is for a terminal; give a deployment the path or URL of a file"
         )
     output = [] if plan.output is None else [str(Path(plan.output).expanduser().absolute())]
-    named = {"dataset": locations, "output": output}
+    labels = [] if plan.labels is None else locations_in(plan.labels)
+    named = {"dataset": locations, "labels": labels, "output": output}
     if shut := [name for name, places in named.items() if not all(map(is_allowed, places))]:
         raise PlanError(*(f"plan.{name}: {_SHUT}" for name in shut))
     require_permitted_store(plan.store)

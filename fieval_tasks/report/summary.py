@@ -13,6 +13,7 @@ from fieval_tasks.core.items import Result
 from fieval_tasks.decisions.statistics import Interval
 from fieval_tasks.report.amendments import Amendment, Standing, amendments
 from fieval_tasks.report.caps import CAPS, Caps
+from fieval_tasks.report.corrections import Correction
 from fieval_tasks.report.record import finite, iso
 from fieval_tasks.report.repeated import steadiness, within_noise
 from fieval_tasks.report.tally import STATUSES, Counts, FailureGroup, Tally
@@ -164,6 +165,10 @@ class Report:
     gates: tuple[GateOutcome, ...] = ()
     amendments: tuple[Amendment, ...] = ()
     """How each later report of the run differed from the one before it."""
+    corrections: Mapping[str, Correction] = field(default_factory=dict)
+    """Check -> its pass rate as people's labels correct it, where labels apply."""
+    remarks: tuple[str, ...] = ()
+    """Notices on these labels."""
     is_amended: bool = False
     """This report's figures, and not only an earlier one's, differ from those of the report before it."""
 
@@ -200,7 +205,7 @@ class Report:
     def findings(self) -> tuple[str, ...]:
         """The mistakes, as notices: they never keep a report from being written."""
         without = (_without_figure(tally) for tally in self.checks.values() if tally.no_score)
-        return (*self.mistakes, *without, *self._steadiness())
+        return (*self.mistakes, *self.remarks, *without, *self._steadiness())
 
     def _steadiness(self) -> Iterator[str]:
         """Sentences on judges that judged items more than once, and on gates that their noise could decide."""
@@ -220,10 +225,12 @@ class Report:
     @property
     def standing(self) -> Standing:
         """The figures that the ledger keeps, for comparison with later reports."""
-        checks = {
+        checks: dict[str, dict[str, Any]] = {
             name: {"n": t.total, "scored": t.scored, "passed": t.passed, "pass_rate": t.pass_rate, "mean": t.mean}
             for name, t in self.checks.items()
         }
+        for name, found in self.corrections.items():
+            checks[name]["corrected_pass_rate"] = found.figures.value
         return {"items": asdict(self.items), "checks": checks, "requests": asdict(self.facts.requests)}
 
     def amended(self, reports: Sequence[tuple[datetime, Standing]], at: datetime) -> Report:
@@ -234,6 +241,10 @@ class Report:
     def with_outcome(self, exit_code: int, gates: Iterable[GateOutcome] = ()) -> Report:
         """The report with its exit code and its gates' outcomes."""
         return replace(self, facts=replace(self.facts, exit_code=exit_code), gates=tuple(gates))
+
+    def _corrected(self, check: str) -> dict[str, Any]:
+        found = self.corrections.get(check)
+        return {} if found is None else {"corrected_pass_rate": found.to_json()}
 
     def to_json(self) -> dict[str, Any]:
         """The object of summary.json, in plain values that strict JSON takes."""
@@ -249,7 +260,7 @@ class Report:
             "wall_seconds": finite(facts.wall_seconds),
             "exit_code": facts.exit_code,
             "items": asdict(self.items),
-            "checks": {name: tally.to_json() for name, tally in self.checks.items()},
+            "checks": {name: tally.to_json() | self._corrected(name) for name, tally in self.checks.items()},
             "requests": asdict(facts.requests),
             **({"cost": facts.cost.to_json()} if facts.cost else {}),
             "gates": [

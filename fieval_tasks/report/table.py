@@ -41,6 +41,8 @@ def _notes(report: Report) -> Iterator[str]:
     for check in report.checks.values():
         if check.scored < check.total or check.evaluations < check.scored:
             yield f"{one_line(check.name, 24)}: {known(check)}"
+    for name, correction in report.corrections.items():
+        yield f"{one_line(name, 24)}: {correction.sentence}"
     yield from (gate.sentence for gate in report.gates)
     yield from report.findings
     yield from (f"note: {notice}" for notice in report.facts.news)

@@ -124,6 +124,11 @@ def _moved(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     more = after["scored"] - before.get("scored", 0)
     parts = [f"{what.replace('_', ' ')} {old} -> {new}"] if old != new else []
     parts += [count(abs(more), "more verdict" if more > 0 else "fewer verdict")] if more else []
+    was, now = (one.get("corrected_pass_rate") for one in (before, after))
+    if was != now:
+        parts.append(
+            f"corrected pass rate {' -> '.join('none' if rate is None else share(rate) for rate in (was, now))}"
+        )
     return ", ".join(parts) or f"{after['n']:,} items"
 
 

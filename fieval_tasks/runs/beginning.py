@@ -30,6 +30,7 @@ from fieval_tasks.data.places import Place, is_in_a_row, place_of, where_path_en
 from fieval_tasks.data.selection import Selection, audited, choose
 from fieval_tasks.ledger.run import CheckRecord, Run
 from fieval_tasks.ledger.store import Ledger
+from fieval_tasks.runs.calibrating import handed, record, require_labels
 from fieval_tasks.runs.connections import WITHOUT_PREFECT, Connection, Openers, connection
 from fieval_tasks.runs.earlier import reusable
 from fieval_tasks.runs.run_tuning import DEFAULT_TUNING, RunTuning
@@ -42,7 +43,7 @@ OF_A_DATASET = ("checks", "mapping", "id_column", "format", "delimiter", "rows")
 """Fields that only make sense with a dataset, so that they are refused without one."""
 # Else an unset variable in a CI job would have the bundled sample pass its gate. `gates` is not among them: a dataset also
 # needs a template, so a plan with nothing but a gate means the sample.
-OF_ONE_CALL = {"store", "resume", "retry_failed", "same_account"}
+OF_ONE_CALL = {"store", "resume", "retry_failed", "same_account", "labels"}
 """Fields of a plan that concern one call, and are not recorded with the run."""
 
 
@@ -90,6 +91,8 @@ def begin(
             population=len(chosen.candidates) if count < len(chosen.candidates) else None,
             notices=(*way.notices, *rows.notices, *chosen.notices, *found, *why, *_notices(bindings)),
         )
+        given = handed(ledger, plan, run, way.account.address)
+        require_labels(ledger, plan, run, given, way.account.address)
         read = partial(
             items,
             rows,
@@ -103,7 +106,10 @@ def begin(
         size = plan.chunk_size or tuning.chunk_size(count * len(bindings) * plan.repeats, processes)
         earlier = reusable(ledger, way.account, run.checks, plan.reuse) if plan.reuse else None
         create = partial(ledger.create, chunk_size=size, earlier=earlier)
-        return _written(ledger, run, read if not plan.sharing else lambda: mark_repeats(read()), create), plan, way
+        run = _written(ledger, run, read if not plan.sharing else lambda: mark_repeats(read()), create)
+    if given is not None:
+        record(ledger, run.run_id, given)
+    return run, plan.model_copy(update={"labels": None}), way  # from now on the ledger has the labels
 
 
 def _written(ledger: Ledger, run: Run, read: Callable[[], Rows], create: Callable[[Run, Rows], Run]) -> Run:

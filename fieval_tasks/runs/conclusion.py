@@ -21,6 +21,7 @@ from fieval_tasks.report.summary import GateOutcome, Report, Requests, RunFacts,
 from fieval_tasks.report.tally import Counts
 from fieval_tasks.report.text import clean
 from fieval_tasks.runs.budgeting import cost_of, end_reached
+from fieval_tasks.runs.correcting import corrections
 from fieval_tasks.runs.gating import Evidence, outcomes
 from fieval_tasks.runs.preparation import Kept
 from fieval_tasks.runs.run_tuning import DEFAULT_TUNING
@@ -135,6 +136,8 @@ def report_of(prepared: Kept) -> Report:
 
 def _decided(prepared: Kept, ended: Ended, earlier: Sequence[Conclusion], at: datetime, report: Report) -> Report:
     """The report with its gates judged, its exit code, and what differs from the `earlier` conclusions."""
+    found, remarks = corrections(prepared)
+    report = replace(report, corrections=found, remarks=remarks)
     gates = [*outcomes(Evidence(report, prepared))]
     decided = report.with_outcome(_exit_code(prepared, report.items, gates, ended), gates)
     return decided.amended([(one.at, one.standing) for one in earlier], at)

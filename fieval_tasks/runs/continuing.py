@@ -14,6 +14,7 @@ from fieval_tasks.ledger.run import Run
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.runs import belonging
 from fieval_tasks.runs.beginning import require_writable
+from fieval_tasks.runs.calibrating import handed, record, require_labels
 from fieval_tasks.runs.connections import Connection, Openers, connection
 
 SETTLED = (
@@ -68,6 +69,12 @@ def carry_on(
         belonging.move(ledger, run, way.account)
     else:
         belonging.require_same(run, way.account, store=ledger.name if wanted.store else None)
+    given = handed(ledger, plan, run)
+    if given is not None or tuple(run.plan.get("gates", ())) != plan.gates:  # a collector asks for nothing new
+        require_labels(ledger, plan, run, given)
+    if given is not None:
+        record(ledger, run.run_id, given)
+        plan = plan.model_copy(update={"labels": None})  # from now on the ledger has them
     book = ledger.book(run.run_id)
     if wanted.retry_failed:
         book.reopen_failed()

@@ -55,5 +55,26 @@ def by_failures(gate: Gate, evidence: Evidence) -> GateOutcome:
     )
 
 
-JUDGES: Mapping[str, Judge] = {"pass_rate": by_figure, "mean": by_figure, "failures": by_failures}
+def by_labels(gate: Gate, evidence: Evidence) -> GateOutcome:
+    """By the interval of the pass rate that people's labels correct, with each item without a verdict failed, or passed."""
+    correction = evidence.report.corrections.get(gate.check or "")
+    if correction is None:
+        return GateOutcome.of(gate, GateVerdict.UNDECIDED, "no labels correct it")
+    return GateOutcome.of(
+        gate,
+        gate.verdict(*correction.bounds),
+        correction.sentence,
+        value=correction.figures.value,
+        bounds=correction.bounds,
+        n=correction.measured,
+        interval=correction.figures.interval,
+    )
+
+
+JUDGES: Mapping[str, Judge] = {
+    "pass_rate": by_figure,
+    "mean": by_figure,
+    "failures": by_failures,
+    "corrected_pass_rate": by_labels,
+}
 """Metric -> its judge. A gate whose metric needs a field of the plan (`core/gates.KINDS`) is refused where that is empty."""

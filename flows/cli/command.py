@@ -29,7 +29,8 @@ EXIT_CODES = (
     "4 stopped (keys, credit, server); 70 an unexpected error, in a log; 130 interrupted"
 )
 ARGUMENTS = {
-    "evaluate": "[DATASET...]", "fan_out": "[DATASET...]", "collect": "[RUN]", "control": "RUN", "explain": "RUN ITEM"
+    "evaluate": "[DATASET...]", "fan_out": "[DATASET...]", "collect": "[RUN]", "control": "RUN", "explain": "RUN ITEM",
+    "label": "RUN",
 }  # fmt: skip
 """Of each command, as its help's first line has them: cyclopts calls all that may be left out [ARGS]."""
 NOW_CALLED = {"--ambiguous": "--on-lost-reply", "--orphans": "--on-stuck", "--go": "--unpause"}
@@ -50,6 +51,23 @@ ItemArgument = Annotated[
 RunArgument = Annotated[str, Parameter(help="A run's name, or last.")]
 Pause = Annotated[bool, Parameter(help="Submit nothing more for now.")]
 Unpause = Annotated[bool, Parameter(help="Submit again.")]
+Drawn = Annotated[int | None, Parameter(help="Items to draw. Default: 100.", converter=whole)]
+LabelledCheck = Annotated[
+    str | None, Parameter(help="The check whose verdicts are labelled; needed where there are several.")
+]
+DrawSeed = Annotated[int | None, Parameter(help="Seed of the draw. Default: 0.", converter=whole)]
+Policy = Annotated[
+    str | None,
+    Parameter(
+        name=("--policy", "--labelling-policy"),
+        help="The labelling policy's name: labels of one say nothing of another.",
+    ),
+]
+SheetFile = Annotated[
+    str | None, Parameter(help="The sheet's file, .csv or .jsonl; default: labels-CHECK.csv in the run's folder.")
+]
+Labels = Annotated[str | None, Parameter(help="A sheet that people filled in, to be read back.")]
+ListLabels = Annotated[bool, Parameter(help="Show all labels in the ledger, and what they say.")]
 AsJson = Annotated[bool, Parameter(help="As a JSON array, nothing shortened.")]
 
 
@@ -116,6 +134,30 @@ def explain(run: RunArgument, item: ItemArgument, /, *, store: StoreOption = Non
     return 0
 
 
+def label(
+    run: RunArgument | None = None, /, *, n: Drawn = None, check: LabelledCheck = None, seed: DrawSeed = None,
+    policy: Policy = None, output: SheetFile = None, labels: Labels = None, list: ListLabels = False,
+    store: StoreOption = None,
+) -> int:  # fmt: skip
+    """Have people label a random part of a run's items, and correct its pass rate by their labels.
+
+    Without --labels: writes a sheet, without the judge's verdicts. Write pass or fail into its column label.
+    """
+    from flows.cli import labelling
+
+    if list:
+        return labelling.listed(store)
+    if run is None:
+        raise PlanError("RUN is missing: name the run whose items are labelled, or last")
+    if labels is None:
+        return labelling.written(run, n=n, check=check, seed=seed, policy=policy, output=output, store=store)
+    if said := [
+        name for name, value in (("n", n), ("check", check), ("seed", seed), ("output", output)) if value is not None
+    ]:
+        raise PlanError(f"--{said[0]}: it is for a sheet that is drawn; leave it or --labels out")
+    return labelling.read(run, labels, policy, store)
+
+
 # -- how they are called -------------------------------------------------------------------------------------------
 
 
@@ -127,7 +169,7 @@ def fieval_command(tokens: Sequence[str] | None = None) -> int:
 def fieval_app() -> App:
     """All commands as words of one, which a shell can complete."""
     app = bare_app(SCRIPT, help="Put rows to Future AGI evaluations, and see what became of them.")
-    for command in (evaluate, collect, explain, control, fan_out):
+    for command in (evaluate, collect, explain, label, control, fan_out):
         app.command(app_of(command), name=command.__name__.replace("_", "-"))
     app.register_install_completion_command(help="Have this shell complete the words of these commands.")
     return app
@@ -147,6 +189,7 @@ fan_out_command = _entry(fan_out)
 collect_command = _entry(collect)
 control_command = _entry(control)
 explain_command = _entry(explain)
+label_command = _entry(label)
 
 
 def app_of(command: Callable[..., int]) -> App:

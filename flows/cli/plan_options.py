@@ -29,6 +29,7 @@ NAMES = {
 """Fields of the plan that are not typed as an option of their own name."""
 PLACEHOLDERS = {
     "checks": "[NAME=]TEMPLATE[:MODEL]", "model": "MODEL", "params": "[CHECK.]NAME=VALUE", "mapping": "[CHECK.]KEY=COLUMN",
+    "labels": "FILE", "labelling_policy": "NAME",
     "gates": "GATE", "good": "CHECK=CHOICE,CHOICE", "allow_failures": "N|P%", "rate": "N/s|N/min", "tier": "NAME|N/min,N/h", "item_timeout": "10m", "timeout": "2h",
     "prices": "MODEL=X", "max_cost": "X", "max_items": "N", "where": "EXPR", "stratify": "COLUMN", "repeats": "K", "audit": "P%", "reuse": "7d", "resume": "RUN|last", "keep": "COLUMN|all", "delimiter": "C",
 }  # fmt: skip

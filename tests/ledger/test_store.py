@@ -1215,6 +1215,7 @@ ADDED = {
         *(f"ALTER TABLE fieval_items DROP COLUMN {name}" for name in ("traits", "repeat", "reused_from", "drawn")),
         "DROP TABLE fieval_baselines",
         "DROP TABLE fieval_calibrations",
+        "DROP TABLE fieval_label_draws",
         "DROP TABLE fieval_spending",
         "ALTER TABLE fieval_runs DROP COLUMN population",
     ),

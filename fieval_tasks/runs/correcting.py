@@ -1,0 +1,75 @@
+"""A run's pass rates as people's labels correct them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from fieval_tasks.decisions.agreement import Confusion
+from fieval_tasks.ledger.calibrations import Calibration, Calibrations
+from fieval_tasks.report.corrections import Correction
+from fieval_tasks.runs.calibrating import applying
+from fieval_tasks.runs.preparation import Kept
+
+DEFAULT_CONFIDENCE = 0.95
+"""Of a corrected rate's interval, where the plan names none."""
+
+
+def corrections(kept: Kept) -> tuple[dict[str, Correction], tuple[str, ...]]:
+    """Check -> its corrected pass rate, where labels apply; and sentences on labels that do not, or that say little."""
+    known = Calibrations(kept.ledger.database).all()
+    found: dict[str, Correction] = {}
+    notices: list[str] = []
+    for check in kept.run.checks if known else ():
+        labels = applying(known, kept.ledger.run(kept.run_id), check, kept.plan) if check.scale.has_passes else None
+        if isinstance(labels, str):
+            notices.append(labels)
+        elif labels is not None:
+            from fieval_tasks.decisions.labels import NotCorrectable  # with scipy and truescore, which take a second
+
+            try:
+                found[check.name] = _corrected(kept, labels, check.name)
+            except NotCorrectable as error:
+                notices.append(f"{check.name}: its pass rate is not corrected; {error}")
+                continue
+            notices += _cautions(labels, found[check.name])
+    return found, tuple(notices)
+
+
+def _corrected(kept: Kept, labels: Calibration, check: str) -> Correction:
+    """Raises NotCorrectable."""
+    from fieval_tasks.decisions.labels import corrected, transferred
+
+    is_own = labels.run_id == kept.run_id and labels.is_of_these_items
+    labelled, outside = (labels.labels, {*labels.outside}) if is_own else ({}, set[str]())
+    total, pairs, others = 0, list[tuple[bool, bool]](), Counter[bool]()
+    for one in kept.book.results():
+        if one.check != check or one.repeat:
+            continue
+        total += 1
+        if one.passed is None or one.item_id in outside:
+            continue
+        if one.item_id in labelled:
+            pairs.append((one.passed, labelled[one.item_id]))
+        else:
+            others[one.passed] += 1
+    confusion = Confusion.of(pairs) if is_own else Confusion(*labels.cells or ())
+    figures = (corrected if is_own else transferred)(
+        confusion, others[True], others[False], getattr(kept.plan, "confidence", None) or DEFAULT_CONFIDENCE
+    )
+    if is_own and tuple(labels.cells or ()) != confusion.cells:
+        Calibrations(kept.ledger.database).set_cells(labels, confusion.cells)
+    measured = len(pairs) + others.total()
+    return Correction(figures, measured, total, labels.labelled_run, is_own, labels.policy)
+
+
+def _cautions(labels: Calibration, correction: Correction) -> Iterator[str]:
+    from fieval_tasks.decisions.labels import TRIED
+
+    if blank := labels.drawn - len(labels.labels):
+        yield (
+            f"{labels.check_name}: {blank:,} of {labels.drawn:,} drawn items have no label; if those are the hard ones, the "
+            f"corrected rate is wrong"
+        )
+    if correction.figures.confusion.n < TRIED:
+        yield f"{labels.check_name}: there are fewer than {TRIED} labels, and intervals of so few were not tried"
