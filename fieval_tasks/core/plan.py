@@ -28,7 +28,7 @@ from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.gates import Gate
 from fieval_tasks.core.locations import holds_a_secret, is_url, locations_in
 from fieval_tasks.core.policy import OnLostReply, OnStuck
-from fieval_tasks.core.quantities import Allowance, Rate, Seconds, Share
+from fieval_tasks.core.quantities import Allowance, Precision, Rate, Seconds, Share
 from fieval_tasks.core.refusals import sentences
 from fieval_tasks.core.templates import bundled_catalogue
 from fieval_tasks.core.tiers import TierName
@@ -249,6 +249,8 @@ class EvaluationPlan(BaseModel):
     """async (default): submit, then poll; sync: wait in each request; auto: the cheaper of both; submit: collect later."""
     sample: Positive | None = None
     """N rows drawn at random, of those that where and limit leave."""
+    precision: Precision | None = None
+    """Draws the sample by which a pass rate is known to plus or minus this, at 95 %: 0.02 or 2%."""
     stratify: str | None = None
     """With sample: the column whose values the sample holds in the same shares as the rows that it is drawn from."""
     seed: int = 0
@@ -328,8 +330,10 @@ class EvaluationPlan(BaseModel):
             raise ValueError("retry_failed: needs resume, the run whose failed items are to be tried again")
         if self.same_account and not self.resume:
             raise ValueError("same_account: needs resume, the run whose keys or address are new")
-        if self.stratify and not self.sample:
-            raise ValueError("stratify: needs sample, the number of rows that are drawn in the shares of that column")
+        if self.stratify and not (self.sample or self.precision):
+            raise ValueError(
+                "stratify: needs sample or precision, by which rows are drawn in the shares of that column"
+            )
         if self.audit and self.repeats > 1:
             raise ValueError("audit judges a part twice, and repeats all of it more than once: leave one of them out")
         if self.run and self.resume not in (None, self.run):

@@ -68,6 +68,19 @@ def _share(text: str) -> str:
     return text
 
 
+def parse_precision(text: str) -> Fraction:
+    """`0.02`, `2%` -> a share above 0 and below 1/2. Raises ValueError."""
+    match = re.fullmatch(rf"({NUMBER})\s*(%)?", text.strip())
+    if not match or not 0 < (share := Fraction(match[1]) / (100 if match[2] else 1)) < Fraction(1, 2):
+        raise ValueError(f"{text!r} is not a precision: write a share between 0 and 0.5, such as 0.02 or 2%")
+    return share
+
+
+def points(text: str) -> str:
+    """`0.02` -> `±2 points`, in percentage points."""
+    return f"±{float(parse_precision(text) * 100):g} points"
+
+
 def _in_seconds(value: object) -> object:
     return parse_duration(value) if isinstance(value, str) else value
 
@@ -82,6 +95,17 @@ def _allowance(text: str) -> str:
     return text
 
 
+def _precision(text: str) -> str:
+    parse_precision(text)
+    return text
+
+
+def _as_text(value: object) -> object:
+    return format(value, "g") if isinstance(value, float) else value
+
+
+Precision = Annotated[str, BeforeValidator(_as_text), AfterValidator(_precision)]
+"""Text such as 0.02 or 2%, kept as it was written."""
 Seconds = Annotated[float, BeforeValidator(_in_seconds)]
 """A number, or text such as 10m."""
 Rate = Annotated[str, AfterValidator(_rate)]

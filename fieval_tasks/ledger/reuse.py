@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -41,6 +41,13 @@ def take_over(connection: Connection, run_id: str, earlier: Earlier, seqs: range
     lender = sa.and_(_old.c.run_id == items.c.run_id, _old.c.seq == items.c.same_as, _old.c.reused_from.is_not(None))
     rows = connection.execute(_joined(lender, _old.c.reused_from).where(*here)).mappings()
     _write(connection, run_id, {row["seq"]: row for row in rows})
+
+
+def to_be_taken(database: Database, earlier: Earlier, fingerprints: Sequence[str]) -> set[str]:
+    """Those of these fingerprints, of which an item has a verdict that may be taken over. At most as many as one read has rows."""
+    query = sa.select(_old.c.fingerprint, _old.c.run_id).where(_IS_PAID, _old.c.finished_at >= earlier.since)
+    found = database.read(query.where(_old.c.fingerprint.in_(fingerprints)))
+    return {row["fingerprint"] for row in found if row["run_id"] in earlier.runs}
 
 
 def reused(database: Database, run_id: str) -> dict[str, int]:

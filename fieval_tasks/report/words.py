@@ -9,7 +9,7 @@ from typing import Any
 from fieval_tasks.core.budget import written
 from fieval_tasks.core.errors import ExitCode
 from fieval_tasks.report.amendments import Amendment
-from fieval_tasks.report.summary import Report
+from fieval_tasks.report.summary import Cost, Report
 from fieval_tasks.report.tally import Counts, Tally
 from fieval_tasks.report.text import beside, between, count, share
 
@@ -77,10 +77,12 @@ def requests(report: Report) -> str:
 
 
 def cost(report: Report) -> str:
-    """`1.23 for 615 evaluations by turing_flash`; empty where no prices are known."""
-    paid = report.facts.cost
-    if paid is None:
-        return ""
+    """What the run has cost; empty where no prices are known."""
+    return cost_in_words(report.facts.cost) if report.facts.cost else ""
+
+
+def cost_in_words(paid: Cost) -> str:
+    """`1.23 for 615 evaluations by turing_flash`."""
     parts = [f"{written(part)} by {model}" for model, part in paid.by_model.items()]
     models = f" ({', '.join(parts)})" if len(parts) > 1 else f" by {', '.join(paid.by_model)}" if parts else ""
     without = f", without those by {', '.join(paid.unpriced)}, which has no price" if paid.unpriced else ""

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from importlib import resources
@@ -20,17 +20,18 @@ from fieval_tasks.core.errors import ApiError, Lost, NameTaken, PlanError, RunSt
 from fieval_tasks.core.items import Failed, Item
 from fieval_tasks.core.mode_choice import Load, choose_mode, judging_time
 from fieval_tasks.core.plan import Check, EvaluationPlan, Mode
-from fieval_tasks.core.quantities import parse_rate, parse_share
+from fieval_tasks.core.quantities import parse_precision, parse_rate, parse_share, points
 from fieval_tasks.core.templates import Catalogue, bundled_catalogue
 from fieval_tasks.data import parameters
 from fieval_tasks.data.binding import Binding, bind
 from fieval_tasks.data.dataset import Dataset, Reading, read_dataset
 from fieval_tasks.data.intake import Evaluations, items, mark_repeats
 from fieval_tasks.data.places import Place, is_in_a_row, place_of, where_path_ends
-from fieval_tasks.data.selection import Selection, audited, choose
+from fieval_tasks.data.selection import Selection, audited, candidates, choose
+from fieval_tasks.ledger.reuse import Earlier
 from fieval_tasks.ledger.run import CheckRecord, Run
 from fieval_tasks.ledger.store import Ledger
-from fieval_tasks.runs.calibrating import handed, record, require_labels
+from fieval_tasks.runs.calibrating import Handed, handed, record, require_labels
 from fieval_tasks.runs.connections import WITHOUT_PREFECT, Connection, Openers, connection
 from fieval_tasks.runs.earlier import reusable
 from fieval_tasks.runs.run_tuning import DEFAULT_TUNING, RunTuning
@@ -43,8 +44,30 @@ OF_A_DATASET = ("checks", "mapping", "id_column", "format", "delimiter", "rows")
 """Fields that only make sense with a dataset, so that they are refused without one."""
 # Else an unset variable in a CI job would have the bundled sample pass its gate. `gates` is not among them: a dataset also
 # needs a template, so a plan with nothing but a gate means the sample.
+CONFIDENCE = 0.95
+"""At which `--precision` is meant."""
 OF_ONE_CALL = {"store", "resume", "retry_failed", "same_account", "labels"}
 """Fields of a plan that concern one call, and are not recorded with the run."""
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A run that is checked and not written: all of it but its items."""
+
+    run: Run
+    """Its name is empty unless the plan has one."""
+    plan: EvaluationPlan
+    """The plan with its mode and its sample decided."""
+    way: Connection
+    read: Callable[[], Rows]
+    """Reads the items; while the outline's context is open."""
+    rows: int
+    """Rows that are evaluated."""
+    population: int
+    """Rows of which these were chosen, or could have been drawn."""
+    chunk_size: int
+    given: Handed | None
+    """People's labels that the plan names, checked and not recorded."""
 
 
 def begin(
@@ -61,6 +84,25 @@ def begin(
     `processes`: how many will share its chunks. `dataset`: the rows, where the plan only names them. Raises PlanError with
     every problem.
     """
+    with outlined(plan, ledger, openers, processes=processes, dataset=dataset, tuning=tuning) as outline:
+        create = partial(ledger.create, chunk_size=outline.chunk_size, earlier=earlier_verdicts(outline, ledger))
+        run = _written(ledger, outline.run, outline.read, create)
+    if outline.given is not None:
+        record(ledger, run.run_id, outline.given)
+    return run, outline.plan, outline.way
+
+
+@contextmanager
+def outlined(
+    plan: EvaluationPlan,
+    ledger: Ledger,
+    openers: Openers = WITHOUT_PREFECT,
+    *,
+    processes: int = 1,
+    dataset: Dataset | None = None,
+    tuning: RunTuning = DEFAULT_TUNING,
+) -> Iterator[Outline]:
+    """Yields the plan's run as `begin` would write it. Raises PlanError with every problem but those of single rows."""
     _require_agreement(plan)
     if plan.dataset is None and not plan.checks:
         plan = plan.model_copy(update={"checks": SAMPLE_CHECKS})
@@ -76,8 +118,9 @@ def begin(
         keep = _places("--keep", plan.keep, rows)
         traits = [place for option, names in dividing(plan).items() for place in _places(option, names, rows)]
         plan = plan.model_copy(update={"keep": tuple(map(str, keep))})
+        plan, drawn = _with_precision(plan, rows)
         chosen = choose(rows, _selection(plan, rows))
-        count = len(chosen.numbers)
+        count, population = len(chosen.numbers), len(chosen.candidates)
         plan, why = _with_mode(plan, bindings, count * plan.repeats)
         run = Run(
             run_id=plan.run or "",
@@ -88,8 +131,8 @@ def begin(
             connection=way.label,
             checks=tuple(map(_recorded, bindings)),
             plan=plan.model_copy(update={"connection": way.name}).model_dump(mode="json", exclude=OF_ONE_CALL),
-            population=len(chosen.candidates) if count < len(chosen.candidates) else None,
-            notices=(*way.notices, *rows.notices, *chosen.notices, *found, *why, *_notices(bindings)),
+            population=population if count < population else None,
+            notices=(*way.notices, *rows.notices, *chosen.notices, *drawn, *found, *why, *_notices(bindings)),
         )
         given = handed(ledger, plan, run, way.account.address)
         require_labels(ledger, plan, run, given, way.account.address)
@@ -103,13 +146,22 @@ def begin(
             traits=traits,
             evaluations=_evaluations(plan, bindings, chosen.numbers),
         )
-        size = plan.chunk_size or tuning.chunk_size(count * len(bindings) * plan.repeats, processes)
-        earlier = reusable(ledger, way.account, run.checks, plan.reuse) if plan.reuse else None
-        create = partial(ledger.create, chunk_size=size, earlier=earlier)
-        run = _written(ledger, run, read if not plan.sharing else lambda: mark_repeats(read()), create)
-    if given is not None:
-        record(ledger, run.run_id, given)
-    return run, plan.model_copy(update={"labels": None}), way  # from now on the ledger has the labels
+        yield Outline(
+            run=run,
+            plan=plan.model_copy(update={"labels": None}),  # from now on the ledger has the labels
+            way=way,
+            read=(lambda: mark_repeats(read())) if plan.sharing else read,
+            rows=count,
+            population=population,
+            chunk_size=plan.chunk_size or tuning.chunk_size(count * len(bindings) * plan.repeats, processes),
+            given=given,
+        )
+
+
+def earlier_verdicts(outline: Outline, ledger: Ledger) -> Earlier | None:
+    """The verdicts that the run may reuse; None where its plan does not ask for any."""
+    within = outline.plan.reuse
+    return reusable(ledger, outline.way.account, outline.run.checks, within) if within else None
 
 
 def _written(ledger: Ledger, run: Run, read: Callable[[], Rows], create: Callable[[Run, Rows], Run]) -> Run:
@@ -129,6 +181,10 @@ def _require_agreement(plan: EvaluationPlan) -> None:
         raise PlanError(
             f"dataset: none is named, though {' and '.join(said)} are given (is a variable empty?); the bundled sample "
             f"runs only where nothing is said of a dataset"
+        )
+    if plan.precision and plan.sample:
+        raise PlanError(
+            "--precision draws as many rows as its answer needs, and --sample N rows: leave one of them out"
         )
     if plan.dataset is not None and not plan.checks:
         raise PlanError("no template is named: add --template NAME, such as --template groundedness")
@@ -169,6 +225,19 @@ def templates_of(way: Connection) -> tuple[Catalogue, tuple[str, ...]]:
         return bundled_catalogue(), (notice,)
     except ApiError as error:
         raise RunStopped(str(error)) from error
+
+
+def _with_precision(plan: EvaluationPlan, dataset: Dataset) -> tuple[EvaluationPlan, tuple[str, ...]]:
+    """The plan with the sample that its precision needs, and a notice that says how many rows that are."""
+    if plan.precision is None:
+        return plan, ()
+    from fieval_tasks.decisions.sizes import sample_size  # statsmodels takes a second
+
+    found, _ = candidates(dataset, _selection(plan, dataset))
+    size = sample_size(float(parse_precision(plan.precision)), len(found), CONFIDENCE)
+    question = f"--precision {plan.precision}: {points(plan.precision)} at {100 * CONFIDENCE:g} %"
+    said = f"{question}, in the worst case (a rate of 50 %), takes {size:,} of {len(found):,} rows"
+    return plan.model_copy(update={"sample": size}), (said,)
 
 
 def _with_mode(plan: EvaluationPlan, bindings: Sequence[Binding], rows: int) -> tuple[EvaluationPlan, tuple[str, ...]]:

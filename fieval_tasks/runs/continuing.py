@@ -18,8 +18,8 @@ from fieval_tasks.runs.calibrating import handed, record, require_labels
 from fieval_tasks.runs.connections import Connection, Openers, connection
 
 SETTLED = (
-    "dataset", "format", "delimiter", "rows", "checks", "mapping", "id_column", "where", "limit", "sample", "stratify",
-    "seed", "sharing", "reuse", "repeats", "audit", "chunk_size", "keep", "good",
+    "dataset", "format", "delimiter", "rows", "checks", "mapping", "id_column", "where", "limit", "sample", "precision",
+    "stratify", "seed", "sharing", "reuse", "repeats", "audit", "chunk_size", "keep", "good",
 )  # fmt: skip
 """Fields of a plan that can't change once its run has begun, because they determine its items."""
 

@@ -19,7 +19,7 @@ from fieval_tasks.data.dataset import Dataset
 from fieval_tasks.ledger.book import Book
 from fieval_tasks.ledger.database import store_url
 from fieval_tasks.ledger.processes import owner_name
-from fieval_tasks.ledger.run import Run
+from fieval_tasks.ledger.run import CheckRecord, Run
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.pace.quota import Allowed
 from fieval_tasks.report.text import clean, clip
@@ -159,16 +159,20 @@ class Prepared(Kept):
         run = self.run
         items = "item" if run.total == 1 else "items"
         lines = [f"run {run.run_id}: {run.total:,} {items} from {run.dataset}, on {self.connection.label}"]
-        for check in run.checks:
-            judge = f" by {check.model}" if check.model else ""
-            what = "" if check.name.partition(":")[0] == check.template else f" ({check.template})"
-            set_ = (f"{name} = {_shown(value)}" for name, value in check.params.items())
-            filled = (f"{key} <- {column}" for key, column in (*check.sources.items(), *check.param_sources.items()))
-            lines.append(f"  {check.name}{what}{judge}: {', '.join((*filled, *set_))}")
+        lines += map(described_check, run.checks)
         plan, models = self.plan, [check.model for check in run.checks]
         ends = ends_in_words(plan.max_items, plan.max_cost, plan.prices, models)
         notes = (*ends, *run.notices, *self.reused, *self.notes)
         return [clean(line) for line in (*lines, *(f"  note: {note}" for note in notes))]
+
+
+def described_check(check: CheckRecord) -> str:
+    """A line on a check: its judge, the columns that fill its keys, and its parameters."""
+    judge = f" by {check.model}" if check.model else ""
+    what = "" if check.name.partition(":")[0] == check.template else f" ({check.template})"
+    set_ = (f"{name} = {_shown(value)}" for name, value in check.params.items())
+    filled = (f"{key} <- {column}" for key, column in (*check.sources.items(), *check.param_sources.items()))
+    return f"  {check.name}{what}{judge}: {', '.join((*filled, *set_))}"
 
 
 def _shown(value: object) -> str:

@@ -7,7 +7,7 @@ import os
 import select
 import stat
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from io import BufferedReader
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
@@ -16,19 +16,19 @@ from pydantic import ValidationError
 
 from fieval_tasks.core.commands import command
 from fieval_tasks.core.errors import ExitCode, PlanError
-from fieval_tasks.core.items import State as ItemState
 from fieval_tasks.core.plan import EvaluationPlan
 from fieval_tasks.core.refusals import sentences, spelled
 from fieval_tasks.core.steering import Control
 from fieval_tasks.ledger.database import store_url
 from fieval_tasks.ledger.store import Ledger
-from fieval_tasks.on_prefect.openers import prepared
+from fieval_tasks.on_prefect.openers import PREFECT, prepared
 from fieval_tasks.on_prefect.prefect_api import require_api, require_configured
 from fieval_tasks.report.table import COLUMNS, NARROWEST
-from fieval_tasks.report.text import clean, count
 from fieval_tasks.runs.continuing import Continuation
+from fieval_tasks.runs.forecast import foretold
 from fieval_tasks.runs.preparation import Prepared, runs_to_collect
 from fieval_tasks.terminal.door import say
+from fieval_tasks.terminal.forecast_text import as_object, lines
 from flows.cli.interruption import Interruption, interruptible
 from flows.cli.plan_options import option_name
 from flows.cli.prefect_session import prefect_session
@@ -42,13 +42,13 @@ if TYPE_CHECKING:
 
 
 @interruptible
-def evaluate(interruption: Interruption, plan: EvaluationPlan, *, dry_run: bool) -> int:
+def evaluate(interruption: Interruption, plan: EvaluationPlan, *, dry_run: bool, as_json: bool) -> int:
     if plan.dataset is None and plan.resume is None and _rows_are_waiting():
         raise PlanError("rows come by standard input and no DATASET is named: name it -")
     # Prefect keeps what the plan names, or what a run to be resumed may name.
     needs_prefect = plan.connection not in (None, "local", "env") or plan.shared_limit or plan.resume
     if dry_run and not needs_prefect:
-        return _dry_run(plan)
+        return _dry_run(plan, as_json=as_json)
     if plan.resume:
         _require_run(plan.resume, plan.store)
     with prefect_session() as wait_for_api:
@@ -56,7 +56,7 @@ def evaluate(interruption: Interruption, plan: EvaluationPlan, *, dry_run: bool)
             wait_for_api()
             _require_limit(plan)
         if dry_run:
-            return _dry_run(plan)
+            return _dry_run(plan, as_json=as_json)
         with prepared(plan) as run:  # the flow takes it over
             again = _begun(interruption, run)
             return run_shown(interruption, again, lambda: _run_evaluate(run.to_carry_on, wait_for_api))
@@ -94,18 +94,12 @@ def _require_limit(plan: EvaluationPlan) -> None:
         require_limit(plan)
 
 
-def _dry_run(plan: EvaluationPlan) -> int:
-    with prepared(plan) as run:
-        try:
-            _describe(run)
-            invalid = run.book.counts()[ItemState.FAILED]
-            failed = (result for result in run.book.results() if result.error is not None)
-            first = next(failed, None) if invalid else None
-        finally:
-            run.ledger.forget(run.run_id)
-    say(f"dry run: {count(invalid, 'item')} would fail before sending; nothing was sent")
-    if first is not None and first.error is not None:
-        say(clean(f"  the first is {first.check}, {first.error['message']}"))
+def _dry_run(plan: EvaluationPlan, *, as_json: bool, processes: int = 1) -> int:
+    with foretold(plan, PREFECT, processes=processes) as forecast:
+        if as_json:
+            print(json.dumps(as_object(forecast), indent=2))
+        else:
+            _say_wrapped(lines(forecast))
     return ExitCode.OK
 
 
@@ -114,16 +108,16 @@ def _begun(interruption: Interruption, run: Prepared) -> str:
     _require_limit(run.plan)
     again = run.resume_command
     interruption.says = lambda: f"interrupted: nothing was sent; to carry on: {again}"
-    _describe(run)
+    _say_wrapped(run.described())
     return again
 
 
-def _describe(run: Prepared) -> None:
+def _say_wrapped(said: Iterable[str]) -> None:
     try:  # standard error's terminal: what the run comes to may be written elsewhere
         columns = max(NARROWEST, os.get_terminal_size(sys.stderr.fileno()).columns)
     except OSError:
         columns = COLUMNS
-    for line in run.described():
+    for line in said:
         say(fill(line, columns, subsequent_indent="    ", break_on_hyphens=False) if sys.stderr.isatty() else line)
 
 
@@ -131,9 +125,11 @@ def _describe(run: Prepared) -> None:
 
 
 @interruptible
-def fan_out(interruption: Interruption, plan: EvaluationPlan, *, dry_run: bool, shards: int, deployment: str) -> int:
+def fan_out(
+    interruption: Interruption, plan: EvaluationPlan, *, dry_run: bool, as_json: bool, shards: int, deployment: str
+) -> int:
     if dry_run:
-        return _dry_run(plan)
+        return _dry_run(plan, as_json=as_json, processes=shards)
     require_configured(
         "shards run on the work pool of a Prefect server, and none is set",
         ": start one with `prefect server start`, set PREFECT_API_URL to it, and start workers with `prefect worker "

@@ -35,7 +35,10 @@ ARGUMENTS = {
 """Of each command, as its help's first line has them: cyclopts calls all that may be left out [ARGS]."""
 NOW_CALLED = {"--ambiguous": "--on-lost-reply", "--orphans": "--on-stuck", "--go": "--unpause"}
 
-DRY_RUN = option("dry_run", bool, "Check everything and send nothing.")
+DRY_RUN = (
+    option("dry_run", bool, "Check everything, foretell requests, time and cost, and send nothing."),
+    option("as_json", bool, "With --dry-run: what it finds as one JSON object.", name="--json"),
+)
 
 
 def _as_in_plan(name: str, more: str = "", **said: Any) -> Parameter:
@@ -71,38 +74,41 @@ ListLabels = Annotated[bool, Parameter(help="Show all labels in the ledger, and 
 AsJson = Annotated[bool, Parameter(help="As a JSON array, nothing shortened.")]
 
 
-@typed_as_plan(DRY_RUN)
+@typed_as_plan(*DRY_RUN)
 def evaluate(*dataset: str, **said: Any) -> int:
     """Put every row of a dataset to Future AGI evaluations.
 
     Without a dataset: a bundled sample, on the embedded local evaluator.
     """
-    plan, dry_run = _plan_of(dataset, said)
+    plan, dry = _plan_of(dataset, said)
     from flows.cli import actions
 
-    return actions.evaluate(plan, dry_run=dry_run)
+    return actions.evaluate(plan, **dry)
 
 
 @typed_as_plan(
-    DRY_RUN,
+    *DRY_RUN,
     option("shards", int, "How many flow runs (default 3)."),
     option("deployment", str, f"Of the flow evaluate-shard (default {SHARD_DEPLOYMENT})."),
 )
 def fan_out(*dataset: str, shards: int = 3, deployment: str = SHARD_DEPLOYMENT, **said: Any) -> int:
     """Evaluate a dataset in shards: flow runs on the work pool of your Prefect server."""
-    plan, dry_run = _plan_of(dataset, said)
+    plan, dry = _plan_of(dataset, said)
     if not 1 <= shards <= MOST_SHARDS:
         raise PlanError(f"--shards: {shards} is not a number from 1 to {MOST_SHARDS}")
     from flows.cli import actions
 
-    return actions.fan_out(plan, dry_run=dry_run, shards=shards, deployment=deployment)
+    return actions.fan_out(plan, **dry, shards=shards, deployment=deployment)
 
 
-def _plan_of(dataset: Sequence[str], said: dict[str, Any]) -> tuple[Any, bool]:
-    dry_run = bool(said.pop("dry_run", False))
-    if dry_run and "resume" in said:  # after a dry run, what it has put into the ledger is taken out
+def _plan_of(dataset: Sequence[str], said: dict[str, Any]) -> tuple[Any, dict[str, bool]]:
+    """The plan, and whether it is only to be foretold, and how."""
+    dry = {name: bool(said.pop(name, False)) for name in ("dry_run", "as_json")}
+    if dry["dry_run"] and "resume" in said:
         raise PlanError("--dry-run: it is for a run that begins; leave it or --resume out")
-    return plan_of(dataset, said), dry_run
+    if dry["as_json"] and not dry["dry_run"]:
+        raise PlanError("--json: it is for --dry-run; a run's own figures are in its summary.json")
+    return plan_of(dataset, said), dry
 
 
 def collect(run: RunArgument | None = None, /, *, store: StoreOption = None) -> int:

@@ -31,7 +31,7 @@ PLACEHOLDERS = {
     "checks": "[NAME=]TEMPLATE[:MODEL]", "model": "MODEL", "params": "[CHECK.]NAME=VALUE", "mapping": "[CHECK.]KEY=COLUMN",
     "labels": "FILE", "labelling_policy": "NAME",
     "gates": "GATE", "good": "CHECK=CHOICE,CHOICE", "allow_failures": "N|P%", "rate": "N/s|N/min", "tier": "NAME|N/min,N/h", "item_timeout": "10m", "timeout": "2h",
-    "prices": "MODEL=X", "max_cost": "X", "max_items": "N", "where": "EXPR", "stratify": "COLUMN", "repeats": "K", "audit": "P%", "reuse": "7d", "resume": "RUN|last", "keep": "COLUMN|all", "delimiter": "C",
+    "prices": "MODEL=X", "precision": "0.02", "max_cost": "X", "max_items": "N", "where": "EXPR", "stratify": "COLUMN", "repeats": "K", "audit": "P%", "reuse": "7d", "resume": "RUN|last", "keep": "COLUMN|all", "delimiter": "C",
 }  # fmt: skip
 """What the help shows in place of a value, where that says more than STR or INT."""
 HAS_PLACEHOLDERS = "metavar" in inspect.signature(Parameter).parameters

@@ -301,6 +301,14 @@ def test_a_long_wait_for_a_server_is_told_and_a_short_one_is_not(monkeypatch: py
     patiently(lambda: None if told.wait(60) else pytest.fail("nothing is said"), PrefectTimes(said_after=0.0))
 
 
+def test_a_dry_run_for_programs_is_one_object_on_standard_output(capfd: pytest.CaptureFixture[str]) -> None:
+    assert evaluate_command(["--dry-run", "--json", "--price", "turing_flash=0.002"]) == 0
+    told = json.loads(capfd.readouterr().out)
+    assert told["cost"]["total"] == pytest.approx(0.002 * told["evaluations"])
+    assert evaluate_command(["--json"]) == 2
+    assert "--json: it is for --dry-run" in capfd.readouterr().err
+
+
 def test_a_dry_run_leaves_nothing_in_the_ledger(capfd: pytest.CaptureFixture[str]) -> None:
     assert evaluate_command(["--dry-run", "--run", "x"]) == 0
     assert evaluate_command(["--dry-run", "--run", "x"]) == 0
