@@ -229,6 +229,8 @@ class EvaluationPlan(BaseModel):
     matched by name, then by alias."""
     gates: GateTexts = ()
     """What must hold for the run to be good, such as groundedness.pass_rate >= 0.95."""
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] | None = None
+    """Judge gates on rates, means and quantiles for what the rows are a sample of, such as 0.95; default: for these rows."""
     good: GoodChoices = Field(default={}, title="Good choices")
     """CHECK=CHOICE,CHOICE: the choices that pass, so that a check that answers with choices has a pass rate."""
     labels: Locations | None = None

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
-from math import sqrt
+from math import ceil, isfinite, sqrt
 from statistics import NormalDist
+
+from fieval_tasks.core.gates import Number
 
 Interval = tuple[float, float]
 
@@ -41,12 +44,36 @@ def effective_size(rows: int, sum_of_squares: int) -> Fraction:
 
 
 def unmeasured_bounds(
-    total_of_scores: Fraction | int, scored: int, unmeasured: int
-) -> tuple[Fraction, Fraction] | None:
-    """The mean over all items if each unmeasured one were 0, and if each were 1; None where there are no items.
+    total_of_scores: Fraction | int, scored: int, unmeasured: int, low: float = 0, high: float = 1
+) -> tuple[Number, Number] | None:
+    """The mean over all items if each unmeasured one were `low`, and if each were `high`; None where there are no items.
 
     The worst case of a bounded mean (C. F. Manski, "Partial Identification of Probability Distributions", 2003, ch. 1):
     it assumes nothing about why an item has no score. Exact, for a gate's threshold may be any of them.
     """
     n = scored + unmeasured
-    return (Fraction(total_of_scores) / n, Fraction(total_of_scores + unmeasured) / n) if n else None
+    if not n:
+        return None
+    least, most = (
+        total_of_scores + (Fraction(end) if isfinite(end) else end) * unmeasured if unmeasured else total_of_scores
+        for end in (low, high)
+    )
+    return _over(least, n), _over(most, n)
+
+
+def _over(total: Number, n: int) -> Number:
+    return total / n if isinstance(total, float) else Fraction(total) / n
+
+
+def inverted_cdf(counts: Mapping[float, int], share: Fraction) -> float | None:
+    """The smallest value that at least that share of all values do not exceed; None where there are none.
+
+    `counts`: value -> how often. Definition 1 of R. J. Hyndman and Y. Fan, "Sample quantiles in statistical packages", The
+    American Statistician 50 (1996) 361-365, numpy's `inverted_cdf`: always a value that is there, so that no scale is left.
+    """
+    rank = max(1, ceil(share * sum(counts.values())))
+    for value in sorted(counts):
+        rank -= counts[value]
+        if rank <= 0:
+            return value
+    return None

@@ -10,13 +10,15 @@ from typing import Any
 
 from fieval_tasks.core.gates import Gate, GateVerdict, Number
 from fieval_tasks.core.items import Result
+from fieval_tasks.core.scales import Scale, scale_of
 from fieval_tasks.decisions.statistics import Interval
 from fieval_tasks.report.amendments import Amendment, Standing, amendments
 from fieval_tasks.report.caps import CAPS, Caps
 from fieval_tasks.report.corrections import Correction
+from fieval_tasks.report.figures import STATUSES, Counts
 from fieval_tasks.report.record import finite, iso
 from fieval_tasks.report.repeated import steadiness, within_noise
-from fieval_tasks.report.tally import STATUSES, Counts, FailureGroup, Tally
+from fieval_tasks.report.tally import FailureGroup, Tally, Wanted
 from fieval_tasks.report.text import count
 
 
@@ -92,6 +94,10 @@ class RunFacts:
     """Check -> template key -> column."""
     gates: tuple[str, ...] = ()
     """The plan's gates, as text."""
+    segments: Wanted = field(default_factory=dict)
+    """Those that the gates are about."""
+    good: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Check that answers with choices -> those that pass."""
     kept: Mapping[str, str] = field(default_factory=dict)
     """Column of the dataset that `--keep` named -> type of its values: int64, double, bool or string."""
     resume_command: str | None = None
@@ -282,13 +288,16 @@ def _without_figure(tally: Tally) -> str:
 
 def summarise(facts: RunFacts, results: Iterable[Result], *, caps: Caps = CAPS) -> Report:
     """Count the results in one pass."""
-    said: dict[str, Any] = {"caps": caps, "is_audited": facts.is_audited}
-    tallies = {name: Tally(name, *check, **said) for name, check in facts.checks.items()}
+    said: dict[str, Any] = {"caps": caps, "is_audited": facts.is_audited, "wanted": facts.segments}
+    tallies = {
+        name: Tally(name, template, model, scale=scale_of(template, output, facts.good.get(name, ())), **said)
+        for name, (template, model, output) in facts.checks.items()
+    }
     lost: dict[str, None] = {}
     lost_count = 0
     for result in results:
         if result.check not in tallies:
-            tallies[result.check] = Tally(result.check, result.template, result.model, "", **said)
+            tallies[result.check] = Tally(result.check, result.template, result.model, scale=Scale(""), **said)
         tallies[result.check].add(result)
         if result.doubts:
             lost_count += 1

@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fieval_tasks.report.figures import STATUSES
 from fieval_tasks.report.summary import Report
-from fieval_tasks.report.tally import STATUSES, Tally
+from fieval_tasks.report.tally import Tally
 from fieval_tasks.report.text import NONE, clean, one_line, outwards, share
 from fieval_tasks.report.words import amendment, cost, doubled, known, requests, standing
 

@@ -4,65 +4,20 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from fractions import Fraction
-from functools import lru_cache
-from typing import Any
+from math import isinf
+from typing import Any, TypeAlias
 
+from fieval_tasks.core.gates import UNIT
 from fieval_tasks.core.items import Result, Value
-from fieval_tasks.decisions.statistics import Interval, effective_size, unmeasured_bounds, wilson_interval
+from fieval_tasks.decisions.statistics import Interval, wilson_interval
 from fieval_tasks.report.caps import CAPS, Caps
+from fieval_tasks.report.figures import Counts, Measured, segment_of
 from fieval_tasks.report.repeated import Repeated, as_fields
 
-STATUSES = ("scored", "failed", "pending", "not_needed")
 # Choices beyond those that are counted by name.
 OTHERS = "(other)"
-
-
-@dataclass(kw_only=True)
-class Counts:
-    """How many items there are of each status, which add up to the total."""
-
-    total: int = 0
-    scored: int = 0
-    failed: int = 0
-    pending: int = 0
-    not_needed: int = 0
-    reused: int = 0
-    """Of the scored ones, those that have the verdict of an earlier run."""
-
-    def count(self, result: Result) -> None:
-        self.total += 1
-        if result.status in STATUSES:  # any other is found by `Report.mistakes`
-            setattr(self, result.status, getattr(self, result.status) + 1)
-        self.reused += result.reused_from is not None
-
-
-@dataclass
-class Figure:
-    """A pass rate or a mean score, as an exact fraction: a gate's threshold may be any decimal number."""
-
-    total: Fraction = Fraction(0)
-    """Of the scores; of a pass rate, the items that passed."""
-    measured: int = 0
-    """Items that have a score; of a pass rate, those that passed or failed."""
-
-    def add(self, score: float) -> None:
-        self.total += _as_written(score)
-        self.measured += 1
-
-    @property
-    def value(self) -> Fraction | None:
-        return self.total / self.measured if self.measured else None
-
-    def bounds(self, items: int) -> tuple[Fraction, Fraction] | None:
-        """Of the value over so many items, whatever those that were not measured would have got."""
-        return unmeasured_bounds(self.total, self.measured, items - self.measured)
-
-
-@lru_cache(maxsize=1024)  # judges repeat themselves, and this is most of what counting costs
-def _as_written(score: float) -> Fraction:
-    return Fraction(repr(score))  # ten times 0.1 is 1
 
 
 @dataclass
@@ -77,33 +32,6 @@ class FailureGroup:
     """The first message that says anything."""
     rows: list[int] = field(default_factory=list)
     """The first ones."""
-
-
-@dataclass
-class Sharing:
-    """Counts of items that share one evaluation; they are worth less than as many evaluations."""
-
-    repeats: int = 0
-    """Verdicts that came with another item's evaluation."""
-    judged: int = 0
-    """Pass/Fail items, each once however often it was evaluated."""
-    squares: int = 0
-    """Of the numbers of Pass/Fail items that share each evaluation, summed up."""
-    _repeating: Counter[int] = field(default_factory=Counter)
-    """Item -> the items that repeat it, so far."""
-
-    def add(self, result: Result) -> None:
-        together = 1
-        if result.same_as is not None:
-            self._repeating[result.same_as] += 1
-            # The item that was evaluated counts too, unless another check has it.
-            together = self._repeating[result.same_as] + (result.lent_by is None)
-        self.repeats += together > 1
-        # Of several evaluations of one row only the first counts here: as if they all said the same, which is the worst
-        # case, so that the interval is never too narrow.
-        if result.passed is not None and result.repeat == 0:
-            self.judged += 1
-            self.squares += 2 * together - 1  # by which the square of `together` exceeds that of one less
 
 
 @dataclass
@@ -144,42 +72,53 @@ class Examples:
             group.rows.append(result.row)
 
 
+Wanted: TypeAlias = Mapping[str, frozenset[str] | None]
+"""Column -> the values whose rows are also counted apart; None: each value that there is."""
+
+
 @dataclass
-class Tally(Counts):
+class Tally(Measured):
     """The counts and figures of one check."""
 
     name: str
     template: str
     model: str | None
-    output: str
-    """What the template answers with: "Pass/Fail", "score", "choices", …; empty where nobody knows."""
     caps: Caps = CAPS
     is_audited: bool = False
     """Further evaluations of a row only tell how steady the judge is: they are in no figure of the check."""
     audited: Counts = field(default_factory=Counts)
     """How many of these there are of each status; they are not among the check's own counts."""
     repeated: Repeated = field(default_factory=Repeated)
-    rate: Figure = field(default_factory=Figure)
-    average: Figure = field(default_factory=Figure)
-    """Of the scores from 0 to 1."""
+    wanted: Wanted = field(default_factory=dict)
+    segments: dict[str, dict[str, Measured]] = field(default_factory=dict)
+    """Column -> its value as text -> the counts and figures of the rows that have it."""
     bins: list[int] = field(default_factory=list)
-    """How many of these are in each part of 0..1."""
-    sharing: Sharing = field(default_factory=Sharing)
+    """How many scores from 0 to 1 are in each part of 0..1."""
     examples: Examples = field(default_factory=Examples)
 
     def __post_init__(self) -> None:
         self.bins = [0] * self.caps.bins
+        self.segments = {column: {} for column in self.wanted}
 
     def add(self, result: Result) -> None:
         is_audit = self.is_audited and result.repeat > 0
-        (self.audited if is_audit else self).count(result)
         self.repeated.add(result)
+        if is_audit:
+            self.audited.count(result)
+        else:
+            super().add(result)
+            self._add_to_segments(result)
         if result.status == "scored" and not is_audit:
-            self._add_verdict(result)
+            self._add_examples(result)
         elif result.status == "failed":
             self.examples.add_failure(self.name, result, self.caps.first_rows)
         elif result.status == "pending" and len(self.examples.pending_rows) < self.caps.first_rows:
             self.examples.pending_rows.append(result.row)
+
+    @property
+    def output(self) -> str:
+        """What the template answers with: "Pass/Fail", "score", "choices", …; empty where nobody knows."""
+        return self.scale.output
 
     @property
     def evaluations(self) -> int:
@@ -188,8 +127,8 @@ class Tally(Counts):
 
     @property
     def judges(self) -> bool:
-        """Whether the template answers Pass/Fail."""
-        return self.rate.measured > 0 or self.output == "Pass/Fail"
+        """Whether its verdicts pass or fail."""
+        return self.rate.measured > 0 or self.scale.has_passes
 
     @property
     def no_score(self) -> int:
@@ -211,9 +150,9 @@ class Tally(Counts):
     @property
     def pass_rate_interval(self) -> Interval | None:
         """Wilson, 95 %, of the rate over the rows, and as wide as their evaluations allow."""
-        if self.rate.value is None or not self.sharing.squares:
+        size = self.sharing.judged.worth
+        if self.rate.value is None or not size:
             return None
-        size = effective_size(self.sharing.judged, self.sharing.squares)
         return wilson_interval(self.rate.value * size, size)
 
     @property
@@ -225,8 +164,9 @@ class Tally(Counts):
         """Of the pass rate, else of the mean, over all items, whatever those without one would have got."""
         if not self.judges and not self.average.measured and self.output != "score":
             return None
-        bounds = (self.rate if self.judges else self.average).bounds(self.total)
-        return None if bounds is None else (float(bounds[0]), float(bounds[1]))
+        scale = UNIT if self.judges else self.scale
+        bounds = (self.rate if self.judges else self.average).bounds(self.total, scale)
+        return None if bounds is None or isinf(bounds[1]) else (float(bounds[0]), float(bounds[1]))
 
     def to_json(self) -> dict[str, Any]:
         """As in summary.json."""
@@ -247,16 +187,23 @@ class Tally(Counts):
             **({"self_agreement": as_fields(repeated)} if repeated else {}),
         }
 
-    def _add_verdict(self, result: Result) -> None:
-        self.sharing.add(result)
-        if result.passed is not None:
-            self.rate.add(int(result.passed))
+    def _add_to_segments(self, result: Result) -> None:
+        for column, values in self.wanted.items():
+            value = segment_of(result.traits, column)
+            if values is None or value in values:
+                self.segments[column].setdefault(value, Measured(scale=self.scale)).add(result)
+
+    def _add_examples(self, result: Result) -> None:
         if self.output == "choices":
             self.examples.add_choices(result.value, self.caps.choices_counted)
-        if result.score is not None and 0.0 <= result.score <= 1.0:
-            self.average.add(result.score)
-            self.bins[min(int(result.score * len(self.bins)), len(self.bins) - 1)] += 1
-            self.examples.add_score(result.score, self.total, result, self.caps.worst)
+        figure = self.figure_of(result)
+        if figure is not None and self.scale.is_unit:
+            self.bins[min(int(figure * len(self.bins)), len(self.bins) - 1)] += 1
+        if figure is None or self.scale.good:
+            figure = result.passed
+        if figure is not None:
+            worth = figure if self.scale.better == "higher" else 1 - figure  # 1 is best on either side
+            self.examples.add_score(worth, self.total, result, self.caps.worst)
 
 
 def choices_in(value: Value) -> list[str]:

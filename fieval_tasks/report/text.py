@@ -6,7 +6,9 @@ import math
 import re
 from datetime import datetime
 from fractions import Fraction
+from math import isinf
 
+from fieval_tasks.core.gates import Number
 from fieval_tasks.decisions.statistics import Interval
 from fieval_tasks.report.record import utc
 
@@ -53,8 +55,11 @@ def share(value: float | None) -> str:
     return f"{value:.3f}"
 
 
-def beside(value: Fraction, threshold: Fraction) -> str:
+def beside(value: Number, threshold: Fraction) -> str:
     """The value in four digits, or in as many as tell it from 0, from 1 and from a threshold that it isn't."""
+    if isinf(value):
+        return "any number"
+    value = Fraction(value)
     marks = (threshold, Fraction(0), Fraction(1))
     texts = [f"{float(value):.{digits}g}" for digits in range(4, 18)]
     return next((text for text in texts if _sides(Fraction(text), marks) == _sides(value, marks)), texts[-1])

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from fractions import Fraction
+from math import isfinite
 from typing import Any
 
 from fieval_tasks.core.budget import written
 from fieval_tasks.core.errors import ExitCode
+from fieval_tasks.core.gates import Gate, Number
+from fieval_tasks.decisions.statistics import Interval
 from fieval_tasks.report.amendments import Amendment
+from fieval_tasks.report.figures import Counts
 from fieval_tasks.report.summary import Cost, Report
-from fieval_tasks.report.tally import Counts, Tally
+from fieval_tasks.report.tally import Tally
 from fieval_tasks.report.text import beside, between, count, share
 
 _HEADLINES = {
@@ -41,14 +46,51 @@ def headline(report: Report) -> str:
     return "Waiting for verdicts" if items.pending else "Finished"
 
 
-def figure_found(bounds: tuple[Fraction, Fraction] | None, threshold: Fraction, no_score: int) -> str:
-    """`it is 0.57`: of a gate's rate or mean, in digits that tell on which side of the threshold it lies."""
-    if no_score:
-        return f"{count(no_score, 'verdict')} can't be counted in it"
-    if bounds is None:
-        return "nothing was measured"
-    low, high = (beside(bound, threshold) for bound in bounds)
-    return f"it is {low}" if bounds[0] == bounds[1] else f"it lies between {low} and {high}"
+@dataclass(frozen=True)
+class Found:
+    """What a gate's figure came to."""
+
+    value: Number | None
+    """Over the items that were measured."""
+    bounds: tuple[Number, Number] | None
+    """Over all items, whatever the others would have got."""
+    n: int
+    """Items that were measured."""
+    total: int
+    """All items."""
+    uncounted: int
+    """Items with a verdict that has no such figure."""
+
+
+def figure_found(gate: Gate, found: Found) -> str:
+    """`it is 0.57 over 98 items (…)`: a gate's figure, in digits that tell on which side of the threshold it lies."""
+    if not found.total:
+        return "there are no items"
+    said = "nothing was measured"
+    if found.value is not None:
+        said = f"it is {beside(found.value, gate.threshold)} over {count(found.n, 'item')}"
+    if found.uncounted:
+        return f"{said}, and {count(found.uncounted, 'verdict')} can't be counted in it"
+    missing = found.total - found.n
+    if not missing or found.bounds is None:
+        return said
+    low, high = (beside(bound, gate.threshold) for bound in found.bounds)
+    where = f"between {low} and {high}" if isfinite(found.bounds[1]) else f"{low} or more"
+    return f"{said} ({where} over all {found.total:,}, whatever the {missing:,} without a verdict would get)"
+
+
+def confidence_found(gate: Gate, interval: Interval, confidence: float, of: str) -> str:
+    """`with 95 % confidence it lies between 0.88 and 0.94 for all 10,000 rows`."""
+    low, high = (beside(Fraction(end), gate.threshold) for end in interval)
+    return f"with {100 * confidence:g} % confidence it lies between {low} and {high} for {of}"
+
+
+def no_such_rows(gate: Gate) -> str:
+    """`no row has 'fr' in lang`: of a gate on a segment without rows."""
+    if gate.segment is None or gate.segment.value is None:
+        return "there are no items"
+    column, value = gate.segment.column, gate.segment.value
+    return f"no row has {value!r} in {column}" if value else f"no row is without a value in {column}"
 
 
 def failures_found(counts: Counts) -> str:

@@ -35,6 +35,7 @@ from fieval_tasks.runs.calibrating import Handed, handed, record, require_labels
 from fieval_tasks.runs.connections import WITHOUT_PREFECT, Connection, Openers, connection
 from fieval_tasks.runs.earlier import reusable
 from fieval_tasks.runs.run_tuning import DEFAULT_TUNING, RunTuning
+from fieval_tasks.runs.segments import segmented, wanted
 from fieval_tasks.work.lanes import longest_pack
 
 Rows: TypeAlias = Iterable[tuple[Item, Failed | None]]
@@ -150,7 +151,7 @@ def outlined(
             run=run,
             plan=plan.model_copy(update={"labels": None}),  # from now on the ledger has the labels
             way=way,
-            read=(lambda: mark_repeats(read())) if plan.sharing else read,
+            read=partial(_read, read, plan, rows.name),
             rows=count,
             population=population,
             chunk_size=plan.chunk_size or tuning.chunk_size(count * len(bindings) * plan.repeats, processes),
@@ -162,6 +163,12 @@ def earlier_verdicts(outline: Outline, ledger: Ledger) -> Earlier | None:
     """The verdicts that the run may reuse; None where its plan does not ask for any."""
     within = outline.plan.reuse
     return reusable(ledger, outline.way.account, outline.run.checks, within) if within else None
+
+
+def _read(read: Callable[[], Rows], plan: EvaluationPlan, dataset: str) -> Rows:
+    """The items as they are written to the ledger."""
+    rows = segmented(read(), plan.gates, dataset)
+    return mark_repeats(rows) if plan.sharing else rows
 
 
 def _written(ledger: Ledger, run: Run, read: Callable[[], Rows], create: Callable[[Run, Rows], Run]) -> Run:
@@ -285,7 +292,7 @@ def _require_places(dataset: Dataset, bindings: Sequence[Binding], rows: int) ->
 
 def dividing(plan: EvaluationPlan) -> dict[str, tuple[str, ...]]:
     """Option -> the columns that it names by which the results will be divided, so that the ledger keeps them."""
-    return {"--stratify": (plan.stratify,) if plan.stratify else ()}
+    return {"--stratify": (plan.stratify,) if plan.stratify else (), "--gate": tuple(wanted(plan.gates))}
 
 
 def _evaluations(plan: EvaluationPlan, bindings: Sequence[Binding], numbers: Sequence[int]) -> Evaluations:

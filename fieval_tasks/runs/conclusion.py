@@ -15,16 +15,17 @@ from fieval_tasks.core.quantities import allowed_failures
 from fieval_tasks.ledger.processes import owner_name
 from fieval_tasks.ledger.store import Conclusion
 from fieval_tasks.report.columns import kinds
+from fieval_tasks.report.figures import Counts
 from fieval_tasks.report.folder import locked_folder
 from fieval_tasks.report.output import write_report, write_results
 from fieval_tasks.report.summary import GateOutcome, Report, Requests, RunFacts, summarise
-from fieval_tasks.report.tally import Counts
 from fieval_tasks.report.text import clean
 from fieval_tasks.runs.budgeting import cost_of, end_reached
 from fieval_tasks.runs.correcting import corrections
 from fieval_tasks.runs.gating import Evidence, outcomes
 from fieval_tasks.runs.preparation import Kept
 from fieval_tasks.runs.run_tuning import DEFAULT_TUNING
+from fieval_tasks.runs.segments import wanted
 
 LAST_CHUNK = -1
 """The pseudo-chunk that a process claims while it concludes the run, so that no collector does too."""
@@ -191,6 +192,8 @@ def _facts(prepared: Kept, ended: Ended) -> RunFacts:
         news=ended.notices,
         mapping={c.name: dict(c.sources) for c in run.checks},
         gates=prepared.plan.gates,
+        segments=wanted(prepared.plan.gates),
+        good={check.name: check.good for check in run.checks if check.good},
         kept=kinds(book.kept()) if prepared.plan.keep else {},
         resume_command=prepared.next_command,
         explain_command=prepared.explain_command,

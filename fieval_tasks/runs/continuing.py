@@ -16,6 +16,7 @@ from fieval_tasks.runs import belonging
 from fieval_tasks.runs.beginning import require_writable
 from fieval_tasks.runs.calibrating import handed, record, require_labels
 from fieval_tasks.runs.connections import Connection, Openers, connection
+from fieval_tasks.runs.segments import require_recorded, segments_in
 
 SETTLED = (
     "dataset", "format", "delimiter", "rows", "checks", "mapping", "id_column", "where", "limit", "sample", "precision",
@@ -61,6 +62,9 @@ def carry_on(
         notes = (f"mode: auto was decided when the run began, and it stays {run.mode}",)
     plan = EvaluationPlan.model_validate({**run.plan, "store": wanted.store, **said, "resume": run.run_id})
     _require_the_same_items(run, plan)
+    if wanted_segments := [*segments_in(plan.gates)] if "gates" in said else []:
+        traits = (result.traits or {} for result in ledger.book(run.run_id).results())
+        require_recorded(traits, [text for text, _ in wanted_segments], run.run_id)
     if "output" in said:
         require_writable(plan)
     way = connection(plan, openers)

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TypeAlias
 
-from fieval_tasks.core.gates import Gate, GateVerdict
+from fieval_tasks.core.gates import UNIT, Gate, GateVerdict, Number
+from fieval_tasks.decisions.statistics import Interval
+from fieval_tasks.report.figures import QUANTILES, STATUSES, Counts, Figure, Measured
 from fieval_tasks.report.summary import GateOutcome, Report
-from fieval_tasks.report.words import failures_found, figure_found
+from fieval_tasks.report.words import Found, confidence_found, failures_found, figure_found, no_such_rows
 from fieval_tasks.runs.preparation import Kept
 
 
@@ -24,30 +26,63 @@ class Evidence:
 
 
 Judge: TypeAlias = Callable[[Gate, Evidence], GateOutcome]
-"""Judges one gate on one check, or on all of them where the gate names none. Makes its outcome by `GateOutcome.of`."""
+"""Judges one gate on one check, or on all of them where the gate names none; its segment, if any, has a value. Makes its
+outcome by `GateOutcome.of`."""
 
 
 def outcomes(evidence: Evidence) -> Iterator[GateOutcome]:
-    """The outcome of each of the plan's gates."""
+    """The outcome of each of the plan's gates; of one on each value of a column, an outcome for every value."""
     for text in evidence.kept.plan.gates:
-        gate = Gate.parse(text)
-        yield JUDGES[gate.metric](gate, evidence)
+        for gate in each(Gate.parse(text), evidence.report):
+            yield JUDGES[gate.metric](gate, evidence)
+
+
+def each(gate: Gate, report: Report) -> list[Gate]:
+    """The gate, or one for each value that its segment's column has in the rows of the gate's check, or of all."""
+    if gate.segment is None or gate.segment.value is not None:
+        return [gate]
+    checks = [report.checks[gate.check]] if gate.check else report.checks.values()
+    values = sorted({value for check in checks for value in check.segments[gate.segment.column]})
+    return [gate.in_segment(value) for value in values] or [gate]
+
+
+def measured(gate: Gate, report: Report) -> list[Measured]:
+    """The counts and figures that a gate is about: of its check or of all, in its segment or of all rows."""
+    checks = [report.checks[gate.check]] if gate.check else [*report.checks.values()]
+    if gate.segment is None:
+        return [*checks]
+    found = (check.segments[gate.segment.column].get(gate.segment.value or "") for check in checks)
+    return [one for one in found if one is not None]
 
 
 def by_figure(gate: Gate, evidence: Evidence) -> GateOutcome:
     """By a figure of the verdicts, over the best and the worst that the items without one could still get."""
-    check = evidence.report.checks[gate.check or ""]
-    figure = check.rate if gate.metric == "pass_rate" else check.average
-    value, bounds = figure.value, figure.bounds(check.total)
-    verdict = GateVerdict.UNDECIDED if bounds is None or check.no_score else gate.verdict(*bounds)
-    found = figure_found(bounds, gate.threshold, check.no_score)
-    return GateOutcome.of(gate, verdict, found, value=value, bounds=bounds, n=figure.measured)
+    if not (about := measured(gate, evidence.report)):
+        return GateOutcome.of(gate, GateVerdict.UNDECIDED, no_such_rows(gate))
+    [rows] = about
+    figure = rows.rate if gate.metric == "pass_rate" else rows.average
+    scale = UNIT if gate.metric == "pass_rate" else rows.scale
+    value: Number | None = figure.value
+    bounds = figure.bounds(rows.total, scale)
+    if share := QUANTILES.get(gate.metric):
+        value, bounds = figure.quantile(share), figure.quantile_bounds(share, rows.total, scale)
+    found = Found(value, bounds, figure.measured, rows.total, rows.scored - figure.measured)
+    if bounds is None or found.uncounted:
+        return GateOutcome.of(
+            gate, GateVerdict.UNDECIDED, figure_found(gate, found), value=value, bounds=bounds, n=found.n
+        )
+    sampled = _sampled(gate, rows, figure, evidence.kept)
+    verdict = gate.verdict(*(bounds if sampled is None else sampled.interval))
+    said = figure_found(gate, found) + ("" if sampled is None else f"; {sampled.words}")
+    interval = None if sampled is None else sampled.interval
+    return GateOutcome.of(gate, verdict, said, value=value, bounds=bounds, n=found.n, interval=interval)
 
 
 def by_failures(gate: Gate, evidence: Evidence) -> GateOutcome:
     """By the number or the share of the items that failed, or could still."""
-    report = evidence.report
-    counts = report.items if gate.check is None else report.checks[gate.check]
+    if not (about := measured(gate, evidence.report)) and gate.segment is not None:
+        return GateOutcome.of(gate, GateVerdict.UNDECIDED, no_such_rows(gate))
+    counts = Counts(**{name: sum(getattr(one, name) for one in about) for name in ("total", *STATUSES)})
     of = max(counts.total, 1) if gate.is_share else 1
     bounds = Fraction(counts.failed, of), Fraction(counts.failed + counts.pending, of)
     return GateOutcome.of(
@@ -72,9 +107,45 @@ def by_labels(gate: Gate, evidence: Evidence) -> GateOutcome:
 
 
 JUDGES: Mapping[str, Judge] = {
-    "pass_rate": by_figure,
-    "mean": by_figure,
+    **dict.fromkeys(("pass_rate", "mean", "median", "p10"), by_figure),
     "failures": by_failures,
     "corrected_pass_rate": by_labels,
 }
 """Metric -> its judge. A gate whose metric needs a field of the plan (`core/gates.KINDS`) is refused where that is empty."""
+
+
+@dataclass(frozen=True)
+class _Sampled:
+    """Where a figure lies for all that the rows are a sample of."""
+
+    interval: Interval
+    words: str
+
+
+def _sampled(gate: Gate, rows: Measured, figure: Figure, kept: Kept) -> _Sampled | None:
+    """By the plan's confidence: of the rows that the sample was drawn from, else of any more like these. None: none is asked."""
+    confidence, population = kept.plan.confidence, None
+    if confidence is None:
+        return None
+    from fieval_tasks.decisions import intervals  # scipy takes a second, and most gates ask for no confidence
+
+    # An item without a verdict is taken to be worth as much as one that has a verdict; all evaluations of a row are worth one.
+    scored = rows.sharing.scored
+    n = max(Fraction(1), rows.total * scored.worth / rows.scored if rows.scored else Fraction(rows.total))
+    drawn_from, sample = kept.run.population, kept.plan.sample
+    if drawn_from and sample:  # a segment's share of them is not known: it is taken to be its share of the sample
+        population = Fraction(rows.total * scored.items * drawn_from, max(rows.scored, 1) * sample)
+    scale = UNIT if gate.metric == "pass_rate" else rows.scale
+    if gate.metric == "pass_rate":
+        least, most = figure.bounds(rows.total, scale) or (Fraction(0), Fraction(1))
+        interval = intervals.rate_interval(Fraction(least), Fraction(most), n, confidence, population)
+    else:
+        scores = figure.completed(rows.total, scale.low), figure.completed(rows.total, scale.high)
+        share, ends = QUANTILES.get(gate.metric), (scale.low, scale.high)
+        interval = (
+            intervals.mean_interval(scores, n, confidence, population)
+            if share is None
+            else intervals.quantile_interval(scores, share, n, confidence, ends)
+        )
+    of = f"all {drawn_from:,} rows" if drawn_from else "more rows like these"
+    return _Sampled(interval, confidence_found(gate, interval, confidence, of))

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from collections import Counter
 from fractions import Fraction
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieval_tasks.decisions.statistics import effective_size, unmeasured_bounds, wilson_interval
+from fieval_tasks.decisions.statistics import effective_size, inverted_cdf, unmeasured_bounds, wilson_interval
 
 
 def scores(size: int) -> st.SearchStrategy[list[Fraction]]:
@@ -90,3 +92,12 @@ def test_copies_of_every_row_change_no_interval(counts: tuple[int, int], copies:
     passed, n = counts
     size = effective_size(copies * n, n * copies**2)
     assert wilson_interval(Fraction(passed, n) * size, size) == wilson_interval(passed, n)
+
+
+@given(st.lists(st.integers(0, 20), min_size=1, max_size=40), st.integers(1, 100))
+def test_a_quantile_is_the_one_that_numpy_finds_by_the_inverted_distribution(
+    values: list[int], hundredths: int
+) -> None:
+    known = np.quantile(values, hundredths / 100, method="inverted_cdf")
+    assert inverted_cdf(Counter(values), Fraction(hundredths, 100)) == known
+    assert inverted_cdf({}, Fraction(1, 2)) is None
