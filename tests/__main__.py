@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 
+from tests.memory import in_memory
+
 WORKERS, QUICK_WORKERS = 4, 2
 """Processes in which the tests run, on a machine of two cores: half the tests wait for others, and the quick ones for none."""
 
@@ -24,13 +26,15 @@ CHECKS = (
     ("pytest", "--dist", "loadfile", "--no-loadscope-reorder"),
 )
 ROOT = Path(__file__).parent.parent
-ENVIRONMENT = os.environ | {"PYTHONDONTWRITEBYTECODE": ""}
+OTHER_PYTHONS = "FIEVAL_OTHER_PYTHONS"
+"""`apart` in this variable says that somebody else runs the quick tests on other Pythons, as .ci/run does."""
+COMPILED = {"PYTHONDONTWRITEBYTECODE": ""}
 """Or every process that the tests start would compile the project anew."""
 
 
 def main(arguments: list[str]) -> int:
     """Run them all, the arguments going to pytest; 0 where every one passes."""
-    if arguments:
+    if arguments or os.environ.get(OTHER_PYTHONS) == "apart":
         failed = _failed(arguments)
     else:
         with _other_pythons() as others:
@@ -44,11 +48,12 @@ def main(arguments: list[str]) -> int:
 def _failed(arguments: list[str]) -> list[str]:
     workers = QUICK_WORKERS if "--quick" in arguments else WORKERS
     failed = []
-    for check in CHECKS:
-        command = [*check, "-n", str(workers), *arguments] if check[0] == "pytest" else list(check)
-        print(f"== {' '.join(command)}", flush=True)
-        if subprocess.run([sys.executable, "-m", *command], cwd=ROOT, env=ENVIRONMENT, check=False).returncode:
-            failed.append(check[0])
+    with in_memory() as environment:
+        for check in CHECKS:
+            command = [*check, "-n", str(workers), *arguments] if check[0] == "pytest" else list(check)
+            print(f"== {' '.join(command)}", flush=True)
+            done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, env=environment | COMPILED, check=False)
+            failed += [check[0]] if done.returncode else []
     return failed
 
 
@@ -57,7 +62,9 @@ def _other_pythons() -> Iterator[subprocess.Popen[bytes]]:
     """A process that takes what the tests of this Python leave of the machine; what it says is printed at the end."""
     command = [sys.executable, "-m", "tests.other_pythons"]
     with TemporaryFile() as said:
-        with subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stdout=said, stderr=subprocess.STDOUT) as process:
+        with subprocess.Popen(
+            command, cwd=ROOT, env=os.environ | COMPILED, stdout=said, stderr=subprocess.STDOUT
+        ) as process:
             yield process
         said.seek(0)
         print(said.read().decode(errors="replace"), end="", flush=True)

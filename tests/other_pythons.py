@@ -10,10 +10,12 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+from tests.memory import in_memory
 
 ROOT = Path(__file__).parent.parent
 OLDEST, NEWEST = 10, 14
@@ -70,13 +72,16 @@ def passes(python: str) -> bool:
         uv = [sys.executable, "-m", "uv", "-q"]
         install = [*uv, "pip", "install", "--python", inside, "-c", "constraints.txt", "-e", ".[dev]"]
         tests = [inside, "-m", *TESTS, *(f"--ignore={file}" for file in ALIKE)]
-        commands = ([*uv, "venv", "--python", python, str(environment)], install, tests)
-        return all(_done(command, copy) for command in commands)
+        commands = ([*uv, "venv", "--python", python, str(environment)], install)
+        with in_memory() as variables:
+            return all(_done(command, copy) for command in commands) and _done(tests, copy, variables)
 
 
-def _done(command: Sequence[str], folder: Path) -> bool:
+def _done(command: Sequence[str], folder: Path, environment: Mapping[str, str] = os.environ) -> bool:
     """What it says is printed in one piece, for another Python's commands speak meanwhile."""
-    said = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    said = subprocess.run(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
     print(f"== {' '.join(command)}\n{said.stdout}", end="", flush=True)
     return said.returncode == 0
 

@@ -107,6 +107,7 @@ def test_under_a_deployment_prefects_traceback_of_a_state_that_was_told_is_left_
     prefect_home: object, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, raised: str
 ) -> None:
     from prefect import exceptions
+    from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
     from fieval_tasks.on_prefect import ending
 
@@ -117,7 +118,8 @@ def test_under_a_deployment_prefects_traceback_of_a_state_that_was_told_is_left_
     ending._log_it_once()
     told = getattr(exceptions, raised)("gate FAIL")
     caplog.set_level(logging.ERROR)
-    with caplog.filtering(logging.Filter()):
+    # Else Prefect would start a server of its own for the log, and keep it for as long as there are tests.
+    with temporary_settings(updates={PREFECT_LOGGING_TO_API_ENABLED: False}), caplog.filtering(logging.Filter()):
         logger.addHandler(caplog.handler)
         for whose, error in (("mine", told), ("another's", told), ("mine", KeyError("a bug"))):
             logger.error(
