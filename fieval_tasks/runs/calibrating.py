@@ -79,7 +79,7 @@ def handed(ledger: Ledger, plan: EvaluationPlan, run: Run, address: str | None =
         )
     labelled = ledger.run(drawn.run_id)
     here = identity(run, check, address, drawn.policy)
-    is_of_these_items = run.run_id == labelled.run_id or _has_same_items(run, labelled, check)
+    is_of_these_items = run.run_id == labelled.run_id or has_same_items(run, labelled, check)
     there = identity(labelled, labelled.check(check.name), None, drawn.policy)
     if here["template"] != there["template"] or (not is_of_these_items and here != there):
         raise PlanError(
@@ -89,7 +89,7 @@ def handed(ledger: Ledger, plan: EvaluationPlan, run: Run, address: str | None =
     return Handed(sheet, drawn, labels, is_of_these_items, here)
 
 
-def _has_same_items(run: Run, labelled: Run, check: CheckRecord) -> bool:
+def has_same_items(run: Run, labelled: Run, check: CheckRecord) -> bool:
     """Whether both runs put the very same rows to the check, by the same columns."""
     if (run.dataset_fingerprint, dict(check.sources)) != (
         labelled.dataset_fingerprint,

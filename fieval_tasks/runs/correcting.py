@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 from fieval_tasks.decisions.agreement import Confusion
 from fieval_tasks.ledger.calibrations import Calibration, Calibrations
+from fieval_tasks.ledger.run import CheckRecord
 from fieval_tasks.report.corrections import Correction
-from fieval_tasks.runs.calibrating import applying
+from fieval_tasks.runs.calibrating import applying, has_same_items
 from fieval_tasks.runs.preparation import Kept
 
 DEFAULT_CONFIDENCE = 0.95
@@ -28,7 +29,7 @@ def corrections(kept: Kept) -> tuple[dict[str, Correction], tuple[str, ...]]:
             from fieval_tasks.decisions.labels import NotCorrectable  # with scipy and truescore, which take a second
 
             try:
-                found[check.name] = _corrected(kept, labels, check.name)
+                found[check.name] = _corrected(kept, labels, check)
             except NotCorrectable as error:
                 notices.append(f"{check.name}: its pass rate is not corrected; {error}")
                 continue
@@ -36,15 +37,15 @@ def corrections(kept: Kept) -> tuple[dict[str, Correction], tuple[str, ...]]:
     return found, tuple(notices)
 
 
-def _corrected(kept: Kept, labels: Calibration, check: str) -> Correction:
+def _corrected(kept: Kept, labels: Calibration, check: CheckRecord) -> Correction:
     """Raises NotCorrectable."""
     from fieval_tasks.decisions.labels import corrected, transferred
 
-    is_own = labels.run_id == kept.run_id and labels.is_of_these_items
-    labelled, outside = (labels.labels, {*labels.outside}) if is_own else ({}, set[str]())
+    is_of_these = _is_of_these_items(kept, labels, check)
+    labelled, outside = (labels.labels, {*labels.outside}) if is_of_these else ({}, set[str]())
     total, pairs, others = 0, list[tuple[bool, bool]](), Counter[bool]()
     for one in kept.book.results():
-        if one.check != check or one.repeat:
+        if one.check != check.name or one.repeat:
             continue
         total += 1
         if one.passed is None or one.item_id in outside:
@@ -53,14 +54,21 @@ def _corrected(kept: Kept, labels: Calibration, check: str) -> Correction:
             pairs.append((one.passed, labelled[one.item_id]))
         else:
             others[one.passed] += 1
-    confusion = Confusion.of(pairs) if is_own else Confusion(*labels.cells or ())
-    figures = (corrected if is_own else transferred)(
-        confusion, others[True], others[False], getattr(kept.plan, "confidence", None) or DEFAULT_CONFIDENCE
+    confusion = Confusion.of(pairs) if is_of_these else Confusion(*labels.cells or ())
+    figures = (corrected if is_of_these else transferred)(
+        confusion, others[True], others[False], kept.plan.confidence or DEFAULT_CONFIDENCE
     )
-    if is_own and tuple(labels.cells or ()) != confusion.cells:
+    if is_of_these and labels.run_id == kept.run_id and tuple(labels.cells or ()) != confusion.cells:
         Calibrations(kept.ledger.database).set_cells(labels, confusion.cells)
     measured = len(pairs) + others.total()
-    return Correction(figures, measured, total, labels.labelled_run, is_own, labels.policy)
+    return Correction(figures, measured, total, labels.labelled_run, is_of_these, labels.policy)
+
+
+def _is_of_these_items(kept: Kept, labels: Calibration, check: CheckRecord) -> bool:
+    """Whether this run has the very items that were labelled; else the labels tell only how often the judge is right."""
+    if not labels.is_of_these_items or labels.run_id == kept.run_id:
+        return labels.is_of_these_items
+    return labels.check_name == check.name and has_same_items(kept.run, kept.ledger.run(labels.run_id), check)
 
 
 def _cautions(labels: Calibration, correction: Correction) -> Iterator[str]:

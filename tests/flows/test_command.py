@@ -190,7 +190,7 @@ def test_values_that_begin_with_a_dash_are_taken_after_an_equals_sign_and_files_
     assert (plan.dataset, plan.delimiter, plan.id_column, plan.mapping) == ("-a.csv\n-", "-", "-id", {"-x": "y"})
 
 
-@pytest.mark.parametrize("command", ["evaluate", "collect", "control", "explain", "fan_out"])
+@pytest.mark.parametrize("command", ["evaluate", "collect", "control", "explain", "label", "fan_out"])
 def test_the_help_of_every_command_is_plain_letters_and_needs_no_prefect(command: str) -> None:
     program = f"import sys, flows.cli.command as c; c.{command}_command(['--help']); sys.exit('prefect' in sys.modules)"
     done = subprocess.run(

@@ -33,7 +33,7 @@ def test_a_projects_own_flows_are_left_alone(tmp_path: Path) -> None:
     assert "there is no ledger" in ended.stderr
 
 
-@pytest.mark.parametrize("name", ["evaluate", "collect", "explain", "control", "fan-out"])
+@pytest.mark.parametrize("name", ["evaluate", "collect", "explain", "label", "control", "fan-out"])
 def test_every_command_is_there(tmp_path: Path, name: str) -> None:
     ended = fieval(tmp_path, name, "--help")
     assert (ended.returncode, ended.stderr) == (0, "")
