@@ -83,7 +83,6 @@ def _row(check: Tally) -> dict[str, str]:
     names = {"check": one_line(check.name, 60), "model": one_line(check.model or "", 60)}
     counts = {name: str(getattr(check, name)) for name in STATUSES}
     counts["not_needed"] *= check.not_needed > 0
-    counts["reused"] = str(check.reused or "")
     return {**names, "n": str(check.total), **counts, _FIGURE: _figure(check)}
 
 
