@@ -71,7 +71,7 @@ class Item:
     fingerprint: str
     """Of template, model, config and inputs: equal for items the judge can't tell apart."""
     same_as: int | None = None
-    """The item (its seq) that this one repeats: only that one is sent, and both share its verdict."""
+    """The item (its seq) that this one is a copy of: only that one is sent, and both share its verdict."""
     lost: int = 0
     """POSTs that carried the item and whose reply was lost: each may have been accepted, and paid."""
     doubts: int = 0

@@ -78,7 +78,7 @@ def items(
     return _items(identified, bindings, keep, traits, evaluations)
 
 
-def mark_repeats(rows: Iterable[tuple[Item, Failed | None]]) -> Iterator[tuple[Item, Failed | None]]:
+def mark_copies(rows: Iterable[tuple[Item, Failed | None]]) -> Iterator[tuple[Item, Failed | None]]:
     """The same items, with `same_as` set on those whose fingerprint an earlier item has. Holds 18 bytes for each.
 
     Evaluations of one item are never one: each shares only with the same `repeat` of another row's.

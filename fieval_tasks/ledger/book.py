@@ -101,8 +101,8 @@ class Book:
         [n] = self._database.column(query if check is None else query.where(items.c.check_name == check))
         return int(n)
 
-    def count_repeats(self) -> int:
-        """How many items repeat another of the run."""
+    def count_copies(self) -> int:
+        """How many items are copies of another of the run."""
         [n] = self._database.column(self._select(sa.func.count()).where(items.c.same_as.is_not(None)))
         return int(n)
 
@@ -137,8 +137,8 @@ class Book:
         [row] = self._database.read(self._select(items).where(items.c.seq == seq))
         return _item(row, self._checks)
 
-    def repeats(self) -> dict[int, list[int]]:
-        """Seq of an item -> seqs of the items without a verdict that repeat it and will share its verdict."""
+    def copies(self) -> dict[int, list[int]]:
+        """Seq of an item -> seqs of the items without a verdict that are copies of it and will share its verdict."""
         query = self._select(items.c.same_as, items.c.seq).where(items.c.same_as.is_not(None), items.c.state.in_(OPEN))
         found: dict[int, list[int]] = {}
         for row in self._database.read(query.order_by(items.c.seq)):
@@ -156,7 +156,7 @@ class Book:
         return set(self._database.column(query))
 
     def is_shared(self, seq: int, eval_id: str) -> bool:
-        """Whether another item has that eval_id, or had it and was judged; repeats of an item don't count."""
+        """Whether another item has that eval_id, or had it and was judged; copies of an item don't count."""
         others = (items.c.eval_id == eval_id, items.c.seq != seq, items.c.same_as.is_(None))
         return bool(self._database.column(self._select(items.c.seq).where(*others).limit(1)))
 

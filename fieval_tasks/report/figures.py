@@ -110,22 +110,22 @@ class Weights:
 class Sharing:
     """Counts of items that share one evaluation; they are worth less than as many evaluations."""
 
-    repeats: int = 0
+    copies: int = 0
     """Verdicts that came with another item's evaluation."""
     judged: Weights = field(default_factory=Weights)
     """Of items that passed or failed."""
     scored: Weights = field(default_factory=Weights)
     """Of all that have a verdict."""
-    _repeating: Counter[int] = field(default_factory=Counter)
-    """Item -> the items that repeat it, so far."""
+    _copied: Counter[int] = field(default_factory=Counter)
+    """Item -> the copies of it, so far."""
 
     def add(self, result: Result) -> None:
         together = 1
         if result.same_as is not None:
-            self._repeating[result.same_as] += 1
+            self._copied[result.same_as] += 1
             # The item that was evaluated counts too, unless another check has it.
-            together = self._repeating[result.same_as] + (result.lent_by is None)
-        self.repeats += together > 1
+            together = self._copied[result.same_as] + (result.lent_by is None)
+        self.copies += together > 1
         # Of several evaluations of one row only the first counts here: as if they all said the same, which is the worst
         # case, so that the interval is never too narrow.
         if result.repeat == 0:

@@ -123,7 +123,7 @@ class Tally(Measured):
     @property
     def evaluations(self) -> int:
         """That the scored items took: fewer where some share one."""
-        return self.scored - self.sharing.repeats
+        return self.scored - self.sharing.copies
 
     @property
     def judges(self) -> bool:

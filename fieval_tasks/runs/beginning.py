@@ -25,7 +25,7 @@ from fieval_tasks.core.templates import Catalogue, bundled_catalogue
 from fieval_tasks.data import parameters
 from fieval_tasks.data.binding import Binding, bind
 from fieval_tasks.data.dataset import Dataset, Reading, read_dataset
-from fieval_tasks.data.intake import Evaluations, items, mark_repeats
+from fieval_tasks.data.intake import Evaluations, items, mark_copies
 from fieval_tasks.data.places import Place, is_in_a_row, place_of, where_path_ends
 from fieval_tasks.data.selection import Selection, audited, candidates, choose
 from fieval_tasks.ledger.reuse import Earlier
@@ -168,7 +168,7 @@ def earlier_verdicts(outline: Outline, ledger: Ledger) -> Earlier | None:
 def _read(read: Callable[[], Rows], plan: EvaluationPlan, dataset: str) -> Rows:
     """The items as they are written to the ledger."""
     rows = segmented(read(), plan.gates, dataset)
-    return mark_repeats(rows) if plan.sharing else rows
+    return mark_copies(rows) if plan.sharing else rows
 
 
 def _written(ledger: Ledger, run: Run, read: Callable[[], Rows], create: Callable[[Run, Rows], Run]) -> Run:

@@ -57,7 +57,7 @@ class Biography:
 
     run: Run
     past: Past
-    repeats: Item | None
+    original: Item | None
     """The item whose verdict this one shares; None where it was sent itself."""
 
     @property
@@ -138,7 +138,7 @@ def _events(life: Biography) -> Iterator[Event]:
 
 def _verdict(life: Biography) -> str:
     result = life.past.result
-    shared = f" (given to {_twin(life.repeats)})" if life.repeats else ""
+    shared = f" (given to {_twin(life.original)})" if life.original else ""
     if result.status == "not_needed":
         return "python -m flows.evaluate --resume RUN --no-stop-when-decided has it evaluated"
     if result.error is not None:
@@ -151,7 +151,7 @@ def _verdict(life: Biography) -> str:
 
 
 def _twin(item: Item) -> str:
-    return f"row {item.row}, which this one repeats"
+    return f"row {item.row}, of which this one is a copy"
 
 
 def _unknown(wanted: str, run: Run, known: list[str]) -> str:
@@ -201,8 +201,8 @@ def _history_lines(history: tuple[Event, ...]) -> Iterator[str]:
 
 def _now(life: Biography) -> str:
     past = life.past
-    if life.repeats:
-        return f"waits for the verdict of {_twin(life.repeats)}"
+    if life.original:
+        return f"waits for the verdict of {_twin(life.original)}"
     if past.state is State.READY and past.result.attempts:
         return "waits to be sent again"
     return _NOW[past.state]

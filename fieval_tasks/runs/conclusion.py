@@ -173,8 +173,10 @@ def _sentence(prepared: Kept, items: Counts, stopped: FievalError | None) -> str
 
 def _facts(prepared: Kept, ended: Ended) -> RunFacts:
     run, book = prepared.ledger.run(prepared.run_id), prepared.book
-    repeats = book.count_repeats()
-    shared = f"{repeats:,} items repeat others of this run exactly: they were not sent, and share the others' verdicts"
+    copies = book.count_copies()
+    shared = (
+        f"{copies:,} items are exact copies of others of this run: they were not sent, and share the others' verdicts"
+    )
     further = {"repeat": prepared.plan.is_repeated, "reused_from": prepared.plan.reuse}
     return RunFacts(
         **{name: getattr(run, name) for name in _SAME_IN_FACTS},
@@ -185,7 +187,7 @@ def _facts(prepared: Kept, ended: Ended) -> RunFacts:
         notices=(
             *run.notices,
             *prepared.reused,
-            *([shared] if repeats else []),
+            *([shared] if copies else []),
             *filter(None, [end_reached(prepared)]),
             *ended.notices,
         ),

@@ -45,7 +45,7 @@ class CheckForecast:
 
     record: CheckRecord
     items: int = 0
-    repeats: int = 0
+    copies: int = 0
     """Items that share the evaluation of another one."""
     reused: int = 0
     """Items whose verdict an earlier run has."""
@@ -61,7 +61,7 @@ class CheckForecast:
     @property
     def evaluations(self) -> int:
         """Items that are sent."""
-        return self.items - self.repeats - self.reused - self.invalid.total()
+        return self.items - self.copies - self.reused - self.invalid.total()
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ def _is_sent(check: CheckForecast, item: Item, failed: Failed | None) -> bool:
         check.invalid[failed.kind] += 1
         check.first_invalid = check.first_invalid or (item.seq, failed.message)
     elif item.same_as is not None:
-        check.repeats += 1
+        check.copies += 1
     return failed is None and item.same_as is None
 
 

@@ -43,8 +43,8 @@ def _items(forecast: Forecast) -> Iterator[str]:
     items = sum(check.items for check in forecast.checks)
     rows, checks = count(forecast.outline.rows, "row"), count(len(forecast.checks), "check")
     parts = [f"{forecast.evaluations:,} to be sent"]
-    if repeats := sum(check.repeats for check in forecast.checks):
-        parts.append(f"{repeats:,} repeat others exactly and share their evaluations")
+    if copies := sum(check.copies for check in forecast.checks):
+        parts.append(f"{copies:,} are exact copies of others and share their evaluations")
     if reused := sum(check.reused for check in forecast.checks):
         parts.append(f"{reused:,} have a verdict of an earlier run, which is reused")
     if forecast.invalid:
@@ -159,7 +159,7 @@ def as_object(forecast: Forecast) -> dict[str, Any]:
         "population": outline.population,
         "items": sum(check.items for check in forecast.checks),
         "evaluations": forecast.evaluations,
-        "repeats": sum(check.repeats for check in forecast.checks),
+        "copies": sum(check.copies for check in forecast.checks),
         "reused": sum(check.reused for check in forecast.checks),
         "invalid": dict(forecast.invalid),
         "first_invalid": forecast.first_invalid and ", ".join(forecast.first_invalid),
@@ -188,7 +188,7 @@ def _check(check: CheckForecast) -> dict[str, Any]:
         "columns": {**record.sources, **record.param_sources},
         "items": check.items,
         "evaluations": check.evaluations,
-        "repeats": check.repeats,
+        "copies": check.copies,
         "reused": check.reused,
         "invalid": dict(check.invalid),
         "submissions": check.submissions,

@@ -118,7 +118,7 @@ class OpenItems:
         self._recorder = recorder
         self.counts = book.counts()
         """State -> items of the whole run."""
-        self._repeats = book.repeats()
+        self._copies = book.copies()
         self._redone = book.redone()
         self._resendable = book.resendable()
         self._held: dict[int, OpenItem] = {}
@@ -183,7 +183,7 @@ class OpenItems:
         await self._recorder.record(back.note, asked, requeued, Spent(item.check, -int(is_free)))
 
     async def decide(self, verdicts: Sequence[ItemVerdict]) -> None:
-        """Record verdicts, each for its item and for the items that repeat it. Later verdicts of an item are ignored."""
+        """Record verdicts, each for its item and for the copies of it. Later verdicts of an item are ignored."""
         now = utc_now()
         verdicts = [one for one in verdicts if (item := self._held.get(one[0])) and not item.is_decided]
         found = {seq: self._held[seq] for seq, _, _ in verdicts}
@@ -191,7 +191,7 @@ class OpenItems:
             return
         for item in found.values():
             item.is_decided = True
-        shared = [(seq, e, verdict) for first, e, verdict in verdicts for seq in self._repeats.pop(first, ())]
+        shared = [(seq, e, verdict) for first, e, verdict in verdicts for seq in self._copies.pop(first, ())]
         await self._recorder.record(
             *(Decided(seq, verdict, now, e, polls=found[seq].questions) for seq, e, verdict in verdicts),
             *(Decided(seq, verdict, now, e) for seq, e, verdict in shared),

@@ -626,7 +626,7 @@ def test_items_that_share_a_failed_verdict_are_not_asked_about_themselves(ledger
     ledger.book(run.run_id).apply([Sending((0,)), ticket(0), *lost])
     assert ledger.book(run.run_id).reopen_failed() == 2
     assert states(ledger, run) == {0: State.SUBMITTED, 1: State.READY}
-    assert ledger.book(run.run_id).repeats() == {0: [1]}
+    assert ledger.book(run.run_id).copies() == {0: [1]}
     assert results(ledger, run)[1].eval_id is None
 
 
@@ -861,8 +861,8 @@ class Account(RuleBasedStateMachine):
     def what_repeats_another_agrees(self) -> None:
         still_open = [seq for seq in sorted(self.repeats) if not self.entries[seq].state.is_final]
         sharing = {first: [s for s in still_open if self.repeats[s] == first] for first in self.repeats.values()}
-        assert self.ledger.book(self.run.run_id).repeats() == {first: of for first, of in sharing.items() if of}
-        assert self.ledger.book(self.run.run_id).count_repeats() == len(self.repeats)
+        assert self.ledger.book(self.run.run_id).copies() == {first: of for first, of in sharing.items() if of}
+        assert self.ledger.book(self.run.run_id).count_copies() == len(self.repeats)
 
     @invariant()
     def what_is_waited_for_agrees(self) -> None:

@@ -147,10 +147,10 @@ def test_an_id_that_looks_like_a_row_is_an_id_first(ledger: Ledger) -> None:
 def test_an_item_that_repeats_another_tells_which(ledger: Ledger) -> None:
     run = begun(ledger, an_item(0), an_item(1, same_as=0))
     (told,) = biographies(ledger, run, "id-1")
-    assert "waits for the verdict of row 1, which this one repeats" in as_text(told)
+    assert "waits for the verdict of row 1, of which this one is a copy" in as_text(told)
     ledger.book(run.run_id).apply([Decided(0, PASSED, after(1)), Decided(1, PASSED, after(1))])
     (told,) = biographies(ledger, run, "id-1")
-    assert "passed (given to row 1, which this one repeats)" in as_text(told)
+    assert "passed (given to row 1, of which this one is a copy)" in as_text(told)
     assert told.cost["posts"] == 0
 
 

@@ -56,7 +56,7 @@ def test_items_repeats_failures_and_requests_are_those_of_the_run_that_follows()
     plan = local(written(given), GROUNDED, Check(template="completeness", name="whole"), mapping={"input": "context"})
     forecast = of(plan)
     assert forecast.outline.rows == 74
-    assert [(check.items, check.repeats, check.invalid) for check in forecast.checks] == [
+    assert [(check.items, check.copies, check.invalid) for check in forecast.checks] == [
         (74, 2, Counter(blank=2)),
         (74, 2, Counter(blank=2)),
     ]

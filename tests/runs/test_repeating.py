@@ -12,7 +12,7 @@ import pytest
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.items import Failed, Item, Result
 from fieval_tasks.core.plan import Check, EvaluationPlan
-from fieval_tasks.data.intake import mark_repeats
+from fieval_tasks.data.intake import mark_copies
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.report.summary import GateOutcome, Report, summarise
 from fieval_tasks.report.table import table
@@ -187,7 +187,7 @@ def test_copies_of_an_audited_row_are_audited_on_their_own_first_evaluation() ->
     rows: list[tuple[Item, Failed | None]] = [
         (first, None), (replace(first, seq=1, row=2), None), (replace(first, seq=2, row=2, repeat=1), None)
     ]  # fmt: skip
-    assert [item.same_as for item, _ in mark_repeats(rows)] == [None, 0, None]
+    assert [item.same_as for item, _ in mark_copies(rows)] == [None, 0, None]
 
 
 def test_a_gate_within_the_noise_of_its_judge_says_so() -> None:

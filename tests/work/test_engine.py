@@ -28,7 +28,7 @@ from fieval_tasks.core.errors import Interrupted, RunStopped, StoreAway, Unreach
 from fieval_tasks.core.items import Item, Result, State, Ticket
 from fieval_tasks.core.plan import Mode
 from fieval_tasks.core.policy import STRANGE_REPLIES
-from fieval_tasks.data.intake import mark_repeats
+from fieval_tasks.data.intake import mark_copies
 from fieval_tasks.ledger.book import Book
 from fieval_tasks.ledger.changes import Sending, Submitted
 from fieval_tasks.ledger.claims import Claims
@@ -336,7 +336,7 @@ def test_an_item_that_repeats_another_is_not_sent_and_shares_its_verdict(ledger:
         Item(i, f"id-{i}", i, TEMPLATE, TEMPLATE, None, {"output": a}, f"{a:0<64}") for i, a in enumerate("0102010")
     ]
     platform = Platform()
-    run = ledger.create(run, mark_repeats((item, None) for item in items), chunk_size=3)
+    run = ledger.create(run, mark_copies((item, None) for item in items), chunk_size=3)
     assert ledger.book(run.run_id).count_unsent() == 3
     with Engine(run, ledger, platform.client, Options(mode=mode), tuning=QUICK) as engine:
         for chunk in ledger.book(run.run_id).unsent_chunks():
