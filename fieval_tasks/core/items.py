@@ -188,3 +188,5 @@ class Result:
     """0: the first evaluation of this row by this check; 1, 2, ...: further ones of the very same inputs."""
     reused_from: str | None = None
     """The earlier run whose verdict this is: it was not paid again."""
+    seq: int | None = None
+    """The item's place in its run; None for a result that no ledger holds."""

@@ -94,6 +94,10 @@ class Compared:
     """Pairs that show a difference as large as the margin with that power. None where no spread was seen to go by."""
     missing: int
     """Items of both runs that lack a verdict in one."""
+    bounds: Interval | None = None
+    """Of the difference over all items of both runs, whatever the missing verdicts would be. None: there are no items."""
+    most_regressions: int = 0
+    """The regressions, if each missing verdict were the worst that it could be."""
     is_open: bool = False
     """Whether the missing verdicts, at their best or worst, would change the verdict, which is CANT_TELL therefore."""
 
@@ -106,14 +110,23 @@ def compare(checks: Mapping[str, Paired], terms: Terms = Terms()) -> dict[str, C
     """
     found = _judged(checks, terms)
     if not any(one.missing for one in found.values()):
-        return found
-    ends = [_judged({name: _filled(pair, good) for name, pair in checks.items()}, terms) for good in (False, True)]
-    return {name: _with_open_ends(one, {end[name].verdict for end in ends}) for name, one in found.items()}
+        return {name: _with_ends(one, one, one) for name, one in found.items()}
+    worst, best = (
+        _judged({name: _filled(pair, good) for name, pair in checks.items()}, terms) for good in (False, True)
+    )
+    return {name: _with_ends(one, worst[name], best[name]) for name, one in found.items()}
 
 
-def _with_open_ends(found: Compared, verdicts: set[ComparisonVerdict]) -> Compared:
-    is_open = bool(found.missing) and verdicts != {found.verdict}
-    return replace(found, is_open=True, verdict=ComparisonVerdict.CANT_TELL) if is_open else found
+def _with_ends(found: Compared, worst: Compared, best: Compared) -> Compared:
+    is_open = bool(found.missing) and {worst.verdict, best.verdict} != {found.verdict}
+    ends = [end.difference for end in (worst, best) if end.difference is not None]
+    return replace(
+        found,
+        bounds=(min(ends), max(ends)) if ends else None,
+        most_regressions=worst.regressions,
+        is_open=is_open,
+        verdict=ComparisonVerdict.CANT_TELL if is_open else found.verdict,
+    )
 
 
 def _filled(pair: Paired, good: bool) -> Paired:

@@ -186,6 +186,14 @@ class Book:
         query = self._select(items, _LENDER.label("lender"))
         yield from (_result(row, self._checks, with_inputs) for row in self._pages(query))
 
+    def results_of(self, seqs: Iterable[int]) -> Iterator[Result]:
+        """The results of these items, with inputs, in the run's order."""
+        query = self._select(items, _LENDER.label("lender")).order_by(items.c.seq)
+        wanted, most = sorted(set(seqs)), self._database.tuning.batch
+        for start in range(0, len(wanted), most):
+            page = self._database.read(query.where(items.c.seq.in_(wanted[start : start + most])))
+            yield from (_result(row, self._checks, True) for row in page)
+
     def kept(self) -> Iterator[dict[str, Any]]:
         """The kept columns of each item's row. Streams."""
         query = self._select(items.c.seq, items.c.kept).where(items.c.kept.is_not(None))
@@ -286,7 +294,7 @@ _SAME_IN_ITEM = ("seq", "item_id", "row", "fingerprint", "same_as", "repeat", "d
 """Columns of a new item that are fields of an Item."""
 _SAME_IN_RESULT = (
     "item_id", "row", "score", "passed", "reason", "runtime_ms", "eval_id", "stage", "attempts", "submitted_at",
-    "finished_at", "lost", "same_as", "doubts", "repeat", "reused_from",
+    "finished_at", "lost", "same_as", "doubts", "repeat", "reused_from", "seq",
 )  # fmt: skip
 """Columns that are fields of a Result."""
 _TO_SEND = sa.and_(items.c.state.in_(UNSENT), items.c.same_as.is_(None))

@@ -120,6 +120,12 @@ class Ledger:
         query = _RUNS.where(runs.c.started_at.is_not(None), runs.c.exit_code.is_(None), ~still)
         return self._runs(query.order_by(runs.c.created_at))
 
+    def concluded(self, dataset: str, *, before: datetime) -> list[Run]:
+        """Runs on the dataset of that name that came to their end and were begun before then, the newest first."""
+        query = _RUNS.where(runs.c.dataset == dataset, runs.c.created_at < before)
+        query = query.where(runs.c.exit_code.is_not(None), runs.c.finished_at.is_not(None))
+        return self._runs(query.order_by(runs.c.created_at.desc()))
+
     def active_since(self, moment: datetime, address: str) -> list[Run]:
         """Runs that may have sent requests to that server since `moment`."""
         is_active = runs.c.finished_at.is_(None) | (runs.c.finished_at > moment)

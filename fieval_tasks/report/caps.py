@@ -19,6 +19,11 @@ class Caps:
     """Worst rows that report.html shows unfolded."""
     first_rows: int = 5
     """Row numbers that are named for a group of failures, and for pending items."""
+    # compare --json and summary.json hold both answers of each, in memory, too.
+    flips_kept: int = 1_000
+    """Flipped items of a check that are kept with both answers; all are counted."""
+    flips_shown: int = 10
+    """Flipped items that report.html and the terminal show of a check."""
     lost_named: int = 20
     """Items with a lost reply that are named."""
     # A judge may answer with free text in place of a choice, which must not fill the memory.

@@ -1,0 +1,190 @@
+"""What changed between two runs, for people and machines: each check's comparison, and both answers of what flipped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from fieval_tasks.core.errors import ExitCode
+from fieval_tasks.core.items import Result, Value
+from fieval_tasks.report.record import finite
+from fieval_tasks.report.text import count
+
+if TYPE_CHECKING:  # it imports scipy and statsmodels, which take a second
+    from fieval_tasks.decisions.comparison import Compared, Terms
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was judged of an item on one side, and how."""
+
+    value: Value
+    score: float | None
+    passed: bool | None
+    reason: str | None
+    inputs: Mapping[str, str] | None
+
+    @classmethod
+    def of(cls, result: Result) -> Answer:
+        return cls(result.value, result.score, result.passed, result.reason, result.inputs)
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: finite(value) for name, value in vars(self).items()}
+
+
+@dataclass(frozen=True)
+class Flip:
+    """An item whose verdict is another one than in the baseline."""
+
+    item_id: str
+    row: int
+    is_regression: bool
+    run: Answer
+    baseline: Answer | None
+    """None: of a baseline that is a file, which holds no answers."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "item_id": self.item_id,
+            "row": self.row,
+            "change": "regression" if self.is_regression else "fix",
+            "run": self.run.to_json(),
+            "baseline": None if self.baseline is None else self.baseline.to_json(),
+        }
+
+
+@dataclass(frozen=True)
+class CheckChange:
+    """One check, or one segment of it, in both runs."""
+
+    compared: Compared
+    flips: tuple[Flip, ...] = ()
+    """Regressions first, and those that changed most; so many at most as `Caps.flips_kept`. Of a segment none."""
+    unpaired: tuple[int, int] = (0, 0)
+    """Items that only the run has, and that only the baseline has."""
+    without_verdict: tuple[str, ...] = ()
+    """The first ids of paired items that lack a verdict in one of the runs."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As `compare --json` and summary.json have it."""
+        found = self.compared
+        same = ("n_pairs", "metric", "run", "baseline", "difference")
+        return {
+            **{name: finite(getattr(found, name)) for name in same},
+            "interval": found.interval and list(found.interval),
+            **{name: finite(getattr(found, name)) for name in ("p_value", "p_holm")},
+            "verdict": found.verdict.value,
+            "regressions": found.regressions,
+            "fixes": found.fixes,
+            "detectable": found.detectable,
+            "pairs_needed": found.pairs_needed,
+            "missing": found.missing,
+            "missing_ids": list(self.without_verdict),
+            "is_open": found.is_open,
+            "bounds": found.bounds and list(found.bounds),
+            "only_in_run": self.unpaired[0],
+            "only_in_baseline": self.unpaired[1],
+            "flips": [flip.to_json() for flip in self.flips],
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A run beside its baseline."""
+
+    run: str
+    """The run's name."""
+    baseline: str
+    """The baseline's name: a run's, or that of the run that a file was made from."""
+    terms: Terms
+    checks: Mapping[str, CheckChange] = field(default_factory=dict)
+    """By the check's name, and for a segment as in gates: `tone[lang=fr]`."""
+    notices: tuple[str, ...] = ()
+    """What a reader must know of how they were paired, before believing a number."""
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """1 where a check is worse; 3 where missing verdicts keep one from being told."""
+        found = [change.compared for change in self.checks.values()]
+        if any(one.verdict.value == "WORSE" for one in found):
+            return ExitCode.GATE_FAILED
+        return ExitCode.INCOMPLETE if any(one.is_open for one in found) else ExitCode.OK
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "run": self.run,
+            "baseline": self.baseline,
+            "checks": {name: change.to_json() for name, change in self.checks.items()},
+            "margin": self.terms.margin,
+            "notices": list(self.notices),
+        }
+
+
+# -- in words ------------------------------------------------------------------------------------------------------
+
+
+def points(share: float) -> str:
+    """`2 points`: a difference of rates or of scores from 0 to 1."""
+    number = f"{abs(100 * share):.1f}".removesuffix(".0")
+    return f"{'<0.1' if number == '0' and share else number} {'point' if number == '1' else 'points'}"
+
+
+def change_sentence(name: str, change: CheckChange, terms: Terms) -> str:
+    """`tone WORSE: its pass rate fell from 0.91 to 0.86 …`, with what missing verdicts and few pairs leave open."""
+    found = change.compared
+    said = "CAN'T TELL" if found.verdict.value == "CANT_TELL" else found.verdict.value
+    return f"{name} {said}: {'; '.join(_parts(change, terms))}"
+
+
+def _parts(change: CheckChange, terms: Terms) -> list[str]:
+    found = change.compared
+    if found.run is None or found.baseline is None or found.difference is None:
+        return [f"none of {count(found.missing, 'item')} has a verdict in both runs"]
+    metric = "pass rate" if found.metric == "pass_rate" else "mean score"
+    went = "rose" if found.difference > 0 else "fell" if found.difference < 0 else "stayed"
+    by = f" by {points(found.difference)}" if found.difference else ""
+    reach = (
+        ""
+        if found.interval is None
+        else f" ({100 * (1 - terms.alpha):g} %: {_signed(found.interval[0])} to {_signed(found.interval[1])})"
+    )
+    parts = [
+        f"its {metric} {went}{by}, from {found.baseline:.4g} to {found.run:.4g} over {count(found.n_pairs, 'pair')}{reach}"
+    ]
+    if found.metric == "pass_rate":
+        parts.append(f"{count(found.regressions, 'regression')} and {count(found.fixes, 'fix', 'fixes')}")
+    if found.p_value is not None and found.p_holm is not None:
+        holm = "" if found.p_holm == found.p_value else f", {_p(found.p_holm)} with Holm's correction"
+        parts.append(f"p {_p(found.p_value)}{holm}")
+    if found.verdict.value == "SAME":
+        parts.append(f"that is within {points(terms.margin)}")
+    if found.is_open:
+        parts.append(
+            f"{count(found.missing, 'item lacks', 'items lack')} a verdict in one of the runs, which could change the answer"
+        )
+    elif found.missing:
+        parts.append(
+            f"{count(found.missing, 'item lacks', 'items lack')} a verdict in one of the runs, and none could change the answer"
+        )
+    if found.verdict.value == "CANT_TELL" and not found.is_open:
+        parts.append(_seen(change, terms))
+    return parts
+
+
+def _seen(change: CheckChange, terms: Terms) -> str:
+    found = change.compared
+    could = "so few pairs show no change, however large"
+    if found.detectable is not None:
+        could = f"so many pairs show a change of {points(found.detectable)} or more"
+    if found.pairs_needed is None or found.pairs_needed <= found.n_pairs:
+        return could
+    return f"{could}; for {points(terms.margin)} evaluate {found.pairs_needed:,} pairs"
+
+
+def _signed(value: float) -> str:
+    return f"{100 * value:+.1f}"
+
+
+def _p(value: float) -> str:
+    return "<0.001" if value < 0.001 else f"{value:.3f}"

@@ -1,0 +1,260 @@
+"""Comparing two sides: whether they can be, which items pair, what changed, and both answers of what flipped.
+
+Imported only where runs are compared: numpy, scipy and statsmodels take a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieval_tasks.core.errors import PlanError
+from fieval_tasks.core.gates import Segment
+from fieval_tasks.decisions.comparison import Compared, Figures, Paired, Terms, compare
+from fieval_tasks.report.caps import CAPS
+from fieval_tasks.report.changes import Answer, CheckChange, Comparison, Flip
+from fieval_tasks.report.text import count
+from fieval_tasks.runs.pairing import Pairs, paired
+from fieval_tasks.runs.sides import Side, Table
+
+MOST_SEGMENTS = 50
+"""Values of a column by which results are divided: with more, Holm's correction leaves nothing to be seen."""
+
+
+def problems(run: Side, baseline: Side, *, across_models: bool = False) -> Iterator[str]:
+    """Why the two can't be compared: a sentence for each reason."""
+    common = [name for name in run.checks if name in baseline.checks]
+    if not common:
+        yield (
+            f"run {run.name} and the baseline {baseline.name} have no check of the same name in common "
+            f"({', '.join(run.checks)}; {', '.join(baseline.checks)})"
+        )
+    if run.is_local != baseline.is_local and not across_models:
+        here, there = (
+            "the local evaluator's heuristics" if one.is_local else "the platform's judges" for one in (run, baseline)
+        )
+        yield f"run {run.name} was judged by {here}, and the baseline {baseline.name} by {there}{_ON_PURPOSE}"
+    for name in common:
+        now, before = run.checks[name], baseline.checks[name]
+        here, there = f"in run {run.name}", f"in the baseline {baseline.name}"
+        if (now.template, now.output) != (before.template, before.output):
+            yield f"{name} is {now.template} ({now.output}) {here}, and {before.template} ({before.output}) {there}: their figures mean different things"
+        elif now.params != before.params:
+            yield f"{name} has other parameters {here} than {there}: its figures mean different things"
+        elif now.good != before.good:
+            good, other = (", ".join(one.good) or "none" for one in (now, before))
+            yield f"{name} has other good choices {here} ({good}) than {there} ({other}): say the same by --good"
+        elif now.model != before.model and not across_models:
+            yield f"{name} was judged by {now.model} {here}, and by {before.model} {there}{_ON_PURPOSE}"
+
+
+_ON_PURPOSE = (
+    ": a difference could be the judges'; to compare judges on purpose, python -m flows.compare with --across-models"
+)
+
+
+def compared(
+    run: Side,
+    baseline: Side,
+    *,
+    terms: Terms,
+    cluster: str | None = None,
+    by: Sequence[str] = (),
+    across_models: bool = False,
+) -> Comparison:
+    """The comparison of all checks that both have, and of each segment of the columns `by`.
+
+    Raises PlanError, with every reason, where they can't be compared.
+    """
+    if reasons := [*problems(run, baseline, across_models=across_models)]:
+        raise PlanError(*reasons)
+    columns = [*by, *([cluster] if cluster else [])]
+    mine, theirs, pairs = _paired(run, baseline, columns)
+    _require_columns(run, mine, columns)
+    asked: dict[str, Paired] = {}
+    apart: list[str] = []
+    for name in pairs:
+        figures = _figures(run.checks[name].output, mine[name], theirs[name], pairs[name], cluster)
+        if figures is None:
+            apart.append(name)
+            continue
+        asked[name] = figures
+        asked |= {f"{name}{segment}": _part(figures, at) for segment, at in _segments(mine[name], pairs[name], by)}
+    if not asked:
+        raise PlanError(
+            f"{', '.join(apart)}: no verdict has a score from 0 to 1, or passes or fails, so there is nothing to compare; "
+            "of a check that answers with choices, say which are good by --good"
+        )
+    found = compare(asked, terms)
+    changes = {
+        name: _change(found[name], asked[name], (run, mine[name], baseline, theirs[name]), pairs[name])
+        if name in pairs
+        else CheckChange(found[name])
+        for name in asked
+    }
+    notices = _notices(run, baseline, mine, theirs, pairs, apart)
+    return Comparison(run.name, baseline.name, terms, changes, tuple(notices))
+
+
+def pairs_of(run: Side, baseline: Side) -> dict[str, int]:
+    """Check -> items that both have. Raises PlanError where there are none at all."""
+    return {name: len(pairs.run) for name, pairs in _paired(run, baseline, ())[2].items()}
+
+
+def _paired(
+    run: Side, baseline: Side, columns: Sequence[str]
+) -> tuple[dict[str, Table], dict[str, Table], dict[str, Pairs]]:
+    common = [name for name in run.checks if name in baseline.checks]
+    keys = {name: [key for key in run.checks[name].keys if key in baseline.checks[name].keys] for name in common}
+    mine, theirs = run.tables(keys, columns), baseline.tables(keys)
+    only_by_id = run.has_ids and baseline.has_ids
+    pairs = {name: paired(mine[name], theirs[name], only_by_id=only_by_id) for name in common}
+    if not any(one.run for one in pairs.values()):
+        how = "ids" if only_by_id else "ids nor inputs"
+        raise PlanError(
+            f"no item of run {run.name} ({run.dataset}) is in the baseline {baseline.name} ({baseline.dataset}): neither "
+            f"{how} are the same; if the rows are, evaluate both with --id COLUMN"
+            if not only_by_id
+            else f"no item of run {run.name} ({run.dataset}) is in the baseline {baseline.name} ({baseline.dataset}): they "
+            "have no id in common; name the same --id for both"
+        )
+    return mine, theirs, pairs
+
+
+def _require_columns(run: Side, tables: Mapping[str, Table], columns: Sequence[str]) -> None:
+    missing = [name for name in columns if any(None in table.columns.get(name, [None]) for table in tables.values())]
+    if missing:
+        raise PlanError(
+            *(
+                f"run {run.name} did not keep the column {name!r}: evaluate with --cluster {name} or --keep {name}"
+                for name in missing
+            )
+        )
+
+
+# -- figures -------------------------------------------------------------------------------------------------------
+
+
+def _figures(output: str, run: Table, baseline: Table, pairs: Pairs, cluster: str | None) -> Paired | None:
+    """The pairs' figures: passes where there are any, else scores; None where there are neither."""
+    passed, before = _passes(run)[pairs.run], _passes(baseline)[pairs.baseline]
+    is_rate = output == "Pass/Fail" or not np.isnan(passed).all() or not np.isnan(before).all()
+    clusters = _clusters(run, baseline, pairs, cluster)
+    if is_rate:
+        return Paired(passed, before, is_rate=True, clusters=clusters)
+    scores, former = np.array(run.scores)[pairs.run], np.array(baseline.scores)[pairs.baseline]
+    if output != "score" and np.isnan(scores).all() and np.isnan(former).all():
+        return None
+    return Paired(scores, former, is_rate=False, clusters=clusters)
+
+
+def _passes(table: Table) -> Figures:
+    passed = np.array(table.passed, dtype=np.float64)
+    passed[passed < 0] = np.nan
+    return passed
+
+
+def _clusters(run: Table, baseline: Table, pairs: Pairs, cluster: str | None) -> NDArray[np.int64] | None:
+    """The numbers of the column's values; without a column, of the evaluations, where items share some.
+
+    A row without a value is a cluster of its own.
+    """
+    if cluster is not None:
+        numbers: dict[str, int] = {}
+        values = run.columns[cluster]
+        return np.array(
+            [
+                numbers.setdefault(values[place] or "", len(numbers)) if values[place] else -1 - place
+                for place in pairs.run
+            ]
+        )
+    for table, places in ((run, pairs.run), (baseline, pairs.baseline)):
+        evaluations = np.array(table.evaluations, dtype=np.int64)[places]
+        if len(np.unique(evaluations)) < len(evaluations):
+            return evaluations
+    return None
+
+
+def _segments(table: Table, pairs: Pairs, by: Sequence[str]) -> Iterator[tuple[Segment, NDArray[np.bool_]]]:
+    for column in by:
+        values = [table.columns[column][place] or "" for place in pairs.run]
+        found = sorted(set(values))
+        if len(found) > MOST_SEGMENTS:
+            raise PlanError(
+                f"{column} has {len(found):,} values, and each would be a comparison: name a column of {MOST_SEGMENTS} at most"
+            )
+        for value in found:
+            yield Segment(column, value), np.array([one == value for one in values])
+
+
+def _part(whole: Paired, at: NDArray[np.bool_]) -> Paired:
+    clusters = None if whole.clusters is None else whole.clusters[at]
+    return Paired(whole.run[at], whole.baseline[at], whole.is_rate, whole.higher_is_better, clusters)
+
+
+# -- what is shown of them -----------------------------------------------------------------------------------------
+
+
+def _change(found: Compared, figures: Paired, tables: tuple[Side, Table, Side, Table], pairs: Pairs) -> CheckChange:
+    run, mine, baseline, theirs = tables
+    better = (figures.run - figures.baseline) * (1 if figures.higher_is_better else -1)
+    moved = np.flatnonzero(~np.isnan(better) & (better != 0))
+    first = sorted(moved, key=lambda place: (better[place] > 0, -abs(better[place])))[: CAPS.flips_kept]
+    seqs = {int(place): (mine.seqs[pairs.run[place]], theirs.seqs[pairs.baseline[place]]) for place in first}
+    now = {result.seq: result for result in run.results(seq for seq, _ in seqs.values())}
+    before = {result.seq: result for result in baseline.results(seq for _, seq in seqs.values())}
+    flips = tuple(
+        Flip(
+            item_id=now[seq].item_id,
+            row=now[seq].row,
+            is_regression=bool(better[place] < 0),
+            run=Answer.of(now[seq]),
+            baseline=Answer.of(before[former]) if former in before else None,
+        )
+        for place, (seq, former) in seqs.items()
+    )
+    missing = np.flatnonzero(np.isnan(better))[: CAPS.lost_named]
+    return CheckChange(
+        found,
+        flips,
+        (len(mine.ids) - len(pairs.run), len(theirs.ids) - len(pairs.run)),
+        tuple(mine.ids[pairs.run[place]] for place in missing),
+    )
+
+
+def _notices(
+    run: Side,
+    baseline: Side,
+    tables: Mapping[str, Table],
+    theirs: Mapping[str, Table],
+    pairs: Mapping[str, Pairs],
+    apart: Sequence[str],
+) -> Iterator[str]:
+    judges = [name for name in pairs if run.checks[name].model != baseline.checks[name].model]
+    if judges or run.is_local != baseline.is_local:
+        said = "; ".join(f"{name}: {baseline.checks[name].model} then, {run.checks[name].model} now" for name in judges)
+        yield f"the judges differ, so a difference may be theirs and not the answers' ({said or 'local heuristics and the platform'})"
+    if run.dataset != baseline.dataset:
+        yield f"the datasets have other names: {run.dataset}, and {baseline.dataset} in the baseline"
+    for name, one in pairs.items():
+        alone, left = len(tables[name].ids) - len(one.run), one.alike
+        if one.by_inputs:
+            yield f"{name}: {count(one.by_inputs, 'item')} paired by their inputs without the answer, for their ids differ"
+        if one.asked_otherwise:
+            yield f"{name}: {count(one.asked_otherwise, 'pair')} with the same id have other inputs than in the baseline, beside the answer"
+        if alone:
+            alike = (
+                f", {left:,} of them because others have the same inputs (--id COLUMN tells them apart)" if left else ""
+            )
+            yield f"{name}: {count(alone, 'item')} of the run {'is' if alone == 1 else 'are'} not in the baseline{alike}"
+        if gone := len(theirs[name].ids) - len(one.run):
+            yield f"{name}: {count(gone, 'item')} of the baseline {'is' if gone == 1 else 'are'} not in the run"
+        if further := tables[name].further:
+            yield f"{name}: each item's first evaluation is compared, and not the {further:,} further ones"
+    for name in apart:
+        yield f"{name} is left out: its verdicts have neither a score from 0 to 1 nor pass or fail (--good says which choices pass)"
+    for side, other in ((run, baseline), (baseline, run)):
+        if only := [name for name in side.checks if name not in other.checks]:
+            yield f"only {'the run' if side is run else 'the baseline'} has {', '.join(only)}"

@@ -1,0 +1,233 @@
+"""The two sides of a comparison: a run of the ledger, or a baseline that `flows.bless --file` wrote."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from array import array
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from fieval_tasks.core.errors import PlanError
+from fieval_tasks.core.items import Result
+from fieval_tasks.data.binding import ALIASES
+from fieval_tasks.data.intake import canonical
+from fieval_tasks.ledger.run import CheckRecord, Run
+from fieval_tasks.ledger.store import Ledger
+from fieval_tasks.report.record import iso
+
+ANSWER_KEYS = frozenset(
+    (
+        *("output", "response", "hypothesis", "generated_value", *ALIASES["output"]),
+        *("text", "conversation", "actual_json", "json_content", "caption", "fake_images"),
+        *("generated_transcript", "generated_audio"),
+    )
+)
+"""Keys of templates that hold what a model wrote, or contain it: a new prompt changes these. The others (question, context,
+reference) are the input side, which stays."""
+FORMAT = "fieval baseline 1"
+"""What a baseline file says of itself."""
+_UNKNOWN = -1
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What makes verdicts of one check comparable with another run's."""
+
+    template: str
+    model: str | None
+    params: str
+    """A digest of the parameters that are the same for every row: they may hold what no file should."""
+    output: str
+    good: tuple[str, ...]
+    """The labelling policy: choices that pass."""
+    keys: tuple[str, ...]
+    """Keys of the input side."""
+
+    @classmethod
+    def of(cls, check: CheckRecord) -> Judged:
+        keys = tuple(sorted(key for key in check.sources if key not in ANSWER_KEYS))
+        return cls(check.template, check.model, _digest(dict(check.params)).hex(), check.output, check.good, keys)
+
+
+@dataclass
+class Table:
+    """One check's items on one side, in columns: 200 bytes an item."""
+
+    ids: list[str] = field(default_factory=list)
+    asked: list[bytes] = field(default_factory=list)
+    """Digests of the input side; empty where an item has none."""
+    rows: array[int] = field(default_factory=lambda: array("q"))
+    seqs: array[int] = field(default_factory=lambda: array("q"))
+    evaluations: array[int] = field(default_factory=lambda: array("q"))
+    """The seq of the item whose evaluation gave the verdict."""
+    passed: array[int] = field(default_factory=lambda: array("b"))
+    """1, 0, or -1 where there is none."""
+    scores: array[float] = field(default_factory=lambda: array("d"))
+    """NaN where there is none from 0 to 1."""
+    further: int = 0
+    """Repeated evaluations of these items, which are in no column."""
+    columns: dict[str, list[str | None]] = field(default_factory=dict)
+    """Column that divides the results -> each item's value as text."""
+
+    def add(self, item_id: str, asked: bytes, passed: bool | None, score: float | None) -> None:
+        self.ids.append(item_id)
+        self.asked.append(asked)
+        self.passed.append(_UNKNOWN if passed is None else int(passed))
+        self.scores.append(score if score is not None and 0 <= score <= 1 else float("nan"))
+
+
+class Side(Protocol):
+    """One side of a comparison."""
+
+    name: str
+    """Of its run."""
+    dataset: str
+    at: datetime
+    """When its verdicts were complete, or its run began."""
+    is_local: bool
+    """The embedded evaluator's heuristics judged it."""
+    has_ids: bool
+    """Its items have ids from a column; else these were made of each row's content."""
+    checks: Mapping[str, Judged]
+
+    def tables(self, keys: Mapping[str, Sequence[str]], columns: Collection[str] = ()) -> dict[str, Table]:
+        """A table for each check of `keys`: check -> keys of the input side to go by."""
+
+    def results(self, seqs: Iterable[int]) -> Iterator[Result]:
+        """The results of these items, with inputs; none of a file."""
+
+
+class RunSide:
+    """A run of the ledger."""
+
+    def __init__(self, ledger: Ledger, run: Run) -> None:
+        self._book = ledger.book(run.run_id)
+        self.name = run.run_id
+        self.dataset = run.dataset
+        self.at = run.finished_at or run.created_at
+        self.is_local = run.connection == "local"
+        self.has_ids = run.plan.get("id_column") is not None
+        self.checks: Mapping[str, Judged] = {check.name: Judged.of(check) for check in run.checks}
+
+    def tables(self, keys: Mapping[str, Sequence[str]], columns: Collection[str] = ()) -> dict[str, Table]:
+        found = {name: Table(columns={column: [] for column in columns}) for name in keys}
+        for result in self._book.results(with_inputs=True):
+            if (
+                result.check in found and result.repeat == 0
+            ):  # further ones say how noisy the judge is, and pair with none
+                _add(found[result.check], result, keys[result.check])
+        return found
+
+    def results(self, seqs: Iterable[int]) -> Iterator[Result]:
+        return self._book.results_of(seqs)
+
+
+def _add(table: Table, result: Result, keys: Sequence[str]) -> None:
+    is_scored = result.status == "scored"
+    passed, score = (result.passed, result.score) if is_scored else (None, None)
+    table.add(result.item_id, asked_of(result.inputs or {}, keys), passed, score)
+    table.rows.append(result.row)
+    seq = _UNKNOWN if result.seq is None else result.seq
+    table.seqs.append(seq)
+    table.evaluations.append(seq if result.same_as is None else result.same_as)
+    for column, values in table.columns.items():
+        there = {**(result.kept or {}), **(result.traits or {})}
+        values.append(_text(there[column]) if column in there else None)
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def asked_of(inputs: Mapping[str, str], keys: Sequence[str]) -> bytes:
+    """A digest of the input side; empty where it is."""
+    asked = {key: inputs[key] for key in keys if key in inputs}
+    return _digest(asked) if asked else b""
+
+
+def _digest(value: object) -> bytes:
+    return hashlib.sha256(canonical(value).encode()).digest()[:8]  # 100,000 items: a chance of 3e-10 that two are alike
+
+
+# -- files ---------------------------------------------------------------------------------------------------------
+
+
+def write_baseline(file: IO[str], side: Side) -> int:
+    """Write the side as JSON, an item a line and always the same for the same run; how many items those were.
+
+    It holds ids, digests of questions, passes and scores: no text of the dataset, no place of the machine and no keys.
+    """
+    about = {
+        "format": FORMAT, "run": side.name, "dataset": side.dataset, "at": iso(side.at), "is_local": side.is_local,
+        "has_ids": side.has_ids,
+    }  # fmt: skip
+    head = json.dumps(about, indent=1, ensure_ascii=True)
+    file.write(head.removesuffix("\n}") + ',\n "checks": {')
+    tables, written = side.tables({name: check.keys for name, check in side.checks.items()}), 0
+    for place, (name, check) in enumerate(side.checks.items()):
+        said = {**vars(check), "good": list(check.good), "keys": list(check.keys)}
+        file.write(f'{"," if place else ""}\n  {json.dumps(name)}: {json.dumps(said)[:-1]}, "items": [')
+        table = tables[name]
+        for i, item_id in enumerate(table.ids):
+            passed = None if table.passed[i] == _UNKNOWN else bool(table.passed[i])
+            score = None if table.scores[i] != table.scores[i] else table.scores[i]
+            line = json.dumps([item_id, table.asked[i].hex(), passed, score])
+            file.write(f"{',' if i else ''}\n   {line}")
+            written += 1
+        file.write("]}")
+    file.write("\n }\n}\n")
+    return written
+
+
+class FileSide:
+    """A baseline that was written to a file."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises PlanError where the file can't be read as a baseline."""
+        try:
+            self._content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            if self._content["format"] != FORMAT:
+                raise ValueError(f"its format is {self._content['format']!r}, and this program reads {FORMAT!r}")
+            self.name = str(self._content["run"])
+            self.dataset = str(self._content["dataset"])
+            self.at = datetime.fromisoformat(self._content["at"])
+            self.is_local = bool(self._content["is_local"])
+            self.has_ids = bool(self._content["has_ids"])
+            self.checks: Mapping[str, Judged] = {
+                name: Judged(
+                    check["template"], check["model"], check["params"], check["output"], tuple(check["good"]),
+                    tuple(check["keys"]),
+                )
+                for name, check in self._content["checks"].items()
+            }  # fmt: skip
+        except OSError as error:
+            raise PlanError(f"the baseline {path} can't be read: {error.strerror}") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise PlanError(
+                f"{path} is no baseline ({error}): python -m flows.bless RUN --file {path.name} writes one"
+            ) from error
+
+    def tables(self, keys: Mapping[str, Sequence[str]], columns: Collection[str] = ()) -> dict[str, Table]:
+        return {name: self._table(name, wanted) for name, wanted in keys.items()}
+
+    def _table(self, name: str, keys: Sequence[str]) -> Table:
+        table, check = Table(), self._content["checks"][name]
+        fits = list(keys) == check["keys"]  # else the digests are of another input side
+        try:
+            for place, (item_id, asked, passed, score) in enumerate(check["items"]):
+                table.add(str(item_id), bytes.fromhex(asked) if fits else b"", passed, score)
+                table.seqs.append(place)
+                table.rows.append(place + 1)
+                table.evaluations.append(place)
+        except (ValueError, TypeError) as error:
+            raise PlanError(
+                f"the baseline file of run {self.name} holds an item that can't be read ({error})"
+            ) from error
+        return table
+
+    def results(self, seqs: Iterable[int]) -> Iterator[Result]:
+        yield from ()
