@@ -35,6 +35,9 @@ OF_NO_USE = {
     ),
     "audit": "no report comes of it: take repeats, and compare the verdicts of each row",
     **dict.fromkeys(("labels", "labelling_policy"), "no report is written that a corrected rate could stand in"),
+    **dict.fromkeys(
+        ("baseline", "baseline_max_age", "margin"), "name a store, and compare its run by python -m flows.compare"
+    ),
     **dict.fromkeys(("keep", "output"), "no files are written: the frame that comes back has all its columns"),
     **dict.fromkeys(
         ("resume", "retry_failed", "same_account"), "carry on by the command that the message of a run names"

@@ -42,6 +42,8 @@ SHARD_DEPLOYMENT = "evaluate-shard/shard"
 MOST_SHARDS = 100
 # 11 repeats recover the verdict of 50 at 95 % (arXiv:2606.13685). Far more are a typing error that costs money.
 MOST_REPEATS = 50
+DEFAULT_MARGIN = "2%"
+"""Two points: 1,175 pairs show that with 80 % power where 6 % of them differ (Connor 1987), as many as a usual run has."""
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 LONGEST_CHECK_NAME = 60
 # No dot: it separates a check's name from its parameter or metric, as in `refund.keyword` and `refund.mean`.
@@ -172,8 +174,8 @@ def _no_password(value: str) -> str:
 def _plain_name(value: str) -> str:
     if not RUN_NAME.fullmatch(value):
         raise ValueError("a run name is letters, digits, dots, dashes and underscores, 80 at most")
-    if value == "last":
-        raise ValueError("a run can't be named last: that stands for the newest one")
+    if value in ("last", "blessed"):
+        raise ValueError(f"a run can't be named {value}: that stands for the newest such run")
     return value
 
 
@@ -237,6 +239,14 @@ class EvaluationPlan(BaseModel):
     """A sheet of flows.label that people filled in: their labels correct the pass rate of its check."""
     labelling_policy: Annotated[str, Field(max_length=200)] | None = None
     """Only labels made under the policy of that name; default: the newest."""
+    baseline: Annotated[str, Field(min_length=1)] | None = None
+    """Compare with this run when all is judged: its name, blessed (see flows.bless), last, or a file that flows.bless wrote."""
+    baseline_max_age: Annotated[Seconds, Field(gt=0)] | None = None
+    """Warn of a baseline that is older: seconds, or text such as 30d."""
+    margin: Share = DEFAULT_MARGIN
+    """A difference from the baseline that is as good as none, such as 2% (default: 2 points)."""
+    cluster: str | None = None
+    """Column whose rows with the same value are not independent, such as conversation_id: they are compared as one."""
     where: str | None = None
     """Only rows of which this is true, such as lang == 'fr' and score < 0.5."""
     limit: Positive | None = None
@@ -338,6 +348,8 @@ class EvaluationPlan(BaseModel):
             )
         if self.audit and self.repeats > 1:
             raise ValueError("audit judges a part twice, and repeats all of it more than once: leave one of them out")
+        if self.baseline_max_age and not self.baseline:
+            raise ValueError("baseline_max_age: needs baseline, what the run is compared with")
         if self.run and self.resume not in (None, self.run):
             raise ValueError("run names a new run and resume is one to carry on: leave one of them out")
         return self

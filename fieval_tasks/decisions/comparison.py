@@ -91,7 +91,7 @@ class Compared:
     detectable: float | None
     """The smallest difference that so many pairs show with the terms' power. None: they could have shown none at all."""
     pairs_needed: int | None
-    """Pairs that show a difference as large as the margin with that power. None where no spread was seen to go by."""
+    """Pairs that show a difference as large as the margin with that power. None where there are none to go by."""
     missing: int
     """Items of both runs that lack a verdict in one."""
     bounds: Interval | None = None
@@ -99,7 +99,8 @@ class Compared:
     most_regressions: int = 0
     """The regressions, if each missing verdict were the worst that it could be."""
     is_open: bool = False
-    """Whether the missing verdicts, at their best or worst, would change the verdict, which is CANT_TELL therefore."""
+    """Whether the missing verdicts, at their best or worst, would change the verdict, which is CANT_TELL therefore; or no
+    pair has any."""
 
 
 def compare(checks: Mapping[str, Paired], terms: Terms = Terms()) -> dict[str, Compared]:
@@ -118,7 +119,7 @@ def compare(checks: Mapping[str, Paired], terms: Terms = Terms()) -> dict[str, C
 
 
 def _with_ends(found: Compared, worst: Compared, best: Compared) -> Compared:
-    is_open = bool(found.missing) and {worst.verdict, best.verdict} != {found.verdict}
+    is_open = bool(found.missing) and (not found.n_pairs or {worst.verdict, best.verdict} != {found.verdict})
     ends = [end.difference for end in (worst, best) if end.difference is not None]
     return replace(
         found,
@@ -221,6 +222,8 @@ MOST_FLIPPED = 2_000
 scipy's random flips of 100,000 take 80 s."""
 RESAMPLES = 4_999
 """p-values then are multiples of 1/5,000, fine enough for Holm over a hundred checks."""
+_NOISE = 1e-9
+"""Differences of floats up to which they are the same."""
 BATCH = 500_000
 """Numbers that a resampling holds at a time: some 20 MB."""
 
@@ -228,7 +231,7 @@ BATCH = 500_000
 def sign_flips(differences: Figures) -> float:
     """The two-sided p-value of the paired permutation test: under no change each difference may have either sign."""
     moved = differences[differences != 0]  # a sign does nothing to the others
-    if len(moved) == 0:
+    if len(moved) < 2:  # either sign of a single one is as far from 0
         return 1.0
     if len(moved) > MOST_FLIPPED:  # the flipped sum has mean 0 and this variance exactly
         return 2 * _Z.cdf(-float(abs(moved.sum()) / sqrt((moved**2).sum())))
@@ -254,7 +257,7 @@ def mean_interval(sums: Figures, sizes: Figures, alpha: float) -> Interval | Non
     n, mean = len(sums), float(sums.sum() / sizes.sum())
     if n < 2:
         return None
-    if np.ptp(sums / sizes) == 0:
+    if np.ptp(sums / sizes) < _NOISE:
         unseen = _unseen(n, alpha)
         return max(-1.0, mean - unseen * (1 + mean)), min(1.0, mean + unseen * (1 - mean))
     tail = _Z.cdf(-sqrt(n / (n - 1)) * float(stats.t.isf(alpha / 2, n - 1)))
@@ -292,7 +295,8 @@ def _spread(sums: Figures, sizes: Figures) -> float | None:
     if n < 2:
         return None
     apart = sums - sizes * (sums.sum() / total)
-    return float(sqrt((apart**2).sum() * n / (n - 1) / total)) or None
+    spread = sqrt(float((apart**2).sum()) * n / (n - 1) / float(total))
+    return spread if spread > _NOISE else None
 
 
 # -- what could have been seen -------------------------------------------------------------------------------------
@@ -310,17 +314,15 @@ class _Seen:
 
     def needed(self, change: float, terms: Terms) -> int | None:
         """Pairs that show a difference of `change` with the terms' power; None where there is nothing to go by."""
-        needed = self._pairs(change, terms)
-        return None if needed is None else ceil(needed)
+        return ceil(self._pairs(change, terms)) if self.n else None
 
     def detectable(self, terms: Terms) -> float | None:
         """The smallest difference that n pairs show with the terms' power; None where even the largest would not show."""
-        if self.n == 0 or (needed := self._pairs(1.0, terms)) is None or needed > self.n:
+        if self.n == 0 or self._pairs(1.0, terms) > self.n:
             return None
-        smallest = 1e-9
-        return float(brentq(lambda change: (self._pairs(change, terms) or 0.0) - self.n, smallest, 1.0))
+        return float(brentq(lambda change: self._pairs(change, terms) - self.n, _NOISE / 1e6, 1.0))
 
-    def _pairs(self, change: float, terms: Terms) -> float | None:
+    def _pairs(self, change: float, terms: Terms) -> float:
         """Pairs needed to see a difference of so much.
 
         Of rates: R. J. Connor, "Sample size for testing differences in proportions for the paired-sample design",
@@ -328,6 +330,6 @@ class _Seen:
         """
         surely, mostly = _Z.inv_cdf(1 - terms.alpha / 2), _Z.inv_cdf(terms.power)
         if self.spread is not None:
-            return float(((surely + mostly) * self.spread / change) ** 2)
+            return ((surely + mostly) * self.spread / change) ** 2
         differ = max(self.discordance, change)  # no fewer pairs differ than that
         return float(((surely * sqrt(differ) + mostly * sqrt(differ - change**2)) / change) ** 2)

@@ -181,18 +181,17 @@ class Book:
 
     # -- what became of it ---------------------------------------------------------------------------------------
 
-    def results(self, *, with_inputs: bool = False) -> Iterator[Result]:
-        """A result for every item, in the run's order. Streams."""
+    def results(self, *, with_inputs: bool = False, of: Iterable[int] | None = None) -> Iterator[Result]:
+        """A result for every item, or for those `of` these seqs, in the run's order. Streams."""
         query = self._select(items, _LENDER.label("lender"))
-        yield from (_result(row, self._checks, with_inputs) for row in self._pages(query))
-
-    def results_of(self, seqs: Iterable[int]) -> Iterator[Result]:
-        """The results of these items, with inputs, in the run's order."""
-        query = self._select(items, _LENDER.label("lender")).order_by(items.c.seq)
-        wanted, most = sorted(set(seqs)), self._database.tuning.batch
-        for start in range(0, len(wanted), most):
-            page = self._database.read(query.where(items.c.seq.in_(wanted[start : start + most])))
-            yield from (_result(row, self._checks, True) for row in page)
+        wanted, most = sorted(set(of or ())), self._database.tuning.batch  # a statement takes a bounded number of them
+        parts = (
+            [query]
+            if of is None
+            else [query.where(items.c.seq.in_(wanted[i : i + most])) for i in range(0, len(wanted), most)]
+        )
+        for part in parts:
+            yield from (_result(row, self._checks, with_inputs) for row in self._pages(part))
 
     def kept(self) -> Iterator[dict[str, Any]]:
         """The kept columns of each item's row. Streams."""

@@ -11,6 +11,7 @@ from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.locations import is_allowed, is_stream, locations_in
 from fieval_tasks.core.plan import EvaluationPlan
 from fieval_tasks.ledger.database import file_of, store_url
+from fieval_tasks.runs.baselines import file_named
 
 _SHUT = (
     "this worker opens files in its working folder and in those that its FIEVAL_FOLDERS names "
@@ -33,7 +34,9 @@ def require_permitted(plan: EvaluationPlan) -> None:
         )
     output = [] if plan.output is None else [str(Path(plan.output).expanduser().absolute())]
     labels = [] if plan.labels is None else locations_in(plan.labels)
-    named = {"dataset": locations, "labels": labels, "output": output}
+    file = None if plan.baseline is None else file_named(plan.baseline)
+    baseline = [] if file is None else [str(file.absolute())]
+    named = {"dataset": locations, "labels": labels, "output": output, "baseline": baseline}
     if shut := [name for name, places in named.items() if not all(map(is_allowed, places))]:
         raise PlanError(*(f"plan.{name}: {_SHUT}" for name in shut))
     require_permitted_store(plan.store)

@@ -18,8 +18,8 @@ from fieval_tasks.report.record import finite, iso, value_text
 from fieval_tasks.report.summary import GateOutcome, RunFacts
 from fieval_tasks.report.text import clean, clip
 
-# The suite of the gates.
-GATES = "gates"
+# The suites of the gates, and of the comparison with a baseline.
+GATES, CHANGES = "gates", "baseline"
 _TOTALS = ("tests", "failures", "errors", "skipped")
 # Which of a suite's totals counts a case -> the element that says so in it. None counts one that passed.
 _TAGS = {"failures": "failure", "errors": "error", "skipped": "skipped"}
@@ -53,13 +53,16 @@ class Suites:
         )
         self._suites[result.check].add(name, *_outcome(result, is_gated=bool(self._facts.gates)), time=seconds)
 
-    def write(self, file: IO[str], gates: Sequence[GateOutcome] = ()) -> None:
-        """All of them as one document, whose counts are of what stands in it."""
+    def write(self, file: IO[str], gates: Sequence[GateOutcome] = (), changes: Sequence[str] = ()) -> None:
+        """All of them as one document, whose counts are of what stands in it. `changes`: sentences, which fail nothing."""
         judged = self._suite(GATES)
         for gate in gates:
             about = {"type": gate.verdict, "message": gate.sentence} if gate.verdict != "PASS" else {}
             judged.add(gate.gate, _GATES[gate.verdict], gate.sentence, about)
-        suites = [*([judged] if gates else []), *self._suites.values()]
+        compared = self._suite(CHANGES)
+        for sentence in changes:
+            compared.add(sentence.partition(":")[0], "passed", sentence, {})
+        suites = [*([judged] if gates else []), *([compared] if changes else []), *self._suites.values()]
         counts = sum((suite.counts for suite in suites), Counter[str]())
         run = {"name": self._facts.run_id, **_totals(counts), "time": _seconds(self._facts.wall_seconds)}
         file.write(f'<?xml version="1.0" encoding="UTF-8"?>\n<testsuites{_attributes(run)}>\n')

@@ -62,7 +62,7 @@ def write_results(
                 yield from batch  # what is counted is what was written, also where a verdict comes meanwhile
 
         report = decide(summarise(facts, written(), caps=caps))
-        suites.write(files.enter_context(new_file(folder / "junit.xml")), report.gates)
+        suites.write(files.enter_context(new_file(folder / "junit.xml")), report.gates, report.changes)
     return report
 
 

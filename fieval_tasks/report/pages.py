@@ -15,6 +15,7 @@ from markupsafe import Markup, escape
 from fieval_tasks.core.errors import ExitCode
 from fieval_tasks.report import words
 from fieval_tasks.report.caps import CAPS, Caps
+from fieval_tasks.report.differences import NO_ANSWER, told, verdict_of
 from fieval_tasks.report.record import value_text
 from fieval_tasks.report.summary import Report
 from fieval_tasks.report.text import NONE, between, clean, clip, count, duration, moment, one_line, share
@@ -68,7 +69,13 @@ def environment(line: Callable[..., str], command: Callable[[str], str]) -> Envi
         "value_text": value_text,
     }
     pages.filters |= {done.__name__: done for done in (share, between, count, duration, moment)}
-    pages.globals |= {"ExitCode": ExitCode, **{name: getattr(words, name) for name in _SAID}}
+    pages.globals |= {
+        "verdict_of": verdict_of,
+        "told": told,
+        "NO_ANSWER": NO_ANSWER,
+        "ExitCode": ExitCode,
+        **{name: getattr(words, name) for name in _SAID},
+    }
     return pages
 
 

@@ -15,6 +15,7 @@ from fieval_tasks.decisions.statistics import Interval
 from fieval_tasks.report.amendments import Amendment, Standing, amendments
 from fieval_tasks.report.caps import CAPS, Caps
 from fieval_tasks.report.corrections import Correction
+from fieval_tasks.report.differences import Comparison, change_sentence
 from fieval_tasks.report.figures import STATUSES, Counts
 from fieval_tasks.report.record import finite, iso
 from fieval_tasks.report.repeated import steadiness, within_noise
@@ -169,6 +170,10 @@ class Report:
     lost_count: int = 0
     """Items with doubts."""
     gates: tuple[GateOutcome, ...] = ()
+    comparison: Comparison | None = None
+    """With the baseline; None where the plan names none, or there is none."""
+    no_comparison: str = ""
+    """Why there is no comparison although the plan names a baseline."""
     amendments: tuple[Amendment, ...] = ()
     """How each later report of the run differed from the one before it."""
     corrections: Mapping[str, Correction] = field(default_factory=dict)
@@ -211,7 +216,13 @@ class Report:
     def findings(self) -> tuple[str, ...]:
         """The mistakes, as notices: they never keep a report from being written."""
         without = (_without_figure(tally) for tally in self.checks.values() if tally.no_score)
-        return (*self.mistakes, *self.remarks, *without, *self._steadiness())
+        return (
+            *self.mistakes,
+            *self.remarks,
+            *without,
+            *self._steadiness(),
+            *([self.no_comparison] if self.no_comparison else []),
+        )
 
     def _steadiness(self) -> Iterator[str]:
         """Sentences on judges that judged items more than once, and on gates that their noise could decide."""
@@ -223,6 +234,14 @@ class Report:
                 evaluations = self.checks[gate.check].evaluations
                 if said := within_noise(gate, outcome.value, noisy[gate.check], evaluations):
                     yield said
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """What the comparison with the baseline says of each check, in sentences."""
+        if self.comparison is None:
+            return ()
+        terms = self.comparison.terms
+        return tuple(change_sentence(name, change, terms) for name, change in self.comparison.checks.items())
 
     @property
     def notices(self) -> tuple[str, ...]:
@@ -276,6 +295,7 @@ class Report:
                 for gate in self.gates
             ],
             "amendments": [amendment.to_json() for amendment in self.amendments],
+            **({} if self.comparison is None else {"comparison": self.comparison.to_json()}),
         }
 
 

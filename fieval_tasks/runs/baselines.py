@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 
 from fieval_tasks.core.commands import command
-from fieval_tasks.core.errors import ExitCode, PlanError
-from fieval_tasks.ledger.blessings import Blessing, bless, blessings
+from fieval_tasks.core.errors import PlanError
+from fieval_tasks.core.gates import Gate
+from fieval_tasks.core.plan import EvaluationPlan
+from fieval_tasks.core.scales import Scale
+from fieval_tasks.ledger.blessings import Blessing, blessings
 from fieval_tasks.ledger.run import Run
 from fieval_tasks.ledger.store import Ledger
-from fieval_tasks.report.folder import new_file
 from fieval_tasks.report.text import duration
-from fieval_tasks.runs.preparation import Kept
-from fieval_tasks.runs.sides import FileSide, RunSide, Side, write_baseline
+from fieval_tasks.runs.sides import FileSide, RunSide, Side
 
 _PINNED = re.compile(r"(?P<path>.+)@sha256:(?P<digest>[0-9a-f]{64})")
 BLESSED, LAST = "blessed", "last"
+COMPARING = ("regressions", "max_drop")
+"""Metrics of gates that compare with a baseline."""
 
 
 def baseline_of(named: str, ledger: Ledger, run: Run) -> tuple[Side, str]:
@@ -81,49 +85,44 @@ def _last(ledger: Ledger, run: Run) -> Run:
     )
 
 
+def require_comparable(run: Run, plan: EvaluationPlan, ledger: Ledger) -> tuple[EvaluationPlan, Side, tuple[str, ...]]:
+    """The plan with its baseline named for good, the baseline, and notices on it.
+
+    Raises PlanError where there is none, or it was judged otherwise: of another template, model or scale.
+    """
+    from fieval_tasks.runs.comparing import problems  # which imports scipy
+
+    side, pinned = baseline_of(plan.baseline or "", ledger, run)
+    scales = {check.name: check.scale for check in run.checks}
+    if reasons := [*problems(RunSide(ledger, run), side), *gate_faults(plan.gates, scales, side.checks)]:
+        raise PlanError(*(f"--baseline {plan.baseline}: {reason}" for reason in reasons))
+    old = too_old(side, plan.baseline_max_age, ledger.now())
+    return plan.model_copy(update={"baseline": pinned}), side, () if old is None else (old,)
+
+
+def gate_faults(gates: Iterable[str], scales: Mapping[str, Scale], baseline: Iterable[str]) -> Iterator[str]:
+    """A sentence for each gate that the baseline could never decide. `scales`: check -> its scale; `baseline`: its checks."""
+    there = set(baseline)
+    for gate in map(Gate.parse, gates):
+        if gate.metric not in COMPARING:
+            continue
+        if gate.check is not None and gate.check not in there:
+            yield f"gate {str(gate)!r}: the baseline has no check {gate.check!r} (it has: {', '.join(sorted(there))})"
+        names = [gate.check] if gate.check else [name for name in scales if name in there]
+        if gate.metric == "regressions" and not any(scales[name].has_passes for name in names if name in scales):
+            yield f"gate {str(gate)!r}: no verdict of {', '.join(names)} passes or fails; gate max_drop 2%, or say by --good which choices pass"
+
+
+def require_pairs(run: Run, side: Side, ledger: Ledger) -> None:
+    """Raises PlanError where the run and its baseline have no row in common: nothing of the run is sent by then."""
+    from fieval_tasks.runs.comparing import require_a_pair
+
+    require_a_pair(RunSide(ledger, run), side)
+
+
 def too_old(side: Side, most: float | None, now: datetime) -> str | None:
     """A notice where the baseline is older than `most` seconds."""
     age = (now - side.at).total_seconds()
     if most is None or age <= most:
         return None
     return f"the baseline {side.name} is {duration(age)} old, and {duration(most)} are allowed: bless a newer run"
-
-
-# -- blessing ------------------------------------------------------------------------------------------------------
-
-
-def blessed_run(kept: Kept, note: str, *, anyway: bool = False) -> Blessing:
-    """Mark the run as the baseline of its dataset. Raises PlanError where it is unfit (see `require_fit`)."""
-    if not anyway:
-        require_fit(kept)
-    blessing = Blessing(kept.run_id, kept.run.dataset, kept.ledger.now(), note)
-    bless(kept.ledger.database, blessing)
-    return blessing
-
-
-def written_baseline(kept: Kept, path: Path, *, anyway: bool = False) -> int:
-    """Write the run to a file that can be committed; how many items it holds. Raises PlanError where it is unfit."""
-    if not anyway:
-        require_fit(kept)
-    try:
-        with new_file(path) as file:
-            return write_baseline(file, RunSide(kept.ledger, kept.run))
-    except OSError as error:
-        raise PlanError(f"--file {path}: it can't be written ({error.strerror}); name another place") from error
-
-
-def require_fit(kept: Kept) -> None:
-    """Raises PlanError for a run that is not concluded, lacks verdicts, or failed a gate."""
-    code, counts = kept.run.exit_code, kept.book.counts()
-    without = sum(n for state, n in counts.items() if state.value != "scored")
-    why = ""
-    if not kept.is_complete or code is None:
-        why = "is not at its end"
-    elif code == ExitCode.GATE_FAILED:
-        why = "failed a gate"
-    elif code != ExitCode.OK:
-        why = f"ended with exit code {code}"
-    elif without:
-        why = f"has {without:,} items without a verdict"
-    if why:
-        raise PlanError(f"run {kept.run_id} {why}, so it is no good baseline; to bless it all the same, add --anyway")

@@ -31,11 +31,13 @@ from fieval_tasks.data.selection import Selection, audited, candidates, choose
 from fieval_tasks.ledger.reuse import Earlier
 from fieval_tasks.ledger.run import CheckRecord, Run
 from fieval_tasks.ledger.store import Ledger
+from fieval_tasks.runs.baselines import require_comparable, require_pairs
 from fieval_tasks.runs.calibrating import Handed, handed, record, require_labels
 from fieval_tasks.runs.connections import WITHOUT_PREFECT, Connection, Openers, connection
 from fieval_tasks.runs.earlier import reusable
 from fieval_tasks.runs.run_tuning import DEFAULT_TUNING, RunTuning
 from fieval_tasks.runs.segments import segmented, wanted
+from fieval_tasks.runs.sides import Side
 from fieval_tasks.work.lanes import longest_pack
 
 Rows: TypeAlias = Iterable[tuple[Item, Failed | None]]
@@ -69,6 +71,8 @@ class Outline:
     chunk_size: int
     given: Handed | None
     """People's labels that the plan names, checked and not recorded."""
+    baseline: Side | None = None
+    """What the run will be compared with; judged alike, and its rows not looked at yet."""
 
 
 def begin(
@@ -88,9 +92,19 @@ def begin(
     with outlined(plan, ledger, openers, processes=processes, dataset=dataset, tuning=tuning) as outline:
         create = partial(ledger.create, chunk_size=outline.chunk_size, earlier=earlier_verdicts(outline, ledger))
         run = _written(ledger, outline.run, outline.read, create)
+    if outline.baseline is not None:
+        _require_pairs(ledger, run, outline.baseline)
     if outline.given is not None:
         record(ledger, run.run_id, outline.given)
     return run, outline.plan, outline.way
+
+
+def _require_pairs(ledger: Ledger, run: Run, baseline: Side) -> None:
+    try:
+        require_pairs(run, baseline, ledger)
+    except BaseException:
+        ledger.forget(run.run_id)
+        raise
 
 
 @contextmanager
@@ -137,6 +151,10 @@ def outlined(
         )
         given = handed(ledger, plan, run, way.account.address)
         require_labels(ledger, plan, run, given, way.account.address)
+        side = None
+        if plan.baseline is not None:
+            plan, side, old = require_comparable(run, plan, ledger)
+            run = replace(run, plan={**run.plan, "baseline": plan.baseline}, notices=(*run.notices, *old))
         read = partial(
             items,
             rows,
@@ -156,6 +174,7 @@ def outlined(
             population=population,
             chunk_size=plan.chunk_size or tuning.chunk_size(count * len(bindings) * plan.repeats, processes),
             given=given,
+            baseline=side,
         )
 
 
@@ -292,7 +311,11 @@ def _require_places(dataset: Dataset, bindings: Sequence[Binding], rows: int) ->
 
 def dividing(plan: EvaluationPlan) -> dict[str, tuple[str, ...]]:
     """Option -> the columns that it names by which the results will be divided, so that the ledger keeps them."""
-    return {"--stratify": (plan.stratify,) if plan.stratify else (), "--gate": tuple(wanted(plan.gates))}
+    named = {"--stratify": plan.stratify, "--cluster": plan.cluster}
+    return {
+        **{option: (column,) if column else () for option, column in named.items()},
+        "--gate": tuple(wanted(plan.gates)),
+    }
 
 
 def _evaluations(plan: EvaluationPlan, bindings: Sequence[Binding], numbers: Sequence[int]) -> Evaluations:

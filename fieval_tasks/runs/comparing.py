@@ -14,9 +14,9 @@ from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.gates import Segment
 from fieval_tasks.decisions.comparison import Compared, Figures, Paired, Terms, compare
 from fieval_tasks.report.caps import CAPS
-from fieval_tasks.report.changes import Answer, CheckChange, Comparison, Flip
+from fieval_tasks.report.differences import CheckChange, Comparison, Flip, JudgedAnswer
 from fieval_tasks.report.text import count
-from fieval_tasks.runs.pairing import Pairs, paired
+from fieval_tasks.runs.pairing import Pairs, Recognised, paired, recognise
 from fieval_tasks.runs.sides import Side, Table
 
 MOST_SEGMENTS = 50
@@ -71,7 +71,8 @@ def compared(
     if reasons := [*problems(run, baseline, across_models=across_models)]:
         raise PlanError(*reasons)
     columns = [*by, *([cluster] if cluster else [])]
-    mine, theirs, pairs = _paired(run, baseline, columns)
+    mine, theirs, rows = _recognised(run, baseline, columns)
+    pairs = {name: paired(mine[name], theirs[name], rows) for name in mine}
     _require_columns(run, mine, columns)
     asked: dict[str, Paired] = {}
     apart: list[str] = []
@@ -94,33 +95,35 @@ def compared(
         else CheckChange(found[name])
         for name in asked
     }
-    notices = _notices(run, baseline, mine, theirs, pairs, apart)
+    notices = [
+        *_of_judges(run, baseline, list(pairs)),
+        *_of_rows(mine, theirs, rows, pairs),
+        *_left_out(run, baseline, apart),
+    ]
     return Comparison(run.name, baseline.name, terms, changes, tuple(notices))
 
 
-def pairs_of(run: Side, baseline: Side) -> dict[str, int]:
-    """Check -> items that both have. Raises PlanError where there are none at all."""
-    return {name: len(pairs.run) for name, pairs in _paired(run, baseline, ())[2].items()}
+def require_a_pair(run: Side, baseline: Side) -> None:
+    """Raises PlanError where the two have no row in common."""
+    _recognised(run, baseline, ())
 
 
-def _paired(
+def _recognised(
     run: Side, baseline: Side, columns: Sequence[str]
-) -> tuple[dict[str, Table], dict[str, Table], dict[str, Pairs]]:
+) -> tuple[dict[str, Table], dict[str, Table], Recognised]:
+    """The tables of the checks that both have, and which rows are the same. Raises PlanError where none is."""
     common = [name for name in run.checks if name in baseline.checks]
     keys = {name: [key for key in run.checks[name].keys if key in baseline.checks[name].keys] for name in common}
     mine, theirs = run.tables(keys, columns), baseline.tables(keys)
     only_by_id = run.has_ids and baseline.has_ids
-    pairs = {name: paired(mine[name], theirs[name], only_by_id=only_by_id) for name in common}
-    if not any(one.run for one in pairs.values()):
-        how = "ids" if only_by_id else "ids nor inputs"
+    rows = recognise(mine, theirs, only_by_id=only_by_id)
+    if not rows.ids:
+        why = "no id is the same" if only_by_id else "no id and no question is the same"
         raise PlanError(
-            f"no item of run {run.name} ({run.dataset}) is in the baseline {baseline.name} ({baseline.dataset}): neither "
-            f"{how} are the same; if the rows are, evaluate both with --id COLUMN"
-            if not only_by_id
-            else f"no item of run {run.name} ({run.dataset}) is in the baseline {baseline.name} ({baseline.dataset}): they "
-            "have no id in common; name the same --id for both"
+            f"no row of run {run.name} ({run.dataset}) is in the baseline {baseline.name} ({baseline.dataset}): {why}; if "
+            "the rows are, evaluate both with the same --id COLUMN"
         )
-    return mine, theirs, pairs
+    return mine, theirs, rows
 
 
 def _require_columns(run: Side, tables: Mapping[str, Table], columns: Sequence[str]) -> None:
@@ -138,13 +141,22 @@ def _require_columns(run: Side, tables: Mapping[str, Table], columns: Sequence[s
 
 
 def _figures(output: str, run: Table, baseline: Table, pairs: Pairs, cluster: str | None) -> Paired | None:
-    """The pairs' figures: passes where there are any, else scores; None where there are neither."""
-    passed, before = _passes(run)[pairs.run], _passes(baseline)[pairs.baseline]
+    """The pairs' figures: passes where there are any, else scores; None where there are neither.
+
+    After the pairs stand the doubtful items, without a verdict: what they would say is not known of a pair.
+    """
+    doubtful = np.full(pairs.doubtful, np.nan)
+    passed, before = (
+        np.append(_passes(table)[places], doubtful) for table, places in ((run, pairs.run), (baseline, pairs.baseline))
+    )
     is_rate = output == "Pass/Fail" or not np.isnan(passed).all() or not np.isnan(before).all()
     clusters = _clusters(run, baseline, pairs, cluster)
     if is_rate:
         return Paired(passed, before, is_rate=True, clusters=clusters)
-    scores, former = np.array(run.scores)[pairs.run], np.array(baseline.scores)[pairs.baseline]
+    scores, former = (
+        np.append(np.array(table.scores, dtype=np.float64)[places], doubtful)
+        for table, places in ((run, pairs.run), (baseline, pairs.baseline))
+    )
     if output != "score" and np.isnan(scores).all() and np.isnan(former).all():
         return None
     return Paired(scores, former, is_rate=False, clusters=clusters)
@@ -161,19 +173,16 @@ def _clusters(run: Table, baseline: Table, pairs: Pairs, cluster: str | None) ->
 
     A row without a value is a cluster of its own.
     """
+    alone = -1 - len(run.ids) - np.arange(pairs.doubtful)
     if cluster is not None:
         numbers: dict[str, int] = {}
         values = run.columns[cluster]
-        return np.array(
-            [
-                numbers.setdefault(values[place] or "", len(numbers)) if values[place] else -1 - place
-                for place in pairs.run
-            ]
-        )
+        found = [numbers.setdefault(value, len(numbers)) if (value := values[i]) else -1 - i for i in pairs.run]
+        return np.append(np.array(found, dtype=np.int64), alone)
     for table, places in ((run, pairs.run), (baseline, pairs.baseline)):
         evaluations = np.array(table.evaluations, dtype=np.int64)[places]
         if len(np.unique(evaluations)) < len(evaluations):
-            return evaluations
+            return np.append(evaluations, alone)
     return None
 
 
@@ -186,7 +195,7 @@ def _segments(table: Table, pairs: Pairs, by: Sequence[str]) -> Iterator[tuple[S
                 f"{column} has {len(found):,} values, and each would be a comparison: name a column of {MOST_SEGMENTS} at most"
             )
         for value in found:
-            yield Segment(column, value), np.array([one == value for one in values])
+            yield Segment(column, value), np.array([one == value for one in values] + [True] * pairs.doubtful)
 
 
 def _part(whole: Paired, at: NDArray[np.bool_]) -> Paired:
@@ -210,49 +219,53 @@ def _change(found: Compared, figures: Paired, tables: tuple[Side, Table, Side, T
             item_id=now[seq].item_id,
             row=now[seq].row,
             is_regression=bool(better[place] < 0),
-            run=Answer.of(now[seq]),
-            baseline=Answer.of(before[former]) if former in before else None,
+            run=JudgedAnswer.of(now[seq]),
+            baseline=JudgedAnswer.of(before[former]) if former in before else None,
         )
         for place, (seq, former) in seqs.items()
     )
-    missing = np.flatnonzero(np.isnan(better))[: CAPS.lost_named]
+    missing = np.flatnonzero(np.isnan(better[: len(pairs.run)]))[: CAPS.lost_named]
     return CheckChange(
         found,
         flips,
         (len(mine.ids) - len(pairs.run), len(theirs.ids) - len(pairs.run)),
         tuple(mine.ids[pairs.run[place]] for place in missing),
+        pairs.doubtful,
     )
 
 
-def _notices(
-    run: Side,
-    baseline: Side,
-    tables: Mapping[str, Table],
-    theirs: Mapping[str, Table],
-    pairs: Mapping[str, Pairs],
-    apart: Sequence[str],
-) -> Iterator[str]:
-    judges = [name for name in pairs if run.checks[name].model != baseline.checks[name].model]
+def _of_judges(run: Side, baseline: Side, names: Sequence[str]) -> Iterator[str]:
+    judges = [name for name in names if run.checks[name].model != baseline.checks[name].model]
     if judges or run.is_local != baseline.is_local:
         said = "; ".join(f"{name}: {baseline.checks[name].model} then, {run.checks[name].model} now" for name in judges)
-        yield f"the judges differ, so a difference may be theirs and not the answers' ({said or 'local heuristics and the platform'})"
+        which = said or "local heuristics and the platform's judges"
+        yield f"the judges differ, so a difference may be theirs and not the answers' ({which})"
     if run.dataset != baseline.dataset:
         yield f"the datasets have other names: {run.dataset}, and {baseline.dataset} in the baseline"
+
+
+def _of_rows(
+    mine: Mapping[str, Table], theirs: Mapping[str, Table], rows: Recognised, pairs: Mapping[str, Pairs]
+) -> Iterator[str]:
+    if rows.by_inputs:
+        yield f"{count(len(rows.by_inputs), 'row')} recognised by the inputs without the answer, for the ids differ"
     for name, one in pairs.items():
-        alone, left = len(tables[name].ids) - len(one.run), one.alike
-        if one.by_inputs:
-            yield f"{name}: {count(one.by_inputs, 'item')} paired by their inputs without the answer, for their ids differ"
-        if one.asked_otherwise:
-            yield f"{name}: {count(one.asked_otherwise, 'pair')} with the same id have other inputs than in the baseline, beside the answer"
-        if alone:
-            alike = (
-                f", {left:,} of them because others have the same inputs (--id COLUMN tells them apart)" if left else ""
-            )
-            yield f"{name}: {count(alone, 'item')} of the run {'is' if alone == 1 else 'are'} not in the baseline{alike}"
-        if gone := len(theirs[name].ids) - len(one.run):
-            yield f"{name}: {count(gone, 'item')} of the baseline {'is' if gone == 1 else 'are'} not in the run"
-        if further := tables[name].further:
-            yield f"{name}: each item's first evaluation is compared, and not the {further:,} further ones"
+        run, baseline = mine[name], theirs[name]
+        places = zip(one.run, one.baseline, strict=True)
+        if asked := sum(_differ(run.asked[here], baseline.asked[there]) for here, there in places):
+            yield f"{name}: {count(asked, 'pair')} with the same id have other inputs than in the baseline, beside the answer"
+        for table, of, other in ((run, "the run", "the baseline"), (baseline, "the baseline", "the run")):
+            if alone := len(table.ids) - len(one.run) - one.doubtful:
+                yield f"{name}: {count(alone, 'item')} of {of} {'is' if alone == 1 else 'are'} not in {other}"
+        if run.further:
+            yield f"{name}: each item's first evaluation is compared, and not the {run.further:,} further ones"
+
+
+def _differ(asked: bytes, before: bytes) -> bool:
+    return bool(asked and before) and asked != before
+
+
+def _left_out(run: Side, baseline: Side, apart: Sequence[str]) -> Iterator[str]:
     for name in apart:
         yield f"{name} is left out: its verdicts have neither a score from 0 to 1 nor pass or fail (--good says which choices pass)"
     for side, other in ((run, baseline), (baseline, run)):

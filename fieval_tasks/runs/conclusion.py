@@ -24,6 +24,7 @@ from fieval_tasks.runs.budgeting import cost_of, end_reached
 from fieval_tasks.runs.correcting import corrections
 from fieval_tasks.runs.gating import Evidence, outcomes
 from fieval_tasks.runs.preparation import Kept
+from fieval_tasks.runs.regressions import beside_baseline
 from fieval_tasks.runs.run_tuning import DEFAULT_TUNING
 from fieval_tasks.runs.segments import wanted
 
@@ -61,7 +62,7 @@ class Outcome:
     def message(self) -> str:
         """The text for the log and the flow's final state: the sentence, notices and the report's place."""
         gates = (gate.sentence for gate in self.report.gates if gate.verdict != GateVerdict.PASS.value)
-        lines = "\n".join((*self.report.facts.news, *self.report.findings, *gates, self.sentence))
+        lines = "\n".join((*self.report.facts.news, *self.report.findings, *self.report.changes, *gates, self.sentence))
         return f"run {self.report.facts.run_id}: {lines}\nreport: {clean(str((self.folder / 'report.html').resolve()))}"
 
     @property
@@ -138,7 +139,7 @@ def report_of(prepared: Kept) -> Report:
 def _decided(prepared: Kept, ended: Ended, earlier: Sequence[Conclusion], at: datetime, report: Report) -> Report:
     """The report with its gates judged, its exit code, and what differs from the `earlier` conclusions."""
     found, remarks = corrections(prepared)
-    report = replace(report, corrections=found, remarks=remarks)
+    report = beside_baseline(prepared, replace(report, corrections=found, remarks=remarks))
     gates = [*outcomes(Evidence(report, prepared))]
     decided = report.with_outcome(_exit_code(prepared, report.items, gates, ended), gates)
     return decided.amended([(one.at, one.standing) for one in earlier], at)

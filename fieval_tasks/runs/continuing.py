@@ -13,6 +13,7 @@ from fieval_tasks.core.plan import EvaluationPlan, Mode
 from fieval_tasks.ledger.run import Run
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.runs import belonging
+from fieval_tasks.runs.baselines import require_comparable
 from fieval_tasks.runs.beginning import require_writable
 from fieval_tasks.runs.calibrating import handed, record, require_labels
 from fieval_tasks.runs.connections import Connection, Openers, connection
@@ -20,7 +21,7 @@ from fieval_tasks.runs.segments import require_recorded, segments_in
 
 SETTLED = (
     "dataset", "format", "delimiter", "rows", "checks", "mapping", "id_column", "where", "limit", "sample", "precision",
-    "stratify", "seed", "sharing", "reuse", "repeats", "audit", "chunk_size", "keep", "good",
+    "stratify", "seed", "sharing", "reuse", "repeats", "audit", "chunk_size", "keep", "good", "cluster",
 )  # fmt: skip
 """Fields of a plan that can't change once its run has begun, because they determine its items."""
 
@@ -65,6 +66,9 @@ def carry_on(
     if wanted_segments := [*segments_in(plan.gates)] if "gates" in said else []:
         traits = (result.traits or {} for result in ledger.book(run.run_id).results())
         require_recorded(traits, [text for text, _ in wanted_segments], run.run_id)
+    if plan.baseline is not None and plan.baseline != run.plan.get("baseline"):
+        plan, _, old = require_comparable(run, plan, ledger)
+        notes = (*notes, *old)
     if "output" in said:
         require_writable(plan)
     way = connection(plan, openers)

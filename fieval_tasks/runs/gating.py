@@ -13,6 +13,7 @@ from fieval_tasks.report.figures import QUANTILES, STATUSES, Counts, Figure, Mea
 from fieval_tasks.report.summary import GateOutcome, Report
 from fieval_tasks.report.words import Found, confidence_found, failures_found, figure_found, no_such_rows
 from fieval_tasks.runs.preparation import Kept
+from fieval_tasks.runs.regressions import by_drop, by_regressions
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,8 @@ JUDGES: Mapping[str, Judge] = {
     **dict.fromkeys(("pass_rate", "mean", "median", "p10"), by_figure),
     "failures": by_failures,
     "corrected_pass_rate": by_labels,
+    "regressions": lambda gate, evidence: by_regressions(gate, evidence.report),
+    "max_drop": lambda gate, evidence: by_drop(gate, evidence.report),
 }
 """Metric -> its judge. A gate whose metric needs a field of the plan (`core/gates.KINDS`) is refused where that is empty."""
 

@@ -116,14 +116,16 @@ class RunSide:
     def tables(self, keys: Mapping[str, Sequence[str]], columns: Collection[str] = ()) -> dict[str, Table]:
         found = {name: Table(columns={column: [] for column in columns}) for name in keys}
         for result in self._book.results(with_inputs=True):
-            if (
-                result.check in found and result.repeat == 0
-            ):  # further ones say how noisy the judge is, and pair with none
+            if result.check not in found:
+                continue
+            if result.repeat:  # it says how noisy the judge is, and pairs with none
+                found[result.check].further += 1
+            else:
                 _add(found[result.check], result, keys[result.check])
         return found
 
     def results(self, seqs: Iterable[int]) -> Iterator[Result]:
-        return self._book.results_of(seqs)
+        return self._book.results(with_inputs=True, of=seqs)
 
 
 def _add(table: Table, result: Result, keys: Sequence[str]) -> None:

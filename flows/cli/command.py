@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from inspect import BoundArguments
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter, UnknownOptionError
@@ -30,7 +31,7 @@ EXIT_CODES = (
 )
 ARGUMENTS = {
     "evaluate": "[DATASET...]", "fan_out": "[DATASET...]", "collect": "[RUN]", "control": "RUN", "explain": "RUN ITEM",
-    "label": "RUN",
+    "label": "RUN", "compare": "RUN [BASELINE]", "bless": "[RUN]",
 }  # fmt: skip
 """Of each command, as its help's first line has them: cyclopts calls all that may be left out [ARGS]."""
 NOW_CALLED = {"--ambiguous": "--on-lost-reply", "--orphans": "--on-stuck", "--go": "--unpause"}
@@ -72,6 +73,20 @@ SheetFile = Annotated[
 Labels = Annotated[str | None, Parameter(help="A sheet that people filled in, to be read back.")]
 ListLabels = Annotated[bool, Parameter(help="Show all labels in the ledger, and what they say.")]
 AsJson = Annotated[bool, Parameter(help="As a JSON array, nothing shortened.")]
+BaselineArgument = Annotated[
+    str, Parameter(help="What it is compared with: a run's name, blessed (default), last or a file of bless.")
+]
+Margin = Annotated[str | None, _as_in_plan("margin")]
+ClusterOption = Annotated[str | None, _as_in_plan("cluster")]
+By = Annotated[list[str] | None, Parameter(help="Also compare each value of this column. May be repeated.")]
+AcrossModels = Annotated[bool, Parameter(help="Compare although the judge models differ: that compares the judges.")]
+AsObject = Annotated[bool, Parameter(help="As a JSON object, with both answers of each flipped item.")]
+Note = Annotated[str, Parameter(help="Why this run is the baseline.")]
+BaselineFile = Annotated[
+    Path | None, Parameter(help="Write the baseline to this file, to commit it, and mark nothing.")
+]
+Anyway = Annotated[bool, Parameter(help="Although verdicts are missing, or a gate failed.")]
+ListBlessed = Annotated[bool, Parameter(name="--list", help="Show the blessed runs.")]
 
 
 @typed_as_plan(*DRY_RUN)
@@ -164,6 +179,26 @@ def label(
     return labelling.read(run, labels, policy, store)
 
 
+def compare(
+    run: RunArgument, baseline: BaselineArgument = "blessed", /, *, margin: Margin = None, cluster: ClusterOption = None,
+    by: By = None, across_models: AcrossModels = False, store: StoreOption = None, json: AsObject = False,
+) -> int:  # fmt: skip
+    """What changed from a baseline to a run, over the items that both have. Nothing is sent."""
+    from flows.cli.decisions import compare as compared
+
+    return compared(run, baseline, margin, cluster, by or [], across_models, store, as_data=json)
+
+
+def bless(
+    run: RunArgument | None = None, /, *, note: Note = "", file: BaselineFile = None, anyway: Anyway = False,
+    list: ListBlessed = False, store: StoreOption = None,
+) -> int:  # fmt: skip
+    """Make a run the baseline that later runs are compared with: a mark in the ledger, or a file to commit."""
+    from flows.cli.decisions import bless as blessed
+
+    return blessed(run, note, file, anyway, list, store)
+
+
 # -- how they are called -------------------------------------------------------------------------------------------
 
 
@@ -175,7 +210,7 @@ def fieval_command(tokens: Sequence[str] | None = None) -> int:
 def fieval_app() -> App:
     """All commands as words of one, which a shell can complete."""
     app = bare_app(SCRIPT, help="Put rows to Future AGI evaluations, and see what became of them.")
-    for command in (evaluate, collect, explain, label, control, fan_out):
+    for command in (evaluate, collect, explain, compare, bless, label, control, fan_out):
         app.command(app_of(command), name=command.__name__.replace("_", "-"))
     app.register_install_completion_command(help="Have this shell complete the words of these commands.")
     return app
@@ -196,6 +231,8 @@ collect_command = _entry(collect)
 control_command = _entry(control)
 explain_command = _entry(explain)
 label_command = _entry(label)
+compare_command = _entry(compare)
+bless_command = _entry(bless)
 
 
 def app_of(command: Callable[..., int]) -> App:

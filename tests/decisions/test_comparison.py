@@ -241,3 +241,8 @@ def test_the_interval_holds_the_difference_and_turning_the_runs_round_turns_the_
     assert found.p_value == turned.p_value
     if found.interval and found.difference is not None:
         assert found.interval[0] <= found.difference <= found.interval[1]
+
+
+@pytest.mark.parametrize("differences", [[], [0.0, 0.0], [0.4], [0.0, -0.3]])
+def test_a_single_difference_proves_nothing(differences: list[float]) -> None:
+    assert sign_flips(np.array(differences)) == 1.0

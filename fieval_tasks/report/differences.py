@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fieval_tasks.core.errors import ExitCode
 from fieval_tasks.core.items import Result, Value
 from fieval_tasks.report.record import finite
-from fieval_tasks.report.text import count
+from fieval_tasks.report.text import count, share
 
 if TYPE_CHECKING:  # it imports scipy and statsmodels, which take a second
     from fieval_tasks.decisions.comparison import Compared, Terms
 
 
 @dataclass(frozen=True)
-class Answer:
+class JudgedAnswer:
     """What was judged of an item on one side, and how."""
 
     value: Value
@@ -26,7 +26,7 @@ class Answer:
     inputs: Mapping[str, str] | None
 
     @classmethod
-    def of(cls, result: Result) -> Answer:
+    def of(cls, result: Result) -> JudgedAnswer:
         return cls(result.value, result.score, result.passed, result.reason, result.inputs)
 
     def to_json(self) -> dict[str, Any]:
@@ -40,8 +40,8 @@ class Flip:
     item_id: str
     row: int
     is_regression: bool
-    run: Answer
-    baseline: Answer | None
+    run: JudgedAnswer
+    baseline: JudgedAnswer | None
     """None: of a baseline that is a file, which holds no answers."""
 
     def to_json(self) -> dict[str, Any]:
@@ -65,6 +65,13 @@ class CheckChange:
     """Items that only the run has, and that only the baseline has."""
     without_verdict: tuple[str, ...] = ()
     """The first ids of paired items that lack a verdict in one of the runs."""
+    doubtful: int = 0
+    """Items that may be in both and can't be recognised: of `Compared.missing`, for what they would say is not known."""
+
+    @property
+    def flipped(self) -> int:
+        """How many items changed, of which `flips` holds the first."""
+        return self.compared.regressions + self.compared.fixes
 
     def to_json(self) -> dict[str, Any]:
         """As `compare --json` and summary.json have it."""
@@ -81,6 +88,7 @@ class CheckChange:
             "pairs_needed": found.pairs_needed,
             "missing": found.missing,
             "missing_ids": list(self.without_verdict),
+            "not_recognised": self.doubtful,
             "is_open": found.is_open,
             "bounds": found.bounds and list(found.bounds),
             "only_in_run": self.unpaired[0],
@@ -124,10 +132,10 @@ class Comparison:
 # -- in words ------------------------------------------------------------------------------------------------------
 
 
-def points(share: float) -> str:
+def points(difference: float) -> str:
     """`2 points`: a difference of rates or of scores from 0 to 1."""
-    number = f"{abs(100 * share):.1f}".removesuffix(".0")
-    return f"{'<0.1' if number == '0' and share else number} {'point' if number == '1' else 'points'}"
+    number = f"{abs(100 * difference):.1f}".removesuffix(".0")
+    return f"{'<0.1' if number == '0' and difference else number} {'point' if number == '1' else 'points'}"
 
 
 def change_sentence(name: str, change: CheckChange, terms: Terms) -> str:
@@ -140,14 +148,14 @@ def change_sentence(name: str, change: CheckChange, terms: Terms) -> str:
 def _parts(change: CheckChange, terms: Terms) -> list[str]:
     found = change.compared
     if found.run is None or found.baseline is None or found.difference is None:
-        return [f"none of {count(found.missing, 'item')} has a verdict in both runs"]
+        return [f"none of {count(found.missing, 'item')} has a verdict in both runs", *_without(change)]
     metric = "pass rate" if found.metric == "pass_rate" else "mean score"
     went = "rose" if found.difference > 0 else "fell" if found.difference < 0 else "stayed"
     by = f" by {points(found.difference)}" if found.difference else ""
     reach = (
         ""
         if found.interval is None
-        else f" ({100 * (1 - terms.alpha):g} %: {_signed(found.interval[0])} to {_signed(found.interval[1])})"
+        else f" ({100 * (1 - terms.alpha):g} %: {_signed(found.interval[0])} to {_signed(found.interval[1])} points)"
     )
     parts = [
         f"its {metric} {went}{by}, from {found.baseline:.4g} to {found.run:.4g} over {count(found.n_pairs, 'pair')}{reach}"
@@ -159,17 +167,23 @@ def _parts(change: CheckChange, terms: Terms) -> list[str]:
         parts.append(f"p {_p(found.p_value)}{holm}")
     if found.verdict.value == "SAME":
         parts.append(f"that is within {points(terms.margin)}")
-    if found.is_open:
-        parts.append(
-            f"{count(found.missing, 'item lacks', 'items lack')} a verdict in one of the runs, which could change the answer"
-        )
-    elif found.missing:
-        parts.append(
-            f"{count(found.missing, 'item lacks', 'items lack')} a verdict in one of the runs, and none could change the answer"
-        )
+    parts += _without(change)
     if found.verdict.value == "CANT_TELL" and not found.is_open:
         parts.append(_seen(change, terms))
     return parts
+
+
+def _without(change: CheckChange) -> list[str]:
+    """What is said of pairs that are not known."""
+    lacking = change.compared.missing - change.doubtful
+    parts = [f"{count(lacking, 'item lacks', 'items lack')} a verdict in one of the runs"] if lacking else []
+    if change.doubtful:
+        have = count(change.doubtful, "item has", "items have")
+        parts.append(f"{have} another answer and can't be recognised, so give rows an id (--id COLUMN)")
+    if not parts:
+        return []
+    could = "which could change the answer" if change.compared.is_open else "and none of that could change the answer"
+    return [f"{' and '.join(parts)}, {could}"]
 
 
 def _seen(change: CheckChange, terms: Terms) -> str:
@@ -188,3 +202,48 @@ def _signed(value: float) -> str:
 
 def _p(value: float) -> str:
     return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def verdict_of(answer: JudgedAnswer) -> str:
+    """`Passed`, `Failed`, or the score."""
+    if answer.passed is not None:
+        return "Passed" if answer.passed else "Failed"
+    return "no score" if answer.score is None else f"score {share(answer.score)}"
+
+
+def told(answer: JudgedAnswer, other: JudgedAnswer | None) -> str:
+    """What is to be seen on one side of a flip: the inputs that the other side has otherwise, then the judge's reason."""
+    texts = answer.inputs or {}
+    before = {} if other is None else other.inputs or {}
+    changed = [f"{key}: {text}" for key, text in texts.items() if other is None or before.get(key) != text]
+    return (
+        " · ".join([*changed, *([f"({answer.reason})"] if answer.reason else [])]) or "the same inputs, and no reason"
+    )
+
+
+NO_ANSWER = "the baseline is a file, which holds no answers"
+
+
+def as_lines(comparison: Comparison, *, shown: int = 5) -> Iterator[str]:
+    """The comparison for a terminal, each text on one line."""
+    yield f"run {comparison.run} compared with the baseline {comparison.baseline}"
+    yield from (f"note: {notice}" for notice in comparison.notices)
+    for name, change in comparison.checks.items():
+        yield change_sentence(name, change, comparison.terms)
+    for name, change in comparison.checks.items():
+        if change.without_verdict:
+            more = change.compared.missing - change.doubtful - len(change.without_verdict)
+            yield f"{name}, without a verdict in one of the runs: {', '.join(change.without_verdict)}" + (
+                f" and {more:,} more" if more else ""
+            )
+        for flip in change.flips[:shown]:
+            what = "regression" if flip.is_regression else "fix"
+            yield f"{name}, {what}: row {flip.row}, item {flip.item_id}"
+            yield (
+                f"  then {verdict_of(flip.baseline)}: {told(flip.baseline, flip.run)}"
+                if flip.baseline
+                else f"  then: {NO_ANSWER}"
+            )
+            yield f"  now {verdict_of(flip.run)}: {told(flip.run, flip.baseline)}"
+        if (left := change.flipped - min(len(change.flips), shown)) and change.flips:
+            yield f"{name}: {left:,} more changed; --json has {'them' if change.flipped == len(change.flips) else f'the first {len(change.flips):,}'}"

@@ -1,0 +1,73 @@
+"""The commands that decide: what they print, and their exit codes. They read the ledger, and Prefect is not imported."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from shutil import get_terminal_size
+from textwrap import fill
+
+from fieval_tasks.core.errors import ExitCode, PlanError
+from fieval_tasks.core.quantities import parse_share
+from fieval_tasks.report.text import clean, moment, one_line
+
+
+def compare(
+    run: str,
+    baseline: str,
+    margin: str | None,
+    cluster: str | None,
+    by: Sequence[str],
+    across_models: bool,
+    store: str | None,
+    *,
+    as_data: bool,
+) -> int:
+    from fieval_tasks.core.plan import DEFAULT_MARGIN
+    from fieval_tasks.report.differences import as_lines
+    from flows.compare import compare as compared
+
+    try:
+        allowed = float(parse_share(margin or DEFAULT_MARGIN))
+    except ValueError as error:
+        raise PlanError(f"--margin: {error}") from None
+    found = compared(run, baseline, store, margin=allowed, cluster=cluster, by=by, across_models=across_models)
+    if as_data:
+        print(clean(json.dumps(found.to_json(), ensure_ascii=True, allow_nan=False, indent=2)))
+    else:
+        for line in as_lines(found):
+            print(_wrapped(line))
+    return found.exit_code
+
+
+def _wrapped(line: str) -> str:
+    indent = line[: len(line) - len(line.lstrip())]
+    shown = one_line(line, LONGEST_LINE)
+    width = max(NARROWEST, min(get_terminal_size().columns, WIDEST))
+    return fill(shown, width, initial_indent=indent, subsequent_indent=f"{indent}  ", break_on_hyphens=False)
+
+
+LONGEST_LINE = 360
+"""Characters of a text in the terminal: an answer may be a page."""
+NARROWEST, WIDEST = 20, 120
+
+
+def bless(run: str | None, note: str, file: Path | None, anyway: bool, is_list: bool, store: str | None) -> int:
+    from flows.bless import bless as blessed
+    from flows.bless import blessed as all_blessed
+
+    if is_list == (run is not None):
+        raise PlanError("name the run that is to be the baseline, or --list to see those that are")
+    if run is not None:
+        if file is not None and note:
+            raise PlanError("--note: a file holds none; leave it out, or say it in the commit")
+        print(clean(blessed(run, store, note=note, file=file, anyway=anyway)))
+        return ExitCode.OK
+    found = all_blessed(store)
+    for one in found:
+        said = f": {one_line(one.note, LONGEST_LINE)}" if one.note else ""
+        print(clean(f"{moment(one.at)}  {one.run_id}  {one.dataset}{said}"))
+    if not found:
+        print("no run is blessed: python -m flows.bless RUN makes one the baseline")
+    return ExitCode.OK
