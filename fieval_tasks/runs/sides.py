@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, Protocol
+from unicodedata import normalize
 
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.items import Result
@@ -17,6 +18,7 @@ from fieval_tasks.data.binding import ALIASES
 from fieval_tasks.data.intake import canonical
 from fieval_tasks.ledger.run import CheckRecord, Run
 from fieval_tasks.ledger.store import Ledger
+from fieval_tasks.report.figures import segment_of
 from fieval_tasks.report.record import iso
 
 ANSWER_KEYS = frozenset(
@@ -137,12 +139,11 @@ def _add(table: Table, result: Result, keys: Sequence[str]) -> None:
     table.seqs.append(seq)
     table.evaluations.append(seq if result.same_as is None else result.same_as)
     for column, values in table.columns.items():
-        there = {**(result.kept or {}), **(result.traits or {})}
-        values.append(_text(there[column]) if column in there else None)
-
-
-def _text(value: Any) -> str:
-    return "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        there = {
+            normalize("NFC", name).strip(): cell
+            for name, cell in {**(result.kept or {}), **(result.traits or {})}.items()
+        }
+        values.append(segment_of(there, column) if column in there else None)
 
 
 def asked_of(inputs: Mapping[str, str], keys: Sequence[str]) -> bytes:
