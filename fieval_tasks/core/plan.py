@@ -24,6 +24,7 @@ from pydantic import (
 from pydantic_core import CoreSchema
 
 from fieval_tasks.core.budget import Amount
+from fieval_tasks.core.disagreements import disagreements
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.gates import Gate
 from fieval_tasks.core.locations import holds_a_secret, is_url, locations_in
@@ -37,6 +38,9 @@ T = TypeVar("T")
 
 DEFAULT_JUDGE = "turing_flash"
 """The platform's quickest judge model; used where a judge template is given none."""
+# One nightly run in a hundred, at most, passes or fails wrongly for having stopped early.
+DEFAULT_CONFIDENCE = 0.99
+"""Of a run that stops early."""
 SHARD_DEPLOYMENT = "evaluate-shard/shard"
 """The deployment (FLOW/DEPLOYMENT) that a run's shards are flow runs of, unless another one is named."""
 MOST_SHARDS = 100
@@ -232,7 +236,11 @@ class EvaluationPlan(BaseModel):
     gates: GateTexts = ()
     """What must hold for the run to be good, such as groundedness.pass_rate >= 0.95."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] | None = None
-    """Judge gates on rates, means and quantiles for what the rows are a sample of, such as 0.95; default: for these rows."""
+    """Judge gates on rates, means and quantiles for what the rows are a sample of, such as 0.95; default: for these rows. With
+    stop_when_decided it is how sure the outcome for these rows has to be."""
+    stop_when_decided: bool = False
+    """Evaluate the rows in a random order, and send no more once a gate fails or all pass, for certain or at the confidence
+    (default: 0.99)."""
     good: GoodChoices = Field(default={}, title="Good choices")
     """CHECK=CHOICE,CHOICE: the choices that pass, so that a check that answers with choices has a pass rate."""
     labels: Locations | None = None
@@ -326,6 +334,11 @@ class EvaluationPlan(BaseModel):
     perhaps paid twice."""
 
     @property
+    def settling_confidence(self) -> float:
+        """At which a run that stops early settles its gates, all of them together."""
+        return self.confidence or DEFAULT_CONFIDENCE
+
+    @property
     def filled(self) -> frozenset[str]:
         """The fields that have a value."""
         return frozenset(name for name, value in self if value)
@@ -338,20 +351,8 @@ class EvaluationPlan(BaseModel):
 
     @model_validator(mode="after")
     def _options_agree(self) -> EvaluationPlan:
-        if self.retry_failed and not self.resume:
-            raise ValueError("retry_failed: needs resume, the run whose failed items are to be tried again")
-        if self.same_account and not self.resume:
-            raise ValueError("same_account: needs resume, the run whose keys or address are new")
-        if self.stratify and not (self.sample or self.precision):
-            raise ValueError(
-                "stratify: needs sample or precision, by which rows are drawn in the shares of that column"
-            )
-        if self.audit and self.repeats > 1:
-            raise ValueError("audit judges a part twice, and repeats all of it more than once: leave one of them out")
-        if self.baseline_max_age and not self.baseline:
-            raise ValueError("baseline_max_age: needs baseline, what the run is compared with")
-        if self.run and self.resume not in (None, self.run):
-            raise ValueError("run names a new run and resume is one to carry on: leave one of them out")
+        if faults := disagreements(self):
+            raise ValueError("; ".join(faults))
         return self
 
     @property

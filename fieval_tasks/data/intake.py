@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
+from array import array
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeAlias
@@ -78,16 +81,49 @@ def items(
     return _items(identified, bindings, keep, traits, evaluations)
 
 
-def mark_copies(rows: Iterable[tuple[Item, Failed | None]]) -> Iterator[tuple[Item, Failed | None]]:
+def mark_copies(
+    rows: Iterable[tuple[Item, Failed | None]], first: dict[bytes, int] | None = None
+) -> Iterator[tuple[Item, Failed | None]]:
     """The same items, with `same_as` set on those whose fingerprint an earlier item has. Holds 18 bytes for each.
 
-    Evaluations of one item are never one: each shares only with the same `repeat` of another row's.
+    Evaluations of one item are never one: each shares only with the same `repeat` of another row's. `first`: the items
+    (their seqs) that count as the earliest, from `first_drawn`.
     """
-    first: dict[bytes, int] = {}
+    first = {} if first is None else first
     for item, failed in rows:
-        key = bytes.fromhex(item.fingerprint)[:16] + item.repeat.to_bytes(2, "big")
-        seq = item.seq if failed else first.setdefault(key, item.seq)
+        seq = item.seq if failed else first.setdefault(_shared_by(item), item.seq)
         yield (item if seq == item.seq else replace(item, same_as=seq)), failed
+
+
+def first_drawn(rows: Iterable[tuple[Item, Failed | None]]) -> dict[bytes, int]:
+    """For each fingerprint the item (its seq) that was drawn first: a copy that waited for a later one would hold up all."""
+    first: dict[bytes, tuple[int, int]] = {}
+    for item, failed in rows:
+        if failed is None:
+            mine = (item.drawn or 0, item.seq)
+            first[_shared_by(item)] = min(mine, first.get(_shared_by(item), mine))
+    return {shared: seq for shared, (_, seq) in first.items()}
+
+
+def _shared_by(item: Item) -> bytes:
+    return bytes.fromhex(item.fingerprint)[:16] + item.repeat.to_bytes(2, "big")
+
+
+def in_random_order(
+    rows: Iterable[tuple[Item, Failed | None]], numbers: Sequence[int], width: int, seed: int
+) -> Iterator[tuple[Item, Failed | None]]:
+    """The same items in the same order, with their places in a random order of the rows in `drawn`.
+
+    `numbers`: the rows', ascending; `width`: items of each row, which stay together. Holds 8 bytes a row, and no row.
+    """
+    places = array("Q", range(len(numbers)))
+    random.Random(f"order {seed}").shuffle(places)  # other numbers than those by which a sample is drawn
+    row = place = 0
+    for item, failed in rows:
+        if item.row != row:
+            row, place = item.row, places[bisect_left(numbers, item.row)] * width
+        yield replace(item, drawn=place), failed
+        place += 1
 
 
 def _items(

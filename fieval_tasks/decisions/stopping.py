@@ -37,7 +37,9 @@ class Settled:
 
     is_met: bool
     after: int
-    """The rows, in the order of drawing, that settled it."""
+    """The rows, in the order of drawing, that settled it,"""
+    of: int
+    """and all rows."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ class Target:
         if is_met == is_broken:
             return None
         after = (n for n in (met if is_met else broken) if n is not None)
-        return Settled(is_met, max(after) if is_met else min(after))
+        return Settled(is_met, max(after) if is_met else min(after), self.size)
 
     @cached_property
     def _met(self) -> list[tuple[bool, AtLeast]]:

@@ -139,7 +139,8 @@ class Book:
 
     def copies(self) -> dict[int, list[int]]:
         """Seq of an item -> seqs of the items without a verdict that are copies of it and will share its verdict."""
-        query = self._select(items.c.same_as, items.c.seq).where(items.c.same_as.is_not(None), items.c.state.in_(OPEN))
+        open_ = items.c.state.in_([*OPEN, State.NOT_NEEDED.value])
+        query = self._select(items.c.same_as, items.c.seq).where(items.c.same_as.is_not(None), open_)
         found: dict[int, list[int]] = {}
         for row in self._database.read(query.order_by(items.c.seq)):
             found.setdefault(row["same_as"], []).append(row["seq"])

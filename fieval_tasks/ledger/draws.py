@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -26,7 +26,20 @@ class Draw:
     """From 0; among equal ones the order of their seqs counts."""
     chunk: int
     check: str
+    repeat: int
+    """Further evaluations of an item are counted from 1."""
     traits: Mapping[str, Any] | None
+
+
+class End(NamedTuple):
+    """How an item ended."""
+
+    seq: int
+    chunk: int
+    is_scored: bool
+    passed: bool | None
+    score: float | None
+    value: Any
 
 
 class Draws:
@@ -43,16 +56,27 @@ class Draws:
             IN_ORDER.label("place"),
             items.c.chunk,
             items.c.check_name.label("check"),
+            items.c.repeat,
             items.c.traits,
         )
         for row in self._database.pages(sa.select(*columns).where(self._mine), items.c.seq):
             yield Draw(**{**row, "traits": None if row["traits"] is None else json.loads(row["traits"])})
 
-    def figures(self, chunks: Sequence[int]) -> list[tuple[int, bool | None, float | None]]:
-        """Of each scored item of these chunks: its seq, whether it passed, and its score."""
-        those = (self._mine, items.c.chunk.in_(chunks), items.c.state == State.SCORED.value)
-        found = self._database.read(sa.select(items.c.seq, items.c.passed, items.c.score).where(*those))
-        return [(row["seq"], row["passed"], row["score"]) for row in found]
+    def ends(self, chunks: Sequence[int]) -> list[End]:
+        """The items of these chunks that are scored or failed."""
+        columns = (items.c.seq, items.c.chunk, items.c.state, items.c.passed, items.c.score, items.c.value)
+        those = (self._mine, items.c.chunk.in_(chunks), items.c.state.in_([State.SCORED.value, State.FAILED.value]))
+        return [
+            End(
+                row["seq"],
+                row["chunk"],
+                row["state"] == State.SCORED.value,
+                row["passed"],
+                row["score"],
+                None if row["value"] is None else json.loads(row["value"]),
+            )
+            for row in self._database.read(sa.select(*columns).where(*those))
+        ]
 
     def leave_out(self) -> int:
         """Nothing more of the run is needed, also where a submission's reply was lost; how many items were left."""
@@ -62,6 +86,12 @@ class Draws:
     def take_back_in(self) -> int:
         """What was not needed is to be sent after all; how many items those are."""
         return self._update(items.c.state == State.NOT_NEEDED.value, state=State.READY.value, finished_at=None)
+
+    def not_spent(self) -> int:
+        """How many evaluations were not needed: copies would have shared others', and a lost reply may have been paid."""
+        those = (self._mine, items.c.state == State.NOT_NEEDED.value, items.c.same_as.is_(None), items.c.doubts == 0)
+        [n] = self._database.column(sa.select(sa.func.count()).select_from(items).where(*those))
+        return int(n)
 
     @property
     def _mine(self) -> sa.ColumnElement[bool]:

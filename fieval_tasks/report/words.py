@@ -14,7 +14,7 @@ from fieval_tasks.core.gates import Gate, Number
 from fieval_tasks.decisions.statistics import Interval
 from fieval_tasks.report.amendments import Amendment
 from fieval_tasks.report.figures import Counts
-from fieval_tasks.report.summary import Cost, Report
+from fieval_tasks.report.summary import Cost, GateOutcome, Report
 from fieval_tasks.report.tally import Tally
 from fieval_tasks.report.text import beside, between, count, share
 
@@ -91,6 +91,16 @@ def no_such_rows(gate: Gate) -> str:
         return "there are no items"
     column, value = gate.segment.column, gate.segment.value
     return f"no row has {value!r} in {column}" if value else f"no row is without a value in {column}"
+
+
+def settled_found(gate: Gate, outcome: GateOutcome, *, after: int, of: int, confidence: float, not_spent: int) -> str:
+    """`it is 0.987 over 408 items; settled after 312 of 5,000 …: 4,592 evaluations not spent`: of a gate that was settled early."""
+    settled = f"settled after {after:,} of {of:,} in the order of drawing, at {100 * confidence:g} % confidence"
+    settled += f": {count(not_spent, 'evaluation')} not spent" if not_spent else ""
+    if outcome.value is None:
+        return settled
+    figure = beside(Fraction(outcome.value), gate.threshold)
+    return f"it is {figure} over {count(outcome.n or 0, 'item')}; {settled}"
 
 
 def failures_found(counts: Counts) -> str:

@@ -25,7 +25,7 @@ from fieval_tasks.core.templates import Catalogue, bundled_catalogue
 from fieval_tasks.data import parameters
 from fieval_tasks.data.binding import Binding, bind
 from fieval_tasks.data.dataset import Dataset, Reading, read_dataset
-from fieval_tasks.data.intake import Evaluations, items, mark_copies
+from fieval_tasks.data.intake import Evaluations, first_drawn, in_random_order, items, mark_copies
 from fieval_tasks.data.places import Place, is_in_a_row, place_of, where_path_ends
 from fieval_tasks.data.selection import Selection, audited, candidates, choose
 from fieval_tasks.ledger.reuse import Earlier
@@ -149,6 +149,10 @@ def outlined(
             population=population if count < population else None,
             notices=(*way.notices, *rows.notices, *chosen.notices, *drawn, *found, *why, *_notices(bindings)),
         )
+        if plan.stop_when_decided:
+            from fieval_tasks.runs.drawn import notices  # it brings scipy, which takes a second
+
+            run = replace(run, notices=(*run.notices, *notices(run, plan)))
         given = handed(ledger, plan, run, way.account.address)
         require_labels(ledger, plan, run, given, way.account.address)
         side = None
@@ -165,11 +169,12 @@ def outlined(
             traits=traits,
             evaluations=_evaluations(plan, bindings, chosen.numbers),
         )
+        draw = partial(in_random_order, numbers=chosen.numbers, width=len(bindings), seed=plan.seed)
         yield Outline(
             run=run,
             plan=plan.model_copy(update={"labels": None}),  # from now on the ledger has the labels
             way=way,
-            read=partial(_read, read, plan, rows.name),
+            read=partial(_read, read, plan, rows.name, draw if plan.stop_when_decided else None),
             rows=count,
             population=population,
             chunk_size=plan.chunk_size or tuning.chunk_size(count * len(bindings) * plan.repeats, processes),
@@ -184,10 +189,16 @@ def earlier_verdicts(outline: Outline, ledger: Ledger) -> Earlier | None:
     return reusable(ledger, outline.way.account, outline.run.checks, within) if within else None
 
 
-def _read(read: Callable[[], Rows], plan: EvaluationPlan, dataset: str) -> Rows:
-    """The items as they are written to the ledger."""
-    rows = segmented(read(), plan.gates, dataset)
-    return mark_copies(rows) if plan.sharing else rows
+def _read(read: Callable[[], Rows], plan: EvaluationPlan, dataset: str, draw: Callable[[Rows], Rows] | None) -> Rows:
+    """The items as they are written to the ledger. Drawn ones are read twice: of those that are the same, any may come first."""
+
+    def drawn() -> Rows:
+        rows = segmented(read(), plan.gates, dataset)
+        return rows if draw is None else draw(rows)
+
+    if not plan.sharing:
+        return drawn()
+    return mark_copies(drawn(), None if draw is None else first_drawn(drawn()))
 
 
 def _written(ledger: Ledger, run: Run, read: Callable[[], Rows], create: Callable[[Run, Rows], Run]) -> Run:

@@ -19,7 +19,7 @@ from fieval_tasks.report.figures import Counts
 from fieval_tasks.report.folder import locked_folder
 from fieval_tasks.report.output import write_report, write_results
 from fieval_tasks.report.summary import GateOutcome, Report, Requests, RunFacts, summarise
-from fieval_tasks.report.text import clean
+from fieval_tasks.report.text import clean, count
 from fieval_tasks.runs.budgeting import cost_of, end_reached
 from fieval_tasks.runs.correcting import corrections
 from fieval_tasks.runs.gating import Evidence, outcomes
@@ -87,6 +87,8 @@ def conclude(prepared: Kept, ended: Ended, *, seconds: float) -> Outcome:
 
 def _concluded(prepared: Kept, ended: Ended, seconds: float) -> Outcome:
     ledger, run_id, now = prepared.ledger, prepared.run_id, prepared.ledger.now()
+    if ended.stopped is None and (drawn := prepared.drawn) is not None and drawn.look():
+        prepared.book.draws.leave_out()  # what a process left unsent that was killed, or that heard of the decision late
     complete = prepared.is_complete
     # Without an exit code until its files are written: should they not be, a collector finds the run by that.
     ledger.finished(run_id, exit_code=None, seconds=seconds, complete=complete)
@@ -161,6 +163,7 @@ def _sentence(prepared: Kept, items: Counts, stopped: FievalError | None) -> str
     counted = f"{items.scored:,} of {items.total:,} items scored"
     counted += f", {items.failed:,} failed" if items.failed else ""
     counted += f", {items.pending:,} pending" if items.pending else ""
+    counted += f", {items.not_needed:,} not needed: {_not_spent(prepared)} not spent" if items.not_needed else ""
     if stopped is not None:
         return f"{stopped}\n{counted}; to carry on: {prepared.resume_command}"
     if items.pending and (end := end_reached(prepared)):
@@ -170,6 +173,10 @@ def _sentence(prepared: Kept, items: Counts, stopped: FievalError | None) -> str
     elif items.pending:
         counted += f"; to fetch their verdicts: {prepared.collect_command}"
     return counted
+
+
+def _not_spent(prepared: Kept) -> str:
+    return count(prepared.book.draws.not_spent(), "evaluation")
 
 
 def _facts(prepared: Kept, ended: Ended) -> RunFacts:

@@ -66,6 +66,7 @@ def carry_on(
     if wanted_segments := [*segments_in(plan.gates)] if "gates" in said else []:
         traits = (result.traits or {} for result in ledger.book(run.run_id).results())
         require_recorded(traits, [text for text, _ in wanted_segments], run.run_id)
+    _require_the_same_question(run, plan)
     if plan.baseline is not None and plan.baseline != run.plan.get("baseline"):
         plan, _, old = require_comparable(run, plan, ledger)
         notes = (*notes, *old)
@@ -86,9 +87,28 @@ def carry_on(
     book = ledger.book(run.run_id)
     if wanted.retry_failed:
         book.reopen_failed()
+    if not plan.stop_when_decided:
+        book.draws.take_back_in()
     if plan.mode is Mode.SUBMIT and "mode" not in said and not book.unsent_chunks():
         plan = plan.model_copy(update={"mode": Mode.ASYNC})  # everything is sent, so verdicts can only be asked for
     return ledger.run(run.run_id), plan, way, notes
+
+
+def _require_the_same_question(run: Run, plan: EvaluationPlan) -> None:
+    """Raises PlanError where a run would stop early for what was not fixed before its first verdict."""
+    if not plan.stop_when_decided:
+        return
+    if not run.plan.get("stop_when_decided"):
+        raise PlanError(
+            f"run {run.run_id} was begun without --stop-when-decided, so its rows are in no random order and say nothing of "
+            f"those that are left: leave it out, or start anew"
+        )
+    begun = EvaluationPlan.model_validate({**run.plan, "resume": run.run_id})
+    if changed := [name for name in ("gates", "confidence") if getattr(plan, name, None) != getattr(begun, name, None)]:
+        raise PlanError(
+            f"run {run.run_id} stops when its gates are decided, so they and their confidence were fixed before its first "
+            f"verdict: leave {' and '.join(changed)} as they were, or add --no-stop-when-decided"
+        )
 
 
 def _require_the_same_items(run: Run, plan: EvaluationPlan) -> None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from fieval_tasks.core.gates import UNIT, Gate, GateVerdict, Number
 from fieval_tasks.decisions.statistics import Interval
 from fieval_tasks.report.figures import QUANTILES, STATUSES, Counts, Figure, Measured
 from fieval_tasks.report.summary import GateOutcome, Report
-from fieval_tasks.report.words import Found, confidence_found, failures_found, figure_found, no_such_rows
+from fieval_tasks.report.words import Found, confidence_found, failures_found, figure_found, no_such_rows, settled_found
 from fieval_tasks.runs.preparation import Kept
 from fieval_tasks.runs.regressions import by_drop, by_regressions
+
+if TYPE_CHECKING:
+    from fieval_tasks.decisions.stopping import Settled
 
 
 @dataclass(frozen=True)
@@ -33,9 +36,11 @@ outcome by `GateOutcome.of`."""
 
 def outcomes(evidence: Evidence) -> Iterator[GateOutcome]:
     """The outcome of each of the plan's gates; of one on each value of a column, an outcome for every value."""
+    settled = _settled_early(evidence.kept)
     for text in evidence.kept.plan.gates:
         for gate in each(Gate.parse(text), evidence.report):
-            yield JUDGES[gate.metric](gate, evidence)
+            outcome = JUDGES[gate.metric](gate, evidence)
+            yield _by_the_drawn(gate, outcome, settled.get(str(gate)), evidence.kept)
 
 
 def each(gate: Gate, report: Report) -> list[Gate]:
@@ -54,6 +59,24 @@ def measured(gate: Gate, report: Report) -> list[Measured]:
         return [*checks]
     found = (check.segments[gate.segment.column].get(gate.segment.value or "") for check in checks)
     return [one for one in found if one is not None]
+
+
+def _settled_early(kept: Kept) -> Mapping[str, Settled]:
+    """Gate, as text -> its verdict, where the rows drawn first settle it; by the same reading as the run was ended by."""
+    if (drawn := kept.drawn) is None:
+        return {}
+    drawn.look()
+    return drawn.settled()
+
+
+def _by_the_drawn(gate: Gate, outcome: GateOutcome, found: Settled | None, kept: Kept) -> GateOutcome:
+    """The outcome of a gate that is settled early. One that is certain by all verdicts stays as it is."""
+    if found is None or outcome.verdict != GateVerdict.UNDECIDED.value:
+        return outcome
+    verdict = GateVerdict.PASS if found.is_met else GateVerdict.FAIL
+    confidence, not_spent = kept.plan.settling_confidence, kept.book.draws.not_spent()
+    said = settled_found(gate, outcome, after=found.after, of=found.of, confidence=confidence, not_spent=not_spent)
+    return replace(outcome, verdict=verdict.value, sentence=GateOutcome.of(gate, verdict, said).sentence)
 
 
 def by_figure(gate: Gate, evidence: Evidence) -> GateOutcome:
@@ -85,7 +108,7 @@ def by_failures(gate: Gate, evidence: Evidence) -> GateOutcome:
         return GateOutcome.of(gate, GateVerdict.UNDECIDED, no_such_rows(gate))
     counts = Counts(**{name: sum(getattr(one, name) for one in about) for name in ("total", *STATUSES)})
     of = max(counts.total, 1) if gate.is_share else 1
-    bounds = Fraction(counts.failed, of), Fraction(counts.failed + counts.pending, of)
+    bounds = Fraction(counts.failed, of), Fraction(counts.failed + counts.pending + counts.not_needed, of)
     return GateOutcome.of(
         gate, gate.verdict(*bounds), failures_found(counts), value=bounds[0], bounds=bounds, n=counts.total
     )
@@ -128,7 +151,7 @@ class _Sampled:
 def _sampled(gate: Gate, rows: Measured, figure: Figure, kept: Kept) -> _Sampled | None:
     """By the plan's confidence: of the rows that the sample was drawn from, else of any more like these. None: none is asked."""
     confidence, population = kept.plan.confidence, None
-    if confidence is None:
+    if confidence is None or kept.plan.stop_when_decided:  # then it is said of these rows alone
         return None
     from fieval_tasks.decisions import intervals  # scipy takes a second, and most gates ask for no confidence
 

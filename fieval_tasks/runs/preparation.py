@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fieval_tasks.core.budget import Budget, budget_of, ends_in_words
 from fieval_tasks.core.commands import command
+from fieval_tasks.core.items import State
 from fieval_tasks.core.plan import EvaluationPlan, Mode
 from fieval_tasks.core.quantities import parse_rate
 from fieval_tasks.core.tiers import Tier
@@ -30,6 +32,9 @@ from fieval_tasks.runs.continuing import Continuation, carry_on
 from fieval_tasks.runs.earlier import evaluated_before, reuse_notice
 from fieval_tasks.work.engine import Engine
 from fieval_tasks.work.options import Options, Share
+
+if TYPE_CHECKING:
+    from fieval_tasks.runs.drawn import Drawn
 
 
 @dataclass(frozen=True)
@@ -105,6 +110,15 @@ class Kept:
         return command("explain", self.run_id, "ITEM", store=self.store, last=1)
 
     @property
+    def drawn(self) -> Drawn | None:
+        """The verdicts that may settle the run's gates, before they are read; None where it does not stop early."""
+        if not self.plan.stop_when_decided:
+            return None
+        from fieval_tasks.runs.drawn import Drawn  # it brings scipy, which takes a second
+
+        return Drawn(self.run, self.plan, self.book.draws)
+
+    @property
     def store(self) -> str | None:
         """The ledger's name, where the plan names it: for a command that needs it."""
         return self.ledger.name if self.plan.store else None
@@ -139,11 +153,18 @@ class Prepared(Kept):
             budget=self.budget,
             on_lost_reply=plan.on_lost_reply or "resubmit",
             on_stuck=plan.on_stuck or "wait",
+            is_decided=self._is_decided,
             share=share,
             quiet=quiet,
         )
         open_limit = None if plan.shared_limit is None else partial(self.openers.limit, plan.shared_limit)
         return Engine(self.run, self.ledger, self.connection.open, options, open_limit=open_limit)
+
+    @property
+    def _is_decided(self) -> Callable[[], bool] | None:
+        """None where the run does not stop early, or where failed items of one that did are to be tried again."""
+        again = self.plan.retry_failed and self.book.counts()[State.NOT_NEEDED]
+        return None if self.drawn is None or again else self.drawn.look
 
     def _allowed(self, parts: int) -> Allowed:
         """The tier and the earlier evaluations; with several processes each gets its part of both."""

@@ -149,6 +149,7 @@ class Lanes:
     options: Options
     tuning: WorkTuning
     _lanes: dict[str, Lane] = field(default_factory=dict, init=False)
+    _no_longer: str | None = field(default=None, init=False)
 
     def lane_of(self, check: str) -> Lane:
         if check not in self._lanes:
@@ -161,7 +162,14 @@ class Lanes:
             self._lanes[check] = Lane(self.client, quota, breaker, dict(judge.params), self.options, self.tuning)
         return self._lanes[check]
 
+    def end(self, why: str) -> None:
+        """Send nothing more, for nothing more is needed; what the server has taken is still asked about."""
+        self._no_longer = why
+        for lane in self._lanes.values():
+            lane.breaker.stop(why)
+
     @property
     def stopped(self) -> dict[str, str]:
-        """Check -> why its lane was stopped."""
-        return {check: lane.breaker.stopped for check, lane in self._lanes.items() if lane.breaker.stopped}
+        """Check -> why its lane was stopped, though more of it was needed."""
+        stopped = {check: lane.breaker.stopped for check, lane in self._lanes.items()}
+        return {check: why for check, why in stopped.items() if why and why != self._no_longer}

@@ -118,6 +118,8 @@ class OpenItems:
         self._recorder = recorder
         self.counts = book.counts()
         """State -> items of the whole run."""
+        self.is_over = False
+        """What is not sent yet is not needed."""
         self._copies = book.copies()
         self._redone = book.redone()
         self._resendable = book.resendable()
@@ -160,6 +162,14 @@ class OpenItems:
         self.counts[leaving] -= 1
         self.counts[state] += 1
 
+    def leave_out(self, n: int) -> None:
+        """Update the counts for `n` items that turned out not to be needed. An unsent one may count as ambiguous or as ready."""
+        self.is_over = True
+        ready = min(n, self.counts[State.READY])
+        self.counts[State.READY] -= ready
+        self.counts[State.AMBIGUOUS] -= n - ready
+        self.counts[State.NOT_NEEDED] += n
+
     def misjudged(self, seq: int) -> Failed | None:
         """How the judge of an item's synchronous call failed; None where it did not. Cleared by the call."""
         item = self._held.get(seq)
@@ -200,7 +210,7 @@ class OpenItems:
         for seq, _, verdict in verdicts:
             self.move(_state(verdict), leaving=State.SUBMITTED if found[seq].eval_id else State.READY)
         for _, _, verdict in shared:
-            self.move(_state(verdict))
+            self.move(_state(verdict), leaving=State.NOT_NEEDED if self.is_over else State.READY)
         self.let_go(found)
 
     def let_go(self, seqs: Iterable[int]) -> None:

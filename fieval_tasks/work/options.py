@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from fieval_tasks.core.budget import UNBOUNDED, Budget
@@ -52,6 +52,8 @@ class Options:
     """What is done with an item whose submission may have been accepted, though no reply came."""
     on_stuck: OnStuck = "wait"
     """What is done with an evaluation that is pending long after later ones are done."""
+    is_decided: Callable[[], bool] | None = None
+    """Whether the run's outcome is decided by what is in the ledger, so that no more need be sent; it blocks. None: never."""
     share: Share | None = None
     """The chunks to begin with where several processes share the run; None: all."""
     quiet: float | None = None

@@ -34,6 +34,7 @@ from fieval_tasks.ledger.spending import OverBudget
 from fieval_tasks.pace.pace import Pace, Turn
 from fieval_tasks.pace.quota import Admission
 from fieval_tasks.work.allowance import Allowance
+from fieval_tasks.work.early_end import EarlyEnd
 from fieval_tasks.work.echoes import Echoes, digest
 from fieval_tasks.work.lanes import Lane, Lanes, PostReply
 from fieval_tasks.work.open_items import OpenItems
@@ -72,6 +73,8 @@ class Sender:
     pace: Pace
     options: Options
     tuning: WorkTuning
+    early_end: EarlyEnd | None = None
+    """Says when items may be sent; None: at any time."""
     under_way: UnderWay = field(default_factory=UnderWay, init=False)
     allowance: Allowance = field(default_factory=Allowance, init=False)
     _has_taken: bool = field(default=False, init=False)
@@ -97,7 +100,8 @@ class Sender:
         requests = list(requests)
         seqs = [item.seq for items in requests for item in items]
         try:
-            await together(self._send(items) for items in requests)
+            send = self._send if self.early_end is None else self._send_in_turn
+            await together(send(items) for items in requests)
             await self._fail_turned_away(seqs)
         finally:
             for seq in seqs:
@@ -120,6 +124,13 @@ class Sender:
         if self.options.on_lost_reply == "fail":
             await self.items.decide([(item.seq, None, _LOST) for item in items if item.ambiguous])
         return [item for item in items if not item.ambiguous]
+
+    async def _send_in_turn(self, items: tuple[Item, ...]) -> None:
+        """Send these items once all that were drawn before them are on their way; leave them unsent where none is needed."""
+        assert self.early_end is not None
+        async with self.early_end.turn(items) as is_needed:
+            if is_needed:
+                await self._send(items)
 
     # -- one request, and what follows from its answers --------------------------------------------------------------
 
@@ -171,6 +182,9 @@ class Sender:
         with await lane.quota.admit(len(items)) as admission:
             tried = items[: admission.allowed]
             turn = await self._turn()
+            if lane.breaker.stopped is not None:  # while this waited
+                turn.leave()
+                return (), None
             with self.allowance.on_its_way():
                 return tried, await self.under_way.finished(self._posted(tried, lane, tries, admission, turn))
 

@@ -15,6 +15,7 @@ from fieval_tasks.ledger.recording import Recorder
 from fieval_tasks.ledger.schema import utc_now
 from fieval_tasks.pace.pace import Pace
 from fieval_tasks.work.agenda import Agenda, Answer
+from fieval_tasks.work.early_end import EarlyEnd
 from fieval_tasks.work.echoes import Echoes
 from fieval_tasks.work.holdings import Holdings
 from fieval_tasks.work.lanes import Lanes, packs
@@ -53,7 +54,12 @@ class Work:
             give_up_after=options.item_timeout, to_come=lambda: self.items.counts[State.READY], tuning=tuning
         )
         self.poller = Poller(agenda, self._ask_about, more_to_come=self._more_to_come, at_once=tuning.at_once)
-        self.sender = Sender(self.lanes, self.items, echoes, self.poller, self._recorder, pace, options, tuning)
+        early_end = None
+        if options.is_decided is not None:
+            early_end = EarlyEnd(options.is_decided, book.draws, self.items, lanes, self.poller, loop, options, tuning)
+        self.sender = Sender(
+            self.lanes, self.items, echoes, self.poller, self._recorder, pace, options, tuning, early_end
+        )
         self.chunks_left = 0
         """Chunks that will be submitted, and whose end has not been reported by `Engine.chunk_done`."""
         self._earlier_tickets: deque[OpenTicket] = deque()

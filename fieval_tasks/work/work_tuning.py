@@ -56,6 +56,20 @@ class WorkTuning:
     silence: float = SILENCE
     """Without an answer to any request, after which the run stops."""
 
+    # -- a run that ends once its gates are decided --------------------------------------------------------------------
+
+    # A second more than needed buys a few evaluations more.
+    look_every: float = 0.25
+    """Between two looks at whether the gates are decided, at least; and ten times as long as one takes,"""
+    look_at_last: float = 1.0
+    """but no longer than this."""
+    # A gate of 0.95 is decided after 162 items at a true rate of 0.99. Many more under way would mostly be bought in vain, and
+    # fewer would make a run wait that needs thousands.
+    ahead: int = 96
+    """Items that may be on their way, or wait for their verdicts, until many are settled;"""
+    ahead_share: float = 0.25
+    """and later this share of the settled ones."""
+
     # -- a lane's breaker: what may be bought before much is known -----------------------------------------------------
 
     canaries: int = 3

@@ -162,4 +162,4 @@ def test_a_gate_on_a_mean_is_settled_by_bets_and_seldom_wrongly() -> None:
 def test_a_hundred_thousand_rows_are_settled_as_soon() -> None:
     gate = Target(">=", Fraction("0.95"), 100_000, is_counted=True, confidence=0.99)
     ones = np.ones(100_000)
-    assert gate.settled(ones, ones) == Settled(True, 115)
+    assert gate.settled(ones, ones) == Settled(True, 115, 100_000)

@@ -485,7 +485,7 @@ def test_items_are_sent_in_the_order_in_which_they_were_drawn(ledger: Ledger) ->
         (0, 5, 1), (1, 4, 1), (2, 3, 0), (3, 2, 0), (4, 1, 0), (5, 0, 0),
     ]  # fmt: skip
     book.apply([Decided(4, PASSED, NOON), Decided(0, PASSED, NOON)])
-    assert [seq for seq, passed, score in book.draws.figures([0])] == [4]
+    assert [(end.seq, end.passed) for end in book.draws.ends([0])] == [(4, True)]
     assert [result.row for result in book.results()] == [item.row for item, _ in items]
 
 
