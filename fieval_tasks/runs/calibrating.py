@@ -194,7 +194,10 @@ def require_labels(
 
 def _how_to_label(why: str | None, check: str) -> str:
     if why is not None:
-        return f"{why}; label a sheet of a run with this judge, and hand it in with --labels FILE"
+        return (
+            f"{why}; where the rows are the same, hand that sheet in with --labels FILE; else draw one of a run with this judge, "
+            f"and have it labelled"
+        )
     return (
         f"there are no labels of {check}: evaluate without this gate, draw a sheet with python -m flows.label RUN --n 100, fill "
         f"it in, and hand it in with --labels FILE"
