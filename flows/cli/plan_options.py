@@ -5,8 +5,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
+from functools import partial
 from types import NoneType
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, get_origin
 from unicodedata import normalize
 
 from cyclopts import Parameter, Token
@@ -15,6 +16,9 @@ from pydantic.fields import FieldInfo
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.plan import DEFAULT_JUDGE, Check, EvaluationPlan, settings_for
 from fieval_tasks.core.refusals import spelled
+
+if TYPE_CHECKING:
+    from fieval_tasks.data.plan_file import PlanFile
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -66,6 +70,8 @@ def _of_plan() -> Iterator[inspect.Parameter]:
     yield inspect.Parameter("dataset", inspect.Parameter.VAR_POSITIONAL, annotation=rows)
     yield option("stdin", bool, "Rows from standard input, as JSONL.", name="-", group="Arguments")
     del fields["checks"]
+    about = "A file of YAML or TOML with the fields of a plan; what is typed here goes before it."
+    yield option("plan", str, about, name="--plan", **({"metavar": "FILE"} if HAS_PLACEHOLDERS else {}))
     yield option(
         "checks", list[Check], f"{check['template'].description} --check gives it a name of your own. May be repeated.",
         name=("--template", "--check"), converter=_checks, n_tokens=1, accepts_keys=False,
@@ -124,19 +130,47 @@ def option_name(place: str) -> str:
 
 
 def plan_of(dataset: Sequence[str], said: Mapping[str, Any]) -> EvaluationPlan:
-    """The plan that was typed, holding only what was said. Raises PlanError with every problem."""
+    """The plan that was typed, holding only what was said, over that of the file in `plan`. Raises PlanError with every problem."""
+    file = _file(said.get("plan"))
     given = {name: value for name, value in said.items() if name in EvaluationPlan.model_fields}
     if named := [*dataset, *(["-"] if said.get("stdin") else [])]:
         given["dataset"] = _dataset(named)
-    given["checks"] = _with_parameters(given.get("checks", ()), said.get("model"), said.get("params", ()))
+    checks = given.get("checks") or (file.fields.get("checks", ()) if file else ())
+    judge = said.get("model") or (file.judge if file and checks else None)
+    given["checks"] = _with_parameters(checks, judge, said.get("params", ()))
     pairs = (_pair(text.strip(), "--map", "KEY=COLUMN") for text in said.get("mapping", ()))
     given["mapping"] = {key: column.strip() for key, column in pairs}
     given["good"] = dict(_pair(text, "--good", "CHECK=CHOICE,CHOICE") for text in said.get("good", ()))
     given["prices"] = _prices(said.get("prices", ()))
+    typed = {name: value for name, value in given.items() if value not in ((), {})}
     try:
-        return EvaluationPlan(**{name: value for name, value in given.items() if value not in ((), {})})
+        return EvaluationPlan(**(_over(file.fields, typed) if file else typed))
     except PlanError as error:
-        raise PlanError(*(spelled(problem, EvaluationPlan, option_name) for problem in error.problems)) from None
+        spelling = option_name if file is None else partial(_place, file, typed)
+        raise PlanError(*(spelled(problem, EvaluationPlan, spelling) for problem in error.problems)) from None
+
+
+def _file(path: str | None) -> PlanFile | None:
+    if path is None:
+        return None
+    from fieval_tasks.data.plan_file import read_plan_file
+
+    return read_plan_file(path)
+
+
+def _over(filed: Mapping[str, Any], typed: Mapping[str, Any]) -> dict[str, Any]:
+    """The file's fields under those that were typed: columns, prices and choices name by name, all else as a whole."""
+    both = {
+        name: {**filed[name], **value}
+        for name, value in typed.items()
+        if isinstance(value, dict) and isinstance(filed.get(name), dict)
+    }
+    return {**filed, **typed, **both}
+
+
+def _place(file: PlanFile, typed: Mapping[str, Any], place: str) -> str:
+    """Where a field was said: its option, or its line in the file."""
+    return option_name(place) if place.split(".")[0] in typed else file.place(place)
 
 
 def _prices(typed: Sequence[str]) -> dict[str, str]:
@@ -167,7 +201,9 @@ def _with_parameters(checks: Sequence[Check], model: str | None, params: Sequenc
         raise PlanError(*(f"--param {name}: no --template or --check is {name.rpartition('.')[0]!r}" for name in lost))
     typed = {name: AsTyped(text, is_shared="." not in name) for name, text in pairs}
     return tuple(
-        check.model_copy(update={"model": check.model or model, "params": settings_for(check, typed)})
+        check.model_copy(
+            update={"model": check.model or model, "params": {**check.params, **settings_for(check, typed)}}
+        )
         for check in checks
     )
 
