@@ -31,7 +31,8 @@ _log = logging.getLogger(__name__)
 OF_NO_USE = {
     **dict.fromkeys(("dataset", "format", "delimiter", "rows"), "the frame is the dataset"),
     **dict.fromkeys(
-        ("gates", "allow_failures"), "no exit code comes of it: take its pass rate from the verdict columns"
+        ("gates", "allow_failures", "confidence"),
+        "no exit code comes of it: take its pass rate from the verdict columns",
     ),
     "audit": "no report comes of it: take repeats, and compare the verdicts of each row",
     **dict.fromkeys(("labels", "labelling_policy"), "no report is written that a corrected rate could stand in"),

@@ -8,7 +8,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from fractions import Fraction
-from math import inf
+from math import inf, isinf
 from typing import Literal, TypeAlias, get_args
 from unicodedata import normalize
 
@@ -258,11 +258,22 @@ def gate_problems(gates: Iterable[str], scales: Mapping[str, Scale], *, said: Co
         gate = Gate.parse(text)
         if gate.kind.needs and gate.kind.needs not in said:
             yield f"gate {text!r}: {gate.kind.needing}"
+        if gate.metric == "mean" and "confidence" in said and isinf(getattr(scales.get(gate.check or ""), "high", 1)):
+            yield f"gate {text!r}: no sample bounds a mean that has no upper end; gate {gate.check}.median, or leave out --confidence"
         if gate.check is not None and gate.check not in scales:
             meant = did_you_mean(nearest(gate.check, scales))
             yield f"gate {text!r}: there is no check {gate.check!r} (checks: {', '.join(scales)}){meant}"
         elif gate.check is not None and (fault := _undecidable(gate, scales[gate.check])):
             yield f"gate {text!r}: {fault}"
+
+
+def gate_notices(gates: Iterable[str], scales: Mapping[str, Scale]) -> Iterator[str]:
+    """A sentence for each gate that asks for low figures where high ones are good: a slip, or a template turned round."""
+    for text in gates:
+        gate = Gate.parse(text)
+        of_figures = gate.check is not None and gate.kind.of in ("rate", "scores") and gate.operator in CEILINGS
+        if of_figures and scales[gate.check or ""].better == "higher":
+            yield f"gate {text!r} asks for low figures, and high ones are good of {gate.check}: write >= if that was meant"
 
 
 # Output types whose verdicts may have no score. Some `choices` templates give one; the catalogue does not say which.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from typing import Literal, TypeAlias
+
+from fieval_tasks.core.spelling import did_you_mean, nearest
+from fieval_tasks.core.templates import Template
 
 Direction: TypeAlias = Literal["higher", "lower"]
 
@@ -59,6 +62,43 @@ def scale_of(template: str, output: str, good: Sequence[str] = ()) -> Scale:
     if known is not None and known.output == output:
         return known
     return replace(Scale(output), turned=_TURNED.get(template, ""), good=tuple(good) if output == "choices" else ())
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a check's template answers with."""
+
+    template: str
+    output: str
+    choices: tuple[str, ...]
+    """Empty: the catalogue does not tell them, or it answers with something else."""
+
+    @classmethod
+    def of(cls, template: Template) -> Offer:
+        return cls(template.name, template.output, template.choices)
+
+
+def good_of(good: Mapping[str, tuple[str, ...]], check: str, template: str) -> tuple[str, ...]:
+    """The choices that are said to be good of that check, by its name or its template's; none where nothing is said."""
+    return next((good[name] for name in (check, template) if name in good), ())
+
+
+def choice_problems(good: Mapping[str, tuple[str, ...]], offers: Mapping[str, Offer]) -> Iterator[str]:
+    """A sentence for each good choice that no verdict can be. `offers`: of each check, by its name."""
+    names = dict.fromkeys(name for check, offer in offers.items() for name in (check, offer.template))
+    for name in good:
+        if name not in names:
+            meant = did_you_mean(nearest(name, names))
+            yield f"good {name}: there is no check of that name (checks: {', '.join(offers)}){meant}"
+    for check, offer in offers.items():
+        said, known = good_of(good, check, offer.template), {*map(_folded, offer.choices)}
+        if said and offer.output != "choices":
+            yield f"good {check}: {offer.template} answers with {offer.output} and not with choices; leave it out"
+            continue
+        for choice in said if known else ():
+            if _folded(choice) not in known:
+                meant = did_you_mean(nearest(choice, offer.choices))
+                yield f"good {check}: {choice!r} is none of its choices ({', '.join(offer.choices)}){meant}"
 
 
 def _folded(choice: object) -> str:

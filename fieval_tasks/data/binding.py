@@ -14,7 +14,7 @@ from unicodedata import normalize
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.gates import gate_problems
 from fieval_tasks.core.plan import DEFAULT_JUDGE, Check, EvaluationPlan, settings_for
-from fieval_tasks.core.scales import Scale, scale_of
+from fieval_tasks.core.scales import Offer, Scale, choice_problems, good_of, scale_of
 from fieval_tasks.core.spelling import did_you_mean, nearest
 from fieval_tasks.core.templates import Catalogue, Template
 from fieval_tasks.data import parameters
@@ -139,7 +139,7 @@ def bind(
         *_unfilled_keys(plan, bound, columns, dataset),
         *_wrong_models(bindings),
         *unfit,
-        *_unfit_choices(plan, bindings),
+        *choice_problems(plan.good, {binding.check: Offer.of(binding.template) for binding in bindings}),
         *gate_problems(plan.gates, {binding.check: binding.scale for binding in bindings}, said=plan.filled),
     )
     if problems:
@@ -163,7 +163,7 @@ def _bound(
         model = (check.model or default_model) if template.needs_model or template.models else None
         sources = _sources(template, settings_for(check, plan.mapping), columns)
         name = _name(plan, check, model)
-        good = next((plan.good[one] for one in (name, check.name, template.name) if one in plan.good), ())
+        good = good_of(plan.good, name, template.name)
         bound.append((check, Binding(name, template, model, params.values, sources, by_row, good)))
     return bound, unfit
 
@@ -319,22 +319,6 @@ def _unfilled_keys(
             f"{_listed(names)} {verb} {key!r}, and no column of {dataset} clearly fills it (it has: {_listed(columns)});"
             f" say which: {option}"
         )
-
-
-def _unfit_choices(plan: EvaluationPlan, bindings: Sequence[Binding]) -> Iterator[str]:
-    names = dict.fromkeys(name for binding in bindings for name in (binding.check, binding.template.name))
-    for name in plan.good:
-        if name not in names:
-            yield f"good {name}: there is no check of that name (checks: {_listed(names)}){did_you_mean(nearest(name, names))}"
-    for binding in bindings:
-        template, known = binding.template, {choice.strip().casefold() for choice in binding.template.choices}
-        if binding.good and template.output != "choices":
-            yield f"good {binding.check}: {template.name} answers with {template.output} and not with choices; leave it out"
-            continue
-        for choice in binding.good if known else ():
-            if choice.strip().casefold() not in known:
-                meant = did_you_mean(nearest(choice, template.choices))
-                yield f"good {binding.check}: {choice!r} is none of its choices ({_listed(template.choices)}){meant}"
 
 
 def _wrong_models(bindings: Sequence[Binding]) -> Iterator[str]:

@@ -166,6 +166,11 @@ class Ledger:
         }
         self._update(run_id, values)
 
+    def judge_by(self, run: Run) -> None:
+        """Record the run's checks and plan anew: what of their choices passes is another."""
+        row = run.to_row()
+        self._update(run.run_id, {"checks": row["checks"], "plan": row["plan"]})
+
     def finished(self, run_id: str, *, exit_code: int | None, seconds: float, complete: bool) -> None:
         """A process stops working on the run after `seconds`; `complete`: every item is settled."""
         values = {"exit_code": exit_code, "finished_at": self.now() if complete else None}

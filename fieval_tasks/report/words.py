@@ -82,7 +82,8 @@ def figure_found(gate: Gate, found: Found) -> str:
 def confidence_found(gate: Gate, interval: Interval, confidence: float, of: str) -> str:
     """`with 95 % confidence it lies between 0.88 and 0.94 for all 10,000 rows`."""
     low, high = (beside(Fraction(end), gate.threshold) for end in interval)
-    return f"with {100 * confidence:g} % confidence it lies between {low} and {high} for {of}"
+    where = f"is {low}" if low == high else f"lies between {low} and {high}"
+    return f"with {100 * confidence:g} % confidence it {where} for {of}"
 
 
 def no_such_rows(gate: Gate) -> str:

@@ -17,6 +17,7 @@ from typing import TypeAlias
 
 from fieval_tasks.core.budget import budget_problems
 from fieval_tasks.core.errors import ApiError, Lost, NameTaken, PlanError, RunStopped, ServerFault, Throttled
+from fieval_tasks.core.gates import gate_notices
 from fieval_tasks.core.items import Failed, Item
 from fieval_tasks.core.mode_choice import Load, choose_mode, judging_time
 from fieval_tasks.core.plan import Check, EvaluationPlan, Mode
@@ -147,7 +148,7 @@ def outlined(
             checks=tuple(map(_recorded, bindings)),
             plan=plan.model_copy(update={"connection": way.name}).model_dump(mode="json", exclude=OF_ONE_CALL),
             population=population if count < population else None,
-            notices=(*way.notices, *rows.notices, *chosen.notices, *drawn, *found, *why, *_notices(bindings)),
+            notices=(*way.notices, *rows.notices, *chosen.notices, *drawn, *found, *why, *_notices(plan, bindings)),
         )
         if plan.stop_when_decided:
             from fieval_tasks.runs.drawn import notices  # it brings scipy, which takes a second
@@ -287,8 +288,9 @@ def _with_mode(plan: EvaluationPlan, bindings: Sequence[Binding], rows: int) -> 
     return plan.model_copy(update={"mode": lane.mode}), (f"mode: {lane.reason}",)
 
 
-def _notices(bindings: Sequence[Binding]) -> Iterator[str]:
-    """Notices on bindings that are valid and may be mistakes."""
+def _notices(plan: EvaluationPlan, bindings: Sequence[Binding]) -> Iterator[str]:
+    """Notices on gates and bindings that are valid and may be mistakes."""
+    yield from gate_notices(plan.gates, {binding.check: binding.scale for binding in bindings})
     for (
         binding
     ) in bindings:  # the server takes a request without an optional key, and some of its judges then fail on it

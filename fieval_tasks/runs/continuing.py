@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fieval_tasks.core.budget import budget_problems
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.gates import gate_problems
 from fieval_tasks.core.plan import EvaluationPlan, Mode
+from fieval_tasks.core.scales import Offer, choice_problems, good_of
+from fieval_tasks.core.templates import bundled_catalogue
 from fieval_tasks.ledger.run import Run
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.runs import belonging
@@ -21,7 +23,7 @@ from fieval_tasks.runs.segments import require_recorded, segments_in
 
 SETTLED = (
     "dataset", "format", "delimiter", "rows", "checks", "mapping", "id_column", "where", "limit", "sample", "precision",
-    "stratify", "seed", "sharing", "reuse", "repeats", "audit", "chunk_size", "keep", "good", "cluster",
+    "stratify", "seed", "sharing", "reuse", "repeats", "audit", "chunk_size", "keep", "cluster",
 )  # fmt: skip
 """Fields of a plan that can't change once its run has begun, because they determine its items."""
 
@@ -62,6 +64,8 @@ def carry_on(
         del said["mode"]
         notes = (f"mode: auto was decided when the run began, and it stays {run.mode}",)
     plan = EvaluationPlan.model_validate({**run.plan, "store": wanted.store, **said, "resume": run.run_id})
+    if "good" in said:
+        run = _with_good(run, plan)
     _require_the_same_items(run, plan)
     if wanted_segments := [*segments_in(plan.gates)] if "gates" in said else []:
         traits = (result.traits or {} for result in ledger.book(run.run_id).results())
@@ -78,6 +82,8 @@ def carry_on(
         belonging.move(ledger, run, way.account)
     else:
         belonging.require_same(run, way.account, store=ledger.name if wanted.store else None)
+    if "good" in said:
+        ledger.judge_by(run)
     given = handed(ledger, plan, run)
     if given is not None or tuple(run.plan.get("gates", ())) != plan.gates:  # a collector asks for nothing new
         require_labels(ledger, plan, run, given)
@@ -104,11 +110,26 @@ def _require_the_same_question(run: Run, plan: EvaluationPlan) -> None:
             f"those that are left: leave it out, or start anew"
         )
     begun = EvaluationPlan.model_validate({**run.plan, "resume": run.run_id})
-    if changed := [name for name in ("gates", "confidence") if getattr(plan, name, None) != getattr(begun, name, None)]:
+    if changed := [name for name in ("gates", "confidence", "good") if getattr(plan, name, None) != getattr(begun, name, None)]:
         raise PlanError(
             f"run {run.run_id} stops when its gates are decided, so they and their confidence were fixed before its first "
             f"verdict: leave {' and '.join(changed)} as they were, or add --no-stop-when-decided"
         )
+
+
+def _with_good(run: Run, plan: EvaluationPlan) -> Run:
+    """The run with other good choices: its verdicts are the same, and which of them pass is not. Raises PlanError."""
+    known = bundled_catalogue()  # the server's may have others by now, and is not asked again
+    offers = {
+        check.name: Offer(
+            check.template, check.output, known[check.template].choices if check.template in known else ()
+        )
+        for check in run.checks
+    }
+    if problems := [*choice_problems(plan.good, offers)]:
+        raise PlanError(*problems)
+    checks = tuple(replace(check, good=good_of(plan.good, check.name, check.template)) for check in run.checks)
+    return replace(run, checks=checks, plan={**run.plan, "good": {name: [*good] for name, good in plan.good.items()}})
 
 
 def _require_the_same_items(run: Run, plan: EvaluationPlan) -> None:

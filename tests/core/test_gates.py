@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieval_tasks.core.gates import METRICS, Gate, GateVerdict, Metric, Segment, gate_problems
+from fieval_tasks.core.gates import METRICS, Gate, GateVerdict, Metric, Segment, gate_notices, gate_problems
 from fieval_tasks.core.scales import scale_of
 
 FR = Segment("lang", "fr")
@@ -220,6 +220,22 @@ def test_a_gate_that_needs_something_else_says_what(text: str, said: str) -> Non
 def test_a_gate_on_another_scale_or_for_the_wrong_side_is_refused(text: str, said: str) -> None:
     template = text.partition(".")[0]
     assert said in problem_of(text, template, "numeric" if template == "fid_score" else "score")
+
+
+def test_a_gate_that_no_sample_could_decide_is_refused() -> None:
+    in_a_sample = frozenset({"confidence"})
+    assert "gate fid_score.median" in problem_of("fid_score.mean <= 50", "fid_score", "numeric", said=in_a_sample)
+    assert not problem_of("fid_score.p10 <= 50", "fid_score", "numeric", said=in_a_sample)
+
+
+def test_a_gate_for_low_figures_where_high_ones_are_good_is_asked_about() -> None:
+    gates = ["tone.pass_rate <= 0.1", "tone.pass_rate >= 0.1", "failures <= 3", "fid_score.mean <= 50"]
+    scales = {"tone": scale_of("tone", "Pass/Fail"), "fid_score": scale_of("fid_score", "numeric")}
+    (said,) = gate_notices(gates, scales)
+    assert (
+        said
+        == "gate 'tone.pass_rate <= 0.1' asks for low figures, and high ones are good of tone: write >= if that was meant"
+    )
 
 
 @pytest.mark.parametrize(

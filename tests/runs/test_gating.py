@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +15,14 @@ from hypothesis import strategies as st
 
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.gates import Gate
-from fieval_tasks.core.items import Item, Result
-from fieval_tasks.core.plan import EvaluationPlan
+from fieval_tasks.core.items import Item, Result, Scored
+from fieval_tasks.core.plan import Check, EvaluationPlan
+from fieval_tasks.ledger.changes import Decided
 from fieval_tasks.report.figures import QUANTILES
 from fieval_tasks.report.summary import GateOutcome, Report, summarise
+from fieval_tasks.runs.conclusion import report_of
 from fieval_tasks.runs.gating import Evidence, outcomes
+from fieval_tasks.runs.preparation import Prepared, prepared
 from fieval_tasks.runs.segments import MOST_VALUES, require_recorded, segmented, wanted
 from tests.report import report_examples as examples
 
@@ -168,7 +173,7 @@ def test_a_confidence_also_asks_for_what_the_rows_are_a_sample_of(gate: str, alo
     assert (before.verdict, before.interval) == (alone, None)
     assert after.verdict == as_sample
     assert after.interval is not None
-    assert "with 95 % confidence it lies between" in after.sentence
+    assert "; with 95 % confidence it " in after.sentence
     assert after.sentence.endswith("for more rows like these")
 
 
@@ -249,3 +254,69 @@ def test_a_value_is_the_cell_as_text(cell: object, text: str) -> None:
 
 def test_a_gate_reads_what_it_is_asked_by_its_own_name() -> None:
     assert str(Gate.parse("mine.pass_rate[lang=*] >= 0.9").in_segment("fr")) == "mine.pass_rate[lang=fr] >= 0.9"
+
+
+# Runs
+
+
+@pytest.fixture
+def answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "answers.csv").write_text(
+        "output,lang,city\n" + "".join(f"text {n},{'fr' if n % 2 else ''},x\n" for n in range(6))
+    )
+    return "answers.csv"
+
+
+def tone_plan(dataset: str, **said: Any) -> EvaluationPlan:
+    return EvaluationPlan(dataset=dataset, checks=(Check(template="tone"),), run="mine", **said)
+
+
+def with_verdicts(run: Prepared, *choices: str) -> None:
+    run.book.apply([Decided(seq, Scored([choice]), run.ledger.now()) for seq, choice in enumerate(choices)])
+
+
+def refusal(plan: EvaluationPlan) -> str:
+    """The sentences by which a plan is refused, before anything is sent."""
+    with pytest.raises(PlanError) as error, prepared(plan):
+        raise AssertionError("nothing is prepared")
+    return "; ".join(error.value.problems)
+
+
+def test_a_gate_on_a_segment_keeps_its_column_and_is_refused_where_no_row_has_its_value(answers: str) -> None:
+    assert "no row of answers.csv has 'de' in lang" in refusal(tone_plan(answers, gates=("failures[lang=de] <= 1",)))
+    assert "there is no such column" in refusal(tone_plan(answers, gates=("failures[language=de] <= 1",)))
+    with prepared(tone_plan(answers, gates=("failures[lang=*] <= 1",))) as run:
+        assert [item.traits for item in run.book.results()][:2] == [{"lang": ""}, {"lang": "fr"}]
+        assert [gate.gate for gate in report_of(run).gates] == ["failures[lang=] <= 1", "failures[lang=fr] <= 1"]
+
+
+def test_a_run_may_be_carried_on_with_other_gates_on_the_columns_that_it_recorded(answers: str) -> None:
+    with prepared(tone_plan(answers, gates=("failures[lang=*] <= 1",))):
+        pass
+    with prepared(EvaluationPlan(resume="mine", gates=("failures[lang=fr] <= 0", "failures == 0"))) as run:
+        assert [gate.gate for gate in report_of(run).gates] == ["failures[lang=fr] <= 0", "failures == 0"]
+    refused = {
+        "failures[city=x] <= 1": "was begun without a gate on city",
+        "failures[lang=xx] <= 1": "no row of run mine",
+    }
+    for gate, said in refused.items():
+        assert said in refusal(EvaluationPlan(resume="mine", gates=(gate,)))
+
+
+def test_choices_that_are_good_pass_and_may_be_named_after_the_run(answers: str) -> None:
+    gates = ("tone.pass_rate >= 0.5",)
+    assert "say which choices are good: --good tone=CHOICE" in refusal(tone_plan(answers, gates=gates))
+    assert "did you mean 'neutral'?" in refusal(tone_plan(answers, good={"tone": "neutrall"}))
+    assert "good tony: there is no check of that name" in refusal(tone_plan(answers, good={"tony": "neutral"}))
+    with prepared(tone_plan(answers)) as run:
+        with_verdicts(run, "neutral", "anger", "joy")
+        assert [result.passed for result in run.book.results()] == [None] * 6
+    with prepared(EvaluationPlan(resume="mine", good={"tone": "neutral, joy"}, gates=gates)) as run:
+        assert [result.passed for result in run.book.results()] == [True, False, True, None, None, None]
+        [gate] = report_of(run).gates
+        assert (gate.verdict, gate.value, gate.n, gate.bounds) == ("UNDECIDED", 2 / 3, 3, (1 / 3, 5 / 6))
+    with prepared(EvaluationPlan(resume="mine")) as run:
+        assert run.run.checks[0].good == ("neutral", "joy"), "it is said once"
+        assert [result.passed for result in run.book.results()][:2] == [True, False]
+    assert "none of its choices" in refusal(EvaluationPlan(resume="mine", good={"tone": ("nice",)}))
