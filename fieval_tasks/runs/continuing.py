@@ -110,7 +110,9 @@ def _require_the_same_question(run: Run, plan: EvaluationPlan) -> None:
             f"those that are left: leave it out, or start anew"
         )
     begun = EvaluationPlan.model_validate({**run.plan, "resume": run.run_id})
-    if changed := [name for name in ("gates", "confidence", "good") if getattr(plan, name, None) != getattr(begun, name, None)]:
+    if changed := [
+        name for name in ("gates", "confidence", "good") if getattr(plan, name, None) != getattr(begun, name, None)
+    ]:
         raise PlanError(
             f"run {run.run_id} stops when its gates are decided, so they and their confidence were fixed before its first "
             f"verdict: leave {' and '.join(changed)} as they were, or add --no-stop-when-decided"
