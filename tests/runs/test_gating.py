@@ -39,7 +39,9 @@ def report(
 
 def found(run: list[Result], *gates: str, drawn_from: int | None = None, **said: object) -> list[GateOutcome]:
     plan = EvaluationPlan(gates=gates, confidence=said.pop("confidence", None), sample=len(run) or None)
-    kept = SimpleNamespace(plan=plan, run=SimpleNamespace(population=drawn_from, total=len(run), checks=("mine",)))
+    kept = SimpleNamespace(
+        plan=plan, drawn=None, run=SimpleNamespace(population=drawn_from, total=len(run), checks=("mine",))
+    )
     return [*outcomes(Evidence(report(run, *gates, **said), kept))]  # type: ignore[arg-type]
 
 
