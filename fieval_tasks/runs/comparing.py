@@ -169,9 +169,10 @@ def _passes(table: Table) -> Figures:
 
 
 def _clusters(run: Table, baseline: Table, pairs: Pairs, cluster: str | None) -> NDArray[np.int64] | None:
-    """The numbers of the column's values; without a column, of the evaluations, where items share some.
+    """The numbers of the column's values; without a column, of the evaluations, where pairs share theirs on both sides.
 
-    A row without a value is a cluster of its own.
+    A row without a value is a cluster of its own. Copies of a row share both evaluations. Other rows may share one: a new
+    prompt that refuses answers many questions with the same words, and each of them has changed.
     """
     alone = -1 - len(run.ids) - np.arange(pairs.doubtful)
     if cluster is not None:
@@ -179,11 +180,16 @@ def _clusters(run: Table, baseline: Table, pairs: Pairs, cluster: str | None) ->
         values = run.columns[cluster]
         found = [numbers.setdefault(value, len(numbers)) if (value := values[i]) else -1 - i for i in pairs.run]
         return np.append(np.array(found, dtype=np.int64), alone)
-    for table, places in ((run, pairs.run), (baseline, pairs.baseline)):
-        evaluations = np.array(table.evaluations, dtype=np.int64)[places]
-        if len(np.unique(evaluations)) < len(evaluations):
-            return np.append(evaluations, alone)
-    return None
+    both = (
+        np.stack([np.array(run.evaluations)[pairs.run], np.array(baseline.evaluations)[pairs.baseline]])
+        if pairs.run
+        else None
+    )
+    if both is None:
+        return None
+    _, numbered = np.unique(both, axis=1, return_inverse=True)
+    is_shared = len(numbered) > numbered.max() + 1
+    return np.append(numbered.ravel(), alone).astype(np.int64) if is_shared else None
 
 
 def _segments(table: Table, pairs: Pairs, by: Sequence[str]) -> Iterator[tuple[Segment, NDArray[np.bool_]]]:

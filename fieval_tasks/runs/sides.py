@@ -178,7 +178,7 @@ def write_baseline(file: IO[str], side: Side) -> int:
         for i, item_id in enumerate(table.ids):
             passed = None if table.passed[i] == _UNKNOWN else bool(table.passed[i])
             score = None if table.scores[i] != table.scores[i] else table.scores[i]
-            line = json.dumps([item_id, table.asked[i].hex(), passed, score])
+            line = json.dumps([item_id, table.asked[i].hex(), passed, score, table.evaluations[i]])
             file.write(f"{',' if i else ''}\n   {line}")
             written += 1
         file.write("]}")
@@ -221,12 +221,14 @@ class FileSide:
         table, check = Table(), self._content["checks"][name]
         fits = list(keys) == check["keys"]  # else the digests are of another input side
         try:
-            for place, (item_id, asked, passed, score) in enumerate(check["items"]):
+            for place, (item_id, asked, passed, score, evaluation) in enumerate(check["items"]):
+                if not (passed is None or isinstance(passed, bool)):
+                    raise ValueError(f"passed is {passed!r}")
                 table.add(str(item_id), bytes.fromhex(asked) if fits else b"", passed, score)
                 table.seqs.append(place)
                 table.rows.append(place + 1)
-                table.evaluations.append(place)
-        except (ValueError, TypeError) as error:
+                table.evaluations.append(evaluation)
+        except (ValueError, TypeError, OverflowError, KeyError) as error:
             raise PlanError(
                 f"the baseline file of run {self.name} holds an item that can't be read ({error})"
             ) from error

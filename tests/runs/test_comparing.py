@@ -341,3 +341,11 @@ def test_an_old_baseline_is_a_warning(ledger: Ledger) -> None:
     side = RunSide(ledger, replace(a_run(ledger, "old", told(True)), finished_at=NOON))
     assert too_old(side, 86400.0, NOON + timedelta(hours=20)) is None
     assert "old is 72 h 0 min old" in (too_old(side, 86400.0, NOON + timedelta(days=3)) or "")
+
+
+def test_the_same_refusal_to_many_questions_is_as_many_changes(ledger: Ledger) -> None:
+    a_run(ledger, "old", [Told(True, f"q{n}", f"Answer {n}.") for n in range(60)])
+    refused = [Told(False, f"q{n}", "Sorry.", same_as=0 if 0 < n < 20 else None) for n in range(20)]
+    a_run(ledger, "new", refused + [Told(True, f"q{n}", f"Answer {n}.") for n in range(20, 60)])
+    change = beside(ledger).checks["tone"].compared
+    assert (change.n_independent, change.regressions, change.verdict.value) == (60, 20, "WORSE")
