@@ -142,7 +142,8 @@ def _stratified(
     if len(sizes) > n:
         said += f"; {given.count(0):,} values have no row in it, for there are more values than rows"
     elif lifted := sum(k == 1 and size * n < len(among) for k, size in zip(given, sizes, strict=True)):
-        said += f"; {lifted:,} rare values have one row each, which is more than their share"
+        values = "1 rare value has one row" if lifted == 1 else f"{lifted:,} rare values have one row each"
+        said += f"; {values}, which is more than their share"
     return drawn, said
 
 

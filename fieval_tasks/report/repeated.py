@@ -20,7 +20,8 @@ class Repeated:
         self._figures: list[float] = []
         self._are_named = True
 
-    def add(self, result: Result) -> None:
+    def add(self, result: Result, figure: float | None) -> None:
+        """`figure`: 1 or 0 for Passed or Failed, else the verdict's number on its scale; None where it has none."""
         if result.repeat == 0:
             self._close()
         elif result.same_as is not None:  # a copy's: these evaluations are counted where they were made
@@ -28,7 +29,6 @@ class Repeated:
         if result.status == "scored":
             self._verdicts.append(f"{result.passed}" if result.passed is not None else value_text(result.value) or "")
             self._are_named = result.passed is not None or not isinstance(result.value, (int, float))
-            figure = result.score if result.passed is None else float(result.passed)
             self._figures += [] if figure is None else [figure]
 
     def _close(self) -> None:
@@ -56,11 +56,11 @@ def as_fields(found: SelfAgreement) -> dict[str, Any]:
 
 
 def steadiness(check: str, found: SelfAgreement) -> str:
-    """`tone: 25 items were judged more than once, and 2 of them (0.080, between 0.02 and 0.25) got another verdict; …`."""
+    """`tone: 25 items were judged more than once, and 2 of them did not get the same verdict each time (a share of 0.080, …`."""
     said = f"{check}: {count(found.items, 'item')} {'was' if found.items == 1 else 'were'} judged more than once"
     if found.changed_interval is not None:
         said += f", and {found.changed:,} of them did not get the same verdict each time (a share of "
-        said += f"{share(found.changed / found.items)}, 95 % interval {between(found.changed_interval)})"
+        said += f"{share(found.changed / found.items)}, 95 % interval {between(found.changed_interval, 'to')})"
     parts = [f"two verdicts on one item agree in {share(found.pairwise)}"] if found.pairwise is not None else []
     parts += [f"kappa {found.kappa:.2f}"] if found.kappa is not None else []
     parts += [f"scores differ by {found.mean_difference:.3f} on average"] if found.mean_difference is not None else []

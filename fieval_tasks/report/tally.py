@@ -102,7 +102,7 @@ class Tally(Measured):
 
     def add(self, result: Result) -> None:
         is_audit = self.is_audited and result.repeat > 0
-        self.repeated.add(result)
+        self.repeated.add(result, self.figure_of(result) if result.passed is None else float(result.passed))
         if is_audit:
             self.audited.count(result)
         else:
