@@ -48,8 +48,8 @@ OF_A_DATASET = ("checks", "mapping", "id_column", "format", "delimiter", "rows")
 """Fields that only make sense with a dataset, so that they are refused without one."""
 # Else an unset variable in a CI job would have the bundled sample pass its gate. `gates` is not among them: a dataset also
 # needs a template, so a plan with nothing but a gate means the sample.
-CONFIDENCE = 0.95
-"""At which `--precision` is meant."""
+USUAL_CONFIDENCE = 0.95
+"""At which --precision is meant where --confidence says nothing."""
 OF_ONE_CALL = {"store", "resume", "retry_failed", "same_account", "labels"}
 """Fields of a plan that concern one call, and are not recorded with the run."""
 
@@ -272,8 +272,9 @@ def _with_precision(plan: EvaluationPlan, dataset: Dataset) -> tuple[EvaluationP
     from fieval_tasks.decisions.sizes import sample_size  # statsmodels takes a second
 
     found, _ = candidates(dataset, _selection(plan, dataset))
-    size = sample_size(float(parse_precision(plan.precision)), len(found), CONFIDENCE)
-    question = f"--precision {plan.precision}: {points(plan.precision)} at {100 * CONFIDENCE:g} %"
+    confidence = plan.confidence or USUAL_CONFIDENCE
+    size = sample_size(float(parse_precision(plan.precision)), len(found), confidence)
+    question = f"--precision {plan.precision}: {points(plan.precision)} at {100 * confidence:g} %"
     said = f"{question}, in the worst case (a rate of 50 %), takes {size:,} of {len(found):,} rows"
     return plan.model_copy(update={"sample": size}), (said,)
 

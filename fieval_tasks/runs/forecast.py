@@ -27,7 +27,7 @@ from fieval_tasks.ledger.reuse import to_be_taken
 from fieval_tasks.ledger.run import CheckRecord
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.report.summary import Cost
-from fieval_tasks.runs.beginning import CONFIDENCE, Outline, earlier_verdicts, outlined
+from fieval_tasks.runs.beginning import USUAL_CONFIDENCE, Outline, earlier_verdicts, outlined
 from fieval_tasks.runs.connections import WITHOUT_PREFECT, Openers
 from fieval_tasks.runs.earlier import evaluated_before
 from fieval_tasks.work.lanes import packs
@@ -35,6 +35,8 @@ from fieval_tasks.work.work_tuning import TUNING
 
 LONGEST_TEXT = 200
 """Characters of a text in the example of a payload."""
+RUNS_LOOKED_AT = 5
+"""Runs on the same dataset, the latest, in which a check's last pass rate is looked for."""
 USUAL_PRECISION = "0.02"
 """Of the sample that is foretold where none was asked for."""
 
@@ -165,7 +167,7 @@ def forecast(outline: Outline, ledger: Ledger) -> Forecast:
         tiers=_tiers(outline, ledger, by_model),
         unbounded=_unbounded(plan, by_model, posts + polls_of(plan, n)),
         cost=_cost(plan, by_model),
-        samples=_samples(outline),
+        samples=_samples(outline, ledger),
     )
 
 
@@ -275,9 +277,38 @@ def _cost(plan: EvaluationPlan, by_model: Mapping[str | None, int]) -> Cost | No
     return Cost(sum(costs.values(), Fraction()), costs, n, tuple(unpriced(plan.prices, by_model)))
 
 
-def _samples(outline: Outline) -> tuple[SampleForecast, ...]:
+def _samples(outline: Outline, ledger: Ledger) -> tuple[SampleForecast, ...]:
+    """For the worst case, which --precision draws, and for the rate of each check in the latest run that has one."""
     from fieval_tasks.decisions.sizes import WORST, sample_size
 
-    asked = outline.plan.precision or USUAL_PRECISION
-    size = sample_size(float(parse_precision(asked)), outline.population, CONFIDENCE)
-    return (SampleForecast(asked, CONFIDENCE, size, outline.population, WORST, "the worst case"),)
+    asked, confidence = outline.plan.precision or USUAL_PRECISION, outline.plan.confidence or USUAL_CONFIDENCE
+    rates = [(WORST, "the worst case"), *_last_rates(outline, ledger)]
+    return tuple(
+        SampleForecast(
+            precision=asked,
+            confidence=confidence,
+            rows=sample_size(float(parse_precision(asked)), outline.population, confidence, rate),
+            population=outline.population,
+            rate=rate,
+            basis=basis,
+        )
+        for rate, basis in rates
+    )
+
+
+def _last_rates(outline: Outline, ledger: Ledger) -> Iterator[tuple[float, str]]:
+    """The pass rate of each check in the latest run on the same dataset with the same template and judge."""
+    earlier = ledger.concluded(outline.run.dataset, before=outline.run.created_at)[:RUNS_LOOKED_AT]
+    figures = [(run, ledger.conclusions(run.run_id)[-1].standing.get("checks", {})) for run in earlier]
+    for check in outline.run.checks:
+        alike = (
+            (found[check.name]["pass_rate"], run.run_id)
+            for run, found in figures
+            if check.name in found and _is_alike(check, run.check(check.name))
+        )
+        if last := next(((rate, name) for rate, name in alike if rate is not None), None):
+            yield last[0], f"{check.name} as in run {last[1]}"
+
+
+def _is_alike(one: CheckRecord, other: CheckRecord) -> bool:
+    return (one.template, one.model, one.params) == (other.template, other.model, other.params)

@@ -18,6 +18,7 @@ from fieval_tasks.core.plan import Check, EvaluationPlan, Mode
 from fieval_tasks.core.tiers import DEFAULT
 from fieval_tasks.ledger.database import store_url
 from fieval_tasks.ledger.store import Ledger
+from fieval_tasks.runs.conclusion import Ended, conclude
 from fieval_tasks.runs.forecast import Forecast, foretold
 from fieval_tasks.runs.preparation import prepared
 from fieval_tasks.runs.threads import work_on
@@ -171,6 +172,25 @@ def test_time_counts_what_other_runs_of_the_same_keys_have_sent(
         hours = of(plan.model_copy(update={"tier": "10/h"}))
         assert hours.tiers[0].stops >= 5, "no run waits for as long with an item timeout of ten minutes"
         assert "--resume carries on" in "\n".join(lines(hours))
+
+
+def test_the_rate_of_the_last_run_with_the_same_judge_needs_fewer_rows_and_is_named() -> None:
+    text = {"answer": "The Eiffel Tower is in Paris.", "context": "The Eiffel Tower is in Paris, France."}
+    plan = local(written([{**text, "n": n} for n in range(400)]), run="before")
+    with prepared(plan) as run:
+        work_on(run)
+        conclude(run, Ended(), seconds=0.0)
+    worst, known = of(plan.model_copy(update={"run": None})).samples
+    assert (worst.basis, worst.rate, known.basis, known.rate) == (
+        "the worst case",
+        0.5,
+        "groundedness as in run before",
+        1,
+    )
+    assert known.rows < worst.rows
+    other = plan.model_copy(update={"run": None, "checks": (Check(template="groundedness", model="turing_small"),)})
+    assert len(of(other).samples) == 1, "another judge's rate says nothing of this one's"
+    assert of(plan.model_copy(update={"run": None, "confidence": 0.99})).samples[0].rows > worst.rows
 
 
 MONDAY = datetime(2026, 11, 23, 12, 0, tzinfo=timezone.utc)
