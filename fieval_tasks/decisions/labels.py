@@ -8,8 +8,7 @@ from functools import partial
 from statistics import NormalDist
 
 import numpy as np
-import numpy.typing as npt
-from truescore.agreement import cohen_kappa, gwet_ac1
+from truescore.agreement import cohen_kappa
 from truescore.correct import Estimate, ppi_estimate
 
 from fieval_tasks.decisions.agreement import Confusion, Corrected
@@ -111,20 +110,6 @@ def ppi(cells: Sequence[int], passed: int, failed: int) -> Estimate:
 def kappa(confusion: Confusion) -> float:
     """Cohen's kappa of judge and person."""
     return float(cohen_kappa(np.repeat(_JUDGE, confusion.cells), np.repeat(_PERSON, confusion.cells)))
-
-
-def self_agreement(first: Sequence[bool], again: Sequence[bool]) -> tuple[float, float, float]:
-    """Of a judge that judged the same items twice: the share of equal verdicts, Cohen's kappa, and Gwet's AC1.
-
-    AC1 (K. L. Gwet, Br. J. Math. Stat. Psychol. 61, 2008, 29-48) stays near the share where nearly all items pass, while
-    kappa falls to 0. Raises ValueError where nothing was judged twice.
-    """
-    one, two = _ones(first), _ones(again)
-    return float(np.mean(one == two)), float(cohen_kappa(one, two)), float(gwet_ac1(one, two))
-
-
-def _ones(verdicts: Sequence[bool]) -> npt.NDArray[np.int64]:
-    return np.asarray(verdicts, dtype=np.int64)
 
 
 def _require_use(confusion: Confusion) -> None:

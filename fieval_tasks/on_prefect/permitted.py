@@ -25,18 +25,18 @@ def require_permitted(plan: EvaluationPlan) -> None:
         return
     if plan.base_url:  # the keys would be sent there
         raise PlanError("plan.base_url: a deployment takes none; set FI_BASE_URL for its worker, or use a block")
-    locations = [] if plan.dataset is None or plan.resume else locations_in(plan.dataset)
-    if "-" in locations:
-        raise PlanError("plan.dataset: - is for a terminal; give a deployment the path or the URL of a file")
-    if any(map(is_stream, locations)):  # which need not have an end
-        raise PlanError(
-            "plan.dataset: a pipe or a device is for a terminal; give a deployment the path or URL of a file"
-        )
-    output = [] if plan.output is None else [str(Path(plan.output).expanduser().absolute())]
-    labels = [] if plan.labels is None else locations_in(plan.labels)
+    read = {"dataset": None if plan.resume else plan.dataset, "labels": plan.labels}
+    named = {name: locations_in(location) for name, location in read.items() if location is not None}
+    for name, locations in named.items():
+        if "-" in locations:
+            raise PlanError(f"plan.{name}: - is for a terminal; give a deployment the path or the URL of a file")
+        if any(map(is_stream, locations)):  # which need not have an end
+            raise PlanError(
+                f"plan.{name}: a pipe or a device is for a terminal; give a deployment the path or URL of a file"
+            )
     file = None if plan.baseline is None else file_named(plan.baseline)
-    baseline = [] if file is None else [str(file.absolute())]
-    named = {"dataset": locations, "labels": labels, "output": output, "baseline": baseline}
+    named["baseline"] = [] if file is None else [str(file.absolute())]
+    named["output"] = [] if plan.output is None else [str(Path(plan.output).expanduser().absolute())]
     if shut := [name for name, places in named.items() if not all(map(is_allowed, places))]:
         raise PlanError(*(f"plan.{name}: {_SHUT}" for name in shut))
     require_permitted_store(plan.store)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fieval_tasks.decisions import labels as module
 from fieval_tasks.decisions.agreement import Confusion, Corrected
-from fieval_tasks.decisions.labels import NotCorrectable, corrected, kappa, ppi, self_agreement, transferred
+from fieval_tasks.decisions.labels import NotCorrectable, corrected, kappa, ppi, transferred
 
 CELLS = st.builds(Confusion, *[st.integers(0, 60)] * 4)
 COUNTS = st.integers(0, 400)
@@ -183,12 +183,6 @@ def test_rogan_and_gladen_s_rate_is_that_of_truescore_where_it_has_one() -> None
 def test_kappa_is_known() -> None:
     assert kappa(Confusion(20, 5, 10, 15)) == pytest.approx(0.4)  # the example of Wikipedia's page on it
     assert kappa(Confusion(10, 0, 0, 0)) == 1
-
-
-def test_a_judge_asked_twice_agrees_with_itself() -> None:
-    share, cohen, ac1 = self_agreement([True] * 98 + [False, True], [True] * 98 + [True, False])
-    assert (share, round(cohen, 2), round(ac1, 2)) == (0.98, -0.01, 0.98)
-    assert self_agreement([True, False], [True, False]) == (1, 1, 1)
 
 
 def test_what_takes_a_second_to_import_is_imported_for_a_correction_only() -> None:

@@ -131,6 +131,8 @@ def test_a_deployment_waits_for_nobody_to_type_its_rows(workplace: Path, monkeyp
         ({"dataset": "https://files.test/a.csv\n/etc/b.csv"}, "plan.dataset: this worker opens"),
         ({"dataset": "a.csv\n-"}, "plan.dataset: - is for a terminal"),
         ({"dataset": "/dev/zero"}, "plan.dataset: a pipe or a device"),
+        ({"labels": "/etc/labels.csv"}, "plan.labels: this worker opens"),
+        ({"labels": "-"}, "plan.labels: - is for a terminal"),
         ({"output": "https://../../x"}, "plan.output: this worker opens"),
         ({"store": "/etc/ledger.db"}, "store: this worker opens"),
         ({"store": "sqlite:///file:/etc/ledger.db?uri=true"}, "store: a deployment takes none on a server"),

@@ -27,12 +27,16 @@ GATE = "groundedness.corrected_pass_rate >= {}"
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """60 answers in which a third is made up. Of the others people reject every fifth."""
     monkeypatch.chdir(tmp_path)
+    answers()
+    return tmp_path
+
+
+def answers() -> None:
     rows = [
         {"id": f"={n}" if n < 3 else f"id-{n}", "output": SAID.format(n) if n % 3 else f"Bananas cost {n} euros.", "context": SAID.format(n)}
         for n in range(60)
     ]  # fmt: skip
     Path("answers.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return tmp_path
 
 
 def plan_of(**said: Any) -> EvaluationPlan:
@@ -162,3 +166,19 @@ def test_labels_are_read_in_a_process_that_has_not_imported_prefect(folder: Path
         text=True,
     )
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_a_flow_run_is_judged_by_labels_and_a_collector_writes_them_into_the_report(workplace: Path) -> None:
+    from flows.collect import collect
+    from flows.evaluate import evaluate
+
+    answers()
+    assert evaluate(plan_of(), return_state=True).is_completed()
+    assert label_command(["one", "--n", "30"]) == 0
+    filled()
+    state = evaluate(plan_of(run="two", labels="filled.csv", gates=(GATE.format(0.9),)), return_state=True)
+    assert (state.is_failed(), "corrected by 30 labels" in str(state.message)) == (True, True), state.message
+    assert rate("two")["n_labels"] == 30
+    (Path("fieval-runs") / "two" / "summary.json").unlink()
+    assert collect("two", return_state=True).is_completed(), "there is nothing new"
+    assert rate("two")["n_labels"] == 30
