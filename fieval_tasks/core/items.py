@@ -109,9 +109,9 @@ class Scored:
     value: Value
     """As the template answers: Passed or Failed, a number, a text or choices."""
     score: float | None = None
-    """0..1, higher is better; None where the template gives no number."""
+    """0..1 as the platform gives it, or None. High is good: it turns error rates and distances itself (see `core/scales`)."""
     passed: bool | None = None
-    """None unless the template answers Pass/Fail."""
+    """None unless the template answers Pass/Fail. Of choices it is said later: see `Scale.passes`."""
     reason: str | None = None
     """The judge's explanation."""
     runtime_ms: float | None = None

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fieval_tasks.report.caps import CAPS
 from fieval_tasks.report.figures import STATUSES
 from fieval_tasks.report.summary import Report
 from fieval_tasks.report.tally import Tally
@@ -102,7 +103,7 @@ def _paragraph(row: dict[str, str], console: Console) -> Iterator[str]:
 
 def _wrapped(note: str, console: Console, *, first: str = "") -> Iterator[str]:
     """The note's lines, those after the first indented. They are parted at blanks: an option cut at its dashes is another."""
-    indent, left = first, one_line(note, 400)
+    indent, left = first, one_line(note, CAPS.long_text)
     while left:
         line = Text(left).wrap(console, console.width - len(indent))[0].plain
         yield indent + line.rstrip()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from fractions import Fraction
+from html import unescape
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -18,9 +21,11 @@ from fieval_tasks.core.gates import Gate
 from fieval_tasks.core.items import Item, Result, Scored
 from fieval_tasks.core.plan import Check, EvaluationPlan
 from fieval_tasks.ledger.changes import Decided
+from fieval_tasks.on_prefect.events import _gate
 from fieval_tasks.report.figures import QUANTILES
 from fieval_tasks.report.summary import GateOutcome, Report, summarise
-from fieval_tasks.runs.conclusion import report_of
+from fieval_tasks.report.table import table
+from fieval_tasks.runs.conclusion import Ended, conclude, report_of
 from fieval_tasks.runs.gating import Evidence, outcomes
 from fieval_tasks.runs.preparation import Prepared, prepared
 from fieval_tasks.runs.segments import MOST_VALUES, require_recorded, segmented, wanted
@@ -322,3 +327,29 @@ def test_choices_that_are_good_pass_and_may_be_named_after_the_run(answers: str)
         assert run.run.checks[0].good == ("neutral", "joy"), "it is said once"
         assert [result.passed for result in run.book.results()][:2] == [True, False]
     assert "none of its choices" in refusal(EvaluationPlan(resume="mine", good={"tone": ("nice",)}))
+
+
+def test_everybody_says_the_same_words_about_a_gate(answers: str) -> None:
+    with prepared(
+        tone_plan(answers, good={"tone": "joy"}, gates=("tone.pass_rate >= 0.9", "tone.failures <= 1"))
+    ) as run:
+        with_verdicts(run, "joy", "anger", "joy", "fear")
+        outcome = conclude(run, Ended(), seconds=1.0)
+    failed, undecided = (gate.sentence for gate in outcome.report.gates)
+    assert failed == (
+        "gate FAIL: tone.pass_rate >= 0.9; it is 0.5 over 4 items (between 0.3333 and 0.6667 over all 6, whatever the 2 without "
+        "a verdict would get)"
+    )
+    folder = outcome.folder
+    junit = ElementTree.parse(folder / "junit.xml").getroot()
+    in_markdown = unescape((folder / "report.md").read_text()).replace("\\", "").replace("\N{ZERO WIDTH SPACE}", "")
+    said = {
+        "exit message, flow state and log": outcome.message,
+        "event": str(_gate(outcome.report.gates[0])) + str(_gate(outcome.report.gates[1])),
+        "terminal": " ".join(table(outcome.report).split()),
+        "summary.json": str([gate["sentence"] for gate in json.loads((folder / "summary.json").read_text())["gates"]]),
+        "junit.xml": str([case[0].get("message") or case[0].text for case in junit[0]]),
+        "report.html": unescape((folder / "report.html").read_text()),
+        "report.md, artifact and comment": in_markdown,
+    }
+    assert [where for where, text in said.items() if failed not in text or undecided not in text] == []
