@@ -162,7 +162,7 @@ def _sampled(gate: Gate, rows: Measured, figure: Figure, kept: Kept) -> _Sampled
     if drawn_from and sample:  # a segment's share of them is not known: it is taken to be its share of the sample
         population = Fraction(rows.total * scored.items * drawn_from, max(rows.scored, 1) * sample)
     scale = UNIT if gate.metric == "pass_rate" else rows.scale
-    if gate.metric == "pass_rate":
+    if gate.metric == "pass_rate" or (gate.metric == "mean" and scale.output == "Pass/Fail"):  # which is the same
         least, most = figure.bounds(rows.total, scale) or (Fraction(0), Fraction(1))
         interval = intervals.rate_interval(Fraction(least), Fraction(most), n, confidence, population)
     else:
