@@ -38,7 +38,8 @@ def _json_line(number: int, place: int, line: str) -> Row:
     try:
         value = _DECODER.decode(line)
     except (ValueError, RecursionError) as error:
-        cut = "" if line.endswith(("\n", "\r")) else "; the file ends here: was it cut short?"
+        may_be_cut = isinstance(error, json.JSONDecodeError) and not line.endswith(("\n", "\r"))
+        cut = "; the file ends here: was it cut short?" if may_be_cut else ""
         return Row(number, problem=f"line {place} is not JSON ({_complaint(error)}){cut}")
     return _row(number, f"line {place}", value)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from fieval_tasks.core.budget import budget_problems
+from fieval_tasks.core.commands import option_name
 from fieval_tasks.core.errors import ApiError, Lost, NameTaken, PlanError, RunStopped, ServerFault, Throttled
 from fieval_tasks.core.gates import gate_notices
 from fieval_tasks.core.items import Failed, Item
@@ -215,9 +216,9 @@ def _written(ledger: Ledger, run: Run, read: Callable[[], Rows], create: Callabl
 
 def _require_agreement(plan: EvaluationPlan) -> None:
     """Raises PlanError for fields of a dataset without a dataset, and for a dataset without a check."""
-    if plan.dataset is None and (said := [name for name in OF_A_DATASET if getattr(plan, name)]):
+    if plan.dataset is None and (said := [option_name(name) for name in OF_A_DATASET if getattr(plan, name)]):
         raise PlanError(
-            f"dataset: none is named, though {' and '.join(said)} are given (is a variable empty?); the bundled sample "
+            f"dataset: none is named, though {' and '.join(said)} {'are' if said[1:] else 'is'} given (is a variable empty?); the bundled sample "
             f"runs only where nothing is said of a dataset"
         )
     if plan.precision and plan.sample:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from fieval_tasks.core.commands import command
+from fieval_tasks.core.commands import command, option_name
 from fieval_tasks.core.errors import ExitCode, PlanError
 from fieval_tasks.core.plan import EvaluationPlan
 from fieval_tasks.core.refusals import sentences, spelled
@@ -30,7 +30,6 @@ from fieval_tasks.runs.preparation import Prepared, runs_to_collect
 from fieval_tasks.terminal.door import say
 from fieval_tasks.terminal.forecast_text import as_object, lines
 from flows.cli.interruption import Interruption, interruptible
-from flows.cli.plan_options import option_name
 from flows.cli.prefect_session import prefect_session
 from flows.cli.screen import run_shown
 

@@ -13,6 +13,7 @@ from unicodedata import normalize
 from cyclopts import Parameter, Token
 from pydantic.fields import FieldInfo
 
+from fieval_tasks.core.commands import option_name
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.plan import DEFAULT_JUDGE, Check, EvaluationPlan, settings_for
 from fieval_tasks.core.refusals import spelled
@@ -22,15 +23,6 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-NAMES = {
-    "checks": "--template",
-    "dataset": "DATASET",
-    "gates": "--gate",
-    "id_column": "--id",
-    "mapping": "--map",
-    "prices": "--price",
-}
-"""Fields of the plan that are not typed as an option of their own name."""
 PLACEHOLDERS = {
     "checks": "[NAME=]TEMPLATE[:MODEL]", "model": "MODEL", "params": "[CHECK.]NAME=VALUE", "mapping": "[CHECK.]KEY=COLUMN",
     "labels": "FILE", "labelling_policy": "NAME",
@@ -121,12 +113,6 @@ def whole(_: Any, tokens: Sequence[Token]) -> int:
 def _checks(_: Any, tokens: Sequence[Token]) -> list[Check]:
     """In the order in which they were typed, whichever option each was typed for."""
     return [Check.named(one.value) if one.keyword == "--check" else Check.parse(one.value) for one in tokens]
-
-
-def option_name(place: str) -> str:
-    """`id_column` -> `--id`, `checks.0.model` -> `--template`."""
-    field = place.split(".")[0]
-    return NAMES.get(field, f"--{field.replace('_', '-')}")
 
 
 def plan_of(dataset: Sequence[str], said: Mapping[str, Any]) -> EvaluationPlan:

@@ -444,6 +444,7 @@ def test_what_a_format_has_no_use_for_is_refused(write: Write, reading: Reading,
 @pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
 def test_a_name_that_stands_twice_in_an_object_is_named(write: Write, name: str) -> None:
     assert "an object has 'answer' more than once" in problem_of(write(name, '{"answer": "a", "answer": "b"}\n'))
+    assert "cut short" not in problem_of(write(name, '{"answer": "a", "answer": "b"}')), "it is whole"
 
 
 @pytest.mark.parametrize(("name", "written"), [("a.jsonl", '{{"a": {}}}'), ("a.json", '[{{"a": {}}}]')])
