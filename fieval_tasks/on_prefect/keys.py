@@ -17,6 +17,7 @@ from fieval_tasks.api.client import CLOUD, Credentials, EvalClient, checked_url
 from fieval_tasks.core.errors import PlanError, RunStopped
 from fieval_tasks.core.plan import EvaluationPlan
 from fieval_tasks.core.refusals import sentences
+from fieval_tasks.on_prefect.at_rest import unknown_block
 from fieval_tasks.on_prefect.prefect_errors import why
 
 LOGO = HttpUrl("https://github.com/future-agi.png")
@@ -156,11 +157,7 @@ def load_credentials(name: str) -> Credentials:
         found = client.read_block_documents_by_type(block_type_slug=slug, include_secrets=False)
     known = sorted(document.name for document in found if document.name)
     if name not in known:
-        has = f"there are: {', '.join(known)}" if known else "there is none yet"
-        raise PlanError(
-            f"--connection {name!r} is neither local nor env, nor a saved block of keys ({has}): make it in the Prefect "
-            f"UI (Blocks, Future AGI Credentials), or in Python with FutureAGICredentials(...).save({name!r})"
-        )
+        raise unknown_block(name, known)
     try:
         block: Any = FutureAGICredentials.load(name, _sync=True)  # type: ignore[call-arg]  # Prefect's own switch
     except RuntimeError as error:  # the UI's form takes anything

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shlex
 from contextlib import ExitStack
 from dataclasses import dataclass
 from time import monotonic
@@ -13,8 +12,9 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.responses import GlobalConcurrencyLimitResponse
 from prefect.exceptions import ObjectNotFound
 
-from fieval_tasks.core.errors import PlanError, RunStopped
+from fieval_tasks.core.errors import RunStopped
 from fieval_tasks.core.plan import EvaluationPlan
+from fieval_tasks.on_prefect.at_rest import unusable_limit
 from fieval_tasks.on_prefect.prefect_errors import why
 from fieval_tasks.pace.permits import Away, Full, Leased
 
@@ -83,7 +83,7 @@ class SharedLimit:
         try:
             _usable(self._read())
         except _Unusable as error:
-            raise PlanError(self._problem(error)) from error
+            raise unusable_limit(self.name, str(error)) from error
         except httpx.HTTPError as error:
             raise RunStopped(
                 f"the Prefect API, which keeps the shared limit {self.name!r}, can't be asked ({why(error)})"
@@ -113,7 +113,7 @@ class SharedLimit:
                 return Full(n / rate)  # somebody else was quicker, and has just taken as many
             after, since = self._read().active_slots, monotonic() - looked_at
         except _Unusable as error:
-            raise RunStopped(self._problem(error)) from error
+            raise RunStopped(str(unusable_limit(self.name, str(error)))) from error
         except httpx.HTTPError as error:
             return Away(f"the Prefect API can't be asked ({why(error)})")
         self._least = min(LEASING.smallest, 2 * self._least)
@@ -141,13 +141,6 @@ class SharedLimit:
             self._client.release_concurrency_slots([self.name], permits, occupancy_seconds=1.0)
         except httpx.HTTPError:
             return  # they lapse
-
-    def _problem(self, error: _Unusable) -> str:
-        name = shlex.quote(self.name)
-        return (
-            f"the shared limit {self.name!r}: {error}; make it with `prefect gcl create {name} --limit 800 "
-            f"--slot-decay-per-second 200` for 200 requests a second, or change it with `prefect gcl update {name}`"
-        )
 
 
 class _Unusable(Exception):

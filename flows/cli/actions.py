@@ -21,8 +21,9 @@ from fieval_tasks.core.refusals import sentences, spelled
 from fieval_tasks.core.steering import Control
 from fieval_tasks.ledger.database import store_url
 from fieval_tasks.ledger.store import Ledger
+from fieval_tasks.on_prefect.at_rest import require_at_rest
 from fieval_tasks.on_prefect.openers import PREFECT, prepared
-from fieval_tasks.on_prefect.prefect_api import require_api, require_configured
+from fieval_tasks.on_prefect.prefect_api import configured_api, require_api, require_configured
 from fieval_tasks.report.table import COLUMNS, NARROWEST
 from fieval_tasks.runs.continuing import Continuation
 from fieval_tasks.runs.forecast import foretold
@@ -50,6 +51,8 @@ def evaluate(interruption: Interruption, plan: EvaluationPlan, *, dry_run: bool,
         return _dry_run(plan, as_json=as_json)
     if plan.resume:
         _require_run(plan.resume, plan.store)
+    if needs_prefect and configured_api() is None:
+        require_at_rest(plan)
     with prefect_session() as wait_for_api:
         if needs_prefect:
             wait_for_api()

@@ -294,6 +294,36 @@ def test_a_run_that_is_not_there_is_told_before_a_server_is_waited_for(
     assert "no run 'nobody' in" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--connection", "--shared-limit"])
+@pytest.mark.parametrize("has_database", [False, True])
+def test_a_name_that_prefect_can_not_know_is_refused_before_a_server_is_waited_for(
+    option: str,
+    has_database: bool,
+    begun_prefect_home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("PREFECT_HOME", str(begun_prefect_home if has_database else tmp_path))
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setattr("flows.cli.actions.prefect_session", lambda: pytest.fail("a server is started"))
+    assert evaluate_command([option, "nobody"]) == 2
+    assert "'nobody'" in capfd.readouterr().err
+
+
+def test_what_the_database_holds_is_found_in_it(workplace: Path, prefect_home: Path, block: Any) -> None:
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
+
+    from fieval_tasks.on_prefect.at_rest import require_at_rest
+
+    with get_client(sync_client=True) as client:
+        client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name="at-rest", limit=1))
+    require_at_rest(EvaluationPlan(connection="evaluator", shared_limit="at-rest"))
+    with pytest.raises(PlanError, match=r"there are: .*evaluator"):
+        require_at_rest(EvaluationPlan(connection="evaluater"))
+
+
 def test_a_long_wait_for_a_server_is_told_and_a_short_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     told = Event()
     monkeypatch.setattr("flows.cli.prefect_session.say", lambda _: told.set())
