@@ -15,6 +15,7 @@ from benchmarks.agreement import agreement as agreement_on
 from benchmarks.judge import Limit
 from benchmarks.measures import Measure, Table
 from benchmarks.running import DidNotEnd, Run, Setting, environment, run_cookbook, run_ours
+from benchmarks.stopping import stopped
 
 COOKBOOK_EVALUATIONS = ("lognormal:3:0.5", "constant:3")
 TIMES_FASTER = 8
@@ -284,6 +285,11 @@ def agreement(options: Options) -> Iterator[Table]:
     yield from agreement_on(options.data)
 
 
+def stop(options: Options) -> Iterator[Table]:
+    """Runs of 5,000 rows that stop when their gate is decided: a good one, a fair one and a bad one."""
+    yield from stopped(options.setting(options.items or 5_000))
+
+
 BENCHMARKS: Mapping[str, Callable[[Options], Iterator[Table]]] = {
     "speed": speed,
     "cookbook": cookbook,
@@ -293,6 +299,7 @@ BENCHMARKS: Mapping[str, Callable[[Options], Iterator[Table]]] = {
     "cpu": cpu,
     "startup": startup,
     "agreement": agreement,
+    "stop": stop,
 }
 
 

@@ -13,7 +13,7 @@ from prefect.blocks.abstract import JobBlock, JobRun
 from prefect.runtime import flow_run
 from pydantic import Field
 
-from fieval_tasks.core.errors import Interrupted
+from fieval_tasks.core.errors import Interrupted, PlanError
 from fieval_tasks.core.plan import EvaluationPlan, Mode
 from fieval_tasks.on_prefect.keys import DOCUMENTATION, LOGO, FutureAGICredentials, load_credentials, plan_with
 from fieval_tasks.on_prefect.openers import prepared
@@ -141,6 +141,11 @@ summary = run.fetch_result()
         return run
 
     def _begun(self) -> EvaluationRun:
+        if self.plan.stop_when_decided:
+            raise PlanError(
+                "plan.stop_when_decided: a job submits everything before it waits for a verdict; leave it out, or run the "
+                "flow evaluate"
+            )
         with prepared(self._whole_plan) as run:
             for line in run.described():
                 self.logger.info(line)

@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 OF_NO_USE = {
     **dict.fromkeys(("dataset", "format", "delimiter", "rows"), "the frame is the dataset"),
     **dict.fromkeys(
-        ("gates", "allow_failures", "confidence"),
+        ("gates", "allow_failures", "confidence", "stop_when_decided"),
         "no exit code comes of it: take its pass rate from the verdict columns",
     ),
     "audit": "no report comes of it: take repeats, and compare the verdicts of each row",
