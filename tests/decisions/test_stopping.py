@@ -123,7 +123,7 @@ def test_missing_verdicts_count_against_both_outcomes() -> None:
     assert GATE.settled(zeros, ones) is None
     late = np.where(np.arange(N) < 300, 0.0, 1.0)  # the first 300 are slow: too many for the gate to hold without them
     assert GATE.settled(late, ones) is None
-    assert GATE.settled(ones, ones) == Settled(True, int(np.argmax(np.arange(N + 1) >= PASSES)))
+    assert GATE.settled(ones, ones) == Settled(True, int(np.argmax(np.arange(N + 1) >= PASSES)), N)
 
 
 def test_the_ratio_is_the_one_of_two_distributions_of_scipy() -> None:
