@@ -35,6 +35,10 @@ _DISAGREEMENTS: tuple[tuple[Callable[[Any], object], str], ...] = (  # of an Eva
         "audit judges a part twice, and repeats all of it more than once: leave one of them out",
     ),
     (
+        lambda plan: plan.reuse and not plan.sharing,
+        "reuse would give all copies of a row one earlier verdict, and no sharing asks for one each: leave one of them out",
+    ),
+    (
         lambda plan: plan.baseline_max_age and not plan.baseline,
         "baseline_max_age: needs baseline, what the run is compared with",
     ),

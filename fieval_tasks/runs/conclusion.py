@@ -161,6 +161,7 @@ def _exit_code(prepared: Kept, items: Counts, gates: Sequence[GateOutcome], ende
 
 def _sentence(prepared: Kept, items: Counts, stopped: FievalError | None) -> str:
     counted = f"{items.scored:,} of {items.total:,} items scored"
+    counted += f" ({items.reused:,} of them reused)" if items.reused else ""
     counted += f", {items.failed:,} failed" if items.failed else ""
     counted += f", {items.pending:,} pending" if items.pending else ""
     counted += f", {items.not_needed:,} not needed: {_not_spent(prepared)} not spent" if items.not_needed else ""

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fieval_tasks.core.items import Failed, Item, Scored, State
+from fieval_tasks.data.intake import mark_copies
 from fieval_tasks.ledger.changes import Decided
 from fieval_tasks.ledger.database import store_url
 from fieval_tasks.ledger.reuse import Earlier, reused
@@ -106,6 +110,37 @@ def test_copies_of_a_row_share_what_it_reuses_and_its_further_evaluations_are_bo
     assert [seq for seq, result in enumerate(found) if result.status == "scored"] == [0, 7]
     assert (found[7].same_as, found[7].reused_from, found[7].reason) == (0, "paid", "once")
     assert ledger.book(run.run_id).copies() == {1: [8]}
+
+
+KINDS = {"scored": passed("once"), "failed": NO_ANSWER, "open": None}
+evaluations = st.tuples(st.sampled_from("abcd"), st.sampled_from(sorted(KINDS)), st.integers(0, 9))
+nights = st.lists(st.lists(evaluations, max_size=4, unique_by=lambda one: one[0]), max_size=4)
+
+
+@settings(max_examples=25)
+@given(nights, st.sets(st.integers(0, 3)), st.lists(st.sampled_from("abcd"), min_size=1, max_size=8), st.integers(0, 9))
+def test_an_item_has_the_newest_real_verdict_that_may_be_reused(
+    earlier: list[list[tuple[str, str, int]]], mine: set[int], asked: str, since: int
+) -> None:
+    with TemporaryDirectory() as folder, Ledger(f"sqlite:///{folder}/l.db", tuning=LedgerTuning(batch=3)) as ledger:
+        real: dict[str, list[tuple[int, str]]] = {}
+        for n, night in enumerate(earlier):
+            ledger.create(
+                a_run(f"n{n}"),
+                [(an_item(i, fingerprint=one * 64), None) for i, (one, _, _) in enumerate(night)],
+                chunk_size=3,
+            )
+            for i, (one, kind, hour) in enumerate(night):
+                if (verdict := KINDS[kind]) is not None:
+                    ledger.book(f"n{n}").apply([Decided(i, verdict, NOON + hour * HOUR, f"n{n}-{i}")])
+                if kind == "scored" and n in mine and hour >= since:
+                    real.setdefault(one, []).append((hour, f"n{n}"))
+        made = mark_copies((an_item(seq, fingerprint=one * 64), None) for seq, one in enumerate(asked))
+        items = [item for item, _ in made]
+        run = begun(ledger, items, *(f"n{n}" for n in mine), since=NOON + since * HOUR)
+        for one, result in zip(asked, results(ledger, run), strict=True):
+            newest = max(real.get(one, [(0, None)]), key=lambda found: (found[0], found[1] or ""))[1]
+            assert (result.reused_from, result.status) == (newest, "scored" if newest else "pending")
 
 
 def test_verdicts_are_found_by_the_index(ledger: Ledger) -> None:

@@ -328,6 +328,15 @@ def test_what_a_frame_has_no_use_for_is_refused_and_not_ignored(options: dict[st
         evaluate_dataframe(FRAME, "completeness", connection="local", **options)
 
 
+def test_rows_of_a_frame_are_chosen_by_its_own_columns() -> None:
+    options = {"where": "question.startswith('Name') and answer is not None", "connection": "local"}
+    scored = evaluate_dataframe(FRAME, "completeness", **options)  # type: ignore[arg-type]
+    out = "left_out: where, limit or sample took other rows"
+    assert scored["completeness.error"].tolist() == [out, out, None]
+    with pytest.raises(PlanError, match="there is no column 'anwser'; did you mean 'answer'"):
+        evaluate_dataframe(FRAME, "completeness", where="anwser is None", connection="local")
+
+
 def test_a_row_that_a_limit_leaves_out_says_so() -> None:
     scored = evaluate_dataframe(FRAME, "completeness", connection="local", limit=1)
     assert scored["completeness.error"].tolist() == [None, *["left_out: where, limit or sample took other rows"] * 2]

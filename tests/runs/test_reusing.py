@@ -164,6 +164,11 @@ def test_copies_share_what_is_reused(tmp_path: Path) -> None:
     assert report.checks["is_json"].evaluations == 40
 
 
+def test_copies_that_are_to_be_judged_each_on_its_own_share_no_earlier_verdict() -> None:
+    with pytest.raises(PlanError, match="reuse would give all copies of a row one earlier verdict"):
+        nightly(3, reuse="7d", sharing=False)
+
+
 def test_an_item_tells_whose_verdict_it_has() -> None:
     evaluated(nightly(1, run="monday"))
     evaluated(nightly(1, run="tuesday", reuse="7d"))
