@@ -102,10 +102,11 @@ def has_same_items(run: Run, labelled: Run, check: CheckRecord) -> bool:
 def record(ledger: Ledger, run_id: str, handed: Handed) -> Calibration:
     """Write the labels into the ledger for the run, which is written by now."""
     drawn = handed.drawn
+    those = {*drawn.items}  # also where the clock of another machine is behind
     verdicts = {
         one.item_id: bool(one.passed)
         for one in drawable(ledger.book(drawn.run_id), drawn.check_name)
-        if one.finished_at is not None and one.finished_at <= drawn.at
+        if one.item_id in those or (one.finished_at is not None and one.finished_at <= drawn.at)
     }
     of_others = [(verdicts[item], label) for item, label in handed.labels.items() if item in verdicts]
     mine = (one for one in ledger.book(run_id).results() if one.check == drawn.check_name and not one.repeat)

@@ -84,9 +84,9 @@ def carry_on(
         belonging.require_same(run, way.account, store=ledger.name if wanted.store else None)
     if "good" in said:
         ledger.judge_by(run)
-    given = handed(ledger, plan, run)
+    given = handed(ledger, plan, run, way.account.address)
     if given is not None or tuple(run.plan.get("gates", ())) != plan.gates:  # a collector asks for nothing new
-        require_labels(ledger, plan, run, given)
+        require_labels(ledger, plan, run, given, way.account.address)
     if given is not None:
         record(ledger, run.run_id, given)
         plan = plan.model_copy(update={"labels": None})  # from now on the ledger has them

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import random
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,19 +181,42 @@ def labels_of(sheet: Sheet, drawn: LabelDraw) -> dict[str, bool]:
             for item, place in _strange(sheet, drawn).items()
         ]
     )
-    ids = _ids_as_written(drawn)
+    ids = _found(sheet, drawn)
     return {ids[item]: label for item, (label, _) in sheet.labels.items() if label is not None}
 
 
 def _strange(sheet: Sheet, drawn: LabelDraw) -> dict[str, str]:
     """Items of the sheet that were not drawn, and where they stand."""
-    ids = _ids_as_written(drawn)
-    return {item: place for item, (_, place) in sheet.labels.items() if item not in ids}
+    known = _found(sheet, drawn)
+    return {item: place for item, (_, place) in sheet.labels.items() if item not in known}
 
 
-def _ids_as_written(drawn: LabelDraw) -> dict[str, str]:
-    """Item id, as it is and as a spreadsheet shows it -> item id."""
-    return {inert_cell(item): item for item in drawn.items} | {item: item for item in drawn.items}
+def _found(sheet: Sheet, drawn: LabelDraw) -> dict[str, str]:
+    """Item id as the sheet has it -> item id: as it is, as `inert_cell` wrote it, or as a spreadsheet shows a number."""
+    plain, written = ({of(item): item for item in drawn.items} for of in (str, inert_cell))
+    known = {**written, **plain} if sheet.name.endswith((".jsonl", ".ndjson")) else {**plain, **written}
+    found = {item: known[item] for item in sheet.labels if item in known}
+    taken = {*found.values()}
+    left = [item for item in drawn.items if item not in taken and _NUMBER.fullmatch(item)]
+    for shown in sheet.labels:
+        if shown not in found and len(same := [item for item in left if _is_shown_as(item, shown)]) == 1:
+            found[shown] = same[0]
+    return found
+
+
+_NUMBER = re.compile(r"[+-]?\d{1,40}([.,]\d{1,40})?(?P<power>[eE][+-]?\d{1,2})?")
+
+
+def _is_shown_as(item: str, shown: str) -> bool:
+    """Whether a spreadsheet makes `shown` of that id when it takes it for a number: 7 of 007, 8.12346E+11 of 812345678901."""
+    number = _NUMBER.fullmatch(shown)
+    if number is None:
+        return False
+    one, other = (float(text.replace(",", ".")) for text in (item, shown))
+    if not number["power"]:
+        return one == other
+    places = len(re.split("[eE]", shown)[0].lstrip("+-")) - 2  # digits after the point
+    return f"{one:.{max(places, 0)}e}" == f"{other:.{max(places, 0)}e}"
 
 
 def _raise(problems: Sequence[str]) -> None:

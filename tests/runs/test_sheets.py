@@ -193,6 +193,42 @@ def sheet(tmp_path: Path, *rows: tuple[str, str], head: tuple[str, ...] = ("item
     return str(path)
 
 
+@pytest.mark.parametrize(
+    ("item_id", "shown"),
+    [
+        ("007", "7"),
+        ("812345678901", "8.12346E+11"),
+        ("812345678901", "8,12346E+11"),
+        ("12345e67", "1.2345E+71"),
+        ("00123456789012345678", "1.23457E+17"),
+        ("1.50", "1.5"),
+        ("+5", "5"),
+        ("1e5", "100000"),
+        ("100000000000", "1E+11"),
+    ],
+)
+def test_an_id_that_a_spreadsheet_took_for_a_number_is_known_again(tmp_path: Path, item_id: str, shown: str) -> None:
+    drawn = made([result(item_id), result("id-1"), result("17")])
+    back = read_sheet(sheet(tmp_path, (shown, "pass"), ("id-1", "fail")))
+    assert labels_of(back, drawn) == {item_id: True, "id-1": False}
+
+
+@pytest.mark.parametrize(
+    ("ids", "shown"),
+    [
+        (["007", "07"], "7"),
+        (["812345678901", "812345678902"], "8.12346E+11"),
+        (["id-1"], "7"),
+        (["8"], "7"),
+        (["1e999"], "7"),
+    ],
+)
+def test_one_that_could_be_two_is_not(tmp_path: Path, ids: list[str], shown: str) -> None:
+    back = read_sheet(sheet(tmp_path, (shown, "pass")))
+    with pytest.raises(PlanError, match="is not among the"):
+        labels_of(back, made([result(item_id) for item_id in ids]))
+
+
 def test_what_is_no_label_is_named_with_its_row_and_column(tmp_path: Path) -> None:
     with pytest.raises(PlanError) as refused:
         read_sheet(sheet(tmp_path, ("a", "pass"), ("b", "maybe"), ("c", "2"), ("", "pass")))
