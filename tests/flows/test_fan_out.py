@@ -649,6 +649,20 @@ def test_a_suspended_fan_out_ends_its_shards_and_rests_until_a_resume_carries_it
     assert (told["items"]["scored"], told["requests"]["possible_duplicates"]) == (6, 0)
 
 
+def test_a_fan_out_ends_where_its_budget_does_with_exit_3_and_says_how_to_go_on(
+    workplace: Path, in_this_process: list[int]
+) -> None:
+    from fieval_tasks.core.plan import EvaluationPlan
+    from flows.fan_out import fan_out
+
+    state = fan_out(EvaluationPlan(run="ends", limit=10, chunk_size=4, max_items=7), 3, return_state=True)
+    assert "the end set by --max-items 7 is reached, and 13 items were not sent; to go on: " in str(state.message)
+    assert "--resume ends --max-items 20" in str(state.message)
+    told = json.loads(Path("fieval-runs/ends/summary.json").read_text(encoding="utf-8"))
+    assert (told["exit_code"], told["items"]["scored"], told["items"]["pending"]) == (3, 7, 13)
+    assert in_this_process == [1, 2, 3]
+
+
 def test_a_fan_out_that_only_submits_is_complete_without_verdicts(workplace: Path, in_this_process: list[int]) -> None:
     from fieval_tasks.core.plan import EvaluationPlan
     from flows.fan_out import fan_out

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from fieval_tasks.core.budget import Budget
 from fieval_tasks.core.errors import Unreachable
 from fieval_tasks.core.items import Item, State, Ticket
 from fieval_tasks.core.plan import Mode
@@ -233,3 +234,25 @@ def test_every_request_has_a_permit_and_the_source_is_closed(ledger: Ledger) -> 
     work(ledger, run, platform, None, open_limit=lambda: source)
     assert source.leased >= platform.posts + platform.polls
     assert source.is_closed
+
+
+def test_shards_keep_the_runs_budget_together(ledger: Ledger) -> None:
+    run, platform = a_run(ledger, ANSWERS, chunk_size=5), Platform()
+    with ThreadPoolExecutor(3) as processes:
+        shards = [
+            processes.submit(
+                work,
+                ledger,
+                run,
+                platform,
+                Share(n, 3),
+                budget=Budget(23),
+                owner=f"{owner_name()}-{n}",
+                tuning=QUICK_PACE,
+            )
+            for n in range(3)
+        ]
+        for shard in shards:
+            shard.result(timeout=PATIENCE)
+    assert sum(ledger.spent(run.run_id).values()) == 23
+    assert counted(ledger, run) == {State.SCORED: 23, State.READY: 37}
