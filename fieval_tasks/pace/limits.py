@@ -170,7 +170,9 @@ class Limits:
                 return event.answer_due - now
             self._is_over(event, now)
         wait = self._beat.wait(now)
-        if (level := self._level) is not None and not self._in_secret:
+        level = self._level
+        # In longer windows the margin is time enough for late beats, and a window that is none would stop everyone for long.
+        if level is not None and level.window == self._tuning.windows[0] and not self._in_secret:
             wait = max(wait, self._sent.wait(max(1, int(level.count)), level.window, now))
         self._pressed = self._pressed or wait > 0.0
         return wait

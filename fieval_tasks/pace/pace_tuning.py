@@ -27,7 +27,7 @@ class PaceTuning:
     # A client that stands still for a moment makes up for it so. In the simulation of one that halts for half of its time, 0.1
     # uses 66 % of a limit, 0.01 uses 51 %, and 0.2 uses 72 %, but is refused far more where a server takes little at once.
     at_once: float = 0.1
-    """Share of a limit a second that may go at once, as long as no second holds more than the limit."""
+    """Share of a limit a second that may go at once, as long as no second holds more than the limit. Halved where that is too much."""
     pause: float = 1.0
     """The pause of everyone after a refusal without Retry-After: the shortest window. It doubles each time that the one request
     tried after it is refused too,"""
