@@ -7,6 +7,8 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from hashlib import blake2b
+from heapq import nsmallest
 from itertools import islice
 from math import ceil
 
@@ -62,9 +64,9 @@ def choose(dataset: Dataset, selection: Selection = ALL) -> Chosen:
         more = f"--sample {selection.sample}: there are no more than {rows} to draw from, so all are evaluated"
         return Chosen(found, found, (*notices, *([more] if selection.sample > len(found) else [])))
     if selection.stratify is None:
-        return Chosen(_ascending(random.Random(selection.seed).sample(found, selection.sample)), found, notices)
-    drawn, said = _stratified(dataset, found, selection.stratify, selection.sample, random.Random(selection.seed))
-    return Chosen(_ascending(drawn), found, (*notices, said))
+        return Chosen(_ascending(drawn(found, selection.sample, selection.seed)), found, notices)
+    picked, said = _stratified(dataset, found, selection.stratify, selection.sample, selection.seed)
+    return Chosen(_ascending(picked), found, (*notices, said))
 
 
 def candidates(dataset: Dataset, selection: Selection) -> tuple[Sequence[int], tuple[str, ...]]:
@@ -104,8 +106,20 @@ def candidates(dataset: Dataset, selection: Selection) -> tuple[Sequence[int], t
 
 def audited(numbers: Sequence[int], share: Fraction, seed: int) -> frozenset[int]:
     """A random part of these rows, to be judged twice: the share of them, rounded up, so that it is never none."""
-    # Another draw than the sample's, which has the same seed: of a sample of a sample the rest would never be audited.
-    return frozenset(random.Random(f"audit {seed}").sample(numbers, ceil(len(numbers) * share)))
+    return frozenset(drawn(numbers, ceil(len(numbers) * share), seed, "audit"))
+
+
+def drawn(numbers: Sequence[int], n: int, seed: int, draw: str = "sample") -> list[int]:
+    """`n` of these rows at random, without replacement: those whose hashes, of seed and number, are the smallest.
+
+    So a larger draw holds a smaller one of the same seed, and as much of it as can be is drawn again once the dataset has
+    grown: with `--reuse` only the rest is paid. `draw`: what it is for; two draws of one seed don't depend on each other.
+    """
+
+    def place(number: int) -> bytes:
+        return blake2b(f"{draw} {seed} {number}".encode(), digest_size=8).digest()
+
+    return nsmallest(n, numbers, key=place)
 
 
 def allocated(sizes: Sequence[int], n: int, chance: random.Random) -> list[int]:
@@ -128,15 +142,14 @@ def allocated(sizes: Sequence[int], n: int, chance: random.Random) -> list[int]:
     return given
 
 
-def _stratified(
-    dataset: Dataset, among: Sequence[int], by: Place, n: int, chance: random.Random
-) -> tuple[Iterable[int], str]:
+def _stratified(dataset: Dataset, among: Sequence[int], by: Place, n: int, seed: int) -> tuple[Iterable[int], str]:
     strata: dict[str, array[int]] = {}
     for row in rows_of(dataset, among):
         strata.setdefault(_stratum(row, by), array("I")).append(row.number)
     sizes = [len(numbers) for numbers in strata.values()]
-    given = allocated(sizes, n, chance)
-    drawn = [number for numbers, k in zip(strata.values(), given, strict=True) for number in chance.sample(numbers, k)]
+    given = allocated(sizes, n, random.Random(seed))
+    parts = zip(strata.values(), given, strict=True)
+    picked = [number for numbers, k in parts for number in drawn(numbers, k, seed)]
     said = f"--stratify {by}: {n:,} of {len(among):,} rows, in proportion to the {len(sizes):,} values of {by}, so that the "
     said += "pass rate of the sample is the plain share"
     if len(sizes) > n:
@@ -144,7 +157,7 @@ def _stratified(
     elif lifted := sum(k == 1 and size * n < len(among) for k, size in zip(given, sizes, strict=True)):
         values = "1 rare value has one row" if lifted == 1 else f"{lifted:,} rare values have one row each"
         said += f"; {values}, which is more than their share"
-    return drawn, said
+    return picked, said
 
 
 def _stratum(row: Row, by: Place) -> str:

@@ -18,7 +18,7 @@ from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.plan import EvaluationPlan
 from fieval_tasks.data.dataset import Dataset, Row, read_dataset
 from fieval_tasks.data.places import Place
-from fieval_tasks.data.selection import Chosen, Selection, allocated, choose
+from fieval_tasks.data.selection import Chosen, Selection, allocated, choose, drawn
 
 LANG = Place("lang")
 
@@ -116,6 +116,25 @@ def test_the_files_of_one_night_give_the_same_sample_again(tmp_path: Path) -> No
         selection = Selection(where="score > 0.1", sample=9, stratify=LANG, seed=4)
         draws = [list(choose(dataset, selection).numbers) for _ in range(2)]
         assert draws[0] == draws[1] != list(choose(dataset, Selection(sample=9, stratify=LANG, seed=5)).numbers)
+
+
+@given(st.integers(1, 60), st.integers(0, 40), st.integers(0, 60), st.integers(0, 99))
+def test_a_larger_sample_holds_a_smaller_one_and_a_grown_dataset_keeps_what_it_can(
+    n: int, more: int, grown: int, seed: int
+) -> None:
+    rows = range(1, 101)
+    small, large = (set(drawn(rows, size, seed)) for size in (n, n + more))
+    assert len(small) == n
+    assert small <= large
+    later = set(drawn(range(1, 101 + grown), n, seed))
+    assert {row for row in later if row <= 100} <= small, "nothing old comes in by the growth"
+
+
+def test_each_row_is_as_likely_to_be_drawn() -> None:
+    times = Counter(row for seed in range(2_000) for row in drawn(range(1, 21), 5, seed))
+    # of 2,000 draws of a quarter, each row is in 500, give or take 4 standard deviations of a binomial
+    assert all(abs(times[row] - 500) < 4 * (2_000 * 0.25 * 0.75) ** 0.5 for row in range(1, 21))
+    assert set(drawn(range(1, 101), 50, 7)) != set(drawn(range(1, 101), 50, 7, "audit"))
 
 
 sizes = st.lists(st.integers(1, 60), min_size=1, max_size=12)
