@@ -126,7 +126,7 @@ def plan_of(dataset: Sequence[str], said: Mapping[str, Any]) -> EvaluationPlan:
     given["checks"] = _with_parameters(checks, judge, said.get("params", ()))
     pairs = (_pair(text.strip(), "--map", "KEY=COLUMN") for text in said.get("mapping", ()))
     given["mapping"] = {key: column.strip() for key, column in pairs}
-    given["good"] = dict(_pair(text, "--good", "CHECK=CHOICE,CHOICE") for text in said.get("good", ()))
+    given["good"] = _good(said.get("good", ()))
     given["prices"] = _prices(said.get("prices", ()))
     typed = {name: value for name, value in given.items() if value not in ((), {})}
     try:
@@ -166,6 +166,14 @@ def _prices(typed: Sequence[str]) -> dict[str, str]:
     if twice := [model for model, price in pairs if price.strip() != prices[model]]:
         raise PlanError(*(f"--price {model}: two prices are given; leave one out" for model in dict.fromkeys(twice)))
     return prices
+
+
+def _good(typed: Sequence[str]) -> dict[str, str]:
+    """Check -> its good choices with commas between them, of however many options they were typed in."""
+    good: dict[str, str] = {}
+    for check, choices in (_pair(text, "--good", "CHECK=CHOICE,CHOICE") for text in typed):
+        good[check] = f"{good[check]},{choices}" if check in good else choices
+    return good
 
 
 def _dataset(named: Sequence[str]) -> str:

@@ -294,3 +294,26 @@ def test_a_tab_may_be_written_as_it_is_in_programs() -> None:
 def test_what_can_part_no_cells_is_refused(delimiter: str) -> None:
     with pytest.raises(PlanError, match="delimiter"):
         EvaluationPlan(delimiter=delimiter)
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"good": {"tone": ""}}, "good: tone has no choice, or an empty one; write such as tone=neutral,joy"),
+        ({"good": {"tone": "neutral,,joy"}}, "good: tone has no choice, or an empty one"),
+        ({"good": {"tone": []}}, "good: tone has no choice"),
+        ({"confidence": 95}, "confidence: 95 will not do, write a number below 1"),
+        ({"confidence": 0.5}, "confidence: 0.5 will not do, write a number above 0.5"),
+    ],
+)
+def test_good_choices_and_a_confidence_that_say_nothing_are_refused(said: dict[str, Any], words: str) -> None:
+    with pytest.raises(PlanError) as error:
+        EvaluationPlan(**said)
+    assert words in error.value.problems[0]
+
+
+@pytest.mark.parametrize("good", ["neutral, joy", ["neutral", "joy"], ("neutral", "joy")])
+def test_good_choices_are_a_list_or_a_text_with_commas(good: Any) -> None:
+    plan = EvaluationPlan(good={"tone": good})
+    assert plan.good == {"tone": ("neutral", "joy")}
+    assert EvaluationPlan.model_validate(plan.model_dump(mode="json")) == plan

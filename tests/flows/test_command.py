@@ -79,6 +79,12 @@ def lines(name: str) -> list[dict[str, Any]]:
 # -- arguments -----------------------------------------------------------------------------------------------------
 
 
+def test_good_choices_may_be_typed_in_one_option_or_in_several() -> None:
+    for options in (["--good", "tone=neutral, joy"], ["--good", "tone=neutral", "--good", "tone=joy"]):
+        assert typed("a.csv", "--template", "tone", *options).good == {"tone": ("neutral", "joy")}
+    assert typed("a.csv", "--confidence", "0.95").confidence == 0.95
+
+
 def test_arguments_make_the_plan_they_say() -> None:
     plan = typed(
         *("a.csv", "--template", "groundedness:turing_small", "--template", "contains", "--param", "keyword=x"),
