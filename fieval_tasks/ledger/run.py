@@ -83,6 +83,8 @@ class Run:
     """A hash of the account's keys: see `api.account`. None: not known, or the embedded evaluator's."""
     population: int | None = None
     """Rows of which the run's are a random sample; None: the run has all of them, or an older version began it."""
+    tier: str | None = None
+    """The account's tier as the run has recognised it by refusals; None: it was named, or not recognised."""
 
     def check(self, name: str) -> CheckRecord:
         return next(check for check in self.checks if check.name == name)

@@ -74,6 +74,7 @@ runs = sa.Table(
     sa.Column("account", sa.String(120)),
     sa.Column("is_whole", sa.Boolean, nullable=False, server_default=sa.true()),
     sa.Column("population", sa.Integer),
+    sa.Column("tier", sa.String(40)),
 )
 
 _IN_DOUBT = sa.text("doubts > 0")

@@ -38,6 +38,7 @@ UPGRADES = {
         "ALTER TABLE fieval_items ADD COLUMN repeat INTEGER DEFAULT 0 NOT NULL",
         "ALTER TABLE fieval_items ADD COLUMN reused_from VARCHAR(80)",
         "ALTER TABLE fieval_runs ADD COLUMN population INTEGER",
+        "ALTER TABLE fieval_runs ADD COLUMN tier VARCHAR(40)",
         # at the worst: a POST that the server refused is counted, too
         "INSERT INTO fieval_spending (run_id, check_name, evaluations) "
         "SELECT run_id, check_name, sum(attempts) FROM fieval_items GROUP BY run_id, check_name",

@@ -23,6 +23,7 @@ from fieval_tasks.core.quantities import parse_precision, parse_rate
 from fieval_tasks.core.scrubbing import scrubbed
 from fieval_tasks.core.tiers import CUSTOM, DEFAULT, Tier
 from fieval_tasks.ledger.database import store_url
+from fieval_tasks.ledger.recognition import recognised_tier
 from fieval_tasks.ledger.reuse import to_be_taken
 from fieval_tasks.ledger.run import CheckRecord
 from fieval_tasks.ledger.store import Ledger
@@ -77,6 +78,8 @@ class TierForecast:
     """From now until the last verdict."""
     stops: int
     """Times that the run ends before that, because a window stays full for longer than the run waits; it is then resumed."""
+    basis: str
+    """Where the tier is known from; empty: it may be another one."""
     used: int
     """Evaluations by that model in the last day, of any run with the same keys in this ledger."""
 
@@ -237,16 +240,22 @@ def _cut(value: Any) -> Any:
 def _tiers(outline: Outline, ledger: Ledger, by_model: Mapping[str | None, int]) -> tuple[TierForecast, ...]:
     if not outline.way.may_have_tiers:
         return ()
-    named = outline.plan.tier
-    return tuple(
-        _on_tier(outline, ledger, by_model, tier) for tier in ([Tier.parse(named)] if named else [DEFAULT, CUSTOM])
-    )
+    account = outline.way.account
+    if outline.plan.tier:
+        known = [(Tier.parse(outline.plan.tier), "named by --tier")]
+    elif found := recognised_tier(ledger.database, account.address, account.has):
+        known = [(Tier.parse(found[0]), f"recognised in run {found[1]}")]
+    else:
+        known = [(DEFAULT, ""), (CUSTOM, "")]
+    return tuple(_on_tier(outline, ledger, by_model, *one) for one in known)
 
 
-def _on_tier(outline: Outline, ledger: Ledger, by_model: Mapping[str | None, int], tier: Tier) -> TierForecast:
+def _on_tier(
+    outline: Outline, ledger: Ledger, by_model: Mapping[str | None, int], tier: Tier, basis: str
+) -> TierForecast:
     before = evaluated_before(ledger, outline.way.account, tier)
     longest = max(TUNING.shortest_wait, min(TUNING.longest_wait, outline.plan.item_timeout))
-    last = TierForecast(tier, None, 0.0, 0, 0)
+    last = TierForecast(tier, None, 0.0, 0, basis, 0)
     for model, n in by_model.items():
         if model is None or not n:
             continue
@@ -255,7 +264,7 @@ def _on_tier(outline: Outline, ledger: Ledger, by_model: Mapping[str | None, int
         stops = sum(after - at > longest for at, after in zip([0.0, *times[:-1]], times, strict=True))
         seconds = times[-1] + judging_time(model)
         if last.model is None or seconds > last.seconds:
-            last = TierForecast(tier, model, seconds, stops, len(used))
+            last = TierForecast(tier, model, seconds, stops, basis, len(used))
     return last
 
 

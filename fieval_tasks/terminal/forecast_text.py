@@ -74,17 +74,17 @@ def _examples(forecast: Forecast) -> Iterator[str]:
 
 
 def _times(forecast: Forecast) -> Iterator[str]:
-    named = forecast.outline.plan.tier
+    is_known = any(tier.basis for tier in forecast.tiers)
     if not forecast.outline.way.may_have_tiers:
         yield "  time: the local evaluator has no limit, and is as fast as this machine"
         return
-    if named is None:
+    if not is_known:
         yield (
             "  time: the account's limit is not known, and is found out while the run goes on (--tier names it): "
             f"without one about {span(forecast.unbounded)}, or"
         )
     for tier in forecast.tiers:
-        yield f"  {'  ' if named is None else 'time: '}{_time(tier, forecast)}"
+        yield f"  {'time: ' if is_known else '  '}{_time(tier, forecast)}"
 
 
 def _time(one: TierForecast, forecast: Forecast) -> str:
@@ -92,6 +92,7 @@ def _time(one: TierForecast, forecast: Forecast) -> str:
     n = sum(check.evaluations for check in forecast.checks if check.record.model == one.model)
     whose = f"{n:,} evaluations by {one.model}" if one.model else "no judge is asked"
     where = f"on the {one.tier.name} tier" if one.tier.name in TIERS else f"at {one.tier.name}"
+    where += f" ({one.basis})" if one.basis.startswith("recognised") else ""
     *others, last = ["", *(f"{most:,} {_EACH[every]}" for most, every in one.tier.windows if most < n + one.used)]
     limits = f": {', '.join(others[1:])} and {last}" if others[1:] else f": {last}" if last else ""
     used = f", where {one.used:,} were sent in the last day" if one.used else ""
@@ -200,7 +201,7 @@ def _tier(one: TierForecast, forecast: Forecast) -> dict[str, Any]:
     seconds = max(one.seconds, forecast.unbounded)
     return {
         "tier": one.tier.name,
-        "is_named": forecast.outline.plan.tier is not None,
+        "basis": one.basis or None,
         "model": one.model,
         "seconds": round(seconds, 1),
         "done_at": (forecast.now + timedelta(seconds=seconds)).isoformat(timespec="seconds"),

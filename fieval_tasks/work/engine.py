@@ -15,6 +15,7 @@ from fieval_tasks.core.errors import FievalError, Interrupted
 from fieval_tasks.core.plan import Mode
 from fieval_tasks.core.progress import Progress
 from fieval_tasks.core.steering import Control
+from fieval_tasks.ledger.recognition import record_tier
 from fieval_tasks.ledger.run import Run
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.pace.pace import LongestWait, Pace
@@ -46,6 +47,7 @@ class Engine:
     ) -> None:
         """`open_limit` opens the source of permits that every request needs; None: no request needs any."""
         self.run = run
+        self._database = ledger.database
         self._book = ledger.book(run.run_id)
         self._connect = connect
         self._options = options
@@ -121,6 +123,8 @@ class Engine:
         try:
             if self._work is not None:
                 await self._work.close()
+                if tier := _recognised(self.run, self._work.lanes):
+                    await asyncio.to_thread(record_tier, self._database, self.run.run_id, tier)
         finally:
             try:
                 await asyncio.to_thread(self._holdings.let_go)
@@ -263,6 +267,14 @@ class Engine:
             *work.settlement.notices,
             *work.lanes.client.notices,
         )
+
+
+def _recognised(run: Run, lanes: Lanes) -> str | None:
+    """The tier that was recognised by refusals, for whoever plans the next run; None where it was named, or none was."""
+    if lanes.options.allowed.tier is not None:
+        return None
+    tiers = (lanes.quotas.quota_of(check.model).tier for check in run.checks if check.model)
+    return next((tier.name for tier in tiers if tier is not None and tier.windows), None)
 
 
 def _stopped(check: str, why: str, left: int) -> str:

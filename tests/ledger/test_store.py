@@ -1218,6 +1218,7 @@ ADDED = {
         "DROP TABLE fieval_label_draws",
         "DROP TABLE fieval_spending",
         "ALTER TABLE fieval_runs DROP COLUMN population",
+        "ALTER TABLE fieval_runs DROP COLUMN tier",
     ),
 }
 """Version -> what takes out of the next one's tables all that it has not got."""

@@ -15,7 +15,7 @@ import pytest
 from fieval_tasks.api.client import Credentials, EvalClient
 from fieval_tasks.core.errors import NameTaken, PlanError
 from fieval_tasks.core.plan import Check, EvaluationPlan, Mode
-from fieval_tasks.core.tiers import DEFAULT
+from fieval_tasks.core.tiers import DEFAULT, Tier
 from fieval_tasks.ledger.database import store_url
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.runs.conclusion import Ended, conclude
@@ -24,7 +24,7 @@ from fieval_tasks.runs.preparation import prepared
 from fieval_tasks.runs.threads import work_on
 from fieval_tasks.terminal.forecast_text import as_object, day, lines, span
 from tests.faults.mix import Mix
-from tests.faults.running import evaluated, serving
+from tests.faults.running import Server, evaluated, serving
 
 GROUNDED = Check(template="groundedness")
 
@@ -169,9 +169,21 @@ def test_time_counts_what_other_runs_of_the_same_keys_have_sent(
         unknown = of(plan.model_copy(update={"tier": None}))
         assert [one.tier.name for one in unknown.tiers] == ["default", "custom"]
         assert any("the account's limit is not known" in line for line in lines(unknown))
+        recognised(tmp_path, server, DEFAULT)
+        known = of(plan.model_copy(update={"tier": None}))
+        assert [(one.tier, one.basis) for one in known.tiers] == [(DEFAULT, "recognised in run r")]
+        assert any("on the default tier (recognised in run r)" in line for line in lines(known))
         hours = of(plan.model_copy(update={"tier": "10/h"}))
         assert hours.tiers[0].stops >= 5, "no run waits for as long with an item timeout of ten minutes"
         assert "--resume carries on" in "\n".join(lines(hours))
+
+
+def recognised(folder: Path, server: Server, tier: Tier) -> None:
+    """The run is carried on, and recognises the tier."""
+    with prepared(EvaluationPlan(resume="r")) as run, run.engine() as engine:
+        engine._at_work.lanes.quotas.quota_of("turing_flash").tier = tier
+    with Ledger(store_url()) as ledger:
+        assert ledger.run("r").tier == tier.name
 
 
 def test_the_rate_of_the_last_run_with_the_same_judge_needs_fewer_rows_and_is_named() -> None:
