@@ -28,6 +28,7 @@ from fieval_tasks.core.errors import PlanError, StoreAway, StoreError
 from fieval_tasks.core.items import Failed, Item, Result, Scored, State, Ticket
 from fieval_tasks.ledger import database, schema, versions
 from fieval_tasks.ledger.book import OpenTicket
+from fieval_tasks.ledger.calibrations import Calibration, Calibrations, LabelDraw
 from fieval_tasks.ledger.changes import (
     Asked,
     Change,
@@ -1199,6 +1200,24 @@ def test_another_schema_version_is_refused_and_left_alone(url: str) -> None:
     engine.dispose()
     assert f"has schema version 99, and this program writes {versions.SCHEMA_VERSION}" in sentence(StoreError, url)
     assert schema_versions(url) == [99]
+
+
+def test_draws_and_labels_are_kept_with_their_run(ledger: Ledger) -> None:
+    run_id, kept = begun(ledger, 3).run_id, Calibrations(ledger.database)
+    drawn = LabelDraw(run_id, "tone", NOON, "strict", 7, 3, ["r1", "two\nlines \ud800\0", "r0"])
+    labels = Calibration(
+        run_id, "tone", NOON, {"template": "tone", "params": {"a": [1]}, "policy": "strict"}, run_id, True, {"r1": True, "r0": False}, 3, ["r2"],
+    )  # fmt: skip
+    for _ in range(2):  # as after a commit whose answer was lost
+        kept.record_draw(drawn)
+        kept.record(labels)
+    assert kept.draws() == kept.draws(run_id, "tone") == [drawn]
+    [found] = kept.all()
+    assert (found, found.policy) == (labels, "strict")
+    kept.set_cells(found, (1, 0, 0, 1))
+    assert [one.cells for one in kept.all()] == [[1, 0, 0, 1]]
+    ledger.forget(run_id)
+    assert (kept.draws(), kept.all()) == ([], [])
 
 
 ADDED = {
