@@ -136,7 +136,7 @@ def _added(labels: dict[str, tuple[bool | None, str]], row: Row, place: str) -> 
     if row.problem is not None:
         return [f"{place}: {row.problem}"]
     item_id, said = _text(row, "item_id"), _text(row, "label").strip()
-    if not item_id:
+    if not item_id.strip():
         return [f"{place}, column item_id: it is blank"] if said else []
     if said and said.casefold() not in WORDS:
         return [f"{place}, column label: {said!r:.60} is no label; write pass or fail"]
@@ -151,7 +151,8 @@ def _added(labels: dict[str, tuple[bool | None, str]], row: Row, place: str) -> 
 
 
 def _text(row: Row, column: str) -> str:
-    text = text_of(row.values.get(column, ""))
+    value = row.values.get(column, "")
+    text = value if isinstance(value, str) else text_of(value)  # `null` in a cell is a text here, and no blank
     return text if isinstance(text, str) else ""
 
 
