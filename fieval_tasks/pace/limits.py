@@ -95,10 +95,8 @@ class Level:
     """Requests in a window as last measured, less the margin."""
     since: float
     """When it was measured."""
-    step: float
-    """The share of `base` that is added next."""
     grow_at: float
-    """When `step` is added."""
+    """When more is tried."""
     grown: float = 0.0
     """Share of `base` that is tried on top of it."""
 
@@ -330,7 +328,7 @@ class Limits:
         # With so few accepted more is tried soon. Of a level that is lowered, half the first places: single tries let pass as many.
         is_few = base < (self._few if before is None else tuning.first_places // 2) and not self._in_secret
         hold = tuning.windows[0] if is_few else max(self._hold, window)
-        self._level = Level(window, base, now, tuning.step, grow_at=now + hold)
+        self._level = Level(window, base, now, grow_at=now + hold)
         self._set_beat()
 
     # -- the beat
@@ -349,8 +347,7 @@ class Limits:
         news_takes = self._tuning.no_news if self._in_secret else self._tuning.windows[0]
         level.grow_at = now + max(news_takes, level.window / 4)
         if self._pressed:
-            level.grown += level.step
-            level.step *= 2.0
+            level.grown = 2.0 * level.grown + self._tuning.step
             self._pressed = False
             self._set_beat()
 
