@@ -41,37 +41,44 @@ def recognise(run: Mapping[str, Table], baseline: Mapping[str, Table], *, only_b
     found = {item_id: item_id for item_id in here if item_id in there}
     if only_by_id or len(found) == len(here):
         return Recognised(found)
-    known, free = set(found), {item_id for item_id in there if item_id not in found}
-    mine, theirs = (dict[str, set[bytes]](), dict[str, set[bytes]]())
+    by_id = set(found)
+    free = there.keys() - by_id
     for name in run:
-        asked, others = _asked(run[name], known, mine), _asked(baseline[name], known, theirs)
+        asked, others = _asked(run[name], by_id), _asked(baseline[name], by_id)
         for digest, item_id in asked.items():
             other = others.get(digest)
             if item_id and other in free and item_id not in found:
                 found[item_id] = other
                 free.discard(other)
-    alone = [item_id for item_id in here if item_id not in found]
-    asked_there = {digest for item_id in free for digest in theirs.get(item_id, ())}
-    asked_here = {digest for item_id in alone for digest in mine.get(item_id, ())}
-    doubtful = (
-        {item_id for item_id in alone if not mine.get(item_id) or mine[item_id] & asked_there},
-        {item_id for item_id in free if not theirs.get(item_id) or theirs[item_id] & asked_here},
-    )
-    return Recognised(found, found.keys() - known, doubtful)
+    alone = here.keys() - found.keys()
+    doubtful = _doubtful(run, alone, baseline, free), _doubtful(baseline, free, run, alone)
+    return Recognised(found, found.keys() - by_id, doubtful)
 
 
 def _ids(tables: Mapping[str, Table]) -> dict[str, None]:
     return {item_id: None for table in tables.values() for item_id in table.ids}
 
 
-def _asked(table: Table, known: Collection[str], noted: dict[str, set[bytes]]) -> dict[bytes, str | None]:
-    """Input side -> the id of the only row that has it, None where several have; `noted`: id -> its input sides."""
+def _asked(table: Table, known: Collection[str]) -> dict[bytes, str | None]:
+    """Input side -> the id of the only row that has it, and is not known; None where several have."""
     found: dict[bytes, str | None] = {}
     for item_id, asked in zip(table.ids, table.asked, strict=True):
         if asked and item_id not in known:
             found[asked] = None if asked in found else item_id
-            noted.setdefault(item_id, set()).add(asked)
     return found
+
+
+def _doubtful(
+    tables: Mapping[str, Table], alone: Collection[str], others: Mapping[str, Table], free: Collection[str]
+) -> set[str]:
+    """Of the rows that were not recognised, those of which no check shows that the other side has no such question."""
+    left = set(alone)
+    for name, table in tables.items():
+        there = {asked for item_id, asked in zip(others[name].ids, others[name].asked, strict=True) if item_id in free}
+        for item_id, asked in zip(table.ids, table.asked, strict=True):
+            if asked and asked not in there:
+                left.discard(item_id)
+    return left
 
 
 def paired(run: Table, baseline: Table, rows: Recognised) -> Pairs:

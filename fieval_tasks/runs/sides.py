@@ -52,7 +52,14 @@ class Judged:
     @classmethod
     def of(cls, check: CheckRecord) -> Judged:
         keys = tuple(sorted(key for key in check.sources if key not in ANSWER_KEYS))
-        return cls(check.template, check.model, _digest(dict(check.params)).hex(), check.output, check.good, keys)
+        return cls(
+            check.template,
+            check.model,
+            hashlib.sha256(canonical(dict(check.params)).encode()).hexdigest()[: 2 * DIGEST],
+            check.output,
+            check.good,
+            keys,
+        )
 
 
 @dataclass
@@ -148,12 +155,15 @@ def _add(table: Table, result: Result, keys: Sequence[str]) -> None:
 
 def asked_of(inputs: Mapping[str, str], keys: Sequence[str]) -> bytes:
     """A digest of the input side; empty where it is."""
-    asked = {key: inputs[key] for key in keys if key in inputs}
-    return _digest(asked) if asked else b""
+    found = hashlib.sha256()
+    asked = [(key, inputs[key].encode(errors="surrogatepass")) for key in keys if key in inputs]
+    for key, text in asked:
+        found.update(b"%s %d %s" % (key.encode(), len(text), text))
+    return found.digest()[:DIGEST] if asked else b""
 
 
-def _digest(value: object) -> bytes:
-    return hashlib.sha256(canonical(value).encode()).digest()[:8]  # 100,000 items: a chance of 3e-10 that two are alike
+DIGEST = 8
+"""Bytes of a digest: of 100,000 items two different ones are alike with a chance of 3e-10."""
 
 
 # -- files ---------------------------------------------------------------------------------------------------------
