@@ -47,6 +47,7 @@ def _notes(report: Report) -> Iterator[str]:
         yield f"{one_line(name, 24)}: {correction.sentence}"
     yield from (gate.sentence for gate in report.gates)
     yield from report.changes
+    yield from (f"note: {notice}" for notice in (report.comparison.notices if report.comparison else ()))
     yield from report.findings
     yield from (f"note: {notice}" for notice in report.facts.news)
     if report.is_amended:

@@ -26,19 +26,20 @@ MOST_SEGMENTS = 50
 def problems(run: Side, baseline: Side, *, across_models: bool = False) -> Iterator[str]:
     """Why the two can't be compared: a sentence for each reason."""
     common = [name for name in run.checks if name in baseline.checks]
+    this = f"run {run.name}" if run.name else "this run"  # one that is about to begin has no name yet
     if not common:
         yield (
-            f"run {run.name} and the baseline {baseline.name} have no check of the same name in common "
+            f"{this} and the baseline {baseline.name} have no check of the same name in common "
             f"({', '.join(run.checks)}; {', '.join(baseline.checks)})"
         )
     if run.is_local != baseline.is_local and not across_models:
         here, there = (
             "the local evaluator's heuristics" if one.is_local else "the platform's judges" for one in (run, baseline)
         )
-        yield f"run {run.name} was judged by {here}, and the baseline {baseline.name} by {there}{_ON_PURPOSE}"
+        yield f"{this} was judged by {here}, and the baseline {baseline.name} by {there}{_ON_PURPOSE}"
     for name in common:
         now, before = run.checks[name], baseline.checks[name]
-        here, there = f"in run {run.name}", f"in the baseline {baseline.name}"
+        here, there = f"in {this}", f"in the baseline {baseline.name}"
         if (now.template, now.output) != (before.template, before.output):
             yield f"{name} is {now.template} ({now.output}) {here}, and {before.template} ({before.output}) {there}: their figures mean different things"
         elif now.params != before.params:

@@ -184,6 +184,8 @@ class Prepared(Kept):
         plan, models = self.plan, [check.model for check in run.checks]
         ends = ends_in_words(plan.max_items, plan.max_cost, plan.prices, models)
         notes = (*ends, *run.notices, *self.reused, *self.notes)
+        if self.plan.baseline is not None:
+            lines.append(f"  compared with the baseline {self.plan.baseline.partition('@sha256:')[0]}")
         return [clean(line) for line in (*lines, *(f"  note: {note}" for note in notes))]
 
 

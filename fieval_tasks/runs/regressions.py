@@ -70,8 +70,14 @@ def by_drop(gate: Gate, report: Report) -> GateOutcome:
     value = None if most is None else lost[most]
     said = "no item has a verdict in both runs"
     if most is not None and value is not None:
-        went = "dropped by" if value > 0 else "rose by" if value < 0 else "changed by"
-        said = f"{most} {went} {points(float(value))} over {count(changes[most].compared.n_pairs, 'pair')}"
+        went = (
+            f"dropped by {points(float(value))}"
+            if value > 0
+            else f"rose by {points(float(value))}"
+            if value
+            else "is the same"
+        )
+        said = f"{most} {went} over {count(changes[most].compared.n_pairs, 'pair')}"
     if high > low:
         said += f"; with the missing verdicts the drop lies between {100 * float(low):.4g} and {100 * float(high):.4g} points"
     n = sum(one.compared.n_pairs for one in changes.values())

@@ -183,7 +183,10 @@ def compare(
     run: RunArgument, baseline: BaselineArgument = "blessed", /, *, margin: Margin = None, cluster: ClusterOption = None,
     by: By = None, across_models: AcrossModels = False, store: StoreOption = None, json: AsObject = False,
 ) -> int:  # fmt: skip
-    """What changed from a baseline to a run, over the items that both have. Nothing is sent."""
+    """What changed from a baseline to a run, over the items that both have. Nothing is sent.
+
+    Exit code 1: a check is WORSE; 2: they can't be compared; 3: verdicts are missing that could change the answer.
+    """
     from flows.cli.decisions import compare as compared
 
     return compared(run, baseline, margin, cluster, by or [], across_models, store, as_data=json)
