@@ -183,6 +183,9 @@ def _placed(fields: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             value = "\n".join(value)
         if isinstance(value, str):
             placed[name] = "\n".join(_from_here(line, folder) for line in value.splitlines())
+    baseline = placed.get("baseline")
+    if isinstance(baseline, str) and ("/" in baseline or baseline.endswith(".json")):  # else it names a run
+        placed["baseline"] = _from_here(baseline, folder)
     return placed
 
 

@@ -88,6 +88,14 @@ def test_paths_are_relative_to_the_file_and_urls_and_standard_input_are_left_alo
         assert plan(text.format(same), "plans/p.yaml").dataset == same
 
 
+@pytest.mark.parametrize(
+    ("named", "meant"),
+    [("base.json", "plans/base.json"), ("../b/base", "plans/../b/base"), ("blessed", "blessed"), ("run-7", "run-7")],
+)
+def test_a_baseline_that_is_a_file_is_relative_too(named: str, meant: str) -> None:
+    assert plan(f"baseline: {named}\ntemplate: tone\n", "plans/p.yaml").baseline == meant
+
+
 def test_what_is_typed_goes_before_the_file() -> None:
     found = plan(
         AS_YAML, "p.yaml", "typed.csv",
