@@ -19,6 +19,7 @@ from fieval_tasks.core.plan import Mode
 from fieval_tasks.core.progress import Progress
 from fieval_tasks.ledger.changes import Sending, Submitted
 from fieval_tasks.ledger.processes import owner_name
+from fieval_tasks.ledger.reuse import Earlier
 from fieval_tasks.ledger.run import Run
 from fieval_tasks.ledger.schema import utc_now
 from fieval_tasks.ledger.store import Ledger
@@ -28,8 +29,8 @@ from fieval_tasks.work.engine import Engine
 from fieval_tasks.work.options import Options, Share
 from fieval_tasks.work.work_tuning import WorkTuning
 from tests.conftest import PATIENCE
-from tests.platform import Platform, ok
-from tests.work.test_engine import QUICK_PACE, a_run
+from tests.platform import TEMPLATE, Platform, ok
+from tests.work.test_engine import CHECK, QUICK_PACE, a_run
 
 ANSWERS = [f"answer {i}" for i in range(60)]
 
@@ -95,6 +96,24 @@ def test_shards_begin_with_different_chunks_and_send_every_item_once(ledger: Led
     assert all(chunk % 3 == n for n, chunks in enumerate(began) for chunk in chunks)
     assert counted(ledger, run) == {State.SCORED: 60}
     assert set(platform.taken.values()) == {1}
+
+
+def test_shards_send_what_is_not_reused_and_each_evaluation_of_a_row_once(ledger: Ledger) -> None:
+    platform, begun = Platform(takes=0.02), utc_now()
+    work(ledger, a_run(ledger, ANSWERS, run_id="monday"), platform, None)
+    rows = [
+        Item(2 * i + again, f"id-{i}", i + 1, TEMPLATE, TEMPLATE, None, {"output": one}, f"{i}", repeat=again)
+        for i, one in enumerate([*ANSWERS, *(f"new {n}" for n in range(10))])
+        for again in range(2)
+    ]
+    earlier = Earlier(frozenset({"monday"}), begun)
+    today = Run("tuesday", utc_now(), "d", "f", "async", "test", (CHECK,), {}, ())
+    run = ledger.create(today, ((item, None) for item in rows), chunk_size=5, earlier=earlier)
+    assert counted(ledger, run) == {State.SCORED: 60, State.READY: 80}
+    with ThreadPoolExecutor(3) as shards:
+        list(shards.map(lambda n: work(ledger, run, platform, Share(n, 3)), range(3)))
+    assert counted(ledger, run) == {State.SCORED: 140}
+    assert platform.taken == {**dict.fromkeys(ANSWERS, 2), **{f"new {n}": 2 for n in range(10)}}
 
 
 @pytest.mark.parametrize("mode", [Mode.ASYNC, Mode.SYNC])
