@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -17,8 +16,7 @@ IN_ORDER = sa.func.coalesce(items.c.drawn, items.c.seq)
 """In which a run's items are sent."""
 
 
-@dataclass(frozen=True)
-class Draw:
+class Draw(NamedTuple):
     """An item's place in the order in which the run's items were drawn."""
 
     seq: int
@@ -29,6 +27,9 @@ class Draw:
     repeat: int
     """Further evaluations of an item are counted from 1."""
     traits: Mapping[str, Any] | None
+
+
+_SCORED, _NOT_NEEDED = State.SCORED.value, State.NOT_NEEDED.value
 
 
 class End(NamedTuple):
@@ -65,17 +66,13 @@ class Draws:
     def ends(self, chunks: Sequence[int]) -> list[End]:
         """The items of these chunks that are scored or failed."""
         columns = (items.c.seq, items.c.chunk, items.c.state, items.c.passed, items.c.score, items.c.value)
-        those = (self._mine, items.c.chunk.in_(chunks), items.c.state.in_([State.SCORED.value, State.FAILED.value]))
+        # By the time, and not the state, by whose index SQLite would read the whole run.
+        those = (self._mine, items.c.chunk.in_(chunks), items.c.finished_at.is_not(None))
+        found = self._database.look(lambda connection: connection.execute(sa.select(*columns).where(*those)).all())
         return [
-            End(
-                row["seq"],
-                row["chunk"],
-                row["state"] == State.SCORED.value,
-                row["passed"],
-                row["score"],
-                None if row["value"] is None else json.loads(row["value"]),
-            )
-            for row in self._database.read(sa.select(*columns).where(*those))
+            End(seq, chunk, state == _SCORED, passed, score, None if value is None else json.loads(value))
+            for seq, chunk, state, passed, score, value in found
+            if state != _NOT_NEEDED
         ]
 
     def leave_out(self) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 
 from rapidfuzz import process
 
+from fieval_tasks.core.commands import command
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.items import Item, State
 from fieval_tasks.ledger.book import Event, Past
@@ -140,7 +141,7 @@ def _verdict(life: Biography) -> str:
     result = life.past.result
     shared = f" (given to {_twin(life.original)})" if life.original else ""
     if result.status == "not_needed":
-        return "python -m flows.evaluate --resume RUN --no-stop-when-decided has it evaluated"
+        return f"to have it evaluated: {command('evaluate', '--resume', life.run.run_id, '--no-stop-when-decided')}"
     if result.error is not None:
         return f"{result.stage}, {result.error['kind']}{shared}: {result.error['message']}"
     passed = {True: ", passed", False: ", not passed", None: ""}[result.passed]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
@@ -45,7 +46,7 @@ def notices(run: Run, plan: EvaluationPlan) -> Iterator[str]:
 
 
 class Drawn:
-    """A run's gates, and the verdicts that may settle them. Reads what is new in the ledger, so it blocks; not thread-safe.
+    """A run's gates, and the verdicts that may settle them. Reads what is new in the ledger, so it blocks; thread-safe.
 
     The chance to be wrong is shared evenly by the gates that are watched, so that it holds for all of them together.
     """
@@ -57,6 +58,7 @@ class Drawn:
         self._count = 0
         """Gates, one on each value of a column counted for each."""
         self._confidence = plan.settling_confidence
+        self._lock = threading.Lock()
         self._watched: list[_Watched] = []
         self._failures: list[_Failures] = []
         self._sizes: Counter[int] = Counter()
@@ -66,9 +68,10 @@ class Drawn:
 
     def look(self) -> bool:
         """Read what has come; whether the run's outcome is decided: a gate is not met, whatever comes, or all are met."""
-        if not self._sizes:
-            self._begin()
-        self._read()
+        with self._lock:
+            if not self._sizes:
+                self._begin()
+            self._read()
         found = self.settled()
         is_failed = any(not one.is_met for one in found.values()) or any(one.is_broken for one in self._failures)
         return is_failed or 0 < self._count == len(found)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -109,9 +109,9 @@ class Kept:
     def explain_command(self) -> str:
         return command("explain", self.run_id, "ITEM", store=self.store, last=1)
 
-    @property
+    @cached_property
     def drawn(self) -> Drawn | None:
-        """The verdicts that may settle the run's gates, before they are read; None where it does not stop early."""
+        """The verdicts that may settle the run's gates; None where it does not stop early."""
         if not self.plan.stop_when_decided:
             return None
         from fieval_tasks.runs.drawn import Drawn  # it brings scipy, which takes a second

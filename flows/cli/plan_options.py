@@ -30,6 +30,8 @@ PLACEHOLDERS = {
     "prices": "MODEL=X", "precision": "0.02", "max_cost": "X", "max_items": "N", "where": "EXPR", "stratify": "COLUMN", "repeats": "K", "audit": "P%", "reuse": "7d", "resume": "RUN|last", "keep": "COLUMN|all", "delimiter": "C",
 }  # fmt: skip
 """What the help shows in place of a value, where that says more than STR or INT."""
+KEPT_SWITCHES = ("stop_when_decided",)
+"""Switches that a run keeps, so that a call that resumes it may have to turn them off."""
 HAS_PLACEHOLDERS = "metavar" in inspect.signature(Parameter).parameters
 """The last cyclopts for Python 3.10 has none."""
 
@@ -81,8 +83,8 @@ def _of_field(name: str, field: FieldInfo) -> inspect.Parameter:
     about, more = field.description or "", dict[str, Any]()
     if kind == list[str]:
         about += " May be repeated."
-    elif default is True:
-        more["negative"] = f"--no-{name}"
+    elif default is True or name in KEPT_SWITCHES:
+        more["negative"] = f"--no-{name.replace('_', '-')}"
     elif type(default) in (int, float):
         about += f" Default: {default:g}."
     if name == "delimiter":  # a dash may well part cells
