@@ -168,6 +168,12 @@ class Gate:
     def kind(self) -> Kind:
         return KINDS[self.metric]
 
+    @property
+    def is_out_of_any_samples_reach(self) -> bool:
+        """No interval, however narrow, lies wholly on the good side: of one figure, or of an end of the scale."""
+        is_at_an_end = self.threshold == {">=": 1, "<=": 0}.get(self.operator)
+        return self.metric in ("pass_rate", "mean") and (self.operator == "==" or is_at_an_end)
+
     def in_segment(self, value: str) -> Gate:
         """The same gate on one value of its segment's column."""
         assert self.segment is not None
@@ -258,6 +264,8 @@ def gate_problems(gates: Iterable[str], scales: Mapping[str, Scale], *, said: Co
         gate = Gate.parse(text)
         if gate.kind.needs and gate.kind.needs not in said:
             yield f"gate {text!r}: {gate.kind.needing}"
+        if "confidence" in said and "stop_when_decided" not in said and gate.is_out_of_any_samples_reach:
+            yield f"gate {text!r}: no sample is ever so sure of a {gate.metric}; write a threshold that leaves room, or leave out --confidence"
         if gate.metric == "mean" and "confidence" in said and isinf(getattr(scales.get(gate.check or ""), "high", 1)):
             yield f"gate {text!r}: no sample bounds a mean that has no upper end; gate {gate.check}.median, or leave out --confidence"
         if gate.check is not None and gate.check not in scales:

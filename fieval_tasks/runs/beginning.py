@@ -37,6 +37,7 @@ from fieval_tasks.runs.baselines import require_comparable, require_pairs
 from fieval_tasks.runs.calibrating import Handed, handed, record, require_labels
 from fieval_tasks.runs.connections import WITHOUT_PREFECT, Connection, Openers, connection
 from fieval_tasks.runs.earlier import reusable
+from fieval_tasks.runs.reach import out_of_reach
 from fieval_tasks.runs.run_tuning import DEFAULT_TUNING, RunTuning
 from fieval_tasks.runs.segments import segmented, wanted
 from fieval_tasks.runs.sides import Side
@@ -149,7 +150,15 @@ def outlined(
             checks=tuple(map(_recorded, bindings)),
             plan=plan.model_copy(update={"connection": way.name}).model_dump(mode="json", exclude=OF_ONE_CALL),
             population=population if count < population else None,
-            notices=(*way.notices, *rows.notices, *chosen.notices, *drawn, *found, *why, *_notices(plan, bindings)),
+            notices=(
+                *way.notices,
+                *rows.notices,
+                *chosen.notices,
+                *drawn,
+                *found,
+                *why,
+                *_notices(plan, bindings, count, population),
+            ),
         )
         if plan.stop_when_decided:
             from fieval_tasks.runs.drawn import notices  # it brings scipy, which takes a second
@@ -290,9 +299,11 @@ def _with_mode(plan: EvaluationPlan, bindings: Sequence[Binding], rows: int) -> 
     return plan.model_copy(update={"mode": lane.mode}), (f"mode: {lane.reason}",)
 
 
-def _notices(plan: EvaluationPlan, bindings: Sequence[Binding]) -> Iterator[str]:
+def _notices(plan: EvaluationPlan, bindings: Sequence[Binding], rows: int, population: int | None) -> Iterator[str]:
     """Notices on gates and bindings that are valid and may be mistakes."""
     yield from gate_notices(plan.gates, {binding.check: binding.scale for binding in bindings})
+    if plan.confidence is not None and not plan.stop_when_decided and population is None:
+        yield from out_of_reach(plan.gates, rows, plan.confidence)
     for (
         binding
     ) in bindings:  # the server takes a request without an optional key, and some of its judges then fail on it

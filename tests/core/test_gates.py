@@ -228,6 +228,16 @@ def test_a_gate_that_no_sample_could_decide_is_refused() -> None:
     assert not problem_of("fid_score.p10 <= 50", "fid_score", "numeric", said=in_a_sample)
 
 
+@pytest.mark.parametrize(
+    "text", ["tone.pass_rate >= 1", "tone.pass_rate == 0.9", "tone.pass_rate <= 0", "tone.mean >= 100%"]
+)
+def test_a_gate_that_no_sample_could_pass_is_refused_only_where_the_rows_are_one(text: str) -> None:
+    in_a_sample = frozenset({"confidence"})
+    assert "no sample is ever so sure" in problem_of(text, "tone", "Pass/Fail", said=in_a_sample)
+    assert not problem_of(text, "tone", "Pass/Fail")
+    assert not problem_of(text, "tone", "Pass/Fail", said=in_a_sample | {"stop_when_decided"})
+
+
 def test_a_gate_for_low_figures_where_high_ones_are_good_is_asked_about() -> None:
     gates = ["tone.pass_rate <= 0.1", "tone.pass_rate >= 0.1", "failures <= 3", "fid_score.mean <= 50"]
     scales = {"tone": scale_of("tone", "Pass/Fail"), "fid_score": scale_of("fid_score", "numeric")}

@@ -28,6 +28,7 @@ from fieval_tasks.report.table import table
 from fieval_tasks.runs.conclusion import Ended, conclude, report_of
 from fieval_tasks.runs.gating import Evidence, outcomes
 from fieval_tasks.runs.preparation import Prepared, prepared
+from fieval_tasks.runs.reach import out_of_reach
 from fieval_tasks.runs.segments import MOST_VALUES, require_recorded, segmented, wanted
 from tests.report import report_examples as examples
 
@@ -353,3 +354,18 @@ def test_everybody_says_the_same_words_about_a_gate(answers: str) -> None:
         "report.md, artifact and comment": in_markdown,
     }
     assert [where for where, text in said.items() if failed not in text or undecided not in text] == []
+
+
+@given(st.integers(1, 400), st.integers(1, 99), st.sampled_from([">=", ">", "<=", "<"]))
+def test_a_gate_that_so_few_rows_can_not_pass_is_named_with_how_many_it_takes(
+    n: int, hundredths: int, sign: str
+) -> None:
+    gate = f"mine.pass_rate {sign} {hundredths / 100}"
+    best = [row(number, float(sign in (">=", ">"))) for number in range(n)]
+    [outcome] = found(best, gate, confidence=0.95)
+    said = [*out_of_reach([gate], n, 0.95)]
+    assert (outcome.verdict == "PASS") == (not said)
+    if said:
+        needed = int(said[0].rpartition("takes ")[2].split()[0].replace(",", ""))
+        assert needed >= n
+        assert not [*out_of_reach([gate], needed + 1, 0.95)]

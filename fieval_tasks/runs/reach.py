@@ -1,0 +1,27 @@
+"""Gates that so few rows can't pass at a confidence, whatever their verdicts: found before any is paid for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from math import ceil
+from statistics import NormalDist
+
+from fieval_tasks.core.gates import CEILINGS, Gate, GateVerdict
+from fieval_tasks.decisions.statistics import wilson_interval
+
+
+def out_of_reach(gates: Iterable[str], rows: int, confidence: float) -> Iterator[str]:
+    """A sentence for each gate on a pass rate that these rows can't pass even with the best verdicts."""
+    for gate in map(Gate.parse, gates):
+        if gate.metric != "pass_rate" or gate.segment is not None or gate.is_out_of_any_samples_reach:
+            continue
+        is_ceiling = gate.operator in CEILINGS
+        best = wilson_interval(0 if is_ceiling else rows, rows, confidence)
+        if best is not None and gate.verdict(*best) is not GateVerdict.PASS:
+            # Of n rows of which all pass, Wilson's interval begins at n / (n + z^2).
+            share = float(1 - gate.threshold if is_ceiling else gate.threshold)
+            needed = ceil(NormalDist().inv_cdf((1 + confidence) / 2) ** 2 * share / (1 - share))
+            yield (
+                f"gate {str(gate)!r}: {rows:,} rows can't pass it at {100 * confidence:g} % confidence, whatever their verdicts; "
+                f"it takes {needed:,} at least"
+            )
