@@ -29,8 +29,8 @@ QUICK = WorkTuning(
     stuck_times=1.0,
     stuck_later=3,
 )
-PATIENCE = 20.0
-"""Seconds in which any of these runs ends by itself."""
+PATIENCE = 120.0
+"""Seconds in which any of these runs ends by itself: in a few, but the machine may be busy."""
 QUICK_PACE = PaceTuning(
     windows=(0.01,), pause=0.001, longest_pause=0.01, answer_within=0.1, hold=0.05, no_news=0.1,
     starts_within=0.0, longest_away_pause=0.001,

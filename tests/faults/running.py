@@ -23,6 +23,7 @@ from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.runs.conclusion import Ended, Outcome, conclude
 from fieval_tasks.runs.preparation import Prepared, prepared
 from fieval_tasks.runs.threads import work_once
+from tests.conftest import PATIENCE
 from tests.faults.account import Account
 from tests.faults.driving import inputs
 from tests.faults.laws import Accounts
@@ -55,7 +56,7 @@ class Server:
 
     def kill(self) -> None:
         self._process.kill()
-        self._process.communicate(timeout=10)
+        self._process.communicate(timeout=PATIENCE)
 
     def close(self) -> None:
         self.kill()
@@ -64,7 +65,7 @@ class Server:
     def become(self, mix: Mix) -> None:
         """Another character from now on."""
         self._mix = mix
-        with urlopen(Request(f"{self.url}/mix", data=str(mix).encode(), method="PUT"), timeout=10):
+        with urlopen(Request(f"{self.url}/mix", data=str(mix).encode(), method="PUT"), timeout=PATIENCE):
             pass
 
     @property
@@ -100,7 +101,7 @@ class Command:
             return self._process.wait(timeout=within)
         except subprocess.TimeoutExpired:
             self._process.send_signal(signal.SIGABRT)
-            self._process.wait(timeout=10)
+            self._process.wait(timeout=PATIENCE)
             raise AssertionError(f"the command did not end within {within} s:\n{self.said}") from None
 
     @property
@@ -113,7 +114,7 @@ class Command:
 
     def kill(self) -> None:
         self._process.kill()
-        self._process.wait(timeout=10)
+        self._process.wait(timeout=PATIENCE)
 
     def terminate(self) -> None:
         self._process.send_signal(signal.SIGTERM)

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from fieval_tasks.core.items import Result
+from tests.conftest import PATIENCE
 from tests.faults.account import Account
 from tests.faults.mix import Mix
 from tests.faults.running import Command, accounts, dataset, serving, summary
@@ -26,7 +27,7 @@ EVERYTHING = Mix(
 def test_items_under_every_fault_at_once_are_all_accounted_for(tmp_path: Path, prefect_api: str) -> None:
     with serving(tmp_path, EVERYTHING) as server:
         command = Command(tmp_path, server, *dataset(tmp_path, ITEMS), "--item-timeout", "20s")
-        code = command.ended(within=170)
+        code = command.ended(within=PATIENCE)
         found = accounts(tmp_path, server)
         assert found.disagreements() == []
         assert code == 3, command.said

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fieval_tasks.core.plan import Mode
+from tests.conftest import PATIENCE
 from tests.faults.mix import Mix
 from tests.faults.platform import ALONE
 from tests.faults.running import Command, accounts, dataset, evaluated, resumed, serving, wait_until
@@ -26,7 +27,7 @@ def test_a_run_outlives_a_server_that_goes_and_comes_back(tmp_path: Path, prefec
         server.kill()
         time.sleep(OUTAGE)
         server.start()
-        assert command.ended(within=150) == 0, command.said
+        assert command.ended(within=PATIENCE) == 0, command.said
         found = accounts(tmp_path, server)
         assert found.disagreements(killed=True) == []
         assert found.statuses == {"scored": 400}

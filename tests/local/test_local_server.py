@@ -190,7 +190,7 @@ def _refusal(*options: str, environment: dict[str, str] | None = None) -> tuple[
         env=environment or keys,
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=PATIENCE,
     )
     assert done.stdout == ""
     return done.returncode, done.stderr
