@@ -141,9 +141,7 @@ def _money(forecast: Forecast) -> Iterator[str]:
 
 def _sample(sample: SampleForecast) -> str:
     question = f"for {points(sample.precision)} at {100 * sample.confidence:g} %"
-    return (
-        f"{question}: {sample.rows:,} of {sample.population:,} rows ({sample.basis}, a rate of {100 * sample.rate:g} %)"
-    )
+    return f"{question}: {sample.rows:,} of {sample.population:,} rows ({sample.basis}, a rate of {round(100 * sample.rate, 1):g} %)"
 
 
 # -- as an object -------------------------------------------------------------------------------------------------------
