@@ -71,37 +71,38 @@ def choose(dataset: Dataset, selection: Selection = ALL) -> Chosen:
 
 def candidates(dataset: Dataset, selection: Selection) -> tuple[Sequence[int], tuple[str, ...]]:
     """The numbers of the rows that a sample may be drawn from, ascending, with notices. Raises PlanError, as `choose`."""
-    limit = selection.limit
-    if selection.where is None:
+    limit, where = selection.limit, selection.where
+    if where is None:
         return range(1, min(limit or dataset.size, dataset.size) + 1), ()
-    is_chosen = condition(selection.where, dataset.columns)
-    unfit: list[str] = []
-    unreadable = 0
-
-    def fitting() -> Iterator[int]:
-        nonlocal unreadable
-        for row in dataset.rows():
-            try:
-                # A row that can't be read may belong: left out, it would be missing in silence, and flatter a gate.
-                if row.problem is not None or is_chosen(row.values):
-                    unreadable += row.problem is not None
-                    yield row.number
-            except Incomparable as why:
-                unfit.append(f"row {row.number}: {why}" if len(unfit) < _EXAMPLES else "")
-
-    numbers = array("I", fitting())
-    if unfit:
-        rows = "1 row" if len(unfit) == 1 else f"{len(unfit):,} rows"
-        guard = "say what such a row is first, as in `kind == 'number' and score < 0.5`"
-        raise PlanError(
-            f"--where {selection.where!r}: it can't be told of {rows}: {'; '.join(unfit[:_EXAMPLES])}; {guard}"
-        )
+    numbers, unreadable = _fitting(dataset, where)
     if len(numbers) == unreadable:
-        raise PlanError(f"--where {selection.where!r}: it chooses none of the {dataset.size:,} rows of {dataset.name}")
-    notices = [f"--where {selection.where}: {len(numbers):,} of {dataset.size:,} rows are chosen"]
+        raise PlanError(f"--where {where!r}: it chooses none of the {dataset.size:,} rows of {dataset.name}")
+    notices = [f"--where {where}: {len(numbers):,} of {dataset.size:,} rows are chosen"]
     if unreadable:
         notices.append(f"{unreadable:,} of the chosen rows can't be read, so --where can't be told of them; they fail")
     return numbers[:limit], tuple(notices)
+
+
+def _fitting(dataset: Dataset, where: str) -> tuple[array[int], int]:
+    """The numbers of the rows of which the expression is true or can't be told, for they can't be read; how many the latter are.
+
+    A row that can't be read may belong: left out, it would be missing in silence, and flatter a gate.
+    """
+    is_chosen = condition(where, dataset.columns)
+    numbers, unreadable, untold, examples = array("I"), 0, 0, list[str]()
+    for row in dataset.rows():
+        try:
+            if row.problem is not None or is_chosen(row.values):
+                numbers.append(row.number)
+                unreadable += row.problem is not None
+        except Incomparable as why:
+            untold += 1
+            examples += [f"row {row.number}: {why}"] * (untold <= _EXAMPLES)
+    if untold:
+        rows = "1 row" if untold == 1 else f"{untold:,} rows"
+        guard = "say what such a row is first, as in `kind == 'number' and score < 0.5`"
+        raise PlanError(f"--where {where!r}: it can't be told of {rows}: {'; '.join(examples)}; {guard}")
+    return numbers, unreadable
 
 
 def audited(numbers: Sequence[int], share: Fraction, seed: int) -> frozenset[int]:
@@ -126,7 +127,7 @@ def allocated(sizes: Sequence[int], n: int, chance: random.Random) -> list[int]:
     """How many of `n` rows are drawn from each stratum: in proportion, by the largest remainder (Hamilton's method).
 
     Each stratum gets a row of its own where there are as many rows as strata. `chance` decides between equal remainders:
-    by their order, the first strata of a file would be preferred. Raises nothing for 0 <= n <= sum(sizes).
+    by their order, the first strata of a file would be preferred. `n` is no more than there are rows.
     """
     total = sum(sizes)
     quotas = [Fraction(size * n, total) for size in sizes]

@@ -57,6 +57,11 @@ class SelfAgreement:
         return wilson_interval(self.changed, self.items)
 
     @property
+    def are_named(self) -> bool:
+        """Whether the verdicts are each one of a few, and no scores."""
+        return bool(self._verdicts)
+
+    @property
     def pairwise(self) -> float | None:
         """How often two verdicts on one item are the same."""
         return self._agreeing / self.items if self.items else None

@@ -61,10 +61,12 @@ def steadiness(check: str, found: SelfAgreement) -> str:
     if found.changed_interval is not None:
         said += f", and {found.changed:,} of them did not get the same verdict each time (a share of "
         said += f"{share(found.changed / found.items)}, 95 % interval {between(found.changed_interval, 'to')})"
-    parts = [f"two verdicts on one item agree in {share(found.pairwise)}"] if found.pairwise is not None else []
-    parts += [f"kappa {found.kappa:.2f}"] if found.kappa is not None else []
-    parts += [f"scores differ by {found.mean_difference:.3f} on average"] if found.mean_difference is not None else []
-    return "; ".join((said, *parts))
+    if found.are_named:
+        said += f"; a share of {share(found.pairwise)} of pairs of verdicts on one item are the same"
+        said += "" if found.kappa is None else f", kappa {found.kappa:.2f}"
+    elif found.mean_difference is not None:
+        said += f"; two scores of one item are {found.mean_difference:.3f} apart on average"
+    return said
 
 
 def within_noise(gate: Gate, value: float | None, found: SelfAgreement, evaluations: int) -> str | None:
