@@ -53,7 +53,8 @@ def corrected(confusion: Confusion, passed: int, failed: int, confidence: float 
     doubled = ppi([2 * n + 1 for n in confusion.cells], 2 * passed, 2 * failed)
     assert doubled.standard_error is not None
     reach = _quantile(confidence) * doubled.standard_error * math.sqrt(2)
-    return build(_within(value), _around(value, doubled.point - reach, doubled.point + reach), method="ppi++")
+    centre = _within(doubled.point)  # else an estimate far outside of 0..1 would leave an interval of no width
+    return build(_within(value), _around(value, centre - reach, centre + reach), method="ppi++")
 
 
 def transferred(confusion: Confusion, passed: int, failed: int, confidence: float = 0.95) -> Corrected:
@@ -75,7 +76,11 @@ def transferred(confusion: Confusion, passed: int, failed: int, confidence: floa
     of = passed + failed, confusion.passed, confusion.failed
     found, right_on_passed, right_on_failed = (rate / n for rate, n in zip(rates, of, strict=True))
     value = (found + right_on_failed - 1) / (right_on_passed + right_on_failed - 1)
-    interval = _drawn_interval(rates, of, confidence)
+    low, high = interval = _drawn_interval(rates, of, confidence)
+    if low == high:
+        raise NotCorrectable(
+            f"it passes {found:.0%} of these items, which by the labels of other items can't be: it is not right as often here"
+        )
     return Corrected(
         _within(value), _around(value, *interval), confidence, "rogan-gladen", confusion, kappa(confusion), found
     )

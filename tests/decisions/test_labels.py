@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import pytest
@@ -79,7 +80,7 @@ def test_the_value_lies_in_its_interval_and_that_within_0_and_1(
     if found := asked(confusion, passed, failed, by):
         low, high = found.interval
         assert 0 <= low <= found.value <= high <= 1
-        assert low < high or by is transferred
+        assert low < high
 
 
 @given(CELLS, COUNTS, COUNTS)
@@ -95,9 +96,10 @@ def test_failures_and_passes_are_treated_alike(confusion: Confusion, passed: int
 @given(CELLS, COUNTS, COUNTS)
 def test_more_confidence_takes_a_wider_interval(confusion: Confusion, passed: int, failed: int) -> None:
     for by in (corrected, transferred):
-        if asked(confusion, passed, failed, by):
-            narrow, wide = (by(confusion, passed, failed, level).interval for level in (0.8, 0.99))
-            assert wide[0] <= narrow[0] <= narrow[1] <= wide[1]
+        narrow, wide = (asked(confusion, passed, failed, partial(by, confidence=level)) for level in (0.8, 0.99))
+        if narrow and wide:
+            assert wide.interval[0] <= narrow.interval[0] <= narrow.interval[1] <= wide.interval[1]
+        assert not narrow or wide, "what is possible at a low confidence is at a high one"
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans())))
@@ -144,6 +146,14 @@ def test_a_judge_just_above_chance_is_taken() -> None:
 def test_labels_of_one_kind_say_nothing_of_other_items(cells: tuple[int, ...], words: str) -> None:
     with pytest.raises(NotCorrectable, match=f"all 25 labelled items are {words}"):
         transferred(Confusion(*cells), 70, 30)
+
+
+@pytest.mark.parametrize(("passed", "words"), [(1000, "100%"), (0, "0%")])
+def test_a_judge_that_can_t_be_as_it_was_is_refused(passed: int, words: str) -> None:
+    with pytest.raises(
+        NotCorrectable, match=f"it passes {words} of these items, which by the labels of other items can't be"
+    ):
+        transferred(Confusion(70, 60, 60, 110), passed, 1000 - passed)
 
 
 def test_other_items_without_a_verdict_are_refused() -> None:
