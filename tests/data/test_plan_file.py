@@ -10,12 +10,13 @@ import jsonschema
 import pytest
 import yaml  # type: ignore[import-untyped]
 
+from fieval_tasks.core.commands import NAMES
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.plan import Check, EvaluationPlan
 from fieval_tasks.data.parameters import AsTyped
 from fieval_tasks.data.plan_file import ALIASES, read_plan_file
 from fieval_tasks.data.plan_schema import as_json, plan_schema
-from flows.cli.plan_options import NAMES, plan_of
+from flows.cli.plan_options import plan_of
 
 ROOT = Path(__file__).parents[2]
 AS_YAML = """
