@@ -268,7 +268,8 @@ class Limits:
             self._is_proven, self._alone = True, self._alone if self._is_chance else 0
             self._learn(event, now, least=0.5 * level.count if level and level.window == window else 1.0)
         elif self._in_secret:
-            self._learn(event, now, least=self._kept(level))
+            # The count decides: evaluations that start at uneven times would be refused again and again at nearly the same rate.
+            self._learn(event, now, least=self._tuning.shrink * level.base if level else 1.0)
         elif not self._is_chance:
             self._alone += 1
             self._stood_alone(event, now)
@@ -283,16 +284,12 @@ class Limits:
             if counted >= self._few and window == self._tuning.windows[0]:
                 self._learn(event, now, least=1.0)
         elif level.grown or counted >= (1.0 - self._margin) * level.base:
-            self._learn(event, now, least=self._kept(level))
+            self._learn(event, now, least=level.base * (1.0 if level.grown else 1.0 - self._margin))
         elif event.first < level.since + level.window:
             self._at_once /= 2.0  # the level was not even reached, so too many went at one moment
         else:
             self._learn(event, now, least=0.5 * level.base)
         self._set_beat()
-
-    def _kept(self, level: Level | None) -> float:
-        """What is left at least after a refusal: what was kept to before growing, or else a little less of it."""
-        return 1.0 if level is None else level.base * (1.0 if level.grown else 1.0 - self._margin)
 
     @property
     def _few(self) -> int:
@@ -344,7 +341,7 @@ class Limits:
         level = self._level
         if level is None or now < level.grow_at or self.trying or self._is_chance:
             return
-        news_takes = self._tuning.no_news if self._in_secret else self._tuning.windows[0]
+        news_takes = self._tuning.news_takes if self._in_secret else self._tuning.windows[0]
         level.grow_at = now + max(news_takes, level.window / 4)
         if self._pressed:
             level.grown = 2.0 * level.grown + self._tuning.step

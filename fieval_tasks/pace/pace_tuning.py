@@ -47,6 +47,10 @@ class PaceTuning:
     hold: float = 30.0
     """For which a rate is kept before more is tried, twice as long each time that more brought nothing; or a window, if longer."""
 
+    # With 3 s, simulated hidden limits of 50 a second grow twice before the first is known to be too much.
+    news_takes: float = 4.0
+    """Until most refusals in secret are known, so that more may be tried again."""
+
     # -- requests at once
 
     # Where a server takes fewer, so many are refused once.

@@ -32,7 +32,7 @@ QUICK = WorkTuning(
 PATIENCE = 120.0
 """Seconds in which any of these runs ends by itself: in a few, but the machine may be busy."""
 QUICK_PACE = PaceTuning(
-    windows=(0.01,), pause=0.001, longest_pause=0.01, answer_within=0.1, hold=0.05, no_news=0.1,
+    windows=(0.01,), pause=0.001, longest_pause=0.01, answer_within=0.1, hold=0.05, news_takes=0.02, no_news=0.1,
     starts_within=0.0, longest_away_pause=0.001,
 )  # fmt: skip
 """The limits are found as ever, in no time."""
