@@ -299,10 +299,10 @@ def _with_mode(plan: EvaluationPlan, bindings: Sequence[Binding], rows: int) -> 
     return plan.model_copy(update={"mode": lane.mode}), (f"mode: {lane.reason}",)
 
 
-def _notices(plan: EvaluationPlan, bindings: Sequence[Binding], rows: int, population: int | None) -> Iterator[str]:
+def _notices(plan: EvaluationPlan, bindings: Sequence[Binding], rows: int, population: int) -> Iterator[str]:
     """Notices on gates and bindings that are valid and may be mistakes."""
     yield from gate_notices(plan.gates, {binding.check: binding.scale for binding in bindings})
-    if plan.confidence is not None and not plan.stop_when_decided and population is None:
+    if plan.confidence is not None and not plan.stop_when_decided and rows == population:
         yield from out_of_reach(plan.gates, rows, plan.confidence)
     for (
         binding

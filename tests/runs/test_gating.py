@@ -369,3 +369,13 @@ def test_a_gate_that_so_few_rows_can_not_pass_is_named_with_how_many_it_takes(
         needed = int(said[0].rpartition("takes ")[2].split()[0].replace(",", ""))
         assert needed >= n
         assert not [*out_of_reach([gate], needed + 1, 0.95)]
+
+
+def test_a_run_says_before_anything_is_sent_which_gates_its_rows_can_not_pass(answers: str) -> None:
+    said = {"gates": ("tone.pass_rate >= 0.95",), "good": {"tone": "joy"}}
+    with prepared(tone_plan(answers, **said, confidence=0.95)) as run:
+        assert "6 rows can't pass it at 95 % confidence, whatever their verdicts; it takes 73 at least" in str(
+            run.run.notices
+        )
+    with prepared(tone_plan(answers, **said).model_copy(update={"run": "other"})) as run:
+        assert "can't pass" not in str(run.run.notices)
