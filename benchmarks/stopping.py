@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,7 +19,6 @@ from benchmarks.running import DidNotEnd, Setting, account_of, environment, serv
 GATE = f"{dataset.TEMPLATE}.pass_rate >= 0.95"
 RATES = {0.99: 0, 0.97: 0, 0.9: 1}
 """True pass rate -> the exit code that the gate must end with."""
-_AFTER = re.compile(r"settled after ([\d,]+) of")
 
 
 def stopped(setting: Setting) -> Iterator[Table]:
@@ -47,15 +45,12 @@ def _stopped(setting: Setting, rate: float, code: int) -> Table:
             raise DidNotEnd(f"{' '.join(command)} ended with {ended.returncode}: {ended.stderr[-500:]}")
         summary, account = json.loads(told.read_text(encoding="utf-8")), account_of(address)
     items, [gate] = summary["items"], summary["gates"]
-    after = _AFTER.search(gate["sentence"])
     return Table(
         f"stop: {setting.items:,} rows, of which {rate:.0%} pass, evaluations {setting.evaluation}, {GATE}",
         [
             Measure(f"exit code, which should be {code}", ended.returncode),
             Measure("wrong exit codes", int(ended.returncode != code), at_most=0),
-            Measure(
-                "settled after, in the order of drawing", int(after[1].replace(",", "")) if after else setting.items
-            ),
+            Measure("settled after, in the order of drawing", gate["settled_after"] or setting.items),
             Measure("evaluations at the server", account["items"], at_most=setting.items // 2),
             Measure("evaluations not spent", items["not_needed"]),
             Measure("left without an account", abs(setting.items - items["not_needed"] - account["items"]), at_most=0),

@@ -46,7 +46,7 @@ class ExitCode(IntEnum):
     """What the command's exit status means."""
 
     OK = 0
-    """Every item has a verdict, or is within `--allow-failures`, and every gate passed."""
+    """Every item has a verdict, is within `--allow-failures` or was not needed, and every gate passed."""
     GATE_FAILED = 1
     """Never anything else: an uncaught exception would also end Python with 1, so those end with 70."""
     BAD_INPUT = 2

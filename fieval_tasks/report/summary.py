@@ -133,6 +133,8 @@ class GateOutcome:
     """Items that the value is of."""
     interval: Interval | None = None
     """Where the metric lies for all that the rows are a sample of, at the plan's confidence; None where none was asked."""
+    settled_after: int | None = None
+    """The rows, in the order of drawing, that settled it early; None where all verdicts together did, or did not."""
 
     @classmethod
     def of(

@@ -223,8 +223,11 @@ def _found(check: Tally) -> str:
 
 
 def _open(check: Tally) -> str:
-    missing = check.total - check.scored
+    missing = check.total - check.scored - check.not_needed
     parts = [f"{missing:,} {'has' if missing == 1 else 'have'} no verdict"] if missing else []
+    parts += (
+        [f"{check.not_needed:,} {'was' if check.not_needed == 1 else 'were'} not needed"] if check.not_needed else []
+    )
     parts += [f"{check.no_score:,} can't be counted"] if check.no_score else []
     unknown = " and ".join(parts)
     if check.bounds is None:

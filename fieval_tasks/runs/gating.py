@@ -76,7 +76,8 @@ def _by_the_drawn(gate: Gate, outcome: GateOutcome, found: Settled | None, kept:
     verdict = GateVerdict.PASS if found.is_met else GateVerdict.FAIL
     confidence, not_spent = kept.plan.settling_confidence, kept.book.draws.not_spent()
     said = settled_found(gate, outcome, after=found.after, of=found.of, confidence=confidence, not_spent=not_spent)
-    return replace(outcome, verdict=verdict.value, sentence=GateOutcome.of(gate, verdict, said).sentence)
+    sentence = GateOutcome.of(gate, verdict, said).sentence
+    return replace(outcome, verdict=verdict.value, sentence=sentence, settled_after=found.after)
 
 
 def by_figure(gate: Gate, evidence: Evidence) -> GateOutcome:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -22,7 +23,7 @@ from fieval_tasks.core.plan import Check, EvaluationPlan
 from fieval_tasks.core.templates import bundled_catalogue
 from fieval_tasks.data.binding import bind
 from fieval_tasks.data.dataset import Dataset, read_dataset
-from fieval_tasks.data.intake import items
+from fieval_tasks.data.intake import first_drawn, in_random_order, items, mark_copies
 from fieval_tasks.data.places import place_of
 from fieval_tasks.data.selection import Selection, choose
 from fieval_tasks.data.values import LARGEST_TEXT, Flaw, text_of, typed
@@ -367,3 +368,30 @@ def test_columns_that_are_kept_are_typed_as_json_is(tmp_path: Path) -> None:
         {"lang": "fr", "turns": 3, "deep.a": [1, None], "none": None},
         dict.fromkeys(("lang", "turns", "deep.a", "none")),
     ]
+
+
+def drawn(found: list[tuple[Item, Failed | None]], *, seed: int = 0, width: int = 1) -> list[Item]:
+    numbers = sorted({item.row for item, _ in found})
+    return [item for item, _ in in_random_order(found, numbers, width, seed)]
+
+
+def test_rows_are_drawn_in_a_random_order_that_the_seed_decides(rows: Rows) -> None:
+    found = run(rows({"input": f"{n}", "output": f"{n}"} for n in range(200)), "tone", "toxicity")
+    items = drawn(found, width=2)
+    assert [replace(item, drawn=None) for item in items] == [item for item, _ in found]
+    assert sorted(item.drawn for item in items if item.drawn is not None) == list(range(400))
+    assert [item.drawn for item in items] == [item.drawn for item in drawn(found, width=2)]
+    assert [item.drawn for item in items] != [item.drawn for item in drawn(found, width=2, seed=1)]
+    for first, second in zip(items[::2], items[1::2], strict=True):  # both checks of a row
+        assert (first.row, (first.drawn or 0) + 1) == (second.row, second.drawn)
+    early = {item.row for item in items if (item.drawn or 0) < 200}
+    assert 30 < sum(row <= 100 for row in early) < 70  # whatever their place in the dataset
+
+
+def test_of_rows_that_are_the_same_the_one_that_is_drawn_first_is_sent(rows: Rows) -> None:
+    found = run(rows({"input": "x", "output": f"{n % 7}"} for n in range(50)))
+    items = [(item, None) for item in drawn(found)]
+    marked = [item for item, _ in mark_copies(items, first_drawn(items))]
+    places = {item.seq: item.drawn or 0 for item in marked}
+    assert sum(item.same_as is None for item in marked) == 7
+    assert all(places[item.same_as] < places[item.seq] for item in marked if item.same_as is not None)

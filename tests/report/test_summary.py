@@ -293,6 +293,7 @@ def test_the_outcome_comes_last() -> None:
             "bounds": [0.43, 0.69],
             "n": None,
             "interval": None,
+            "settled_after": None,
         }
         | said
     ]

@@ -45,6 +45,7 @@ def a_run(
     answers: Sequence[str],
     *,
     platform: Platform | None = None,
+    langs: Sequence[str] = ("en",),
     checks: Sequence[CheckRecord] = (CHECK,),
     **plan: Any,
 ) -> Iterator[Prepared]:
@@ -54,7 +55,12 @@ def a_run(
 
     def rows() -> Iterator[tuple[Item, Failed | None]]:
         items = (
-            (Item(n * len(checks) + k, f"id-{n}", n + 1, check.name, TEMPLATE, None, {"output": text}, f"{hash((k, text)) % 2**63:032x}"), None)
+            (
+                Item(
+                    n * len(checks) + k, f"id-{n}", n + 1, check.name, TEMPLATE, None, {"output": text},
+                    f"{hash((k, text)) % 2**63:032x}", traits={"lang": langs[n % len(langs)]},
+                ), None,
+            )
             for n, text in enumerate(answers) for k, check in enumerate(checks)
         )  # fmt: skip
         return in_random_order(items, range(1, len(answers) + 1), len(checks), seed=7)
@@ -223,6 +229,28 @@ def test_the_chance_to_be_wrong_is_shared_by_the_gates_and_one_that_fails_ends_t
         first, _, failures = outcome.report.gates
         assert (first.verdict, failures.verdict) == ("FAIL", "UNDECIDED")
         assert outcome.report.items.not_needed > N
+
+
+def test_each_value_of_a_column_is_settled_by_its_own_rows(tmp_path: Path) -> None:
+    gate = f"{TEMPLATE}.pass_rate[lang=*] >= 0.8"
+    platform = Platform(takes=0.05)
+    with a_run(tmp_path, [answer(n, N) for n in range(N)], platform=platform, langs=("fr", "de"), gates=(gate,)) as run:
+        outcome = concluded(run)
+        assert outcome.exit_code is ExitCode.OK
+        assert [gate.verdict for gate in outcome.report.gates] == ["PASS", "PASS"]
+        assert all(f"of {N // 2:,} in the order" in gate.sentence for gate in outcome.report.gates)
+        assert all((gate.settled_after or N) < 100 for gate in outcome.report.gates)
+        assert statuses(run)["not_needed"] > 1_000
+
+
+def test_a_gate_on_a_mean_is_settled_early_too(tmp_path: Path) -> None:
+    score = replace(CHECK, output="score")
+    with a_run(tmp_path, [answer(n, N) for n in range(N)], checks=(score,), gates=(f"{TEMPLATE}.mean >= 0.6",)) as run:
+        given(run, [Scored(f"{value}", value, None, "because", 5.0) for value in (0.9, 0.7) * 100])
+        outcome = concluded(run)
+        assert outcome.exit_code is ExitCode.OK
+        [gate] = outcome.report.gates
+        assert (gate.verdict, (gate.settled_after or N) <= 200) == ("PASS", True)
 
 
 def test_a_gate_on_failures_ends_the_run_once_too_many_have_failed(tmp_path: Path) -> None:
