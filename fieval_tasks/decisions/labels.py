@@ -91,7 +91,7 @@ def _drawn_interval(rates: Sequence[int], of: Sequence[int], confidence: float) 
 
     M. Flor, M. Weiss, T. Selhorst, C. Mueller-Graf and M. Greiner, "Comparison of Bayesian and frequentist methods for
     prevalence estimation under misclassification", BMC Public Health 20 (2020) 1135. `python -m
-    benchmarks.corrected_rates` finds the rate in 94.2 to 98.2 % of them where 95 are said.
+    benchmarks.corrected_rates` finds the rate in 94.2 to 98.6 % of them where 95 are said.
     """
     random = np.random.default_rng(0)  # the same labels give the same interval
     draws = (random.beta(k + 0.5, n - k + 0.5, DRAWS) for k, n in zip(rates, of, strict=True))
