@@ -53,15 +53,15 @@ class Suites:
         )
         self._suites[result.check].add(name, *_outcome(result, is_gated=bool(self._facts.gates)), time=seconds)
 
-    def write(self, file: IO[str], gates: Sequence[GateOutcome] = (), changes: Sequence[str] = ()) -> None:
-        """All of them as one document, whose counts are of what stands in it. `changes`: sentences, which fail nothing."""
+    def write(self, file: IO[str], gates: Sequence[GateOutcome] = (), changes: Mapping[str, str] | None = None) -> None:
+        """All of them as one document, whose counts are of what stands in it. `changes`: check -> a sentence, which fails nothing."""
         judged = self._suite(GATES)
         for gate in gates:
             about = {"type": gate.verdict, "message": gate.sentence} if gate.verdict != "PASS" else {}
             judged.add(gate.gate, _GATES[gate.verdict], gate.sentence, about)
         compared = self._suite(CHANGES)
-        for sentence in changes:
-            compared.add(sentence.partition(":")[0], "passed", sentence, {})
+        for name, sentence in (changes or {}).items():
+            compared.add(name, "passed", sentence, {})
         suites = [*([judged] if gates else []), *([compared] if changes else []), *self._suites.values()]
         counts = sum((suite.counts for suite in suites), Counter[str]())
         run = {"name": self._facts.run_id, **_totals(counts), "time": _seconds(self._facts.wall_seconds)}

@@ -238,12 +238,12 @@ class Report:
                     yield said
 
     @property
-    def changes(self) -> tuple[str, ...]:
-        """What the comparison with the baseline says of each check, in sentences."""
+    def changes(self) -> dict[str, str]:
+        """What the comparison with the baseline says of each check, and of each segment, in a sentence."""
         if self.comparison is None:
-            return ()
+            return {}
         terms = self.comparison.terms
-        return tuple(change_sentence(name, change, terms) for name, change in self.comparison.checks.items())
+        return {name: change_sentence(name, change, terms) for name, change in self.comparison.checks.items()}
 
     @property
     def notices(self) -> tuple[str, ...]:

@@ -46,7 +46,7 @@ def _notes(report: Report) -> Iterator[str]:
     for name, correction in report.corrections.items():
         yield f"{one_line(name, 24)}: {correction.sentence}"
     yield from (gate.sentence for gate in report.gates)
-    yield from report.changes
+    yield from report.changes.values()
     yield from (f"note: {notice}" for notice in (report.comparison.notices if report.comparison else ()))
     yield from report.findings
     yield from (f"note: {notice}" for notice in report.facts.news)

@@ -62,7 +62,9 @@ class Outcome:
     def message(self) -> str:
         """The text for the log and the flow's final state: the sentence, notices and the report's place."""
         gates = (gate.sentence for gate in self.report.gates if gate.verdict != GateVerdict.PASS.value)
-        lines = "\n".join((*self.report.facts.news, *self.report.findings, *self.report.changes, *gates, self.sentence))
+        lines = "\n".join(
+            (*self.report.facts.news, *self.report.findings, *self.report.changes.values(), *gates, self.sentence)
+        )
         return f"run {self.report.facts.run_id}: {lines}\nreport: {clean(str((self.folder / 'report.html').resolve()))}"
 
     @property

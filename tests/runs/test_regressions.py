@@ -92,7 +92,7 @@ def test_every_file_says_what_changed_and_worse_alone_fails_nothing() -> None:
     ran("old", [True] * 100)
     outcome = ran("new", [True] * 80 + [False] * 20, baseline="old", answer="Another")
     assert outcome.exit_code is ExitCode.OK
-    [sentence] = outcome.report.changes
+    [sentence] = outcome.report.changes.values()
     assert sentence.startswith("groundedness WORSE: its pass rate fell by 20 points, from 1 to 0.8 over 100 pairs")
     assert sentence in outcome.message
     told = summary("new")["comparison"]["checks"]["groundedness"]
