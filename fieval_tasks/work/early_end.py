@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from time import monotonic
+from typing import Any, TypeVar
 
 from fieval_tasks.core.items import Item, State
 from fieval_tasks.ledger.draws import Draws
@@ -19,7 +20,12 @@ from fieval_tasks.work.options import Options
 from fieval_tasks.work.poller import Poller
 from fieval_tasks.work.work_tuning import WorkTuning
 
+T = TypeVar("T")
 _DECIDED = "its gates are decided"
+
+
+class NotNeeded(Exception):
+    """Raised where a wait for leave to send ended because nothing more is needed."""
 
 
 @dataclass(eq=False)
@@ -36,6 +42,7 @@ class EarlyEnd:
     options: Options
     tuning: WorkTuning
     is_over: bool = field(default=False, init=False)
+    _ended: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _waiting: list[tuple[int, int, int, asyncio.Future[bool]]] = field(default_factory=list, init=False)
     """A heap of place, number and size of each request that waits for its turn."""
     _number: count[int] = field(default_factory=count, init=False)
@@ -56,6 +63,20 @@ class EarlyEnd:
         finally:
             self._on_their_way -= is_needed * len(items)
 
+    async def unless_over(self, wait: Coroutine[Any, Any, T]) -> T:
+        """The result of a wait for leave to send: a tier may grant it in ten minutes only. Raises NotNeeded at the run's end."""
+        waiting = asyncio.ensure_future(wait)
+        over = asyncio.ensure_future(self._ended.wait())
+        try:
+            await asyncio.wait((waiting, over), return_when=asyncio.FIRST_COMPLETED)
+            if not waiting.done():
+                raise NotNeeded
+            return waiting.result()
+        finally:
+            over.cancel()
+            waiting.cancel()  # nothing happens to what is done
+            await asyncio.gather(over, waiting, return_exceptions=True)
+
     async def _look(self) -> None:
         """Let items go while the gates are open; end the run once they are decided. Until nobody waits."""
         while self._waiting and not self.is_over:
@@ -67,6 +88,7 @@ class EarlyEnd:
                 await asyncio.sleep(min(pause, self.tuning.look_at_last))
         if self.is_over:
             self.lanes.end(_DECIDED)
+            self._ended.set()
             self.items.leave_out(await asyncio.to_thread(self.draws.leave_out))
         while self._waiting:
             self._answer(heapq.heappop(self._waiting)[-1], False)

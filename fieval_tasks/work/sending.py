@@ -34,7 +34,7 @@ from fieval_tasks.ledger.spending import OverBudget
 from fieval_tasks.pace.pace import Pace, Turn
 from fieval_tasks.pace.quota import Admission
 from fieval_tasks.work.allowance import Allowance
-from fieval_tasks.work.early_end import EarlyEnd
+from fieval_tasks.work.early_end import EarlyEnd, NotNeeded
 from fieval_tasks.work.echoes import Echoes, digest
 from fieval_tasks.work.lanes import Lane, Lanes, PostReply
 from fieval_tasks.work.open_items import OpenItems
@@ -167,6 +167,8 @@ class Sender:
                     self.allowance.refused(items[0].check)
                 most = spent.fitting or most
                 continue
+            except NotNeeded:
+                break
             except UsedUp as full:
                 # the run goes on: what it has bought is asked about, and other judges have quotas of their own
                 lane.breaker.stop(str(full))
@@ -179,7 +181,8 @@ class Sender:
 
     async def _try(self, items: tuple[Item, ...], lane: Lane, tries: Tries) -> tuple[tuple[Item, ...], ApiError | None]:
         """Make one request; the items that it carried, and its error, if any."""
-        with await lane.quota.admit(len(items)) as admission:
+        admitted = lane.quota.admit(len(items))
+        with await (admitted if self.early_end is None else self.early_end.unless_over(admitted)) as admission:
             tried = items[: admission.allowed]
             turn = await self._turn()
             if lane.breaker.stopped is not None:  # while this waited
