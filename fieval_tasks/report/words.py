@@ -236,4 +236,5 @@ def _open(check: Tally) -> str:
         return ""  # nothing is open
     what = "mean" if check.passed is None else "pass rate"
     so = f"so with a figure from 0 to 1 for each, the {what}" if check.no_score else f"so the true {what}"
-    return f"{unknown}, {so} of all {check.total:,} lies between {between(check.bounds)}."
+    sure = "is only known for certain to lie" if check.not_needed else "lies"
+    return f"{unknown}, {so} of all {check.total:,} {sure} between {between(check.bounds)}."
