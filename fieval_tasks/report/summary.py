@@ -230,7 +230,7 @@ class Report:
         """Sentences on judges that judged items more than once, and on gates that their noise could decide."""
         noisy = {name: found for name, tally in self.checks.items() if (found := tally.repeated.found)}
         yield from (steadiness(name, found) for name, found in noisy.items())
-        for outcome in self.gates:
+        for outcome in self.gates if noisy else ():
             gate = Gate.parse(outcome.gate)
             if gate.check in noisy and gate.metric in ("pass_rate", "mean") and gate.segment is None:
                 evaluations = self.checks[gate.check].evaluations

@@ -701,6 +701,7 @@ def expected(seq: int, entry: Entry) -> Result:
         finished_at=entry.finished_at,
         lost=entry.lost,
         doubts=entry.doubts,
+        seq=seq,
     )
 
 
