@@ -41,7 +41,7 @@ def drawn_sheet(
     output: str | None = None,
     store: str | None = None,
 ) -> DrawnSheet:
-    """LabelDraw items of a check at random, record the draw and write the sheet. Raises PlanError where there is nothing to draw."""
+    """Draw items of a check at random, record the draw and write the sheet. Raises PlanError where there is nothing to draw."""
     with kept(run, store) as opened:
         name = _labelled_check(opened.run, check)
         drawn, of = draw(opened.book, name, n=n, seed=seed)

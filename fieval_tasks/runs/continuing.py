@@ -16,9 +16,9 @@ from fieval_tasks.ledger.run import Run
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.runs import belonging
 from fieval_tasks.runs.baselines import require_comparable
-from fieval_tasks.runs.beginning import require_writable
 from fieval_tasks.runs.calibrating import handed, record, require_labels
 from fieval_tasks.runs.connections import Connection, Openers, connection
+from fieval_tasks.runs.outline import require_writable
 from fieval_tasks.runs.segments import require_recorded, segments_in
 
 SETTLED = (

@@ -28,9 +28,10 @@ from fieval_tasks.ledger.reuse import to_be_taken
 from fieval_tasks.ledger.run import CheckRecord
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.report.summary import Cost
-from fieval_tasks.runs.beginning import USUAL_CONFIDENCE, Outline, earlier_verdicts, outlined
+from fieval_tasks.runs.choosing import USUAL_CONFIDENCE
 from fieval_tasks.runs.connections import WITHOUT_PREFECT, Openers
 from fieval_tasks.runs.earlier import evaluated_before
+from fieval_tasks.runs.outline import Outline, earlier_verdicts, outlined
 from fieval_tasks.work.lanes import packs
 from fieval_tasks.work.work_tuning import TUNING
 

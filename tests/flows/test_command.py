@@ -639,7 +639,7 @@ sys.exit(evaluate_command(sys.argv[2:]))
 @pytest.mark.parametrize(
     ("before", "said"),
     [
-        ("fieval_tasks.runs.beginning.read_dataset", "interrupted: nothing was sent"),
+        ("fieval_tasks.runs.outline.read_dataset", "interrupted: nothing was sent"),
         ("flows.cli.actions._run_evaluate", "interrupted; to carry on: python -m flows.evaluate --resume cut"),
         (
             "fieval_tasks.runs.conclusion.write_report",
