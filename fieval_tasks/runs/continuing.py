@@ -12,6 +12,7 @@ from fieval_tasks.core.gates import gate_problems
 from fieval_tasks.core.plan import EvaluationPlan, Mode
 from fieval_tasks.core.scales import Offer, choice_problems, good_of
 from fieval_tasks.core.templates import bundled_catalogue
+from fieval_tasks.ledger.book import Book
 from fieval_tasks.ledger.run import Run
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.runs import belonging
@@ -92,12 +93,26 @@ def carry_on(
         plan = plan.model_copy(update={"labels": None})  # from now on the ledger has them
     book = ledger.book(run.run_id)
     if wanted.retry_failed:
-        book.reopen_failed()
+        _reopen_failed(book, run, plan)
     if not plan.stop_when_decided:
         book.draws.take_back_in()
     if plan.mode is Mode.SUBMIT and "mode" not in said and not book.unsent_chunks():
         plan = plan.model_copy(update={"mode": Mode.ASYNC})  # everything is sent, so verdicts can only be asked for
     return ledger.run(run.run_id), plan, way, notes
+
+
+def _reopen_failed(book: Book, run: Run, plan: EvaluationPlan) -> None:
+    """Reopen the failed items. Of a run that is decided nothing else is sent, unless they are what had decided it."""
+    if not plan.stop_when_decided:
+        book.reopen_failed()
+        return
+    from fieval_tasks.runs.drawn import Drawn  # it brings scipy, which takes a second
+
+    if Drawn(run, plan, book.draws).look():
+        book.draws.leave_out()  # a process that was killed had not come to it
+    book.reopen_failed()
+    if not Drawn(run, plan, book.draws).look():
+        book.draws.take_back_in()
 
 
 def _require_the_same_question(run: Run, plan: EvaluationPlan) -> None:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from fieval_tasks.core.budget import Budget, budget_of, ends_in_words
 from fieval_tasks.core.commands import command
-from fieval_tasks.core.items import State
 from fieval_tasks.core.plan import EvaluationPlan, Mode
 from fieval_tasks.core.quantities import parse_rate
 from fieval_tasks.core.tiers import Tier
@@ -162,9 +161,10 @@ class Prepared(Kept):
 
     @property
     def _is_decided(self) -> Callable[[], bool] | None:
-        """None where the run does not stop early, or where failed items of one that did are to be tried again."""
-        again = self.plan.retry_failed and self.book.counts()[State.NOT_NEEDED]
-        return None if self.drawn is None or again else self.drawn.look
+        """None where the run does not stop early, or is decided and all that is left of it are failed items to be tried again."""
+        if (drawn := self.drawn) is None or (self.plan.retry_failed and drawn.look()):
+            return None
+        return drawn.look
 
     def _allowed(self, parts: int) -> Allowed:
         """The tier and the earlier evaluations; with several processes each gets its part of both."""

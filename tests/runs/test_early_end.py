@@ -340,17 +340,50 @@ def test_a_run_that_goes_on_to_its_end_takes_back_what_was_not_needed(tmp_path: 
             assert statuses(run) == {"scored": 200, "pending": N - 200}
 
 
-def test_failed_rows_of_a_decided_run_are_tried_again_where_that_is_asked_for(tmp_path: Path) -> None:
+LATE = Failed("evaluate", "evaluation_error", "it timed out")
+
+
+@contextmanager
+def tried_again(folder: Path, platform: Platform) -> Iterator[Prepared]:
+    """The run, opened as `--resume mine --retry-failed` opens it."""
+    again = EvaluationPlan(resume="mine", store=f"sqlite:///{folder / 'ledger.db'}", retry_failed=True)
+    with resumed(again) as run:
+        yield replace(run, connection=replace(run.connection, open=platform.client))
+
+
+@pytest.mark.parametrize("is_marked", [True, False])
+def test_failed_rows_of_a_decided_run_are_tried_again_where_that_is_asked_for(tmp_path: Path, is_marked: bool) -> None:
     platform = Platform()
     with a_run(tmp_path, [answer(n, N) for n in range(N)], platform=platform) as run:
         given(run, [PASSED] * 200)
         [late] = in_drawn_order(run)[200:201]
-        run.book.apply(
-            [Sending((late,)), Decided(late, Failed("evaluate", "evaluation_error", "it timed out"), utc_now())]
-        )
-        assert concluded(run).exit_code is ExitCode.INCOMPLETE
-        run.book.reopen_failed()
-        again = replace(run, plan=run.plan.model_copy(update={"resume": "mine", "retry_failed": True}))
-        assert concluded(again).exit_code is ExitCode.OK
+        run.book.apply([Sending((late,)), Decided(late, LATE, utc_now())])
+        if is_marked:  # else the process was killed before it left out what is not needed
+            assert concluded(run).exit_code is ExitCode.INCOMPLETE
+        with tried_again(tmp_path, platform) as again:
+            assert concluded(again).exit_code is ExitCode.OK
         assert sum(platform.taken.values()) == 1
         assert statuses(run) == {"scored": 201, "not_needed": N - 201}
+
+
+def test_failed_rows_of_a_run_that_was_evaluated_whole_are_tried_again(tmp_path: Path) -> None:
+    platform = Platform()
+    with a_run(tmp_path, [answer(n, N) for n in range(300)], platform=platform) as run:
+        given(run, [PASSED] * 299)
+        [late] = in_drawn_order(run)[299:]
+        run.book.apply([Sending((late,)), Decided(late, LATE, utc_now())])
+        with tried_again(tmp_path, platform) as again:
+            assert concluded(again).exit_code is ExitCode.OK
+        assert statuses(run) == {"scored": 300}
+
+
+def test_a_run_that_too_many_failed_rows_had_decided_goes_on_once_they_are_tried_again(tmp_path: Path) -> None:
+    platform = Platform(takes=0.05)
+    with a_run(tmp_path, [answer(n, N) for n in range(N)], platform=platform, gates=("failures <= 5", GATE)) as run:
+        run.book.apply([Decided(seq, LATE, utc_now()) for seq in in_drawn_order(run)[:6]])
+        assert concluded(run).exit_code is ExitCode.GATE_FAILED
+        assert statuses(run) == {"failed": 6, "not_needed": N - 6}
+        with tried_again(tmp_path, platform) as again:
+            outcome = concluded(again)
+        assert [gate.verdict for gate in outcome.report.gates] == ["PASS", "PASS"]
+        assert statuses(run)["scored"] == sum(platform.taken.values())
