@@ -175,9 +175,12 @@ class Gate:
         return self.metric in ("pass_rate", "mean") and (self.operator == "==" or is_at_an_end)
 
     def in_segment(self, value: str) -> Gate:
-        """The same gate on one value of its segment's column."""
-        assert self.segment is not None
-        return replace(self, segment=Segment(self.segment.column, value), text="")
+        """The same gate on one value of its segment's column; its number stays as it was typed, whose digits no float has."""
+        match = _GATE.fullmatch(self.text)
+        assert self.segment is not None and match is not None
+        segment = Segment(self.segment.column, value)
+        text = f"{self.text[: match.start('column') - 1]}{segment}{self.text[match.end('value') + 1 :]}"
+        return replace(self, segment=segment, text=text)
 
     def __str__(self) -> str:
         """As it was typed, or as `parse` reads it."""

@@ -259,3 +259,21 @@ def test_a_gate_for_low_figures_where_high_ones_are_good_is_asked_about() -> Non
 )
 def test_a_gate_for_a_side_that_may_be_good_is_taken(text: str, template: str, output: str) -> None:
     assert not problem_of(text, template, output)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tone.mean[lang=*] >= 0.00001",
+        "failures[lang=*] <= 1000000",
+        "tone.pass_rate[lang=*] > 99.99999%",
+        "tone.max_drop[ lang = * ] 0.00001 %",
+    ],
+)
+@pytest.mark.parametrize("value", ["fr", "", "*", "a]b >= 1"])
+def test_a_gate_on_one_value_has_the_number_that_was_typed(text: str, value: str) -> None:
+    """Six digits of it would be another gate, or none at all: `> 1`, `1e-05`."""
+    gate = Gate.parse(text).in_segment(value)
+    assert gate.segment is not None
+    assert (gate.segment.value, gate.threshold) == (value, Gate.parse(text).threshold)
+    assert Gate.parse(str(gate)) == gate
