@@ -39,6 +39,6 @@ def compare(
             other,
             terms=Terms(margin=margin),
             cluster=cluster or found.plan.cluster,
-            by=by,
+            by=dict.fromkeys(by),
             across_models=across_models,
         )

@@ -177,7 +177,8 @@ class Gate:
     def in_segment(self, value: str) -> Gate:
         """The same gate on one value of its segment's column; its number stays as it was typed, whose digits no float has."""
         match = _GATE.fullmatch(self.text)
-        assert self.segment is not None and match is not None
+        assert self.segment is not None
+        assert match is not None
         segment = Segment(self.segment.column, value)
         text = f"{self.text[: match.start('column') - 1]}{segment}{self.text[match.end('value') + 1 :]}"
         return replace(self, segment=segment, text=text)

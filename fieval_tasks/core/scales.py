@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from typing import Literal, TypeAlias
@@ -35,6 +35,11 @@ class Scale:
         return self.output == "Pass/Fail" or bool(self.good)
 
     @property
+    def has_scores(self) -> bool:
+        """Whether each verdict has a score from 0 to 1. Some choices have one; the catalogue does not say which."""
+        return self.is_unit and self.output not in ("choices", "reason")
+
+    @property
     def is_unit(self) -> bool:
         """Whether its figures are the scores of results: from 0 to 1. Else they are the verdicts' values."""
         return (self.low, self.high) == (0.0, 1.0)
@@ -49,8 +54,8 @@ class Scale:
     def passes(self, value: object) -> bool | None:
         """Whether a verdict's choices are all among the good ones; None where it has no choice, or no choice is good."""
         named = [value.get("choice")] if isinstance(value, dict) else value if isinstance(value, list) else [value]
-        choices = {_folded(choice) for choice in named if choice is not None}
-        return choices <= {*map(_folded, self.good)} if choices and self.good else None
+        choices = folded(choice for choice in named if choice is not None)
+        return choices <= folded(self.good) if choices and self.good else None
 
 
 def scale_of(template: str, output: str, good: Sequence[str] = ()) -> Scale:
@@ -91,18 +96,19 @@ def choice_problems(good: Mapping[str, tuple[str, ...]], offers: Mapping[str, Of
             meant = did_you_mean(nearest(name, names))
             yield f"good {name}: there is no check of that name (checks: {', '.join(offers)}){meant}"
     for check, offer in offers.items():
-        said, known = good_of(good, check, offer.template), {*map(_folded, offer.choices)}
+        said, known = good_of(good, check, offer.template), folded(offer.choices)
         if said and offer.output != "choices":
             yield f"good {check}: {offer.template} answers with {offer.output} and not with choices; leave it out"
             continue
         for choice in said if known else ():
-            if _folded(choice) not in known:
+            if not folded([choice]) <= known:
                 meant = did_you_mean(nearest(choice, offer.choices))
                 yield f"good {check}: {choice!r} is none of its choices ({', '.join(offer.choices)}){meant}"
 
 
-def _folded(choice: object) -> str:
-    return str(choice).strip().casefold()
+def folded(choices: Iterable[object]) -> frozenset[str]:
+    """The choices as they are compared: in any order, and in capitals or not."""
+    return frozenset(str(choice).strip().casefold() for choice in choices)
 
 
 _RATE, _DISTANCE = "1 - {}", "1 / (1 + {})"

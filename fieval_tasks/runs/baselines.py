@@ -109,8 +109,24 @@ def gate_faults(gates: Iterable[str], scales: Mapping[str, Scale], baseline: Ite
         if gate.check is not None and gate.check not in there:
             yield f"gate {str(gate)!r}: the baseline has no check {gate.check!r} (it has: {', '.join(sorted(there))})"
         names = [gate.check] if gate.check else [name for name in scales if name in there]
-        if gate.metric == "regressions" and not any(scales[name].has_passes for name in names if name in scales):
+        if any(is_about(gate, scales[name]) for name in names if name in scales):
+            continue
+        if gate.metric == "regressions":
             yield f"gate {str(gate)!r}: no verdict of {', '.join(names)} passes or fails; gate max_drop 2%, or say by --good which choices pass"
+        else:
+            yield (
+                f"gate {str(gate)!r}: no verdict of {', '.join(names)} has what may drop, a score from 0 to 1 or a pass or fail (--good says "
+                f"which choices pass); leave it out"
+            )
+
+
+def is_about(gate: Gate, scale: Scale) -> bool:
+    """Whether a gate that compares has the figure of a check on that scale for its own."""
+    if gate.metric == "regressions" or gate.dropping == "pass_rate":
+        return scale.has_passes
+    if gate.dropping == "mean":
+        return scale.has_scores  # where verdicts pass or fail, the mean is the pass rate
+    return scale.has_scores or scale.has_passes
 
 
 def require_pairs(run: Run, side: Side, ledger: Ledger) -> None:

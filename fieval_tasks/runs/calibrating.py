@@ -9,6 +9,7 @@ from typing import Any
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.gates import Gate
 from fieval_tasks.core.plan import EvaluationPlan
+from fieval_tasks.core.scales import folded
 from fieval_tasks.decisions.agreement import Confusion
 from fieval_tasks.ledger.calibrations import Calibration, Calibrations, LabelDraw
 from fieval_tasks.ledger.run import CheckRecord, Run
@@ -37,7 +38,7 @@ def identity(run: Run, check: CheckRecord, address: str | None, policy: str) -> 
         "template": check.template,
         "model": check.model,
         "params": {**check.params, **from_rows},
-        "good": sorted(check.good),
+        "good": sorted(folded(check.good)),
         "policy": policy,
     }
 

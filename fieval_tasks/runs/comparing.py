@@ -12,13 +12,16 @@ from numpy.typing import NDArray
 
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.gates import Segment
+from fieval_tasks.core.scales import Scale, folded
 from fieval_tasks.decisions.comparison import Compared, Figures, Paired, Terms, compare
 from fieval_tasks.report.caps import CAPS
 from fieval_tasks.report.differences import CheckChange, Comparison, Flip, JudgedAnswer
+from fieval_tasks.report.tally import Wanted
 from fieval_tasks.report.text import count
 from fieval_tasks.runs.pairing import Pairs, Recognised, paired, recognise
 from fieval_tasks.runs.sides import Side, Table
 
+_UNDIVIDED: Wanted = {}
 MOST_SEGMENTS = 50
 """Values of a column by which results are divided: with more, Holm's correction leaves nothing to be seen."""
 
@@ -44,7 +47,7 @@ def problems(run: Side, baseline: Side, *, across_models: bool = False) -> Itera
             yield f"{name} is {now.template} ({now.output}) {here}, and {before.template} ({before.output}) {there}: their figures mean different things"
         elif now.params != before.params:
             yield f"{name} has other parameters {here} than {there}: its figures mean different things"
-        elif now.good != before.good:
+        elif folded(now.good) != folded(before.good):
             good, other = (", ".join(one.good) or "none" for one in (now, before))
             yield f"{name} has other good choices {here} ({good}) than {there} ({other}): say the same by --good"
         elif now.model != before.model and not across_models:
@@ -62,10 +65,10 @@ def compared(
     *,
     terms: Terms,
     cluster: str | None = None,
-    by: Sequence[str] = (),
+    by: Wanted = _UNDIVIDED,
     across_models: bool = False,
 ) -> Comparison:
-    """The comparison of all checks that both have, and of each segment of the columns `by`.
+    """The comparison of all checks that both have, and of these segments of them.
 
     Raises PlanError, with every reason, where they can't be compared.
     """
@@ -78,7 +81,7 @@ def compared(
     asked: dict[str, Paired] = {}
     apart: list[str] = []
     for name in pairs:
-        figures = _figures(run.checks[name].output, mine[name], theirs[name], pairs[name], cluster)
+        figures = _figures(run.checks[name].scale, mine[name], theirs[name], pairs[name], cluster)
         if figures is None:
             apart.append(name)
             continue
@@ -141,8 +144,8 @@ def _require_columns(run: Side, tables: Mapping[str, Table], columns: Sequence[s
 # -- figures -------------------------------------------------------------------------------------------------------
 
 
-def _figures(output: str, run: Table, baseline: Table, pairs: Pairs, cluster: str | None) -> Paired | None:
-    """The pairs' figures: passes where there are any, else scores; None where there are neither.
+def _figures(scale: Scale, run: Table, baseline: Table, pairs: Pairs, cluster: str | None) -> Paired | None:
+    """The pairs' figures: passes where there are any, else scores; None where there are neither, as of a distance.
 
     After the pairs stand the doubtful items, without a verdict: what they would say is not known of a pair.
     """
@@ -150,7 +153,9 @@ def _figures(output: str, run: Table, baseline: Table, pairs: Pairs, cluster: st
     passed, before = (
         np.append(_passes(table)[places], doubtful) for table, places in ((run, pairs.run), (baseline, pairs.baseline))
     )
-    is_rate = output == "Pass/Fail" or not np.isnan(passed).all() or not np.isnan(before).all()
+    if not scale.is_unit:
+        return None
+    is_rate = scale.has_passes or not np.isnan(passed).all() or not np.isnan(before).all()
     clusters = _clusters(run, baseline, pairs, cluster)
     if is_rate:
         return Paired(passed, before, is_rate=True, clusters=clusters)
@@ -158,7 +163,7 @@ def _figures(output: str, run: Table, baseline: Table, pairs: Pairs, cluster: st
         np.append(np.array(table.scores, dtype=np.float64)[places], doubtful)
         for table, places in ((run, pairs.run), (baseline, pairs.baseline))
     )
-    if output != "score" and np.isnan(scores).all() and np.isnan(former).all():
+    if not scale.has_scores and np.isnan(scores).all() and np.isnan(former).all():
         return None
     return Paired(scores, former, is_rate=False, clusters=clusters)
 
@@ -193,10 +198,10 @@ def _clusters(run: Table, baseline: Table, pairs: Pairs, cluster: str | None) ->
     return np.append(numbered.ravel(), alone).astype(np.int64) if is_shared else None
 
 
-def _segments(table: Table, pairs: Pairs, by: Sequence[str]) -> Iterator[tuple[Segment, NDArray[np.bool_]]]:
-    for column in by:
+def _segments(table: Table, pairs: Pairs, by: Wanted) -> Iterator[tuple[Segment, NDArray[np.bool_]]]:
+    for column, named in by.items():
         values = [table.columns[column][place] or "" for place in pairs.run]
-        found = sorted(set(values))
+        found = sorted(set(values) if named is None else named.intersection(values))
         if len(found) > MOST_SEGMENTS:
             raise PlanError(
                 f"{column} has {len(found):,} values, and each would be a comparison: name a column of {MOST_SEGMENTS} at most"

@@ -8,7 +8,7 @@ from typing import Any
 
 from fieval_tasks.core.budget import budget_problems
 from fieval_tasks.core.errors import PlanError
-from fieval_tasks.core.gates import gate_problems
+from fieval_tasks.core.gates import Gate, gate_problems
 from fieval_tasks.core.plan import EvaluationPlan, Mode
 from fieval_tasks.core.scales import Offer, choice_problems, good_of
 from fieval_tasks.core.templates import bundled_catalogue
@@ -16,7 +16,7 @@ from fieval_tasks.ledger.book import Book
 from fieval_tasks.ledger.run import Run
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.runs import belonging
-from fieval_tasks.runs.baselines import require_comparable
+from fieval_tasks.runs.baselines import COMPARING, require_comparable
 from fieval_tasks.runs.calibrating import handed, record, require_labels
 from fieval_tasks.runs.connections import Connection, Openers, connection
 from fieval_tasks.runs.outline import require_writable
@@ -72,7 +72,8 @@ def carry_on(
         traits = (result.traits or {} for result in ledger.book(run.run_id).results())
         require_recorded(traits, [text for text, _ in wanted_segments], run.run_id)
     _require_the_same_question(run, plan)
-    if plan.baseline is not None and plan.baseline != run.plan.get("baseline"):
+    is_asked = "gates" in said and any(Gate.parse(text).metric in COMPARING for text in plan.gates)
+    if plan.baseline is not None and (is_asked or plan.baseline != run.plan.get("baseline")):
         plan, _, old = require_comparable(run, plan, ledger)
         notes = (*notes, *old)
     if "output" in said:

@@ -11,8 +11,9 @@ from fieval_tasks.core.quantities import parse_share
 from fieval_tasks.report.differences import CheckChange, points
 from fieval_tasks.report.summary import GateOutcome, Report
 from fieval_tasks.report.text import count
-from fieval_tasks.runs.baselines import COMPARING, baseline_of
+from fieval_tasks.runs.baselines import COMPARING, baseline_of, is_about
 from fieval_tasks.runs.preparation import Kept
+from fieval_tasks.runs.segments import wanted
 from fieval_tasks.runs.sides import RunSide
 
 
@@ -23,12 +24,11 @@ def beside_baseline(kept: Kept, report: Report) -> Report:
     from fieval_tasks.decisions.comparison import Terms
     from fieval_tasks.runs.comparing import compared  # both import scipy
 
-    gates = map(Gate.parse, kept.plan.gates)
-    by = {gate.segment.column: None for gate in gates if gate.metric in COMPARING and gate.segment}
+    by = wanted(text for text in kept.plan.gates if Gate.parse(text).metric in COMPARING)
     try:
         side, _ = baseline_of(kept.plan.baseline, kept.ledger, kept.run)
         terms, run = Terms(margin=float(parse_share(kept.plan.margin))), RunSide(kept.ledger, kept.run)
-        found = compared(run, side, terms=terms, cluster=kept.plan.cluster, by=[*by])
+        found = compared(run, side, terms=terms, cluster=kept.plan.cluster, by=by)
     except (
         PlanError
     ) as error:  # its file is gone or another, or its run was deleted: what was paid for is reported all the same
@@ -38,9 +38,9 @@ def beside_baseline(kept: Kept, report: Report) -> Report:
 
 def by_regressions(gate: Gate, report: Report) -> GateOutcome:
     """By the items that passed in the baseline and fail now; one without a verdict could be another."""
-    changes = {name: one for name, one in _meant(gate, report).items() if one.compared.metric == "pass_rate"}
+    changes = _meant(gate, report)
     if not changes:
-        return GateOutcome.of(gate, GateVerdict.UNDECIDED, report.no_comparison or "nothing was compared")
+        return GateOutcome.of(gate, GateVerdict.UNDECIDED, _not_compared(gate, report))
     found = [change.compared for change in changes.values()]
     n = sum(one.n_pairs + one.missing for one in found)
     of = max(n, 1) if gate.is_share else 1
@@ -61,7 +61,7 @@ def by_drop(gate: Gate, report: Report) -> GateOutcome:
     changes = _meant(gate, report)
     ends = {name: one.compared.bounds for name, one in changes.items() if one.compared.bounds is not None}
     if not ends:
-        return GateOutcome.of(gate, GateVerdict.UNDECIDED, report.no_comparison or "nothing was compared")
+        return GateOutcome.of(gate, GateVerdict.UNDECIDED, _not_compared(gate, report))
     low, high = (max(_exact(-end[side]) for end in ends.values()) for side in (1, 0))
     lost = {
         name: _exact(-one.compared.difference) for name, one in changes.items() if one.compared.difference is not None
@@ -87,7 +87,9 @@ def by_drop(gate: Gate, report: Report) -> GateOutcome:
 def _meant(gate: Gate, report: Report) -> dict[str, CheckChange]:
     """The changes that the gate is about."""
     changes = {} if report.comparison is None else report.comparison.checks
-    names = [name for name in report.checks if gate.check in (None, name)]
+    names = [
+        name for name, check in report.checks.items() if gate.check in (None, name) and is_about(gate, check.scale)
+    ]
     if gate.segment is None:
         return {name: changes[name] for name in names if name in changes}
     if gate.segment.value is not None:
@@ -95,6 +97,12 @@ def _meant(gate: Gate, report: Report) -> dict[str, CheckChange]:
         return {name: changes[name] for name in names if name in changes}
     starts = tuple(f"{name}[{gate.segment.column}=" for name in names)
     return {name: change for name, change in changes.items() if name.startswith(starts)}
+
+
+def _not_compared(gate: Gate, report: Report) -> str:
+    if report.no_comparison or gate.segment is None:
+        return report.no_comparison or "nothing was compared"
+    return f"no row of {gate.segment} is in the baseline"
 
 
 def _exact(difference: float) -> Fraction:

@@ -14,6 +14,7 @@ from unicodedata import normalize
 
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.items import Result
+from fieval_tasks.core.scales import Scale, scale_of
 from fieval_tasks.data.binding import ALIASES
 from fieval_tasks.data.intake import canonical
 from fieval_tasks.ledger.run import CheckRecord, Run
@@ -48,6 +49,10 @@ class Judged:
     """The labelling policy: choices that pass."""
     keys: tuple[str, ...]
     """Keys of the input side."""
+
+    @property
+    def scale(self) -> Scale:
+        return scale_of(self.template, self.output, self.good)
 
     @classmethod
     def of(cls, check: CheckRecord) -> Judged:

@@ -158,6 +158,22 @@ def test_what_would_mean_something_else_is_refused(ledger: Ledger, check: Any, s
         beside(ledger)
 
 
+def test_the_same_good_choices_may_be_typed_in_another_order(ledger: Ledger) -> None:
+    for name, good in (("old", ("neutral", "joy")), ("new", ("Joy", "neutral"))):
+        a_run(ledger, name, told(True, False), check=replace(CHECK, output="choices", good=good))
+    assert beside(ledger).checks["tone"].compared.metric == "pass_rate"
+
+
+def test_a_distance_that_grew_is_never_called_better(ledger: Ledger) -> None:
+    """Also one that lies from 0 to 1 looks like a score, and isn't: 0 is best of it, and it has no end above."""
+    check = replace(CHECK, name="fid", template="fid_score", output="numeric")
+    for name, distance in (("old", 0.1), ("new", 0.9)):
+        a_run(ledger, name, told(*[distance] * 20), check=check, also=CHECK)
+    found = beside(ledger)
+    assert [*found.checks] == ["tone"]
+    assert any(notice.startswith("fid is left out") for notice in found.notices)
+
+
 def test_heuristics_are_not_compared_with_judges(ledger: Ledger) -> None:
     a_run(ledger, "old", told(True), connection="https://api.futureagi.com")
     a_run(ledger, "new", told(True))
@@ -259,7 +275,7 @@ def test_scores_are_compared_by_their_means_and_segments_each(ledger: Ledger) ->
     a_run(ledger, "old", rows, check=check)
     fallen = [replace(row, verdict=row.verdict - 0.1 if n % 2 else row.verdict) for n, row in enumerate(rows)]  # type: ignore[operator]
     a_run(ledger, "new", fallen, check=check)
-    found = beside(ledger, by=["lang"])
+    found = beside(ledger, by={"lang": None})
     said = {name: change.compared.verdict.value for name, change in found.checks.items()}
     assert said == {"tone": "WORSE", "tone[lang=de]": "CANT_TELL", "tone[lang=fr]": "WORSE"}
     assert found.checks["tone"].compared.difference == pytest.approx(-0.05)

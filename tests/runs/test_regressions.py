@@ -206,6 +206,43 @@ def test_regressions_of_a_check_that_only_scores_are_refused() -> None:
         pass
 
 
+@pytest.mark.parametrize("gates", [("tone.max_drop 2%",), ("max_drop 2%",), ("pass_rate.max_drop 2%",)])
+def test_a_drop_of_choices_of_which_nobody_said_which_are_good_is_refused(gates: tuple[str, ...]) -> None:
+    said = {"template": "tone"}
+    ran("old", [0.5], **said)
+    with (
+        pytest.raises(PlanError, match="says which choices pass"),
+        begun(plan("new", 1, baseline="old", gates=gates, **said)),
+    ):
+        pass
+
+
+def test_a_run_that_is_carried_on_with_a_gate_that_its_baseline_can_not_decide_is_refused() -> None:
+    said = {"template": "completeness", "mapping": {"input": "context"}}
+    ran("old", [0.5], **said)
+    ran("new", [0.5], baseline="old", **said)
+    another = Continuation("new", STORE, {"gates": ("completeness.regressions == 0",)})
+    with pytest.raises(PlanError, match="gate max_drop 2%"), begun(another):
+        pass
+
+
+def test_a_gate_on_one_of_many_values_compares_that_one() -> None:
+    """The rows of 60 customers, of whom one must not lose anything: no more is asked, so no more is compared."""
+    segment = "groundedness.max_drop[output=Answer 3] 2%"
+    ran("old", [True] * 60)
+    ran("new", [True] * 60, baseline="old", gates=(segment, "max_drop 2%"))
+    assert [one["verdict"] for one in summary("new")["gates"]] == ["PASS", "PASS"]
+    assert [*summary("new")["comparison"]["checks"]] == ["groundedness", "groundedness[output=Answer 3]"]
+
+
+def test_a_segment_that_the_baseline_has_no_row_of_is_said_to_be_so() -> None:
+    ran("old", [True] * 3)
+    ran("new", [True] * 5, baseline="old", gates=("groundedness.max_drop[output=Answer 4] 2%",))
+    [found] = summary("new")["gates"]
+    assert found["verdict"] == "UNDECIDED"
+    assert "no row of [output=Answer 4] is in the baseline" in found["sentence"]
+
+
 # -- resumed, collected --------------------------------------------------------------------------------------------
 
 
