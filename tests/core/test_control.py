@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fieval_tasks.core.errors import PlanError
-from fieval_tasks.core.plan import RUN_NAME
+from fieval_tasks.core.plan_fields import RUN_NAME
 from fieval_tasks.core.steering import PREFIX, Control, control_of, value_of, variable_of
 
 RUNS = st.from_regex(RUN_NAME, fullmatch=True)
