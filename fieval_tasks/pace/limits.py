@@ -6,6 +6,7 @@ import random
 from dataclasses import dataclass
 from math import inf, nextafter
 
+from fieval_tasks.pace.metronome import Metronome
 from fieval_tasks.pace.pace_tuning import TUNING, PaceTuning
 from fieval_tasks.pace.sent import Sent
 
@@ -37,28 +38,6 @@ class Places:
         if began > self._shrunk_at:
             self.limit = max(1.0, self.limit * self._shrink)
             self._doubling, self._shrunk_at = False, now
-
-
-class Metronome:
-    """An even rate by the generic cell rate algorithm (ITU-T I.371): in any time span at most rate x time + burst."""
-
-    def __init__(self) -> None:
-        self._interval = 0.0
-        self._slack = 0.0
-        self._latest = -inf
-        self._due = -inf
-
-    def set(self, rate: float, *, burst: float) -> None:
-        self._interval = 1.0 / rate
-        self._slack = (burst - 1.0) * self._interval
-        self._due = max(self._due, self._latest + self._interval)
-
-    def wait(self, now: float) -> float:
-        return max(0.0, self._due - self._slack - now)
-
-    def begin(self, now: float, n: int = 1) -> None:
-        self._latest = now
-        self._due = max(self._due, now) + n * self._interval
 
 
 @dataclass

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieval_tasks.core.tiers import NO_TIER
-from fieval_tasks.pace.limits import Limits, Metronome, Places, backoff
+from fieval_tasks.pace.limits import Limits, Places, backoff
 from fieval_tasks.pace.line import FairQueue
+from fieval_tasks.pace.metronome import Metronome
 from fieval_tasks.pace.pace import Pace
 from fieval_tasks.pace.pace_tuning import TUNING, PaceTuning
 from fieval_tasks.pace.quota import Quota
