@@ -76,7 +76,12 @@ def parse_precision(text: str) -> Fraction:
     return share
 
 
-def points(text: str) -> str:
+def percent(share: float) -> str:
+    """0.95 -> `95 %`."""
+    return f"{100 * share:g} %"
+
+
+def plus_minus(text: str) -> str:
     """`0.02` -> `±2 points`, in percentage points."""
     return f"±{float(parse_precision(text) * 100):g} points"
 

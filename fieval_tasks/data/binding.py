@@ -15,10 +15,10 @@ from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.gates import gate_problems
 from fieval_tasks.core.plan import DEFAULT_JUDGE, Check, EvaluationPlan, settings_for
 from fieval_tasks.core.scales import Offer, Scale, choice_problems, good_of, scale_of
-from fieval_tasks.core.spelling import did_you_mean, nearest
+from fieval_tasks.core.spelling import MOST_LISTED, did_you_mean, listed, nearest
 from fieval_tasks.core.templates import Catalogue, Template
 from fieval_tasks.data import parameters
-from fieval_tasks.data.places import Place, place_of
+from fieval_tasks.data.places import Place, not_there, place_of
 
 # Usual column names for what a model wrote. `answer` stands last: beside a `response` or `prediction` it is mostly the
 # right answer.
@@ -77,8 +77,6 @@ _NO_ALIASES = frozenset(
         *("image_properties", "latency_check", "psnr", "ssim"),
     )
 )
-_SHOWN = 20
-"""Columns that a message lists."""
 
 
 @dataclass(frozen=True)
@@ -273,7 +271,7 @@ def _wrong_keys(plan: EvaluationPlan, bound: Sequence[tuple[Check, Binding]], ca
         elif not prefix and templates:  # a template that is not known may have any key of the catalogue
             yield from _wrong_key(target, target, templates if all_known else [*catalogue.templates.values()])
         elif prefix and not any(target.startswith(f"{name}.") for name in asked):
-            hint = did_you_mean(nearest(prefix, asked)) or f"; the checks use {_listed(asked)}"
+            hint = did_you_mean(nearest(prefix, asked)) or f"; the checks use {listed(asked)}"
             yield f"mapping {target!r}: no check has the name or the template {prefix!r}{hint}"
 
 
@@ -282,8 +280,8 @@ def _wrong_key(target: str, key: str, templates: Sequence[Template]) -> Iterator
     params = list(dict.fromkeys(name for template in templates for name in parameters.rules(template) or ()))
     if key not in keys and key not in params:
         names = dict.fromkeys(template.name for template in templates)
-        whose = _listed(names) if len(names) <= _SHOWN else "any template"
-        yield f"mapping {target!r}: {key!r} is not a key of {whose} (keys: {_listed(keys)}){did_you_mean(nearest(key, [*keys, *params]))}"
+        whose = listed(names) if len(names) <= MOST_LISTED else "any template"
+        yield f"mapping {target!r}: {key!r} is not a key of {whose} (keys: {listed(keys)}){did_you_mean(nearest(key, [*keys, *params]))}"
 
 
 def _missing_columns(plan: EvaluationPlan, columns: Sequence[str], dataset: str) -> Iterator[str]:
@@ -293,10 +291,7 @@ def _missing_columns(plan: EvaluationPlan, columns: Sequence[str], dataset: str)
         wanted.append((plan.id_column, f"--id {plan.id_column}"))
     for column, option in wanted:
         if place_of(column, columns) is None:
-            yield (
-                f"{option}: column {column!r} is not in {dataset} (it has: {_listed(columns)})"
-                f"{did_you_mean(_like(column, columns))}"
-            )
+            yield f"{option}: {not_there(column, columns, dataset, _like(column, columns))}"
 
 
 def _unfilled_keys(
@@ -316,7 +311,7 @@ def _unfilled_keys(
         near = _like(key, columns)
         option = f"--map {quote(f'{key}={near[0]}')}" if near else f"--map {key}=COLUMN"
         yield (
-            f"{_listed(names)} {verb} {key!r}, and no column of {dataset} clearly fills it (it has: {_listed(columns)});"
+            f"{listed(names)} {verb} {key!r}, and no column of {dataset} clearly fills it (it has: {listed(columns)});"
             f" say which: {option}"
         )
 
@@ -326,7 +321,7 @@ def _wrong_models(bindings: Sequence[Binding]) -> Iterator[str]:
         name, models = binding.template.name, binding.template.models
         if models and binding.model not in models:
             fault = f"does not take model {binding.model!r}" if binding.model else "needs a model"
-            yield f"template {name!r} {fault} (it takes: {_listed(models)}); write --template {name}:{models[0]}"
+            yield f"template {name!r} {fault} (it takes: {listed(models)}); write --template {name}:{models[0]}"
 
 
 def _like(name: str, columns: Sequence[str]) -> list[str]:
@@ -342,9 +337,3 @@ def _shown_name(plan: EvaluationPlan) -> str:
     first, *others = plan.dataset.splitlines()
     name = "standard input" if first == "-" else PurePath(first.partition("?")[0]).name
     return f"{name} and {len(others)} more" if others else name
-
-
-def _listed(names: Iterable[str]) -> str:
-    every = list(names)
-    more = f" and {len(every) - _SHOWN} more" if len(every) > _SHOWN else ""
-    return ", ".join(every[:_SHOWN]) + more

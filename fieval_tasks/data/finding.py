@@ -19,7 +19,7 @@ from urllib.parse import SplitResult, unquote
 from fieval_tasks.core.errors import PlanError, in_words
 from fieval_tasks.core.foreign import foreign_by_extension
 from fieval_tasks.core.locations import dataset_url, is_url, path_of
-from fieval_tasks.core.spelling import nearest
+from fieval_tasks.core.spelling import listed, nearest
 from fieval_tasks.data.files import File
 from fieval_tasks.data.records import FORMATS
 
@@ -212,7 +212,7 @@ def left_out(location: str, read: Sequence[File]) -> str | None:
         return None
     names = [f"{path.relative_to(folder)}{'/' * path.is_dir()}" for path in unread]
     pattern = f"; {_BY_PATTERN.format(location.rstrip('/'))}" if any(path.is_dir() for path in unread) else ""
-    return printable(f"of {location} these are not read: {shortened(names)}{pattern}")
+    return printable(f"of {location} these are not read: {listed(names, SHOWN)}{pattern}")
 
 
 def _unread(folder: Path, read: Sequence[Path]) -> Iterator[Path]:
@@ -221,11 +221,6 @@ def _unread(folder: Path, read: Sequence[Path]) -> Iterator[Path]:
             yield from _unread(path, read)
         elif path not in read:
             yield path
-
-
-def shortened(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
 
 
 # -- what is not there, or elsewhere -----------------------------------------------------------------------------------
@@ -247,7 +242,7 @@ def _not_there(location: str, path: Path, error: Exception) -> str:
 
 def _datasets_in(folder: Path) -> str:
     names = sorted(path.name for path in folder.iterdir() if _is_dataset(path))
-    return f" ({folder} has: {shortened(names)})" if names else ""
+    return f" ({folder} has: {listed(names, SHOWN)})" if names else ""
 
 
 def _remote_file(url: SplitResult, location: str, reading: Reading, spool: Spool) -> File:

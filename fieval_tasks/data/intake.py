@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.items import Failed, Item
+from fieval_tasks.core.spelling import listed
 from fieval_tasks.data import parameters
 from fieval_tasks.data.binding import Binding
 from fieval_tasks.data.dataset import Dataset, Row
@@ -258,13 +259,11 @@ def _require_ids(dataset: Dataset, ids: Place, among: Sequence[int]) -> None:
     column = f"{str(ids)!r} of {dataset.name}"
     problems = []
     if unusable:
-        problems.append(f"column {column} can't give every row an id: {_some(unusable)}; leave out --id")
+        problems.append(f"column {column} can't give every row an id: {listed(unusable, _EXAMPLES)}; leave out --id")
     if repeated:
-        places = ", ".join(f"{text!r} in rows {_some([*map(str, numbers)])}" for text, numbers in repeated.items())
+        places = ", ".join(
+            f"{text!r} in rows {listed(map(str, numbers), _EXAMPLES)}" for text, numbers in repeated.items()
+        )
         problems.append(f"ids repeat in column {column}: {places}; make them unique, or leave out --id")
     if problems:
         raise PlanError(*problems)
-
-
-def _some(places: Sequence[str]) -> str:
-    return ", ".join(places[:_EXAMPLES]) + (", ..." if len(places) > _EXAMPLES else "")

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from fieval_tasks.core.spelling import did_you_mean, listed, nearest
+
 # One step of a path: `.name` or `[0]`.
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d{1,9})\]")
 
@@ -75,6 +77,12 @@ def place_of(name: str, columns: Iterable[str]) -> Place | None:
     return None
 
 
+def not_there(name: str, columns: Sequence[str], where: str, near: Sequence[str] | None = None) -> str:
+    """Why a name means none of the columns. `near`: those that may be meant; None: those that are spelled like it."""
+    meant = did_you_mean(nearest(name, columns) if near is None else near)
+    return f"column {name!r} is not in {where} (it has: {listed(columns)}){meant}"
+
+
 def _column(name: str, columns: Sequence[str]) -> str | None:
     if name in columns:
         return name
@@ -111,7 +119,7 @@ def where_path_ends(place: Place, values: Mapping[str, object]) -> str:
 def _kind(value: object) -> str:
     if isinstance(value, Mapping):
         names = [str(key) for key in value]
-        return f"an object with {', '.join(names[:20])}" if names else "an empty object"
+        return f"an object with {listed(names)}" if names else "an empty object"
     if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
         return f"a list of {len(value)}"
     return "null" if value is None else f"a {type(value).__name__}"

@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from fieval_tasks.core.errors import PlanError
+from fieval_tasks.core.spelling import listed
 from fieval_tasks.data.cells import ESCAPES
 from fieval_tasks.data.delimited import style_of
 from fieval_tasks.data.files import File, Row
-from fieval_tasks.data.finding import STDIN, shortened
+from fieval_tasks.data.finding import SHOWN, STDIN
 
 # Control characters that show a wrong encoding: ESC and C1 (without U+0085, a line end on some machines).
 _CONTROL = re.compile("[\x1b\x80-\x84\x86-\x9f]")
@@ -89,7 +90,7 @@ class Scan:
     def _of_files(self) -> Iterator[str]:
         """A notice on which rows come from which file, where there are several files."""
         if len(self._sizes) > 1:
-            sizes = shortened([f"{name} ({size:,})" for name, size in self._sizes.items()])
+            sizes = listed((f"{name} ({size:,})" for name, size in self._sizes.items()), SHOWN)
             yield f"{len(self._sizes)} files are read as one, in this order, with so many rows each: {sizes}"
 
     def _no_good_row(self) -> str:

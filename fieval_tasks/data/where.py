@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from warnings import catch_warnings, simplefilter
 
 from fieval_tasks.core.errors import PlanError
-from fieval_tasks.core.spelling import did_you_mean, nearest
+from fieval_tasks.core.spelling import did_you_mean, listed, nearest
 from fieval_tasks.data.places import place_of
 from fieval_tasks.data.values import is_blank, text_of, typed
 
@@ -176,7 +176,7 @@ class _Reader:
             near = nearest(name, self._columns)
             is_word = isinstance(node, ast.Name) and node.col_offset not in self._spelled
             quoted = f"; a text is written in quotes: {name!r}" if is_word and not near else ""
-            has = "" if near or quoted else f" (there are {', '.join(self._columns[:20])})"
+            has = "" if near or quoted else f" (there are {listed(self._columns)})"
             raise self._refusal(node.col_offset, f"there is no column {name!r}{has}{did_you_mean(near)}{quoted}")
         return _Operand(lambda values: _cell(place.value_in(values)), str(place))
 

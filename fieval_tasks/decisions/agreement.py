@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from fieval_tasks.core.quantities import percent
 from fieval_tasks.decisions.statistics import Interval
 
 
@@ -52,6 +53,18 @@ class Confusion:
     def true_negative_rate(self) -> float | None:
         """Of what the person failed, the share that the judge failed; None where the person failed nothing."""
         return self.both_failed / self.failed if self.failed else None
+
+    @property
+    def in_words(self) -> str:
+        """`passes 92 % of what people pass, and fails 71 % of what they fail`, as far as it is known."""
+        passed, failed = self.true_positive_rate, self.true_negative_rate
+        halves = [] if passed is None else [f"passes {percent(round(passed, 2))} of what people pass"]
+        halves += (
+            []
+            if failed is None
+            else [f"fails {percent(round(failed, 2))} of what {'people' if passed is None else 'they'} fail"]
+        )
+        return ", and ".join(halves)
 
     @property
     def is_no_better_than_chance(self) -> bool:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
-from statistics import NormalDist
 
 import numpy as np
 from truescore.agreement import cohen_kappa
 from truescore.correct import Estimate, ppi_estimate
 
+from fieval_tasks.core.quantities import percent
 from fieval_tasks.decisions.agreement import Confusion, Corrected
-from fieval_tasks.decisions.statistics import Interval, wilson_interval
+from fieval_tasks.decisions.statistics import Interval, normal_reach, wilson_interval
 
 # truescore's own least: the spread of fewer labels, or of fewer items without one, can't be estimated.
 LEAST = 2
@@ -52,7 +52,7 @@ def corrected(confusion: Confusion, passed: int, failed: int, confidence: float 
     # benchmarks.corrected_rates`). All counts are doubled to stay whole, which makes the variance half as large.
     doubled = ppi([2 * n + 1 for n in confusion.cells], 2 * passed, 2 * failed)
     assert doubled.standard_error is not None
-    reach = _quantile(confidence) * doubled.standard_error * math.sqrt(2)
+    reach = normal_reach(confidence) * doubled.standard_error * math.sqrt(2)
     centre = _within(doubled.point)  # else an estimate far outside of 0..1 would leave an interval of no width
     return build(_within(value), _around(value, centre - reach, centre + reach), method="ppi++")
 
@@ -79,7 +79,7 @@ def transferred(confusion: Confusion, passed: int, failed: int, confidence: floa
     low, high = interval = _drawn_interval(rates, of, confidence)
     if low == high:
         raise NotCorrectable(
-            f"it passes {found:.0%} of these items, which by the labels of other items can't be: it is not right as often here"
+            f"it passes {percent(round(found, 2))} of these items, which by the labels of other items can't be: it is not right as often here"
         )
     return Corrected(
         _within(value), _around(value, *interval), confidence, "rogan-gladen", confusion, kappa(confusion), found
@@ -121,14 +121,7 @@ def _require_use(confusion: Confusion) -> None:
     if confusion.n < LEAST:
         raise NotCorrectable(f"{LEAST} labels at least are needed, and there {'is 1' if confusion.n else 'are none'}")
     if confusion.is_no_better_than_chance:
-        raise NotCorrectable(
-            f"by {confusion.n} labels the judge is no better than chance: it passes {confusion.true_positive_rate:.0%} of "
-            f"what people pass, and fails {confusion.true_negative_rate:.0%} of what they fail"
-        )
-
-
-def _quantile(confidence: float) -> float:
-    return NormalDist().inv_cdf((1 + confidence) / 2)
+        raise NotCorrectable(f"by {confusion.n} labels the judge is no better than chance: it {confusion.in_words}")
 
 
 def _within(rate: float) -> float:

@@ -7,9 +7,8 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from math import sqrt
-from statistics import NormalDist
 
-from fieval_tasks.decisions.statistics import Interval, wilson_interval
+from fieval_tasks.decisions.statistics import Interval, normal_reach, wilson_interval
 
 
 @dataclass
@@ -89,4 +88,4 @@ class SelfAgreement:
         """
         if not self.figures or not evaluations:
             return None
-        return NormalDist().inv_cdf((1 + confidence) / 2) * sqrt(self._square / self.figures / evaluations)
+        return normal_reach(confidence) * sqrt(self._square / self.figures / evaluations)

@@ -12,6 +12,11 @@ from fieval_tasks.core.gates import Number
 Interval = tuple[float, float]
 
 
+def normal_reach(confidence: float) -> float:
+    """0.95 -> 1.96: how many standard deviations to each side of its mean hold that share of a normal distribution."""
+    return NormalDist().inv_cdf((1 + confidence) / 2)
+
+
 def wilson_interval(passed: Fraction | int, n: Fraction | int, confidence: float = 0.95) -> Interval | None:
     """The Wilson score interval of a pass rate; None where nothing was counted. Neither number need be whole.
 
@@ -23,7 +28,7 @@ def wilson_interval(passed: Fraction | int, n: Fraction | int, confidence: float
         raise ValueError(f"{passed} of {n} cannot pass")
     if n == 0:
         return None
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    z = normal_reach(confidence)
     rate, size = float(Fraction(passed) / n), float(n)
     centre = (rate + z * z / (2 * size)) / (1 + z * z / size)
     reach = z / (1 + z * z / size) * sqrt(rate * (1 - rate) / size + z * z / (4 * size * size))

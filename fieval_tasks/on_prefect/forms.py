@@ -56,7 +56,7 @@ _OPTIONS: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
     (re.compile(r"--template ([\w./-]+)"), r'plan.checks [{"template": "\1"}]'),
     (re.compile(r"--id (?=[^\s-])"), "plan.id_column "),
     (re.compile(r"--good ([\w.-]+)=([\w,]+)"), r'plan.good {"\1": "\2"}'),
-    (re.compile(r"--gate (?=[^:]+: there is no such column)"), "plan.gates, "),
+    (re.compile(r"--gate (?=[^:]+: column )"), "plan.gates, "),
     (
         re.compile(
             r"--(connection|timeout|limit|format|delimiter|rows|keep|base-url|baseline|confidence|on-lost-reply|on-stuck)\b"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from fieval_tasks.core.quantities import percent
 from fieval_tasks.decisions.agreement import Corrected
 from fieval_tasks.decisions.statistics import Interval
 from fieval_tasks.report.text import between, count, share
@@ -63,7 +64,7 @@ class Correction:
         under = f" under policy {self.policy}" if self.policy else ""
         said = (
             f"judge alone {share(figures.judge_rate)}; corrected by {count(figures.confusion.n, 'label')}{whose}{under} "
-            f"{share(figures.value)}, between {between(figures.interval)} ({100 * figures.confidence:g} % interval)"
+            f"{share(figures.value)}, between {between(figures.interval)} ({percent(figures.confidence)} interval)"
         )
         if self.measured < self.total:
             missing = count(self.total - self.measured, "item has", "items have")
@@ -73,12 +74,4 @@ class Correction:
     @property
     def agreement(self) -> str:
         """`the judge passes 92 % of what people pass, and fails 71 % of what they fail; kappa 0.61`."""
-        confusion = self.figures.confusion
-        halves = [
-            f"{verb} {rate:.0%} of what people {verb_of_people}"
-            for verb, verb_of_people, rate in (
-                ("passes", "pass", confusion.true_positive_rate), ("fails", "fail", confusion.true_negative_rate),
-            )
-            if rate is not None
-        ]  # fmt: skip
-        return f"the judge {' and '.join(halves)}; kappa {self.figures.kappa:.2f}"
+        return f"the judge {self.figures.confusion.in_words}; kappa {self.figures.kappa:.2f}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fieval_tasks.core.errors import ExitCode
 from fieval_tasks.core.items import Result, Value
+from fieval_tasks.core.quantities import percent
 from fieval_tasks.report.record import finite
 from fieval_tasks.report.text import count, share
 
@@ -155,7 +156,7 @@ def _parts(change: CheckChange, terms: Terms) -> list[str]:
     reach = (
         ""
         if found.interval is None
-        else f" ({100 * (1 - terms.alpha):g} %: {_signed(found.interval[0])} to {_signed(found.interval[1])} points)"
+        else f" ({percent(1 - terms.alpha)}: {_signed(found.interval[0])} to {_signed(found.interval[1])} points)"
     )
     parts = [
         f"its {metric} {went}{by}, from {found.baseline:.4g} to {found.run:.4g} over {count(found.n_pairs, 'pair')}{reach}"

@@ -11,6 +11,7 @@ from typing import Any
 from fieval_tasks.core.budget import written
 from fieval_tasks.core.errors import ExitCode
 from fieval_tasks.core.gates import Gate, Number
+from fieval_tasks.core.quantities import percent
 from fieval_tasks.decisions.statistics import Interval
 from fieval_tasks.report.amendments import Amendment
 from fieval_tasks.report.figures import Counts
@@ -83,7 +84,7 @@ def confidence_found(gate: Gate, interval: Interval, confidence: float, of: str)
     """`with 95 % confidence it lies between 0.88 and 0.94 for all 10,000 rows`."""
     low, high = (beside(Fraction(end), gate.threshold) for end in interval)
     where = f"is {low}" if low == high else f"lies between {low} and {high}"
-    return f"with {100 * confidence:g} % confidence it {where} for {of}"
+    return f"with {percent(confidence)} confidence it {where} for {of}"
 
 
 def no_such_rows(gate: Gate) -> str:
@@ -96,7 +97,7 @@ def no_such_rows(gate: Gate) -> str:
 
 def settled_found(gate: Gate, outcome: GateOutcome, *, after: int, of: int, confidence: float, not_spent: int) -> str:
     """`it is 0.987 over 408 items; settled after 312 of 5,000 …: 4,592 evaluations not spent`: of a gate that was settled early."""
-    settled = f"settled after {after:,} of {of:,} in the order of drawing, at {100 * confidence:g} % confidence"
+    settled = f"settled after {after:,} of {of:,} in the order of drawing, at {percent(confidence)} confidence"
     settled += f": {count(not_spent, 'evaluation')} not spent" if not_spent else ""
     if outcome.value is None:
         return settled

@@ -10,11 +10,11 @@ from typing import TypeAlias
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.items import Failed, Item
 from fieval_tasks.core.plan import EvaluationPlan
-from fieval_tasks.core.quantities import parse_precision, parse_share, points
+from fieval_tasks.core.quantities import parse_precision, parse_share, percent, plus_minus
 from fieval_tasks.data.binding import Binding
 from fieval_tasks.data.dataset import Dataset
 from fieval_tasks.data.intake import Evaluations, first_drawn, in_random_order, items, mark_copies
-from fieval_tasks.data.places import Place, place_of
+from fieval_tasks.data.places import Place, not_there, place_of
 from fieval_tasks.data.selection import Chosen, Selection, audited, candidates, choose
 from fieval_tasks.runs.segments import segmented, wanted
 
@@ -105,7 +105,7 @@ def _with_precision(plan: EvaluationPlan, dataset: Dataset) -> tuple[EvaluationP
     found, _ = candidates(dataset, _selection(plan, dataset))
     confidence = plan.confidence or USUAL_CONFIDENCE
     size = sample_size(float(parse_precision(plan.precision)), len(found), confidence)
-    question = f"--precision {plan.precision}: {points(plan.precision)} at {100 * confidence:g} %"
+    question = f"--precision {plan.precision}: {plus_minus(plan.precision)} at {percent(confidence)}"
     said = f"{question}, in the worst case (a rate of 50 %), takes {size:,} of {len(found):,} rows"
     return plan.model_copy(update={"sample": size}), (said,)
 
@@ -131,8 +131,5 @@ def _places(option: str, named: Sequence[str], dataset: Dataset) -> list[Place]:
     )
     found = {name: place_of(name, dataset.columns) for name in names}
     if unknown := [name for name, place in found.items() if place is None]:
-        has = ", ".join(dataset.columns[:20])
-        raise PlanError(
-            *(f"{option} {name}: there is no such column in {dataset.name} (it has: {has})" for name in unknown)
-        )
+        raise PlanError(*(f"{option} {name}: {not_there(name, dataset.columns, dataset.name)}" for name in unknown))
     return [place for place in found.values() if place is not None]

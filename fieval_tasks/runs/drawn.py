@@ -12,6 +12,7 @@ import numpy as np
 
 from fieval_tasks.core.gates import UNIT, Gate, GateVerdict
 from fieval_tasks.core.plan import EvaluationPlan
+from fieval_tasks.core.quantities import percent
 from fieval_tasks.core.scales import Scale
 from fieval_tasks.decisions.stopping import Settled, Target
 from fieval_tasks.ledger.draws import Draw, Draws, End
@@ -38,7 +39,7 @@ def notices(run: Run, plan: EvaluationPlan) -> Iterator[str]:
     shared = f", shared by {len(watched)} gates" if len(watched) > 1 else ""
     yield (
         f"rows are evaluated in a random order, and no more are sent once a gate fails or all pass, settled at "
-        f"{100 * plan.settling_confidence:g} % confidence{shared}"
+        f"{percent(plan.settling_confidence)} confidence{shared}"
     )
     if others := [str(gate) for gate in gates if gate not in watched]:
         only = "so the run stops early only where a gate fails"

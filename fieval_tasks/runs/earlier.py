@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from fieval_tasks.api.account import Account
 from fieval_tasks.core.quantities import written_duration
+from fieval_tasks.core.spelling import listed
 from fieval_tasks.core.tiers import DAY, DEFAULT, Tier
 from fieval_tasks.ledger.reuse import Earlier, reused
 from fieval_tasks.ledger.run import CheckRecord
@@ -51,9 +52,7 @@ def reuse_notice(ledger: Ledger, run_id: str, within: float) -> str:
     if not found:
         return f"{window}: no run of this ledger, at this server and with this account, has a verdict for any of these items"
     runs = sorted(found, key=lambda run: (-found[run], run))
-    named = ", ".join(f"{found[run]:,} of {run}" for run in runs[:_RUNS_NAMED]) + (
-        ", ..." if len(runs) > _RUNS_NAMED else ""
-    )
+    named = listed((f"{found[run]:,} of {run}" for run in runs), _RUNS_NAMED)
     return f"{window}: {count(sum(found.values()), 'verdict')} of earlier runs ({named}) are reused: not sent, and not paid again"
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from math import ceil
-from statistics import NormalDist
 
 from fieval_tasks.core.gates import CEILINGS, Gate, GateVerdict
-from fieval_tasks.decisions.statistics import wilson_interval
+from fieval_tasks.core.quantities import percent
+from fieval_tasks.decisions.statistics import normal_reach, wilson_interval
 
 
 def out_of_reach(gates: Iterable[str], rows: int, confidence: float) -> Iterator[str]:
@@ -20,8 +20,8 @@ def out_of_reach(gates: Iterable[str], rows: int, confidence: float) -> Iterator
         if best is not None and gate.verdict(*best) is not GateVerdict.PASS:
             # Of n rows of which all pass, Wilson's interval begins at n / (n + z^2).
             share = float(1 - gate.threshold if is_ceiling else gate.threshold)
-            needed = ceil(NormalDist().inv_cdf((1 + confidence) / 2) ** 2 * share / (1 - share))
+            needed = ceil(normal_reach(confidence) ** 2 * share / (1 - share))
             yield (
-                f"gate {str(gate)!r}: {rows:,} rows can't pass it at {100 * confidence:g} % confidence, whatever their verdicts; "
+                f"gate {str(gate)!r}: {rows:,} rows can't pass it at {percent(confidence)} confidence, whatever their verdicts; "
                 f"it takes {needed:,} at least"
             )

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.items import Result
-from fieval_tasks.core.spelling import did_you_mean, nearest
 from fieval_tasks.data.dataset import Dataset, Row, read_dataset
+from fieval_tasks.data.places import not_there
 from fieval_tasks.data.values import text_of
 from fieval_tasks.ledger.book import Book
 from fieval_tasks.ledger.calibrations import LabelDraw
@@ -126,9 +126,7 @@ def read_sheet(location: str) -> Sheet:
 def _require_columns(dataset: Dataset) -> None:
     for name in ("item_id", "label"):
         if name not in dataset.columns:
-            near = did_you_mean(nearest(name, dataset.columns))
-            has = ", ".join(dataset.columns[:20])
-            raise PlanError(f"column {name!r} is not in {dataset.name} (it has: {has}){near}")
+            raise PlanError(not_there(name, dataset.columns, dataset.name))
 
 
 def _added(labels: dict[str, tuple[bool | None, str]], row: Row, place: str) -> list[str]:

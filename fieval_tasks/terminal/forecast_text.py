@@ -10,7 +10,7 @@ from typing import Any
 from fieval_tasks.api.wire import EVALUATIONS
 from fieval_tasks.core.budget import ends_in_words
 from fieval_tasks.core.plan import Mode
-from fieval_tasks.core.quantities import parse_precision, points
+from fieval_tasks.core.quantities import parse_precision, percent, plus_minus
 from fieval_tasks.core.tiers import DAY, TIERS
 from fieval_tasks.report.text import count
 from fieval_tasks.report.words import cost_in_words
@@ -140,8 +140,8 @@ def _money(forecast: Forecast) -> Iterator[str]:
 
 
 def _sample(sample: SampleForecast) -> str:
-    question = f"for {points(sample.precision)} at {100 * sample.confidence:g} %"
-    return f"{question}: {sample.rows:,} of {sample.population:,} rows ({sample.basis}, a rate of {round(100 * sample.rate, 1):g} %)"
+    question = f"for {plus_minus(sample.precision)} at {percent(sample.confidence)}"
+    return f"{question}: {sample.rows:,} of {sample.population:,} rows ({sample.basis}, a rate of {percent(round(sample.rate, 3))})"
 
 
 # -- as an object -------------------------------------------------------------------------------------------------------

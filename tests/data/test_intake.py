@@ -296,8 +296,8 @@ def test_repeated_ids_are_refused_with_three_examples_before_any_item(rows: Rows
     with pytest.raises(PlanError) as error:
         items(dataset, bindings, id_column="id")
     assert str(error.value) == (
-        "ids repeat in column 'id' of a.jsonl: '0' in rows 1, 6, 11, ..., '1' in rows 2, 7, 12, ...,"
-        " '2' in rows 3, 8, 13, ...; make them unique, or leave out --id"
+        "ids repeat in column 'id' of a.jsonl: '0' in rows 1, 6, 11 and 1 more, '1' in rows 2, 7, 12 and 1 more,"
+        " '2' in rows 3, 8, 13 and 1 more; make them unique, or leave out --id"
     )
 
 

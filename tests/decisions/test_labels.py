@@ -148,7 +148,7 @@ def test_labels_of_one_kind_say_nothing_of_other_items(cells: tuple[int, ...], w
         transferred(Confusion(*cells), 70, 30)
 
 
-@pytest.mark.parametrize(("passed", "words"), [(1000, "100%"), (0, "0%")])
+@pytest.mark.parametrize(("passed", "words"), [(1000, "100 %"), (0, "0 %")])
 def test_a_judge_that_can_t_be_as_it_was_is_refused(passed: int, words: str) -> None:
     with pytest.raises(
         NotCorrectable, match=f"it passes {words} of these items, which by the labels of other items can't be"
@@ -162,7 +162,7 @@ def test_other_items_without_a_verdict_are_refused() -> None:
 
 
 def test_a_judge_that_says_the_same_of_everything_is_no_better_than_chance() -> None:
-    with pytest.raises(NotCorrectable, match="passes 100% of what people pass, and fails 0% of what they fail"):
+    with pytest.raises(NotCorrectable, match="passes 100 % of what people pass, and fails 0 % of what they fail"):
         corrected(Confusion(20, 10, 0, 0), 970, 0)
 
 

@@ -247,7 +247,7 @@ def test_a_form_that_resumes_says_nothing_by_the_defaults_that_it_shows_and_a_pl
         ("no template is named: add --template NAME", 'no template is named: add plan.checks [{"template": "NAME"}]'),
         ("--id key: column 'key' is not in a.csv", "plan.id_column key: column 'key' is not in a.csv"),
         ("say which are good: --good tone=CHOICE,CHOICE", 'say which are good: plan.good {"tone": "CHOICE,CHOICE"}'),
-        ("--gate lang: there is no such column in a.csv", "plan.gates, lang: there is no such column in a.csv"),
+        ("--gate lang: column 'lang' is not in a.csv", "plan.gates, lang: column 'lang' is not in a.csv"),
         ("--baseline RUN, blessed or last; or leave out --confidence", "plan.baseline RUN, blessed or last; or leave out plan.confidence"),
         ("the time given by --timeout is over", "the time given by plan.timeout is over"),
         ("to carry on: python -m flows.evaluate --resume a --store b", "to carry on: python -m flows.evaluate --resume a --store b"),
