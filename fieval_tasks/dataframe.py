@@ -77,10 +77,7 @@ def evaluate_dataframe(
     Raises PlanError, with every problem, before anything is sent, and RunStopped, with the command that carries on, where
     the run can't go on.
     """
-    if refused := [name for name in OF_NO_USE if name in options]:
-        raise PlanError(*(f"{name}: of a DataFrame it is of no use, {OF_NO_USE[name]}" for name in refused))
-    if options.get("reuse") and not store:
-        raise PlanError("reuse: of a DataFrame it needs store, the ledger that has the earlier runs")
+    _require_use(options, store)
     rows = _rows_of(frame)
     with _scratch() as scratch:
         plan = EvaluationPlan(
@@ -94,16 +91,15 @@ def evaluate_dataframe(
         )
         with prepared(plan, dataset=rows) as run:
             unscored = frame.drop(columns=_replaced(frame, run))
-            scratch.is_needed = not store  # for all that is known of what is paid for from now on
-            try:
-                scored = _scored(unscored, run)
-            except BaseException:  # Ctrl-C too
-                scratch.is_needed = scratch.is_needed and _is_begun(run)
-                if scratch.is_needed:
-                    _log.warning("what run %s has is kept; to carry on: %s", run.run_id, run.resume_command)
-                raise
-            scratch.is_needed = scratch.is_needed and "fieval" in scored.attrs
-            return scored
+            return _scored(unscored, run) if store else _scored_in(scratch, unscored, run)
+
+
+def _require_use(options: Mapping[str, Any], store: str | None) -> None:
+    """Raises PlanError for fields that mean nothing of a DataFrame."""
+    if refused := [name for name in OF_NO_USE if name in options]:
+        raise PlanError(*(f"{name}: of a DataFrame it is of no use, {OF_NO_USE[name]}" for name in refused))
+    if options.get("reuse") and not store:
+        raise PlanError("reuse: of a DataFrame it needs store, the ledger that has the earlier runs")
 
 
 @dataclass
@@ -123,6 +119,20 @@ def _scratch() -> Iterator[_Scratch]:
     finally:
         if not scratch.is_needed:
             rmtree(scratch.folder)
+
+
+def _scored_in(scratch: _Scratch, frame: pd.DataFrame, run: Prepared) -> pd.DataFrame:
+    """As `_scored`; the ledger in the folder is kept where items that may be paid for have no verdict."""
+    scratch.is_needed = True  # for all that is known of what is paid for from now on
+    try:
+        scored = _scored(frame, run)
+    except BaseException:  # Ctrl-C too
+        scratch.is_needed = _is_begun(run)
+        if scratch.is_needed:
+            _log.warning("what run %s has is kept; to carry on: %s", run.run_id, run.resume_command)
+        raise
+    scratch.is_needed = "fieval" in scored.attrs
+    return scored
 
 
 def _scored(frame: pd.DataFrame, run: Prepared) -> pd.DataFrame:

@@ -78,15 +78,8 @@ def compared(
     mine, theirs, rows = _recognised(run, baseline, columns)
     pairs = {name: paired(mine[name], theirs[name], rows) for name in mine}
     _require_columns(run, mine, columns)
-    asked: dict[str, Paired] = {}
-    apart: list[str] = []
-    for name in pairs:
-        figures = _figures(run.checks[name].scale, mine[name], theirs[name], pairs[name], cluster)
-        if figures is None:
-            apart.append(name)
-            continue
-        asked[name] = figures
-        asked |= {f"{name}{segment}": _part(figures, at) for segment, at in _segments(mine[name], pairs[name], by)}
+    asked = _asked(run, mine, theirs, pairs, cluster, by)
+    apart = [name for name in pairs if name not in asked]
     if not asked:
         raise PlanError(
             f"{', '.join(apart)}: no verdict has a score from 0 to 1, or passes or fails, so there is nothing to compare; "
@@ -105,6 +98,20 @@ def compared(
         *_left_out(run, baseline, apart),
     ]
     return Comparison(run.name, baseline.name, terms, changes, tuple(notices))
+
+
+def _asked(
+    run: Side, mine: Mapping[str, Table], theirs: Mapping[str, Table], pairs: Mapping[str, Pairs], cluster: str | None,
+    by: Wanted,
+) -> dict[str, Paired]:  # fmt: skip
+    """The figures of each check that has some, and of each segment of it."""
+    asked: dict[str, Paired] = {}
+    for name, one in pairs.items():
+        figures = _figures(run.checks[name].scale, mine[name], theirs[name], one, cluster)
+        if figures is not None:
+            asked[name] = figures
+            asked |= {f"{name}{segment}": _part(figures, at) for segment, at in _segments(mine[name], one, by)}
+    return asked
 
 
 def require_a_pair(run: Side, baseline: Side) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -67,17 +67,7 @@ def carry_on(
     plan = EvaluationPlan.model_validate({**run.plan, "store": wanted.store, **said, "resume": run.run_id})
     if "good" in said:
         run = _with_good(run, plan)
-    _require_the_same_items(run, plan)
-    if wanted_segments := [*segments_in(plan.gates)] if "gates" in said else []:
-        traits = (result.traits or {} for result in ledger.book(run.run_id).results())
-        require_recorded(traits, [text for text, _ in wanted_segments], run.run_id)
-    _require_the_same_question(run, plan)
-    is_asked = "gates" in said and any(Gate.parse(text).metric in COMPARING for text in plan.gates)
-    if plan.baseline is not None and (is_asked or plan.baseline != run.plan.get("baseline")):
-        plan, _, old = require_comparable(run, plan, ledger)
-        notes = (*notes, *old)
-    if "output" in said:
-        require_writable(plan)
+    plan, old = _checked(run, plan, ledger, said)
     way = connection(plan, openers)
     # Before anything of the run is changed: with another account's keys not even its failed items are reopened.
     if wanted.same_account:
@@ -86,12 +76,7 @@ def carry_on(
         belonging.require_same(run, way.account, store=ledger.name if wanted.store else None)
     if "good" in said:
         ledger.judge_by(run)
-    given = handed(ledger, plan, run, way.account.address)
-    if given is not None or tuple(run.plan.get("gates", ())) != plan.gates:  # a collector asks for nothing new
-        require_labels(ledger, plan, run, given, way.account.address)
-    if given is not None:
-        record(ledger, run.run_id, given)
-        plan = plan.model_copy(update={"labels": None})  # from now on the ledger has them
+    plan = _with_labels(run, plan, ledger, way)
     book = ledger.book(run.run_id)
     if wanted.retry_failed:
         _reopen_failed(book, run, plan)
@@ -99,7 +84,39 @@ def carry_on(
         book.draws.take_back_in()
     if plan.mode is Mode.SUBMIT and "mode" not in said and not book.unsent_chunks():
         plan = plan.model_copy(update={"mode": Mode.ASYNC})  # everything is sent, so verdicts can only be asked for
-    return ledger.run(run.run_id), plan, way, notes
+    return ledger.run(run.run_id), plan, way, (*notes, *old)
+
+
+def _checked(
+    run: Run, plan: EvaluationPlan, ledger: Ledger, said: Collection[str]
+) -> tuple[EvaluationPlan, tuple[str, ...]]:
+    """The plan with its baseline named for good, and notes on that. Raises PlanError for what can't change any more.
+
+    `said`: the fields that this call overrides.
+    """
+    _require_the_same_items(run, plan)
+    if "gates" in said and (on_segments := [text for text, _ in segments_in(plan.gates)]):
+        traits = (result.traits or {} for result in ledger.book(run.run_id).results())
+        require_recorded(traits, on_segments, run.run_id)
+    _require_the_same_question(run, plan)
+    old: tuple[str, ...] = ()
+    is_asked = "gates" in said and any(Gate.parse(text).metric in COMPARING for text in plan.gates)
+    if plan.baseline is not None and (is_asked or plan.baseline != run.plan.get("baseline")):
+        plan, _, old = require_comparable(run, plan, ledger)
+    if "output" in said:
+        require_writable(plan)
+    return plan, old
+
+
+def _with_labels(run: Run, plan: EvaluationPlan, ledger: Ledger, way: Connection) -> EvaluationPlan:
+    """The plan without its labels, which the ledger has from now on. Raises PlanError where they are worth nothing."""
+    given = handed(ledger, plan, run, way.account.address)
+    if given is not None or tuple(run.plan.get("gates", ())) != plan.gates:  # a collector asks for nothing new
+        require_labels(ledger, plan, run, given, way.account.address)
+    if given is None:
+        return plan
+    record(ledger, run.run_id, given)
+    return plan.model_copy(update={"labels": None})
 
 
 def _reopen_failed(book: Book, run: Run, plan: EvaluationPlan) -> None:
