@@ -174,6 +174,10 @@ class Gate:
         is_at_an_end = self.threshold == {">=": 1, "<=": 0}.get(self.operator)
         return self.metric in ("pass_rate", "mean") and (self.operator == "==" or is_at_an_end)
 
+    def counted(self, n: int, total: int) -> Fraction:
+        """So many of all items as the threshold is meant: their number, or their share."""
+        return Fraction(n, max(total, 1) if self.is_share else 1)
+
     def in_segment(self, value: str) -> Gate:
         """The same gate on one value of its segment's column; its number stays as it was typed, whose digits no float has."""
         match = _GATE.fullmatch(self.text)

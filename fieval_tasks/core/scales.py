@@ -44,6 +44,11 @@ class Scale:
         """Whether its figures are the scores of results: from 0 to 1. Else they are the verdicts' values."""
         return (self.low, self.high) == (0.0, 1.0)
 
+    def figure(self, score: float | None, value: object) -> float | None:
+        """A verdict's figure on the scale; None where it has none."""
+        found = score if self.is_unit else value
+        return found if isinstance(found, (int, float)) and self.low <= found <= self.high else None
+
     @property
     def limits(self) -> str:
         """`between 0 and 1 (100%)`, or `at 0 or above`."""

@@ -155,9 +155,7 @@ class Measured(Counts):
 
     def figure_of(self, result: Result) -> float | None:
         """A verdict's figure on the scale; None where it has none."""
-        figure = result.score if self.scale.is_unit else result.value
-        is_on_it = isinstance(figure, (int, float)) and self.scale.low <= figure <= self.scale.high
-        return figure if is_on_it else None  # type: ignore[return-value]  # it is a number
+        return self.scale.figure(result.score, result.value)
 
 
 def segment_of(traits: Mapping[str, Any] | None, column: str) -> str:

@@ -8,6 +8,7 @@ from datetime import datetime
 from fractions import Fraction
 from typing import Any
 
+from fieval_tasks.core.budget import amount, unpriced
 from fieval_tasks.core.gates import Gate, GateVerdict, Number
 from fieval_tasks.core.items import Result
 from fieval_tasks.core.scales import Scale, scale_of
@@ -50,6 +51,17 @@ class Cost:
     """Evaluations that were sent to these models."""
     unpriced: tuple[str, ...] = ()
     """Judge models whose price is not known: their evaluations are in neither figure."""
+
+    @classmethod
+    def of(
+        cls, evaluations: Mapping[str | None, int], prices: Mapping[str, str], models: Iterable[str | None]
+    ) -> Cost | None:
+        """Of so many evaluations by each judge model; None where there are no prices. `models`: those of all checks."""
+        if not prices:
+            return None
+        priced = {model: n for model, n in evaluations.items() if model is not None and model in prices}
+        costs = {model: n * amount(prices[model]) for model, n in priced.items()}
+        return cls(sum(costs.values(), Fraction()), costs, sum(priced.values()), tuple(unpriced(prices, models)))
 
     def to_json(self) -> dict[str, Any]:
         by_model = {model: float(cost) for model, cost in self.by_model.items()}

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from fractions import Fraction
 
-from fieval_tasks.core.budget import Budget, amount, unpriced, written
+from fieval_tasks.core.budget import Budget, written
 from fieval_tasks.core.commands import command
 from fieval_tasks.report.summary import Cost
 from fieval_tasks.runs.preparation import Kept
@@ -14,17 +14,13 @@ from fieval_tasks.runs.preparation import Kept
 
 def cost_of(kept: Kept) -> Cost | None:
     """What the run has cost so far, at the worst; None where the plan has no prices."""
-    plan, checks = kept.plan, kept.run.checks
-    if not plan.prices:
-        return None
-    sent, judges = kept.ledger.spent(kept.run_id), {check.name: check.model for check in checks}
-    by_model: Counter[str] = Counter()
-    for check, n in sent.items():
-        if model := judges.get(check):
-            by_model[model] += n
-    costs = {model: n * amount(plan.prices[model]) for model, n in by_model.items() if model in plan.prices}
-    without = tuple(unpriced(plan.prices, judges.values()))
-    return Cost(sum(costs.values(), Fraction()), costs, sum(by_model[model] for model in costs), without)
+    if not kept.plan.prices:
+        return None  # without a look at the ledger
+    judges = {check.name: check.model for check in kept.run.checks}
+    by_model: Counter[str | None] = Counter()
+    for check, n in kept.ledger.spent(kept.run_id).items():
+        by_model[judges.get(check)] += n
+    return Cost.of(by_model, kept.plan.prices, judges.values())
 
 
 def end_reached(kept: Kept) -> str | None:

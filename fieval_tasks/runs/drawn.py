@@ -157,10 +157,8 @@ class _Watched:
             passed = self._passes(end.value) if end.passed is None else end.passed
             return None if passed is None else float(passed)
         low, high = self._scale.low, self._scale.high
-        figure = end.score if self._scale.is_unit else end.value
-        if not isinstance(figure, (int, float)) or not low <= figure <= high:
-            return None
-        return (figure - low) / (high - low)
+        figure = self._scale.figure(end.score, end.value)
+        return None if figure is None else (figure - low) / (high - low)
 
 
 class _Failures:
@@ -177,5 +175,4 @@ class _Failures:
     @property
     def is_broken(self) -> bool:
         all_, failed = len(self._members), len(self._failed)
-        of = max(all_, 1) if self._gate.is_share else 1
-        return self._gate.verdict(Fraction(failed, of), Fraction(all_, of)) is GateVerdict.FAIL
+        return self._gate.verdict(self._gate.counted(failed, all_), self._gate.counted(all_, all_)) is GateVerdict.FAIL

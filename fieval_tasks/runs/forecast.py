@@ -8,12 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from fractions import Fraction
 from itertools import groupby
 from typing import Any
 
 from fieval_tasks.api import wire
-from fieval_tasks.core.budget import amount, unpriced
+from fieval_tasks.core.budget import amount
 from fieval_tasks.core.cutting import cut
 from fieval_tasks.core.errors import NameTaken
 from fieval_tasks.core.items import Failed, Item
@@ -170,7 +169,7 @@ def forecast(outline: Outline, ledger: Ledger) -> Forecast:
         checks=checks,
         tiers=_tiers(outline, ledger, by_model),
         unbounded=_unbounded(plan, by_model, posts + polls_of(plan, n)),
-        cost=_cost(plan, by_model),
+        cost=Cost.of(by_model, plan.prices, by_model),
         samples=_samples(outline, ledger),
     )
 
@@ -277,14 +276,6 @@ def _unbounded(plan: EvaluationPlan, by_model: Mapping[str | None, int], request
         held = requests * REPLY
     by_rate = requests / parse_rate(plan.rate) if plan.rate else 0.0
     return max(held / plan.concurrency, by_rate) + max(judging.values(), default=0.0)
-
-
-def _cost(plan: EvaluationPlan, by_model: Mapping[str | None, int]) -> Cost | None:
-    if not plan.prices:
-        return None
-    costs = {model: n * amount(plan.prices[model]) for model, n in by_model.items() if model and model in plan.prices}
-    n = sum(by_model[model] for model in costs)
-    return Cost(sum(costs.values(), Fraction()), costs, n, tuple(unpriced(plan.prices, by_model)))
 
 
 def _samples(outline: Outline, ledger: Ledger) -> tuple[SampleForecast, ...]:

@@ -108,8 +108,8 @@ def by_failures(gate: Gate, evidence: Evidence) -> GateOutcome:
     if not (about := measured(gate, evidence.report)) and gate.segment is not None:
         return GateOutcome.of(gate, GateVerdict.UNDECIDED, no_such_rows(gate))
     counts = Counts(**{name: sum(getattr(one, name) for one in about) for name in ("total", *STATUSES)})
-    of = max(counts.total, 1) if gate.is_share else 1
-    bounds = Fraction(counts.failed, of), Fraction(counts.failed + counts.pending + counts.not_needed, of)
+    most = counts.failed + counts.pending + counts.not_needed
+    bounds = gate.counted(counts.failed, counts.total), gate.counted(most, counts.total)
     return GateOutcome.of(
         gate, gate.verdict(*bounds), failures_found(counts), value=bounds[0], bounds=bounds, n=counts.total
     )

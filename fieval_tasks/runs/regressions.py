@@ -43,9 +43,8 @@ def by_regressions(gate: Gate, report: Report) -> GateOutcome:
         return GateOutcome.of(gate, GateVerdict.UNDECIDED, _not_compared(gate, report))
     found = [change.compared for change in changes.values()]
     n = sum(one.n_pairs + one.missing for one in found)
-    of = max(n, 1) if gate.is_share else 1
     low, high = sum(one.regressions for one in found), sum(one.most_regressions for one in found)
-    bounds = Fraction(low, of), Fraction(high, of)
+    bounds = gate.counted(low, n), gate.counted(high, n)
     said = f"{low:,} of {count(n, 'item')} passed in the baseline and {'fails' if low == 1 else 'fail'} now"
     ids = [flip.item_id for change in changes.values() for flip in change.flips if flip.is_regression]
     said += f" ({', '.join(ids[:3])}{', …' if low > 3 else ''})" if ids else ""
