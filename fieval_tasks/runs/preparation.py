@@ -75,7 +75,9 @@ class Kept:
 
     @property
     def resume_command(self) -> str:
-        return command("evaluate", "--resume", self.run_id, store=self.store)
+        goes_on = self.run.plan.get("stop_when_decided") and not self.plan.stop_when_decided
+        words = ("--no-stop-when-decided",) if goes_on else ()  # without it the run would be over at once
+        return command("evaluate", "--resume", self.run_id, *words, store=self.store)
 
     @property
     def collect_command(self) -> str:

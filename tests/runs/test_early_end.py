@@ -336,8 +336,10 @@ def test_a_run_that_goes_on_to_its_end_takes_back_what_was_not_needed(tmp_path: 
         run.book.draws.leave_out()
         with resumed(EvaluationPlan(resume="mine", store=store)):
             assert statuses(run) == {"scored": 200, "not_needed": N - 200}
-        with resumed(EvaluationPlan(resume="mine", store=store, stop_when_decided=False)):
+            assert "--no-stop-when-decided" not in run.resume_command
+        with resumed(EvaluationPlan(resume="mine", store=store, stop_when_decided=False)) as whole:
             assert statuses(run) == {"scored": 200, "pending": N - 200}
+            assert "--resume mine --no-stop-when-decided" in whole.resume_command, "it may be interrupted, too"
 
 
 LATE = Failed("evaluate", "evaluation_error", "it timed out")
