@@ -70,7 +70,7 @@ class GateVerdict(str, Enum):
 NUMBER = r"(?:[0-9]{1,15}(?:\.[0-9]{1,15})?|\.[0-9]{1,15})"
 _GATE = re.compile(
     r"(?:(?P<check>\S.*?)\.)?(?P<metric>[^\s.<>=\[\]]+)\s*"
-    r"(?:\[(?P<column>[^=\[\]]+)=(?P<value>.*)\]\s*)?"
+    r"(?:\[(?P<column>(?:[^=\[\]]|\[[^=\[\]]*\])+)=(?P<value>.*)\]\s*)?"
     rf"(?P<operator>>=|<=|==|>|<|(?<![^\s\]]))\s*(?P<number>{NUMBER})\s*(?P<percent>%)?",
     re.DOTALL,
 )

@@ -39,6 +39,7 @@ OPERATORS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operat
             "failures[a b=x] y >= 1] <= 2",
             Gate(None, "failures", "<=", Fraction(2), segment=Segment("a b", "x] y >= 1")),
         ),
+        ("failures[tags[0]=a]b] <= 2", Gate(None, "failures", "<=", Fraction(2), segment=Segment("tags[0]", "a]b"))),
         ("regressions == 0", Gate(None, "regressions", "==", Fraction(0))),
         ("tone.regressions <= 1%", Gate("tone", "regressions", "<=", Fraction(1, 100), is_share=True)),
         ("tone.max_drop 2%", Gate("tone", "max_drop", "<=", Fraction(1, 50))),
