@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
-from math import ceil, log, sqrt
+from math import ceil, log, log1p, sqrt
 from statistics import NormalDist
 from typing import TypeAlias
 
@@ -49,6 +49,11 @@ class Terms:
     """The chance that any check is called BETTER or WORSE though nothing changed (Holm); intervals cover 1 - alpha."""
     power: float = 0.8
     """The chance with which a detectable change is found: the usual one (J. Cohen, 1988, p. 56)."""
+
+    @property
+    def least_for_same(self) -> int:
+        """Independent pairs without which no check is called SAME: three without any difference show no spread either."""
+        return ceil(log(self.alpha / 2) / log1p(-self.margin)) if 0 < self.margin < 1 else 1
 
 
 @dataclass(frozen=True)
@@ -152,8 +157,7 @@ def _verdict(found: Compared, terms: Terms, *, higher_is_better: bool) -> Compar
         is_good = (found.difference > 0) == higher_is_better
         return ComparisonVerdict.BETTER if is_good else ComparisonVerdict.WORSE
     is_within = found.interval is not None and all(abs(end) <= terms.margin for end in found.interval)
-    # Three pairs without any difference show no spread either: SAME needs as many as would show a change of the margin.
-    is_enough = _unseen(found.n_independent, terms.alpha) <= terms.margin
+    is_enough = found.n_independent >= terms.least_for_same
     return ComparisonVerdict.SAME if is_within and is_enough else ComparisonVerdict.CANT_TELL
 
 

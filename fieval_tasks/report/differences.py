@@ -192,9 +192,11 @@ def _seen(change: CheckChange, terms: Terms) -> str:
     could = "so few pairs show no change, however large"
     if found.detectable is not None:
         could = f"so many pairs show a change of {points(found.detectable)} or more"
-    if found.pairs_needed is None or found.pairs_needed <= found.n_pairs:
-        return could
-    return f"{could}; for {points(terms.margin)} evaluate {found.pairs_needed:,} pairs"
+    if found.pairs_needed is not None and found.pairs_needed > found.n_pairs:
+        return f"{could}; for {points(terms.margin)} evaluate {max(found.pairs_needed, terms.least_for_same):,} pairs"
+    if found.n_independent < terms.least_for_same:
+        return f"{could}; that there is none of {points(terms.margin)} takes {terms.least_for_same:,} independent pairs at least"
+    return could
 
 
 def _signed(value: float) -> str:

@@ -33,7 +33,7 @@ from fieval_tasks.runs.calibrating import Handed, handed, require_labels
 from fieval_tasks.runs.choosing import Meant, Rows, meant, reading
 from fieval_tasks.runs.connections import WITHOUT_PREFECT, Connection, Openers, connection
 from fieval_tasks.runs.earlier import reusable
-from fieval_tasks.runs.reach import out_of_reach
+from fieval_tasks.runs.reach import of_these_rows, out_of_reach
 from fieval_tasks.runs.run_tuning import DEFAULT_TUNING, RunTuning
 from fieval_tasks.runs.sides import Side
 from fieval_tasks.work.lanes import longest_pack
@@ -220,8 +220,10 @@ def _with_mode(plan: EvaluationPlan, bindings: Sequence[Binding], rows: int) -> 
 def _notices(bindings: Sequence[Binding], found: Meant, plan: EvaluationPlan) -> Iterator[str]:
     """Notices on gates and bindings that are valid and may be mistakes."""
     yield from gate_notices(plan.gates, {binding.check: binding.scale for binding in bindings})
-    if plan.confidence is not None and not plan.stop_when_decided and found.count == found.population:
-        yield from out_of_reach(plan.gates, found.count, plan.confidence)
+    if plan.confidence is not None and not plan.stop_when_decided:
+        yield from of_these_rows(plan.gates)
+        if found.count == found.population:
+            yield from out_of_reach(plan.gates, found.count, plan.confidence)
     yield from _unfilled(bindings)
     yield from _passed_over(bindings)
     yield from _unchecked(bindings)

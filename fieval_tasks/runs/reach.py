@@ -1,4 +1,4 @@
-"""Gates that so few rows can't pass at a confidence, whatever their verdicts: found before any is paid for."""
+"""What a confidence asks of gates, said before anything is paid for: more rows than there are, or nothing at all."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from math import ceil
 from fieval_tasks.core.gates import CEILINGS, Gate, GateVerdict
 from fieval_tasks.core.quantities import percent
 from fieval_tasks.decisions.statistics import normal_reach, wilson_interval
+from fieval_tasks.runs.baselines import COMPARING
 
 
 def out_of_reach(gates: Iterable[str], rows: int, confidence: float) -> Iterator[str]:
@@ -24,4 +25,14 @@ def out_of_reach(gates: Iterable[str], rows: int, confidence: float) -> Iterator
             yield (
                 f"gate {str(gate)!r}: {rows:,} rows can't pass it at {percent(confidence)} confidence, whatever their verdicts; "
                 f"it takes {needed:,} at least"
+            )
+
+
+def of_these_rows(gates: Iterable[str]) -> Iterator[str]:
+    """A sentence for each gate that is judged by these rows alone, whatever confidence is asked for."""
+    for text in gates:
+        if Gate.parse(text).metric in COMPARING:
+            yield (
+                f"gate {text!r} is about these very rows: --confidence says nothing of it, and the comparison has the interval for more "
+                f"rows like these"
             )

@@ -249,6 +249,14 @@ def test_too_few_pairs_say_how_many_would_do(ledger: Ledger) -> None:
     assert "for 2 points evaluate" in lines
 
 
+def test_pairs_that_are_too_few_to_be_called_the_same_say_how_many_that_takes(ledger: Ledger) -> None:
+    """So narrow an interval, within the margin: without the reason it reads as the same, and 13 pairs would do."""
+    a_run(ledger, "old", told(*[0.5] * 16), check=replace(CHECK, output="score"))
+    a_run(ledger, "new", told(*[0.5] * 12, *[0.51, 0.49] * 2), check=replace(CHECK, output="score"))
+    [sentence] = [line for line in as_lines(beside(ledger)) if "CAN'T TELL" in line]
+    assert sentence.endswith("that there is none of 2 points takes 183 independent pairs at least")
+
+
 def test_missing_verdicts_are_named_and_exit_3_where_they_could_matter(ledger: Ledger) -> None:
     a_run(ledger, "old", told(*[True] * 200))
     a_run(ledger, "new", told(*[True] * 180, *[None] * 20))

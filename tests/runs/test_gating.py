@@ -28,7 +28,7 @@ from fieval_tasks.report.table import table
 from fieval_tasks.runs.conclusion import Ended, conclude, report_of
 from fieval_tasks.runs.gating import Evidence, outcomes
 from fieval_tasks.runs.preparation import Prepared, prepared
-from fieval_tasks.runs.reach import out_of_reach
+from fieval_tasks.runs.reach import of_these_rows, out_of_reach
 from fieval_tasks.runs.segments import MOST_VALUES, require_recorded, segmented, wanted
 from tests.report import report_examples as examples
 
@@ -381,3 +381,8 @@ def test_a_run_says_before_anything_is_sent_which_gates_its_rows_can_not_pass(an
         )
     with prepared(tone_plan(answers, **said).model_copy(update={"run": "other"})) as run:
         assert "can't pass" not in str(run.run.notices)
+
+
+def test_gates_that_a_confidence_says_nothing_of_are_named() -> None:
+    gates = ["mine.max_drop 2%", "regressions[lang=fr] == 0", "mine.pass_rate >= 0.9", "failures == 0"]
+    assert [said.split("'")[1] for said in of_these_rows(gates)] == gates[:2]
