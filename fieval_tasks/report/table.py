@@ -14,8 +14,8 @@ from fieval_tasks.report.caps import CAPS
 from fieval_tasks.report.figures import STATUSES
 from fieval_tasks.report.summary import Report
 from fieval_tasks.report.tally import Tally
-from fieval_tasks.report.text import NONE, clean, one_line, outwards, share
-from fieval_tasks.report.words import amendment, cost, doubled, known, requests, standing
+from fieval_tasks.report.text import NONE, clean, count, one_line, outwards, share
+from fieval_tasks.report.words import amendment, cost, doubled, failed, known, requests, standing
 
 COLUMNS = 80
 # Columns below which nothing is made to fit: no terminal is as narrow.
@@ -23,6 +23,8 @@ NARROWEST = 20
 _NAMES = ("check", "model")
 _FIGURE = "pass rate [95 %]"
 _GAP = 2
+_FAILURES_NAMED = 3
+"""Groups of failures, the largest first: a screen is for what to do next, and the report has them all."""
 _SHORTEST_NAME = (
     8  # columns, as many as tell most names apart: before the table becomes paragraphs, names are cut to that
 )
@@ -43,6 +45,9 @@ def _notes(report: Report) -> Iterator[str]:
     for check in report.checks.values():
         if check.scored < check.total or check.evaluations < check.scored:
             yield f"{one_line(check.name, 24)}: {known(check)}"
+    yield from map(failed, report.failures[:_FAILURES_NAMED])
+    if others := report.failures[_FAILURES_NAMED:]:
+        yield f"{count(sum(group.count for group in others), 'item')} more failed for other reasons, which the report names"
     for name, correction in report.corrections.items():
         yield f"{one_line(name, 24)}: {correction.sentence}"
     yield from (gate.sentence for gate in report.gates)

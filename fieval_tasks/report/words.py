@@ -16,8 +16,8 @@ from fieval_tasks.decisions.statistics import Interval
 from fieval_tasks.report.amendments import Amendment
 from fieval_tasks.report.figures import Counts
 from fieval_tasks.report.summary import Cost, GateOutcome, Report
-from fieval_tasks.report.tally import Tally
-from fieval_tasks.report.text import beside, between, count, share
+from fieval_tasks.report.tally import FailureGroup, Tally
+from fieval_tasks.report.text import beside, between, count, one_line, share
 
 _HEADLINES = {
     ExitCode.OK: "Finished",
@@ -119,6 +119,11 @@ def standing(report: Report) -> str:
     others = ("failed", "pending", "not_needed")
     parts += [f"{getattr(items, name):,} {name.replace('_', ' ')}" for name in others if getattr(items, name)]
     return f"{count(items.total, 'item')}: {', '.join(parts)}"
+
+
+def failed(group: FailureGroup) -> str:
+    """Why items have no verdict, with the first one's message: `tone: 2 items failed (blank): row 18: 'output' is blank`."""
+    return f"{one_line(group.check, 24)}: {count(group.count, 'item')} failed ({group.kind}): {group.example}"
 
 
 def requests(report: Report) -> str:

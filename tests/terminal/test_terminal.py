@@ -14,7 +14,7 @@ from fieval_tasks.core.progress import Progress
 from fieval_tasks.report.summary import Requests, summarise
 from fieval_tasks.report.table import table
 from fieval_tasks.terminal.bar import Bar, Look, PlainLines, bars_of, clock_time
-from tests.report.report_examples import facts, judged
+from tests.report.report_examples import facts, failed, judged
 
 
 def shown(columns: int, *, encoding: str = "utf-8", **known: object) -> str:
@@ -106,6 +106,15 @@ def test_a_narrow_table_is_a_paragraph_for_each_check() -> None:
     ]
     [heading, *_] = table(summarise(facts(), [judged(0, True)]), 80).splitlines()
     assert heading.split() == ["check", "model", "n", "scored", "failed", "pending", "pass", "rate", "[95", "%]"]
+
+
+def test_why_items_failed_is_said_with_the_first_of_each_kind() -> None:
+    refused = [failed(row) for row in range(2)]
+    others = [failed(2 + n, error={"kind": kind, "message": f"so it was {kind}"}) for n, kind in enumerate("abc")]
+    told = table(summarise(facts(), [*refused, *others, judged(9, True)]), 200)
+    assert "groundedness: 2 items failed (refused): output: may not be blank\n" in told
+    assert "groundedness: 1 item failed (b): so it was b\n" in told
+    assert "1 item more failed for other reasons, which the report names" in " ".join(told.split())
 
 
 def test_words_that_come_last_are_no_options() -> None:
