@@ -94,7 +94,7 @@ def budget_problems(cost: str | None, prices: Mapping[str, str], models: Iterabl
         return
     models = list(models)
     for model in unpriced(prices, models):
-        meant = did_you_mean(nearest(model, prices))
+        meant = did_you_mean(nearest(model, [priced for priced in prices if priced not in models]))
         yield f"--max-cost {cost}: {model} has no price, so no cost can be kept to; add --price {model}=X{meant}"
     known = [amount(prices[model]) for model in models if model and model in prices]
     if known and amount(cost) < min(known):
@@ -108,7 +108,7 @@ def ends_in_words(
     if evaluations is not None:
         yield f"--max-items {evaluations}: {evaluations:,} evaluations at most are sent, those that are sent again included"
     if cost is not None:
-        yield f"--max-cost {cost}: no more than that is spent, on what is sent again included"
+        yield f"--max-cost {cost}: no more than that is spent, and what is sent again counts"
     if prices and (without := unpriced(prices, models)):
         yield f"{', '.join(without)} has no price, so the cost is without its evaluations (--price {without[0]}=X)"
 

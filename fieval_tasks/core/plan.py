@@ -295,7 +295,7 @@ class EvaluationPlan(BaseModel):
         fields: dict[str, Any] = schema["properties"]
         folded = {name: fields.pop(name) for name in [*fields] if name not in SHOWN_FIRST}
         group = {"type": "object", "title": "Options", "properties": folded, "additionalProperties": False}
-        about = "How fast, in which mode, under which name, where the files go, and what is resumed"
+        about = "Which rows, when to stop, baseline, labels, prices and ends, repeats; mode, speed, names, files, what is resumed"
         fields[FOLDED] = {
             "title": "Further options", "description": about, "default": None, "anyOf": [group, {"type": "null"}],
         }  # fmt: skip

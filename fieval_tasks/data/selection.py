@@ -64,7 +64,8 @@ def choose(dataset: Dataset, selection: Selection = ALL) -> Chosen:
         more = f"--sample {selection.sample}: there are no more than {rows} to draw from, so all are evaluated"
         return Chosen(found, found, (*notices, *([more] if selection.sample > len(found) else [])))
     if selection.stratify is None:
-        return Chosen(_ascending(drawn(found, selection.sample, selection.seed)), found, notices)
+        said = f"{selection.sample:,} of {len(found):,} rows, drawn at random (seed {selection.seed})"
+        return Chosen(_ascending(drawn(found, selection.sample, selection.seed)), found, (*notices, said))
     picked, said = _stratified(dataset, found, selection.stratify, selection.sample, selection.seed)
     return Chosen(_ascending(picked), found, (*notices, said))
 

@@ -82,6 +82,8 @@ def carry_on(
         _reopen_failed(book, run, plan)
     if not plan.stop_when_decided:
         book.draws.take_back_in()
+        if run.plan.get("stop_when_decided"):
+            notes = (*notes, "with --no-stop-when-decided that end is given up: the rows that are left are sent, too")
     if plan.mode is Mode.SUBMIT and "mode" not in said and not book.unsent_chunks():
         plan = plan.model_copy(update={"mode": Mode.ASYNC})  # everything is sent, so verdicts can only be asked for
     return ledger.run(run.run_id), plan, way, (*notes, *old)

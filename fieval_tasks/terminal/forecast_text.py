@@ -45,7 +45,8 @@ def _items(forecast: Forecast) -> Iterator[str]:
     parts = [f"{forecast.evaluations:,} to be sent"]
     if copies := sum(check.copies for check in forecast.checks):
         parts.append(f"{copies:,} are exact copies of others and share their evaluations")
-    if reused := sum(check.reused for check in forecast.checks):
+    reused = sum(check.reused for check in forecast.checks)
+    if reused or forecast.outline.plan.reuse:
         parts.append(f"{reused:,} have a verdict of an earlier run, which is reused")
     if forecast.invalid:
         kinds = ", ".join(f"{n:,} {kind}" for kind, n in forecast.invalid.most_common())

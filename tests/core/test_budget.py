@@ -72,6 +72,8 @@ def test_a_cost_without_a_price_of_a_model_in_use_is_refused_and_names_the_likel
         "--max-cost 5: turing_flash has no price, so no cost can be kept to; add --price turing_flash=X; "
         "did you mean 'turing_flsh'?"
     )
+    [problem] = budget_problems("5", {"turing_flash": "0.002"}, ["turing_flash", "turing_small"])
+    assert problem.endswith("add --price turing_small=X"), "a price that another check needs is no slip"
     assert not [*budget_problems(None, {}, ["turing_flash"])]
     assert not [*budget_problems("5", {}, [None])], "a template of plain code has no judge to pay"
     assert unpriced({"m": "1"}, ["m", None, "n", "n"]) == ["n"]

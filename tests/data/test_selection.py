@@ -55,6 +55,7 @@ def test_what_was_chosen_of_how_many_is_said() -> None:
     [said] = choose(made(ROWS), Selection(sample=500)).notices
     assert said == "--sample 500: there are no more than 100 rows to draw from, so all are evaluated"
     assert choose(made(ROWS), Selection(sample=100)).notices == ()
+    assert choose(made(ROWS), Selection(sample=20, seed=7)).notices == ("20 of 100 rows, drawn at random (seed 7)",)
 
 
 def test_no_row_at_all_is_refused() -> None:

@@ -340,6 +340,7 @@ def test_a_run_that_goes_on_to_its_end_takes_back_what_was_not_needed(tmp_path: 
         with resumed(EvaluationPlan(resume="mine", store=store, stop_when_decided=False)) as whole:
             assert statuses(run) == {"scored": 200, "pending": N - 200}
             assert "--resume mine --no-stop-when-decided" in whole.resume_command, "it may be interrupted, too"
+            assert "the rows that are left are sent, too" in whole.described()[-1]
 
 
 LATE = Failed("evaluate", "evaluation_error", "it timed out")
