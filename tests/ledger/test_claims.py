@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import datetime, timedelta, timezone
@@ -25,11 +25,9 @@ from fieval_tasks.core.items import Item, State, Ticket
 from fieval_tasks.ledger import processes, schema
 from fieval_tasks.ledger.changes import Sending, Submitted
 from fieval_tasks.ledger.claims import Stamp
-from fieval_tasks.ledger.database import store_url
 from fieval_tasks.ledger.processes import owner_name
 from fieval_tasks.ledger.run import CheckRecord, Run
 from fieval_tasks.ledger.store import Ledger
-from tests import postgres
 from tests.conftest import PATIENCE
 
 NOON = datetime(2026, 8, 1, 12, tzinfo=timezone.utc)
@@ -38,22 +36,6 @@ CHUNKS = 4
 LEASE = 500.0
 """Seconds; the tests let time pass by hand."""
 fresh = count()
-
-
-@pytest.fixture(scope="module")
-def postgres_server() -> Iterator[str]:
-    with postgres.serving() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
-    """A database of its own for the test, on each kind."""
-    url = str(tmp_path / "ledger.db")
-    if request.param == "postgresql":
-        url = postgres.fresh_database(request.getfixturevalue("postgres_server"))
-    with Ledger(store_url(url)) as opened:
-        yield opened
 
 
 def begun(ledger: Ledger) -> str:

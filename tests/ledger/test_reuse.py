@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
@@ -15,29 +14,18 @@ from hypothesis import strategies as st
 from fieval_tasks.core.items import Failed, Item, Scored, State
 from fieval_tasks.data.intake import mark_copies
 from fieval_tasks.ledger.changes import Decided
-from fieval_tasks.ledger.database import store_url
 from fieval_tasks.ledger.reuse import Earlier, reused
 from fieval_tasks.ledger.run import Run
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.ledger.tuning import LedgerTuning
-from tests import postgres
 from tests.ledger.test_store import NO_ANSWER, NOON, a_run, an_item, results
 
 HOUR = timedelta(hours=1)
 
 
-@pytest.fixture(scope="module")
-def postgres_server() -> Iterator[str]:
-    with postgres.serving() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
-    url = str(tmp_path / "ledger.db")
-    if request.param == "postgresql":
-        url = postgres.fresh_database(request.getfixturevalue("postgres_server"))
-    with Ledger(store_url(url), tuning=LedgerTuning(batch=3)) as opened:  # so that copies lie in other batches
+@pytest.fixture
+def ledger(url: str) -> Iterator[Ledger]:
+    with Ledger(url, tuning=LedgerTuning(batch=3)) as opened:  # so that copies lie in other batches
         yield opened
 
 

@@ -3,41 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
-from pathlib import Path
 
 import pytest
 
 from fieval_tasks.core.budget import Budget
 from fieval_tasks.core.items import Item, State
 from fieval_tasks.ledger.changes import Noted, Sending, Spent
-from fieval_tasks.ledger.database import store_url
 from fieval_tasks.ledger.recording import Recorder
 from fieval_tasks.ledger.run import CheckRecord, Run
 from fieval_tasks.ledger.schema import utc_now
 from fieval_tasks.ledger.spending import OverBudget
 from fieval_tasks.ledger.store import Ledger
-from tests import postgres
 
 CHECKS = ("tone", "toxicity")
 ITEMS = 40
-
-
-@pytest.fixture(scope="module")
-def postgres_server() -> Iterator[str]:
-    with postgres.serving() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
-    url = f"sqlite:///{tmp_path / 'ledger.db'}"
-    if request.param == "postgresql":
-        url = store_url(postgres.fresh_database(request.getfixturevalue("postgres_server")))
-    with Ledger(url) as opened:
-        yield opened
 
 
 @pytest.fixture

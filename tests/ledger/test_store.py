@@ -59,26 +59,6 @@ lawfully = settings(max_examples=40, suppress_health_check=[HealthCheck.function
 fresh = count()
 
 
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[str]:
-    with postgres.serving() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A database of its own for the test, on each kind."""
-    if request.param == "sqlite":
-        return store_url(str(tmp_path / "ledger.db"))
-    return store_url(postgres.fresh_database(request.getfixturevalue("postgres_server")))
-
-
-@pytest.fixture
-def ledger(url: str) -> Iterator[Ledger]:
-    with Ledger(url) as opened:
-        yield opened
-
-
 @pytest.fixture
 def in_small_batches(url: str) -> Iterator[Ledger]:
     with Ledger(url, tuning=LedgerTuning(batch=10)) as opened:
