@@ -12,9 +12,10 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import BeforeValidator
 
 from fieval_tasks.core.gates import NUMBER
+from fieval_tasks.core.quantities import checked
 from fieval_tasks.core.spelling import did_you_mean, nearest
 
 _AMOUNT = re.compile(NUMBER)
@@ -34,12 +35,7 @@ def _as_text(value: object) -> object:
     return value
 
 
-def _amount(text: str) -> str:
-    amount(text)
-    return text
-
-
-Amount = Annotated[str, BeforeValidator(_as_text), AfterValidator(_amount)]
+Amount = Annotated[str, BeforeValidator(_as_text), checked(amount)]
 """Text such as 0.002, kept as it was written; a number is read as the text that it is written as."""
 
 

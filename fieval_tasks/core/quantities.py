@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
+from functools import partial
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator
@@ -63,11 +64,6 @@ def parse_share(text: str) -> Fraction:
     return Fraction(match[1]) / 100
 
 
-def _share(text: str) -> str:
-    parse_share(text)
-    return text
-
-
 def parse_precision(text: str) -> Fraction:
     """`0.02`, `2%` -> a share above 0 and below 1/2. Raises ValueError."""
     match = re.fullmatch(rf"({NUMBER})\s*(%)?", text.strip())
@@ -86,36 +82,31 @@ def plus_minus(text: str) -> str:
     return f"±{float(parse_precision(text) * 100):g} points"
 
 
+def checked(parse: Callable[[str], object]) -> AfterValidator:
+    """For a field that is kept as it was written: refuses what can't be parsed."""
+
+    def read(text: str) -> str:
+        parse(text)
+        return text
+
+    return AfterValidator(read)
+
+
 def _in_seconds(value: object) -> object:
     return parse_duration(value) if isinstance(value, str) else value
-
-
-def _rate(text: str) -> str:
-    parse_rate(text)
-    return text
-
-
-def _allowance(text: str) -> str:
-    allowed_failures(text, total=100)
-    return text
-
-
-def _precision(text: str) -> str:
-    parse_precision(text)
-    return text
 
 
 def _as_text(value: object) -> object:
     return format(value, "g") if isinstance(value, float) else value
 
 
-Precision = Annotated[str, BeforeValidator(_as_text), AfterValidator(_precision)]
+Precision = Annotated[str, BeforeValidator(_as_text), checked(parse_precision)]
 """Text such as 0.02 or 2%, kept as it was written."""
 Seconds = Annotated[float, BeforeValidator(_in_seconds)]
 """A number, or text such as 10m."""
-Rate = Annotated[str, AfterValidator(_rate)]
+Rate = Annotated[str, checked(parse_rate)]
 """Text such as 600/min, kept as it was written."""
-Allowance = Annotated[str, AfterValidator(_allowance)]
+Allowance = Annotated[str, checked(partial(allowed_failures, total=100))]
 """Text such as 5 or 2%, kept as it was written."""
-Share = Annotated[str, AfterValidator(_share)]
+Share = Annotated[str, checked(parse_share)]
 """Text such as 5%, kept as it was written."""

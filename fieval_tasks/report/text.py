@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from datetime import datetime
 from fractions import Fraction
 from math import isinf
+from typing import Any
 
 from fieval_tasks.core.gates import Number
 from fieval_tasks.decisions.statistics import Interval
-from fieval_tasks.report.record import utc
+from fieval_tasks.report.record import finite, utc
 
 # Stands where there is no number.
 NONE = "\u2013"
@@ -79,6 +81,11 @@ def outwards(bounds: Interval, places: int = 3) -> tuple[str, str]:
     unit = 10**places
     low, high = (math.floor(round(bounds[0] * unit, 6)) / unit, math.ceil(round(bounds[1] * unit, 6)) / unit)
     return f"{low:.{places}f}", f"{high:.{places}f}"
+
+
+def shown_json(value: Any) -> str:
+    """As a command prints it: strict JSON in ASCII, so that no character in it steers a terminal."""
+    return json.dumps(finite(value), indent=2, allow_nan=False).replace("\x7f", "\\u007f")
 
 
 def count(number: int, singular: str, plural: str | None = None) -> str:

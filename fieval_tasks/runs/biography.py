@@ -17,7 +17,7 @@ from fieval_tasks.ledger.book import Event, Past
 from fieval_tasks.ledger.run import Run
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.report.record import FURTHER, iso, record, utc, value_text
-from fieval_tasks.report.text import clean, count, duration, one_line
+from fieval_tasks.report.text import clean, count, duration, one_line, shown_json
 
 MEANINGS: Mapping[str, str] = {
     "refused": "refused: the server will not take these inputs",
@@ -115,7 +115,7 @@ def as_fields(life: Biography) -> dict[str, Any]:
 
 def as_json(lives: list[Biography]) -> str:
     """An array in ASCII: no character in it steers a terminal."""
-    return json.dumps([as_fields(one) for one in lives], indent=2).replace("\x7f", "\\u007f")
+    return shown_json([as_fields(one) for one in lives])
 
 
 # -- what happened -------------------------------------------------------------------------------------------------

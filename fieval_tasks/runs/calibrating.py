@@ -184,12 +184,12 @@ def require_labels(
             continue  # `gate_problems` has said so
         if gate.segment is not None:
             problems.append(
-                f"gate '{gate}': labels correct the rate of all rows, not of a segment; leave out {gate.segment}"
+                f"gate {str(gate)!r}: labels correct the rate of all rows, not of a segment; leave out {gate.segment}"
             )
         elif given is None or given.drawn.check_name != gate.check:
             found = applying(known, run, check, plan, address)
             if not isinstance(found, Calibration):
-                problems.append(f"gate '{gate}': {_how_to_label(found, check.name)}")
+                problems.append(f"gate {str(gate)!r}: {_how_to_label(found, check.name)}")
     if problems:
         raise PlanError(*problems)
 

@@ -19,11 +19,10 @@ from fieval_tasks.report.differences import CheckChange, Comparison, Flip, Judge
 from fieval_tasks.report.tally import Wanted
 from fieval_tasks.report.text import count
 from fieval_tasks.runs.pairing import Pairs, Recognised, paired, recognise
+from fieval_tasks.runs.segments import MOST_VALUES
 from fieval_tasks.runs.sides import Side, Table
 
 _UNDIVIDED: Wanted = {}
-MOST_SEGMENTS = 50
-"""Values of a column by which results are divided: with more, Holm's correction leaves nothing to be seen."""
 
 
 def problems(run: Side, baseline: Side, *, across_models: bool = False) -> Iterator[str]:
@@ -209,9 +208,9 @@ def _segments(table: Table, pairs: Pairs, by: Wanted) -> Iterator[tuple[Segment,
     for column, named in by.items():
         values = [table.columns[column][place] or "" for place in pairs.run]
         found = sorted(set(values) if named is None else named.intersection(values))
-        if len(found) > MOST_SEGMENTS:
+        if len(found) > MOST_VALUES:
             raise PlanError(
-                f"{column} has {len(found):,} values, and each would be a comparison: name a column of {MOST_SEGMENTS} at most"
+                f"{column} has {len(found):,} values, and each would be a comparison: name a column of {MOST_VALUES} at most"
             )
         for value in found:
             yield Segment(column, value), np.array([one == value for one in values] + [True] * pairs.doubtful)

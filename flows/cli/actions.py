@@ -25,6 +25,7 @@ from fieval_tasks.on_prefect.at_rest import require_at_rest
 from fieval_tasks.on_prefect.openers import PREFECT, prepared
 from fieval_tasks.on_prefect.prefect_api import configured_api, require_api, require_configured
 from fieval_tasks.report.table import COLUMNS, NARROWEST
+from fieval_tasks.report.text import shown_json
 from fieval_tasks.runs.continuing import Continuation
 from fieval_tasks.runs.forecast import foretold
 from fieval_tasks.runs.preparation import Prepared, runs_to_collect
@@ -99,7 +100,7 @@ def _require_limit(plan: EvaluationPlan) -> None:
 def _dry_run(plan: EvaluationPlan, *, as_json: bool, processes: int = 1) -> int:
     with foretold(plan, PREFECT, processes=processes) as forecast:
         if as_json:
-            print(json.dumps(as_object(forecast), indent=2))
+            print(shown_json(as_object(forecast)))
         else:
             _say_wrapped(lines(forecast))
     return ExitCode.OK

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from shutil import get_terminal_size
@@ -10,7 +9,7 @@ from textwrap import fill
 
 from fieval_tasks.core.errors import ExitCode, PlanError
 from fieval_tasks.core.quantities import parse_share
-from fieval_tasks.report.text import clean, moment, one_line
+from fieval_tasks.report.text import clean, moment, one_line, shown_json
 
 
 def compare(
@@ -34,7 +33,7 @@ def compare(
         raise PlanError(f"--margin: {error}") from None
     found = compared(run, baseline, store, margin=allowed, cluster=cluster, by=by, across_models=across_models)
     if as_data:
-        print(clean(json.dumps(found.to_json(), ensure_ascii=True, allow_nan=False, indent=2)))
+        print(shown_json(found.to_json()))
     else:
         for line in as_lines(found):
             print(_wrapped(line))
