@@ -20,7 +20,7 @@ from fieval_tasks.data.intake import canonical
 from fieval_tasks.ledger.run import CheckRecord, Run
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.report.figures import segment_of
-from fieval_tasks.report.record import iso
+from fieval_tasks.report.record import iso, utc
 
 ANSWER_KEYS = frozenset(
     (
@@ -212,7 +212,7 @@ class FileSide:
                 raise ValueError(f"its format is {self._content['format']!r}, and this program reads {FORMAT!r}")
             self.name = str(self._content["run"])
             self.dataset = str(self._content["dataset"])
-            self.at = datetime.fromisoformat(self._content["at"])
+            self.at = utc(datetime.fromisoformat(self._content["at"]))
             self.is_local = bool(self._content["is_local"])
             self.has_ids = bool(self._content["has_ids"])
             self.checks: Mapping[str, Judged] = {

@@ -361,6 +361,16 @@ def test_a_file_that_is_no_baseline_is_refused(tmp_path: Path, content: str) -> 
         FileSide(file)
 
 
+def test_a_date_without_a_zone_in_a_baseline_file_is_taken_to_be_utc(ledger: Ledger, tmp_path: Path) -> None:
+    a_run(ledger, "old", told(True))
+    file = io.StringIO()
+    write_baseline(file, RunSide(ledger, ledger.run("old")))
+    known = json.loads(file.getvalue())
+    path = tmp_path / "baseline.json"
+    path.write_text(json.dumps(known | {"at": "2026-08-01"}))
+    assert too_old(FileSide(path), 3600.0, NOON) is not None
+
+
 def test_an_old_baseline_is_a_warning(ledger: Ledger) -> None:
     side = RunSide(ledger, replace(a_run(ledger, "old", told(True)), finished_at=NOON))
     assert too_old(side, 86400.0, NOON + timedelta(hours=20)) is None
