@@ -45,8 +45,10 @@ T = TypeVar("T")
 DEFAULT_JUDGE = "turing_flash"
 """The platform's quickest judge model; used where a judge template is given none."""
 # One nightly run in a hundred, at most, passes or fails wrongly for having stopped early.
-DEFAULT_CONFIDENCE = 0.99
-"""Of a run that stops early."""
+SETTLING_CONFIDENCE = 0.99
+"""Of a run that stops early, where --confidence says nothing."""
+USUAL_CONFIDENCE = 0.95
+"""Of everything else that has a confidence, where --confidence says nothing."""
 SHARD_DEPLOYMENT = "evaluate-shard/shard"
 """The deployment (FLOW/DEPLOYMENT) that a run's shards are flow runs of, unless another one is named."""
 MOST_SHARDS = 100
@@ -252,7 +254,12 @@ class EvaluationPlan(BaseModel):
     @property
     def settling_confidence(self) -> float:
         """At which a run that stops early settles its gates, all of them together."""
-        return self.confidence or DEFAULT_CONFIDENCE
+        return self.confidence or SETTLING_CONFIDENCE
+
+    @property
+    def usual_confidence(self) -> float:
+        """At which an interval is meant that has one in any case: of a corrected rate, or of a sample's precision."""
+        return self.confidence or USUAL_CONFIDENCE
 
     @property
     def filled(self) -> frozenset[str]:

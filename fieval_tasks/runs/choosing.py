@@ -20,9 +20,6 @@ from fieval_tasks.runs.segments import segmented, wanted
 
 Rows: TypeAlias = Iterable[tuple[Item, Failed | None]]
 
-USUAL_CONFIDENCE = 0.95
-"""At which --precision is meant where --confidence says nothing."""
-
 
 @dataclass(frozen=True)
 class Meant:
@@ -103,9 +100,8 @@ def _with_precision(plan: EvaluationPlan, dataset: Dataset) -> tuple[EvaluationP
     from fieval_tasks.decisions.sizes import sample_size  # statsmodels takes a second
 
     found, _ = candidates(dataset, _selection(plan, dataset))
-    confidence = plan.confidence or USUAL_CONFIDENCE
-    size = sample_size(float(parse_precision(plan.precision)), len(found), confidence)
-    question = f"--precision {plan.precision}: {plus_minus(plan.precision)} at {percent(confidence)}"
+    size = sample_size(float(parse_precision(plan.precision)), len(found), plan.usual_confidence)
+    question = f"--precision {plan.precision}: {plus_minus(plan.precision)} at {percent(plan.usual_confidence)}"
     said = f"{question}, in the worst case (a rate of 50 %), takes {size:,} of {len(found):,} rows"
     return plan.model_copy(update={"sample": size}), (said,)
 

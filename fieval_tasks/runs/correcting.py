@@ -12,9 +12,6 @@ from fieval_tasks.report.corrections import Correction
 from fieval_tasks.runs.calibrating import applying, has_same_items
 from fieval_tasks.runs.preparation import Kept
 
-DEFAULT_CONFIDENCE = 0.95
-"""Of a corrected rate's interval, where the plan names none."""
-
 
 def corrections(kept: Kept) -> tuple[dict[str, Correction], tuple[str, ...]]:
     """Check -> its corrected pass rate, where labels apply; and sentences on labels that do not, or that say little."""
@@ -56,7 +53,7 @@ def _corrected(kept: Kept, labels: Calibration, check: CheckRecord) -> Correctio
             others[one.passed] += 1
     confusion = Confusion.of(pairs) if is_of_these else Confusion(*labels.cells or ())
     figures = (corrected if is_of_these else transferred)(
-        confusion, others[True], others[False], kept.plan.confidence or DEFAULT_CONFIDENCE
+        confusion, others[True], others[False], kept.plan.usual_confidence
     )
     if is_of_these and labels.run_id == kept.run_id and tuple(labels.cells or ()) != confusion.cells:
         Calibrations(kept.ledger.database).set_cells(labels, confusion.cells)

@@ -27,7 +27,6 @@ from fieval_tasks.ledger.reuse import to_be_taken
 from fieval_tasks.ledger.run import CheckRecord
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.report.summary import Cost
-from fieval_tasks.runs.choosing import USUAL_CONFIDENCE
 from fieval_tasks.runs.connections import WITHOUT_PREFECT, Openers
 from fieval_tasks.runs.earlier import evaluated_before
 from fieval_tasks.runs.outline import Outline, earlier_verdicts, outlined
@@ -282,7 +281,7 @@ def _samples(outline: Outline, ledger: Ledger) -> tuple[SampleForecast, ...]:
     """For the worst case, which --precision draws, and for the rate of each check in the latest run that has one."""
     from fieval_tasks.decisions.sizes import WORST, sample_size
 
-    asked, confidence = outline.plan.precision or USUAL_PRECISION, outline.plan.confidence or USUAL_CONFIDENCE
+    asked, confidence = outline.plan.precision or USUAL_PRECISION, outline.plan.usual_confidence
     rates = [(WORST, "the worst case"), *_last_rates(outline, ledger)]
     return tuple(
         SampleForecast(

@@ -189,7 +189,16 @@ def compare(
     """
     from flows.cli.decisions import compare as compared
 
-    return compared(run, baseline, margin, cluster, by or [], across_models, store, as_data=json)
+    return compared(
+        run,
+        baseline,
+        margin=margin,
+        cluster=cluster,
+        by=by or [],
+        across_models=across_models,
+        store=store,
+        as_data=json,
+    )
 
 
 def bless(

@@ -15,12 +15,12 @@ from fieval_tasks.report.text import clean, moment, one_line, shown_json
 def compare(
     run: str,
     baseline: str,
+    *,
     margin: str | None,
     cluster: str | None,
     by: Sequence[str],
     across_models: bool,
     store: str | None,
-    *,
     as_data: bool,
 ) -> int:
     from fieval_tasks.core.plan import DEFAULT_MARGIN
