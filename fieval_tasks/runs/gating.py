@@ -11,6 +11,7 @@ from fieval_tasks.core.gates import UNIT, Gate, GateVerdict, Number
 from fieval_tasks.decisions.statistics import Interval
 from fieval_tasks.report.figures import QUANTILES, STATUSES, Counts, Figure, Measured
 from fieval_tasks.report.summary import GateOutcome, Report
+from fieval_tasks.report.text import beside, outwards
 from fieval_tasks.report.words import Found, confidence_found, failures_found, figure_found, no_such_rows, settled_found
 from fieval_tasks.runs.preparation import Kept
 from fieval_tasks.runs.regressions import by_drop, by_regressions
@@ -120,10 +121,14 @@ def by_labels(gate: Gate, evidence: Evidence) -> GateOutcome:
     correction = evidence.report.corrections.get(gate.check or "")
     if correction is None:
         return GateOutcome.of(gate, GateVerdict.UNDECIDED, "no labels correct it")
+    verdict, said = gate.verdict(*correction.bounds), correction.sentence
+    if verdict is not gate.verdict(*map(Fraction, outwards(correction.bounds))):
+        low, high = (beside(end, gate.threshold) for end in correction.bounds)
+        said += f"; more exactly between {low} and {high}"
     return GateOutcome.of(
         gate,
-        gate.verdict(*correction.bounds),
-        correction.sentence,
+        verdict,
+        said,
         value=correction.figures.value,
         bounds=correction.bounds,
         n=correction.measured,

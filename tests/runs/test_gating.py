@@ -20,13 +20,15 @@ from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.gates import Gate
 from fieval_tasks.core.items import Item, Result, Scored
 from fieval_tasks.core.plan import Check, EvaluationPlan
+from fieval_tasks.decisions.agreement import Confusion, Corrected
 from fieval_tasks.ledger.changes import Decided
 from fieval_tasks.on_prefect.events import _gate
+from fieval_tasks.report.corrections import Correction
 from fieval_tasks.report.figures import QUANTILES
 from fieval_tasks.report.summary import GateOutcome, Report, summarise
 from fieval_tasks.report.table import table
 from fieval_tasks.runs.conclusion import Ended, conclude, report_of
-from fieval_tasks.runs.gating import Evidence, outcomes
+from fieval_tasks.runs.gating import Evidence, by_labels, outcomes
 from fieval_tasks.runs.preparation import Prepared, prepared
 from fieval_tasks.runs.reach import of_these_rows, out_of_reach
 from fieval_tasks.runs.segments import MOST_VALUES, require_recorded, segmented, wanted
@@ -386,3 +388,14 @@ def test_a_run_says_before_anything_is_sent_which_gates_its_rows_can_not_pass(an
 def test_gates_that_a_confidence_says_nothing_of_are_named() -> None:
     gates = ["mine.max_drop 2%", "regressions[lang=fr] == 0", "mine.pass_rate >= 0.9", "failures == 0"]
     assert [said.split("'")[1] for said in of_these_rows(gates)] == gates[:2]
+
+
+def test_an_interval_that_is_rounded_up_to_the_threshold_is_said_in_more_digits() -> None:
+    """Else a gate that fails would be said to reach what it asks for."""
+    figures = Corrected(0.5, (0.4, 0.5498), 0.95, "ppi++", Confusion(20, 5, 3, 12), 0.6, 0.6)
+    corrected = Correction(figures, 100, 100, "mine", is_of_these_items=True, policy="")
+    evidence = Evidence(replace(report([]), corrections={"mine": corrected}), SimpleNamespace())  # type: ignore[arg-type]
+    failed, other = (by_labels(Gate.parse(f"mine.corrected_pass_rate >= {n}"), evidence) for n in ("0.55", "0.5"))
+    assert failed.verdict == "FAIL"
+    assert failed.sentence.endswith("between 0.400 and 0.550 (95 % interval); more exactly between 0.4 and 0.5498")
+    assert other.sentence.endswith("between 0.400 and 0.550 (95 % interval)")
