@@ -40,9 +40,11 @@ def require_fit(kept: Kept) -> None:
         why = "is not at its end"
     elif code == ExitCode.GATE_FAILED:
         why = "failed a gate"
+    elif without:
+        why = f"has {without:,} {'item' if without == 1 else 'items'} without a verdict"
+    elif code == ExitCode.INCOMPLETE:
+        why = "has a gate that is undecided"
     elif code != ExitCode.OK:
         why = f"ended with exit code {code}"
-    elif without:
-        why = f"has {without:,} items without a verdict"
     if why:
         raise PlanError(f"run {kept.run_id} {why}, so it is no good baseline; to bless it all the same, add --anyway")

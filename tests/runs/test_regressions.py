@@ -278,6 +278,11 @@ def test_a_baseline_file_that_changed_meanwhile_leaves_its_gates_undecided() -> 
     [
         ([True, None], {}, "is not at its end"),
         ([True, False], {"gates": ("groundedness.pass_rate >= 0.9",)}, "failed a gate"),
+        (
+            [True] * 4 + [False],
+            {"gates": ("groundedness.pass_rate >= 0.5",), "confidence": 0.95},
+            "has a gate that is undecided",
+        ),
     ],
 )
 def test_a_run_that_is_no_good_baseline_is_blessed_only_on_request(
