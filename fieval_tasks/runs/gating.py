@@ -179,5 +179,10 @@ def _sampled(gate: Gate, rows: Measured, figure: Figure, kept: Kept) -> _Sampled
             if share is None
             else intervals.quantile_interval(scores, share, n, confidence, ends)
         )
-    of = f"all {drawn_from:,} rows" if drawn_from else "more rows like these"
-    return _Sampled(interval, confidence_found(gate, interval, confidence, of))
+    return _Sampled(interval, confidence_found(gate, interval, confidence, _drawn_from(gate, drawn_from)))
+
+
+def _drawn_from(gate: Gate, rows: int | None) -> str:
+    if not rows:
+        return "more rows like these"
+    return f"all {rows:,} rows" if gate.segment is None else f"all rows of {gate.segment} among the {rows:,}"

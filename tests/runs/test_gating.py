@@ -399,3 +399,12 @@ def test_an_interval_that_is_rounded_up_to_the_threshold_is_said_in_more_digits(
     assert failed.verdict == "FAIL"
     assert failed.sentence.endswith("between 0.400 and 0.550 (95 % interval); more exactly between 0.4 and 0.5498")
     assert other.sentence.endswith("between 0.400 and 0.550 (95 % interval)")
+
+
+def test_what_is_said_of_a_segment_is_said_of_its_rows_among_those_that_were_drawn_from() -> None:
+    run = [row(number, 1.0, "fr" if number % 2 else "de") for number in range(200)]
+    segment, whole = found(
+        run, "mine.pass_rate[lang=fr] >= 0.9", "mine.pass_rate >= 0.9", drawn_from=400, confidence=0.95
+    )
+    assert segment.sentence.endswith("for all rows of [lang=fr] among the 400")
+    assert whole.sentence.endswith("for all 400 rows")
