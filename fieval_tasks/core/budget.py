@@ -6,11 +6,12 @@ All exact: a price is the decimal number that was typed, and no float.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from pydantic import BeforeValidator
 
@@ -37,6 +38,15 @@ def _as_text(value: object) -> object:
 
 Amount = Annotated[str, BeforeValidator(_as_text), checked(amount)]
 """Text such as 0.002, kept as it was written; a number is read as the text that it is written as."""
+
+
+class HardEnd(NamedTuple):
+    """A hard end that a run has come to."""
+
+    option: str
+    bound: str
+    enough: str
+    """The bound that would do for all that is left, if nothing is sent twice."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +76,18 @@ class Budget:
         if self.cost is not None and (price := self.prices.get(check)):
             rooms.append((self.cost - self.cost_of(sent)) // price)
         return max(0, min(rooms))
+
+    def ends_reached(self, sent: Mapping[str, int], left: Mapping[str, int]) -> list[HardEnd]:
+        """The ends that keep what is left of each check from being sent; empty while there is room for one of each."""
+        if all(self.room(sent, check, 1) for check in left):
+            return []
+        after, found = Counter(sent) + Counter(left), []
+        if self.evaluations is not None and after.total() > self.evaluations:
+            found.append(HardEnd("--max-items", str(self.evaluations), str(after.total())))
+        if self.cost is not None and self.cost_of(after) > self.cost:
+            bound, enough = (written(cost).replace(",", "") for cost in (self.cost, self.cost_of(after)))
+            found.append(HardEnd("--max-cost", bound, enough))
+        return found
 
 
 UNBOUNDED = Budget()

@@ -11,7 +11,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fieval_tasks.core.budget import Budget, budget_of, ends_in_words
+from fieval_tasks.core.budget import Budget, HardEnd, budget_of, ends_in_words
 from fieval_tasks.core.commands import command
 from fieval_tasks.core.plan import EvaluationPlan, Mode
 from fieval_tasks.core.quantities import parse_rate
@@ -75,8 +75,11 @@ class Kept:
 
     @property
     def resume_command(self) -> str:
+        return self._resumed_by()
+
+    def _resumed_by(self, *words: str) -> str:
         goes_on = self.run.plan.get("stop_when_decided") and not self.plan.stop_when_decided
-        words = ("--no-stop-when-decided",) if goes_on else ()  # without it the run would be over at once
+        words = (*words, "--no-stop-when-decided") if goes_on else words  # without it the run would be over at once
         return command("evaluate", "--resume", self.run_id, *words, store=self.store)
 
     @property
@@ -90,16 +93,28 @@ class Kept:
 
     @property
     def next_command(self) -> str | None:
-        """The command that brings the missing verdicts: resume, if items are unsent, else collect. None: none are missing."""
+        """The command that brings the missing verdicts: resume, if items are unsent, with a later end where the run's is reached;
+        else collect. None: none are missing."""
         if self.is_complete:
             return None
-        return self.resume_command if self.book.count_unsent() else self.collect_command
+        if not self.book.count_unsent():
+            return self.collect_command
+        return self._resumed_by(*(word for end in self.ends_reached for word in (end.option, end.enough)))
 
     @property
     def budget(self) -> Budget:
         """The hard ends of what the run may spend."""
         models = {check.name: check.model for check in self.run.checks}
         return budget_of(self.plan.max_items, self.plan.max_cost, self.plan.prices, models)
+
+    @property
+    def ends_reached(self) -> list[HardEnd]:
+        """The hard ends that keep items from being sent; empty where none does."""
+        budget = self.budget
+        if not budget.is_bounded:
+            return []
+        sent = self.ledger.spent(self.run_id)
+        return budget.ends_reached(sent, {check: n for check in sent if (n := self.book.count_unsent(check=check))})
 
     @property
     def reused(self) -> tuple[str, ...]:

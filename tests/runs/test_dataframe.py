@@ -209,6 +209,17 @@ def test_what_is_only_submitted_stays_in_a_ledger_that_the_frame_names(caplog: p
     assert collected(scored) == ["failed", "scored", "scored"]
 
 
+def test_a_frame_whose_hard_end_is_reached_names_the_command_that_goes_on() -> None:
+    frame = pd.DataFrame({"text": [f"[{n}]" for n in range(9)]})
+    scored = evaluate_dataframe(frame, "is_json", connection="local", store="ledger.db", max_items=5)
+    words = shlex.split(scored.attrs["fieval"]["command"])
+    assert words[words.index("--max-items") + 1] == "9", "with the same end it would send nothing"
+    with prepared(EvaluationPlan(resume=scored.attrs["fieval"]["run"], store="ledger.db", max_items=9)) as run:
+        assert "--max-items" not in str(run.next_command), "there is room"
+        work_on(run)
+        assert run.next_command is None
+
+
 def test_items_past_their_time_stay_in_a_ledger_that_the_frame_names(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(Engine, "settle", lambda self, show=None: 0)  # as if no verdict came in time
