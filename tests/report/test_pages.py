@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from dataclasses import replace
 from fractions import Fraction
 from html.parser import HTMLParser
 
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from fieval_tasks.core.gates import Gate, GateVerdict
 from fieval_tasks.core.items import Result
 from fieval_tasks.report.pages import environment, html, html_line, inert, markdown
 from fieval_tasks.report.summary import GateOutcome, Report, summarise
@@ -291,3 +293,9 @@ def test_an_interval_bar_stays_on_its_line() -> None:
     assert '<rect class="band" x="43.85"' in drawn
     assert '<rect class="outline" x="75.00" y="0.6" width="25.00"' in drawn
     assert 'x1="99.60"' in drawn
+
+
+def test_a_gates_sentence_stands_in_no_table_for_prefects_page_cuts_cells_off() -> None:
+    gate = GateOutcome.of(Gate.parse("failures <= 2"), GateVerdict.FAIL, "3 of 4 items failed")
+    page = markdown(replace(summarise(facts(), small()), gates=(gate,)))
+    assert "\n- gate FAIL: failures &lt;= 2; 3 of 4 items failed\n" in page
