@@ -6,7 +6,6 @@ import random
 from dataclasses import dataclass
 from math import inf, nextafter
 
-from fieval_tasks.pace.metronome import Metronome
 from fieval_tasks.pace.pace_tuning import TUNING, PaceTuning
 from fieval_tasks.pace.sent import Sent
 
@@ -40,6 +39,28 @@ class Places:
             self._doubling, self._shrunk_at = False, now
 
 
+class Metronome:
+    """An even rate by the generic cell rate algorithm (ITU-T I.371): in any time span at most rate x time + burst."""
+
+    def __init__(self) -> None:
+        self._interval = 0.0
+        self._slack = 0.0
+        self._latest = -inf
+        self._due = -inf
+
+    def set(self, rate: float, *, burst: float) -> None:
+        self._interval = 1.0 / rate
+        self._slack = (burst - 1.0) * self._interval
+        self._due = max(self._due, self._latest + self._interval)
+
+    def wait(self, now: float) -> float:
+        return max(0.0, self._due - self._slack - now)
+
+    def begin(self, now: float, n: int = 1) -> None:
+        self._latest = now
+        self._due = max(self._due, now) + n * self._interval
+
+
 @dataclass
 class Refusals:
     """A group of refusals, and the single tries that followed them."""
@@ -52,6 +73,8 @@ class Refusals:
     """Refusals of requests that began before this time belong to this group."""
     asked_pause: float
     """Seconds that the server asked to wait; 0 without a Retry-After."""
+    rate_before: float
+    """The rate a second at the time of the first refusal."""
     beside: int = 0
     """Of the requests that were under way at the first refusal: those refused, less those accepted."""
     tries: int = 0
@@ -62,25 +85,33 @@ class Refusals:
     """When the try under way counts as accepted; inf without one."""
     over: bool = False
     """A try was accepted, so the refusals have ended."""
+    window: float | None = None
+    """The window that was full, in seconds, once it is known."""
+    margin: float = 0.0
+    """Share of the measured rate that is left unused."""
+    least: float = 0.0
+    """The lowest rate that these refusals may lead to: half of the rate before, and less of a step where little was counted."""
 
 
 @dataclass
 class Level:
-    """The requests that are sent in any window of time, and how they grow."""
+    """The rate that is kept to, and how it grows."""
 
     window: float
     """The server's window in seconds."""
-    base: float
-    """Requests in a window as last measured, less the margin."""
-    since: float
+    step: float
+    """The share of `base` that is added next."""
+    base: float = 0.0
+    """Requests a second as last measured, less the margin."""
+    since: float = 0.0
     """When it was measured."""
-    grow_at: float
-    """When more is tried."""
     grown: float = 0.0
-    """Share of `base` that is tried on top of it."""
+    """Requests a second that are tried on top of `base`."""
+    grow_at: float = inf
+    """When `step` is added."""
 
     @property
-    def count(self) -> float:
+    def rate(self) -> float:
         return self.base * (1.0 + self.grown)
 
 
@@ -91,9 +122,9 @@ class Limits:
     that has passed while tries were still refused was not the full one; the shortest of the others is. After a while a
     little more is tried, and a new refusal starts over.
 
-    A refusal beside which most requests were accepted, and so was the next try, stands alone. It may show a limit that was just
-    met, too many requests at one moment, or chance. So it lowers the level a little; if others follow all the same they
-    come by chance, and from then on only many refusals together count as a limit.
+    Not every refusal shows a limit: if most requests beside it were accepted, and so is the next try, it stands alone. A
+    refusal that stands alone lowers the rate a little. If that does not end them, they come by chance: the rate is restored,
+    and only many refusals together count as a limit.
     """
 
     def __init__(self, sent: Sent | None = None, *, in_secret: bool = False, tuning: PaceTuning = TUNING) -> None:
@@ -106,19 +137,17 @@ class Limits:
         self._sent = Sent(kept=tuning.windows[-1]) if sent is None else sent
         self._beat = Metronome()
         self._level: Level | None = None
-        self._margin = tuning.margin_in_secret if in_secret else tuning.margin
-        self._at_once = tuning.at_once
-        self._shortest_reply = inf
-        """The shortest time from a request to its reply, in seconds."""
+        self._level_before: Level | None = None
+        """The level before the latest refusals that stood alone, to be restored if those come by chance."""
         self._alone = 0
-        """Refusals that stood alone since the latest many together, and since `hold` passed without any."""
-        self._is_proven = False
-        """Many refusals together have shown that there is a limit."""
+        """Refusals that stood alone in a row, although the rate was lowered."""
+        self._in_a_row = 0
+        """Requests accepted since the latest refusal."""
         self._share = 0.0
         """Share of refused ones among the latest hundred requests or so."""
         self._closed_until = -inf
         self._refusals: Refusals | None = None
-        self._hold = tuning.hold
+        self._holds = 1
         self._pressed = False
         """A request had to wait for the rate, so that growing would help."""
         self.learns = True
@@ -127,7 +156,7 @@ class Limits:
     @property
     def rate(self) -> float | None:
         """Requests a second; None while no limit is known."""
-        return None if self._level is None else self._level.count / self._level.window
+        return None if self._level is None else self._level.rate
 
     @property
     def window(self) -> float | None:
@@ -147,10 +176,9 @@ class Limits:
                 return event.answer_due - now
             self._is_over(event, now)
         wait = self._beat.wait(now)
-        level = self._level
-        # In longer windows the margin is time enough for late beats, and a window that is none would stop everyone for long.
-        if level is not None and level.window == self._tuning.windows[0] and not self._in_secret:
-            wait = max(wait, self._sent.wait(max(1, int(level.count)), level.window, now))
+        if (level := self._level) is not None and self._counts_exactly:
+            most = max(1, int(level.rate * level.window))
+            wait = max(wait, self._sent.wait(most, level.window + self._tuning.skew, now))
         self._pressed = self._pressed or wait > 0.0
         return wait
 
@@ -174,24 +202,14 @@ class Limits:
 
     def accepted(self, began: float, now: float, n: int = 1) -> None:
         self._share -= n * self._share / 100
+        self._in_a_row += n
+        if self._in_a_row >= self._tuning.in_a_row:
+            self._alone = 0
         event = self._refusals
         if event is not None and event.first <= began <= event.noticed:
             event.beside -= n
-        if not self._in_secret:
-            self._arrived(began, now)
         self.let_pass(began, now)
         self._grow(now)
-
-    def _arrived(self, began: float, now: float) -> None:
-        """Count a request from the latest time at which it may have reached the server.
-
-        The reply took so much longer than the shortest; whether on the way there or back is unknown.
-        """
-        self._shortest_reply = min(self._shortest_reply, now - began)
-        late = min(self._tuning.late, now - began - self._shortest_reply)
-        if late > 0.0:
-            self._sent.remove(began)
-            self._sent.add(began + late)
 
     def let_pass(self, began: float, now: float) -> None:
         """A request that began then was not refused."""
@@ -200,19 +218,20 @@ class Limits:
 
     def refused(self, began: float, now: float, *, retry_after: float | None = None, n: int = 1) -> None:
         self._share += n * (1.0 - self._share) / 100
+        self._in_a_row = 0
         self._sent.remove(began, n)
         event, pause = self._refusals, retry_after or 0.0
         if event is not None and began <= event.known:
             event.beside += n * (began >= event.first)
+            if event.over and event.window is not None and self._level is not None and not self._level.grown:
+                self._measure(event, self._level)  # a late refusal of the same group: measure again
         elif event is not None and not event.over:
             event.tries += 1
             event.last, event.known, event.answer_due = began, now, inf
             longest = max(self._tuning.pause, self._full_window(event) / 10)
             pause = max(pause, min(longest, backoff(event.tries, first=self._tuning.pause)))
         elif not self._is_tolerable:
-            if event is not None and now > event.noticed + self._tuning.hold:
-                self._alone = 0
-            self._refusals = Refusals(began, now, now, asked_pause=pause)
+            self._refusals = Refusals(began, now, now, asked_pause=pause, rate_before=self.rate or inf)
             pause = self._tuning.pause if retry_after is None else pause
         self._closed_until = max(self._closed_until, now + pause)
 
@@ -229,7 +248,11 @@ class Limits:
     def _is_tolerable(self) -> bool:
         """Whether so few are refused in secret that sending them again costs less than going slower."""
         is_steady = self._in_secret and self._level is not None and not self._level.grown
-        return is_steady and self._share < self._margin
+        return is_steady and self._share < self._tuning.tolerated
+
+    @property
+    def _is_chance(self) -> bool:
+        return self._alone >= self._tuning.by_chance and not self._in_secret
 
     def _full_window(self, event: Refusals) -> float:
         """The shortest window that is longer than the time from the first refusal to the last, and than the Retry-After."""
@@ -239,82 +262,78 @@ class Limits:
         return max(shortest, self.window or 0.0)
 
     def _is_over(self, event: Refusals, now: float) -> None:
+        tuning = self._tuning
         event.over, self._share = True, 0.0
-        if not self.learns or event.asked_pause > self._tuning.longest_pause + 1.0:
+        if not self.learns or event.asked_pause > tuning.longest_pause + 1.0:
             return  # the server named a long wait itself, so the next refusal costs nothing but another such wait
-        level, window = self._level, self._full_window(event)
-        if self._is_crowd(event):
-            self._is_proven, self._alone = True, self._alone if self._is_chance else 0
-            self._learn(event, now, least=0.5 * level.count if level and level.window == window else 1.0)
-        elif self._in_secret:
-            # The count decides: evaluations that start at uneven times would be refused again and again at nearly the same rate.
-            self._learn(event, now, least=self._tuning.shrink * level.base if level else 1.0)
-        elif not self._is_chance:
-            self._alone += 1
-            self._stood_alone(event, now)
-
-    def _stood_alone(self, event: Refusals, now: float) -> None:
-        level, window = self._level, self._full_window(event)
-        counted = self._counted(event, window)
-        if self._is_chance and not self._is_proven:
-            self._level = None
-        elif level is None:
-            # As many as were just accepted: that costs nothing, and a limit that was just met is not exceeded once more.
-            if counted >= self._few and window == self._tuning.windows[0]:
-                self._learn(event, now, least=1.0)
-        elif level.grown or counted >= (1.0 - self._margin) * level.base:
-            self._learn(event, now, least=level.base * (1.0 if level.grown else 1.0 - self._margin))
-        elif event.first < level.since + level.window:
-            self._at_once /= 2.0  # the level was not even reached, so too many went at one moment
+        if self._is_believed(event):
+            event.margin, self._alone = tuning.margin, self._alone if self._is_chance else 0
         else:
-            self._learn(event, now, least=0.5 * level.base)
-        self._set_beat()
+            self._level_before = self._level if self._alone == 0 else self._level_before
+            self._alone += 1
+            if self._is_chance and self._alone == tuning.by_chance:
+                self._level = self._level_before
+                self._set_beat()
+            if self._is_chance or self._level is None:
+                return
+            event.margin = tuning.margin * min(8.0, 2.0 ** (self._alone - 1))
+        event.window = self._full_window(event)
+        event.least = 1.0 / event.window
+        if self._level is not None:
+            is_early = self._in_secret or event.first < self._level.since + event.window / 5
+            event.least = event.rate_before * (1.0 - event.margin if self._alone and is_early else 0.5)
+        self._learn(event, now)
 
-    @property
-    def _few(self) -> int:
-        """Requests that may have been accepted as a burst, so that they say little of a rate: four round trips at first."""
-        return 4 * self._tuning.first_places
-
-    @property
-    def _is_chance(self) -> bool:
-        return self._alone >= 2 * self._tuning.proof
-
-    def _is_crowd(self, event: Refusals) -> bool:
+    def _is_believed(self, event: Refusals) -> bool:
         """Whether the refusals show a limit: most requests beside the first were refused too, or several tries in a row."""
         proof, chance = self._tuning.proof, self._is_chance
-        return event.beside > (proof if chance else 1) or event.tries >= (2 * proof if chance else proof)
+        in_a_row = event.tries >= (2 * proof if chance else proof)
+        return event.beside > (proof if chance else 1) or in_a_row or (self._in_secret and self._level is None)
 
-    def _counted(self, event: Refusals, window: float) -> int:
-        """Requests that were accepted in the window before the refusal.
-
-        A busy machine's requests arrive in another order than they began, so a window around the refusal is counted too.
-        """
-        until = [event.first] if self._in_secret else [event.first, event.noticed]
-        return max(self._sent.within(window, moment) for moment in until)
-
-    def _learn(self, event: Refusals, now: float, *, least: float) -> None:
-        """Keep to what was counted, less a margin; not above what was refused, and not below `least`."""
-        tuning, before, window = self._tuning, self._level, self._full_window(event)
-        base = self._counted(event, window) * (1.0 - self._margin)
-        if before is not None and before.window == window:
-            base = min(base, before.count)
-        base = max(base, least)
-        brought_nothing = before is not None and before.grown and base <= 1.05 * before.base
-        self._hold = 2.0 * self._hold if brought_nothing else tuning.hold
-        # With so few accepted more is tried soon. Of a level that is lowered, half the first places: single tries let pass as many.
-        is_few = base < (self._few if before is None else tuning.first_places // 2) and not self._in_secret
-        hold = tuning.windows[0] if is_few else max(self._hold, window)
-        self._level = Level(window, base, now, grow_at=now + hold)
+    def _learn(self, event: Refusals, now: float) -> None:
+        assert event.window is not None
+        tuning, before = self._tuning, self._level
+        level = Level(event.window, tuning.step, since=now)
+        self._measure(event, level)
+        hold = max(tuning.hold, event.window)
+        longest = tuning.longest_hold * hold
+        # A second time a handful is too few to go by: it may be all that was sent since the last refusals.
+        if level.base * event.window < (tuning.burst if before is None else tuning.handful) and not self._in_secret:
+            level.step, hold = tuning.large_step, tuning.windows[0]
+        if before is None:
+            self._holds = 1
+        elif before.grown:
+            self._holds = 1 if level.base > 1.05 * before.base else 2 * self._holds
+        level.grow_at = now + min(self._holds * hold, longest)
+        self._level = level
         self._set_beat()
+
+    def _measure(self, event: Refusals, level: Level) -> None:
+        """Set the base to what was accepted in the window before the refusal, and not above the rate that was refused."""
+        # A busy machine's requests arrive in another order than they began, so a window around the refusal is counted too.
+        until = [event.first] if self._in_secret else [event.first, event.noticed]
+        counted = max(self._sent.within(level.window, moment) for moment in until)
+        measured = counted * (1.0 - event.margin) / level.window
+        level.base = max(event.least, min(event.rate_before, measured))
+        if level is self._level:
+            self._set_beat()
 
     # -- the beat
 
+    @property
+    def _counts_exactly(self) -> bool:
+        """Whether the requests in a window are counted beside the beat; in long windows the margin is time enough for late beats."""
+        return self._level is not None and self._level.window == self._tuning.windows[0] and not self._in_secret
+
     def _set_beat(self) -> None:
-        if (level := self._level) is None:
+        level, tuning = self._level, self._tuning
+        if level is None:
             return self._beat.set(inf, burst=1.0)
-        rate = level.count / level.window
-        spare = max(self._margin / 2 * level.count, 0.0 if self._in_secret else self._at_once * rate)
-        self._beat.set(rate, burst=max(1.5, spare))
+        # Half of the margin is for late timers, the other half for requests that arrive unevenly.
+        spare = tuning.margin / 2 * level.base * level.window
+        if self._counts_exactly:
+            spare = max(spare, tuning.at_once * level.rate * level.window)
+        self._beat.set(level.rate, burst=max(1.5, spare))
 
     def _grow(self, now: float) -> None:
         level = self._level
@@ -323,7 +342,8 @@ class Limits:
         news_takes = self._tuning.news_takes if self._in_secret else self._tuning.windows[0]
         level.grow_at = now + max(news_takes, level.window / 4)
         if self._pressed:
-            level.grown = 2.0 * level.grown + self._tuning.step
+            level.grown += level.step
+            level.step *= 2.0
             self._pressed = False
             self._set_beat()
 

@@ -12,9 +12,8 @@ from time import monotonic
 from types import TracebackType
 
 from fieval_tasks.core.errors import RunStopped
-from fieval_tasks.pace.limits import Limits, Places
+from fieval_tasks.pace.limits import Limits, Metronome, Places
 from fieval_tasks.pace.line import Kind, Line
-from fieval_tasks.pace.metronome import Metronome
 from fieval_tasks.pace.pace_tuning import SHOWN_FROM, TUNING, PaceTuning
 from fieval_tasks.pace.permits import Permits
 

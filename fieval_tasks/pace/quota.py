@@ -209,7 +209,7 @@ class Quota:
 
     def is_last_lap(self, left: int) -> bool:
         """Whether a limit is known and so few items are left that a refused one would delay the end of the run."""
-        return self.limits.rate is not None and left <= self.limits.rate * self._tuning.no_news
+        return self.limits.rate is not None and left <= self.limits.rate * self._tuning.news_takes
 
     @property
     def waits(self) -> str:
@@ -267,7 +267,7 @@ class Quota:
 
     def _counted(self, seconds: float) -> float:
         """The seconds that a tier's window is taken for."""
-        return seconds + min(1.0, max(self._tuning.starts_within, self._tuning.margin_in_secret * seconds))
+        return seconds + min(1.0, max(self._tuning.starts_within, self._tuning.later * seconds))
 
     def _is_too_long(self, wait: float, now: float) -> bool:
         return wait < inf and self._longest_wait.is_over(wait, now)
@@ -299,11 +299,10 @@ class Quota:
 
     def _recognised(self, now: float) -> Tier | None:
         """The known tier of which a window is just full; None where none is."""
-        near = 1.0 - 2.0 * self._tuning.margin_in_secret  # others may use the account at the same time
         for tier in [self._may_be or CUSTOM, CUSTOM]:
             for count, seconds in tier.windows:
                 sent = self._sent.within(seconds, now)
-                if near * count <= sent <= count + self._tuning.carries * self._doubtful:
+                if (1.0 - self._tuning.near) * count <= sent <= count + self._tuning.carries * self._doubtful:
                     return tier
         return None
 
