@@ -155,7 +155,7 @@ def _exit_code(prepared: Kept, items: Counts, gates: Sequence[GateOutcome], ende
     verdicts = {gate.verdict for gate in gates}
     if GateVerdict.FAIL.value in verdicts:
         return ExitCode.GATE_FAILED
-    missing = items.failed + (items.pending if ended.waited else 0)
+    missing = items.failed + (items.pending if ended.waited else prepared.book.count_unsent())
     undecided = GateVerdict.UNDECIDED.value in verdicts and (ended.waited or not items.pending)
     allowed = allowed_failures(prepared.plan.allow_failures, total=items.total)
     return ExitCode.INCOMPLETE if undecided or missing > allowed else ExitCode.OK

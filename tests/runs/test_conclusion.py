@@ -92,6 +92,15 @@ def test_a_conclusion_that_changes_nothing_shows_nothing(prepared: Prepared) -> 
     assert summary(prepared)["amendments"] == []
 
 
+def test_a_run_that_only_submits_is_whole_where_everything_is_sent(prepared: Prepared) -> None:
+    book, submitting = prepared.ledger.book("mine"), Ended(waited=False)
+    book.apply([Requeued(2)])
+    found = [conclude(prepared, submitting, seconds=1.0).exit_code]
+    book.apply([Sending((2,)), Submitted((Ticket(2, "e-2"),), NOON)])
+    found.append(conclude(prepared, submitting, seconds=1.0).exit_code)
+    assert found == [ExitCode.INCOMPLETE, ExitCode.OK], "a hard end or a stopped check had left one unsent"
+
+
 def test_a_run_cut_off_before_any_report_has_no_amendment(prepared: Prepared) -> None:
     decide(prepared, True)
     prepared.ledger.finished("mine", exit_code=ExitCode.INTERRUPTED, seconds=1.0, complete=False)
