@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -33,6 +34,7 @@ from fieval_tasks.core.plan_fields import (
     RunName,
     StoreUrl,
     check_name,
+    long_enough_to_reuse,
 )
 from fieval_tasks.core.policy import OnLostReply, OnStuck
 from fieval_tasks.core.quantities import Allowance, Precision, Rate, Seconds, Share
@@ -205,7 +207,7 @@ class EvaluationPlan(BaseModel):
     """Evaluations of each item, to see how far the judge agrees with itself. Each is paid, and counts in the figures."""
     audit: Share | None = None
     """A part of the rows, such as 5%, that is judged twice, to see how noisy the judge is. It counts in no figure."""
-    reuse: Annotated[Seconds, Field(gt=0)] | None = None
+    reuse: Annotated[Seconds, AfterValidator(long_enough_to_reuse)] | None = None
     """Verdicts that earlier runs of this ledger got for the very same items (template, model, parameters, inputs), at the same
     server and account, are reused if they are no older: seconds, or text such as 7d. They cost nothing."""
     format: Literal["csv", "tsv", "jsonl", "json", "yaml", "parquet"] | None = None

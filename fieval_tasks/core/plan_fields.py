@@ -47,6 +47,15 @@ def _parts_cells(value: str) -> str:
     return value
 
 
+def long_enough_to_reuse(seconds: float) -> float:
+    """The same number of seconds. Raises ValueError for a few, as `7` is: with days meant, everything would be paid again."""
+    if seconds < 60:
+        raise ValueError(
+            f"verdicts of the last {seconds:g} seconds are too few to reuse; for days write a unit, as in 7d"
+        )
+    return seconds
+
+
 def _in_a_file(value: object) -> object:
     if isinstance(value, (list, tuple, dict)):
         raise ValueError("rows do not travel in parameters, write them to a file and give its path or URL")

@@ -65,6 +65,8 @@ class Paired:
     is_rate: bool
     """The figures are passes; if False, scores."""
     higher_is_better: bool = True
+    unrecognised: int = 0
+    """So many of the items, without a verdict here, may or may not be some of the baseline's."""
     clusters: NDArray[np.int64] | None = None
     """A number for each item: items with the same one are not independent, such as the turns of a conversation."""
 
@@ -102,7 +104,7 @@ class Compared:
     bounds: Interval | None = None
     """Of the difference over all items of both runs, whatever the missing verdicts would be. None: there are no items."""
     most_regressions: int = 0
-    """The regressions, if each missing verdict were the worst that it could be."""
+    """The regressions, if each verdict that the run is missing were the worst that it could be."""
     is_open: bool = False
     """Whether the missing verdicts, at their best or worst, would change the verdict, which is CANT_TELL therefore; or no
     pair has any."""
@@ -116,23 +118,29 @@ def compare(checks: Mapping[str, Paired], terms: Terms = Terms()) -> dict[str, C
     """
     found = _judged(checks, terms)
     if not any(one.missing for one in found.values()):
-        return {name: _with_ends(one, one, one) for name, one in found.items()}
+        return {name: _with_ends(checks[name], one, one, one) for name, one in found.items()}
     worst, best = (
         _judged({name: _filled(pair, good) for name, pair in checks.items()}, terms) for good in (False, True)
     )
-    return {name: _with_ends(one, worst[name], best[name]) for name, one in found.items()}
+    return {name: _with_ends(checks[name], one, worst[name], best[name]) for name, one in found.items()}
 
 
-def _with_ends(found: Compared, worst: Compared, best: Compared) -> Compared:
+def _with_ends(pair: Paired, found: Compared, worst: Compared, best: Compared) -> Compared:
     is_open = bool(found.missing) and (not found.n_pairs or {worst.verdict, best.verdict} != {found.verdict})
     ends = [end.difference for end in (worst, best) if end.difference is not None]
     return replace(
         found,
         bounds=(min(ends), max(ends)) if ends else None,
-        most_regressions=worst.regressions,
+        most_regressions=found.regressions + _open_regressions(pair),
         is_open=is_open,
         verdict=ComparisonVerdict.CANT_TELL if is_open else found.verdict,
     )
+
+
+def _open_regressions(pair: Paired) -> int:
+    """Items that may have become worse, were their verdicts known. One that the baseline has no verdict on did not pass there."""
+    could_fall = pair.baseline > 0.0 if pair.higher_is_better else pair.baseline < 1.0
+    return int((np.isnan(pair.run) & could_fall).sum()) + pair.unrecognised
 
 
 def _filled(pair: Paired, good: bool) -> Paired:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fieval_tasks.core.errors import ExitCode, PlanError
+from fieval_tasks.core.items import State
 from fieval_tasks.ledger.blessings import Blessing, bless
 from fieval_tasks.report.folder import new_file
 from fieval_tasks.runs.preparation import Kept
@@ -34,13 +35,13 @@ def written_baseline(kept: Kept, path: Path, *, anyway: bool = False) -> int:
 def require_fit(kept: Kept) -> None:
     """Raises PlanError for a run that is not concluded, lacks verdicts, or failed a gate."""
     code, counts = kept.run.exit_code, kept.book.counts()
-    without = sum(n for state, n in counts.items() if state.value != "scored")
+    without = sum(n for state, n in counts.items() if state is not State.SCORED)
     why = ""
     if not kept.is_complete or code is None:
         why = "is not at its end"
     elif code == ExitCode.GATE_FAILED:
         why = "failed a gate"
-    elif without:
+    elif without and (code != ExitCode.OK or counts[State.NOT_NEEDED]):  # else --allow-failures had them be fine
         why = f"has {without:,} {'item' if without == 1 else 'items'} without a verdict"
     elif code == ExitCode.INCOMPLETE:
         why = "has a gate that is undecided"

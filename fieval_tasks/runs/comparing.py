@@ -6,6 +6,7 @@ Imported only where runs are compared: numpy, scipy and statsmodels take a secon
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -164,14 +165,14 @@ def _figures(scale: Scale, run: Table, baseline: Table, pairs: Pairs, cluster: s
     is_rate = scale.has_passes or not np.isnan(passed).all() or not np.isnan(before).all()
     clusters = _clusters(run, baseline, pairs, cluster)
     if is_rate:
-        return Paired(passed, before, is_rate=True, clusters=clusters)
+        return Paired(passed, before, is_rate=True, unrecognised=pairs.doubtful, clusters=clusters)
     scores, former = (
         np.append(np.array(table.scores, dtype=np.float64)[places], doubtful)
         for table, places in ((run, pairs.run), (baseline, pairs.baseline))
     )
     if not scale.has_scores and np.isnan(scores).all() and np.isnan(former).all():
         return None
-    return Paired(scores, former, is_rate=False, clusters=clusters)
+    return Paired(scores, former, is_rate=False, unrecognised=pairs.doubtful, clusters=clusters)
 
 
 def _passes(table: Table) -> Figures:
@@ -218,7 +219,7 @@ def _segments(table: Table, pairs: Pairs, by: Wanted) -> Iterator[tuple[Segment,
 
 def _part(whole: Paired, at: NDArray[np.bool_]) -> Paired:
     clusters = None if whole.clusters is None else whole.clusters[at]
-    return Paired(whole.run[at], whole.baseline[at], whole.is_rate, whole.higher_is_better, clusters)
+    return replace(whole, run=whole.run[at], baseline=whole.baseline[at], clusters=clusters)
 
 
 # -- what is shown of them -----------------------------------------------------------------------------------------

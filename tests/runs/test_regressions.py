@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from fieval_tasks.core.errors import ExitCode, PlanError
-from fieval_tasks.core.items import Scored
+from fieval_tasks.core.items import Failed, Scored
 from fieval_tasks.core.plan import Check, EvaluationPlan
 from fieval_tasks.ledger.changes import Decided, Sending
 from fieval_tasks.ledger.database import store_url
@@ -134,6 +134,11 @@ def test_an_item_without_a_verdict_could_have_failed() -> None:
     found = gate(True, None, False, old=[True, True, False], gate="regressions == 0")
     assert (found["verdict"], found["bounds"]) == ("UNDECIDED", [0.0, 1.0])
     assert "1 without a verdict could have failed, too" in found["sentence"]
+
+
+def test_what_the_baseline_has_no_verdict_on_did_not_pass_there() -> None:
+    found = gate(True, None, False, old=[True, None, None], gate="regressions == 0")
+    assert (found["verdict"], found["bounds"]) == ("PASS", [0.0, 0.0])
 
 
 def test_what_failed_before_need_not_have_a_verdict() -> None:
@@ -293,6 +298,14 @@ def test_a_run_that_is_no_good_baseline_is_blessed_only_on_request(
         with pytest.raises(PlanError, match=why):
             blessed_run(run, "")
         assert blessed_run(run, "all the same", anyway=True).run_id == "old"
+
+
+def test_a_run_whose_failures_were_allowed_is_a_good_baseline() -> None:
+    with begun(plan("old", 2, allow_failures="1")) as run:
+        run.book.apply([Sending((1,), NOON), Decided(1, Failed("evaluate", "evaluation_error", "it fell over"), NOON)])
+        concluded(run, [True])
+    with opened("old") as run:
+        assert blessed_run(run, "").run_id == "old"
 
 
 def test_a_blessed_run_is_what_later_runs_on_its_dataset_are_compared_with() -> None:

@@ -122,7 +122,7 @@ def test_verdicts_of_another_server_or_account_never_stand_for_this_one_s(what: 
     [
         {"checks": (Check(template="one_line"),)},
         {"checks": (Check(template="is_json"),), "mapping": {"text": "id"}},
-        {"reuse": "1s"},
+        {"reuse": "1m"},
         {"reuse": None},
     ],
 )
@@ -199,3 +199,8 @@ def test_a_frame_reuses_what_its_store_has() -> None:
         assert scored["is_json.passed"].tolist() == [True, False]
     with Ledger("sqlite:///ledger.db") as ledger:
         assert sum(reused(ledger.database, ledger.run("last").run_id).values()) == 2
+
+
+def test_a_number_without_a_unit_is_not_taken_for_days() -> None:
+    with pytest.raises(PlanError, match=r"reuse: verdicts of the last 7 seconds are too few .* as in 7d"):
+        nightly(4, reuse="7")
