@@ -16,9 +16,14 @@ from fieval_tasks.work.work_tuning import TUNING
 def work_on(run: Prepared) -> None:
     """Work until every item has its verdict or is past its timeout. Raises RunStopped, which says how to carry on."""
     with resumable(run), run.engine() as engine:
-        work_once(engine, run.plan.mode)
-        while engine.wait_for_others():
-            work_once(engine, run.plan.mode)
+        work_to_the_end(engine, run.plan.mode)
+
+
+def work_to_the_end(engine: Engine, mode: Mode) -> None:
+    """Submit and settle, also what other processes leave, until nothing is left to do. Raises what stops the run."""
+    work_once(engine, mode)
+    while engine.wait_for_others():
+        work_once(engine, mode)
 
 
 def work_once(engine: Engine, mode: Mode) -> None:

@@ -11,7 +11,7 @@ from fieval_tasks.ledger.run import CheckRecord, Run
 from fieval_tasks.ledger.schema import utc_now
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.pace.pace_tuning import PaceTuning
-from fieval_tasks.runs.threads import work_once
+from fieval_tasks.runs.threads import work_to_the_end
 from fieval_tasks.work.engine import Engine
 from fieval_tasks.work.options import Options
 from fieval_tasks.work.work_tuning import WorkTuning
@@ -68,9 +68,7 @@ def _worked(ledger: Ledger, run: Run, platform: FaultyPlatform, options: dict[st
     chosen = Options(mode=mode, concurrency=8, timeout=PATIENCE, tuning=pace, **options)
     with Engine(run, ledger, connect, chosen, tuning=QUICK) as engine:
         try:
-            work_once(engine, mode)
-            while engine.wait_for_others():
-                work_once(engine, mode)
+            work_to_the_end(engine, mode)
         except FievalError as error:
             engine.stop(error)
             return error

@@ -22,7 +22,7 @@ from fieval_tasks.ledger.database import store_url
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.runs.conclusion import Ended, Outcome, conclude
 from fieval_tasks.runs.preparation import Prepared, prepared
-from fieval_tasks.runs.threads import work_once
+from fieval_tasks.runs.threads import work_to_the_end
 from tests.conftest import PATIENCE
 from tests.faults.account import Account
 from tests.faults.driving import inputs
@@ -160,9 +160,7 @@ def _worked(folder: Path, server: Server, plan: EvaluationPlan) -> Outcome:
 def _ended(run: Prepared) -> Ended:
     with run.engine() as engine:
         try:
-            work_once(engine, run.plan.mode)
-            while engine.wait_for_others():
-                work_once(engine, run.plan.mode)
+            work_to_the_end(engine, run.plan.mode)
         except FievalError as error:
             engine.stop(error)
             return Ended(error, engine.notices)

@@ -25,7 +25,7 @@ from fieval_tasks.runs.conclusion import Ended, Outcome, conclude
 from fieval_tasks.runs.connections import Connection
 from fieval_tasks.runs.preparation import Prepared
 from fieval_tasks.runs.preparation import prepared as resumed
-from fieval_tasks.runs.threads import work_once
+from fieval_tasks.runs.threads import work_to_the_end
 from fieval_tasks.work.options import Share
 from tests.platform import TEMPLATE, Platform, ok, refusal
 
@@ -75,9 +75,7 @@ def a_run(
 def worked(run: Prepared, *, share: Share | None = None) -> Ended:
     with run.engine(share=share) as engine:
         try:
-            work_once(engine, run.plan.mode)
-            while engine.wait_for_others():
-                work_once(engine, run.plan.mode)
+            work_to_the_end(engine, run.plan.mode)
         except FievalError as error:
             engine.stop(error)
             return Ended(error, engine.notices)
