@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from functools import lru_cache
 from math import isinf
@@ -33,6 +33,11 @@ class Counts:
     not_needed: int = 0
     reused: int = 0
     """Of the scored ones, those that have the verdict of an earlier run."""
+
+    @classmethod
+    def sum_of(cls, several: Sequence[Counts]) -> Counts:
+        """Those of several checks, segments or parts together."""
+        return cls(**{each.name: sum(getattr(one, each.name) for one in several) for each in fields(Counts)})
 
     def count(self, result: Result) -> None:
         self.total += 1

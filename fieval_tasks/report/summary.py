@@ -200,9 +200,7 @@ class Report:
     @property
     def items(self) -> Counts:
         """Those of all checks together, audits with them."""
-        names = ("total", *STATUSES, "reused")
-        counted = [counts for tally in self.checks.values() for counts in (tally, tally.audited)]
-        return Counts(**{name: sum(getattr(one, name) for one in counted) for name in names})
+        return Counts.sum_of([counts for tally in self.checks.values() for counts in (tally, tally.audited)])
 
     @property
     def failures(self) -> list[FailureGroup]:

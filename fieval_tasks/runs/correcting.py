@@ -15,11 +15,13 @@ from fieval_tasks.runs.preparation import Kept
 
 def corrections(kept: Kept) -> tuple[dict[str, Correction], tuple[str, ...]]:
     """Check -> its corrected pass rate, where labels apply; and sentences on labels that do not, or that say little."""
-    known = Calibrations(kept.ledger.database).all()
+    if not (known := Calibrations(kept.ledger.database).all()):
+        return {}, ()
+    run = kept.ledger.run(kept.run_id)  # which has its server's address by now
     found: dict[str, Correction] = {}
     notices: list[str] = []
-    for check in kept.run.checks if known else ():
-        labels = applying(known, kept.ledger.run(kept.run_id), check, kept.plan) if check.scale.has_passes else None
+    for check in kept.run.checks:
+        labels = applying(known, run, check, kept.plan) if check.scale.has_passes else None
         if isinstance(labels, str):
             notices.append(labels)
         elif labels is not None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from fieval_tasks.core.gates import UNIT, Gate, GateVerdict, Number
 from fieval_tasks.decisions.statistics import Interval
-from fieval_tasks.report.figures import QUANTILES, STATUSES, Counts, Figure, Measured
+from fieval_tasks.report.figures import QUANTILES, Counts, Figure, Measured
 from fieval_tasks.report.summary import GateOutcome, Report
 from fieval_tasks.report.text import beside, outwards
 from fieval_tasks.report.words import Found, confidence_found, failures_found, figure_found, no_such_rows, settled_found
@@ -108,7 +108,7 @@ def by_failures(gate: Gate, evidence: Evidence) -> GateOutcome:
     """By the number or the share of the items that failed, or could still."""
     if not (about := measured(gate, evidence.report)) and gate.segment is not None:
         return GateOutcome.of(gate, GateVerdict.UNDECIDED, no_such_rows(gate))
-    counts = Counts(**{name: sum(getattr(one, name) for one in about) for name in ("total", *STATUSES)})
+    counts = Counts.sum_of(about)
     most = counts.failed + counts.pending + counts.not_needed
     bounds = gate.counted(counts.failed, counts.total), gate.counted(most, counts.total)
     return GateOutcome.of(
