@@ -8,6 +8,7 @@ if __name__ == "__main__":
     run_command("flows.cli.command", "fan_out_command")
 
 from collections.abc import Iterator
+from dataclasses import replace
 from time import monotonic
 from typing import Annotated, Any
 
@@ -33,6 +34,7 @@ from fieval_tasks.on_prefect.team import Team
 from fieval_tasks.on_prefect.times import TIMES
 from fieval_tasks.on_prefect.watching import Rhythm
 from fieval_tasks.runs.conclusion import Ended
+from fieval_tasks.runs.continuing import Continuation
 from fieval_tasks.runs.preparation import Prepared
 from fieval_tasks.tasks import submit_rest
 from fieval_tasks.work.engine import Engine
@@ -98,8 +100,9 @@ def shard_plan(run: Prepared) -> dict[str, Any]:
     """The plan by which a shard works on the run, as a flow parameter: where the run is, and what this call says of it
     otherwise. A store with a password is not named in it: the workers have it as FIEVAL_STORE_URL."""
     store = None if "***" in run.ledger.name else run.ledger.name
-    now = run.plan.model_dump(mode="json", exclude={"retry_failed", "output", "same_account"})
-    said = {name: value for name, value in now.items() if value not in (None, run.run.plan.get(name))}
+    now = run.plan.model_dump(mode="json", exclude={"output", "same_account"})
+    begun = {**EvaluationPlan().model_dump(mode="json"), **run.run.plan}
+    said = {name: value for name, value in now.items() if value not in (None, begun[name])}
     return said | {"resume": run.run_id} | ({"store": store} if store else {})
 
 
@@ -183,7 +186,7 @@ def evaluate_shard(
 
     def helped() -> State[None]:
         require_permitted_store(plan.store)
-        with prepared(plan) as run:
+        with prepared(continued(plan)) as run:
             may_be_shared_out(run.plan, of)
             ended = submit_and_wait(run, share=Share(shard - 1, of), start=start_both)
         message = "\n".join((str(ended.stopped or "nothing is left to do"), *ended.notices))
@@ -192,6 +195,11 @@ def evaluate_shard(
         return failed(message, name=state_name_of(ended.stopped)) if ended.stopped else Completed(message=message)
 
     return ended_in_order(helped)
+
+
+def continued(plan: EvaluationPlan) -> Continuation:
+    """The run as a shard opens it. The failed items were reopened before the shards began: what failed since is not."""
+    return replace(Continuation.from_plan(plan), retry_failed=False)
 
 
 def start_both(engine: Engine) -> PrefectFutureList[Any]:

@@ -367,6 +367,21 @@ def test_failed_rows_of_a_decided_run_are_tried_again_where_that_is_asked_for(tm
         assert statuses(run) == {"scored": 201, "not_needed": N - 201}
 
 
+def test_shards_try_the_failed_rows_of_a_decided_run_again_and_reopen_none_that_failed_since(tmp_path: Path) -> None:
+    from flows.fan_out import continued, shard_plan
+
+    with a_run(tmp_path, [answer(n, N) for n in range(N)]) as run:
+        given(run, [PASSED] * 200)
+        late, later = in_drawn_order(run)[200:202]
+        run.book.apply([Sending((late, later)), Decided(late, LATE, utc_now()), Decided(later, LATE, utc_now())])
+        with tried_again(tmp_path, Platform()) as again:
+            asked = EvaluationPlan.model_validate(shard_plan(again))
+        run.book.apply([Sending((later,)), Decided(later, LATE, utc_now())])  # by another shard
+        with resumed(continued(asked)) as shard:
+            assert shard._is_decided is None, "the reopened row is sent, although the run is decided"
+        assert statuses(run)["failed"] == 1
+
+
 def test_failed_rows_of_a_run_that_was_evaluated_whole_are_tried_again(tmp_path: Path) -> None:
     platform = Platform()
     with a_run(tmp_path, [answer(n, N) for n in range(300)], platform=platform) as run:
