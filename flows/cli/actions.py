@@ -31,6 +31,7 @@ from fieval_tasks.runs.forecast import foretold
 from fieval_tasks.runs.preparation import Prepared, runs_to_collect
 from fieval_tasks.terminal.door import say
 from fieval_tasks.terminal.forecast_text import as_object, lines
+from flows.cli.flow_end import flow_end
 from flows.cli.interruption import Interruption, interruptible
 from flows.cli.prefect_session import prefect_session
 from flows.cli.screen import run_shown
@@ -62,7 +63,9 @@ def evaluate(interruption: Interruption, plan: EvaluationPlan, *, dry_run: bool,
             return _dry_run(plan, as_json=as_json)
         with prepared(plan) as run:  # the flow takes it over
             again = _begun(interruption, run)
-            return run_shown(interruption, again, lambda: _run_evaluate(run.to_carry_on, wait_for_api))
+            return run_shown(
+                interruption, again, lambda: flow_end(lambda: _run_evaluate(run.to_carry_on, wait_for_api), again)
+            )
 
 
 def _run_evaluate(plan: EvaluationPlan, wait_for_api: Callable[[], None]) -> State[Any]:
@@ -152,7 +155,7 @@ def fan_out(
             return run_shown(
                 interruption,
                 again,
-                lambda: flow(run.to_carry_on, shards, deployment, return_state=True),
+                lambda: flow_end(lambda: flow(run.to_carry_on, shards, deployment, return_state=True), again),
                 stop_work=stop_teams,
             )
 
@@ -173,7 +176,7 @@ def collect(interruption: Interruption, run: str | None, store: str | None) -> i
         again = command("collect", *([run] if run else []), store=store)
         from flows.collect import collect as flow
 
-        return run_shown(interruption, again, lambda: flow(run, store, return_state=True))
+        return run_shown(interruption, again, lambda: flow_end(lambda: flow(run, store, return_state=True), again))
 
 
 def _require_one(run: str | None, store: str | None) -> None:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-from prefect.states import Completed
 
 from fieval_tasks.core.errors import ExitCode
 from fieval_tasks.report.summary import summarise
 from fieval_tasks.runs.conclusion import Outcome
 from fieval_tasks.runs.display import display
 from flows.cli.interruption import Interruption
-from flows.cli.screen import run_shown
+from flows.cli.screen import WorkEnd, run_shown
 from tests.report.report_examples import facts, judged
 
 
@@ -24,10 +22,10 @@ def test_a_file_that_is_missing_is_named_once_however_many_runs_there_are(
     report = summarise(facts(exit_code=0), [judged(1, True)])
     outcome = Outcome(report, "1 of 1 items scored", Path("out"))
 
-    def two_runs() -> Any:
+    def two_runs() -> WorkEnd:
         display.get().conclude(outcome)
         display.get().conclude(outcome)
-        return Completed(message=outcome.message)
+        return WorkEnd(outcome.message)
 
     assert run_shown(Interruption(), "again", two_runs) == ExitCode.OK
     assert "pyarrow" not in capsys.readouterr().out
