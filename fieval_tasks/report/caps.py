@@ -42,6 +42,9 @@ class Caps:
     # CI systems cut longer messages, or refuse the file.
     junit_text: int = 4_000
     """Characters of a message in junit.xml."""
+    # GitLab refuses a file of 30 MB or more, and 500,000 cases or more: of the shortest ones so many bytes are fewer.
+    junit_bytes: int = 28_000_000
+    """Bytes of the cases in junit.xml; those that find no room are counted in it."""
     batch: int = 5_000
     """Results that are held while they are written,"""
     # So that the memory does not grow with long inputs.

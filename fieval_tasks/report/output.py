@@ -48,7 +48,7 @@ def write_results(
         cells = csv.writer(table)
         cells.writerow(map(inert_cell, columns.kinds))
         write_parquet = files.enter_context(_parquet(folder / PARQUET, columns))
-        suites = Suites(facts, files)
+        suites = Suites(facts, files, caps)
 
         def written() -> Iterator[Result]:
             for batch in batches(results, most=caps.batch, largest=caps.batch_text, size=_text_length):

@@ -172,7 +172,8 @@ def test_junit_counts_what_it_contains(run: list[Result]) -> None:
         root = junit(Path(folder), run)
     for node in (root, *root):
         for tag, name in (("testcase", "tests"), ("failure", "failures"), ("error", "errors"), ("skipped", "skipped")):
-            assert len(list(node.iter(tag))) == int(node.get(name, "-1"))
+            if (node, name) != (root, "skipped"):  # for which Jenkins' schema has no place
+                assert len(list(node.iter(tag))) == int(node.get(name, "-1"))
 
 
 @settings(max_examples=30)
@@ -195,7 +196,7 @@ def test_every_file_tells_of_the_same_items(run: list[Result]) -> None:
     assert Counter(table["status"].to_pylist()) == status
     assert int(root.get("tests", "")) == len(run)
     assert int(root.get("errors", "")) == status["failed"]
-    assert int(root.get("skipped", "")) == status["pending"]
+    assert sum(int(suite.get("skipped", "")) for suite in root) == status["pending"]
     assert int(root.get("failures", "")) == sum(result.passed is False for result in run)
 
 
@@ -247,7 +248,8 @@ def test_where_there_are_gates_they_are_the_cases_that_fail(tmp_path: Path) -> N
     assert [suite.get("failures") for suite in checks] == ["0"] * len(checks)
     for node in (root, *root):
         for tag, name in (("testcase", "tests"), ("failure", "failures"), ("error", "errors"), ("skipped", "skipped")):
-            assert len(list(node.iter(tag))) == int(node.get(name, "-1"))
+            if (node, name) != (root, "skipped"):  # for which Jenkins' schema has no place
+                assert len(list(node.iter(tag))) == int(node.get(name, "-1"))
 
 
 def test_columns_that_are_kept_stand_beside_each_result_with_their_types(tmp_path: Path) -> None:
