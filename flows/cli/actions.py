@@ -24,7 +24,7 @@ from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.on_prefect.at_rest import require_at_rest
 from fieval_tasks.on_prefect.openers import PREFECT, prepared
 from fieval_tasks.on_prefect.prefect_api import configured_api, require_api, require_configured
-from fieval_tasks.report.table import COLUMNS, NARROWEST
+from fieval_tasks.report.listing import COLUMNS, NARROWEST
 from fieval_tasks.report.text import shown_json
 from fieval_tasks.runs.continuing import Continuation
 from fieval_tasks.runs.forecast import foretold

@@ -9,6 +9,7 @@ from textwrap import fill
 
 from fieval_tasks.core.errors import ExitCode, PlanError
 from fieval_tasks.core.quantities import parse_share
+from fieval_tasks.report.listing import NARROWEST, WIDEST
 from fieval_tasks.report.text import clean, moment, one_line, shown_json
 
 
@@ -49,7 +50,6 @@ def _wrapped(line: str) -> str:
 
 LONGEST_LINE = 360
 """Characters of a text in the terminal: an answer may be a page."""
-NARROWEST, WIDEST = 20, 120
 
 
 def bless(run: str | None, note: str, file: Path | None, anyway: bool, is_list: bool, store: str | None) -> int:

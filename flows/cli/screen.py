@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from shutil import get_terminal_size
 
 from fieval_tasks.core.errors import ExitCode, FievalError
+from fieval_tasks.report.listing import WIDEST, console_of
 from fieval_tasks.report.output import parquet_missing
 from fieval_tasks.report.table import table
 from fieval_tasks.runs.display import display
@@ -49,7 +51,8 @@ def run_shown(
             say(end.message)  # cancelled in Prefect
         return ExitCode.INTERRUPTED
     for outcome in screen.outcomes:
-        print(table(outcome.report, get_terminal_size().columns), end="")
+        out = console_of(sys.stdout, columns=min(get_terminal_size().columns, WIDEST))
+        print(table(outcome.report, out), end="")
         print(f"report: {outcome.folder / 'report.html'}")
         if not outcome.is_good or outcome.report.items.pending:
             say(outcome.sentence)

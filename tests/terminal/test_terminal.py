@@ -11,7 +11,8 @@ from rich.text import Text
 
 from fieval_tasks.core.commands import command
 from fieval_tasks.core.progress import Progress
-from fieval_tasks.report.summary import Requests, summarise
+from fieval_tasks.report.listing import console_of, listing
+from fieval_tasks.report.summary import GateOutcome, Requests, summarise
 from fieval_tasks.report.table import table
 from fieval_tasks.terminal.bar import Bar, Look, PlainLines, bars_of, clock_time
 from tests.report.report_examples import facts, failed, judged
@@ -88,30 +89,34 @@ def test_a_time_reads_as_on_a_clock(seconds: float, told: str) -> None:
 EXPLAIN = command("explain", "amber-otter", "ITEM", store="sqlite:////a/long/path/to/some/ledger.db", last=1)
 
 
-@pytest.mark.parametrize("columns", [200, 80, 60, 40, 1])
+def of(columns: int) -> Console:
+    return console_of(io.StringIO(), columns=columns)
+
+
+@pytest.mark.parametrize("columns", [120, 80, 60, 40, 1])
 def test_the_table_fits_and_a_command_in_it_stays_whole(columns: int) -> None:
     known = facts(requests=Requests(possible_duplicates=25), explain_command=EXPLAIN)
-    told = table(summarise(known, [judged(row, row % 3 > 0) for row in range(40)]), columns).splitlines()
+    told = table(summarise(known, [judged(row, row % 3 > 0) for row in range(40)]), of(columns)).splitlines()
     assert told.pop() == f"to see one of them: {EXPLAIN}"
-    assert max(map(cell_len, told)) <= max(20, min(columns, 80))
+    assert max(map(cell_len, told)) <= max(20, columns)
     assert "0.650 [0.49, 0.78]" in " ".join(line.strip() for line in told)
 
 
 def test_a_narrow_table_is_a_paragraph_for_each_check() -> None:
-    told = table(summarise(facts(), [judged(row, row % 3 > 0) for row in range(40)]), 40).splitlines()
+    told = table(summarise(facts(), [judged(row, row % 3 > 0) for row in range(40)]), of(40)).splitlines()
     assert told[:3] == [
-        "groundedness by turing_flash",
-        "  40 items: 40 scored",
-        "  pass rate [95 %]: 0.650 [0.49, 0.78]",
+        "groundedness, turing_flash",
+        "  n 40, scored 40, failed 0, pending 0,",
+        "    pass rate [95 %] 0.650 [0.49, 0.78]",
     ]
-    [heading, *_] = table(summarise(facts(), [judged(0, True)]), 80).splitlines()
+    [heading, *_] = table(summarise(facts(), [judged(0, True)])).splitlines()
     assert heading.split() == ["check", "model", "n", "scored", "failed", "pending", "pass", "rate", "[95", "%]"]
 
 
 def test_why_items_failed_is_said_with_the_first_of_each_kind() -> None:
     refused = [failed(row) for row in range(2)]
     others = [failed(2 + n, error={"kind": kind, "message": f"so it was {kind}"}) for n, kind in enumerate("abc")]
-    told = table(summarise(facts(), [*refused, *others, judged(9, True)]), 200)
+    told = table(summarise(facts(), [*refused, *others, judged(9, True)]), of(200))
     assert "groundedness: 2 items failed (refused): output: may not be blank\n" in told
     assert "groundedness: 1 item failed (b): so it was b\n" in told
     assert "1 item more failed for other reasons, which the report names" in " ".join(told.split())
@@ -120,3 +125,67 @@ def test_why_items_failed_is_said_with_the_first_of_each_kind() -> None:
 def test_words_that_come_last_are_no_options() -> None:
     assert EXPLAIN.endswith("explain amber-otter --store sqlite:////a/long/path/to/some/ledger.db -- ITEM")
     assert command("collect", "a b", store="s").endswith("flows.collect 'a b' --store s")
+
+
+RUNS = [
+    {
+        "run": "nightly-\u6771\u4eac\u202e\x1b[2J",
+        "dataset": "answers-of-last-week.csv",
+        "items": "1000",
+        "verdict": "PASS",
+    },
+    {"run": "amber-otter", "dataset": "b.csv", "items": "7", "verdict": "UNDECIDED"},
+]
+
+
+@pytest.mark.parametrize("columns", [120, 80, 40, 20])
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_what_a_command_lists_fits_any_terminal_and_steers_none(columns: int, encoding: str) -> None:
+    screen = console_of(io.TextIOWrapper(io.BytesIO(), encoding=encoding), columns=columns)
+    lines = listing(RUNS, screen, names=["run", "dataset"])
+    assert all(cell_len(line) <= columns for line in lines)
+    assert "".join(lines).isprintable()
+    assert any("1000" in line for line in lines), "a figure is never cut"
+    assert ("\u2026" in "".join(lines)) == (encoding == "utf-8" and columns == 40), "ASCII has no sign of cut text"
+    assert (lines[0].split() == ["run", "dataset", "items", "verdict"]) == (columns > 20), "else a paragraph for each"
+
+
+def test_a_column_that_nobody_fills_is_left_out_and_an_empty_list_is_no_line() -> None:
+    assert listing([{"run": "a", "note": ""}, {"run": "b", "note": ""}], of(80), names=["run"]) == ["run", "a", "b"]
+    assert listing([], of(80)) == []
+
+
+def test_in_a_pipe_no_name_is_cut_for_somebody_may_look_for_it() -> None:
+    name = "x" * 60
+    assert name in "".join(
+        listing([{"run": name, "dataset": name}], console_of(io.StringIO()), names=["run", "dataset"])
+    )
+
+
+@pytest.mark.parametrize(
+    ("variables", "is_coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)]
+)
+def test_colours_are_where_a_terminal_has_them_and_nobody_objects(
+    variables: dict[str, str], is_coloured: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    screen = Screen()
+    report = summarise(facts(), [judged(0, True)])
+    gates = [GateOutcome("groundedness.pass_rate >= 0.9", "PASS", sentence="gate PASS: groundedness.pass_rate >= 0.9")]
+    drawn = table(report.with_outcome(0, gates), console_of(screen, columns=80))
+    assert ("\x1b[" in drawn) == is_coloured
+    assert "gate PASS: groundedness.pass_rate >= 0.9" in Text.from_ansi(drawn).plain
+
+
+def test_a_file_has_colours_only_where_they_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = [{"verdict": Text("FAIL", style="red")}]
+    assert listing(row, console_of(io.StringIO()), names=["verdict"]) == ["verdict", "FAIL"]
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert listing(row, console_of(io.StringIO()), names=["verdict"])[1] == "\x1b[31mFAIL\x1b[0m"
+
+
+class Screen(io.StringIO):
+    def isatty(self) -> bool:
+        return True
