@@ -45,6 +45,21 @@ class Caps:
     # GitLab refuses a file of 30 MB or more, and 500,000 cases or more: of the shortest ones so many bytes are fewer.
     junit_bytes: int = 28_000_000
     """Bytes of the cases in junit.xml; those that find no room are counted in it."""
+    # Past that neither a browser nor a reader is quick with them.
+    page_rows: int = 20_000
+    """Rows that report.html holds; of more a sample."""
+    # With the rest of the page no more than 6 MB, which a mail takes and a phone opens.
+    page_bytes: int = 5_500_000
+    """Characters that they take there, compressed."""
+    page_block_rows: int = 500
+    """Rows that are compressed together,"""
+    page_block_text: int = 2**20
+    """or fewer, once their texts have so many characters."""
+    page_failures: int = 50
+    """Rows that did not pass, or have no verdict, that report.html shows without its script."""
+    # More than anybody reads; those beyond them are counted together.
+    reason_groups: int = 100
+    """Groups of near-identical reasons of a check, and of its errors of one kind."""
     batch: int = 5_000
     """Results that are held while they are written,"""
     # So that the memory does not grow with long inputs.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,12 +16,14 @@ from fieval_tasks.core.items import Result
 from fieval_tasks.core.private import make_folder
 from fieval_tasks.report.caps import CAPS, Caps
 from fieval_tasks.report.columns import TIME, Columns, inert_cell, sound
+from fieval_tasks.report.differences import Comparison
 from fieval_tasks.report.folder import new_file
 from fieval_tasks.report.junit import Suites
+from fieval_tasks.report.page_rows import PageRows
 from fieval_tasks.report.pages import html, markdown
 from fieval_tasks.report.record import record
 from fieval_tasks.report.summary import Report, RunFacts, summarise
-from fieval_tasks.report.text import INVISIBLE
+from fieval_tasks.report.text import plain_json
 
 PARQUET = "results.parquet"
 
@@ -32,12 +34,14 @@ def write_results(
     folder: Path,
     *,
     decide: Callable[[Report], Report] = lambda report: report,
+    comparison: Comparison | None = None,
     caps: Caps = CAPS,
 ) -> Report:
-    """Write results.jsonl, results.csv, results.parquet and junit.xml, and count: in one pass, so that all agree.
+    """Write results.jsonl, results.csv, results.parquet and junit.xml, gather the rows of report.html, and count: in one
+    pass, so that all agree.
 
     The CSV file is for spreadsheets: see `inert_cell` for what it changes. The others hold every text as it was.
-    `decide` judges the gates, of which junit.xml tells too.
+    `decide` judges the gates, of which junit.xml tells too. `comparison`: says which rows changed.
     """
     make_folder(folder)
     columns = Columns.from_facts(facts)
@@ -48,20 +52,21 @@ def write_results(
         cells = csv.writer(table)
         cells.writerow(map(inert_cell, columns.kinds))
         write_parquet = files.enter_context(_parquet(folder / PARQUET, columns))
-        suites = Suites(facts, files, caps)
+        suites, page = Suites(facts, files, caps), PageRows(comparison, caps)
 
         def written() -> Iterator[Result]:
             for batch in batches(results, most=caps.batch, largest=caps.batch_text, size=_text_length):
                 records = [record(result, facts.further) for result in batch]
                 rows = list(map(columns.row, records))
-                lines.writelines(_json(line) + "\n" for line in records)
+                lines.writelines(plain_json(line) + "\n" for line in records)
                 cells.writerows(map(_csv_cell, row) for row in rows)
                 write_parquet(rows)
                 for result in batch:
                     suites.add(result)
+                    page.add(result)
                 yield from batch  # what is counted is what was written, also where a verdict comes meanwhile
 
-        report = decide(summarise(facts, written(), caps=caps))
+        report = replace(decide(summarise(facts, written(), caps=caps)), rows=page)
         suites.write(files.enter_context(new_file(folder / "junit.xml")), report.gates, report.changes)
     return report
 
@@ -70,7 +75,7 @@ def write_report(report: Report, folder: Path) -> None:
     """Write summary.json, report.md and report.html."""
     make_folder(folder)
     texts = {
-        "summary.json": _json(report.to_json(), indent=2) + "\n",
+        "summary.json": plain_json(report.to_json(), indent=2) + "\n",
         "report.md": markdown(report),
         "report.html": html(report),
     }
@@ -88,14 +93,6 @@ def parquet_missing() -> str:
 
 def _text_length(result: Result) -> int:
     return sum(map(len, (result.inputs or {}).values()))
-
-
-def _json(value: Any, *, indent: int | None = None) -> str:
-    """Strict JSON that can be shown in a terminal: what would steer it, or end a line, or can't be UTF-8, is escaped."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent)
-    if text.isascii() and text.isprintable():
-        return text  # as most are: the search takes longer than all the rest
-    return INVISIBLE.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
 def _csv_cell(value: Any) -> Any:

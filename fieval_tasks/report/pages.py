@@ -16,9 +16,10 @@ from fieval_tasks.core.errors import ExitCode
 from fieval_tasks.report import words
 from fieval_tasks.report.caps import CAPS, Caps
 from fieval_tasks.report.differences import NO_ANSWER, told, verdict_of
+from fieval_tasks.report.page_rows import COLUMNS, PageRows, shown_text
 from fieval_tasks.report.record import value_text
 from fieval_tasks.report.summary import Report
-from fieval_tasks.report.text import NONE, between, clean, clip, count, duration, moment, one_line, share
+from fieval_tasks.report.text import NONE, between, clean, clip, count, duration, moment, one_line, plain_json, share
 
 # Characters of a text for which a template names no other limit: enough for any name.
 _LINE = 200
@@ -26,14 +27,43 @@ _SAID = ("headline", "standing", "requests", "cost", "doubled", "amendment", "be
 
 
 def html(report: Report) -> str:
-    """One file that needs nothing else and runs nothing."""
+    """One file that needs nothing else, and runs nothing but its own script."""
     pages = environment(html_line, html_command)
     assert pages.loader is not None
-    style, _, _ = pages.loader.get_source(pages, "report.css")
-    # The style's own hash stands in for 'unsafe-inline': injected markup could bring neither script nor style.
-    style_hash = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    known = pages.list_templates()
+    style, script = (
+        pages.loader.get_source(pages, name)[0] if name in known else "" for name in ("report.css", "report.js")
+    )
     page = pages.get_template("report.html.j2")
-    return page.render(report=report, caps=CAPS, style=Markup(style), style_hash=Markup(style_hash))
+    return page.render(
+        report=report,
+        caps=CAPS,
+        # Their own hashes stand in for 'unsafe-inline': injected markup could bring neither script nor style.
+        **{"style": Markup(style), "style_hash": _hash(style), "script": Markup(script), "script_hash": _hash(script)},
+        data={} if report.rows is None else {"rows": _rows(report.rows), "page": _page(report, report.rows)},
+    )
+
+
+def _hash(source: str) -> Markup:
+    return Markup(base64.b64encode(hashlib.sha256(source.encode()).digest()).decode())
+
+
+def _rows(rows: PageRows) -> Markup:
+    blocks = [*rows.blocks()]
+    return _inert_json({"columns": COLUMNS, "shown": rows.shown, "of": rows.of, "blocks": blocks})
+
+
+def _page(report: Report, rows: PageRows) -> Markup:
+    """What the page's script must know beside the rows."""
+    said = {group.number: clip(shown_text(group.text), CAPS.long_text) for group in rows.groups}
+    checks = [shown_text(name) for name in report.checks]
+    command = shown_text(report.facts.explain_command or "")
+    return _inert_json({"checks": checks, "groups": said, "explain": command})
+
+
+def _inert_json(value: Any) -> Markup:
+    """JSON that ends no script element."""
+    return Markup(plain_json(value, separators=(",", ":")).replace("<", "\\u003c"))
 
 
 def markdown(report: Report, *, caps: Caps = CAPS) -> str:

@@ -83,6 +83,14 @@ def outwards(bounds: Interval, places: int = 3) -> tuple[str, str]:
     return f"{low:.{places}f}", f"{high:.{places}f}"
 
 
+def plain_json(value: Any, *, indent: int | None = None, separators: tuple[str, str] | None = None) -> str:
+    """Strict JSON that can be shown in a terminal: what would steer it, or end a line, or can't be UTF-8, is escaped."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent, separators=separators)
+    if text.isascii() and text.isprintable():
+        return text  # as most are: the search takes longer than all the rest
+    return INVISIBLE.sub(lambda found: json.dumps(found[0])[1:-1], text)
+
+
 def shown_json(value: Any) -> str:
     """As a command prints it: strict JSON in ASCII, so that no character in it steers a terminal."""
     return json.dumps(finite(value), indent=2, allow_nan=False).replace("\x7f", "\\u007f")

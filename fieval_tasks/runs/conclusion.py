@@ -15,6 +15,7 @@ from fieval_tasks.core.quantities import allowed_failures
 from fieval_tasks.ledger.processes import owner_name
 from fieval_tasks.ledger.store import Conclusion
 from fieval_tasks.report.columns import kinds
+from fieval_tasks.report.differences import Comparison
 from fieval_tasks.report.figures import Counts
 from fieval_tasks.report.folder import locked_folder
 from fieval_tasks.report.output import write_report, write_results
@@ -96,9 +97,11 @@ def _concluded(prepared: Kept, ended: Ended, seconds: float) -> Outcome:
     ledger.finished(run_id, exit_code=None, seconds=seconds, complete=complete)
     earlier = ledger.conclusions(run_id)
     with _writing(prepared):
-        decide = partial(_decided, prepared, ended, earlier, now)
+        compared = beside_baseline(prepared)
+        decide = partial(_decided, prepared, ended, earlier, now, compared)
         results = prepared.book.results(with_inputs=True)
-        report = write_results(_facts(prepared, ended), results, prepared.folder, decide=decide)
+        facts = _facts(prepared, ended)
+        report = write_results(facts, results, prepared.folder, decide=decide, comparison=compared[0])
         write_report(report, prepared.folder)
     sentence = _sentence(prepared, report.items, ended.stopped)
     outcome = Outcome(report, clean(sentence), prepared.folder, ended.stopped)
@@ -137,13 +140,18 @@ def report_of(prepared: Kept) -> Report:
     """The run's report at this moment, read from the ledger. Writes nothing."""
     facts = _facts(prepared, Ended())
     counted = summarise(facts, prepared.book.results(with_inputs=True))
-    return _decided(prepared, Ended(), prepared.ledger.conclusions(prepared.run_id), prepared.ledger.now(), counted)
+    earlier, compared = prepared.ledger.conclusions(prepared.run_id), beside_baseline(prepared)
+    return _decided(prepared, Ended(), earlier, prepared.ledger.now(), compared, counted)
 
 
-def _decided(prepared: Kept, ended: Ended, earlier: Sequence[Conclusion], at: datetime, report: Report) -> Report:
-    """The report with its gates judged, its exit code, and what differs from the `earlier` conclusions."""
+def _decided(
+    prepared: Kept, ended: Ended, earlier: Sequence[Conclusion], at: datetime, compared: tuple[Comparison | None, str],
+    report: Report,
+) -> Report:  # fmt: skip
+    """The report with its comparison, its gates judged, its exit code, and what differs from the `earlier` conclusions."""
     found, remarks = corrections(prepared)
-    report = beside_baseline(prepared, replace(report, corrections=found, remarks=remarks))
+    comparison, why_none = compared
+    report = replace(report, corrections=found, remarks=remarks, comparison=comparison, no_comparison=why_none)
     gates = [*outcomes(Evidence(report, prepared))]
     decided = report.with_outcome(_exit_code(prepared, report.items, gates, ended), gates)
     return decided.amended([(one.at, one.standing) for one in earlier], at)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from fractions import Fraction
 
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.gates import Gate, GateVerdict
 from fieval_tasks.core.quantities import parse_share
-from fieval_tasks.report.differences import CheckChange, points
+from fieval_tasks.report.differences import CheckChange, Comparison, points
 from fieval_tasks.report.summary import GateOutcome, Report
 from fieval_tasks.report.text import count
 from fieval_tasks.runs.baselines import COMPARING, baseline_of, is_about
@@ -17,10 +16,10 @@ from fieval_tasks.runs.segments import wanted
 from fieval_tasks.runs.sides import RunSide
 
 
-def beside_baseline(kept: Kept, report: Report) -> Report:
-    """The report with the comparison that its plan asks for, or with why there is none."""
+def beside_baseline(kept: Kept) -> tuple[Comparison | None, str]:
+    """The comparison that the run's plan asks for, or why there is none although it asks for one."""
     if kept.plan.baseline is None:
-        return report
+        return None, ""
     from fieval_tasks.decisions.comparison import Terms
     from fieval_tasks.runs.comparing import compared  # both import scipy
 
@@ -28,12 +27,11 @@ def beside_baseline(kept: Kept, report: Report) -> Report:
     try:
         side, _ = baseline_of(kept.plan.baseline, kept.ledger, kept.run)
         terms, run = Terms(margin=float(parse_share(kept.plan.margin))), RunSide(kept.ledger, kept.run)
-        found = compared(run, side, terms=terms, cluster=kept.plan.cluster, by=by)
+        return compared(run, side, terms=terms, cluster=kept.plan.cluster, by=by), ""
     except (
         PlanError
     ) as error:  # its file is gone or another, or its run was deleted: what was paid for is reported all the same
-        return replace(report, no_comparison=f"the run can't be compared with {kept.plan.baseline}: {error}")
-    return replace(report, comparison=found)
+        return None, f"the run can't be compared with {kept.plan.baseline}: {error}"
 
 
 def by_regressions(gate: Gate, report: Report) -> GateOutcome:

@@ -9,6 +9,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from fieval_tasks.core.items import Result
+from fieval_tasks.report.caps import CAPS, Caps
+from fieval_tasks.report.page_rows import PageRows
 from fieval_tasks.report.summary import Requests, RunFacts
 
 START = datetime(2026, 11, 20, 17, 0, tzinfo=timezone.utc)
@@ -122,6 +124,14 @@ def small() -> list[Result]:
         item(3, "tone", status="scored", value={"choice": "neutral", "score": 1.0}),
         item(4, "tone", attempts=0, submitted_at=None),
     ]
+
+
+def gathered(results: list[Result], caps: Caps = CAPS) -> PageRows:
+    """The rows of the page of such a run."""
+    rows = PageRows(None, caps)
+    for result in results:
+        rows.add(result)
+    return rows
 
 
 def hostile() -> list[Result]:

@@ -20,7 +20,18 @@ from fieval_tasks.report.pages import environment, html, html_line, inert, markd
 from fieval_tasks.report.summary import GateOutcome, Report, summarise
 from fieval_tasks.report.table import table
 from fieval_tasks.report.text import beside, between, clean, duration, one_line, share
-from tests.report.report_examples import RUNS, facts, failed, hostile, hostile_facts, item, judged, scored, small
+from tests.report.report_examples import (
+    RUNS,
+    facts,
+    failed,
+    gathered,
+    hostile,
+    hostile_facts,
+    item,
+    judged,
+    scored,
+    small,
+)
 
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 VOID = {"meta"}
@@ -81,14 +92,21 @@ def test_any_run_makes_a_page_of_known_tags_that_all_close(run: list[Result]) ->
     page(summarise(facts(), run))
 
 
-def test_the_page_forbids_scripts_and_asks_nobody_for_anything() -> None:
-    source = html(summarise(facts(), small()))
+def test_the_page_runs_nothing_but_its_own_script_and_asks_nobody_for_anything() -> None:
+    source = html(replace(summarise(facts(), small()), rows=gathered(small())))
     policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', source)
     assert policy
     [style] = re.findall("<style>(.*?)</style>", source, re.DOTALL)
-    allowed = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    assert policy[1] == f"default-src 'none'; style-src 'sha256-{allowed}'; base-uri 'none'; form-action 'none'"
-    assert not re.search(r"https?:|url\(|@import|\bsrc=|\bhref=", source)
+    [script] = re.findall("<script>(.*?)</script>", source, re.DOTALL)
+    own = {
+        name: base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        for name, text in (("style", style), ("script", script))
+    }
+    assert policy[1] == (
+        f"default-src 'none'; style-src 'sha256-{own['style']}'; script-src 'sha256-{own['script']}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    assert not re.search(r"https?:|url\(|@import|\bsrc=|\bhref=(?!\"#)", source.replace(script, ""))
 
 
 def test_a_template_that_forgets_to_escape_is_safe() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -78,8 +78,8 @@ class Written:
 
 def written(text: str, folder: Path) -> Written:
     """Every file of the hostile run."""
-    write_results(facts(text), results(text), folder)
-    report = report_of(text)
+    rows = write_results(facts(text), results(text), folder).rows
+    report = replace(report_of(text), rows=rows)
     write_report(report, folder)
     return Written(report, folder)
 

@@ -1,0 +1,270 @@
+"""The rows that report.html holds: compressed as they stream past, within a budget of rows and of bytes."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from base64 import b64encode
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any, TypeAlias
+from zlib import crc32
+
+from fieval_tasks.core.items import Result
+from fieval_tasks.report.caps import CAPS, Caps
+from fieval_tasks.report.differences import Comparison, Flip, JudgedAnswer
+from fieval_tasks.report.figures import segment_of
+from fieval_tasks.report.reasons import ReasonGroup, ReasonGroups
+from fieval_tasks.report.record import finite, value_text
+from fieval_tasks.report.text import clean, clip
+
+COLUMNS = (
+    *("item", "row", "check", "repeat", "verdict", "value", "score", "reason", "group", "segments", "change", "before"),
+    *("inputs", "cut", "seconds"),
+)
+"""The places in a row of the page, which its script reads."""
+Row: TypeAlias = dict[str, Any]
+
+
+class Telling(IntEnum):
+    """How much a row is missed where the page has no room for all."""
+
+    REST = 0
+    """It passed, has a score, or was not needed."""
+    FAILED = 1
+    """It did not pass, or has no verdict."""
+    REGRESSED = 2
+    """It passed in the baseline and fails now."""
+
+
+_LENGTHS = (4000, 2000, 1400, 1000, 700, 500, 350, 250, 180)
+_STEPS = (
+    *((Telling.REST, length) for length in _LENGTHS),
+    *((Telling.FAILED, length) for length in _LENGTHS[:-3]),
+    *((Telling.REST, length) for length in (90, 0)),
+    *((Telling.REGRESSED, length) for length in _LENGTHS[:-3]),
+    *((which, length) for length in (*_LENGTHS[-3:], 90, 0) for which in (Telling.FAILED, Telling.REGRESSED)),
+)
+"""To how many characters the texts of which rows are shortened, step after step, until all rows fit."""
+
+
+@dataclass
+class _Kind:
+    """The rows that are as telling as each other: packed blocks, and those that are not packed yet."""
+
+    blocks: list[bytes] = field(default_factory=list)
+    open: list[Row] = field(default_factory=list)
+    open_text: int = 0
+    """Characters of the open rows' texts."""
+    packed: int = 0
+    """Rows in the blocks."""
+    longest: int | None = None
+    """Characters that a text may have; None: any number."""
+    share: float = 1.0
+    """Of the rows that are held; less than 1 for a sample."""
+    longest_text: int = 0
+    """Characters of the longest text that came."""
+    shortened: int = 0
+
+    def __len__(self) -> int:
+        return self.packed + len(self.open)
+
+    def add(self, row: Row, caps: Caps) -> bool:
+        """Hold the row, if it is in the sample. True where a block was packed."""
+        if self.share < 1 and _place(row) >= self.share:
+            return False
+        row = row if self.longest is None else _shortened(row, self.longest)
+        self.shortened += row["cut"]
+        self.open.append(row)
+        lengths = [len(text) for text in _texts(row)]
+        self.open_text += sum(lengths)
+        self.longest_text = max(self.longest_text, *lengths)
+        if len(self.open) < caps.page_block_rows and self.open_text < caps.page_block_text:
+            return False
+        self.close()
+        return True
+
+    def close(self) -> None:
+        if self.open:
+            self.blocks.append(_packed(self.open))
+            self.packed += len(self.open)
+            self.open, self.open_text = [], 0
+
+    def again(self, caps: Caps) -> None:
+        """Pack all rows anew, under another `longest` or `share`."""
+        blocks, rows = self.blocks, self.open
+        self.blocks, self.open, self.open_text, self.packed, self.longest_text, self.shortened = [], [], 0, 0, 0, 0
+        for row in _unpacked(blocks):
+            self.add(row, caps)
+        for row in rows:
+            self.add(row, caps)
+
+
+class PageRows:
+    """Holds the rows of a run's page. Where the caps are reached, texts are shortened and then rows are left out: those that
+    are missed least first. What is held then is a sample that depends on the items alone."""
+
+    def __init__(self, comparison: Comparison | None = None, caps: Caps = CAPS) -> None:
+        self._caps = caps
+        self._changes: dict[tuple[str, str], Flip] = {
+            (name, flip.item_id): flip
+            for name, change in (comparison.checks.items() if comparison else ())
+            for flip in change.flips
+        }
+        self._kinds = {which: _Kind() for which in Telling}
+        self._steps = iter(_STEPS)
+        self._reasons = ReasonGroups(caps)
+        self.of = 0
+        """Rows that came, of which some may have been left out."""
+
+    def add(self, result: Result) -> None:
+        self.of += 1
+        flip = None if result.repeat else self._changes.get((result.check, result.item_id))
+        row = _row(result, self._reasons.add(result), flip)
+        if self._kinds[_telling(row)].add(row, self._caps):
+            self._fit()
+
+    @property
+    def groups(self) -> list[ReasonGroup]:
+        """Why items did not pass or have no verdict, the most frequent first."""
+        return self._reasons.found
+
+    @property
+    def shown(self) -> int:
+        return sum(map(len, self._kinds.values()))
+
+    @property
+    def shortened(self) -> int:
+        """Rows that are held with shortened texts."""
+        return sum(kind.shortened for kind in self._kinds.values())
+
+    def blocks(self) -> Iterator[str]:
+        """The rows as base64 of gzip of JSON, the most telling first. Ends the adding."""
+        for kind in self._kinds.values():
+            kind.close()
+        self._fit()
+        for kind in reversed(self._kinds.values()):
+            yield from (b64encode(block).decode() for block in kind.blocks)
+
+    def _fit(self) -> None:
+        while self.shown > self._caps.page_rows:
+            self._thin()
+        while self._size() > self._caps.page_bytes and self.shown:
+            self._shorten()
+
+    def _size(self) -> int:
+        """Characters that the blocks take in the page."""
+        return sum(4 * ((len(block) + 2) // 3) + 3 for kind in self._kinds.values() for block in kind.blocks)
+
+    def _thin(self) -> None:
+        """Leave out a fifth of the least telling rows; of these a tenth of the page remains, as a sample of what passed."""
+        least = self._caps.page_rows // 10
+        kinds = self._kinds.values()
+        kind = next((kind for kind in kinds if len(kind) > least), max(kinds, key=len))
+        kind.share *= 0.8
+        kind.again(self._caps)
+
+    def _shorten(self) -> None:
+        """Shorten the texts that are missed least and longer than the next step allows; where no step is left, leave rows out."""
+        for which, length in self._steps:
+            if self._kinds[which].longest_text > length:
+                self._kinds[which].longest = length
+                self._kinds[which].again(self._caps)
+                return
+        self._thin()
+
+
+def _telling(row: Row) -> Telling:
+    if row["change"] == "regression":
+        return Telling.REGRESSED
+    return Telling.FAILED if row["verdict"] in ("failed", "unmeasured", "pending") else Telling.REST
+
+
+def _place(row: Row) -> float:
+    """Where the row lies in a random order, from 0 to 1: always the same for one item, and nobody's choice."""
+    key = f"{row['check']}\0{row['item']}\0{row['repeat']}"
+    return crc32(key.encode("utf-8", "replace")) / 2**32
+
+
+# -- one row -------------------------------------------------------------------------------------------------------
+
+_STATUSES = {"failed": "unmeasured", "pending": "pending", "not_needed": "not needed"}
+
+
+def verdict_word(status: str, passed: bool | None) -> str:
+    """passed, failed, scored, unmeasured, pending or not needed: as the page's rows and links say it."""
+    return _STATUSES.get(status) or ("scored" if passed is None else "passed" if passed else "failed")
+
+
+def _row(result: Result, group: int | None, flip: Flip | None) -> Row:
+    error = result.error or {}
+    reason = result.reason if result.status == "scored" else error.get("message", "")
+    return {
+        "item": shown_text(result.item_id),
+        "row": result.row,
+        "check": shown_text(result.check),
+        "repeat": result.repeat,
+        "verdict": verdict_word(result.status, result.passed),
+        "value": shown_text(value_text(result.value) or ""),
+        "score": finite(result.score),
+        "reason": shown_text(reason or ""),
+        "group": group,
+        "segments": {shown_text(c): shown_text(segment_of(result.traits, c)) for c in result.traits or ()},
+        "change": None if flip is None else "regression" if flip.is_regression else "fix",
+        "before": None if flip is None or flip.baseline is None else _before(flip.baseline),
+        "inputs": {shown_text(key): shown_text(text) for key, text in (result.inputs or {}).items()},
+        "cut": False,
+        "seconds": None if result.runtime_ms is None else finite(result.runtime_ms / 1000),
+    }
+
+
+def _before(answer: JudgedAnswer) -> dict[str, Any]:
+    return {
+        "verdict": verdict_word("scored", answer.passed),
+        "value": shown_text(value_text(answer.value) or ""),
+        "score": finite(answer.score),
+        "reason": shown_text(answer.reason or ""),
+        "inputs": {shown_text(key): shown_text(text) for key, text in (answer.inputs or {}).items()},
+    }
+
+
+def shown_text(text: str) -> str:
+    """The text as the page shows it and as its links name it: with a sign for what is no text, and in its own lines."""
+    return clean(text, apart=True)
+
+
+def _texts(row: Row) -> Iterator[str]:
+    yield from (row["value"], row["reason"], *row["inputs"].values())
+    if before := row["before"]:
+        yield from (before["value"], before["reason"], *before["inputs"].values())
+
+
+def _shortened(row: Row, length: int) -> Row:
+    """The row with each text in so many characters; with none, its inputs are left out."""
+    if all(len(text) <= length for text in _texts(row)):
+        return row
+    short = row | _cut(row, length) | {"cut": True}
+    return short if not row["before"] else short | {"before": row["before"] | _cut(row["before"], length)}
+
+
+def _cut(texts: Mapping[str, Any], length: int) -> dict[str, Any]:
+    def clipped(text: str) -> str:
+        return clip(text, length) if length else ""
+
+    inputs = {key: clipped(text) for key, text in texts["inputs"].items()} if length else {}
+    return {"value": clip(texts["value"], max(length, 40)), "reason": clipped(texts["reason"]), "inputs": inputs}
+
+
+# -- blocks --------------------------------------------------------------------------------------------------------
+
+
+def _packed(rows: Iterable[Row]) -> bytes:
+    lists = [[row[name] for name in COLUMNS] for row in rows]
+    text = json.dumps(lists, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return gzip.compress(text.encode("utf-8", "replace"), mtime=0)
+
+
+def _unpacked(blocks: Iterable[bytes]) -> Iterator[Row]:
+    for block in blocks:
+        yield from (dict(zip(COLUMNS, row, strict=True)) for row in json.loads(gzip.decompress(block)))

@@ -1,0 +1,87 @@
+"""Why items did not pass, or have no verdict: near-identical reasons together."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from fieval_tasks.core.items import Result
+from fieval_tasks.report.caps import CAPS, Caps
+
+_COMPARED = 300
+"""Characters of a reason that are compared: what tells reasons apart stands at their beginning."""
+_ALIKE = 80
+"""Of 100, from which two reasons say the same: most of their words, in any order (`fuzz.token_sort_ratio`)."""
+_PARTICULAR = re.compile(
+    r"\d+(?:[.,]\d+)*|\"[^\"]{1,80}\"|'[^']{1,80}'(?!\w)|[\u2018\u201c][^\u2019\u201d]{1,80}[\u2019\u201d]"
+)
+
+
+@dataclass
+class ReasonGroup:
+    """Items of one check whose reasons say nearly the same."""
+
+    number: int
+    check: str
+    kind: str
+    """The error's kind; empty where the judge gave the reason."""
+    text: str
+    """The first one's reason; empty for all that are like no other, once there are too many groups."""
+    count: int = 0
+    rows: list[int] = field(default_factory=list)
+    """The first ones."""
+
+
+class ReasonGroups:
+    """Puts each reason, as it comes, to the group whose first reason is most like it."""
+
+    def __init__(self, caps: Caps = CAPS) -> None:
+        self._caps = caps
+        self._groups: list[ReasonGroup] = []
+        self._known: dict[tuple[str, str], dict[str, ReasonGroup]] = {}
+        """Check and kind -> the first reason of each group, as it is compared -> the group."""
+
+    def add(self, result: Result) -> int | None:
+        """The number of the group that the result is in now; None where it needs no reason, or has none."""
+        if result.status == "failed":
+            error = result.error or {}
+            kind, text = error.get("kind", "unknown"), error.get("message", "")
+        elif result.passed is False:
+            kind, text = "", result.reason or ""
+        else:
+            return None
+        group = self._group(result.check, kind, text)
+        group.count += 1
+        if len(group.rows) < self._caps.first_rows:
+            group.rows.append(result.row)
+        return group.number
+
+    @property
+    def found(self) -> list[ReasonGroup]:
+        """The largest first; of a check those that are like no other last."""
+        return sorted(self._groups, key=lambda group: (not group.text, -group.count))
+
+    def _group(self, check: str, kind: str, text: str) -> ReasonGroup:
+        known = self._known.setdefault((check, kind), {})
+        compared = _compared(text)
+        group = known.get(compared) or self._nearest(known, compared)
+        if group is None:
+            is_full = len(known) >= self._caps.reason_groups
+            key, said = ("", "") if is_full else (compared, text)
+            group = known.get(key) or ReasonGroup(len(self._groups), check, kind, said)
+            if key not in known:
+                known[key] = group
+                self._groups.append(group)
+        return group
+
+    @staticmethod
+    def _nearest(known: dict[str, ReasonGroup], compared: str) -> ReasonGroup | None:
+        from rapidfuzz import fuzz, process
+
+        found = process.extractOne(compared, known.keys(), scorer=fuzz.token_sort_ratio, score_cutoff=_ALIKE)
+        return None if found is None or not found[0] else known[found[0]]
+
+
+def _compared(text: str) -> str:
+    """The reason without what is particular to its item: numbers and quotations."""
+    return " ".join(_PARTICULAR.sub("\u2026", text[: 2 * _COMPARED]).casefold().split())[:_COMPARED]
