@@ -18,6 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from fieval_tasks.core.batches import batches
 from fieval_tasks.core.errors import NameTaken, StoreError
 from fieval_tasks.ledger import claims
+from fieval_tasks.ledger.check_figures import open_figures
 from fieval_tasks.ledger.claims import Stamp
 from fieval_tasks.ledger.database import Database
 from fieval_tasks.ledger.processes import owner_name
@@ -44,6 +45,7 @@ def write(
         except IntegrityError as error:
             raise NameTaken(f"there is a run {run_id!r} already: choose another --run, or --resume it") from error
         open_accounts(connection, run_id, [check["name"] for check in run["checks"]])
+        open_figures(connection, run_id, run["checks"])
         claims.take(connection, run_id, [WRITTEN], owner, database.tuning.draft_lease)
     try:
         _write_out(database, run_id, rows, earlier, owner)

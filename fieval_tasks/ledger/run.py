@@ -85,6 +85,8 @@ class Run:
     """Rows of which the run's are a random sample; None: the run has all of them, or an older version began it."""
     tier: str | None = None
     """The account's tier as the run has recognised it by refusals; None: it was named, or not recognised."""
+    pruned_at: datetime | None = None
+    """When its items were deleted (`flows.prune`); only what it came to is kept then."""
 
     def check(self, name: str) -> CheckRecord:
         return next(check for check in self.checks if check.name == name)

@@ -75,6 +75,7 @@ runs = sa.Table(
     sa.Column("is_whole", sa.Boolean, nullable=False, server_default=sa.true()),
     sa.Column("population", sa.Integer),
     sa.Column("tier", sa.String(40)),
+    sa.Column("pruned_at", Moment),
 )
 
 _IN_DOUBT = sa.text("doubts > 0")
@@ -210,4 +211,47 @@ writers = sa.Table(
     sa.Column("owner", sa.String(200), primary_key=True),
     sa.Column("commits", sa.Integer, nullable=False),
     sa.Column("deposed_by", sa.String(200)),
+)
+
+figures = sa.Table(
+    "fieval_figures",
+    metadata,
+    sa.Column("run_id", sa.String(80), _of_run(), primary_key=True),
+    sa.Column("check_name", Text, primary_key=True),
+    sa.Column("template", Text, nullable=False),
+    sa.Column("model", Text),
+    # The others are null until the run has been concluded.
+    sa.Column("at", Moment),
+    sa.Column("server", Text),
+    sa.Column("params", sa.String(64)),
+    sa.Column("good", Text),
+    sa.Column("policy", Text),
+    sa.Column("asked", sa.String(64)),
+    sa.Column("total", sa.Integer),
+    sa.Column("scored", sa.Integer),
+    sa.Column("failed", sa.Integer),
+    sa.Column("pending", sa.Integer),
+    sa.Column("not_needed", sa.Integer),
+    sa.Column("reused", sa.Integer),
+    sa.Column("passed", sa.Integer),
+    sa.Column("pass_rate", sa.Float),
+    sa.Column("pass_rate_low", sa.Float),
+    sa.Column("pass_rate_high", sa.Float),
+    sa.Column("mean", sa.Float),
+    sa.Column("bounds_low", sa.Float),
+    sa.Column("bounds_high", sa.Float),
+    sa.Column("corrected_rate", sa.Float),
+    sa.Column("corrected_low", sa.Float),
+    sa.Column("corrected_high", sa.Float),
+    sa.Column("cost", sa.Float),
+    sa.Column("gates", sa.JSON),
+)
+
+choices = sa.Table(
+    "fieval_choices",
+    metadata,
+    sa.Column("run_id", sa.String(80), _of_run(), nullable=False, index=True),
+    sa.Column("check_name", Text, nullable=False),
+    sa.Column("value", sa.Text, nullable=False),
+    sa.Column("passed", sa.Boolean),
 )

@@ -16,9 +16,10 @@ from sqlalchemy.engine import Connection
 
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.items import Failed, Item
-from fieval_tasks.ledger import drafts, duplicates
+from fieval_tasks.ledger import check_figures, drafts, duplicates
 from fieval_tasks.ledger.book import Book, row_of
 from fieval_tasks.ledger.changes import OPEN
+from fieval_tasks.ledger.check_figures import CheckFigures
 from fieval_tasks.ledger.database import Database
 from fieval_tasks.ledger.processes import owner_name
 from fieval_tasks.ledger.reuse import Earlier
@@ -185,14 +186,23 @@ class Ledger:
         query = sa.select(spending.c.check_name, spending.c.evaluations).where(spending.c.run_id == run_id)
         return {row["check_name"]: row["evaluations"] for row in self.database.read(query)}
 
-    def add_conclusion(self, run_id: str, at: datetime, exit_code: int | None, standing: Mapping[str, Any]) -> None:
-        """Record a process's conclusion; `standing` is any JSON object."""
+    def add_conclusion(
+        self,
+        run_id: str,
+        at: datetime,
+        exit_code: int | None,
+        standing: Mapping[str, Any],
+        figures: Sequence[CheckFigures] | None = None,
+    ) -> None:
+        """Record a process's conclusion; `standing` is any JSON object. With `figures`, they replace the run's."""
         row = {"run_id": run_id, "at": at, "exit_code": exit_code, "standing": dict(standing)}
         this = (conclusions.c.run_id == run_id, conclusions.c.at == at)
 
         def make(connection: Connection) -> None:
             if connection.execute(sa.select(conclusions.c.n).where(*this)).first() is None:  # it may be tried again
                 connection.execute(sa.insert(conclusions).values(**row))
+                if figures is not None:
+                    check_figures.write(connection, run_id, figures)
 
         self.database.write(make)
 

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from fieval_tasks.core.errors import PlanError, StoreError
 from fieval_tasks.ledger import schema
+from fieval_tasks.ledger.check_figures import open_figures
+from fieval_tasks.ledger.views import create_views, drop_views
 
-SCHEMA_VERSION = 5
-UPGRADES = {
+
+def _open_figures_of_all(connection: Connection) -> None:
+    """What runs came to is counted when somebody asks for it: counting them all here would take minutes."""
+    for run_id, checks in connection.execute(sa.select(schema.runs.c.run_id, schema.runs.c.checks)).all():
+        open_figures(connection, run_id, checks)
+
+
+def _add_pruned_at(connection: Connection) -> None:
+    moment = schema.runs.c.pruned_at.type.compile(connection.dialect)
+    connection.exec_driver_sql(f"ALTER TABLE fieval_runs ADD COLUMN pruned_at {moment}")
+
+
+SCHEMA_VERSION = 6
+UPGRADES: dict[int, tuple[str | Callable[[Connection], None], ...]] = {
     1: (
         "ALTER TABLE fieval_runs ADD COLUMN begun_by VARCHAR(40)",
         "UPDATE fieval_runs SET begun_by = flow_run_id",
@@ -46,8 +62,9 @@ UPGRADES = {
         "CREATE INDEX fieval_items_reusable ON fieval_items (fingerprint, finished_at) "
         "WHERE state = 'scored' AND reused_from IS NULL AND same_as IS NULL",
     ),
+    5: (_add_pruned_at, _open_figures_of_all),
 }
-"""Version -> the statements that upgrade its tables to the next version."""
+"""Version -> the statements and steps that upgrade its tables to the next version."""
 SCHEMA_LOCK = 0x66696576616C
 """What PostgreSQL's advisory lock is taken on while tables are made: `fieval` in ASCII."""
 _table = schema.schema
@@ -76,10 +93,12 @@ def _version(connection: Connection) -> int | None:
 def _bring_up_to_date(connection: Connection, name: str) -> None:
     if connection.dialect.name == "postgresql":  # SQLite's write lock does this already: one process makes the tables
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(SCHEMA_LOCK)))
+    drop_views(connection)
     schema.metadata.create_all(connection)  # also what older programs had not; their tables stay as they are
     version = connection.scalar(sa.select(_table.c.version))
     if version is None:
         connection.execute(sa.insert(_table).values(version=SCHEMA_VERSION))
+        create_views(connection)
         return
     version = _upgraded(connection, version)
     if version != SCHEMA_VERSION:
@@ -87,13 +106,17 @@ def _bring_up_to_date(connection: Connection, name: str) -> None:
             f"the store {name} has schema version {version}, and this program writes {SCHEMA_VERSION}: "
             f"use the program that made it, or another --store"
         )
+    create_views(connection)
 
 
 def _upgraded(connection: Connection, version: int) -> int:
     """Upgrade the tables step by step; the version that they have then."""
     while version in UPGRADES:
         for statement in UPGRADES[version]:
-            connection.exec_driver_sql(statement)
+            if isinstance(statement, str):
+                connection.exec_driver_sql(statement)
+            else:
+                statement(connection)
         version += 1
         connection.execute(sa.update(_table).values(version=version))
     return version

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
@@ -11,7 +11,9 @@ from pathlib import Path
 
 from fieval_tasks.core.errors import ExitCode, FievalError, RunStopped
 from fieval_tasks.core.gates import GateVerdict
+from fieval_tasks.core.items import Result
 from fieval_tasks.core.quantities import allowed_failures
+from fieval_tasks.ledger.history import History
 from fieval_tasks.ledger.processes import owner_name
 from fieval_tasks.ledger.store import Conclusion
 from fieval_tasks.report.columns import kinds
@@ -21,6 +23,7 @@ from fieval_tasks.report.folder import locked_folder
 from fieval_tasks.report.output import write_report, write_results
 from fieval_tasks.report.summary import GateOutcome, Report, Requests, RunFacts, summarise
 from fieval_tasks.report.text import clean, count
+from fieval_tasks.runs.accounts import AskedRows, figures_of
 from fieval_tasks.runs.budgeting import cost_of, end_reached
 from fieval_tasks.runs.correcting import corrections
 from fieval_tasks.runs.gating import Evidence, outcomes
@@ -99,17 +102,20 @@ def _concluded(prepared: Kept, ended: Ended, seconds: float) -> Outcome:
     with _writing(prepared):
         compared = beside_baseline(prepared)
         decide = partial(_decided, prepared, ended, earlier, now, compared)
-        results = prepared.book.results(with_inputs=True)
+        asked = AskedRows(prepared.run)
+        results = asked.watched(prepared.book.results(with_inputs=True))
         facts = _facts(prepared, ended)
         report = write_results(facts, results, prepared.folder, decide=decide, comparison=compared[0])
         write_report(report, prepared.folder)
     sentence = _sentence(prepared, report.items, ended.stopped)
     outcome = Outcome(report, clean(sentence), prepared.folder, ended.stopped)
+    figures = figures_of(prepared, report, asked)
     is_the_same = earlier and earlier[-1].exit_code == outcome.exit_code and not report.is_amended
     if is_the_same and ended.stopped is None:
         outcome = replace(outcome, is_news=False)
+        History(ledger.database).record(run_id, figures)  # an older program may have concluded it, and counted none
     else:
-        ledger.add_conclusion(run_id, now, outcome.exit_code, report.standing)
+        ledger.add_conclusion(run_id, now, outcome.exit_code, report.standing, figures)
     ledger.finished(run_id, exit_code=outcome.exit_code, seconds=0.0, complete=complete)
     return outcome
 
@@ -138,8 +144,18 @@ def _writing(prepared: Kept) -> Iterator[None]:
 
 def report_of(prepared: Kept) -> Report:
     """The run's report at this moment, read from the ledger. Writes nothing."""
-    facts = _facts(prepared, Ended())
-    counted = summarise(facts, prepared.book.results(with_inputs=True))
+    return _reported(prepared, prepared.book.results(with_inputs=True))
+
+
+def count_anew(prepared: Kept) -> None:
+    """Keep what a run came to that ended before figures were kept."""
+    asked = AskedRows(prepared.run)
+    report = _reported(prepared, asked.watched(prepared.book.results(with_inputs=True)))
+    History(prepared.ledger.database).record(prepared.run_id, figures_of(prepared, report, asked))
+
+
+def _reported(prepared: Kept, results: Iterable[Result]) -> Report:
+    counted = summarise(_facts(prepared, Ended()), results)
     earlier, compared = prepared.ledger.conclusions(prepared.run_id), beside_baseline(prepared)
     return _decided(prepared, Ended(), earlier, prepared.ledger.now(), compared, counted)
 
