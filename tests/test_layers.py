@@ -18,6 +18,7 @@ deployments
 flows
 on_prefect terminal
 runs
+sinks
 work report
 api data ledger pace decisions
 core

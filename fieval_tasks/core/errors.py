@@ -6,6 +6,7 @@ FievalError
 │   └── NoRows               a dataset's file has columns and no rows
 ├── StoreError               the ledger can't be opened, read or written
 │   └── StoreAway            the ledger can't be used at this moment; trying again may succeed
+├── SinkError                what --to names can't take verdicts, now or at all; the run goes on without it
 ├── ApiError                 what the evaluation API answered, or failed to answer
 │   ├── Unreachable          no connection: the request was certainly not accepted
 │   ├── Lost                 sent, and no answer came: a POST may have been accepted
@@ -98,6 +99,12 @@ class StoreError(FievalError):
 
 class StoreAway(StoreError):
     """The ledger can't be used at this moment: its database is locked, restarting or out of reach. Try again."""
+
+
+class SinkError(FievalError):
+    """What `--to` names can't take verdicts, at this moment or at all. The ledger has them, and the run goes on."""
+
+    exit_code = ExitCode.INCOMPLETE
 
 
 class ApiError(FievalError):

@@ -26,6 +26,7 @@ from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.plan_fields import (
     Address,
     Delimiter,
+    Destination,
     GateTexts,
     GoodChoices,
     Locations,
@@ -243,6 +244,9 @@ class EvaluationPlan(BaseModel):
     """Where the files go; default: fieval-runs/RUN."""
     store: StoreUrl | None = None
     """The ledger's URL; default: FIEVAL_STORE_URL, else fieval-runs/ledger.db."""
+    to: tuple[Destination, ...] = Field(default=(), title="Verdicts also to")
+    """A table of your own that also gets the verdicts, as they arrive: postgresql://HOST/DB#SCHEMA.TABLE, sqlite:///FILE#TABLE or
+    duckdb:///FILE#TABLE. What it takes to log in comes from the environment alone."""
     base_url: Address | None = Field(default=None, title="Base URL")
     """The platform's address; default: FI_BASE_URL, else the cloud. A deployment takes none."""
     chunk_size: Positive | None = None

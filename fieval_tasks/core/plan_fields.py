@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from fieval_tasks.core.gates import Gate
 from fieval_tasks.core.locations import holds_a_secret, is_url, locations_in
+from fieval_tasks.core.sink_names import destination
 
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 LONGEST_CHECK_NAME = 60
@@ -113,6 +114,7 @@ GateTexts = Annotated[tuple[str, ...], AfterValidator(_read)]
 GoodChoices = Annotated[dict[str, tuple[str, ...]], BeforeValidator(_listed), AfterValidator(_named)]
 Address = Annotated[str, AfterValidator(_no_secret)]
 StoreUrl = Annotated[str, AfterValidator(_no_password)]
+Destination = Annotated[str, AfterValidator(destination)]
 RunName = Annotated[str, AfterValidator(_plain_name)]
 Delimiter = Annotated[
     str, Field(min_length=1, max_length=1), BeforeValidator(_tab_may_be_written), AfterValidator(_parts_cells)

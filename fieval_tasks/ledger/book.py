@@ -182,9 +182,12 @@ class Book:
 
     # -- what became of it ---------------------------------------------------------------------------------------
 
-    def results(self, *, with_inputs: bool = False, of: Iterable[int] | None = None) -> Iterator[Result]:
-        """A result for every item, or for those `of` these seqs, in the run's order. Streams."""
+    def results(
+        self, *, with_inputs: bool = False, of: Iterable[int] | None = None, settled: bool = False
+    ) -> Iterator[Result]:
+        """A result for every item, or for those `of` these seqs, or that are `settled`, in the run's order. Streams."""
         query = self._select(items, _LENDER.label("lender"))
+        query = query.where(items.c.finished_at.is_not(None)) if settled else query
         wanted, most = sorted(set(of or ())), self._database.tuning.batch  # a statement takes a bounded number of them
         parts = (
             [query]

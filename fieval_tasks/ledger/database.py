@@ -158,7 +158,7 @@ def _parsed(url: str) -> sa.URL:
 
 def _postgresql(url: sa.URL) -> Engine:
     # pre_ping: a connection that was cut while idle is noticed before a statement is lost with it.
-    engine = sa.create_engine(url, pool_pre_ping=True, connect_args=_timeouts(url))
+    engine = sa.create_engine(url, pool_pre_ping=True, connect_args=network_timeouts(url))
     sa.event.listen(engine, "connect", _postgresql_settings)
     return engine
 
@@ -176,7 +176,7 @@ def _sqlite(url: sa.URL, must_exist: bool, patience: float) -> Engine:
     return engine
 
 
-def _timeouts(url: sa.URL) -> dict[str, int]:
+def network_timeouts(url: sa.URL) -> dict[str, int]:
     """Connection parameters that notice a dead network in time; parameters in the URL override them."""
     known = {"connect_timeout": 10, "tcp_user_timeout": 20_000, "keepalives_idle": 10, "keepalives_interval": 5}
     return {name: value for name, value in known.items() if name not in url.query}

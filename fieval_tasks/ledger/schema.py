@@ -18,9 +18,14 @@ class Text(sa.TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, _: sa.Dialect) -> str | None:
-        if value is None or (value.isascii() and "\0" not in value):
-            return value
-        return value.replace("\0", r"\x00").encode("utf-8", "backslashreplace").decode()
+        return storable(value)
+
+
+def storable(text: str | None) -> str | None:
+    """The text with NUL and lone surrogates as escapes, which no database refuses."""
+    if text is None or (text.isascii() and "\0" not in text):
+        return text
+    return text.replace("\0", r"\x00").encode("utf-8", "backslashreplace").decode()
 
 
 class Moment(sa.TypeDecorator[datetime]):

@@ -46,10 +46,14 @@ def explained(name: str) -> Iterator[None]:
     try:
         yield
     except SQLAlchemyError as error:
-        first_line = scrubbed(str(getattr(error, "orig", None) or error)).strip().partition("\n")[0]
         step = _next_step(error)
         kind = StoreAway if step in PASSES else StoreError
-        raise kind(f"the store {name} can't be used: {first_line}; {step}") from error
+        raise kind(f"the store {name} can't be used: {first_line(error)}; {step}") from error
+
+
+def first_line(error: Exception) -> str:
+    """What the database said, without its details, which may repeat a row, and without secrets."""
+    return scrubbed(str(getattr(error, "orig", None) or error)).strip().partition("\n")[0]
 
 
 def _next_step(error: SQLAlchemyError) -> str:

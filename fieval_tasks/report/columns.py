@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fieval_tasks.report.record import FIELDS, value_text
+from fieval_tasks.core.items import Result
+from fieval_tasks.report.record import FIELDS, FURTHER, record, value_text
 from fieval_tasks.report.summary import RunFacts
 from fieval_tasks.report.text import clean, clip
 
@@ -21,6 +22,10 @@ _KINDS = {
 }
 _TIMES = ("submitted_at", "finished_at")
 TIME = "time"
+KINDS = {name: TIME if name in _TIMES else _KINDS.get(name, "string") for name in (*FIELDS, *FURTHER)}
+"""Field of a result -> what its values are in a table."""
+TABLE = {"run_id": "string", **KINDS, "columns": "string"}
+"""Column of verdicts of several runs in one table -> what its values are: int64, double, bool, string or time."""
 # Characters of a CSV cell. Excel takes 32,767, and what is beyond them goes on in a cell of its own.
 CELL_LIMIT = 32_000
 
@@ -38,11 +43,7 @@ class Columns:
 
     @classmethod
     def from_facts(cls, facts: RunFacts) -> Columns:
-        kinds = {
-            name: TIME if name in _TIMES else _KINDS.get(name, "string")
-            for name in (*FIELDS, *facts.further)
-            if name != "inputs"
-        }
+        kinds = {name: KINDS[name] for name in (*FIELDS, *facts.further) if name != "inputs"}
         keys = {sound(f"inputs.{key}"): key for sources in facts.mapping.values() for key in sources}
         kinds |= dict.fromkeys(keys, "string")
         kept: dict[str, str] = {}
@@ -62,6 +63,17 @@ class Columns:
             **{column: columns.get(name) for column, name in self.kept.items()},
         }
         return [value_text(flat[column]) if kind == "string" else flat[column] for column, kind in self.kinds.items()]
+
+
+def table_row(run_id: str, result: Result) -> dict[str, Any]:
+    """A result as a row of TABLE: what is no plain value is JSON text, and times are as the ledger has them."""
+    line = {
+        "run_id": run_id,
+        "columns": None,
+        **record(result, FURTHER),
+        **{time: getattr(result, time) for time in _TIMES},
+    }
+    return {name: value_text(line[name]) if kind == "string" else line[name] for name, kind in TABLE.items()}
 
 
 def kinds(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:

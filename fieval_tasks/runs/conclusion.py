@@ -31,6 +31,7 @@ from fieval_tasks.runs.preparation import Kept
 from fieval_tasks.runs.regressions import beside_baseline
 from fieval_tasks.runs.run_tuning import DEFAULT_TUNING
 from fieval_tasks.runs.segments import wanted
+from fieval_tasks.sinks.following import brought_up_to_date
 
 LAST_CHUNK = -1
 """The pseudo-chunk that a process claims while it concludes the run, so that no collector does too."""
@@ -46,6 +47,8 @@ class Ended:
     """Sentences for the report on what happened in this process."""
     waited: bool = True
     """The process waited for verdicts; False for `--mode submit`."""
+    is_behind: bool = False
+    """Something that the plan's `to` names lacks verdicts of the run."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,7 @@ def _concluded(prepared: Kept, ended: Ended, seconds: float) -> Outcome:
     ledger, run_id, now = prepared.ledger, prepared.run_id, prepared.ledger.now()
     if ended.stopped is None and (drawn := prepared.drawn) is not None and drawn.look():
         prepared.book.draws.leave_out()  # what a process left unsent that was killed, or that heard of the decision late
+    ended = _handed_on(prepared, ended)
     complete = prepared.is_complete
     # Without an exit code until its files are written: should they not be, a collector finds the run by that.
     ledger.finished(run_id, exit_code=None, seconds=seconds, complete=complete)
@@ -118,6 +122,18 @@ def _concluded(prepared: Kept, ended: Ended, seconds: float) -> Outcome:
         ledger.add_conclusion(run_id, now, outcome.exit_code, report.standing, figures)
     ledger.finished(run_id, exit_code=outcome.exit_code, seconds=0.0, complete=complete)
     return outcome
+
+
+def _handed_on(prepared: Kept, ended: Ended) -> Ended:
+    """Bring what the plan's `to` names up to date; the same end, with a notice for each that could not be."""
+    found = {to: brought_up_to_date(to, prepared.run, prepared.book) for to in prepared.plan.to}
+    said = (
+        f"{to} lacks verdicts of this run ({why}); the ledger and the files have them all; to write them there, too: "
+        f"{prepared.collect_command}"
+        for to, why in found.items()
+        if why is not None
+    )
+    return replace(ended, notices=(*ended.notices, *said), is_behind=any(found.values()))
 
 
 @contextmanager
@@ -182,7 +198,7 @@ def _exit_code(prepared: Kept, items: Counts, gates: Sequence[GateOutcome], ende
     missing = items.failed + (items.pending if ended.waited else prepared.book.count_unsent())
     undecided = GateVerdict.UNDECIDED.value in verdicts and (ended.waited or not items.pending)
     allowed = allowed_failures(prepared.plan.allow_failures, total=items.total)
-    return ExitCode.INCOMPLETE if undecided or missing > allowed else ExitCode.OK
+    return ExitCode.INCOMPLETE if undecided or missing > allowed or ended.is_behind else ExitCode.OK
 
 
 def _sentence(prepared: Kept, items: Counts, stopped: FievalError | None) -> str:

@@ -19,7 +19,7 @@ from fieval_tasks.runs import belonging
 from fieval_tasks.runs.baselines import COMPARING, require_comparable
 from fieval_tasks.runs.calibrating import handed, record, require_labels
 from fieval_tasks.runs.connections import Connection, Openers, connection
-from fieval_tasks.runs.outline import require_writable
+from fieval_tasks.runs.outline import require_writable, with_sinks
 from fieval_tasks.runs.segments import require_recorded, segments_in
 
 SETTLED = (
@@ -107,7 +107,7 @@ def _checked(
         plan, _, old = require_comparable(run, plan, ledger)
     if "output" in said:
         require_writable(plan)
-    return plan, old
+    return with_sinks(plan, run, is_new=False) if "to" in said else plan, old
 
 
 def _with_labels(run: Run, plan: EvaluationPlan, ledger: Ledger, way: Connection) -> EvaluationPlan:

@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib import resources
@@ -15,11 +15,12 @@ from pathlib import Path
 
 from fieval_tasks.core.budget import budget_problems
 from fieval_tasks.core.commands import option_name
-from fieval_tasks.core.errors import ApiError, Lost, PlanError, RunStopped, ServerFault, Throttled
+from fieval_tasks.core.errors import ApiError, Lost, PlanError, RunStopped, ServerFault, SinkError, Throttled
 from fieval_tasks.core.gates import gate_notices
 from fieval_tasks.core.mode_choice import Load, choose_mode, judging_time
 from fieval_tasks.core.plan import Check, EvaluationPlan, Mode
 from fieval_tasks.core.quantities import parse_rate
+from fieval_tasks.core.sink_names import at_home
 from fieval_tasks.core.templates import Catalogue, bundled_catalogue
 from fieval_tasks.data import parameters
 from fieval_tasks.data.binding import Binding, bind
@@ -36,6 +37,7 @@ from fieval_tasks.runs.earlier import reusable
 from fieval_tasks.runs.reach import of_these_rows, out_of_reach
 from fieval_tasks.runs.run_tuning import DEFAULT_TUNING, RunTuning
 from fieval_tasks.runs.sides import Side
+from fieval_tasks.sinks.sink import opened
 from fieval_tasks.work.lanes import longest_pack
 
 SAMPLE_CHECKS = (Check(template="groundedness"), Check(template="completeness"))
@@ -96,6 +98,8 @@ def outlined(
         plan, why = _with_mode(found.plan, bindings, found.count * plan.repeats)
         said = (*way.notices, *rows.notices, *found.notices, *unread, *why, *_notices(bindings, found, plan))
         run = _run(plan, rows, way, bindings, found, said, at=ledger.now())
+        plan = with_sinks(plan, run, is_new=True)
+        run = replace(run, plan={**run.plan, "to": [*plan.to]})
         given = handed(ledger, plan, run, way.account.address)
         require_labels(ledger, plan, run, given, way.account.address)
         plan, run, side = _beside_baseline(plan, run, ledger)
@@ -168,6 +172,20 @@ def _require_agreement(plan: EvaluationPlan) -> None:
         )
     if plan.dataset is not None and not plan.checks:
         raise PlanError("no template is named: add --template NAME, such as --template groundedness")
+
+
+def with_sinks(plan: EvaluationPlan, run: Run, *, is_new: bool) -> EvaluationPlan:
+    """The plan with whole paths in its `to`. Raises PlanError where something that it names there can't take verdicts."""
+    plan, problems = plan.model_copy(update={"to": tuple(dict.fromkeys(map(at_home, plan.to)))}), []
+    for to in plan.to:
+        try:
+            with closing(opened(to, run)) as sink:
+                sink.check(is_new=is_new)
+        except SinkError as error:
+            problems.append(str(error))
+    if problems:
+        raise PlanError(*problems)
+    return plan
 
 
 def require_writable(plan: EvaluationPlan) -> None:

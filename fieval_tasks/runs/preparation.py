@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +29,7 @@ from fieval_tasks.runs.beginning import begin
 from fieval_tasks.runs.connections import WITHOUT_PREFECT, Connection, Openers
 from fieval_tasks.runs.continuing import Continuation, carry_on
 from fieval_tasks.runs.earlier import evaluated_before, reuse_notice
+from fieval_tasks.sinks.following import followed
 from fieval_tasks.work.engine import Engine
 from fieval_tasks.work.options import Options, Share
 
@@ -149,8 +150,10 @@ class Prepared(Kept):
     notes: tuple[str, ...] = ()
     """Notes on settings of this call that do not apply, and why."""
 
-    def engine(self, mode: Mode | None = None, *, share: Share | None = None, quiet: float | None = None) -> Engine:
-        """A new engine for the run. With a `share` it gets its part of the plan's rate and tier.
+    def engine(
+        self, mode: Mode | None = None, *, share: Share | None = None, quiet: float | None = None
+    ) -> AbstractContextManager[Engine]:
+        """A new engine for the run, to be entered. With a `share` it gets its part of the plan's rate and tier.
 
         Raises PlanError where the run was begun at another server, or with another account's keys.
         """
@@ -173,8 +176,17 @@ class Prepared(Kept):
             share=share,
             quiet=quiet,
         )
-        open_limit = None if plan.shared_limit is None else partial(self.openers.limit, plan.shared_limit)
-        return Engine(self.run, self.ledger, self.connection.open, options, open_limit=open_limit)
+        return self._at_work(options)
+
+    @contextmanager
+    def _at_work(self, options: Options) -> Iterator[Engine]:
+        """An engine, and beside it whatever takes the verdicts on, to the end of which all are recorded."""
+        named = self.plan.shared_limit
+        open_limit = None if named is None else partial(self.openers.limit, named)
+        with followed(self.plan.to, self.run, self.book) as told:
+            how = replace(options, told=told)
+            with Engine(self.run, self.ledger, self.connection.open, how, open_limit=open_limit) as engine:
+                yield engine
 
     @property
     def _is_decided(self) -> Callable[[], bool] | None:
@@ -201,6 +213,7 @@ class Prepared(Kept):
         plan, models = self.plan, [check.model for check in run.checks]
         ends = ends_in_words(plan.max_items, plan.max_cost, plan.prices, models)
         notes = (*ends, *run.notices, *self.reused, *self.notes)
+        lines += (f"  verdicts also go to {to}" for to in plan.to)
         if self.plan.baseline is not None:
             lines.append(f"  compared with the baseline {self.plan.baseline.partition('@sha256:')[0]}")
         return [clean(line) for line in (*lines, *(f"  note: {note}" for note in notes))]

@@ -7,7 +7,7 @@ count of its questions. Everything here runs on the engine's event loop.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import NamedTuple, TypeAlias
@@ -113,9 +113,11 @@ class PutBack(NamedTuple):
 class OpenItems:
     """The open items by seq. Records their verdicts in the ledger and counts the run's states."""
 
-    def __init__(self, book: Book, recorder: Recorder) -> None:
+    def __init__(self, book: Book, recorder: Recorder, told: Callable[[Sequence[int]], None] | None = None) -> None:
+        """`told`: see `Options.told`."""
         self._book = book
         self._recorder = recorder
+        self._told = told
         self.counts = book.counts()
         """State -> items of the whole run."""
         self.is_over = False
@@ -212,6 +214,8 @@ class OpenItems:
         for _, _, verdict in shared:
             self.move(_state(verdict), leaving=State.NOT_NEEDED if self.is_over else State.READY)
         self.let_go(found)
+        if self._told is not None:
+            self._told([seq for seq, _, _ in (*verdicts, *shared)])
 
     def let_go(self, seqs: Iterable[int]) -> None:
         """Forget these items; the ledger has their states."""

@@ -54,6 +54,8 @@ class Options:
     """What is done with an evaluation that is pending long after later ones are done."""
     is_decided: Callable[[], bool] | None = None
     """Whether the run's outcome is decided by what is in the ledger, so that no more need be sent; it blocks. None: never."""
+    told: Callable[[Sequence[int]], None] | None = None
+    """Told the seqs of items whose verdicts were recorded, on the event loop, so it must not block. None: nobody is."""
     share: Share | None = None
     """The chunks to begin with where several processes share the run; None: all."""
     quiet: float | None = None

@@ -46,7 +46,7 @@ class Work:
         self._tuning = tuning
         self._recorder = Recorder(book, owner=options.owner, budget=options.budget)
         self.pace = pace
-        self.items = OpenItems(book, self._recorder)
+        self.items = OpenItems(book, self._recorder, options.told)
         self.lanes = lanes
         echoes = Echoes(book)
         self.settlement = Settlement(self.lanes, echoes, self._recorder, pace, options, tuning)

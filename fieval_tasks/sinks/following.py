@@ -1,0 +1,197 @@
+"""Handing verdicts on in threads of their own: a slow or dead sink keeps no run waiting, and the ledger has all that it lacks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from threading import Event, Lock, Thread
+from time import monotonic
+from typing import TypeAlias
+
+from fieval_tasks.core.errors import SinkError, in_words
+from fieval_tasks.core.items import Result
+from fieval_tasks.ledger.book import Book
+from fieval_tasks.ledger.run import Run
+from fieval_tasks.sinks.sink import Sink, opened
+
+_log = logging.getLogger(__name__)
+
+Hear: TypeAlias = "Callable[[Sequence[int]], None]"
+"""Told of items, by their seqs, whose verdicts are in the ledger. Does not block."""
+
+
+@dataclass(frozen=True)
+class SinkTuning:
+    """Times in seconds."""
+
+    # A transaction costs the same for one verdict and for many.
+    gather: float = 1.0
+    """Between two writes."""
+    first_pause: float = 1.0
+    """After the first error; each further pause is twice as long, up to `longest_pause`."""
+    longest_pause: float = 60.0
+    # What was not handed on by then is at the end of the run, or by whoever concludes it.
+    last_word: float = 5.0
+    """For which the end of the work waits for what was heard."""
+    # As the ledger: PostgreSQL restarts within it.
+    patience: float = 30.0
+    """For which the end of the run waits for a sink to take anything more."""
+    # Seqs of ten thousand items take less than a megabyte.
+    most_heard: int = 10_000
+    """Items that are remembered; beyond them the ledger is read instead."""
+
+
+TUNING = SinkTuning()
+
+
+class Follower:
+    """Hands one run's verdicts on to one sink while they arrive."""
+
+    def __init__(self, to: str, run: Run, book: Book, tuning: SinkTuning = TUNING) -> None:
+        self._to = to
+        self._run = run
+        self._book = book
+        self._tuning = tuning
+        self._lock = Lock()
+        self._heard: set[int] = set()
+        # What an earlier process did not come to, and verdicts that the run began with.
+        self._is_behind = True
+        """Verdicts may be in the ledger, and neither in the sink nor in `_heard`."""
+        self._rang = Event()
+        self._over = Event()
+        self._left = Event()
+        # The process does not wait for it: a database may never answer.
+        self._thread = Thread(target=self._follow, name="sink", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def hear(self, seqs: Sequence[int]) -> None:
+        with self._lock:
+            self._heard.update(seqs)
+            if len(self._heard) > self._tuning.most_heard:
+                self._heard, self._is_behind = set(), True
+        self._rang.set()
+
+    def end(self) -> None:
+        """Hand on what was heard, and wait for that for a moment."""
+        self._over.set()
+        self._rang.set()
+        self._thread.join(self._tuning.last_word)
+        self._left.set()
+
+    def _follow(self) -> None:
+        pause = self._tuning.first_pause
+        with ExitStack() as stack:
+            sink: Sink | None = None
+            while not (self._over.is_set() and self._is_even):
+                try:
+                    sink = sink or stack.enter_context(closing(opened(self._to, self._run)))
+                    self._hand_on(sink)
+                except Exception as error:  # of whichever driver: the run goes on, and this is tried again
+                    if pause == self._tuning.first_pause:
+                        _log.warning("%s; the run goes on, and its verdicts are written later", in_words(error))
+                    if self._over.wait(pause):
+                        return  # whoever concludes the run brings the sink up to date
+                    pause = min(2 * pause, self._tuning.longest_pause)
+                else:
+                    pause = self._tuning.first_pause
+                    if not self._over.is_set():
+                        self._rang.wait()
+                    self._over.wait(self._tuning.gather)
+
+    @property
+    def _is_even(self) -> bool:
+        return not (self._heard or self._is_behind)
+
+    def _hand_on(self, sink: Sink) -> None:
+        self._rang.clear()
+        with self._lock:
+            heard, self._heard, behind, self._is_behind = self._heard, set(), self._is_behind, False
+        try:
+            if behind:
+                sink.bring_up_to_date(_until(self._left, self._book.results(with_inputs=True, settled=True)))
+            if heard:
+                sink.take(_until(self._left, self._book.results(with_inputs=True, of=heard)))
+        except Exception:
+            with self._lock:
+                self._is_behind = self._is_behind or behind
+            self.hear([*heard])
+            raise
+
+
+@contextmanager
+def followed(to: Iterable[str], run: Run, book: Book, tuning: SinkTuning = TUNING) -> Iterator[Hear]:
+    """Yields what has the sinks take verdicts, in threads of their own; at the end of the block they get a moment for the rest."""
+    followers = [Follower(one, run, book, tuning) for one in to]
+    for follower in followers:
+        follower.start()
+
+    def hear(seqs: Sequence[int]) -> None:
+        for follower in followers:
+            follower.hear(seqs)
+
+    try:
+        yield hear
+    finally:
+        for follower in followers:
+            follower.end()
+
+
+def brought_up_to_date(to: str, run: Run, book: Book, tuning: SinkTuning = TUNING) -> str | None:
+    """Have a sink take the whole run, as the ledger has it now; why it could not, or None.
+
+    Tries again after errors, and gives up once it has taken nothing for `SinkTuning.patience` seconds.
+    """
+    catching_up = CatchingUp(partial(opened, to, run), book, tuning)
+    return catching_up.done()
+
+
+class CatchingUp:
+    """Brings a sink up to date in a thread of its own, and watches how far it comes."""
+
+    def __init__(self, open_sink: Callable[[], Sink], book: Book, tuning: SinkTuning) -> None:
+        self._open = open_sink
+        self._book = book
+        self._tuning = tuning
+        self._moved_at = monotonic()
+        self._error: str | None = None
+        self._is_done = Event()
+        self._given_up = Event()
+
+    def done(self) -> str | None:
+        Thread(target=self._try_again, name="sink", daemon=True).start()
+        while not self._is_done.wait(max(0.0, self._moved_at + self._tuning.patience - monotonic())):
+            if monotonic() >= self._moved_at + self._tuning.patience:
+                self._given_up.set()
+                return self._error or f"it took nothing for {self._tuning.patience:.0f} s"
+        return None
+
+    def _try_again(self) -> None:
+        pause = self._tuning.first_pause
+        while not self._given_up.is_set():
+            try:
+                with closing(self._open()) as sink:
+                    sink.bring_up_to_date(self._counted())
+                self._is_done.set()
+                return
+            except Exception as error:  # of whichever driver: the run's report says it
+                self._error = in_words(error)
+            self._given_up.wait(pause)
+            pause = min(2 * pause, self._tuning.longest_pause)
+
+    def _counted(self) -> Iterator[Result]:
+        for result in _until(self._given_up, self._book.results(with_inputs=True)):
+            self._moved_at = monotonic()
+            yield result
+
+
+def _until(left: Event, results: Iterable[Result]) -> Iterator[Result]:
+    """The results, as long as anybody waits for the thread that takes them."""
+    for result in results:
+        if left.is_set():
+            raise SinkError("the run has ended; whoever concludes it brings the sink up to date")
+        yield result

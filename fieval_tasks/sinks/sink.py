@@ -1,0 +1,45 @@
+"""What takes a run's verdicts while they arrive. One more kind of it: a class with these methods, opened in `opened`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from fieval_tasks.core.items import Result
+from fieval_tasks.core.sink_names import TableName
+from fieval_tasks.ledger.run import Run
+
+
+class Sink(Protocol):
+    """Takes one run's verdicts. Called from a thread that the run does not wait for, so every method may block.
+
+    Raises SinkError where it can't at the moment; then it is called again, later. The same results may come several times:
+    from a process that carries the run on, and after an error.
+    """
+
+    def check(self, *, is_new: bool) -> None:
+        """Raises SinkError where it could not take any. Leaves nothing behind: the run may never begin.
+
+        `is_new`: the run is a new one, and not carried on.
+        """
+
+    def take(self, results: Iterable[Result]) -> None:
+        """Items that have just got their verdicts; again, where one was taken back and given anew."""
+
+    def bring_up_to_date(self, results: Iterable[Result]) -> None:
+        """Many results, whether or not they were taken before; at the end of the run all of it, pending ones too."""
+
+    def close(self) -> None:
+        """Called once, after the last of the others."""
+
+
+def opened(to: str, run: Run) -> Sink:
+    """What `--to` names, for this run's verdicts. Raises SinkError where it needs a package that is not installed."""
+    name = TableName.parse(to)
+    if name.backend == "duckdb":
+        from fieval_tasks.sinks.duck_table import DuckTable
+
+        return DuckTable(name, run.run_id)
+    from fieval_tasks.sinks.sql_table import SqlTable
+
+    return SqlTable(name, run.run_id)

@@ -1,0 +1,119 @@
+"""A table in PostgreSQL or SQLite, by SQLAlchemy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from fieval_tasks.core.errors import SinkError
+from fieval_tasks.core.private import make_file
+from fieval_tasks.core.sink_names import TableName
+from fieval_tasks.ledger.database import network_timeouts
+from fieval_tasks.ledger.schema import Moment, Text
+from fieval_tasks.ledger.troubles import first_line
+from fieval_tasks.report.columns import TABLE
+from fieval_tasks.sinks.verdict_table import KEY, VerdictTable
+
+TYPES: Mapping[str, Any] = {
+    "string": Text,
+    "int64": sa.BigInteger,
+    "double": sa.Double,
+    "bool": sa.Boolean,
+    "time": Moment,
+}
+# Another program may hold the file for a moment; then the rows are tried again.
+WAITS_FOR_FILE = 5.0
+"""Seconds."""
+
+
+class SqlTable(VerdictTable):
+    """A table in PostgreSQL or SQLite."""
+
+    def __init__(self, name: TableName, run_id: str) -> None:
+        super().__init__(name, run_id)
+        self._engine = _engine(name)
+        columns = (sa.Column(column, TYPES[kind], primary_key=column in KEY) for column, kind in TABLE.items())
+        # Quoted, so that capitals stay and a reserved word is a name like any other.
+        schema = None if name.schema is None else sa.quoted_name(name.schema, quote=True)
+        self._table = sa.Table(sa.quoted_name(name.table, quote=True), sa.MetaData(), *columns, schema=schema)
+        insert = (postgresql.insert if name.backend == "postgresql" else sqlite.insert)(self._table)
+        others = {column: insert.excluded[column] for column in TABLE if column not in KEY}
+        self._statement = insert.on_conflict_do_update(index_elements=KEY, set_=others)
+        self._is_there = False
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def _try(self, rows: Sequence[Mapping[str, Any]], *, is_new: bool) -> None:
+        mine = sa.select(sa.literal(1)).where(self._table.c.run_id == self._run_id).limit(1)
+        with self._explained(), self._engine.connect() as connection, connection.begin() as transaction:
+            if there := self._columns(connection):
+                self._require_fit(there)
+                self._require_new(is_new and connection.scalar(mine) is not None)
+            self._table.create(connection, checkfirst=True)
+            connection.execute(self._statement, rows)
+            transaction.rollback()
+
+    def _upsert(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        if self.name.file is not None:
+            make_file(self.name.file)
+        with self._explained(), self._engine.begin() as connection:
+            if not self._is_there:
+                self._table.create(connection, checkfirst=True)
+            connection.execute(self._statement, rows)
+        self._is_there = True
+
+    def _columns(self, connection: Connection) -> dict[str, bool]:
+        """Column of the table that is there -> whether it must be given a value; empty where there is none."""
+        seen = sa.inspect(connection)
+        if not seen.has_table(self._table.name, schema=self._table.schema):
+            return {}
+        return {
+            column["name"]: not (
+                column["nullable"]
+                or column.get("default") is not None
+                or column.get("autoincrement") is True
+                or "identity" in column
+                or "computed" in column
+            )
+            for column in seen.get_columns(self._table.name, schema=self._table.schema)
+        }
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (SQLAlchemyError, OSError) as error:
+            said = first_line(error)
+            hint = "; PGPASSWORD or ~/.pgpass gives it" if "password" in said else ""
+            raise SinkError(f"--to {self.name}: {said}{hint}") from error
+
+
+def _engine(name: TableName) -> Engine:
+    if name.file is None:
+        url = sa.make_url(name.database).set(drivername="postgresql+psycopg")
+        arguments: dict[str, Any] = dict(network_timeouts(url))
+    else:
+        url, arguments = sa.URL.create("sqlite", database=str(name.file)), {"timeout": WAITS_FOR_FILE}
+    try:
+        # pre_ping: a connection that was cut while idle is noticed before rows are lost with it.
+        engine = sa.create_engine(url, pool_size=1, pool_pre_ping=True, hide_parameters=True, connect_args=arguments)
+    except ImportError as error:
+        raise SinkError(
+            f"--to {name}: the driver of PostgreSQL is not installed ({error}): pip install 'psycopg[binary]'"
+        ) from error
+    if name.file is not None:
+        sa.event.listen(engine, "connect", _no_transaction_of_its_own)
+        sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    return engine
+
+
+def _no_transaction_of_its_own(connection: Any, _: object) -> None:
+    """The driver's would not hold the making of a table, which a check takes back."""
+    connection.isolation_level = None

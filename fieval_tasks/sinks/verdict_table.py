@@ -1,0 +1,97 @@
+"""What the tables of all databases have in common: their columns, how one is checked, and writing in batches."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from fieval_tasks.core.batches import batches
+from fieval_tasks.core.errors import SinkError
+from fieval_tasks.core.items import Result
+from fieval_tasks.core.sink_names import TableName
+from fieval_tasks.ledger.schema import utc_now
+from fieval_tasks.report.columns import TABLE, table_row
+
+KEY = ("run_id", "item_id", "check", "repeat")
+"""Columns that tell the rows of the table apart."""
+# A transaction of so many takes a fraction of a second, for which others that write to a file wait.
+BATCH = 1_000
+LARGEST_BATCH = 4_000_000
+"""Characters of inputs in a transaction."""
+_PENDING = Result(
+    "row-1", 1, "check", "template", None, "pending", None, None, None, None, None, None, None, None, 0, None, None, {}
+)  # fmt: skip
+_SCORED = replace(
+    _PENDING, item_id="row-2", status="scored", value="Passed", score=0.5, passed=True, reason="because", finished_at=utc_now()
+)  # fmt: skip
+_FAILED = replace(
+    _PENDING, item_id="row-3", status="failed", stage="submit", error={"kind": "refused", "message": "it is"}
+)
+_TRIED = (_PENDING, _SCORED, _FAILED)
+"""What is written, and taken back, to see whether a table takes verdicts of all kinds."""
+
+
+class VerdictTable(ABC):
+    """A table of the user's own as a `Sink`: a row for each item of a run, written again when it changes."""
+
+    def __init__(self, name: TableName, run_id: str) -> None:
+        self.name = name
+        self._run_id = run_id
+
+    def check(self, *, is_new: bool) -> None:
+        """Raises SinkError where the table can't be written to, or a new run has the name of one whose verdicts it holds."""
+        file = self.name.file
+        if file is not None and not file.exists():
+            if not os.access(file.parent, os.W_OK | os.X_OK):
+                raise SinkError(f"--to {self.name}: there is no folder {file.parent}, or it can't be written to")
+            return  # it is made with the first verdict
+        self._try([table_row("", result) for result in _TRIED], is_new=is_new)
+
+    def take(self, results: Iterable[Result]) -> None:
+        self.bring_up_to_date(results)
+
+    def bring_up_to_date(self, results: Iterable[Result]) -> None:
+        for batch in batches(results, most=BATCH, largest=LARGEST_BATCH, size=_text_length):
+            self._upsert([table_row(self._run_id, result) for result in batch])
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+    @abstractmethod
+    def _try(self, rows: Sequence[Mapping[str, Any]], *, is_new: bool) -> None:
+        """Write the rows, and take it all back. Raises SinkError as `check` does."""
+
+    @abstractmethod
+    def _upsert(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write the rows, or write them over those that have their KEY; makes the table where there is none."""
+
+    def _require_new(self, has_run: bool) -> None:
+        if has_run:
+            raise SinkError(
+                f"--to {self.name}: the table holds verdicts of a run named {self._run_id} already, which this one would write "
+                f"over: choose another --run"
+            )
+
+    def _require_fit(self, columns: Mapping[str, bool]) -> None:
+        """Raises SinkError where the table that is there lacks a column, or needs one that no verdict has.
+
+        `columns`: column -> whether it must be given a value.
+        """
+        has = ", ".join(TABLE)
+        if missing := [name for name in TABLE if name not in columns]:
+            raise SinkError(
+                f"--to {self.name}: there is such a table, and it lacks {', '.join(missing)}; it is left as it is: name another "
+                f"(it is made), or give it the columns {has}"
+            )
+        if needed := [name for name, is_needed in columns.items() if is_needed and name not in TABLE]:
+            raise SinkError(
+                f"--to {self.name}: there is such a table, and it wants values for {', '.join(needed)}, which no verdict has; "
+                f"name another table, or let them be empty"
+            )
+
+
+def _text_length(result: Result) -> int:
+    return sum(map(len, (result.inputs or {}).values()))
