@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from typing import Any
 
@@ -19,10 +18,10 @@ from fieval_tasks.core.errors import FievalError, Interrupted
 from fieval_tasks.core.plan import EvaluationPlan
 from fieval_tasks.core.scrubbing import scrubbed_errors
 from fieval_tasks.on_prefect import artifacts
-from fieval_tasks.on_prefect.times import TIMES
 from fieval_tasks.runs.conclusion import Ended, conclude, report_of
 from fieval_tasks.runs.preparation import kept
 from fieval_tasks.work.engine import Engine, current
+from fieval_tasks.work.work_tuning import TUNING
 
 # -- for any flow ----------------------------------------------------------------------------------------------------
 
@@ -93,7 +92,7 @@ def may_be_retried(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> boo
 @task(
     name="submit",
     task_run_name="submit-{chunk}",
-    retries=3,
+    retries=TUNING.chunk_tries - 1,
     retry_condition_fn=may_be_retried,
     cache_policy=NO_CACHE,  # a cached answer would leave a chunk unsent
     persist_result=False,
@@ -106,7 +105,7 @@ def submit_chunk(chunk: int, run_id: str) -> int | State[Any]:
 
 @task(
     name="submit-rest",
-    retries=3,
+    retries=TUNING.chunk_tries - 1,
     retry_condition_fn=may_be_retried,
     cache_policy=NO_CACHE,
     persist_result=False,
@@ -133,7 +132,7 @@ def _rested(engine: Engine) -> Engine:
     """The engine, after the pause before the next try: there a stop ends it at once, and Prefect's own delay sleeps on."""
     tries = task_run.run_count or 1
     if tries > 1:
-        pause = TIMES.chunk_rests * 2.0 ** (tries - 2) * random.uniform(1.0, 1.5)
+        pause = engine.tuning.chunk_pause(tries)
         get_run_logger().info("tries again in %.0f s", pause)
         engine.rest(pause)
     return engine

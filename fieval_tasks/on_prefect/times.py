@@ -22,9 +22,6 @@ class PrefectTimes:
     # About six seconds: a busy server answers 503 at times, and a worker that cancels a run waits thirty.
     last_attempts: int = 2
     """Further tries of a run's last call."""
-    # Longer than the tries of a single request.
-    chunk_rests: float = 8.0
-    """Before a chunk's second try; doubles for each further one."""
     # The collector runs again every ten minutes.
     collector_quiet: float = 20.0
     """Without a verdict, after which a deployment's collector leaves a run to its next visit."""

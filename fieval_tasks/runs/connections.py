@@ -29,6 +29,8 @@ class Openers:
     """Those of a saved block. Raises PlanError where there is none of that name."""
     limit: Callable[[str], PermitSource]
     """A limit that processes share. Raises PlanError where it can't be used."""
+    words: tuple[str, ...] = ()
+    """Options of the command that carries a run on with the same openers."""
 
 
 def _nobody(name: str) -> NoReturn:

@@ -78,7 +78,12 @@ class Kept:
     def resume_command(self) -> str:
         return self._resumed_by()
 
+    @property
+    def _words(self) -> tuple[str, ...]:
+        return ()
+
     def _resumed_by(self, *words: str) -> str:
+        words = (*words, *self._words)
         goes_on = self.run.plan.get("stop_when_decided") and not self.plan.stop_when_decided
         words = (*words, "--no-stop-when-decided") if goes_on else words  # without it the run would be over at once
         return command("evaluate", "--resume", self.run_id, *words, store=self.store)
@@ -149,6 +154,10 @@ class Prepared(Kept):
     openers: Openers = WITHOUT_PREFECT
     notes: tuple[str, ...] = ()
     """Notes on settings of this call that do not apply, and why."""
+
+    @property
+    def _words(self) -> tuple[str, ...]:
+        return self.openers.words
 
     def engine(
         self, mode: Mode | None = None, *, share: Share | None = None, quiet: float | None = None

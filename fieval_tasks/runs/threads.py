@@ -1,16 +1,48 @@
-"""Working on a run with plain threads, without Prefect's tasks: submitting its chunks while polling."""
+"""Working on a run with plain threads, without Prefect's tasks: submitting its chunks while polling, to its conclusion."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import count
+from time import monotonic
 
-from fieval_tasks.core.errors import FievalError, Interrupted, RunStopped
+from fieval_tasks.core.errors import ExitCode, FievalError, Interrupted, RunStopped
 from fieval_tasks.core.plan import Mode
+from fieval_tasks.runs.conclusion import Ended, Outcome, conclude
+from fieval_tasks.runs.display import display
 from fieval_tasks.runs.preparation import Prepared
 from fieval_tasks.work.engine import Engine
 from fieval_tasks.work.work_tuning import TUNING
+
+
+def evaluated(run: Prepared) -> Outcome:
+    """Work on the run until it is done or something stops it, and conclude it: what the flow `evaluate` does in Prefect.
+
+    Raises Interrupted, which says how to carry on, and RunStopped where the run's files can't be written.
+    """
+    began = monotonic()
+    run.ledger.started(run.run_id, flow_run_id=None)
+    ended = _ended(run)
+    seconds = monotonic() - began
+    if isinstance(ended.stopped, Interrupted):  # quickly: no report is written, since the ledger has everything
+        run.ledger.finished(run.run_id, exit_code=ExitCode.INTERRUPTED, seconds=seconds, complete=False)
+        raise Interrupted(f"run {run.run_id} was interrupted; to carry on: {run.resume_command}") from ended.stopped
+    outcome = conclude(run, ended, seconds=seconds)
+    display.get().conclude(outcome)
+    return outcome
+
+
+def _ended(run: Prepared) -> Ended:
+    with run.engine() as engine:
+        try:
+            work_to_the_end(engine, run.plan.mode)
+        except FievalError as error:
+            engine.stop(error)
+            engine.come_in(display.get().show)
+            return Ended(error, engine.notices)
+        return Ended(notices=engine.notices, waited=run.plan.mode is not Mode.SUBMIT)
 
 
 def work_on(run: Prepared) -> None:
@@ -22,22 +54,27 @@ def work_on(run: Prepared) -> None:
 def work_to_the_end(engine: Engine, mode: Mode) -> None:
     """Submit and settle, also what other processes leave, until nothing is left to do. Raises what stops the run."""
     work_once(engine, mode)
-    while engine.wait_for_others():
+    while engine.wait_for_others(display.get().show):
         work_once(engine, mode)
 
 
 def work_once(engine: Engine, mode: Mode) -> None:
     """Submit what is unsent and settle what is open, as far as this process may. Raises what stops the run."""
-    chunks = engine.to_submit()
+    show, chunks = display.get().show, engine.to_submit()
     with submitting(engine) as threads:
         engine.expect(len(chunks))
         submissions = [threads.submit(submit, engine, chunk) for chunk in chunks]
         if mode is Mode.ASYNC:
-            engine.settle()
+            engine.settle(show)
+        while not engine.chunks_have_ended(within=TUNING.round):
+            show(engine.progress)
+            if mode is Mode.SYNC and engine.awaits_verdicts:  # a lane whose calls keep failing turns to submitting
+                engine.settle(show)
         for submission in submissions:
             submission.result()
     if mode is Mode.SYNC and engine.awaits_verdicts:
-        engine.settle()
+        engine.settle(show)
+    show(engine.progress)
 
 
 def submit_all(engine: Engine) -> int:
@@ -67,8 +104,20 @@ def submitting(engine: Engine) -> Iterator[ThreadPoolExecutor]:
 
 
 def submit(engine: Engine, chunk: int) -> None:
-    """Send a chunk, and report its end to the engine."""
+    """Send a chunk, again after a pause where an outage keeps it, and report its end to the engine."""
     try:
-        engine.submit_chunk(chunk)
+        _submit_patiently(engine, chunk)
     finally:
         engine.chunk_done()
+
+
+def _submit_patiently(engine: Engine, chunk: int) -> None:
+    for tries in count(2):
+        try:
+            engine.submit_chunk(chunk)
+        except FievalError as error:
+            if not error.retryable or tries > engine.tuning.chunk_tries:
+                raise
+        else:
+            return
+        engine.rest(engine.tuning.chunk_pause(tries))

@@ -52,7 +52,7 @@ class Engine:
         self._connect = connect
         self._options = options
         self._open_limit = open_limit
-        self._tuning = tuning
+        self.tuning = tuning
         self._ends_at = inf if options.timeout is None else monotonic() + options.timeout
         self._loop = LoopThread(tuning, ends_at=self._ends_at)
         self._holdings = Holdings(self._book, options, tuning)
@@ -78,7 +78,7 @@ class Engine:
         return self
 
     async def _begun(self) -> Work:
-        tuning, options = self._tuning, self._options
+        tuning, options = self.tuning, self._options
         longest = max(tuning.shortest_wait, min(tuning.longest_wait, options.item_timeout))
         longest_wait = LongestWait(longest, ends_at=self._ends_at)
         pace = Pace(
@@ -144,7 +144,7 @@ class Engine:
     def come_in(self, show: Callable[[Progress], None]) -> None:
         """After a stop: wait until every submission under way has its reply or is past its timeout."""
         coming = self._loop.run(self._at_work.sender.under_way.come_in())
-        while not wait([coming], timeout=self._tuning.round).done:
+        while not wait([coming], timeout=self.tuning.round).done:
             show(self.progress)
 
     @property
@@ -241,7 +241,7 @@ class Engine:
             self._at_work.items.counts = self._book.counts()
             if adopted or not self._holdings.are_others_at_work():
                 return bool(adopted)
-            self._done(partial(asyncio.sleep, self._tuning.look_for_others), show)
+            self._done(partial(asyncio.sleep, self.tuning.look_for_others), show)
 
     # -- what is seen of it, and how it is steered ---------------------------------------------------------------------
 
@@ -263,7 +263,7 @@ class Engine:
         return (
             *(_stopped(check, why, self._book.count_unsent(check=check)) for check, why in work.lanes.stopped.items()),
             *([without_permits] if away else []),
-            *([asked_to_wait] if asked > self._tuning.shortest_wait else []),
+            *([asked_to_wait] if asked > self.tuning.shortest_wait else []),
             *work.settlement.notices,
             *work.lanes.client.notices,
         )

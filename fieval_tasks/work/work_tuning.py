@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -55,6 +56,12 @@ class WorkTuning:
     """Server faults in a row after which a synchronous lane submits instead."""
     silence: float = SILENCE
     """Without an answer to any request, after which the run stops."""
+    # An outage may pass.
+    chunk_tries: int = 4
+    """Times that a chunk is submitted whose requests can't reach the server."""
+    # Longer than the tries of a single request.
+    chunk_rests: float = 8.0
+    """Before a chunk's second try; doubles for each further one."""
 
     # -- a run that ends once its gates are decided --------------------------------------------------------------------
 
@@ -175,6 +182,10 @@ class WorkTuning:
     """longer than so many times the longest evaluation of its check, and"""
     stuck_later: int = 20
     """with so many later ones done, an evaluation counts as forgotten by the server."""
+
+    def chunk_pause(self, tries: int) -> float:
+        """Seconds before a chunk is submitted for that time (2, 3, …)."""
+        return self.chunk_rests * 2.0 ** (tries - 2) * random.uniform(1.0, 1.5)
 
 
 TUNING = WorkTuning()

@@ -20,17 +20,20 @@ from fieval_tasks.core.plan import EvaluationPlan
 from fieval_tasks.core.refusals import sentences, spelled
 from fieval_tasks.core.steering import Control
 from fieval_tasks.ledger.database import store_url
+from fieval_tasks.ledger.run import Run
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.on_prefect.at_rest import require_at_rest
 from fieval_tasks.on_prefect.openers import PREFECT, prepared
 from fieval_tasks.on_prefect.prefect_api import configured_api, require_api, require_configured
 from fieval_tasks.report.listing import COLUMNS, NARROWEST
 from fieval_tasks.report.text import shown_json
+from fieval_tasks.runs.connections import Openers
 from fieval_tasks.runs.continuing import Continuation
 from fieval_tasks.runs.forecast import foretold
 from fieval_tasks.runs.preparation import Prepared, runs_to_collect
 from fieval_tasks.terminal.door import say
 from fieval_tasks.terminal.forecast_text import as_object, lines
+from flows.cli.direct import DIRECT, direct_end, require_direct
 from flows.cli.flow_end import flow_end
 from flows.cli.interruption import Interruption, interruptible
 from flows.cli.prefect_session import prefect_session
@@ -44,15 +47,19 @@ if TYPE_CHECKING:
 
 
 @interruptible
-def evaluate(interruption: Interruption, plan: EvaluationPlan, *, dry_run: bool, as_json: bool) -> int:
+def evaluate(
+    interruption: Interruption, plan: EvaluationPlan, *, dry_run: bool, as_json: bool, no_prefect: bool = False
+) -> int:
     if plan.dataset is None and plan.resume is None and _rows_are_waiting():
         raise PlanError("rows come by standard input and no DATASET is named: name it -")
+    resumed = _run_of(plan.resume, plan.store) if plan.resume else None
+    if no_prefect:
+        require_direct(plan, resumed)
+        return _evaluate_directly(interruption, plan, dry_run=dry_run, as_json=as_json)
     # Prefect keeps what the plan names, or what a run to be resumed may name.
     needs_prefect = plan.connection not in (None, "local", "env") or plan.shared_limit or plan.resume
     if dry_run and not needs_prefect:
         return _dry_run(plan, as_json=as_json)
-    if plan.resume:
-        _require_run(plan.resume, plan.store)
     if needs_prefect and configured_api() is None:
         require_at_rest(plan)
     with prefect_session() as wait_for_api:
@@ -62,10 +69,19 @@ def evaluate(interruption: Interruption, plan: EvaluationPlan, *, dry_run: bool,
         if dry_run:
             return _dry_run(plan, as_json=as_json)
         with prepared(plan) as run:  # the flow takes it over
+            _require_limit(run.plan)
             again = _begun(interruption, run)
             return run_shown(
                 interruption, again, lambda: flow_end(lambda: _run_evaluate(run.to_carry_on, wait_for_api), again)
             )
+
+
+def _evaluate_directly(interruption: Interruption, plan: EvaluationPlan, *, dry_run: bool, as_json: bool) -> int:
+    if dry_run:
+        return _dry_run(plan, DIRECT, as_json=as_json)
+    with prepared(plan, openers=DIRECT) as run:
+        again = _begun(interruption, run)
+        return run_shown(interruption, again, lambda: direct_end(run))
 
 
 def _run_evaluate(plan: EvaluationPlan, wait_for_api: Callable[[], None]) -> State[Any]:
@@ -87,10 +103,10 @@ def _rows_are_waiting() -> bool:
         return False
 
 
-def _require_run(name: str, store: str | None) -> None:
+def _run_of(name: str, store: str | None) -> Run:
     """Raises PlanError where there is no such run, before a Prefect server is waited for."""
     with Ledger(store_url(store), must_exist=True) as ledger:
-        ledger.run(name)
+        return ledger.run(name)
 
 
 def _require_limit(plan: EvaluationPlan) -> None:
@@ -100,8 +116,8 @@ def _require_limit(plan: EvaluationPlan) -> None:
         require_limit(plan)
 
 
-def _dry_run(plan: EvaluationPlan, *, as_json: bool, processes: int = 1) -> int:
-    with foretold(plan, PREFECT, processes=processes) as forecast:
+def _dry_run(plan: EvaluationPlan, openers: Openers = PREFECT, *, as_json: bool, processes: int = 1) -> int:
+    with foretold(plan, openers, processes=processes) as forecast:
         if as_json:
             print(shown_json(as_object(forecast)))
         else:
@@ -111,7 +127,6 @@ def _dry_run(plan: EvaluationPlan, *, as_json: bool, processes: int = 1) -> int:
 
 def _begun(interruption: Interruption, run: Prepared) -> str:
     """The run is in the ledger, with nothing of it on its way yet; the command that carries it on."""
-    _require_limit(run.plan)
     again = run.resume_command
     interruption.says = lambda: f"interrupted: nothing was sent; to carry on: {again}"
     _say_wrapped(run.described())
@@ -151,6 +166,7 @@ def fan_out(
 
         _require_limit(plan)
         with prepared(plan, processes=shards) as run:
+            _require_limit(run.plan)
             again = _begun(interruption, run)
             return run_shown(
                 interruption,
@@ -166,7 +182,7 @@ def fan_out(
 @interruptible
 def collect(interruption: Interruption, run: str | None, store: str | None) -> int:
     if run:
-        _require_run(run, store)
+        _run_of(run, store)
     elif not runs_to_collect(store):  # nobody should wait for a server to hear that
         say("no run waits for anything")
         return ExitCode.OK

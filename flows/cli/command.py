@@ -41,6 +41,10 @@ DRY_RUN = (
     option("as_json", bool, "With --dry-run: what it finds as one JSON object.", name="--json"),
 )
 
+NO_PREFECT = option(
+    "no_prefect", bool, "Without a flow run and a Prefect server: it begins in a moment, as for a CI job."
+)
+
 
 def _as_in_plan(name: str, more: str = "", **said: Any) -> Parameter:
     return Parameter(help=f"{EvaluationPlan.model_fields[name].description}{more}", **said)
@@ -89,8 +93,8 @@ Anyway = Annotated[bool, Parameter(help="Although verdicts are missing, or a gat
 ListBlessed = Annotated[bool, Parameter(name="--list", help="Show the blessed runs.")]
 
 
-@typed_as_plan(*DRY_RUN)
-def evaluate(*dataset: str, **said: Any) -> int:
+@typed_as_plan(*DRY_RUN, NO_PREFECT)
+def evaluate(*dataset: str, no_prefect: bool = False, **said: Any) -> int:
     """Put every row of a dataset to Future AGI evaluations.
 
     Without a dataset: a bundled sample, on the embedded local evaluator.
@@ -98,16 +102,21 @@ def evaluate(*dataset: str, **said: Any) -> int:
     plan, dry = _plan_of(dataset, said)
     from flows.cli import actions
 
-    return actions.evaluate(plan, **dry)
+    return actions.evaluate(plan, **dry, no_prefect=no_prefect)
 
 
 @typed_as_plan(
     *DRY_RUN,
     option("shards", int, "How many flow runs (default 3)."),
     option("deployment", str, f"Of the flow evaluate-shard (default {SHARD_DEPLOYMENT})."),
+    option("no_prefect", bool, "", show=False),
 )
-def fan_out(*dataset: str, shards: int = 3, deployment: str = SHARD_DEPLOYMENT, **said: Any) -> int:
+def fan_out(
+    *dataset: str, shards: int = 3, deployment: str = SHARD_DEPLOYMENT, no_prefect: bool = False, **said: Any
+) -> int:
     """Evaluate a dataset in shards: flow runs on the work pool of your Prefect server."""
+    if no_prefect:
+        raise PlanError(f"--no-prefect: shards are flow runs in Prefect; it is for {program('evaluate')}")
     plan, dry = _plan_of(dataset, said)
     if not 1 <= shards <= MOST_SHARDS:
         raise PlanError(f"--shards: {shards} is not a number from 1 to {MOST_SHARDS}")

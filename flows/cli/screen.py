@@ -23,7 +23,8 @@ class WorkEnd:
     """How the work of a command on its runs ended. What each run came to is its `Outcome`, which the display was given."""
 
     message: str
-    """In words; said where no outcome says the same: nothing came of it, or it was about several runs."""
+    """Said after the outcomes, unless one says the same: nothing came of it, it was about several runs, or what to do next.
+    Empty: nothing is to be said."""
     exit_code: ExitCode | None = ExitCode.OK
     """None: it ended badly, and the outcomes say how; STOPPED where there are none."""
 
@@ -58,7 +59,7 @@ def run_shown(
             say(outcome.sentence)
     if screen.outcomes and (missing := parquet_missing()):
         print(missing)
-    if end.message not in {outcome.message for outcome in screen.outcomes}:
+    if end.message and end.message not in {outcome.message for outcome in screen.outcomes}:
         say(end.message)
     code = max((end.exit_code or ExitCode.OK, *(outcome.exit_code for outcome in screen.outcomes)))
     return code or (ExitCode.STOPPED if end.exit_code is None else ExitCode.OK)

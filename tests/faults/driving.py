@@ -20,6 +20,7 @@ from tests.faults.platform import TEMPLATES, FaultyPlatform, FaultyTransport
 RUN_ID = "r"
 QUICK = WorkTuning(
     pause=lambda faults: 0.001,
+    chunk_rests=0.001,
     shortest_gap=0.001,
     first_guess=0.001,
     last_word=0.1,

@@ -16,7 +16,6 @@ import pytest
 from fieval_tasks.core.errors import Interrupted, PlanError
 from fieval_tasks.core.plan import Mode
 from fieval_tasks.ledger.store import Ledger
-from fieval_tasks.on_prefect.times import PrefectTimes
 from tests.conftest import PATIENCE
 from tests.flows.test_evaluate import ROWS, dataset, lines, plan_of, summary
 from tests.platform import Platform
@@ -116,7 +115,7 @@ def test_a_stop_ends_the_pause_before_a_chunks_next_try_at_once(
     from fieval_tasks.work.work_tuning import WorkTuning
     from flows.evaluate import finish, start_submitting
 
-    monkeypatch.setattr("fieval_tasks.tasks.TIMES", PrefectTimes(chunk_rests=3_600.0))
+    monkeypatch.setattr("fieval_tasks.tasks.TUNING", WorkTuning(chunk_rests=3_600.0))
     resting = threading.Event()
 
     def rest(self: Engine, seconds: float) -> None:

@@ -46,7 +46,7 @@ from tests.conftest import PATIENCE
 from tests.platform import TEMPLATE, Platform, Trouble, ok, refusal
 
 QUICK_PACE = PaceTuning(longest_away_pause=0.001, pause=0.001)
-QUICK = WorkTuning(pause=lambda faults: 0.001, shortest_gap=0.001, first_guess=0.001)
+QUICK = WorkTuning(pause=lambda faults: 0.001, chunk_rests=0.001, shortest_gap=0.001, first_guess=0.001)
 CHECK = CheckRecord(TEMPLATE, TEMPLATE, "turing_flash", {}, "Pass/Fail", {"output": "answer"})
 
 

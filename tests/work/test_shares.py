@@ -41,7 +41,14 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
         yield opened
 
 
-QUICK = WorkTuning(look_for_others=0.05, round=0.02, pause=lambda faults: 0.001, shortest_gap=0.001, first_guess=0.001)
+QUICK = WorkTuning(
+    look_for_others=0.05,
+    round=0.02,
+    pause=lambda faults: 0.001,
+    chunk_rests=0.001,
+    shortest_gap=0.001,
+    first_guess=0.001,
+)
 
 
 def unseen(_: Progress) -> None:
