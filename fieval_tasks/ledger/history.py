@@ -1,18 +1,36 @@
-"""What the runs of a ledger came to, read without their items."""
+"""What the runs of a ledger came to, read without their items: also of runs whose items were pruned."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
+from fieval_tasks.ledger import duplicates
 from fieval_tasks.ledger.check_figures import CheckFigures, write
 from fieval_tasks.ledger.database import Database
-from fieval_tasks.ledger.schema import figures
+from fieval_tasks.ledger.drafts import is_whole
+from fieval_tasks.ledger.run import Run
+from fieval_tasks.ledger.schema import figures, runs
+
+RUNS = sa.select(runs, duplicates.of_run().label("doubled")).where(is_whole)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What one check of a run came to, and when."""
+
+    at: datetime
+    """When the run began."""
+    exit_code: int | None
+    figures: CheckFigures
 
 
 class History:
-    """The figures of all runs of a ledger. Thread-safe."""
+    """The runs of a ledger and the figures of their checks. Thread-safe."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -20,6 +38,40 @@ class History:
     def record(self, run_id: str, counted: Sequence[CheckFigures]) -> None:
         """Replace what is kept of the run."""
         self._database.write(lambda connection: write(connection, run_id, counted))
+
+    def runs(
+        self,
+        *,
+        datasets: Collection[str] | None = None,
+        check: str | None = None,
+        since: datetime | None = None,
+        before: datetime | None = None,
+    ) -> list[Run]:
+        """The runs on these datasets, with that check, begun at that time: the newest first."""
+        query = RUNS.order_by(runs.c.created_at.desc(), runs.c.run_id)
+        query = query if datasets is None else query.where(runs.c.dataset.in_(datasets))
+        query = query if since is None else query.where(runs.c.created_at >= since)
+        query = query if before is None else query.where(runs.c.created_at < before)
+        if check is not None:
+            query = query.where(runs.c.run_id.in_(sa.select(figures.c.run_id).where(figures.c.check_name == check)))
+        return [Run.of_row(row) for row in self._database.read(query)]
+
+    def datasets(self) -> list[str]:
+        """The names of all datasets, the latest used first."""
+        query = sa.select(runs.c.dataset).where(is_whole).group_by(runs.c.dataset)
+        return self._database.column(query.order_by(sa.func.max(runs.c.created_at).desc()))
+
+    def checks(self, datasets: Collection[str]) -> list[str]:
+        """The names of the checks that runs on these datasets had, in their order."""
+        query = sa.select(figures.c.check_name).distinct().join(runs, runs.c.run_id == figures.c.run_id)
+        return self._database.column(query.where(is_whole, runs.c.dataset.in_(datasets)).order_by(figures.c.check_name))
+
+    def marks(self, datasets: Collection[str], check: str, most: int | None = None) -> list[Mark]:
+        """What the check came to in the latest runs on these datasets that ended, the oldest first."""
+        query = sa.select(runs.c.created_at, runs.c.exit_code, figures).join(runs, runs.c.run_id == figures.c.run_id)
+        query = query.where(is_whole, runs.c.dataset.in_(datasets), figures.c.check_name == check, HAS_ENDED)
+        query = query.order_by(runs.c.created_at.desc(), runs.c.run_id).limit(most)
+        return [_mark(row) for row in reversed(self._database.read(query))]
 
     def of_runs(self, run_ids: Collection[str]) -> dict[str, dict[str, CheckFigures]]:
         """Run -> check -> what is kept of it."""
@@ -33,5 +85,16 @@ class History:
 
     def uncounted(self, run_ids: Collection[str]) -> list[str]:
         """Those of these runs that ended before figures were kept."""
-        kept = self.of_runs(run_ids).items()
-        return [run_id for run_id, checks in kept if any(one.at is None for one in checks.values())]
+        query = sa.select(figures.c.run_id).distinct().join(runs, runs.c.run_id == figures.c.run_id)
+        found = self._database.column(query.where(is_whole, figures.c.at.is_(None), runs.c.exit_code.is_not(None)))
+        wanted = set(run_ids)
+        return [run_id for run_id in found if run_id in wanted]
+
+
+HAS_ENDED = sa.or_(figures.c.at.is_not(None), runs.c.exit_code.is_not(None))
+"""The run has been concluded; a run that goes on since keeps the figures that it had then."""
+
+
+def _mark(row: sa.RowMapping) -> Mark:
+    said: dict[str, Any] = dict(row)
+    return Mark(said.pop("created_at"), said.pop("exit_code"), CheckFigures(**said))

@@ -14,13 +14,15 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from fieval_tasks.core.commands import command
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.items import Failed, Item
-from fieval_tasks.ledger import check_figures, drafts, duplicates
+from fieval_tasks.ledger import check_figures, drafts
 from fieval_tasks.ledger.book import Book, row_of
 from fieval_tasks.ledger.changes import OPEN
 from fieval_tasks.ledger.check_figures import CheckFigures
 from fieval_tasks.ledger.database import Database
+from fieval_tasks.ledger.history import RUNS
 from fieval_tasks.ledger.processes import owner_name
 from fieval_tasks.ledger.reuse import Earlier
 from fieval_tasks.ledger.run import Run
@@ -92,12 +94,21 @@ class Ledger:
         drafts.take_out(self.database, run_id, owner_name())
 
     def run(self, run_id: str) -> Run:
-        """The run of that name, or the newest for `last`. Raises PlanError, with similar names, where there is none."""
+        """The run of that name, or the newest for `last`, with its items.
+
+        Raises PlanError where its items were pruned, or, with similar names, where there is none.
+        """
         newest = runs.c.created_at.desc()
         query = _RUNS.order_by(newest).limit(1) if run_id == "last" else _RUNS.where(runs.c.run_id == run_id)
         if found := self._runs(query):
             return found[0]
-        known = self.database.column(_NAMES.order_by(newest))
+        pruned = sa.select(runs.c.pruned_at).where(runs.c.run_id == run_id, runs.c.pruned_at.is_not(None))
+        for at in self.database.column(pruned):
+            raise PlanError(
+                f"the rows and verdicts of run {run_id!r} were pruned on {at:%Y-%m-%d}: what it came to is kept, and shown by "
+                f"{command('show', run_id)}"
+            )
+        known = self.database.column(_NAMES.where(runs.c.pruned_at.is_(None)).order_by(newest))
         raise PlanError(f"no run {run_id!r} in {self.name} ({_nearest(run_id, known)})")
 
     def begun_by(self, flow_run_id: str) -> str | None:
@@ -213,7 +224,7 @@ class Ledger:
         return [Conclusion(**row) for row in self.database.read(query)]
 
 
-_RUNS = sa.select(runs, duplicates.of_run().label("doubled")).where(drafts.is_whole)
+_RUNS = RUNS.where(runs.c.pruned_at.is_(None))
 _NAMES = sa.select(runs.c.run_id).where(drafts.is_whole)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 from typing import Any
 
+from fieval_tasks.api.account import one_spelling
 from fieval_tasks.core.budget import amount
 from fieval_tasks.core.gates import Gate
 from fieval_tasks.core.items import Result
@@ -62,7 +63,7 @@ def figures_of(kept: Kept, report: Report, asked: AskedRows) -> list[CheckFigure
             run_id=run.run_id,
             check_name=check.name,
             at=kept.ledger.now(),
-            server=run.address or run.connection,
+            server=run.address or one_spelling(run.connection),
             asked=asked.digest(check.name),
             cost=_cost(check, sent.get(check.name, 0), kept.plan.prices),
             gates=_gates(report, check.name),

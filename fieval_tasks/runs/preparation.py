@@ -288,9 +288,13 @@ _held: ContextVar[Prepared | None] = ContextVar("held", default=None)
 def kept(run: str, store: str | None) -> Iterator[Kept]:
     """Open a run by its name, or `last`, only to be read; needs no keys. Raises PlanError where there is none."""
     with Ledger(store_url(store), must_exist=True) as ledger:
-        found = ledger.run(run)
-        plan = EvaluationPlan.model_validate({**found.plan, "store": store, "resume": found.run_id})
-        yield Kept(found, plan, ledger)
+        yield kept_run(ledger, ledger.run(run), store)
+
+
+def kept_run(ledger: Ledger, run: Run, store: str | None = None) -> Kept:
+    """A run of an open ledger. `store`: as it was given, for the commands that its messages name."""
+    plan = EvaluationPlan.model_validate({**run.plan, "store": store, "resume": run.run_id})
+    return Kept(run, plan, ledger)
 
 
 def runs_to_collect(store: str | None) -> list[str]:

@@ -1,0 +1,144 @@
+"""How a check went from run to run, and where its figures stop being comparable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from fieval_tasks.core.errors import PlanError
+from fieval_tasks.ledger.check_figures import CheckFigures
+from fieval_tasks.ledger.history import History, Mark
+from fieval_tasks.ledger.store import Ledger
+from fieval_tasks.report.record import iso
+from fieval_tasks.report.text import count
+from fieval_tasks.runs.conclusion import count_anew
+from fieval_tasks.runs.preparation import kept_run
+
+NAMED = {"server": "server", "template": "template", "model": "judge model", "good": "good choices"}
+"""Figures of different ones are not comparable; a message names both."""
+DIGESTED = {"params": "parameters", "asked": "dataset"}
+"""The same of those that are only known by a digest."""
+
+
+@dataclass(frozen=True)
+class TrendPoint:
+    """A run in a trend."""
+
+    run_id: str
+    at: datetime
+    """When the run began."""
+    exit_code: int | None
+    figures: CheckFigures
+    breaks: tuple[str, ...] = ()
+    """Why no line leads here from the point before, such as `judge model turing_small, was turing_flash`; empty where one does."""
+    change: float | None = None
+    """Of the figure since the point before; None where the line is broken, or nothing was measured."""
+
+    def to_json(self) -> dict[str, Any]:
+        one = self.figures
+        return {
+            "run_id": self.run_id,
+            "at": iso(self.at),
+            "exit_code": self.exit_code,
+            **{name: getattr(one, name) for name in ("total", "scored", "failed", "pending", "passed", "pass_rate")},
+            "pass_rate_interval": one.interval and list(one.interval),
+            **{name: getattr(one, name) for name in ("mean", "corrected_rate", "template", "model", "cost")},
+            "change": self.change,
+            "breaks": [*self.breaks],
+        }
+
+
+@dataclass(frozen=True)
+class Trend:
+    """How a check went on a dataset: the oldest run first."""
+
+    datasets: Sequence[str]
+    check: str
+    points: Sequence[TrendPoint]
+
+    @property
+    def lines(self) -> list[list[TrendPoint]]:
+        """The points with a figure, parted where the line is broken."""
+        lines: list[list[TrendPoint]] = []
+        for point in self.points:
+            if point.figures.figure is None:
+                continue
+            if point.breaks or not lines:
+                lines.append([])
+            lines[-1].append(point)
+        return lines
+
+    def to_json(self) -> dict[str, Any]:
+        points = [point.to_json() for point in self.points]
+        return {"datasets": [*self.datasets], "check": self.check, "points": points}
+
+
+def trend(
+    ledger: Ledger,
+    dataset: str,
+    check: str,
+    *,
+    last: int | None = 20,
+    tell: Callable[[str], None] = lambda sentence: None,
+) -> Trend:
+    """How the check went in the `last` runs on the dataset that ended; None: in all.
+
+    `dataset`: its name, its path, or a pattern such as `answers-*.csv`. `tell` is told where runs of older versions have to be
+    counted first. Raises PlanError, with what there is, where no run is on that dataset or has that check.
+    """
+    history = History(ledger.database)
+    datasets = named(history, dataset, ledger.name)
+    if check not in (known := history.checks(datasets)):
+        raise PlanError(f"no run on {dataset} has a check {check!r}: there are {', '.join(known)}")
+    marks = history.marks(datasets, check, last)
+    if count_old(ledger, [mark.figures.run_id for mark in marks if mark.figures.at is None], tell):
+        marks = history.marks(datasets, check, last)
+    return Trend(datasets, check, [*_points(marks)])
+
+
+def named(history: History, dataset: str, store: str) -> list[str]:
+    """The datasets that are meant by a name, a path or a pattern. Raises PlanError where no run is on one."""
+    known = history.datasets()
+    for wanted in (dataset, Path(dataset).name):
+        if found := [name for name in known if name == wanted] or [name for name in known if fnmatchcase(name, wanted)]:
+            return found
+    there = f"there are {', '.join(known[:10])}" if known else "it has no runs yet"
+    raise PlanError(f"no run in {store} is on the dataset {dataset!r}: {there}")
+
+
+def count_old(ledger: Ledger, run_ids: Collection[str], tell: Callable[[str], None]) -> bool:
+    """Count those of these runs that ended before figures were kept, once and for all; whether there were any."""
+    old = History(ledger.database).uncounted(run_ids)
+    if old:
+        tell(f"{count(len(old), 'run')} of an older version must be counted, once: this takes a while")
+    for run_id in old:
+        count_anew(kept_run(ledger, ledger.run(run_id)))
+    return bool(old)
+
+
+def _points(marks: Sequence[Mark]) -> Iterator[TrendPoint]:
+    before: CheckFigures | None = None
+    for mark in marks:
+        one = mark.figures
+        breaks = () if before is None else tuple(_breaks(before, one))
+        change = None
+        if before is not None and before.figure is not None and one.figure is not None and not breaks:
+            change = one.figure - before.figure
+        yield TrendPoint(one.run_id, mark.at, mark.exit_code, one, breaks, change)
+        if one.figure is not None:  # else the next run goes on from the one before
+            before = one
+
+
+def _breaks(before: CheckFigures, after: CheckFigures) -> Iterator[str]:
+    for name, words in NAMED.items():
+        was, now = getattr(before, name), getattr(after, name)
+        if was != now:
+            yield f"{words} {now or 'none'}, was {was or 'none'}"
+    yield from (words for name, words in DIGESTED.items() if getattr(before, name) != getattr(after, name))
+    # Labels that are new correct the rate, which is shown beside it; only other labels say something else of it.
+    if None not in (before.policy, after.policy) and before.policy != after.policy:
+        yield f"labelling policy {after.policy or 'none'}, was {before.policy or 'none'}"
