@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -23,16 +24,20 @@ from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_logger
 
 from fieval_tasks.core.items import Result
+from fieval_tasks.report.artifact_pages import check_page, check_standing, run_page, why
 from fieval_tasks.report.caps import CAPS
-from fieval_tasks.report.pages import inert, markdown
+from fieval_tasks.report.pages import inert
+from fieval_tasks.report.past_runs import NO_RUNS, PastRuns
 from fieval_tasks.report.record import value_text
 from fieval_tasks.report.summary import Report
 from fieval_tasks.report.text import one_line, share
 from fieval_tasks.report.words import standing
 
-# Bytes of a table artifact. A hosted server takes less than 5 MB, and the UI shows ten rows a page.
+# Bytes of an artifact. A hosted server takes less than 5 MB, and the UI shows ten rows of a table on a page.
 TABLE_LIMIT = 900_000
 MARKDOWN_LIMIT = 900_000
+PAGES = 10
+"""Checks that have a page of their own, the first of the plan: a run of forty would fill the page of artifacts."""
 _CELL = 300
 _BREAK = "\u200b"
 _ACTIVE = re.compile(
@@ -41,7 +46,9 @@ _ACTIVE = re.compile(
     r"|(?<=:)(?=//)|(?<=www)(?=\.)|(?<=@)(?=\w)",  # an address that is linked as it stands
     re.IGNORECASE,
 )
-_LONGEST_KEY = 80
+_LONGEST_STEM = 50
+_PLAIN = re.compile(r"[-_./ ]*[a-z0-9]+(?:[-_./ ][a-z0-9]+)*")
+"""Names of checks whose stem tells them apart: Tone and tone are two."""
 _SYNC: Any = {"_sync": True}  # Prefect's own switch: the plain call, even where an event loop runs
 
 
@@ -55,18 +62,29 @@ class ProgressArtifact:
     """Items of the run."""
 
 
-def publish(report: Report, folder: Path, *, series: str) -> None:
-    """Publish the report as artifacts of the current flow run: a summary, and the worst rows.
+def publish(report: Report, folder: Path, past: Mapping[str, PastRuns], *, series: str, dataset: str) -> None:
+    """Publish the report as artifacts of the current flow run: its page, a page of each of the first checks, and a table of
+    failures.
 
-    Reports of one `series`, such as a deployment or a dataset, are versions of the same artifacts. An artifact that the
-    server refuses is only logged: the verdicts are paid for and written by then.
+    Reports of one `series`, such as a deployment or a dataset, are versions of the same artifacts; pages of a check are
+    versions of one for each dataset and check. `past`: the last runs of each check. An artifact that the server refuses is
+    only logged: the verdicts are paid for and written by then.
     """
-    run_id = inert(report.facts.run_id)
-    title, text, table = f"{run_id}: {standing(report)}", _summary(report, folder), worst_table(report)
-    _attempt(lambda: create_markdown_artifact(text, key=key(series, "summary"), description=title, **_SYNC))
-    if table:
-        about = f"{run_id}: failed verdicts and lowest scores"
+    run_id, end = inert(report.facts.run_id), _files(folder)
+    _page(partial(run_page, report, past), end, key(series, "summary"), f"{run_id}: {standing(report)}")
+    for name in [*report.checks][:PAGES]:
+        page = partial(check_page, report, name, past.get(name, NO_RUNS))
+        _page(page, end, check_key(dataset, name), f"{run_id}: {check_standing(report, name)}")
+    if table := failures_table(report):
+        about = f"{run_id}: failed verdicts, lowest scores and items without a verdict"
         _attempt(lambda: create_table_artifact(table, key=key(series, "worst-rows"), description=about, **_SYNC))
+
+
+def _page(text: Callable[..., str], end: str, key: str, about: str) -> None:
+    """A page, with fewer worst answers where it would be too large."""
+    texts = (text(caps=replace(CAPS, worst_in_markdown=shown)) for shown in (CAPS.worst_in_markdown, 1, 0))
+    short = next((one for one in texts if len(one.encode()) <= MARKDOWN_LIMIT), f"{about}. See report.html.\n")
+    _attempt(lambda: create_markdown_artifact(short + end, key=key, description=about, **_SYNC))
 
 
 def progress_started(total: int, *, series: str | None = None) -> ProgressArtifact:
@@ -89,17 +107,29 @@ def progress_updated(handle: ProgressArtifact, fraction: float) -> None:
 def key(series: str, kind: str) -> str:
     """An artifact key as Prefect takes it: lower-case letters, digits and dashes. If other letters had to be replaced, a
     hash keeps the key unique."""
-    slug = re.sub(r"[^a-z0-9]+", "-", series.lower()).strip("-")
-    if len(slug) > _LONGEST_KEY or not slug or not series.isascii():
-        slug = f"{slug[:_LONGEST_KEY]}-{sha256(series.encode(errors='replace')).hexdigest()[:8]}".strip("-")
-    return f"fieval-{slug}-{kind}"
+    return f"fieval-{_stem(series, is_told_apart=series.isascii())}-{kind}"
 
 
-def worst_table(report: Report) -> list[dict[str, str]]:
-    """The worst rows as the UI's table takes them: the same columns in every row, short text in every cell."""
-    keys = list(dict.fromkeys(key for result in report.worst for key in result.inputs or {}))
+def check_key(dataset: str, check: str) -> str:
+    """The key of a check's page: no other dataset and check have this one. A dash of a name is never doubled."""
+    return "fieval-" + "--".join(_stem(name, is_told_apart=bool(_PLAIN.fullmatch(name))) for name in (dataset, check))
+
+
+def _stem(name: str, *, is_told_apart: bool) -> str:
+    """What can be read of a name, with a hash of it where that does not tell it apart from others."""
+    stem = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    if stem and len(stem) <= _LONGEST_STEM and is_told_apart:
+        return stem
+    return f"{stem[:_LONGEST_STEM].strip('-')}-{sha256(name.encode(errors='replace')).hexdigest()[:8]}".strip("-")
+
+
+def failures_table(report: Report) -> list[dict[str, str]]:
+    """Failed verdicts, the lowest scores and items without a verdict, as the UI's table takes them: the columns of the first
+    row, the most telling ones first, and short text in every cell."""
+    shown = [*report.worst, *(result for tally in report.checks.values() for result in tally.examples.failed)]
+    keys = list(dict.fromkeys(key for result in shown for key in result.inputs or {}))
     rows, size = [], 0
-    for result in report.worst:
+    for result in shown:
         row = _cells(result, keys)
         size += len(json.dumps(row))
         if size > TABLE_LIMIT:
@@ -111,28 +141,27 @@ def worst_table(report: Report) -> list[dict[str, str]]:
 def _cells(result: Result, keys: list[str]) -> dict[str, str]:
     inputs = result.inputs or {}
     cells = {
-        "check": result.check,
-        "row": str(result.row),
         "item": result.item_id,
-        "verdict": "Failed" if result.passed is False else share(result.score),
+        "check": result.check,
+        "reason": why(result),
+        "row": str(result.row),
+        "verdict": _verdict(result),
         "value": value_text(result.value) or "",
-        "reason": result.reason or "",
     }
     cells |= {f"input: {name}": inputs.get(name, "") for name in keys}
     return {one_line(name, 80): _cell(text) for name, text in cells.items()}
+
+
+def _verdict(result: Result) -> str:
+    if result.status == "failed":
+        return f"none ({(result.error or {}).get('kind', 'unknown')})"
+    return "Failed" if result.passed is False else share(result.score)
 
 
 def _cell(text: str) -> str:
     """The text for a cell, as it is, for the UI shows it so. The older UI reads Markdown in it: where that would make a
     link, a picture, a tag or a block of it, a space of no width stands, which neither shows."""
     return _ACTIVE.sub(_BREAK, one_line(text, _CELL))
-
-
-def _summary(report: Report, folder: Path) -> str:
-    """The Markdown report, with fewer worst rows where it would be too large, and where its files are."""
-    texts = (markdown(report, caps=replace(CAPS, worst_in_markdown=shown)) for shown in (CAPS.worst_in_markdown, 1, 0))
-    short = (text for text in texts if len(text.encode()) <= MARKDOWN_LIMIT)
-    return next(short, f"{standing(report)}. See report.html.\n") + _files(folder)
 
 
 def _files(folder: Path) -> str:

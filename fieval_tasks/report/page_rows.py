@@ -125,6 +125,12 @@ class PageRows:
         if self._kinds[_telling(row)].add(row, self._caps):
             self._fit()
 
+    def passing(self, results: Iterable[Result]) -> Iterator[Result]:
+        """The same results, each added on its way."""
+        for result in results:
+            self.add(result)
+            yield result
+
     @property
     def groups(self) -> list[ReasonGroup]:
         """Why items did not pass or have no verdict, the most frequent first."""

@@ -40,6 +40,8 @@ class Examples:
 
     failures: dict[tuple[str, str], FailureGroup] = field(default_factory=dict)
     """By stage and kind."""
+    failed: list[Result] = field(default_factory=list)
+    """The first items without a verdict."""
     pending_rows: list[int] = field(default_factory=list)
     """The first ones."""
     choices: Counter[str] = field(default_factory=Counter)
@@ -62,14 +64,16 @@ class Examples:
         for choice in choices_in(value):
             self.choices[choice if choice in self.choices or len(self.choices) < most else OTHERS] += 1
 
-    def add_failure(self, check: str, result: Result, rows: int) -> None:
+    def add_failure(self, check: str, result: Result, caps: Caps) -> None:
         error = result.error or {}
         key = (result.stage or "unknown", error.get("kind", "unknown"))
         group = self.failures.setdefault(key, FailureGroup(check, *key))
         group.count += 1
         group.example = group.example or error.get("message", "")
-        if len(group.rows) < rows:
+        if len(group.rows) < caps.first_rows:
             group.rows.append(result.row)
+        if len(self.failed) < caps.worst:
+            self.failed.append(result)
 
 
 Wanted: TypeAlias = Mapping[str, frozenset[str] | None]
@@ -111,7 +115,7 @@ class Tally(Measured):
         if result.status == "scored" and not is_audit:
             self._add_examples(result)
         elif result.status == "failed":
-            self.examples.add_failure(self.name, result, self.caps.first_rows)
+            self.examples.add_failure(self.name, result, self.caps)
         elif result.status == "pending" and len(self.examples.pending_rows) < self.caps.first_rows:
             self.examples.pending_rows.append(result.row)
 

@@ -21,6 +21,7 @@ from fieval_tasks.report.differences import Comparison
 from fieval_tasks.report.figures import Counts
 from fieval_tasks.report.folder import locked_folder
 from fieval_tasks.report.output import write_report, write_results
+from fieval_tasks.report.page_rows import PageRows
 from fieval_tasks.report.summary import GateOutcome, Report, Requests, RunFacts, summarise
 from fieval_tasks.report.text import clean, count
 from fieval_tasks.runs.accounts import AskedRows, figures_of
@@ -160,19 +161,23 @@ def _writing(prepared: Kept) -> Iterator[None]:
 
 def report_of(prepared: Kept) -> Report:
     """The run's report at this moment, read from the ledger. Writes nothing."""
-    return _reported(prepared, prepared.book.results(with_inputs=True))
+    compared = beside_baseline(prepared)
+    rows = PageRows(compared[0])
+    report = _reported(prepared, rows.passing(prepared.book.results(with_inputs=True)), compared)
+    return replace(report, rows=rows)
 
 
 def count_anew(prepared: Kept) -> None:
     """Keep what a run came to that ended before figures were kept."""
     asked = AskedRows(prepared.run)
-    report = _reported(prepared, asked.watched(prepared.book.results(with_inputs=True)))
+    results = asked.watched(prepared.book.results(with_inputs=True))
+    report = _reported(prepared, results, beside_baseline(prepared))
     History(prepared.ledger.database).record(prepared.run_id, figures_of(prepared, report, asked))
 
 
-def _reported(prepared: Kept, results: Iterable[Result]) -> Report:
+def _reported(prepared: Kept, results: Iterable[Result], compared: tuple[Comparison | None, str]) -> Report:
     counted = summarise(_facts(prepared, Ended()), results)
-    earlier, compared = prepared.ledger.conclusions(prepared.run_id), beside_baseline(prepared)
+    earlier = prepared.ledger.conclusions(prepared.run_id)
     return _decided(prepared, Ended(), earlier, prepared.ledger.now(), compared, counted)
 
 

@@ -105,9 +105,8 @@ def test_the_run_has_its_artifacts_and_its_polling_subflow(workplace: Path) -> N
         shown = {a.key: str(a.data) for a in client.read_artifacts(artifact_filter=mine)}
         named = FlowRunFilter(name=FlowRunFilterName(any_=["seen", "poll-seen"]))
         runs = {r.name: r for r in client.read_flow_runs(flow_run_filter=named)}
-    assert shown.keys() == {f"fieval-answers-jsonl-{what}" for what in ("summary", "worst-rows", "progress")}, (
-        "none of them a link"
-    )
+    kinds = ("summary", "worst-rows", "progress", "-groundedness", "-completeness")
+    assert shown.keys() == {f"fieval-answers-jsonl-{what}" for what in kinds}, "none of them a link"
     assert str(Path("fieval-runs/seen").resolve()) in shown["fieval-answers-jsonl-summary"].replace("\\", "")
     for name in ("seen", "poll-seen"):
         assert runs[name].state_type is not None

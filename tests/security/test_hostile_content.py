@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,14 +21,16 @@ from markdown_it import MarkdownIt
 
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.plan import EvaluationPlan
-from fieval_tasks.on_prefect.artifacts import key, worst_table
+from fieval_tasks.on_prefect.artifacts import check_key, failures_table, key
+from fieval_tasks.report.artifact_pages import check_page, run_page
 from fieval_tasks.report.columns import CELL_LIMIT, Columns, inert_cell
 from fieval_tasks.report.pages import markdown
+from fieval_tasks.report.past_runs import PastRun, PastRuns
 from fieval_tasks.report.record import record
 from fieval_tasks.report.table import table
 from fieval_tasks.report.text import clean, one_line
 from fieval_tasks.terminal.door import say
-from tests.security.hostile_runs import MARK, TEXTS, Written, facts, report_of, results, written
+from tests.security.hostile_runs import MARK, START, TEXTS, Written, facts, report_of, results, written
 
 FILES = {
     *("results.jsonl", "results.csv", "results.parquet", "summary.json"),
@@ -182,6 +185,24 @@ def test_markdown_is_text_only(run: Written) -> None:
     assert_markdown_is_inert(run.text("report.md"))
 
 
+def test_the_artifacts_pages_fold_and_draw_and_leave_every_text_of_the_data_a_text(text: str) -> None:
+    report = replace(report_of(text), gates=())
+    runs = [PastRun(text, START, 0.9, None, 1), PastRun(text, START, 0.8, None, 1, changed=text)]
+    past = PastRuns("pass rate", runs)
+    for page in (run_page(report, {text: past}), check_page(report, text, past)):
+        of_html = [*children(page, "html_inline"), *(line for block in blocks(page) for line in block.splitlines())]
+        assert all(re.fullmatch(r"<br>|<details><summary>[^<>]*</summary>|</details>", line) for line in of_html)
+        assert not {"link_open", "image", "code_block", "hr"} & set(kinds(page))
+        assert not LINKED_AS_READ.search("\n".join(children(page, "text", "text_special")))
+        assert not any(MARK in token.content for token in READER.parse(page) if token.info == "mermaid")
+        assert not STEERS.search(page.replace("\n", ""))
+        assert not any(LINKED_AS_WRITTEN.search(line) for line in of_html)
+
+
+def blocks(source: str) -> list[str]:
+    return [token.content for token in READER.parse(source) if token.type == "html_block"]
+
+
 STYLE = {f"{kind}_{end}" for kind in ("em", "strong", "s") for end in ("open", "close")} | {"code_inline"}
 LINES = {"paragraph_open", "inline", "paragraph_close", "text", "text_special"}
 
@@ -189,7 +210,7 @@ LINES = {"paragraph_open", "inline", "paragraph_close", "text", "text_special"}
 def test_a_table_artifact_is_the_text_itself_and_makes_nothing_but_style_of_it_in_the_ui_that_reads_markdown(
     text: str,
 ) -> None:
-    rows = worst_table(report_of(text))
+    rows = failures_table(report_of(text))
     assert rows
     for cell in (cell for row in rows for cell in row.values()):
         assert set(kinds(cell)) <= LINES | STYLE, cell
@@ -204,6 +225,8 @@ def test_an_artifact_key_is_a_slug_of_its_own(text: str) -> None:
     assert re.fullmatch(r"[a-z0-9-]{1,120}", key(text, "summary"))
     assert key(f"日{text}", "summary") != key(f"本{text}", "summary")
     assert key("data/answers.csv", "summary") == "fieval-data-answers-csv-summary"
+    assert re.fullmatch(r"[a-z0-9-]{1,130}", check_key(text, text))
+    assert check_key(text, f"日{text}") != check_key(text, f"本{text}")
 
 
 def assert_markdown_is_inert(source: str) -> None:
