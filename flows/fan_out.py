@@ -152,13 +152,18 @@ def rounds(run: Prepared, team: Team) -> Iterator[None]:
 
 def progress_of(run: Prepared) -> Progress:
     """How far the shards are, by the ledger."""
-    counts = run.book.counts()
+    counts, spent = run.book.counts(), run.ledger.spent(run.run_id)
+    prices = run.budget.prices
     return Progress(
         total=sum(counts.values()),
         scored=counts[ItemState.SCORED],
         failed=counts[ItemState.FAILED],
         waiting=counts[ItemState.SUBMITTED],
         not_needed=counts[ItemState.NOT_NEEDED],
+        checks=tuple(
+            counts.progress_of(check.name, price=prices.get(check.name), sent=spent.get(check.name, 0))
+            for check in run.run.checks
+        ),
     )
 
 

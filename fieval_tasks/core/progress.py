@@ -2,7 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+
+@dataclass(frozen=True)
+class CheckProgress:
+    """Counts of one check's items."""
+
+    name: str
+    total: int
+    scored: int
+    failed: int
+    not_needed: int = 0
+    cost: Fraction | None = None
+    """Of the evaluations that were sent so far; None where no price is known."""
+
+    @property
+    def settled(self) -> int:
+        return self.scored + self.failed + self.not_needed
 
 
 @dataclass(frozen=True)
@@ -20,6 +38,10 @@ class Progress:
     """The run's Prefect variable says that nothing is to be submitted."""
     waits: str = ""
     """Why no request is sent at this moment, in words; empty where requests are sent."""
+    # A log is told of counts that have changed, and these two say nothing new of them.
+    throttled: int = field(default=0, compare=False)
+    """Requests that the server has refused for now, in this process."""
+    checks: tuple[CheckProgress, ...] = field(default=(), compare=False)
 
     @property
     def settled(self) -> int:

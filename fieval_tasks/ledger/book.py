@@ -6,13 +6,16 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from fractions import Fraction
 from functools import cached_property
+from sys import intern
 from typing import Any
 
 import sqlalchemy as sa
 
 from fieval_tasks.core.budget import UNBOUNDED, Budget
 from fieval_tasks.core.items import Failed, Item, Result, State
+from fieval_tasks.core.progress import CheckProgress
 from fieval_tasks.ledger import claims, duplicates
 from fieval_tasks.ledger.changes import OPEN, UNSENT, Change, make
 from fieval_tasks.ledger.claims import Claims, Stamp
@@ -61,6 +64,35 @@ class Past:
     """In the order in which they were recorded."""
 
 
+class StateCounts(dict[State, int]):
+    """State -> how many items of a run are in it, of every state."""
+
+    def __init__(self) -> None:
+        super().__init__(dict.fromkeys(State, 0))
+        self.by_check: dict[str, dict[State, int]] = {}
+        """Check -> the same of its items, where it has any."""
+
+    def add(self, check: str, state: State, n: int) -> None:
+        self[state] += n
+        self.by_check.setdefault(check, dict.fromkeys(State, 0))[state] += n
+
+    def progress_of(self, check: str, *, price: Fraction | None, sent: int) -> CheckProgress:
+        """Of the check, of which so many evaluations were sent; None: its price is not known."""
+        counts = self.by_check.get(check, dict.fromkeys(State, 0))
+        return CheckProgress(
+            name=check,
+            total=sum(counts.values()),
+            scored=counts[State.SCORED],
+            failed=counts[State.FAILED],
+            not_needed=counts[State.NOT_NEEDED],
+            cost=None if price is None else price * sent,
+        )
+
+    def move(self, check: str, n: int, leaving: State, to: State) -> None:
+        self.add(check, leaving, -n)
+        self.add(check, to, n)
+
+
 class Book:
     """Reads and writes one run's items, tickets and verdicts. Thread-safe.
 
@@ -75,10 +107,13 @@ class Book:
 
     # -- how far it is -------------------------------------------------------------------------------------------
 
-    def counts(self) -> dict[State, int]:
+    def counts(self) -> StateCounts:
         """How many items are in each state."""
-        query = self._select(items.c.state, sa.func.count().label("n")).group_by(items.c.state)
-        return dict.fromkeys(State, 0) | {State(row["state"]): row["n"] for row in self._database.read(query)}
+        each = (items.c.check_name, items.c.state)
+        counts = StateCounts()
+        for row in self._database.read(self._select(*each, sa.func.count().label("n")).group_by(*each)):
+            counts.add(row["check_name"], State(row["state"]), row["n"])
+        return counts
 
     def unsent_chunks(self) -> list[int]:
         """Chunks with items that have no ticket and no verdict, in order."""
@@ -137,13 +172,15 @@ class Book:
         [row] = self._database.read(self._select(items).where(items.c.seq == seq))
         return _item(row, self._checks)
 
-    def copies(self) -> dict[int, list[int]]:
-        """Seq of an item -> seqs of the items without a verdict that are copies of it and will share its verdict."""
+    def copies(self) -> dict[int, list[tuple[int, str]]]:
+        """Seq of an item -> seq and check of the items without a verdict that are copies of it and will share its verdict."""
         open_ = items.c.state.in_([*OPEN, State.NOT_NEEDED.value])
-        query = self._select(items.c.same_as, items.c.seq).where(items.c.same_as.is_not(None), open_)
-        found: dict[int, list[int]] = {}
+        query = self._select(items.c.same_as, items.c.seq, items.c.check_name).where(
+            items.c.same_as.is_not(None), open_
+        )
+        found: dict[int, list[tuple[int, str]]] = {}
         for row in self._database.read(query.order_by(items.c.seq)):
-            found.setdefault(row["same_as"], []).append(row["seq"])
+            found.setdefault(row["same_as"], []).append((row["seq"], intern(row["check_name"])))
         return found
 
     def redone(self) -> dict[int, int]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from fieval_tasks.core.items import State
 from fieval_tasks.ledger.database import Database
@@ -75,10 +76,18 @@ class Draws:
             if state != _NOT_NEEDED
         ]
 
-    def leave_out(self) -> int:
-        """Nothing more of the run is needed, also where a submission's reply was lost; how many items were left."""
-        unsent = items.c.state.in_([State.READY.value, State.AMBIGUOUS.value])
-        return self._update(unsent, state=State.NOT_NEEDED.value, finished_at=self._database.clock.now())
+    def leave_out(self) -> dict[str, int]:
+        """Nothing more of the run is needed, also where a submission's reply was lost; check -> how many items were left."""
+        unsent = (self._mine, items.c.state.in_([State.READY.value, State.AMBIGUOUS.value]))
+        counted = sa.select(items.c.check_name, sa.func.count().label("n")).where(*unsent).group_by(items.c.check_name)
+        not_needed = {"state": State.NOT_NEEDED.value, "finished_at": self._database.clock.now()}
+
+        def left(connection: Connection) -> dict[str, int]:
+            found = {row.check_name: row.n for row in connection.execute(counted)}
+            connection.execute(sa.update(items).where(*unsent).values(**not_needed))
+            return found
+
+        return self._database.write(left)
 
     def take_back_in(self) -> int:
         """What was not needed is to be sent after all; how many items those are."""

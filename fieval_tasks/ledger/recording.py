@@ -13,7 +13,7 @@ from typing import TypeAlias
 from fieval_tasks.core.budget import UNBOUNDED, Budget
 from fieval_tasks.core.errors import StoreAway, StoreError
 from fieval_tasks.ledger.book import Book
-from fieval_tasks.ledger.changes import Change, Counted
+from fieval_tasks.ledger.changes import Change, Counted, Spent
 from fieval_tasks.ledger.claims import Stamp
 from fieval_tasks.ledger.database import pauses
 from fieval_tasks.ledger.processes import owner_name
@@ -48,6 +48,10 @@ class Recorder:
         self._waiting: list[tuple[Sequence[Change], asyncio.Future[None]]] = []
         self._hurry = asyncio.Event()
         self._tally: Counter[str] = Counter()
+        self.so_far: Counter[str] = Counter()
+        """Request counter -> its sum in this process."""
+        self.spent: Counter[str] = Counter()
+        """Check -> evaluations that this process has sent, and that may be charged."""
         self._draining: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
 
@@ -68,6 +72,7 @@ class Recorder:
     def count(self, name: str, n: int = 1) -> None:
         """Add to one of the run's request counters; written with the next commit."""
         self._tally[name] += n
+        self.so_far[name] += n
 
     async def aclose(self) -> None:
         """Commit what is left."""
@@ -91,6 +96,8 @@ class Recorder:
                 self._tally += counted
                 _answer(batch, error)
             else:
+                for change in (change for changes, _ in made for change in changes if isinstance(change, Spent)):
+                    self.spent[change.check] += change.evaluations
                 _answer(made, None)
             await asyncio.sleep(self._tuning.gather)
 

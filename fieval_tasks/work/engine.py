@@ -49,6 +49,7 @@ class Engine:
         self.run = run
         self._database = ledger.database
         self._book = ledger.book(run.run_id)
+        self._spent_before = ledger.spent(run.run_id)
         self._connect = connect
         self._options = options
         self._open_limit = open_limit
@@ -97,7 +98,7 @@ class Engine:
             tuning=options.tuning,
         )
         lanes = Lanes(self.run, self._connect(), quotas, options, tuning)
-        return Work(self._book, lanes, pace, self._holdings, self._loop, options, tuning)
+        return Work(self._book, lanes, pace, self._holdings, self._loop, options, tuning, spent=self._spent_before)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:  # an error ends the block: send nothing new while replies under way come in

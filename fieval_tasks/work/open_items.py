@@ -7,7 +7,7 @@ count of its questions. Everything here runs on the engine's event loop.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import NamedTuple, TypeAlias
@@ -119,7 +119,7 @@ class OpenItems:
         self._recorder = recorder
         self._told = told
         self.counts = book.counts()
-        """State -> items of the whole run."""
+        """Of the whole run."""
         self.is_over = False
         """What is not sent yet is not needed."""
         self._copies = book.copies()
@@ -159,18 +159,18 @@ class OpenItems:
         found.resend_if_unknown = seq in self._resendable
         return found
 
-    def move(self, state: State, *, leaving: State = State.READY) -> None:
-        """Update the counts for an item that changes its state."""
-        self.counts[leaving] -= 1
-        self.counts[state] += 1
+    def submitted(self, check: str) -> None:
+        """Update the counts for an item that has got its ticket."""
+        self.counts.move(check, 1, State.READY, State.SUBMITTED)
 
-    def leave_out(self, n: int) -> None:
-        """Update the counts for `n` items that turned out not to be needed. An unsent one may count as ambiguous or as ready."""
+    def leave_out(self, left: Mapping[str, int]) -> None:
+        """Update the counts for so many items of each check that turned out not to be needed. An unsent one may count as
+        ambiguous or as ready."""
         self.is_over = True
-        ready = min(n, self.counts[State.READY])
-        self.counts[State.READY] -= ready
-        self.counts[State.AMBIGUOUS] -= n - ready
-        self.counts[State.NOT_NEEDED] += n
+        for check, n in left.items():
+            ready = min(n, self.counts.by_check[check][State.READY])
+            self.counts.move(check, ready, State.READY, State.NOT_NEEDED)
+            self.counts.move(check, n - ready, State.AMBIGUOUS, State.NOT_NEEDED)
 
     def misjudged(self, seq: int) -> Failed | None:
         """How the judge of an item's synchronous call failed; None where it did not. Cleared by the call."""
@@ -188,7 +188,7 @@ class OpenItems:
         item.redone += back.counts
         item.resend_if_unknown = False
         self._resendable.discard(item.seq)
-        self.move(State.READY, leaving=State.SUBMITTED)
+        self.counts.move(item.check, 1, State.SUBMITTED, State.READY)
         requeued = Requeued(item.seq, counts=back.counts, doubtful=back.doubtful)
         # A limit or the want of credit refused the evaluation; any other may have been charged, though it brought nothing.
         is_free = not (back.counts or back.doubtful)
@@ -203,19 +203,22 @@ class OpenItems:
             return
         for item in found.values():
             item.is_decided = True
-        shared = [(seq, e, verdict) for first, e, verdict in verdicts for seq in self._copies.pop(first, ())]
+        shared = [
+            (seq, check, e, verdict) for first, e, verdict in verdicts for seq, check in self._copies.pop(first, ())
+        ]
         await self._recorder.record(
             *(Decided(seq, verdict, now, e, polls=found[seq].questions) for seq, e, verdict in verdicts),
-            *(Decided(seq, verdict, now, e) for seq, e, verdict in shared),
+            *(Decided(seq, verdict, now, e) for seq, _, e, verdict in shared),
             at_leisure=all(item.eval_id for item in found.values()),  # a lost one can be asked for again by its ticket
         )
         for seq, _, verdict in verdicts:
-            self.move(_state(verdict), leaving=State.SUBMITTED if found[seq].eval_id else State.READY)
-        for _, _, verdict in shared:
-            self.move(_state(verdict), leaving=State.NOT_NEEDED if self.is_over else State.READY)
+            leaving = State.SUBMITTED if found[seq].eval_id else State.READY
+            self.counts.move(found[seq].check, 1, leaving, _state(verdict))
+        for _, check, _, verdict in shared:
+            self.counts.move(check, 1, State.NOT_NEEDED if self.is_over else State.READY, _state(verdict))
         self.let_go(found)
         if self._told is not None:
-            self._told([seq for seq, _, _ in (*verdicts, *shared)])
+            self._told([*(seq for seq, _, _ in verdicts), *(seq for seq, *_ in shared)])
 
     def let_go(self, seqs: Iterable[int]) -> None:
         """Forget these items; the ledger has their states."""

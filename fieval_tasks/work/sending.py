@@ -251,7 +251,7 @@ class Sender:
             await self.recorder.record(Submitted(given.tickets, utc_now()))
             inputs = {item.seq: item.inputs for item in items}
             for n, ticket in enumerate(given.tickets):
-                self.items.move(State.SUBMITTED)
+                self.items.submitted(items[0].check)
                 if self.options.mode is Mode.SUBMIT:
                     self.items.let_go((ticket.seq,))
                     continue

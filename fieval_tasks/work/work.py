@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from fieval_tasks.core.items import Failed, Item, State
 from fieval_tasks.core.plan import Mode
-from fieval_tasks.core.progress import Progress
+from fieval_tasks.core.progress import CheckProgress, Progress
 from fieval_tasks.core.steering import Control
 from fieval_tasks.ledger.book import Book, OpenTicket
 from fieval_tasks.ledger.recording import Recorder
@@ -40,8 +40,12 @@ class Work:
         loop: LoopThread,
         options: Options,
         tuning: WorkTuning,
+        *,
+        spent: Mapping[str, int],
     ) -> None:
+        """`spent`: check -> evaluations that the run has sent before."""
         self._loop = loop
+        self._spent = spent
         self._options = options
         self._tuning = tuning
         self._recorder = Recorder(book, owner=options.owner, budget=options.budget)
@@ -104,7 +108,13 @@ class Work:
             not_needed=counts[State.NOT_NEEDED],
             paused=self.sender.is_paused,
             waits=coming_in if self._loop.is_stopped and under_way else self.pace.waits or self.lanes.quotas.waits,
+            throttled=self._recorder.so_far["throttled"],
+            checks=tuple(self._progress_of(check.name) for check in self.lanes.run.checks),
         )
+
+    def _progress_of(self, check: str) -> CheckProgress:
+        price, sent = self._options.budget.prices.get(check), self._spent.get(check, 0) + self._recorder.spent[check]
+        return self.items.counts.progress_of(check, price=price, sent=sent)
 
     # -- what is sent ----------------------------------------------------------------------------------------------
 

@@ -97,7 +97,7 @@ def test_copies_of_a_row_share_what_it_reuses_and_its_further_evaluations_are_bo
     found = results(ledger, run)
     assert [seq for seq, result in enumerate(found) if result.status == "scored"] == [0, 7]
     assert (found[7].same_as, found[7].reused_from, found[7].reason) == (0, "paid", "once")
-    assert ledger.book(run.run_id).copies() == {1: [8]}
+    assert ledger.book(run.run_id).copies() == {1: [(8, "tone")]}
 
 
 KINDS = {"scored": passed("once"), "failed": NO_ANSWER, "open": None}

@@ -433,7 +433,7 @@ MOVES: dict[str, tuple[Callable[[int], Change], set[State], State]] = {
 def test_a_change_moves_only_from_the_states_it_may_and_touches_nothing_else(ledger: Ledger, move: str) -> None:
     change, may_move, target = MOVES[move]
     run = begun(ledger, len(State))
-    assert ledger.book(run.run_id).draws.leave_out() == len(State)
+    assert ledger.book(run.run_id).draws.leave_out() == {"tone": len(State)}
     ledger.book(run.run_id).apply([step(seq) for seq, state in enumerate(State) for step in WAYS[state]])
     assert states(ledger, run) == dict(enumerate(State))
     before = results(ledger, run)
@@ -450,13 +450,13 @@ def test_what_was_sent_is_never_left_out_and_what_was_left_out_can_be_taken_back
     book = ledger.book(run.run_id)
     book.apply([step(seq) for seq, state in enumerate(State) for step in WAYS[state]])
     left_out = {State.READY, State.AMBIGUOUS, State.NOT_NEEDED}
-    assert book.draws.leave_out() == 3  # the last one was never sent either
+    assert book.draws.leave_out() == {"tone": 3}  # the last one was never sent either
     after = {seq: State.NOT_NEEDED if state in left_out else state for seq, state in enumerate(State)}
     assert states(ledger, run) == after
     assert {result.status for result in book.results() if result.finished_at is None} == {"pending"}
     assert book.draws.take_back_in() == 3
     assert states(ledger, run) == {seq: State.READY if state in left_out else state for seq, state in enumerate(State)}
-    assert book.draws.leave_out() == 3
+    assert book.draws.leave_out() == {"tone": 3}
 
 
 def test_items_are_sent_in_the_order_in_which_they_were_drawn(ledger: Ledger) -> None:
@@ -609,7 +609,7 @@ def test_items_that_share_a_failed_verdict_are_not_asked_about_themselves(ledger
     ledger.book(run.run_id).apply([Sending((0,)), ticket(0), *lost])
     assert ledger.book(run.run_id).reopen_failed() == 2
     assert states(ledger, run) == {0: State.SUBMITTED, 1: State.READY}
-    assert ledger.book(run.run_id).copies() == {0: [1]}
+    assert ledger.book(run.run_id).copies() == {0: [(1, "tone")]}
     assert results(ledger, run)[1].eval_id is None
 
 
@@ -844,7 +844,9 @@ class Account(RuleBasedStateMachine):
     @invariant()
     def what_repeats_another_agrees(self) -> None:
         still_open = [seq for seq in sorted(self.repeats) if not self.entries[seq].state.is_final]
-        sharing = {first: [s for s in still_open if self.repeats[s] == first] for first in self.repeats.values()}
+        sharing = {
+            first: [(s, "tone") for s in still_open if self.repeats[s] == first] for first in self.repeats.values()
+        }
         assert self.ledger.book(self.run.run_id).copies() == {first: of for first, of in sharing.items() if of}
         assert self.ledger.book(self.run.run_id).count_copies() == len(self.repeats)
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from fractions import Fraction
 from itertools import count
 from math import inf
 from pathlib import Path
@@ -24,6 +25,7 @@ import httpx
 import pytest
 
 from fieval_tasks.api.client import EvalClient
+from fieval_tasks.core.budget import Budget
 from fieval_tasks.core.errors import Interrupted, RunStopped, StoreAway, Unreachable
 from fieval_tasks.core.items import Item, Result, State, Ticket
 from fieval_tasks.core.plan import Mode
@@ -327,6 +329,27 @@ def test_a_refused_neighbour_costs_nobody_else(ledger: Ledger) -> None:
     found, _ = work(ledger, a_run(ledger, ANSWERS), Platform(trouble=refuses_seven))
     assert found.pop("answer 7").status == "failed"
     assert {r.status for r in found.values()} == {"scored"}
+
+
+def test_the_progress_of_each_check_adds_up_also_where_one_shares_the_verdicts_of_another(ledger: Ledger) -> None:
+    checks = [replace(CHECK, name=name) for name in ("one", "other", "empty")]
+    items = [
+        Item(i, f"id-{i}", i, "one" if i < 4 else "other", TEMPLATE, None, {"output": a}, f"{a:0<64}")
+        for i, a in enumerate("01020103")
+    ]
+    run = Run("r", utc_now(), "d", "f", "async", "test", tuple(checks), {}, ())
+    run = ledger.create(run, mark_copies((item, None) for item in items), chunk_size=3)
+    options = Options(mode=Mode.ASYNC, budget=Budget(prices={"one": Fraction("0.002")}))
+    with Engine(run, ledger, Platform().client, options, tuning=QUICK) as engine:
+        assert [(check.name, check.total, check.settled, check.cost) for check in engine.progress.checks] == [
+            ("one", 4, 0, 0), ("other", 4, 0, None), ("empty", 0, 0, None),
+        ]  # fmt: skip
+        for chunk in ledger.book(run.run_id).unsent_chunks():
+            engine.submit_chunk(chunk)
+        engine.settle()
+        assert [(check.name, check.scored, check.cost) for check in engine.progress.checks] == [
+            ("one", 4, Fraction("0.006")), ("other", 4, None), ("empty", 0, None),
+        ]  # fmt: skip
 
 
 @pytest.mark.parametrize("mode", [Mode.ASYNC, Mode.SYNC])
