@@ -1,0 +1,113 @@
+"""A headless Chromium of this machine, driven by Playwright, and reports opened in it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+QUIET = ("--no-sandbox", "--disable-quic", "--no-first-run", "--disable-component-update", "--disable-sync")
+"""As root it has no sandbox; and it asks nobody but the page's server."""
+WAYS: Mapping[str, Mapping[str, Any]] = {
+    "desktop": {"viewport": {"width": 1160, "height": 860}},
+    "phone": {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True},
+    "dark": {"viewport": {"width": 1160, "height": 860}, "color_scheme": "dark"},
+    "print": {"viewport": {"width": 794, "height": 1123}},  # A4
+    "scripts off": {"viewport": {"width": 1160, "height": 860}, "java_script_enabled": False},
+}
+"""How a report is opened: the options of a context of Playwright's."""
+SEVERE = ("serious", "critical")
+PATIENCE = 60_000.0
+"""Milliseconds for a page to show what it should: it is never reached where all is well, however busy the machine."""
+
+
+class NoBrowser(Exception):
+    """Chromium is not installed: apt-get update && apt-get install -y chromium"""
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Raises NoBrowser where the machine has none."""
+    program = next((found for name in PROGRAMS if (found := shutil.which(name))), None)
+    if program is None:
+        raise NoBrowser(NoBrowser.__doc__)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=[*QUIET])
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+class OpenedReport:
+    """A report in a page of its own, and all that the browser complained of or asked for meanwhile."""
+
+    def __init__(self, browser: Browser, path: Path, way: str = "desktop", fragment: str = "") -> None:
+        self.page: Page = browser.new_context(**WAYS[way]).new_page()
+        self.page.set_default_timeout(PATIENCE)
+        self.complaints: list[str] = []
+        address = path.resolve().as_uri()
+        self.page.on("console", lambda said: self.complaints.append(f"{said.type}: {said.text}"))
+        self.page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
+        self.page.on(
+            "request",
+            lambda asked: (
+                None if asked.url.split("#")[0] == address else self.complaints.append(f"asked for {asked.url}")
+            ),
+        )
+        if way == "print":
+            self.page.emulate_media(media="print")
+        self.page.goto(address + fragment)
+        if way != "scripts off":
+            self.page.locator("#hits-list li, #list-problem:not([hidden])").first.wait_for(state="attached")
+
+    def close(self) -> None:
+        self.page.context.close()
+
+    def severe_findings(self) -> list[str]:
+        """What axe-core finds that keeps people from using the page."""
+        import axe_core_python
+
+        script = Path(axe_core_python.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
+        self.page.evaluate(script)  # by the browser's own door: the page's policy stays as it is
+        found = self.page.evaluate("axe.run(document, {preload: false, resultTypes: ['violations']})")
+        return [
+            f"{one['id']} ({one['impact']}): {one['help']}: {node['html'][:120]}"
+            for one in found["violations"]
+            if one["impact"] in SEVERE
+            for node in one["nodes"]
+        ]
+
+    def first_paint(self) -> float:
+        """Milliseconds from the navigation to the first text on the screen."""
+        return float(self.page.evaluate(_FIRST_PAINT))
+
+    def keystrokes(self, text: str) -> list[float]:
+        """Milliseconds from each key pressed in the search to the painted list, as the browser counts them."""
+        self.page.evaluate(_COUNT_KEYS)
+        self.page.locator("input[name=q]").focus()
+        for letter in text:
+            self.page.keyboard.type(letter)
+            self.page.wait_for_timeout(150)
+        taken = self.page.evaluate("window.keysTaken")
+        return [float(one) for one in taken] or [16.0]
+
+
+_FIRST_PAINT = """() => new Promise(done => {
+  new PerformanceObserver(list => list.getEntriesByName("first-contentful-paint").forEach(one => done(one.startTime)))
+    .observe({type: "paint", buffered: true});
+})"""
+# Those below 16 ms are not told, which is the least that may be asked for.
+_COUNT_KEYS = """() => {
+  window.keysTaken = [];
+  new PerformanceObserver(list => list.getEntries().forEach(one => window.keysTaken.push(one.duration)))
+    .observe({type: "event", durationThreshold: 16});
+}"""
