@@ -19,7 +19,7 @@ from fieval_tasks.data.dataset import Dataset, Row
 from fieval_tasks.data.delimited import refuse_twins
 from fieval_tasks.data.intake import canonical
 from fieval_tasks.on_prefect.openers import prepared
-from fieval_tasks.runs.conclusion import report_of
+from fieval_tasks.runs.conclusion import handed_on, report_of
 from fieval_tasks.runs.preparation import Prepared
 from fieval_tasks.runs.threads import work_on
 
@@ -139,9 +139,13 @@ def _scored(frame: pd.DataFrame, run: Prepared) -> pd.DataFrame:
     work_on(run)
     for finding in report_of(run).findings:
         _log.warning("run %s: %s", run.run_id, finding)
+    behind = handed_on(run)
+    for lacks in behind:
+        _log.warning("run %s: %s", run.run_id, lacks)
     scored = _with_verdicts(frame, run)
     if then := run.next_command:
         _log.warning("not every item of run %s has its verdict; to fetch the rest: %s", run.run_id, then)
+    if then := then or (run.collect_command if behind else None):
         scored.attrs["fieval"] = {"run": run.run_id, "store": run.ledger.name, "command": then}
     return scored
 

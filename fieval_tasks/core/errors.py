@@ -53,7 +53,7 @@ class ExitCode(IntEnum):
     BAD_INPUT = 2
     """Nothing was sent. It is also argparse's code for a wrong command line."""
     INCOMPLETE = 3
-    """Some items have no verdict, or a gate is UNDECIDED."""
+    """Some items have no verdict, or a gate is UNDECIDED, or what `--to` names lacks verdicts."""
     STOPPED = 4
     """Keys refused, credit gone, server or ledger unusable; the run can be resumed."""
     UNEXPECTED = 70

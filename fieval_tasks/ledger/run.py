@@ -88,6 +88,9 @@ class Run:
     pruned_at: datetime | None = None
     """When its items were deleted (`flows.prune`); only what it came to is kept then."""
 
+    is_behind: bool = False
+    """Something that its plan's `to` names lacks verdicts, as far as its last conclusion knows."""
+
     def check(self, name: str) -> CheckRecord:
         return next(check for check in self.checks if check.name == name)
 

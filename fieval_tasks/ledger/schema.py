@@ -81,6 +81,7 @@ runs = sa.Table(
     sa.Column("population", sa.Integer),
     sa.Column("tier", sa.String(40)),
     sa.Column("pruned_at", Moment),
+    sa.Column("is_behind", sa.Boolean, nullable=False, server_default=sa.false()),
 )
 
 _IN_DOUBT = sa.text("doubts > 0")

@@ -127,9 +127,10 @@ class Ledger:
         return self._runs(_RUNS.where(runs.c.run_id.in_(still)).order_by(runs.c.created_at))
 
     def unconcluded(self) -> list[Run]:
-        """Started runs whose items all have verdicts and that have no exit code yet, oldest first."""
+        """Started runs whose items all have verdicts and that have no exit code yet, or were not handed on in full, oldest first."""
         still = sa.exists().where(items.c.run_id == runs.c.run_id, items.c.state.in_(OPEN))
-        query = _RUNS.where(runs.c.started_at.is_not(None), runs.c.exit_code.is_(None), ~still)
+        lacks = sa.or_(runs.c.exit_code.is_(None), runs.c.is_behind)
+        query = _RUNS.where(runs.c.started_at.is_not(None), lacks, ~still)
         return self._runs(query.order_by(runs.c.created_at))
 
     def concluded(self, dataset: str, *, before: datetime) -> list[Run]:
@@ -183,9 +184,11 @@ class Ledger:
         row = run.to_row()
         self._update(run.run_id, {"checks": row["checks"], "plan": row["plan"]})
 
-    def finished(self, run_id: str, *, exit_code: int | None, seconds: float, complete: bool) -> None:
-        """A process stops working on the run after `seconds`; `complete`: every item is settled."""
-        values = {"exit_code": exit_code, "finished_at": self.now() if complete else None}
+    def finished(
+        self, run_id: str, *, exit_code: int | None, seconds: float, complete: bool, is_behind: bool = False
+    ) -> None:
+        """A process stops working on the run after `seconds`; `complete`: every item is settled. `is_behind`: see `Run`."""
+        values = {"exit_code": exit_code, "finished_at": self.now() if complete else None, "is_behind": is_behind}
         self._update(run_id, values | {"wall_seconds": runs.c.wall_seconds + seconds})
 
     def _update(self, run_id: str, values: Mapping[str, Any]) -> None:

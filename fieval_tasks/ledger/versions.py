@@ -62,7 +62,11 @@ UPGRADES: dict[int, tuple[str | Callable[[Connection], None], ...]] = {
         "CREATE INDEX fieval_items_reusable ON fieval_items (fingerprint, finished_at) "
         "WHERE state = 'scored' AND reused_from IS NULL AND same_as IS NULL",
     ),
-    5: (_add_pruned_at, _open_figures_of_all),
+    5: (
+        _add_pruned_at,
+        "ALTER TABLE fieval_runs ADD COLUMN is_behind BOOLEAN DEFAULT FALSE NOT NULL",
+        _open_figures_of_all,
+    ),
 }
 """Version -> the statements and steps that upgrade its tables to the next version."""
 SCHEMA_LOCK = 0x66696576616C

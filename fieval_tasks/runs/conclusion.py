@@ -32,7 +32,7 @@ from fieval_tasks.runs.preparation import Kept
 from fieval_tasks.runs.regressions import beside_baseline
 from fieval_tasks.runs.run_tuning import DEFAULT_TUNING
 from fieval_tasks.runs.segments import wanted
-from fieval_tasks.sinks.following import brought_up_to_date
+from fieval_tasks.sinks.following import TUNING, CatchingUp, SinkTuning
 
 LAST_CHUNK = -1
 """The pseudo-chunk that a process claims while it concludes the run, so that no collector does too."""
@@ -84,12 +84,16 @@ class Outcome:
         return self.exit_code is ExitCode.OK
 
 
-def conclude(prepared: Kept, ended: Ended, *, seconds: float) -> Outcome:
+def conclude(prepared: Kept, ended: Ended, *, seconds: float, tuning: SinkTuning = TUNING) -> Outcome:
     """Write the run's files from the ledger, and record its conclusion. `seconds`: how long this process worked on it.
 
     Raises RunStopped where the files can't be written; the run then has no exit code, so that a collector concludes it.
     """
     with _claimed(prepared, DEFAULT_TUNING.lease), ExitStack() as afterwards:
+        if ended.stopped is None and (drawn := prepared.drawn) is not None and drawn.look():
+            prepared.book.draws.leave_out()  # what a process left unsent that was killed, or that heard of it late
+        behind = handed_on(prepared, tuning)
+        ended = replace(ended, notices=(*ended.notices, *behind), is_behind=bool(behind))
         with _writing(prepared):
             afterwards.enter_context(locked_folder(prepared.folder))
         return _concluded(prepared, ended, seconds)
@@ -97,9 +101,6 @@ def conclude(prepared: Kept, ended: Ended, *, seconds: float) -> Outcome:
 
 def _concluded(prepared: Kept, ended: Ended, seconds: float) -> Outcome:
     ledger, run_id, now = prepared.ledger, prepared.run_id, prepared.ledger.now()
-    if ended.stopped is None and (drawn := prepared.drawn) is not None and drawn.look():
-        prepared.book.draws.leave_out()  # what a process left unsent that was killed, or that heard of the decision late
-    ended = _handed_on(prepared, ended)
     complete = prepared.is_complete
     # Without an exit code until its files are written: should they not be, a collector finds the run by that.
     ledger.finished(run_id, exit_code=None, seconds=seconds, complete=complete)
@@ -121,20 +122,18 @@ def _concluded(prepared: Kept, ended: Ended, seconds: float) -> Outcome:
         History(ledger.database).record(run_id, figures)  # an older program may have concluded it, and counted none
     else:
         ledger.add_conclusion(run_id, now, outcome.exit_code, report.standing, figures)
-    ledger.finished(run_id, exit_code=outcome.exit_code, seconds=0.0, complete=complete)
+    ledger.finished(run_id, exit_code=outcome.exit_code, seconds=0.0, complete=complete, is_behind=ended.is_behind)
     return outcome
 
 
-def _handed_on(prepared: Kept, ended: Ended) -> Ended:
-    """Bring what the plan's `to` names up to date; the same end, with a notice for each that could not be."""
-    found = {to: brought_up_to_date(to, prepared.run, prepared.book) for to in prepared.plan.to}
-    said = (
-        f"{to} lacks verdicts of this run ({why}); the ledger and the files have them all; to write them there, too: "
-        f"{prepared.collect_command}"
+def handed_on(prepared: Kept, tuning: SinkTuning = TUNING) -> list[str]:
+    """Bring what the plan's `to` names up to date; a sentence for each that could not be."""
+    found = {to: CatchingUp(sink, prepared.book, tuning).fault() for to, sink in prepared.sinks.items()}
+    return [
+        f"{to} lacks verdicts of this run, which its ledger and files have ({why}); to write them there, too: {again}"
         for to, why in found.items()
-        if why is not None
-    )
-    return replace(ended, notices=(*ended.notices, *said), is_behind=any(found.values()))
+        if why is not None and (again := prepared.collect_command)
+    ]
 
 
 @contextmanager

@@ -30,6 +30,7 @@ from fieval_tasks.runs.connections import WITHOUT_PREFECT, Connection, Openers
 from fieval_tasks.runs.continuing import Continuation, carry_on
 from fieval_tasks.runs.earlier import evaluated_before, reuse_notice
 from fieval_tasks.sinks.following import followed
+from fieval_tasks.sinks.sink import Sink, opened
 from fieval_tasks.work.engine import Engine
 from fieval_tasks.work.options import Options, Share
 
@@ -63,6 +64,11 @@ class Kept:
     def to_carry_on(self) -> EvaluationPlan:
         """A plan that resumes this run."""
         return self.plan.model_copy(update={"resume": self.run_id})
+
+    @property
+    def sinks(self) -> dict[str, Callable[[], Sink]]:
+        """What the plan's `to` names -> what opens it."""
+        return {to: partial(opened, to, self.run) for to in self.plan.to}
 
     @property
     def series(self) -> str:
@@ -192,7 +198,7 @@ class Prepared(Kept):
         """An engine, and beside it whatever takes the verdicts on, to the end of which all are recorded."""
         named = self.plan.shared_limit
         open_limit = None if named is None else partial(self.openers.limit, named)
-        with followed(self.plan.to, self.run, self.book) as told:
+        with followed(self.sinks.values(), self.book) as told:
             how = replace(options, told=told)
             with Engine(self.run, self.ledger, self.connection.open, how, open_limit=open_limit) as engine:
                 yield engine

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from threading import Event, Lock, Thread
 from time import monotonic
 from typing import TypeAlias
@@ -14,11 +13,11 @@ from typing import TypeAlias
 from fieval_tasks.core.errors import SinkError, in_words
 from fieval_tasks.core.items import Result
 from fieval_tasks.ledger.book import Book
-from fieval_tasks.ledger.run import Run
-from fieval_tasks.sinks.sink import Sink, opened
+from fieval_tasks.sinks.sink import Sink
 
 _log = logging.getLogger(__name__)
 
+Open: TypeAlias = "Callable[[], Sink]"
 Hear: TypeAlias = "Callable[[Sequence[int]], None]"
 """Told of items, by their seqs, whose verdicts are in the ledger. Does not block."""
 
@@ -50,9 +49,8 @@ TUNING = SinkTuning()
 class Follower:
     """Hands one run's verdicts on to one sink while they arrive."""
 
-    def __init__(self, to: str, run: Run, book: Book, tuning: SinkTuning = TUNING) -> None:
-        self._to = to
-        self._run = run
+    def __init__(self, open_sink: Open, book: Book, tuning: SinkTuning = TUNING) -> None:
+        self._open = open_sink
         self._book = book
         self._tuning = tuning
         self._lock = Lock()
@@ -89,7 +87,7 @@ class Follower:
             sink: Sink | None = None
             while not (self._over.is_set() and self._is_even):
                 try:
-                    sink = sink or stack.enter_context(closing(opened(self._to, self._run)))
+                    sink = sink or stack.enter_context(closing(self._open()))
                     self._hand_on(sink)
                 except Exception as error:  # of whichever driver: the run goes on, and this is tried again
                     if pause == self._tuning.first_pause:
@@ -124,9 +122,9 @@ class Follower:
 
 
 @contextmanager
-def followed(to: Iterable[str], run: Run, book: Book, tuning: SinkTuning = TUNING) -> Iterator[Hear]:
+def followed(sinks: Iterable[Open], book: Book, tuning: SinkTuning = TUNING) -> Iterator[Hear]:
     """Yields what has the sinks take verdicts, in threads of their own; at the end of the block they get a moment for the rest."""
-    followers = [Follower(one, run, book, tuning) for one in to]
+    followers = [Follower(open_sink, book, tuning) for open_sink in sinks]
     for follower in followers:
         follower.start()
 
@@ -141,19 +139,10 @@ def followed(to: Iterable[str], run: Run, book: Book, tuning: SinkTuning = TUNIN
             follower.end()
 
 
-def brought_up_to_date(to: str, run: Run, book: Book, tuning: SinkTuning = TUNING) -> str | None:
-    """Have a sink take the whole run, as the ledger has it now; why it could not, or None.
-
-    Tries again after errors, and gives up once it has taken nothing for `SinkTuning.patience` seconds.
-    """
-    catching_up = CatchingUp(partial(opened, to, run), book, tuning)
-    return catching_up.done()
-
-
 class CatchingUp:
-    """Brings a sink up to date in a thread of its own, and watches how far it comes."""
+    """Brings a sink up to date with the whole run, in a thread of its own."""
 
-    def __init__(self, open_sink: Callable[[], Sink], book: Book, tuning: SinkTuning) -> None:
+    def __init__(self, open_sink: Open, book: Book, tuning: SinkTuning = TUNING) -> None:
         self._open = open_sink
         self._book = book
         self._tuning = tuning
@@ -162,7 +151,11 @@ class CatchingUp:
         self._is_done = Event()
         self._given_up = Event()
 
-    def done(self) -> str | None:
+    def fault(self) -> str | None:
+        """Why the sink could not be brought up to date; None once it is.
+
+        Tries again after errors, and gives up once the sink has taken nothing for `SinkTuning.patience` seconds.
+        """
         Thread(target=self._try_again, name="sink", daemon=True).start()
         while not self._is_done.wait(max(0.0, self._moved_at + self._tuning.patience - monotonic())):
             if monotonic() >= self._moved_at + self._tuning.patience:

@@ -47,6 +47,10 @@ class VerdictTable(ABC):
         if file is not None and not file.exists():
             if not os.access(file.parent, os.W_OK | os.X_OK):
                 raise SinkError(f"--to {self.name}: there is no folder {file.parent}, or it can't be written to")
+            if self.name.schema not in (None, "main"):
+                raise SinkError(
+                    f"--to {self.name}: there is no file {file}, so it has no schema {self.name.schema}: make them first"
+                )
             return  # it is made with the first verdict
         self._try([table_row("", result) for result in _TRIED], is_new=is_new)
 

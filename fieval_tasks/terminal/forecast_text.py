@@ -31,6 +31,7 @@ def lines(forecast: Forecast) -> Iterator[str]:
         yield _requests(forecast)
         yield from _examples(forecast)
         yield from _times(forecast)
+    yield from (f"  verdicts also go to {to}, where they can be written" for to in forecast.outline.plan.to)
     yield from _money(forecast)
     yield from (f"  sample: {_sample(sample)}" for sample in forecast.samples)
     invalid = forecast.invalid.total()
@@ -176,6 +177,7 @@ def as_object(forecast: Forecast) -> dict[str, Any]:
         "samples": [
             vars(sample) | {"precision": float(parse_precision(sample.precision))} for sample in forecast.samples
         ],
+        "to": list(outline.plan.to),
         "notices": list(outline.run.notices),
     }
 

@@ -26,7 +26,7 @@ BARE = DefaultFormatter(panel_spec=PanelSpec(box=Box("    \n" * 8), padding=0))
 NARROWEST = 20
 """Characters of a line of help at least: in fewer than four, cyclopts never comes to the end of an option's name."""
 EXIT_CODES = (
-    "exit codes: 0 every item has a verdict; 1 a gate failed; 2 bad input, nothing sent; 3 some items have no verdict; "
+    "exit codes: 0 every item has a verdict; 1 a gate failed; 2 bad input, nothing sent; 3 some items have no verdict, here or where --to says; "
     "4 stopped (keys, credit, server); 70 an unexpected error, in a log; 130 interrupted"
 )
 ARGUMENTS = {

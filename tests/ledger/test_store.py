@@ -1231,6 +1231,7 @@ ADDED = {
         "DROP TABLE fieval_figures",
         "DROP TABLE fieval_choices",
         "ALTER TABLE fieval_runs DROP COLUMN pruned_at",
+        "ALTER TABLE fieval_runs DROP COLUMN is_behind",
     ),
 }
 """Version -> what takes out of the next one's tables all that it has not got."""

@@ -1,0 +1,55 @@
+"""A table for each test, in each kind of database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+import sqlalchemy as sa
+
+from fieval_tasks.core.sink_names import TableName
+from tests import postgres
+
+BACKENDS = ("sqlite", "postgresql", "duckdb")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    with postgres.serving() as url:
+        yield url
+
+
+@pytest.fixture(params=BACKENDS)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a database, without a table."""
+    if request.param == "postgresql":
+        return postgres.fresh_database(request.getfixturevalue("postgres_server"))
+    return f"{request.param}:///{tmp_path / 'mine.db'}"
+
+
+@pytest.fixture
+def to(place: str) -> str:
+    return f"{place}#order"
+
+
+def asked(place: str, statement: str) -> list[tuple[Any, ...]]:
+    """What the database says to a statement of SQL, which is committed."""
+    name = TableName.parse(f"{place.partition('#')[0]}#t")
+    if name.backend == "duckdb":
+        with duckdb.connect(name.database) as connection:
+            return connection.execute(statement).fetchall()
+    url = (
+        name.database.replace("postgresql://", "postgresql+psycopg://")
+        if name.file is None
+        else place.partition("#")[0]
+    )
+    engine = sa.create_engine(url)
+    try:
+        with engine.begin() as connection, closing(connection.exec_driver_sql(statement)) as answer:
+            return [tuple(row) for row in answer] if answer.returns_rows else []
+    finally:
+        engine.dispose()
