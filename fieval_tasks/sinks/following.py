@@ -10,11 +10,17 @@ from threading import Event, Lock, Thread
 from time import monotonic
 from typing import TypeAlias
 
-from fieval_tasks.core.errors import SinkError, in_words
+from fieval_tasks.core.batches import batches
+from fieval_tasks.core.errors import FievalError, SinkError, in_words
 from fieval_tasks.core.items import Result
 from fieval_tasks.ledger.book import Book
 from fieval_tasks.sinks.sink import Sink
 
+# A transaction of so many takes a fraction of a second, for which others that write to a file wait.
+BATCH = 1_000
+"""Results that a sink is given at a time."""
+LARGEST_BATCH = 4_000_000
+"""Characters of their inputs."""
 _log = logging.getLogger(__name__)
 
 Open: TypeAlias = "Callable[[], Sink]"
@@ -111,9 +117,11 @@ class Follower:
             heard, self._heard, behind, self._is_behind = self._heard, set(), self._is_behind, False
         try:
             if behind:
-                sink.bring_up_to_date(_until(self._left, self._book.results(with_inputs=True, settled=True)))
+                for batch in _in_batches(self._book.results(with_inputs=True, settled=True), self._left):
+                    sink.bring_up_to_date(batch)
             if heard:
-                sink.take(_until(self._left, self._book.results(with_inputs=True, of=heard)))
+                for batch in _in_batches(self._book.results(with_inputs=True, of=heard), self._left):
+                    sink.take(batch)
         except Exception:
             with self._lock:
                 self._is_behind = self._is_behind or behind
@@ -147,44 +155,56 @@ class CatchingUp:
         self._book = book
         self._tuning = tuning
         self._moved_at = monotonic()
-        self._error: str | None = None
-        self._is_done = Event()
+        self._error: str | None = f"it took nothing for {tuning.patience:g} s"
         self._given_up = Event()
+        self._thread = Thread(target=self._bring_up_to_date, name="sink", daemon=True)
 
     def fault(self) -> str | None:
         """Why the sink could not be brought up to date; None once it is.
 
         Tries again after errors, and gives up once the sink has taken nothing for `SinkTuning.patience` seconds.
         """
-        Thread(target=self._try_again, name="sink", daemon=True).start()
-        while not self._is_done.wait(max(0.0, self._moved_at + self._tuning.patience - monotonic())):
-            if monotonic() >= self._moved_at + self._tuning.patience:
-                self._given_up.set()
-                return self._error or f"it took nothing for {self._tuning.patience:.0f} s"
-        return None
+        self._thread.start()
+        while self._thread.is_alive() and (left := self._moved_at + self._tuning.patience - monotonic()) > 0:
+            self._thread.join(left)
+        self._given_up.set()
+        return self._error
 
-    def _try_again(self) -> None:
-        pause = self._tuning.first_pause
-        while not self._given_up.is_set():
+    def _bring_up_to_date(self) -> None:
+        with ExitStack() as stack:
+            sink: Sink | None = None
             try:
-                with closing(self._open()) as sink:
-                    sink.bring_up_to_date(self._counted())
-                self._is_done.set()
-                return
-            except Exception as error:  # of whichever driver: the run's report says it
+                for batch in _in_batches(self._book.results(with_inputs=True), self._given_up):
+                    for pause in _pauses(self._tuning):
+                        try:
+                            sink = sink or stack.enter_context(closing(self._open()))
+                            sink.bring_up_to_date(batch)
+                            break
+                        except Exception as error:  # of whichever driver: the run's report says it
+                            self._error = in_words(error)
+                        if self._given_up.wait(pause):
+                            return
+                    self._moved_at = monotonic()
+            except FievalError as error:  # the ledger is out of reach
                 self._error = in_words(error)
-            self._given_up.wait(pause)
-            pause = min(2 * pause, self._tuning.longest_pause)
-
-    def _counted(self) -> Iterator[Result]:
-        for result in _until(self._given_up, self._book.results(with_inputs=True)):
-            self._moved_at = monotonic()
-            yield result
+            else:
+                self._error = None
 
 
-def _until(left: Event, results: Iterable[Result]) -> Iterator[Result]:
-    """The results, as long as anybody waits for the thread that takes them."""
-    for result in results:
+def _pauses(tuning: SinkTuning) -> Iterator[float]:
+    pause = tuning.first_pause
+    while True:
+        yield pause
+        pause = min(2 * pause, tuning.longest_pause)
+
+
+def _in_batches(results: Iterable[Result], left: Event) -> Iterator[list[Result]]:
+    """The results, as long as anybody waits for the thread that hands them on."""
+    for batch in batches(results, most=BATCH, largest=LARGEST_BATCH, size=_text_length):
         if left.is_set():
             raise SinkError("the run has ended; whoever concludes it brings the sink up to date")
-        yield result
+        yield batch
+
+
+def _text_length(result: Result) -> int:
+    return sum(map(len, (result.inputs or {}).values()))

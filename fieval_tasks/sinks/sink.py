@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Protocol
 
 from fieval_tasks.core.items import Result
@@ -23,11 +23,12 @@ class Sink(Protocol):
         `is_new`: the run is a new one, and not carried on.
         """
 
-    def take(self, results: Iterable[Result]) -> None:
-        """Items that have just got their verdicts; again, where one was taken back and given anew."""
+    def take(self, results: Sequence[Result]) -> None:
+        """Items that have just got their verdicts."""
 
-    def bring_up_to_date(self, results: Iterable[Result]) -> None:
-        """Many results, whether or not they were taken before; at the end of the run all of it, pending ones too."""
+    def bring_up_to_date(self, results: Sequence[Result]) -> None:
+        """Part of the run as the ledger has it, whether or not it was taken before. At the beginning of the work all that is
+        settled comes so, and at the end of the run all of it, pending items too."""
 
     def close(self) -> None:
         """Called once, after the last of the others."""

@@ -1,14 +1,13 @@
-"""What the tables of all databases have in common: their columns, how one is checked, and writing in batches."""
+"""What the tables of all databases have in common: their columns, and how one is checked."""
 
 from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from fieval_tasks.core.batches import batches
 from fieval_tasks.core.errors import SinkError
 from fieval_tasks.core.items import Result
 from fieval_tasks.core.sink_names import TableName
@@ -17,10 +16,6 @@ from fieval_tasks.report.columns import TABLE, table_row
 
 KEY = ("run_id", "item_id", "check", "repeat")
 """Columns that tell the rows of the table apart."""
-# A transaction of so many takes a fraction of a second, for which others that write to a file wait.
-BATCH = 1_000
-LARGEST_BATCH = 4_000_000
-"""Characters of inputs in a transaction."""
 _PENDING = Result(
     "row-1", 1, "check", "template", None, "pending", None, None, None, None, None, None, None, None, 0, None, None, {}
 )  # fmt: skip
@@ -54,12 +49,10 @@ class VerdictTable(ABC):
             return  # it is made with the first verdict
         self._try([table_row("", result) for result in _TRIED], is_new=is_new)
 
-    def take(self, results: Iterable[Result]) -> None:
-        self.bring_up_to_date(results)
+    def take(self, results: Sequence[Result]) -> None:
+        self._upsert([table_row(self._run_id, result) for result in results])
 
-    def bring_up_to_date(self, results: Iterable[Result]) -> None:
-        for batch in batches(results, most=BATCH, largest=LARGEST_BATCH, size=_text_length):
-            self._upsert([table_row(self._run_id, result) for result in batch])
+    bring_up_to_date = take
 
     @abstractmethod
     def close(self) -> None: ...
@@ -95,7 +88,3 @@ class VerdictTable(ABC):
                 f"--to {self.name}: there is such a table, and it wants values for {', '.join(needed)}, which no verdict has; "
                 f"name another table, or let them be empty"
             )
-
-
-def _text_length(result: Result) -> int:
-    return sum(map(len, (result.inputs or {}).values()))

@@ -133,9 +133,7 @@ def test_a_table_that_lacks_columns_is_refused_and_left_as_it_is(to: str, place:
 
 
 def test_a_table_that_wants_more_is_refused_and_one_that_has_more_is_taken(to: str, place: str) -> None:
-    written(to)
-    with sink(to) as one:
-        one.take([SCORED])
+    written(to, SCORED)
     asked(place, 'ALTER TABLE "order" ADD COLUMN noted VARCHAR')
     with sink(to) as one:
         one.check(is_new=False)

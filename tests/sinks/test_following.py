@@ -1,0 +1,215 @@
+"""Verdicts are handed on while they arrive: a sink that is slow, away or broken keeps nobody waiting and loses none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from fieval_tasks.core.errors import ExitCode, SinkError
+from fieval_tasks.core.items import Item, Result, Scored, Ticket
+from fieval_tasks.core.plan import EvaluationPlan
+from fieval_tasks.ledger.book import Book
+from fieval_tasks.ledger.changes import Decided, Sending, Submitted
+from fieval_tasks.ledger.run import CheckRecord, Run
+from fieval_tasks.ledger.store import Ledger
+from fieval_tasks.runs.conclusion import Ended, Outcome, conclude
+from fieval_tasks.runs.preparation import Kept, runs_to_collect
+from fieval_tasks.sinks.following import CatchingUp, SinkTuning, followed
+from tests.conftest import PATIENCE
+from tests.faults.running import wait_until
+from tests.sinks.conftest import asked
+
+NOON = datetime(2026, 8, 1, 12, tzinfo=timezone.utc)
+CHECK = CheckRecord("tone", "tone", "turing_flash", {}, "Pass/Fail", {"output": "answer"})
+QUICK = SinkTuning(gather=0.0, first_pause=0.001, longest_pause=0.01, last_word=PATIENCE, patience=PATIENCE)
+HASTY = SinkTuning(gather=0.0, first_pause=0.001, longest_pause=0.01, last_word=0.01, patience=0.2)
+ITEMS = 12
+
+
+@dataclass
+class Listener:
+    """A sink that keeps what it takes, and does first whatever is asked of it."""
+
+    does_first: Callable[[], None] = lambda: None
+    taken: dict[int, str] = field(default_factory=dict)
+    """Seq -> the last status that was told of it."""
+    told: int = 0
+
+    def check(self, *, is_new: bool) -> None:
+        return
+
+    def take(self, results: Sequence[Result]) -> None:
+        for result in results:
+            self.does_first()
+            assert result.seq is not None
+            self.taken[result.seq], self.told = result.status, self.told + 1
+
+    bring_up_to_date = take
+
+    def close(self) -> None:
+        return
+
+
+class Away:
+    """Fails so many times, and then no more."""
+
+    def __init__(self, times: int) -> None:
+        self.left = times
+
+    def __call__(self) -> None:
+        if self.left:
+            self.left -= 1
+            raise SinkError("--to somewhere: it is away")
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with Ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as opened:
+        run = Run("mine", NOON, "a.csv", "f" * 64, "async", "local", (CHECK,), {}, ())
+        rows = [(Item(n, f"id-{n}", n + 1, "tone", "tone", None, {"output": "x"}, f"{n}"), None) for n in range(ITEMS)]
+        opened.create(run, rows, chunk_size=3)
+        sent = tuple(range(ITEMS))
+        opened.book("mine").apply([Sending(sent), Submitted(tuple(Ticket(n, f"e-{n}") for n in sent), NOON)])
+        opened.started("mine", flow_run_id=None)
+        yield opened
+
+
+@pytest.fixture
+def book(ledger: Ledger) -> Book:
+    return ledger.book("mine")
+
+
+def decide(book: Book, *seqs: int) -> list[int]:
+    book.apply([Decided(seq, Scored("Passed", 1.0, True, None, 1.0), NOON) for seq in seqs])
+    return [*seqs]
+
+
+def test_verdicts_are_handed_on_while_the_work_goes_on(book: Book) -> None:
+    sink = Listener()
+    with followed([lambda: sink], book, QUICK) as hear:
+        hear(decide(book, 0, 1))
+        wait_until(lambda: sink.taken == {0: "scored", 1: "scored"})
+        hear(decide(book, 2))
+    assert sink.taken == {0: "scored", 1: "scored", 2: "scored"}
+
+
+def test_what_an_earlier_process_left_behind_is_handed_on_first(book: Book) -> None:
+    decide(book, 3, 4)
+    sink = Listener()
+    with followed([lambda: sink], book, QUICK):
+        wait_until(lambda: len(sink.taken) == 2)
+    assert sink.taken == {3: "scored", 4: "scored"}
+
+
+def test_errors_are_said_once_and_everything_arrives_all_the_same(book: Book, caplog: pytest.LogCaptureFixture) -> None:
+    sink = Listener(Away(5))
+    with followed([lambda: sink], book, QUICK) as hear:
+        for seq in range(6):
+            hear(decide(book, seq))
+        wait_until(lambda: len(sink.taken) == 6)
+    assert [record.getMessage() for record in caplog.records] == [
+        "--to somewhere: it is away; the run goes on, and its verdicts are written later"
+    ]
+
+
+def test_a_sink_that_can_not_be_opened_at_first_gets_everything(book: Book) -> None:
+    sink, away = Listener(), Away(3)
+
+    def opened() -> Listener:
+        away()
+        return sink
+
+    with followed([opened], book, QUICK) as hear:
+        hear(decide(book, *range(ITEMS)))
+        wait_until(lambda: len(sink.taken) == ITEMS)
+
+
+def test_what_is_remembered_is_bounded_and_the_rest_is_read_from_the_ledger(book: Book) -> None:
+    goes_on, sink = Event(), Listener()
+    sink.does_first = lambda: goes_on.wait(PATIENCE) and None
+    few = SinkTuning(**{**vars(QUICK), "most_heard": 3})
+    with followed([lambda: sink], book, few) as hear:
+        for seq in range(ITEMS):
+            hear(decide(book, seq))
+        goes_on.set()
+    assert len(sink.taken) == ITEMS
+
+
+def test_a_sink_that_never_answers_holds_up_neither_the_work_nor_its_end(book: Book) -> None:
+    never = Event()
+    sink = Listener(lambda: never.wait(PATIENCE) and None)
+    with followed([lambda: sink], book, HASTY) as hear:
+        hear(decide(book, 0))
+    assert sink.taken == {}
+    assert CatchingUp(lambda: sink, book, HASTY).fault() == "it took nothing for 0.2 s"
+    never.set()
+
+
+def test_one_sink_does_not_keep_another_waiting(book: Book) -> None:
+    never, quick = Event(), Listener()
+    with followed([lambda: Listener(lambda: never.wait(PATIENCE) and None), lambda: quick], book, HASTY) as hear:
+        hear(decide(book, 0))
+        wait_until(lambda: quick.taken == {0: "scored"})
+    never.set()
+
+
+def test_the_end_tells_everything_pending_items_too_and_tries_again(book: Book) -> None:
+    decide(book, 0)
+    sink = Listener(Away(3))
+    assert CatchingUp(lambda: sink, book, QUICK).fault() is None
+    assert sink.taken == {0: "scored"} | dict.fromkeys(range(1, ITEMS), "pending")
+
+
+# -- what becomes of the run -----------------------------------------------------------------------------------------
+
+
+def concluded(ledger: Ledger, to: str, tmp_path: Path) -> Outcome:
+    plan = EvaluationPlan(output=str(tmp_path / "out"), to=(to,))
+    return conclude(Kept(ledger.run("mine"), plan, ledger), Ended(), seconds=1.0, tuning=HASTY)
+
+
+def test_a_run_whose_table_lacks_verdicts_says_so_ends_with_3_and_is_found_by_collectors(
+    ledger: Ledger, book: Book, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGPASSWORD", "a-long-secret")
+    decide(book, *range(ITEMS))
+    to = "postgresql://me@127.0.0.1:1/db#verdicts"
+    outcome = concluded(ledger, to, tmp_path)
+    assert outcome.exit_code is ExitCode.INCOMPLETE
+    assert f"{to} lacks verdicts of this run, which its ledger and files have" in outcome.message
+    assert "flows.collect mine" in outcome.message
+    for name in ("report.html", "report.md", "results.jsonl"):
+        assert "a-long-secret" not in (tmp_path / "out" / name).read_text()
+    assert "flows.collect mine" in (tmp_path / "out" / "report.md").read_text()
+    assert len((tmp_path / "out" / "results.jsonl").read_text().splitlines()) == ITEMS
+    assert runs_to_collect(ledger.url) == ["mine"]
+
+
+def test_it_ends_well_once_the_table_is_up_to_date(ledger: Ledger, book: Book, tmp_path: Path) -> None:
+    decide(book, *range(ITEMS))
+    folder = tmp_path / "later"
+    to = f"sqlite:///{folder / 'mine.db'}#verdicts"
+    assert concluded(ledger, to, tmp_path).exit_code is ExitCode.INCOMPLETE
+    folder.mkdir()
+    outcome = concluded(ledger, to, tmp_path)
+    assert (outcome.exit_code, outcome.is_news) == (ExitCode.OK, True)
+    assert runs_to_collect(ledger.url) == []
+    assert asked(to, "SELECT count(*) FROM verdicts WHERE status = 'scored'") == [(ITEMS,)]
+
+
+def test_late_verdicts_and_items_tried_again_reach_the_table(ledger: Ledger, book: Book, tmp_path: Path) -> None:
+    to = f"sqlite:///{tmp_path / 'mine.db'}#verdicts"
+    decide(book, 0)
+    concluded(ledger, to, tmp_path)
+    counted = "SELECT status, count(*) FROM verdicts GROUP BY status ORDER BY status"
+    assert asked(to, counted) == [("pending", ITEMS - 1), ("scored", 1)]
+    decide(book, *range(ITEMS))
+    concluded(ledger, to, tmp_path)
+    assert asked(to, counted) == [("scored", ITEMS)]
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["exit_code"] == 0
