@@ -61,7 +61,7 @@ def publish(run: str, store: str | None = None) -> dict[str, Any]:
             report = report_of(found)
         else:  # the summary names its files
             report = conclude(found, Ended(waited=False), seconds=0.0).report
-        artifacts.publish(report, found.folder, {}, series=found.series, dataset=found.series)
+        artifacts.publish(report, found)
     return report.to_json()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
@@ -27,11 +27,12 @@ from fieval_tasks.core.items import Result
 from fieval_tasks.report.artifact_pages import check_page, check_standing, run_page, why
 from fieval_tasks.report.caps import CAPS
 from fieval_tasks.report.pages import inert
-from fieval_tasks.report.past_runs import NO_RUNS, PastRuns
 from fieval_tasks.report.record import value_text
 from fieval_tasks.report.summary import Report
 from fieval_tasks.report.text import one_line, share
 from fieval_tasks.report.words import standing
+from fieval_tasks.runs.past import past_of
+from fieval_tasks.runs.preparation import Kept
 
 # Bytes of an artifact. A hosted server takes less than 5 MB, and the UI shows ten rows of a table on a page.
 TABLE_LIMIT = 900_000
@@ -62,19 +63,20 @@ class ProgressArtifact:
     """Items of the run."""
 
 
-def publish(report: Report, folder: Path, past: Mapping[str, PastRuns], *, series: str, dataset: str) -> None:
+def publish(report: Report, run: Kept, *, series: str | None = None) -> None:
     """Publish the report as artifacts of the current flow run: its page, a page of each of the first checks, and a table of
     failures.
 
-    Reports of one `series`, such as a deployment or a dataset, are versions of the same artifacts; pages of a check are
-    versions of one for each dataset and check. `past`: the last runs of each check. An artifact that the server refuses is
-    only logged: the verdicts are paid for and written by then.
+    Reports of one `series`, such as a deployment, are versions of the same artifacts; None: those of the dataset. A page of a
+    check is a version of one for each dataset and check. An artifact that the server refuses is only logged: the verdicts are
+    paid for and written by then.
     """
-    run_id, end = inert(report.facts.run_id), _files(folder)
+    run_id, end, checks, series = inert(report.facts.run_id), _files(run.folder), [*report.checks], series or run.series
+    past = past_of(run, checks[:PAGES])
     _page(partial(run_page, report, past), end, key(series, "summary"), f"{run_id}: {standing(report)}")
-    for name in [*report.checks][:PAGES]:
-        page = partial(check_page, report, name, past.get(name, NO_RUNS))
-        _page(page, end, check_key(dataset, name), f"{run_id}: {check_standing(report, name)}")
+    for name in checks[:PAGES]:
+        page = partial(check_page, report, name, past[name])
+        _page(page, end, check_key(run.series, name), f"{run_id}: {check_standing(report, name)}")
     if table := failures_table(report):
         about = f"{run_id}: failed verdicts, lowest scores and items without a verdict"
         _attempt(lambda: create_table_artifact(table, key=key(series, "worst-rows"), description=about, **_SYNC))

@@ -64,7 +64,7 @@ def series_of(run: Prepared) -> str:
 
 def published(run: Prepared, outcome: Outcome, *, series: str | None = None) -> State[None]:
     """Show the outcome to everyone. `series`: what its artifacts are versions of; None: see `series_of`."""
-    publish(outcome.report, run.folder, {}, series=series or series_of(run), dataset=run.series)
+    publish(outcome.report, run, series=series or series_of(run))
     announce(outcome)
     display.get().conclude(outcome)
     return concluded(outcome)

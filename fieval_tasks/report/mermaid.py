@@ -7,6 +7,9 @@ from math import ceil, floor, log10
 
 # The theme's own colours are cream on white. One blue that is told from Prefect's light and dark page alike.
 _LOOK = '%%{init: {"xyChart": {"width": 720, "height": 260}, "themeVariables": {"xyChart": {"plotColorPalette": "#3b82f6"}}}}%%'
+# Mermaid knows no missing value (mermaid-js/mermaid#5293), and a bar that ends where the axis begins is still drawn some 7 px
+# high, so that it would pass for a low value: this part of the axis below it is 6 px.
+_BELOW = 0.03
 # Where figures hardly differ, the axis spans so much, so that noise does not look like news.
 _LEAST_SPREAD = 0.02
 
@@ -18,12 +21,12 @@ def trend_chart(values: Sequence[float | None], breaks: Mapping[int, str], *, fi
     without a value has an empty place. `figure` names the axis. Raises ValueError where no run has a value.
     """
     low, high = axis([value for value in values if value is not None])
+    nothing = low - _BELOW * (high - low)
     labels, bars = [], []
     for place, value in enumerate(values):
         gap = [breaks[place]] if place in breaks else []
         labels += [*gap, str(place + 1)]
-        bars += [low] * len(gap) + [low if value is None else value]
-    # Mermaid knows no missing value (mermaid-js/mermaid#5293), but a bar that ends where the axis begins.
+        bars += [nothing] * len(gap) + [nothing if value is None else value]
     return "\n".join(
         (
             _LOOK,

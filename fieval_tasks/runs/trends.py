@@ -100,6 +100,12 @@ def trend(
     return Trend(datasets, check, [*_points(marks)])
 
 
+def recent(ledger: Ledger, dataset: str, check: str, *, last: int) -> list[TrendPoint]:
+    """The last runs of the check on the dataset of that very name, the oldest first. Counts nothing: runs of older versions
+    have no figures here until `trend` was asked."""
+    return [*_points(History(ledger.database).marks([dataset], check, last))]
+
+
 def named(history: History, dataset: str, store: str) -> list[str]:
     """The datasets that are meant by a name, a path or a pattern. Raises PlanError where no run is on one."""
     known = history.datasets()

@@ -12,11 +12,14 @@ import pytest
 import sqlalchemy as sa
 
 from fieval_tasks.core.errors import PlanError
+from fieval_tasks.core.plan import EvaluationPlan
 from fieval_tasks.ledger.check_figures import CheckFigures
 from fieval_tasks.ledger.history import History
 from fieval_tasks.ledger.run import Run
 from fieval_tasks.ledger.schema import figures
 from fieval_tasks.ledger.store import Ledger
+from fieval_tasks.runs.past import past_of
+from fieval_tasks.runs.preparation import Kept
 from fieval_tasks.runs.trends import trend
 from tests.runs.compared_runs import CHECK, NOON, a_run, told
 
@@ -142,3 +145,15 @@ def test_a_trend_reads_no_items(ledger: Ledger) -> None:
     trend(ledger, "a.csv", "tone")
     assert any(figures.name in text for text in statements)
     assert not any("fieval_items" in text for text in statements)
+
+
+def test_the_pages_in_prefect_get_the_last_twenty_runs_of_each_check_with_what_broke_the_line(ledger: Ledger) -> None:
+    for number in range(22):
+        ended(ledger, f"run-{number}", pass_rate=number / 22, model="small" if number == 21 else "flash")
+    ended(ledger, "elsewhere", dataset="b.csv")
+    plan = EvaluationPlan(dataset="a.csv")
+    found = past_of(Kept(ledger.run("run-21"), plan, ledger), ["tone", "unheard"])
+    assert [run.run_id for run in found["tone"].runs] == [f"run-{number}" for number in range(2, 22)]
+    assert found["tone"].breaks == [("A", 20, "judge model small, was flash")]
+    assert found["tone"].runs[-1].interval == (0.4, 0.6)
+    assert not found["unheard"].runs
