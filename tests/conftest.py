@@ -37,7 +37,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell's background job ignores Ctrl-C, and so would all that it starts: Prefect's workers end by nothing else.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-for name in [n for n in os.environ if n.startswith(("FI_", "FIEVAL_STORE", "PREFECT_"))]:
+for name in [n for n in os.environ if n.startswith(("FI_", "FIEVAL_STORE", "PREFECT_", "GITHUB_"))]:
     del os.environ[name]  # before anything imports Prefect, which reads its settings once
 
 

@@ -191,7 +191,8 @@ def _numbered(name: str, records: Iterator[Record], style: Style) -> Iterator[tu
         else:
             number += 1
             problem = record.problem or _misfit(record, header, style)
-            yield record, Row(number, dict(zip(header, cells)), problem)  # noqa: B905  # where they don't fit
+            values = dict(zip(header, cells))  # noqa: B905  # where they don't fit
+            yield record, Row(number, values, problem, line=record.line)
     if header and not number:
         raise NoRows(f"{name} has a header ({', '.join(header)}) and no rows")
 

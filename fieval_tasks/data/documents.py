@@ -40,8 +40,8 @@ def _json_line(number: int, place: int, line: str) -> Row:
     except (ValueError, RecursionError) as error:
         may_be_cut = isinstance(error, json.JSONDecodeError) and not line.endswith(("\n", "\r"))
         cut = "; the file ends here: was it cut short?" if may_be_cut else ""
-        return Row(number, problem=f"line {place} is not JSON ({_complaint(error)}){cut}")
-    return _row(number, f"line {place}", value)
+        return Row(number, problem=f"line {place} is not JSON ({_complaint(error)}){cut}", line=place)
+    return replace(_row(number, f"line {place}", value), line=place)
 
 
 def json_rows(file: File) -> Iterator[Row]:

@@ -46,6 +46,8 @@ class Row:
     """The row's file, where the dataset has several."""
     place: str | None = None
     """The path of the list of rows in its document, where it had to be searched for."""
+    line: int | None = None
+    """The file's line where the row begins, from 1; None where rows are no lines."""
 
 
 class Lines(io.TextIOWrapper):

@@ -60,6 +60,13 @@ class Caps:
     # More than anybody reads; those beyond them are counted together.
     reason_groups: int = 100
     """Groups of near-identical reasons of a check, and of its errors of one kind."""
+    # GitHub shows no step's summary of more than 1 MiB, nor a comment of more than 65,536 characters.
+    github_summary: int = 900 * 1024
+    """Bytes of a step's summary, with what other commands wrote to it."""
+    github_comment: int = 60 * 1024
+    """Bytes of a comment on a pull request."""
+    annotations: int = 10
+    """Annotations of a kind: GitHub shows no more of a step."""
     batch: int = 5_000
     """Results that are held while they are written,"""
     # So that the memory does not grow with long inputs.

@@ -120,6 +120,11 @@ class Comparison:
             return ExitCode.GATE_FAILED
         return ExitCode.INCOMPLETE if any(one.is_open for one in found) else ExitCode.OK
 
+    @property
+    def sentences(self) -> dict[str, str]:
+        """Check, or segment of one -> what is said of it."""
+        return {name: change_sentence(name, change, self.terms) for name, change in self.checks.items()}
+
     def to_json(self) -> dict[str, Any]:
         return {
             "run": self.run,
@@ -231,8 +236,7 @@ def as_lines(comparison: Comparison, *, shown: int = 5) -> Iterator[str]:
     """The comparison for a terminal, each text on one line."""
     yield f"run {comparison.run} compared with the baseline {comparison.baseline}"
     yield from (f"note: {notice}" for notice in comparison.notices)
-    for name, change in comparison.checks.items():
-        yield change_sentence(name, change, comparison.terms)
+    yield from comparison.sentences.values()
     for name, change in comparison.checks.items():
         if change.without_verdict:
             more = change.compared.missing - change.doubtful - len(change.without_verdict)

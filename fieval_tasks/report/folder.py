@@ -14,18 +14,20 @@ from uuid import uuid4
 
 from fieval_tasks.core.private import make_folder
 
-# Every file that is ever written to it.
+# Every file that each run writes to it.
 FILES = (
     *("results.jsonl", "results.csv", "results.parquet"),
     *("summary.json", "report.md", "report.html", "junit.xml"),
 )
+COMMENT, COMPARISON = "comment.md", "comparison.md"
+"""Written to it under GitHub Actions."""
 # The largest report takes less.
 LONGEST_WRITING = 600.0
 """Seconds that a writer waits for another writer of the same folder."""
 # A report takes at least as long.
 _NEXT_TRY = 0.05
 """Seconds between two tries to lock the folder."""
-_PART = re.compile(rf"\.(?:{'|'.join(map(re.escape, FILES))})\.[0-9a-f]{{8}}\.part")
+_PART = re.compile(rf"\.(?:{'|'.join(map(re.escape, (*FILES, COMMENT, COMPARISON)))})\.[0-9a-f]{{8}}\.part")
 
 
 @contextmanager

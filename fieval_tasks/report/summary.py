@@ -16,7 +16,7 @@ from fieval_tasks.decisions.statistics import Interval
 from fieval_tasks.report.amendments import Amendment, Standing, amendments
 from fieval_tasks.report.caps import CAPS, Caps
 from fieval_tasks.report.corrections import Correction
-from fieval_tasks.report.differences import Comparison, change_sentence
+from fieval_tasks.report.differences import Comparison
 from fieval_tasks.report.figures import STATUSES, Counts
 from fieval_tasks.report.page_rows import PageRows
 from fieval_tasks.report.record import finite, iso
@@ -253,10 +253,7 @@ class Report:
     @property
     def changes(self) -> dict[str, str]:
         """What the comparison with the baseline says of each check, and of each segment, in a sentence."""
-        if self.comparison is None:
-            return {}
-        terms = self.comparison.terms
-        return {name: change_sentence(name, change, terms) for name, change in self.comparison.checks.items()}
+        return {} if self.comparison is None else self.comparison.sentences
 
     @property
     def notices(self) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from fieval_tasks.core.items import Result
 from fieval_tasks.core.quantities import allowed_failures
 from fieval_tasks.ledger.history import History
 from fieval_tasks.ledger.processes import owner_name
+from fieval_tasks.ledger.run import Run
 from fieval_tasks.ledger.store import Conclusion
 from fieval_tasks.report.columns import kinds
 from fieval_tasks.report.differences import Comparison
@@ -65,6 +66,8 @@ class Outcome:
     """The error that stopped the run; None where it went to its end."""
     is_news: bool = True
     """The figures or the exit code differ from the run's previous conclusion."""
+    run: Run | None = None
+    """The run as the ledger had it, with its plan; None for one that is made up."""
 
     @property
     def message(self) -> str:
@@ -114,7 +117,7 @@ def _concluded(prepared: Kept, ended: Ended, seconds: float) -> Outcome:
         report = write_results(facts, results, prepared.folder, decide=decide, comparison=compared[0])
         write_report(report, prepared.folder)
     sentence = _sentence(prepared, report.items, ended.stopped)
-    outcome = Outcome(report, clean(sentence), prepared.folder, ended.stopped)
+    outcome = Outcome(report, clean(sentence), prepared.folder, ended.stopped, run=prepared.run)
     figures = figures_of(prepared, report, asked)
     is_the_same = earlier and earlier[-1].exit_code == outcome.exit_code and not report.is_amended
     if is_the_same and ended.stopped is None:

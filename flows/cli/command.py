@@ -5,6 +5,7 @@ What a command does is imported once it is asked for: the help and a typing erro
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from inspect import BoundArguments
 from pathlib import Path
@@ -44,6 +45,11 @@ DRY_RUN = (
 NO_PREFECT = option(
     "no_prefect", bool, "Without a flow run and a Prefect server: it begins in a moment, as for a CI job."
 )
+ABOUT_GITHUB = (
+    "Tell GitHub Actions what the run came to: the step's summary, a comment file, annotations and outputs. Default: where "
+    "GITHUB_ACTIONS is true."
+)
+GITHUB = option("github", bool, ABOUT_GITHUB, negative="--no-github")
 
 
 def _as_in_plan(name: str, more: str = "", **said: Any) -> Parameter:
@@ -90,19 +96,24 @@ BaselineFile = Annotated[
     Path | None, Parameter(help="Write the baseline to this file, to commit it, and mark nothing.")
 ]
 Anyway = Annotated[bool, Parameter(help="Although verdicts are missing, or a gate failed.")]
+OnGitHub = Annotated[bool | None, Parameter(name="--github", negative="--no-github", help=ABOUT_GITHUB)]
 ListBlessed = Annotated[bool, Parameter(name="--list", help="Show the blessed runs.")]
 
 
-@typed_as_plan(*DRY_RUN, NO_PREFECT)
-def evaluate(*dataset: str, no_prefect: bool = False, **said: Any) -> int:
+@typed_as_plan(*DRY_RUN, NO_PREFECT, GITHUB)
+def evaluate(*dataset: str, no_prefect: bool = False, github: bool | None = None, **said: Any) -> int:
     """Put every row of a dataset to Future AGI evaluations.
 
     Without a dataset: a bundled sample, on the embedded local evaluator.
     """
-    plan, dry = _plan_of(dataset, said)
-    from flows.cli import actions
 
-    return actions.evaluate(plan, **dry, no_prefect=no_prefect)
+    def evaluated() -> int:
+        plan, dry = _plan_of(dataset, said)
+        from flows.cli import actions
+
+        return actions.evaluate(plan, **dry, no_prefect=no_prefect)
+
+    return _told_github(evaluated, False if said.get("dry_run") else github, as_json=bool(said.get("as_json")))
 
 
 @typed_as_plan(
@@ -110,19 +121,25 @@ def evaluate(*dataset: str, no_prefect: bool = False, **said: Any) -> int:
     option("shards", int, "How many flow runs (default 3)."),
     option("deployment", str, f"Of the flow evaluate-shard (default {SHARD_DEPLOYMENT})."),
     option("no_prefect", bool, "", show=False),
+    GITHUB,
 )
 def fan_out(
-    *dataset: str, shards: int = 3, deployment: str = SHARD_DEPLOYMENT, no_prefect: bool = False, **said: Any
-) -> int:
+    *dataset: str, shards: int = 3, deployment: str = SHARD_DEPLOYMENT, no_prefect: bool = False,
+    github: bool | None = None, **said: Any,
+) -> int:  # fmt: skip
     """Evaluate a dataset in shards: flow runs on the work pool of your Prefect server."""
     if no_prefect:
         raise PlanError(f"--no-prefect: shards are flow runs in Prefect; it is for {program('evaluate')}")
-    plan, dry = _plan_of(dataset, said)
-    if not 1 <= shards <= MOST_SHARDS:
-        raise PlanError(f"--shards: {shards} is not a number from 1 to {MOST_SHARDS}")
-    from flows.cli import actions
 
-    return actions.fan_out(plan, **dry, shards=shards, deployment=deployment)
+    def shared_out() -> int:
+        plan, dry = _plan_of(dataset, said)
+        if not 1 <= shards <= MOST_SHARDS:
+            raise PlanError(f"--shards: {shards} is not a number from 1 to {MOST_SHARDS}")
+        from flows.cli import actions
+
+        return actions.fan_out(plan, **dry, shards=shards, deployment=deployment)
+
+    return _told_github(shared_out, False if said.get("dry_run") else github, as_json=bool(said.get("as_json")))
 
 
 def _plan_of(dataset: Sequence[str], said: dict[str, Any]) -> tuple[Any, dict[str, bool]]:
@@ -135,11 +152,11 @@ def _plan_of(dataset: Sequence[str], said: dict[str, Any]) -> tuple[Any, dict[st
     return plan_of(dataset, said), dry
 
 
-def collect(run: RunArgument | None = None, /, *, store: StoreOption = None) -> int:
+def collect(run: RunArgument | None = None, /, *, store: StoreOption = None, github: OnGitHub = None) -> int:
     """Fetch the verdicts of a run that was only submitted, or was cut off; without one, of all."""
     from flows.cli import actions
 
-    return actions.collect(run, store)
+    return _told_github(lambda: actions.collect(run, store), github)
 
 
 def control(
@@ -191,6 +208,7 @@ def label(
 def compare(
     run: RunArgument, baseline: BaselineArgument = "blessed", /, *, margin: Margin = None, cluster: ClusterOption = None,
     by: By = None, across_models: AcrossModels = False, store: StoreOption = None, json: AsObject = False,
+    github: OnGitHub = None,
 ) -> int:  # fmt: skip
     """What changed from a baseline to a run, over the items that both have. Nothing is sent.
 
@@ -198,16 +216,14 @@ def compare(
     """
     from flows.cli.decisions import compare as compared
 
-    return compared(
-        run,
-        baseline,
-        margin=margin,
-        cluster=cluster,
-        by=by or [],
-        across_models=across_models,
-        store=store,
-        as_data=json,
-    )
+    said: dict[str, Any] = {
+        "margin": margin,
+        "cluster": cluster,
+        "by": by or [],
+        "across_models": across_models,
+        "store": store,
+    }
+    return _told_github(lambda: compared(run, baseline, **said, as_data=json), github, as_json=json)
 
 
 def bless(
@@ -218,6 +234,16 @@ def bless(
     from flows.cli.decisions import bless as blessed
 
     return blessed(run, note, file, anyway, list, store)
+
+
+def _told_github(work: Callable[[], int], asked: bool | None, *, as_json: bool = False) -> int:
+    """Do the work, and tell GitHub Actions what it came to, where that is `asked`; None: where the command runs there."""
+    if not (os.environ.get("GITHUB_ACTIONS") == "true" if asked is None else asked):
+        return work()
+    from fieval_tasks.terminal.github_step import on_github
+
+    with on_github(as_json=as_json) as end:
+        return end(work())
 
 
 # -- how they are called -------------------------------------------------------------------------------------------

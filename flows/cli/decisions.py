@@ -26,6 +26,8 @@ def compare(
 ) -> int:
     from fieval_tasks.core.plan import DEFAULT_MARGIN
     from fieval_tasks.report.differences import as_lines
+    from fieval_tasks.runs.preparation import kept
+    from fieval_tasks.terminal.github_step import github_step
     from flows.compare import compare as compared
 
     try:
@@ -38,6 +40,9 @@ def compare(
     else:
         for line in as_lines(found):
             print(_wrapped(line))
+    if step := github_step.get():
+        with kept(run, store) as one:
+            step.compare(found, one.folder)
     return found.exit_code
 
 

@@ -14,6 +14,7 @@ from typing import Concatenate, ParamSpec
 from fieval_tasks.core.errors import ExitCode, FievalError, Interrupted
 from fieval_tasks.report.text import clean
 from fieval_tasks.terminal.door import answered, say
+from fieval_tasks.terminal.github_step import told_why
 
 P = ParamSpec("P")
 
@@ -39,7 +40,7 @@ def interruptible(command: Callable[Concatenate[Interruption, P], int]) -> Calla
     @wraps(command)
     def until_interrupted(*arguments: P.args, **options: P.kwargs) -> int:
         def work() -> int:
-            with _heard(interruption := Interruption()):
+            with _heard(interruption := Interruption()), told_why():
                 return command(interruption, *arguments, **options)
 
         return answered(work)

@@ -14,6 +14,7 @@ from fieval_tasks.report.table import table
 from fieval_tasks.runs.display import display
 from fieval_tasks.terminal.bar import Terminal, shown
 from fieval_tasks.terminal.door import say
+from fieval_tasks.terminal.github_step import github_step
 from fieval_tasks.work.engine import stop_all
 from flows.cli.interruption import Interruption
 
@@ -57,6 +58,8 @@ def run_shown(
         print(f"report: {outcome.folder / 'report.html'}")
         if not outcome.is_good or outcome.report.items.pending:
             say(outcome.sentence)
+        if step := github_step.get():
+            step.conclude(outcome)
     if screen.outcomes and (missing := parquet_missing()):
         print(missing)
     if end.message and end.message not in {outcome.message for outcome in screen.outcomes}:
