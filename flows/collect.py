@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from prefect import State, flow, get_run_logger
 from prefect.exceptions import Pause
-from prefect.runtime import deployment
+from prefect.runtime import deployment, flow_run
 from prefect.states import Completed, Failed
 
 from fieval_tasks.core.errors import FievalError, PlanError, RunsRefused
@@ -20,20 +20,21 @@ from fieval_tasks.core.plan import EvaluationPlan, Mode
 from fieval_tasks.core.scrubbing import without_secrets
 from fieval_tasks.on_prefect.ending import INCOMPLETE, failed, refused, state_name_of
 from fieval_tasks.on_prefect.flow_runs import published, work_on
+from fieval_tasks.on_prefect.naming import collector_title, tag
 from fieval_tasks.on_prefect.openers import prepared
 from fieval_tasks.on_prefect.permitted import require_permitted_store
 from fieval_tasks.on_prefect.showing import shown_in_prefect
 from fieval_tasks.on_prefect.times import TIMES
 from fieval_tasks.on_prefect.watching import Watch, reason_of, steerable
-from fieval_tasks.runs.conclusion import Ended, Outcome
+from fieval_tasks.runs.conclusion import Ended, Outcome, concluded_again
 from fieval_tasks.runs.continuing import Continuation
 from fieval_tasks.runs.display import display
-from fieval_tasks.runs.preparation import Prepared, runs_to_collect
+from fieval_tasks.runs.preparation import Kept, Prepared, kept, runs_to_collect
 from flows.evaluate import may_begin
 from flows.poll import poll_evaluations
 
 
-@flow(name="collect", persist_result=False)
+@flow(name="collect", flow_run_name=collector_title, persist_result=False)
 def collect(run: str | None = None, store: str | None = None) -> State[None]:
     """Ask for the open tickets of one run, or of all that have some; write their reports, or amend them.
 
@@ -87,12 +88,18 @@ def collected(names: Sequence[str], store: str | None, *, quiet: float | None = 
 
 
 def collect_run(name: str, store: str | None, *, quiet: float | None = None) -> State[None]:
-    """Wait for one run's tickets; with `quiet`, leave them after so many seconds without a verdict. Submits nothing."""
-    with prepared(Continuation(name, store)) as run:
-        if busy := run.worked_on_by_others():
-            return Completed(message=f"run {run.run_id} is left alone: {busy} is working on it")
+    """Wait for one run's tickets; with `quiet`, leave them after so many seconds without a verdict. Submits nothing.
+
+    A run that is over needs no keys: it is concluded again, and published if Prefect knows nothing of its end.
+    """
+    with kept(name, store) as found:
+        if busy := found.worked_on_by_others():
+            return Completed(message=f"run {found.run_id} is left alone: {busy} is working on it")
         if store:
-            may_begin(run.plan)  # what it says comes from a ledger that a parameter names
+            may_begin(found.plan)  # what it says comes from a ledger that a parameter names
+        if found.is_over:
+            return news(found, concluded_again(found))
+    with prepared(Continuation(name, store)) as run:
         return work_on(run, lambda: wait_for_tickets(run, quiet), publish=news)
 
 
@@ -112,11 +119,14 @@ def wait_for_tickets(run: Prepared, quiet: float | None) -> Ended | State[None]:
     return Completed(message=f"run {run.run_id}: {waiting:,} of {run.run.total:,} items still wait for their verdicts")
 
 
-def news(run: Prepared, outcome: Outcome) -> State[None]:
-    """Publish an outcome that differs from the last one. Without a difference only a terminal shows it again: a collector
+def news(run: Kept, outcome: Outcome) -> State[None]:
+    """Publish an outcome that differs from the last one, or of which Prefect knows nothing. Without a difference only a terminal shows it again: a collector
     that runs every ten minutes must not send an alert each time about one forgotten evaluation."""
-    if outcome.is_news:
-        return published(run, outcome, series=run.series)
+    if outcome.is_news or run.run.flow_run_id is None:
+        tag(run.run_id)
+        state = published(run, outcome, series=run.series)
+        run.ledger.published(run.run_id, str(flow_run.id))
+        return state
     display.get().conclude(outcome)
     report = outcome.report
     return Completed(message=f"run {report.facts.run_id}: nothing new, {report.items.pending:,} pending")

@@ -60,7 +60,7 @@ class Run:
     total: int = 0
     """Items."""
     flow_run_id: str | None = None
-    """The Prefect flow run that worked on it last."""
+    """The Prefect flow run that worked on it last, or has published it since; None: Prefect knows nothing of its end."""
     started_at: datetime | None = None
     """When a process first worked on it."""
     finished_at: datetime | None = None

@@ -157,6 +157,7 @@ conclusions = sa.Table(
     sa.Column("at", Moment, nullable=False),
     sa.Column("exit_code", sa.Integer),
     sa.Column("standing", sa.JSON, nullable=False),
+    sa.Column("ended", sa.JSON(none_as_null=True)),
 )
 
 baselines = sa.Table(

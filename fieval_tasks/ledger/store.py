@@ -38,6 +38,8 @@ class Conclusion:
     exit_code: int | None
     standing: Mapping[str, Any]
     """The report's figures at that time: see `Report.standing`."""
+    ended: Mapping[str, Any] | None = None
+    """How its work had ended: see `runs.conclusion.Ended`. None: an older program recorded it."""
 
 
 class Ledger:
@@ -187,9 +189,15 @@ class Ledger:
     def finished(
         self, run_id: str, *, exit_code: int | None, seconds: float, complete: bool, is_behind: bool = False
     ) -> None:
-        """A process stops working on the run after `seconds`; `complete`: every item is settled. `is_behind`: see `Run`."""
-        values = {"exit_code": exit_code, "finished_at": self.now() if complete else None, "is_behind": is_behind}
+        """A process stops working on the run after `seconds`; `complete`: every item is settled, and the first such time since it
+        was started is kept. `is_behind`: see `Run`."""
+        at = sa.func.coalesce(runs.c.finished_at, sa.literal(self.now(), Moment())) if complete else None
+        values = {"exit_code": exit_code, "finished_at": at, "is_behind": is_behind}
         self._update(run_id, values | {"wall_seconds": runs.c.wall_seconds + seconds})
+
+    def published(self, run_id: str, flow_run_id: str) -> None:
+        """A flow run has shown what the run came to, without working on it."""
+        self._update(run_id, {"flow_run_id": flow_run_id})
 
     def _update(self, run_id: str, values: Mapping[str, Any]) -> None:
         statement = sa.update(runs).where(runs.c.run_id == run_id).values(**values)
@@ -207,9 +215,11 @@ class Ledger:
         exit_code: int | None,
         standing: Mapping[str, Any],
         figures: Sequence[CheckFigures] | None = None,
+        *,
+        ended: Mapping[str, Any] | None = None,
     ) -> None:
-        """Record a process's conclusion; `standing` is any JSON object. With `figures`, they replace the run's."""
-        row = {"run_id": run_id, "at": at, "exit_code": exit_code, "standing": dict(standing)}
+        """Record a process's conclusion; `standing` and `ended` are any JSON objects. With `figures`, they replace the run's."""
+        row = {"run_id": run_id, "at": at, "exit_code": exit_code, "standing": dict(standing), "ended": ended}
         this = (conclusions.c.run_id == run_id, conclusions.c.at == at)
 
         def make(connection: Connection) -> None:
@@ -222,7 +232,7 @@ class Ledger:
 
     def conclusions(self, run_id: str) -> list[Conclusion]:
         """The conclusions of all processes that worked on the run, the earliest first."""
-        columns = (conclusions.c.at, conclusions.c.exit_code, conclusions.c.standing)
+        columns = (conclusions.c.at, conclusions.c.exit_code, conclusions.c.standing, conclusions.c.ended)
         query = sa.select(*columns).where(conclusions.c.run_id == run_id).order_by(conclusions.c.n)
         return [Conclusion(**row) for row in self.database.read(query)]
 

@@ -65,6 +65,7 @@ UPGRADES: dict[int, tuple[str | Callable[[Connection], None], ...]] = {
     5: (
         _add_pruned_at,
         "ALTER TABLE fieval_runs ADD COLUMN is_behind BOOLEAN DEFAULT FALSE NOT NULL",
+        "ALTER TABLE fieval_conclusions ADD COLUMN ended JSON",
         _open_figures_of_all,
     ),
 }

@@ -23,7 +23,7 @@ from fieval_tasks.on_prefect.openers import prepared
 from fieval_tasks.on_prefect.watching import steerable, suspended_state
 from fieval_tasks.runs.conclusion import Ended, Outcome, conclude
 from fieval_tasks.runs.display import display
-from fieval_tasks.runs.preparation import Prepared
+from fieval_tasks.runs.preparation import Kept, Prepared
 
 Requirement: TypeAlias = Callable[[EvaluationPlan], None]
 """A check that raises PlanError for a plan that this flow does not take."""
@@ -57,12 +57,12 @@ def begun(plan: object, credentials: object, check: Requirement, *, shards: int 
             yield run
 
 
-def series_of(run: Prepared) -> str:
+def series_of(run: Kept) -> str:
     """The series of a run's artifacts: its deployment's, or else its dataset's."""
     return deployment.name or run.series
 
 
-def published(run: Prepared, outcome: Outcome, *, series: str | None = None) -> State[None]:
+def published(run: Kept, outcome: Outcome, *, series: str | None = None) -> State[None]:
     """Show the outcome to everyone. `series`: what its artifacts are versions of; None: see `series_of`."""
     publish(outcome.report, run, series=series or series_of(run))
     announce(outcome)

@@ -32,6 +32,12 @@ def title() -> str:
     return plan.resume or plan.run or f"{name_stem(plan.dataset)} {datetime.now():%Y-%m-%d %H:%M:%S}"
 
 
+def collector_title() -> str:
+    """The name of a collector's flow run: what somebody typed stays; else the name of the run that it is for."""
+    given, run = str(flow_run.name or ""), flow_run.parameters.get("run")
+    return given if run in (None, "last") or not is_made_up(given) else str(run)
+
+
 def is_made_up(name: str) -> bool:
     """Prefect made this name, of two words of its list, for a run that nobody named."""
     words = name.split("-")

@@ -8,8 +8,9 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from fieval_tasks.core.errors import ExitCode, FievalError, RunStopped
+from fieval_tasks.core.errors import ExitCode, FievalError, RunStopped, Unexpected
 from fieval_tasks.core.gates import GateVerdict
 from fieval_tasks.core.items import Result
 from fieval_tasks.core.quantities import allowed_failures
@@ -51,6 +52,21 @@ class Ended:
     """The process waited for verdicts; False for `--mode submit`."""
     is_behind: bool = False
     """Something that the plan's `to` names lacks verdicts of the run."""
+    is_recorded: bool = False
+    """It was concluded before: nobody has worked on the run since."""
+
+    def to_json(self) -> dict[str, Any]:
+        """What the ledger keeps of it."""
+        stopped = None if self.stopped is None else str(self.stopped)
+        return {"stopped": stopped, "notices": [*self.notices], "waited": self.waited}
+
+    @classmethod
+    def recorded(cls, conclusion: Conclusion) -> Ended:
+        """How the work had ended that came to this conclusion."""
+        kept = conclusion.ended or {}
+        error = {ExitCode.STOPPED: RunStopped, ExitCode.UNEXPECTED: Unexpected}.get(ExitCode(conclusion.exit_code or 0))
+        stopped = error and error(kept.get("stopped") or "the run was stopped")
+        return cls(stopped, tuple(kept.get("notices", ())), kept.get("waited", True), is_recorded=True)
 
 
 @dataclass(frozen=True)
@@ -96,14 +112,15 @@ def conclude(prepared: Kept, ended: Ended, *, seconds: float, tuning: SinkTuning
         if ended.stopped is None and (drawn := prepared.drawn) is not None and drawn.look():
             prepared.book.draws.leave_out()  # what a process left unsent that was killed, or that heard of it late
         behind = handed_on(prepared, tuning)
-        ended = replace(ended, notices=(*ended.notices, *behind), is_behind=bool(behind))
         with _writing(prepared):
             afterwards.enter_context(locked_folder(prepared.folder))
-        return _concluded(prepared, ended, seconds)
+        return _concluded(prepared, ended, behind, seconds)
 
 
-def _concluded(prepared: Kept, ended: Ended, seconds: float) -> Outcome:
+def _concluded(prepared: Kept, ended: Ended, behind: Sequence[str], seconds: float) -> Outcome:
     ledger, run_id, now = prepared.ledger, prepared.run_id, prepared.ledger.now()
+    as_it_was = ended.to_json()
+    ended = replace(ended, notices=(*ended.notices, *behind), is_behind=bool(behind))
     complete = prepared.is_complete
     # Without an exit code until its files are written: should they not be, a collector finds the run by that.
     ledger.finished(run_id, exit_code=None, seconds=seconds, complete=complete)
@@ -120,11 +137,11 @@ def _concluded(prepared: Kept, ended: Ended, seconds: float) -> Outcome:
     outcome = Outcome(report, clean(sentence), prepared.folder, ended.stopped, run=prepared.run)
     figures = figures_of(prepared, report, asked)
     is_the_same = earlier and earlier[-1].exit_code == outcome.exit_code and not report.is_amended
-    if is_the_same and ended.stopped is None:
+    if is_the_same and (ended.stopped is None or ended.is_recorded):
         outcome = replace(outcome, is_news=False)
         History(ledger.database).record(run_id, figures)  # an older program may have concluded it, and counted none
     else:
-        ledger.add_conclusion(run_id, now, outcome.exit_code, report.standing, figures)
+        ledger.add_conclusion(run_id, now, outcome.exit_code, report.standing, figures, ended=as_it_was)
     ledger.finished(run_id, exit_code=outcome.exit_code, seconds=0.0, complete=complete, is_behind=ended.is_behind)
     return outcome
 
@@ -159,6 +176,12 @@ def _writing(prepared: Kept) -> Iterator[None]:
             f"the files of run {prepared.run_id} can't be written to {prepared.folder} ({error}): see to that, or name "
             f"another folder; its verdicts are kept, and are written by {prepared.resume_command} --output DIR"
         ) from error
+
+
+def concluded_again(run: Kept) -> Outcome:
+    """The outcome of a run that is over, with its files written anew: what has come since, such as labels, is in it."""
+    recorded = run.ledger.conclusions(run.run_id) if run.is_concluded else []
+    return conclude(run, Ended.recorded(recorded[-1]) if recorded else Ended(), seconds=0.0)
 
 
 def report_of(prepared: Kept) -> Report:

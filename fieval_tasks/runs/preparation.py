@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from fieval_tasks.core.budget import Budget, HardEnd, budget_of, ends_in_words
 from fieval_tasks.core.commands import command
+from fieval_tasks.core.errors import ExitCode
 from fieval_tasks.core.plan import EvaluationPlan, Mode
 from fieval_tasks.core.quantities import parse_rate
 from fieval_tasks.core.tiers import Tier
@@ -59,6 +60,16 @@ class Kept:
         """The name in words of another process that works on this run now; None where there is none."""
         claims = self.book.claims.of_others(owner_name())
         return next((claim.holder for claim in claims if claim.is_live), None)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is nothing to ask about: every item has ended, or the run was concluded with some left unsent."""
+        return self.is_complete or (self.is_concluded and not self.book.open_chunks())
+
+    @property
+    def is_concluded(self) -> bool:
+        """Whether the process that worked on the run last has come to its conclusion."""
+        return self.run.exit_code not in (None, ExitCode.INTERRUPTED)
 
     @property
     def to_carry_on(self) -> EvaluationPlan:

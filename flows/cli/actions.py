@@ -30,7 +30,7 @@ from fieval_tasks.report.text import shown_json
 from fieval_tasks.runs.connections import Openers
 from fieval_tasks.runs.continuing import Continuation
 from fieval_tasks.runs.forecast import foretold
-from fieval_tasks.runs.preparation import Prepared, runs_to_collect
+from fieval_tasks.runs.preparation import Prepared, kept, runs_to_collect
 from fieval_tasks.terminal.door import say
 from fieval_tasks.terminal.forecast_text import as_object, lines
 from flows.cli.direct import DIRECT, direct_end, require_direct
@@ -200,6 +200,9 @@ def _require_one(run: str | None, store: str | None) -> None:
     problems: list[str] = []
     for name in [run] if run else runs_to_collect(store):
         try:
+            with kept(name, store) as found:
+                if found.is_over:  # and needs no keys
+                    return
             with prepared(Continuation(name, store)):
                 return
         except PlanError as error:

@@ -12,10 +12,11 @@ from typing import Any, TypeAlias
 
 import pytest
 
+from fieval_tasks.core.errors import KeysRefused
 from fieval_tasks.ledger.database import store_url
 from fieval_tasks.ledger.store import Ledger
-from flows.cli.command import evaluate_command, fan_out_command
-from tests.conftest import PATIENCE
+from flows.cli.command import collect_command, evaluate_command, fan_out_command
+from tests.conftest import PATIENCE, Evaluator
 
 Command: TypeAlias = Callable[[list[str]], int]
 
@@ -81,3 +82,77 @@ def test_a_gate_decides_the_exit_code_and_the_failing_sentence_is_said(capfd: py
     assert "groundedness.pass_rate >= 0.99" in told.out
     assert summary("gated")["exit_code"] == 1
     assert Path("fieval-runs/gated/report.html").exists()
+
+
+# -- Prefect, later ------------------------------------------------------------------------------------------------
+
+
+def of(run_id: str, client: Any) -> tuple[Any, list[Any]]:
+    """The flow run that published a run, and its artifacts."""
+    from prefect.client.schemas.filters import (
+        ArtifactFilter,
+        ArtifactFilterFlowRunId,
+        FlowRunFilter,
+        FlowRunFilterTags,
+    )
+
+    [flow_run] = client.read_flow_runs(flow_run_filter=FlowRunFilter(tags=FlowRunFilterTags(all_=[run_id])))
+    mine = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run.id]))
+    return flow_run, client.read_artifacts(artifact_filter=mine)
+
+
+def test_a_run_that_prefect_knows_nothing_of_is_published_once_and_without_keys(
+    workplace: Path, evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from prefect.client.orchestration import get_client
+
+    told: list[str] = []
+    monkeypatch.setattr("fieval_tasks.on_prefect.events.emit_event", lambda event, **_: told.append(event))
+    with monkeypatch.context() as with_keys:
+        for name, value in evaluator.environment.items():
+            with_keys.setenv(name, value)
+        gate = ("--gate", "groundedness.pass_rate >= 0.99")
+        assert evaluate("--connection", "env", "--run", "later", "--limit", "5", *gate) == 1
+    before = summary("later")
+    submitted = len(evaluator.submissions(""))
+
+    assert collect_command(["later"]) == 1
+    with get_client(sync_client=True) as client:
+        flow_run, artifacts = of("later", client)
+    assert (flow_run.name, flow_run.state_type.value, flow_run.state_name) == ("later", "FAILED", "Gate failed")
+    assert {artifact.type for artifact in artifacts} >= {"markdown", "table"}
+    assert told == ["fieval.run.completed", "fieval.gate.failed"]
+    assert (summary("later"), len(evaluator.submissions(""))) == (before, submitted)
+
+    told.clear()
+    capfd.readouterr()
+    assert collect_command(["later"]) == 1
+    assert "run later: nothing new" in capfd.readouterr().err
+    assert told == []
+
+
+def test_what_was_only_submitted_without_prefect_is_collected_in_it(
+    workplace: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate("--run", "out", "--limit", "3", "--mode", "submit") == 0
+    assert summary("out")["items"]["pending"] == 6
+    assert "to publish it" not in capfd.readouterr().err
+    assert collect_command(["out"]) == 0
+    assert (summary("out")["items"]["scored"], summary("out")["flow_run_id"] is None) == (6, False)
+
+
+def test_a_run_that_was_stopped_is_published_with_what_stopped_it(
+    workplace: Path, evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise KeysRefused("the keys are not taken")
+
+    with monkeypatch.context() as refusing:
+        refusing.setattr("fieval_tasks.work.engine.Engine.submit_chunk", refuse)
+        assert evaluate("--run", "halted", "--limit", "3") == 4
+    for _ in range(2):
+        capfd.readouterr()
+        assert collect_command(["halted"]) == 4
+        told = capfd.readouterr()
+        assert "the keys are not taken" in told.err
+    assert "nothing new" in told.err

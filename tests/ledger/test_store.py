@@ -1232,6 +1232,7 @@ ADDED = {
         "DROP TABLE fieval_choices",
         "ALTER TABLE fieval_runs DROP COLUMN pruned_at",
         "ALTER TABLE fieval_runs DROP COLUMN is_behind",
+        "ALTER TABLE fieval_conclusions DROP COLUMN ended",
     ),
 }
 """Version -> what takes out of the next one's tables all that it has not got."""
