@@ -103,8 +103,8 @@ function show() {
   if (!isSame || !hits.length) { filter(); fillForm(); }
   const opened = state.item ? hits.findIndex(isOpen) : -1;
   if (!isSame) { active = 0; list.scrollTop = 0; }
-  if (opened >= 0) { active = opened; reveal(active); }
   draw({ afresh: !isSame });
+  if (opened >= 0) { active = opened; reveal(active); draw(); }
   showItem(hits[opened] ?? (state.item && rows.find(isOpen)), opened);
 }
 
@@ -141,7 +141,7 @@ function fillFilters(counts) {
     if (state[name] && ![...select.options].some(option => option.value === state[name])) addOption(select, state[name]);
     for (const option of select.options)
       if (option.value) option.textContent =
-        `${clipped(named[name]?.(option.value) ?? option.value, 60)} (${number(counts[name].get(option.value) ?? 0)})`;
+        `${apart(clipped(named[name]?.(option.value) ?? option.value, 60))} (${number(counts[name].get(option.value) ?? 0)})`;
   }
 }
 
@@ -164,8 +164,9 @@ function fillForm() {
   const sum = `${number(hits.length)} of ${number(rows.length)} rows${sample}`;
   found("hits").textContent = hits.length ? sum : "No row matches: clear the filters.";
   found("clear").hidden = !chosen.length;
-  const filters = chosen.map(key => `${key === "q" ? "search" : key} ${named[key]?.(state[key]) ?? state[key]}`);
-  found("filter-printed").textContent = chosen.length ? said(`Filter of the list on screen: ${filters.join(", ")}: ${sum}.`) : "";
+  const filters = chosen.map(key => `${key === "q" ? "search" : key} ${apart(named[key]?.(state[key]) ?? state[key])}`);
+  found("filter-printed").textContent =
+    chosen.length ? `The list of rows, which is not printed, showed ${sum}: ${filters.join(", ")}.` : "";
 }
 
 /* -- the list: only rows near the visible ones are in the page ----------------------------------------------------- */
@@ -234,13 +235,18 @@ function focusOn(n) {
 function showItem(row, n) {
   if (!state.item) { if (dialog.open) dialog.close(); return; }
   fill(found("item-title"), state.item);
-  fill(found("item-place"), !row ? "This item is not on this page: the command below tells of it." :
-    [row.verdict, row.check, `row ${number(row.row)}`, n < 0 ? "not among the rows of the list" : `${number(n + 1)} of ${number(hits.length)}`].join(", "));
+  found("item-place").textContent = row ? placeOf(row, n)
+    : "This item is not among the rows that this page holds. The command below tells of it.";
   found("item-facts").replaceChildren(...(row ? facts(row) : []).flatMap(pair));
   found("item-command").textContent = page.explain.replace(/ITEM$/, () => quoted(said(state.item)));
   found("copied").textContent = "";
   if (!dialog.open) dialog.showModal();
   dialog.scrollTop = 0;
+}
+
+function placeOf(row, n) {
+  const among = n < 0 ? "not among the rows that the filters show" : `${number(n + 1)} of ${number(hits.length)} in the list`;
+  return `${row.verdict}, ${apart(row.check)}, row ${number(row.row)}, ${among}`;
 }
 
 function facts(row) {
@@ -289,11 +295,14 @@ async function copy() {
 
 /* A visible sign for each character that is no text (as report/text.py does). */
 const said = text => text.replace(/[\0-\x08\x0b-\x1f\x7f-\x9f\ufffe\uffff]/g, "\ufffd");
+/* Whichever way the text reads, what stands around it reads its own: for where no element of its own can be. */
+const apart = text => `\u2068${said(text)}\u2069`;
 const clipped = (text, most) => text.length > most ? text.slice(0, most - 1) + "\u2026" : text;
 const quoted = text => /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'"'"'`)}'`;
 const number = n => n.toLocaleString("en");
 const share = n => n > 0 && n < .0005 ? "<0.001" : n >= .9995 && n < 1 ? ">0.999" : n.toFixed(3);
-const duration = s => s < 60 ? `${s.toFixed(1)} s` : `${Math.floor(s / 60)} min ${Math.round(s % 60)} s`;
+const duration = s => s < 1 ? `${Math.round(1000 * s)} ms` : s < 60 ? `${s.toFixed(1)} s`
+  : `${Math.floor(Math.round(s) / 60)} min ${Math.round(s) % 60} s`;
 /* Passed beside passed says nothing. */
 const saidValue = of => of.value && of.value.toLowerCase() !== of.verdict ? of.value : "";
 
@@ -316,9 +325,14 @@ function listen() {
   found("close").addEventListener("click", () => dialog.close());
   found("copy").addEventListener("click", copy);
   dialog.addEventListener("click", event => { if (event.target === dialog) dialog.close(); });  // beside it
-  dialog.addEventListener("close", () => { go(closed(state)); focusOn(active); });
+  dialog.addEventListener("close", () => { if (state.item) { go(closed(state)); focusOn(active); } });
   document.addEventListener("keydown", pressed);
-  window.addEventListener("hashchange", () => { show(); if (!state.item) found("list-title").focus(); });
+  window.addEventListener("hashchange", () => { show(); if (!state.item) bringIntoView(); });
+}
+
+function bringIntoView() {
+  found("list-title").focus({ preventScroll: true });
+  found("list").scrollIntoView();
 }
 
 function pressed(event) {
@@ -326,7 +340,7 @@ function pressed(event) {
   const inField = event.target.matches("input, select");
   const inList = list.contains(event.target);
   const steps = { j: 1, k: -1, ...(inList && { ArrowDown: 1, ArrowUp: -1 }), ...(dialog.open && { ArrowRight: 1, ArrowLeft: -1 }) };
-  if (event.key === "/" && !inField) { dialog.close(); form.elements.q.focus(); }
+  if (event.key === "/" && !inField) { go(closed(state)); form.elements.q.focus(); }
   else if (event.key === "Escape" && event.target === form.elements.q) go({ ...state, q: "" });
   else if (event.key in steps && !inField) step(steps[event.key]);
   else return;
@@ -348,7 +362,7 @@ async function begin() {
   }
   listen();
   show();
-  if (location.hash.includes("=") && !state.item) found("list-title").focus();
+  if (written(state) !== "#" && !state.item) bringIntoView();
   prepareSearch();
 }
 
