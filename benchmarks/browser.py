@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
 }
 """How a report is opened: the options of a context of Playwright's."""
 SEVERE = ("serious", "critical")
-PATIENCE = 60_000.0
+PATIENCE = 300_000.0
 """Milliseconds for a page to show what it should: it is never reached where all is well, however busy the machine."""
 
 
@@ -31,16 +32,20 @@ class NoBrowser(Exception):
     """Chromium is not installed: apt-get update && apt-get install -y chromium"""
 
 
+def program() -> str | None:
+    """Where this machine has a browser."""
+    return next((found for name in PROGRAMS if (found := shutil.which(name))), None)
+
+
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """Raises NoBrowser where the machine has none."""
-    program = next((found for name in PROGRAMS if (found := shutil.which(name))), None)
-    if program is None:
+    if (path := program()) is None:
         raise NoBrowser(NoBrowser.__doc__)
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=[*QUIET])
+        browser = playwright.chromium.launch(executable_path=path, args=[*QUIET])
         try:
             yield browser
         finally:
@@ -50,9 +55,13 @@ def chromium() -> Iterator[Browser]:
 class OpenedReport:
     """A report in a page of its own, and all that the browser complained of or asked for meanwhile."""
 
-    def __init__(self, browser: Browser, path: Path, way: str = "desktop", fragment: str = "") -> None:
+    def __init__(
+        self, browser: Browser, path: Path, way: str = "desktop", *, fragment: str = "", first: str = ""
+    ) -> None:
+        """`first`: a script that the browser runs before those of the page."""
         self.page: Page = browser.new_context(**WAYS[way]).new_page()
         self.page.set_default_timeout(PATIENCE)
+        self.page.add_init_script(first)
         self.complaints: list[str] = []
         address = path.resolve().as_uri()
         self.page.on("console", lambda said: self.complaints.append(f"{said.type}: {said.text}"))
@@ -74,9 +83,7 @@ class OpenedReport:
 
     def severe_findings(self) -> list[str]:
         """What axe-core finds that keeps people from using the page."""
-        import axe_core_python
-
-        script = Path(axe_core_python.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
+        script = files("axe_core_python").joinpath("axe.min.js").read_text(encoding="utf-8")
         self.page.evaluate(script)  # by the browser's own door: the page's policy stays as it is
         found = self.page.evaluate("axe.run(document, {preload: false, resultTypes: ['violations']})")
         return [

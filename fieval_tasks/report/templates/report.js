@@ -138,10 +138,12 @@ function fillFilters(counts) {
   for (const name of Object.keys(FACETS)) {
     const select = form.elements[name];
     if (!select.options.length) fillOptions(select, counts[name]);
-    if (state[name] && ![...select.options].some(option => option.value === state[name])) addOption(select, state[name]);
-    for (const option of select.options)
-      if (option.value) option.textContent =
-        `${apart(clipped(named[name]?.(option.value) ?? option.value, 60))} (${number(counts[name].get(option.value) ?? 0)})`;
+    const options = [...select.options].slice(1);  // the first is for all
+    if (state[name] && !options.some(option => option.value === state[name])) options.push(addOption(select, state[name]));
+    for (const option of options) {
+      const text = clipped(named[name]?.(option.value) ?? option.value, 60);
+      option.textContent = `${apart(text)} (${number(counts[name].get(option.value) ?? 0)})`;
+    }
   }
 }
 
@@ -154,7 +156,11 @@ function fillOptions(select, counts) {
   select.closest("label").hidden = !values.length;
 }
 
-const addOption = (select, value) => select.append(new Option("", value));
+function addOption(select, value) {
+  const option = new Option("", value);
+  select.append(option);
+  return option;
+}
 
 function fillForm() {
   for (const field of form.elements)
@@ -205,7 +211,8 @@ function lineOf(n) {
   const link = line.firstElementChild;
   link.href = written(openOn(row));
   const texts = [
-    row.change ?? row.verdict, row.check, row.item, saidValue(row), row.reason, row.seconds === null ? "" : duration(row.seconds),
+    row.change ?? row.verdict, row.check, row.item, saidValue(row), row.reason,
+    row.seconds === null ? "" : duration(row.seconds),
   ];
   [...link.children].forEach((cell, place) => { fill(cell, clipped(texts[place], 300)); });
   link.children[0].className = TONES[row.change ?? row.verdict] ?? "";
@@ -273,7 +280,8 @@ function pair([name, text]) {
   return [term, description];
 }
 
-const answer = of => [of.verdict, saidValue(of), of.score === null ? "" : `score ${share(of.score)}`].filter(Boolean).join(", ");
+const answer = of =>
+  [of.verdict, saidValue(of), of.score === null ? "" : `score ${share(of.score)}`].filter(Boolean).join(", ");
 
 function step(by) {
   const n = Math.min(Math.max(active + by, 0), hits.length - 1);
@@ -314,7 +322,8 @@ function fill(element, text) {
 /* -- what the user does -------------------------------------------------------------------------------------------- */
 
 function listen() {
-  form.addEventListener("input", event => go({ ...closed(state), [event.target.name]: event.target.value }, { replace: event.target.name === "q" }));
+  form.addEventListener("input", ({ target }) =>
+    go({ ...closed(state), [target.name]: target.value }, { replace: target.name === "q" }));
   form.addEventListener("submit", event => { event.preventDefault(); focusOn(0); });
   list.addEventListener("scroll", () => draw(), { passive: true });
   list.addEventListener("focusin", event => { active = [...drawn].find(([, line]) => line.contains(event.target))[0]; });
@@ -339,7 +348,9 @@ function pressed(event) {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const inField = event.target.matches("input, select");
   const inList = list.contains(event.target);
-  const steps = { j: 1, k: -1, ...(inList && { ArrowDown: 1, ArrowUp: -1 }), ...(dialog.open && { ArrowRight: 1, ArrowLeft: -1 }) };
+  const steps = {
+    j: 1, k: -1, ...(inList && { ArrowDown: 1, ArrowUp: -1 }), ...(dialog.open && { ArrowRight: 1, ArrowLeft: -1 }),
+  };
   if (event.key === "/" && !inField) { go(closed(state)); form.elements.q.focus(); }
   else if (event.key === "Escape" && event.target === form.elements.q) go({ ...state, q: "" });
   else if (event.key in steps && !inField) step(steps[event.key]);
@@ -357,7 +368,8 @@ async function begin() {
     form.hidden = list.hidden = true;
     document.querySelectorAll("#list .hits, #list .keys").forEach(one => { one.hidden = true; });
     found("list-problem").hidden = false;
-    found("list-problem").textContent = `The list of all rows can't be opened (${error.message}). The rest of this page is complete, and results.jsonl has every row.`;
+    found("list-problem").textContent = `The list of all rows can't be opened (${error.message}). `
+      + "The rest of this page is complete, and results.jsonl has every row.";
     return;
   }
   listen();

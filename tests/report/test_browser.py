@@ -1,0 +1,202 @@
+"""report.html as Chromium shows it: the list of all rows, and how it is searched, filtered, addressed and left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from benchmarks import browser as browsers
+from benchmarks.browser import WAYS, OpenedReport
+from fieval_tasks.decisions.comparison import Terms, compare
+from fieval_tasks.report.differences import CheckChange, Comparison, Flip, JudgedAnswer
+from fieval_tasks.report.output import write_report, write_results
+from tests.decisions.test_comparison import rates
+from tests.report.report_examples import HOSTILE, facts, hostile, hostile_facts, judged, scored
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+LINES = "#hits-list li"
+COMMAND = "python -m flows.explain amber-otter -- ITEM"
+MANY = 300
+"""Rows of each check of the plain report: more than are in the page at once."""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if browsers.program() is None:
+        pytest.skip(str(browsers.NoBrowser.__doc__))
+    with browsers.chromium() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report of two checks: every tenth answer fails, the first of them for the first time."""
+    was, now = (JudgedAnswer(word, float(n), bool(n), why, {"output": "An answer."}) for word, n, why in
+                (("Passed", 1, "It was in the source."), ("Failed", 0, "It is in no source.")))  # fmt: skip
+    change = CheckChange(compare({"groundedness": rates(9, 1, 0)})["groundedness"], (Flip("s-10", 10, True, now, was),))
+    results = [
+        *(judged(row, row % 10 != 0, reason=f"Reason {row}.", traits={"lang": "fr" if row % 3 else "de"},
+                 inputs={"output": f"Answer {row} of Paris"}) for row in range(1, MANY + 1)),
+        *(scored(row, row / MANY, inputs={"output": "Rome"}) for row in range(1, MANY + 1)),
+    ]  # fmt: skip
+    folder = tmp_path_factory.mktemp("plain")
+    comparison = Comparison("amber-otter", "earlier", Terms(), {"groundedness": change})
+    report = write_results(facts(explain_command=COMMAND), results, folder, comparison=comparison)
+    write_report(report, folder)
+    return folder / "report.html"
+
+
+@pytest.fixture(scope="module")
+def poisoned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("hostile")
+    write_report(write_results(hostile_facts(), hostile(), folder), folder)
+    return folder / "report.html"
+
+
+@pytest.fixture
+def opened(browser: Browser, plain: Path) -> Iterator[OpenedReport]:
+    one = OpenedReport(browser, plain)
+    yield one
+    one.close()
+    assert not one.complaints
+
+
+def hits(page: Page) -> str:
+    return page.inner_text("#hits")
+
+
+def at(page: Page) -> str:
+    """The fragment."""
+    return str(page.evaluate("location.hash"))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_hostile_report_is_complete_asks_for_nothing_and_keeps_nobody_out(
+    browser: Browser, poisoned: Path, way: str
+) -> None:
+    report = OpenedReport(browser, poisoned, way)
+    severe = report.severe_findings() if WAYS[way].get("java_script_enabled", True) else []
+    page = report.page
+    assert page.locator("img, iframe, object, embed, link, [onclick], [onmouseover], [style*=url]").count() == 0
+    assert page.locator("h1").is_visible()
+    assert page.locator("#list").is_visible() == (way not in ("print", "scripts off"))
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")  # nothing to the side
+    report.close()
+    assert (report.complaints, severe) == ([], [])
+
+
+def test_hostile_texts_of_rows_are_shown_as_texts(browser: Browser, poisoned: Path) -> None:
+    report = OpenedReport(browser, poisoned)
+    page = report.page
+    page.set_viewport_size({"width": 1160, "height": 4000})  # so that all of them are near the visible ones
+    page.locator(LINES).nth(2 * len(HOSTILE) - 1).wait_for()
+    seen = page.locator(f"{LINES} .reason").all_text_contents()
+    for text in ("<script>alert(1)</script>", "=HYPERLINK(1)", "**b** _i_", "\ufffd[31mred", "]]> &amp; &#0; &lt;"):
+        assert any(text in one for one in seen)
+    page.locator(f"{LINES} a").first.click()
+    assert page.locator("#item-facts script, #item-facts b").count() == 0
+    assert page.evaluate("[...document.querySelectorAll('#item-facts dd')].every(one => one.dir === 'auto')")
+    report.close()
+    assert not report.complaints
+
+
+def test_only_the_rows_near_the_visible_ones_are_in_the_page(opened: OpenedReport) -> None:
+    page = opened.page
+    assert hits(page) == f"{2 * MANY} of {2 * MANY} rows"
+    assert page.locator(LINES).count() < 60
+    page.locator("#hits-list").evaluate("one => { one.scrollTop = one.scrollHeight; }")
+    page.locator(f"{LINES}[aria-posinset='{2 * MANY}']").wait_for()
+    assert page.locator(LINES).count() < 60
+    assert page.locator(LINES).last.get_attribute("aria-setsize") == str(2 * MANY)
+
+
+def test_what_is_chosen_stands_in_the_fragment_and_the_back_button_opens_what_was(opened: OpenedReport) -> None:
+    page = opened.page
+    page.select_option("[name=verdict]", "failed")
+    assert (hits(page), at(page)) == (f"{MANY // 10} of {2 * MANY} rows", "#verdict=failed")
+    page.select_option("[name=segment]", "lang:de")
+    assert (hits(page), at(page)) == (f"{MANY // 30} of {2 * MANY} rows", "#verdict=failed&segment=lang%3Ade")
+    assert "(20)" in page.inner_text("[name=segment] option[value='lang:fr']")  # what that choice would show
+    page.go_back()
+    page.wait_for_url("**#verdict=failed")
+    assert hits(page) == f"{MANY // 10} of {2 * MANY} rows"
+    page.click("text=Clear the filters")
+    assert hits(page) == f"{2 * MANY} of {2 * MANY} rows"
+
+
+def test_a_link_opens_the_same_view_and_the_worst_come_first(browser: Browser, plain: Path) -> None:
+    report = OpenedReport(browser, plain, fragment="#check=fluency&q=ROME&sort=score&colour=red")
+    page = report.page
+    assert hits(page) == f"{MANY} of {2 * MANY} rows"
+    assert page.locator(f"{LINES} code").all_inner_texts()[:2] == ["s-1", "s-2"]
+    assert page.input_value("[name=q]") == "ROME"
+    page.fill("[name=q]", "nowhere to be found")
+    assert (hits(page), page.locator("#hits-list").is_visible()) == ("No row matches: clear the filters.", False)
+    page.emulate_media(media="print")
+    assert "showed 0 of 600 rows: check \u2068fluency\u2069, search \u2068nowhere" in page.inner_text("#filter-printed")
+    report.close()
+
+
+def test_an_item_has_an_address_and_shows_both_answers_and_its_command(browser: Browser, plain: Path) -> None:
+    report = OpenedReport(browser, plain, fragment="#item=s-10&check=groundedness")
+    page = report.page
+    told = page.inner_text("#item")
+    for text in ("s-10", "regression", "It was in the source.", "Reason 10.", "Answer 10 of Paris", "1.5 s", "de"):
+        assert text in told
+    assert page.inner_text("#item-command") == "python -m flows.explain amber-otter -- s-10"
+    assert not report.severe_findings()
+    page.keyboard.press("j")
+    assert "s-11" in page.inner_text("#item-title")
+    page.keyboard.press("Escape")
+    page.locator(f"{LINES} a:focus code:text('s-11')").wait_for()
+    assert at(page) == "#check=groundedness"
+    report.close()
+    assert not report.complaints
+
+
+def test_an_item_that_the_page_does_not_hold_is_explained_by_the_command(browser: Browser, plain: Path) -> None:
+    report = OpenedReport(browser, plain, fragment="#item=" + "it%27s%20%24HOME")
+    assert "not among the rows" in report.page.inner_text("#item-place")
+    assert report.page.inner_text("#item-command").endswith("""-- 'it'"'"'s $HOME'""")
+    report.close()
+
+
+def test_the_list_is_used_without_a_mouse(opened: OpenedReport) -> None:
+    page = opened.page
+    page.keyboard.press("/")
+    page.keyboard.type("answer 30")
+    assert hits(page) == f"2 of {2 * MANY} rows"  # 30 and 300
+    page.keyboard.press("Enter")
+    page.keyboard.press("ArrowDown")
+    assert page.locator(f"{LINES} a:focus code").inner_text() == "s-300"
+    page.keyboard.press("Enter")
+    assert page.locator("#item").is_visible()
+    page.keyboard.press("ArrowLeft")
+    assert page.inner_text("#item-title") == "s-30"
+    page.keyboard.press("Escape")
+    page.keyboard.press("/")
+    page.keyboard.press("Escape")
+    assert hits(page) == f"{2 * MANY} of {2 * MANY} rows"
+
+
+NO_UNPACKING = "delete window.DecompressionStream"
+
+
+@pytest.mark.parametrize("trouble", ["no DecompressionStream", "damaged rows"])
+def test_rows_that_cannot_be_opened_are_told_of_and_the_rest_is_there(
+    browser: Browser, plain: Path, tmp_path: Path, trouble: str
+) -> None:
+    file = tmp_path / "report.html"
+    source = plain.read_text(encoding="utf-8")
+    file.write_text(source.replace('"blocks":["H4sI', '"blocks":["AAAA') if trouble == "damaged rows" else source)
+    report = OpenedReport(browser, file, first=NO_UNPACKING if trouble != "damaged rows" else "")
+    assert "can't be opened" in report.page.inner_text("#list-problem")
+    assert not report.page.locator("#list form").is_visible()
+    assert report.page.locator("h1").is_visible()
+    report.close()
+    assert not report.complaints
