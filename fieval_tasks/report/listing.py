@@ -50,27 +50,49 @@ def listing(rows: Sequence[Row], console: Console, *, names: Collection[str] = (
         console = console_of(sys.stdout)
         print(*listing([{"run": one.run_id, "scored": f"{one.scored:,}"} for one in found], console, names=["run"]), sep="\\n")
     """
+    cells = _cells(rows, console)
+    drawn = _drawn(cells, console, names)
+    if drawn is None:
+        return [line for row in cells for line in _paragraph(row, names, console)]
+    return printed(drawn, console) if rows else []
+
+
+def table_of(rows: Sequence[Row], console: Console, *, names: Collection[str] = ()) -> Table | None:
+    """The same as something that rich draws; None where the console is too narrow for a table."""
+    return _drawn(_cells(rows, console), console, names)
+
+
+def _cells(rows: Sequence[Row], console: Console) -> list[dict[str, Text]]:
+    """The texts to be shown, of the columns that somebody fills."""
     shown = [{name: _shown(text, console) for name, text in row.items()} for row in rows]
-    columns = [name for name in shown[0] if any(row[name].plain for row in shown)] if shown else []
+    filled = {name for row in shown for name, text in row.items() if text.plain}
+    return [{name: text for name, text in row.items() if name in filled} for row in shown]
+
+
+def _drawn(rows: Sequence[Mapping[str, Text]], console: Console, names: Collection[str]) -> Table | None:
     drawn = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="")
-    narrowest = -_GAP
-    for name in columns:
-        cells = [row[name] for row in shown]
-        width = max(cell_len(name), *(cell.cell_len for cell in cells))
-        least = min(width, _SHORTEST_NAME) if name in names else width
-        narrowest += least + _GAP
-        drawn.add_column(
-            name,
-            justify="left" if name in names or any(" " in cell.plain for cell in cells) else "right",
-            min_width=least,
-            no_wrap=least == width,  # rich only narrows columns that it may wrap
-            overflow="crop" if console.options.ascii_only else "ellipsis",
-        )
-    if narrowest > console.width:
-        return [line for row in shown for line in _paragraph({name: row[name] for name in columns}, names, console)]
-    for row in shown:
-        drawn.add_row(*(row[name] for name in columns))
-    return printed(drawn, console) if shown else []
+    columns = {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
+    widths = {name: max(cell_len(name), *(cell.cell_len for cell in cells)) for name, cells in columns.items()}
+    room = console.width - _GAP * (len(widths) - 1)
+    while sum(widths.values()) > room:
+        widest = max((name for name in widths if name in names), key=widths.__getitem__, default=None)
+        if widest is None or widths[widest] <= max(_SHORTEST_NAME, cell_len(widest)):
+            return None
+        widths[widest] -= 1
+    for name, cells in columns.items():
+        is_left = name in names or any(" " in cell.plain for cell in cells)
+        drawn.add_column(name, justify="left" if is_left else "right", no_wrap=True)
+        for cell in cells:
+            cut_to(widths[name], cell, console)
+    for row in rows:
+        drawn.add_row(*row.values())
+    return drawn
+
+
+def cut_to(columns: int, text: Text, console: Console) -> Text:
+    """The text, cut to so many columns, with a sign of it where the console has one."""
+    text.truncate(columns, overflow="crop" if console.options.ascii_only else "ellipsis")
+    return text
 
 
 def printed(what: Table | Text, console: Console) -> list[str]:
@@ -81,10 +103,18 @@ def printed(what: Table | Text, console: Console) -> list[str]:
 
 
 def _shown(text: str | Text, console: Console) -> Text:
-    words = one_line(str(text), _LONGEST_NAME)
-    if words == NONE and console.options.ascii_only:
-        words = "-"
+    words = spelt(one_line(str(text), _LONGEST_NAME), console)
     return Text.assemble((words, text.style if isinstance(text, Text) else ""))  # the blanks beside it have no style
+
+
+def spelt(text: str, console: Console) -> str:
+    """The text in letters that the console has, as wide as they will be: `\\xf6` for an o with dots where it has ASCII only."""
+    if text.isascii() or not console.options.ascii_only:
+        return text
+    return text.translate(_IN_ASCII).encode(console.encoding, "backslashreplace").decode(console.encoding)
+
+
+_IN_ASCII = {ord(NONE): "-", ord("\u2026"): "..."}
 
 
 def _paragraph(row: Mapping[str, Text], names: Collection[str], console: Console) -> Iterator[str]:

@@ -8,10 +8,9 @@ from io import StringIO
 from rich.console import Console
 from rich.text import Text
 
-from fieval_tasks.core.gates import GateVerdict
 from fieval_tasks.report.caps import CAPS
 from fieval_tasks.report.figures import STATUSES
-from fieval_tasks.report.listing import COLUMNS, console_of, listing, wrapped
+from fieval_tasks.report.listing import COLUMNS, console_of, listing, spelt, wrapped
 from fieval_tasks.report.summary import Report
 from fieval_tasks.report.tally import Tally
 from fieval_tasks.report.text import NONE, clean, count, one_line, outwards, share
@@ -20,12 +19,8 @@ from fieval_tasks.report.words import amendment, cost, doubled, failed, known, r
 _FIGURE = "pass rate [95 %]"
 _FAILURES_NAMED = 3
 """Groups of failures, the largest first: a screen is for what to do next, and the report has them all."""
-STYLES = {
-    GateVerdict.PASS.value: "green",
-    GateVerdict.FAIL.value: "red",
-    GateVerdict.UNDECIDED.value: "yellow",
-}
-"""Colour of a gate's verdict. Colours alone say nothing: the word stands beside each."""
+# Colours say nothing that the words don't.
+_STYLES = {"^gate PASS": "green", "^gate FAIL": "red", "^gate UNDECIDED": "yellow"}
 
 
 def table(report: Report, console: Console | None = None) -> str:
@@ -36,17 +31,20 @@ def table(report: Report, console: Console | None = None) -> str:
     """
     console = console or console_of(StringIO(), columns=COLUMNS)
     lines = listing([_row(check) for check in report.checks.values()], console, names=("check", "model"))
-    lines += [line for note in _notes(report) for line in wrapped(_on_one_line(note), console)]
+    lines += [line for note in _notes(report) for line in wrapped(_line(note, console), console)]
     if doubled(report) and report.facts.explain_command:
         lines.append(f"to see one of them: {' '.join(clean(report.facts.explain_command).splitlines())}")
     return "\n".join(lines) + "\n"
 
 
-def _on_one_line(note: str | Text) -> Text:
-    return note if isinstance(note, Text) else Text(one_line(note, CAPS.long_text))
+def _line(note: str, console: Console) -> Text:
+    line = Text(spelt(one_line(note, CAPS.long_text), console))
+    for beginning, style in _STYLES.items():
+        line.highlight_regex(beginning, style)
+    return line
 
 
-def _notes(report: Report) -> Iterator[str | Text]:
+def _notes(report: Report) -> Iterator[str]:
     for check in report.checks.values():
         if check.scored < check.total or check.evaluations < check.scored:
             yield f"{one_line(check.name, 24)}: {known(check)}"
@@ -55,10 +53,7 @@ def _notes(report: Report) -> Iterator[str | Text]:
         yield f"{count(sum(group.count for group in others), 'item')} more failed for other reasons, which the report names"
     for name, correction in report.corrections.items():
         yield f"{one_line(name, 24)}: {correction.sentence}"
-    for gate in report.gates:
-        sentence = Text(one_line(gate.sentence, CAPS.long_text))
-        sentence.stylize(STYLES.get(gate.verdict, ""), 0, len(f"gate {gate.verdict}"))
-        yield sentence
+    yield from (gate.sentence for gate in report.gates)
     yield from report.changes.values()
     yield from (f"note: {notice}" for notice in (report.comparison.notices if report.comparison else ()))
     yield from report.findings

@@ -31,6 +31,8 @@ class Interruption:
         self.says: Callable[[], str] = lambda: "interrupted: nothing was sent"
         self.stop_work: Callable[[FievalError], bool] = lambda _: False
         """Stops what this process works on. False where it works on nothing."""
+        self.clears_screen: Callable[[], None] = lambda: None
+        """Takes a display off the screen, so that the message stands alone."""
         self.has_come = False
 
 
@@ -63,7 +65,7 @@ def _heard(interruption: Interruption) -> Iterator[None]:
         watchdog = threading.Timer(ENDS_WITHIN, os._exit, [int(ExitCode.INTERRUPTED)])
         watchdog.daemon = True
         watchdog.start()
-        _say_between(f"\n{interruption.says()}")
+        _say_between(f"\n{interruption.says()}", interruption.clears_screen)
         if not interruption.stop_work(Interrupted("interrupted")):
             raise SystemExit(ExitCode.INTERRUPTED)
 
@@ -77,9 +79,10 @@ def _heard(interruption: Interruption) -> Iterator[None]:
                 signal.signal(number, handler)
 
 
-def _say_between(text: str) -> None:
+def _say_between(text: str, clears_screen: Callable[[], None]) -> None:
     """Say it from a signal's handler, which may have come in the middle of another print."""
     try:
+        clears_screen()
         say(text)
     except RuntimeError:
         os.write(2, f"{clean(text)}\n".encode())

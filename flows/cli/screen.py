@@ -12,9 +12,10 @@ from fieval_tasks.report.listing import WIDEST, console_of
 from fieval_tasks.report.output import parquet_missing
 from fieval_tasks.report.table import table
 from fieval_tasks.runs.display import display
-from fieval_tasks.terminal.bar import Terminal, shown
 from fieval_tasks.terminal.door import say
 from fieval_tasks.terminal.github_step import github_step
+from fieval_tasks.terminal.live import shown
+from fieval_tasks.terminal.progress_lines import Terminal
 from fieval_tasks.work.engine import stop_all
 from flows.cli.interruption import Interruption
 
@@ -39,7 +40,7 @@ def run_shown(
 ) -> int:
     """Work with the display of a terminal, and say what it came to; `again` is the command that carries it on."""
     with shown() as screen:
-        interruption.stop_work = stop_work
+        interruption.stop_work, interruption.clears_screen = stop_work, screen.leave
         interruption.says = lambda: _standing(screen, f"to carry on: {again}")
         token = display.set(screen)
         try:

@@ -1,8 +1,11 @@
-"""What a run shows in a terminal of any width: one line of progress, and a table at the end that fits."""
+"""What a run shows in a terminal of any size: a table of its checks while it is at work, and one at the end."""
 
 from __future__ import annotations
 
 import io
+import re
+from collections.abc import Sequence
+from fractions import Fraction
 
 import pytest
 from rich.cells import cell_len
@@ -10,59 +13,177 @@ from rich.console import Console
 from rich.text import Text
 
 from fieval_tasks.core.commands import command
-from fieval_tasks.core.progress import Progress
+from fieval_tasks.core.progress import CheckProgress, Progress
 from fieval_tasks.report.listing import console_of, listing
 from fieval_tasks.report.summary import GateOutcome, Requests, summarise
 from fieval_tasks.report.table import table
-from fieval_tasks.terminal.bar import Bar, Look, PlainLines, bars_of, clock_time
+from fieval_tasks.terminal.live import LiveTable, shown
+from fieval_tasks.terminal.progress_lines import Look, PlainLines, clock_time
 from tests.report.report_examples import facts, failed, judged
 
 
-def shown(columns: int, *, encoding: str = "utf-8", **known: object) -> str:
-    """The bar after 45 s at 10 items a second."""
-    now = 0.0
+def drawn(
+    columns: int,
+    height: int = 24,
+    *,
+    encoding: str = "utf-8",
+    checks: Sequence[str] = ("tone",),
+    done: int = 0,
+    **known: object,
+) -> list[str]:
+    """What is on the screen after 45 s, of checks that each score 10 items a second, but for the first that are done."""
+    now, n = 0.0, len(checks)
     screen = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
-    console = Console(file=screen, width=columns, force_terminal=True, color_system=None, legacy_windows=False)
-    bar = Bar(bars_of(console, lambda: now))
+    console = Console(
+        file=screen, width=columns, height=height, force_terminal=True, color_system=None, legacy_windows=False
+    )
+    live = LiveTable(console, lambda: now)
     for _ in range(46):
-        bar.show(Progress(**{"total": 1_150, "scored": round(now * 10), "failed": 0, "waiting": 60, **known}))  # type: ignore[arg-type]
+        scored = [1_150] * done + [round(now * 10)] * (n - done)
+        of_each = tuple(
+            CheckProgress(name, 1_150, some, 0, cost=Fraction("0.5")) for name, some in zip(checks, scored, strict=True)
+        )
+        counts = {"total": n * 1_150, "scored": sum(scored), "failed": 0, "waiting": 60, "checks": of_each}
+        live.show(Progress(**{**counts, **known}))  # type: ignore[arg-type]
         now += 1.0
     now = 45.0
     with console.capture() as captured:
-        console.print(bar._bars.get_renderable())
-    return Text.from_ansi(captured.get()).plain.rstrip("\n")
+        console.print(live.drawn())
+    return [line.rstrip() for line in captured.get().splitlines()]
 
 
 @pytest.mark.parametrize("columns", [120, 80, 72, 60, 40])
-def test_the_bar_is_one_line_that_begins_with_what_matters(columns: int) -> None:
-    line = shown(columns)
-    assert "\n" not in line
+def test_the_line_on_the_run_begins_with_what_matters(columns: int) -> None:
+    *_, line = drawn(columns)
     assert cell_len(line) <= columns
     assert "450/1150 0:45, about 1:10 left" in line
     assert ("━" in line) == (columns >= 72), "the bar is there where there is room for it"
     assert ("60 waiting" in line) == (columns >= 60)
 
 
+def test_each_check_is_a_line_with_what_it_has_and_what_it_needs() -> None:
+    heading, tone, other, _ = drawn(80, checks=("tone", "toxicity-of-the-answer"))
+    assert heading.split() == ["check", "open", "scored", "failed", "a", "second", "left", "cost"]
+    assert tone.split() == ["tone", "700", "450", "0", "10.0", "1:10", "0.5"]
+    assert other.split() == ["toxicity-of-the-answer", "700", "450", "0", "10.0", "1:10", "0.5"]
+
+
+@pytest.mark.parametrize(("columns", "there"), [(120, 7), (80, 7), (40, 5), (20, 2), (5, 0)])
+def test_a_narrow_terminal_has_the_columns_that_matter_most(columns: int, there: int) -> None:
+    *table, line = drawn(columns, checks=("検査" * 20, "b"))
+    assert all(cell_len(line) <= columns for line in (*table, line))
+    words = ["check", "open", "scored", "failed", "a second", "left", "cost"]
+    assert "".join(table[:1]).split() == " ".join(words[:there]).split()
+
+
+@pytest.mark.parametrize(("height", "checks"), [(24, 20), (50, 40), (10, 6), (4, 0), (1, 0)])
+def test_forty_checks_are_no_higher_than_the_screen_and_those_that_are_done_give_way(height: int, checks: int) -> None:
+    names = [f"check-{n}" for n in range(40)]
+    lines = drawn(80, height, checks=names, done=30)
+    assert len(lines) < max(height, 2), "the cursor has a line of its own"
+    assert sum(line.startswith("check-") for line in lines) == checks
+    if 0 < checks < 40:
+        assert lines[1].startswith("check-30"), "those at work come first"
+        assert lines[-2] == f"and {40 - checks} more checks, {max(10 - checks, 0)} of them with open items"
+    assert "39000/46000" in lines[-1]
+
+
+def test_names_are_shown_as_text_and_steer_nothing() -> None:
+    lines = drawn(80, checks=("\x1b[2Jcleared", "[red]not red[/red]", "\u202eright to left", "two\nlines :smile:"))
+    assert all(line.isprintable() for line in lines)
+    assert [line.split("  ")[0] for line in lines[1:5]] == [
+        "\ufffd[2Jcleared", "[red]not red[/red]", "\ufffdright to left", "two lines :smile:",
+    ]  # fmt: skip
+
+
 def test_what_is_wrong_comes_before_what_waits() -> None:
-    line = shown(120, failed=3, waits="the server asked for 60 s [sic]")
-    assert line.rstrip().endswith("3 failed, the server asked for 60 s [sic], 60 waiting")
+    *_, line = drawn(120, failed=3, throttled=7, waits="the server asked for 60 s [sic]")
+    assert line.endswith("3 failed, the server asked for 60 s [sic], 7 throttled, cost 0.5, 60 waiting")
 
 
 def test_a_rest_that_nobody_knows_is_not_told() -> None:
     screen = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
-    bar = Bar(bars_of(screen, lambda: 0.0))
-    bar.show(Progress(total=10, scored=0, failed=0, waiting=0))
+    live = LiveTable(screen, lambda: 0.0)
+    live.show(Progress(total=10, scored=0, failed=0, waiting=0))
     with screen.capture() as captured:
-        screen.print(bar._bars.get_renderable())
+        screen.print(live.drawn())
     assert "0/10 0:00 " in captured.get()
     assert "left" not in captured.get()
 
 
-def test_a_terminal_of_ascii_shows_the_bar_in_it() -> None:
-    assert shown(80, encoding="ascii", waits="größe").isascii() is False  # whatever it can't show the door replaces
-    assert "450/1150 0:45, about 1:10 left" in shown(80, encoding="ascii")
-    assert shown(40, encoding="ascii").isascii(), "a sign of cut text would be replaced by a longer one"
-    assert "━" not in shown(80, encoding="ascii")
+def test_a_terminal_of_ascii_shows_the_table_in_it() -> None:
+    lines = drawn(80, encoding="ascii", checks=("größe",), waits="größe")
+    assert all(line.isascii() for line in lines), "what the door would replace is as wide as it will be"
+    assert lines[1].startswith("gr\\xf6\\xdfe")
+    assert "450/1150 0:45, about 1:10 left" in lines[-1]
+    assert "".join(drawn(40, encoding="ascii")).isascii(), "a sign of cut text would be replaced by a longer one"
+
+
+def test_drawing_takes_a_hundredth_of_the_time_at_most() -> None:
+    now, drawings = 0.0, 0
+
+    class Slow(LiveTable):
+        def drawn(self) -> str:
+            nonlocal now, drawings
+            now, drawings = now + 0.05, drawings + 1
+            return ""
+
+    screen = Console(file=Screen(), width=80, height=24, force_terminal=True)
+    live = Slow(screen, lambda: now)
+    live.begin()
+    before = drawings
+    for _ in range(400):
+        live.show(Progress(total=10, scored=0, failed=0, waiting=0))
+        now += 0.25
+    live.leave()
+    assert 15 <= drawings - before <= 25
+
+
+def test_a_display_that_has_left_draws_no_more_and_shows_the_cursor_again() -> None:
+    file = Screen()
+    with shown(stream=file) as screen:
+        screen.show(Progress(total=10, scored=3, failed=0, waiting=7))
+        assert "3/10" in file.getvalue()
+        screen.leave()
+        left = file.getvalue()
+        screen.show(Progress(total=10, scored=9, failed=0, waiting=1))
+    assert file.getvalue() == left
+    assert left.index("\x1b[?25l") < left.rindex("\x1b[?25h")
+    assert left.endswith("\x1b[2K"), "the last that is written takes the lines off the screen"
+
+
+@pytest.mark.parametrize("variables", [{"TERM": "dumb"}, {"TTY_INTERACTIVE": "0"}])
+def test_a_terminal_that_can_not_draw_gets_lines(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    file = Screen()
+    with shown(stream=file) as screen:
+        screen.show(Progress(total=10, scored=3, failed=0, waiting=7))
+    assert file.getvalue() == "3 of 10 settled, 7 waiting (0 s)\n"
+
+
+def test_a_terminal_without_colours_gets_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    file = Screen()
+    with shown(stream=file) as screen:
+        screen.show(Progress(total=10, scored=3, failed=0, waiting=7, checks=(CheckProgress("tone", 10, 3, 0),)))
+    assert "tone" in file.getvalue()
+    assert not re.search(r"\x1b\[[0-9;]*m", file.getvalue())
+
+
+def test_a_file_that_is_told_to_have_colours_gets_no_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    file = io.StringIO()
+    with shown(stream=file) as screen:
+        screen.show(Progress(total=10, scored=3, failed=0, waiting=7))
+    assert file.getvalue() == "3 of 10 settled, 7 waiting (0 s)\n"
+
+
+def test_who_is_to_be_quiet_shows_nothing() -> None:
+    file = Screen()
+    with shown(quiet=True, stream=file) as screen:
+        screen.show(Progress(total=10, scored=3, failed=0, waiting=7))
+    assert file.getvalue() == ""
 
 
 def test_a_file_gets_a_line_at_the_start_one_every_few_seconds_and_one_at_the_end() -> None:
