@@ -5,6 +5,7 @@ It imports next to nothing, so that it also handles errors while the command its
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -92,7 +93,7 @@ def _outlet(stream: Any, number: int) -> Any:
 
 
 class Outlet:
-    """A standard stream whose reader may go away, as `| head` does: later output is dropped.
+    """A standard stream whose reader may go away, as `| head` does, and a terminal that is closed: later output is dropped.
 
     The run goes on to its end, so that what was paid for is recorded.
     """
@@ -100,6 +101,7 @@ class Outlet:
     def __init__(self, stream: Any, number: int) -> None:
         self._stream = stream
         self._number = number
+        self._is_terminal = stream.isatty()
 
     def write(self, text: str) -> int:
         try:
@@ -115,9 +117,10 @@ class Outlet:
             self._give_up(error)
 
     def _give_up(self, error: OSError) -> None:
-        """Drop later output. Any error but a broken pipe, such as a full disk, is raised, once."""
+        """Drop later output. Any error but that nobody is there any more, such as a full disk, is raised, once."""
         self._lead_nowhere()
-        if self._number != STANDARD_ERROR and not isinstance(error, BrokenPipeError):
+        is_gone = isinstance(error, BrokenPipeError) or (self._is_terminal and error.errno == errno.EIO)
+        if self._number != STANDARD_ERROR and not is_gone:
             raise error
 
     def _lead_nowhere(self) -> None:

@@ -124,7 +124,8 @@ class LiveTable(Terminal):
         return Text.assemble(*parts, " " if parts else "", counts)
 
     def _fitting(self, line: Text) -> Text:
-        return cut_to(self._console.width, line, self._console)
+        # The terminal itself writes ^C at its end: on a line of its own that would be one more than are taken off the screen.
+        return cut_to(max(1, self._console.width - len("^C")), line, self._console)
 
 
 def _words(progress: Progress) -> Iterator[str]:

@@ -151,6 +151,18 @@ def test_a_run_whose_reader_goes_away_goes_on_to_its_end(prefect_api: str) -> No
     assert Path("fieval-runs/heard/report.html").exists()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+def test_a_run_whose_terminal_is_lost_goes_on_to_its_end() -> None:
+    own, its = os.openpty()
+    command = [sys.executable, "-m", "flows.evaluate", "--no-prefect", "--run", "lost"]
+    with subprocess.Popen(command, stdin=its, stdout=its, stderr=its, start_new_session=True) as run:
+        os.close(its)
+        shown = os.read(own, 1)  # it is at work, with its ledger
+        os.close(own)
+        assert (shown != b"", run.wait(PATIENCE)) == (True, 0)
+    assert Path("fieval-runs/lost/report.html").exists()
+
+
 def test_what_can_not_be_printed_for_another_reason_is_said() -> None:
     codes, told = shell("python -m fieval_tasks.local --generate-keys --port 0 > /dev/full")
     assert codes == [70]
