@@ -91,10 +91,10 @@ def verdict_of_gates(gates: list[GateOutcome]) -> str:
 def _reasons(report: Report) -> list[FoldedReason]:
     """Why items failed, the most frequent reasons first."""
     held = [result for tally in report.checks.values() for result in (*tally.examples.worst, *tally.examples.failed)]
-    if report.rows is not None:
+    if report.page.rows.of:
         found = [
             (one.check, one.kind, one.text or "reasons like no other", one.count, one.rows)
-            for one in report.rows.groups
+            for one in report.page.reasons.found
         ]
     else:  # nothing gathered the judge's reasons
         found = [(one.check, one.kind, one.example, one.count, one.rows) for one in report.failures]

@@ -55,6 +55,8 @@ class Caps:
     """Rows that are compressed together,"""
     page_block_text: int = 2**20
     """or fewer, once their texts have so many characters."""
+    items_named: int = 10
+    """Items that are named where they decide a gate."""
     page_failures: int = 50
     """Rows that did not pass, or have no verdict, that report.html shows without its script."""
     # More than anybody reads; those beyond them are counted together.
@@ -67,6 +69,10 @@ class Caps:
     """Bytes of a comment on a pull request."""
     annotations: int = 10
     """Annotations of a kind: GitHub shows no more of a step."""
+    groups_open: int = 12
+    """Groups that report.html shows unfolded."""
+    segments_shown: int = 50
+    """Values of a column that report.html shows as segments."""
     batch: int = 5_000
     """Results that are held while they are written,"""
     # So that the memory does not grow with long inputs.

@@ -14,7 +14,7 @@ from unicodedata import normalize
 from fieval_tasks.core.gates import Number
 from fieval_tasks.core.items import Result
 from fieval_tasks.core.scales import Scale
-from fieval_tasks.decisions.statistics import effective_size, inverted_cdf, unmeasured_bounds
+from fieval_tasks.decisions.statistics import Interval, effective_size, inverted_cdf, unmeasured_bounds, wilson_interval
 from fieval_tasks.report.record import value_text
 
 STATUSES = ("scored", "failed", "pending", "not_needed")
@@ -158,6 +158,22 @@ class Measured(Counts):
             if (figure := self.figure_of(result)) is not None:
                 self.average.add(figure)
 
+    @property
+    def pass_rate(self) -> float | None:
+        return None if self.rate.value is None else float(self.rate.value)
+
+    @property
+    def pass_rate_interval(self) -> Interval | None:
+        """Wilson, 95 %, of the rate over the rows, and as wide as their evaluations allow."""
+        size = self.sharing.judged.worth
+        if self.rate.value is None or not size:
+            return None
+        return wilson_interval(self.rate.value * size, size)
+
+    @property
+    def mean(self) -> float | None:
+        return None if self.average.value is None else float(self.average.value)
+
     def figure_of(self, result: Result) -> float | None:
         """A verdict's figure on the scale; None where it has none."""
         return self.scale.figure(result.score, result.value)
@@ -169,3 +185,8 @@ def segment_of(traits: Mapping[str, Any] | None, column: str) -> str:
     if column not in cells:  # whose name may be composed otherwise, or stand between blanks
         column = next((name for name in cells if normalize("NFC", name).strip() == column), column)
     return normalize("NFC", value_text(cells.get(column)) or "").strip()
+
+
+def segments_of(traits: Mapping[str, Any] | None) -> dict[str, str]:
+    """All segments that a row is in: column -> its cell as text, both as gates spell them."""
+    return {normalize("NFC", column).strip(): segment_of(traits, column) for column in traits or ()}

@@ -19,7 +19,7 @@ from fieval_tasks.report.columns import TIME, Columns, inert_cell, sound
 from fieval_tasks.report.differences import Comparison
 from fieval_tasks.report.folder import new_file
 from fieval_tasks.report.junit import Suites
-from fieval_tasks.report.page_rows import PageRows
+from fieval_tasks.report.page_data import PageData
 from fieval_tasks.report.pages import html, markdown
 from fieval_tasks.report.record import record
 from fieval_tasks.report.summary import Report, RunFacts, summarise
@@ -52,7 +52,7 @@ def write_results(
         cells = csv.writer(table)
         cells.writerow(map(inert_cell, columns.kinds))
         write_parquet = files.enter_context(_parquet(folder / PARQUET, columns))
-        suites, page = Suites(facts, files, caps), PageRows(comparison, caps)
+        suites, page = Suites(facts, files, caps), PageData(comparison, caps)
 
         def written() -> Iterator[Result]:
             for batch in batches(results, most=caps.batch, largest=caps.batch_text, size=_text_length):
@@ -66,7 +66,7 @@ def write_results(
                     page.add(result)
                 yield from batch  # what is counted is what was written, also where a verdict comes meanwhile
 
-        report = replace(decide(summarise(facts, written(), caps=caps)), rows=page)
+        report = replace(decide(summarise(facts, written(), caps=caps)), page=page)
         suites.write(files.enter_context(new_file(folder / "junit.xml")), report.gates, report.changes)
     return report
 

@@ -14,10 +14,10 @@ from zlib import crc32
 from fieval_tasks.core.items import Result
 from fieval_tasks.report.caps import CAPS, Caps
 from fieval_tasks.report.differences import Comparison, Flip, JudgedAnswer
-from fieval_tasks.report.figures import segment_of
-from fieval_tasks.report.reasons import ReasonGroup, ReasonGroups
+from fieval_tasks.report.figures import segments_of
+from fieval_tasks.report.links import shown_text
 from fieval_tasks.report.record import finite, value_text
-from fieval_tasks.report.text import clean, clip
+from fieval_tasks.report.text import clip
 
 COLUMNS = (
     *("item", "row", "check", "repeat", "verdict", "value", "score", "reason", "group", "segments", "change", "before"),
@@ -50,7 +50,7 @@ _STEPS = (
 
 
 @dataclass
-class _Kind:
+class Held:
     """The rows that are as telling as each other: packed blocks, and those that are not packed yet."""
 
     blocks: list[bytes] = field(default_factory=list)
@@ -66,6 +66,9 @@ class _Kind:
     longest_text: int = 0
     """Characters of the longest text that came."""
     shortened: int = 0
+    """Rows whose texts are."""
+    came: int = 0
+    """Rows, of which some may have been left out."""
 
     def __len__(self) -> int:
         return self.packed + len(self.open)
@@ -112,33 +115,29 @@ class PageRows:
             for name, change in (comparison.checks.items() if comparison else ())
             for flip in change.flips
         }
-        self._kinds = {which: _Kind() for which in Telling}
+        self._kinds = {which: Held() for which in Telling}
         self._steps = iter(_STEPS)
-        self._reasons = ReasonGroups(caps)
-        self.of = 0
-        """Rows that came, of which some may have been left out."""
 
-    def add(self, result: Result) -> None:
-        self.of += 1
+    def add(self, result: Result, group: int | None = None) -> None:
+        """`group`: the number of its reason's group."""
         flip = None if result.repeat else self._changes.get((result.check, result.item_id))
-        row = _row(result, self._reasons.add(result), flip)
-        if self._kinds[_telling(row)].add(row, self._caps):
+        row = _row(result, group, flip)
+        kind = self._kinds[_telling(row)]
+        kind.came += 1
+        if kind.add(row, self._caps):
             self._fit()
 
-    def passing(self, results: Iterable[Result]) -> Iterator[Result]:
-        """The same results, each added on its way."""
-        for result in results:
-            self.add(result)
-            yield result
-
-    @property
-    def groups(self) -> list[ReasonGroup]:
-        """Why items did not pass or have no verdict, the most frequent first."""
-        return self._reasons.found
+    def of_kind(self, which: Telling) -> Held:
+        return self._kinds[which]
 
     @property
     def shown(self) -> int:
         return sum(map(len, self._kinds.values()))
+
+    @property
+    def of(self) -> int:
+        """Rows that came, of which some may have been left out."""
+        return sum(kind.came for kind in self._kinds.values())
 
     @property
     def shortened(self) -> int:
@@ -216,7 +215,7 @@ def _row(result: Result, group: int | None, flip: Flip | None) -> Row:
         "score": finite(result.score),
         "reason": shown_text(reason or ""),
         "group": group,
-        "segments": {shown_text(c): shown_text(segment_of(result.traits, c)) for c in result.traits or ()},
+        "segments": {shown_text(name): shown_text(value) for name, value in segments_of(result.traits).items()},
         "change": None if flip is None else "regression" if flip.is_regression else "fix",
         "before": None if flip is None or flip.baseline is None else _before(flip.baseline),
         "inputs": {shown_text(key): shown_text(text) for key, text in (result.inputs or {}).items()},
@@ -233,11 +232,6 @@ def _before(answer: JudgedAnswer) -> dict[str, Any]:
         "reason": shown_text(answer.reason or ""),
         "inputs": {shown_text(key): shown_text(text) for key, text in (answer.inputs or {}).items()},
     }
-
-
-def shown_text(text: str) -> str:
-    """The text as the page shows it and as its links name it: with a sign for what is no text, and in its own lines."""
-    return clean(text, apart=True)
 
 
 def _texts(row: Row) -> Iterator[str]:

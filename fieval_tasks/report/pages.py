@@ -13,17 +13,19 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from fieval_tasks.core.errors import ExitCode
-from fieval_tasks.report import words
+from fieval_tasks.report import plots, words
 from fieval_tasks.report.caps import CAPS, Caps
+from fieval_tasks.report.deciding import deciding
 from fieval_tasks.report.differences import NO_ANSWER, told, verdict_of
-from fieval_tasks.report.page_rows import COLUMNS, PageRows, shown_text
+from fieval_tasks.report.links import view
 from fieval_tasks.report.record import value_text
 from fieval_tasks.report.summary import Report
 from fieval_tasks.report.text import NONE, between, clean, clip, count, duration, moment, one_line, plain_json, share
 
 # Characters of a text for which a template names no other limit: enough for any name.
 _LINE = 200
-_SAID = ("headline", "standing", "requests", "cost", "doubled", "amendment", "belief")
+_SAID = ("headline", "standing", "requests", "cost", "doubled", "amendment", "belief", "held")
+_PLOTS = (plots.histogram, plots.throughput, plots.evaluation_times)
 
 
 def html(report: Report) -> str:
@@ -34,34 +36,21 @@ def html(report: Report) -> str:
     style, script = (
         pages.loader.get_source(pages, name)[0] if name in known else "" for name in ("report.css", "report.js")
     )
-    page = pages.get_template("report.html.j2")
-    return page.render(
-        report=report,
-        caps=CAPS,
-        # Their own hashes stand in for 'unsafe-inline': injected markup could bring neither script nor style.
-        **{"style": Markup(style), "style_hash": _hash(style), "script": Markup(script), "script_hash": _hash(script)},
-        data={} if report.rows is None else {"rows": _rows(report.rows), "page": _page(report, report.rows)},
-    )
+    # Their own hashes stand in for 'unsafe-inline': injected markup could bring neither script nor style.
+    sources = {
+        "style": Markup(style),
+        "style_hash": _hash(style),
+        "script": Markup(script),
+        "script_hash": _hash(script),
+    }
+    return pages.get_template("report.html.j2").render(report=report, caps=CAPS, **sources)
 
 
 def _hash(source: str) -> Markup:
     return Markup(base64.b64encode(hashlib.sha256(source.encode()).digest()).decode())
 
 
-def _rows(rows: PageRows) -> Markup:
-    blocks = [*rows.blocks()]
-    return _inert_json({"columns": COLUMNS, "shown": rows.shown, "of": rows.of, "blocks": blocks})
-
-
-def _page(report: Report, rows: PageRows) -> Markup:
-    """What the page's script must know beside the rows."""
-    said = {group.number: clip(shown_text(group.text), CAPS.long_text) for group in rows.groups}
-    checks = [shown_text(name) for name in report.checks]
-    command = shown_text(report.facts.explain_command or "")
-    return _inert_json({"checks": checks, "groups": said, "explain": command})
-
-
-def _inert_json(value: Any) -> Markup:
+def inert_json(value: Any) -> Markup:
     """JSON that ends no script element."""
     return Markup(plain_json(value, separators=(",", ":")).replace("<", "\\u003c"))
 
@@ -98,13 +87,15 @@ def environment(line: Callable[..., str], command: Callable[[str], str]) -> Envi
         "number": "{:,}".format,
         "value_text": value_text,
     }
-    pages.filters |= {done.__name__: done for done in (share, between, count, duration, moment)}
+    pages.filters |= {done.__name__: done for done in (share, between, count, duration, moment, inert_json)}
     pages.globals |= {
         "verdict_of": verdict_of,
         "told": told,
         "NO_ANSWER": NO_ANSWER,
         "ExitCode": ExitCode,
         **{name: getattr(words, name) for name in _SAID},
+        **{made.__name__: made for made in (view, deciding, *_PLOTS)},
+        "SHARES": plots.SHARES,
     }
     return pages
 

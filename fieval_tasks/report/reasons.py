@@ -12,6 +12,8 @@ _COMPARED = 300
 """Characters of a reason that are compared: what tells reasons apart stands at their beginning."""
 _ALIKE = 80
 """Of 100, from which two reasons say the same: most of their words, in any order (`fuzz.token_sort_ratio`)."""
+_REST = "\n"
+"""Stands for all reasons that are like no other: no reason is compared with it."""
 _PARTICULAR = re.compile(
     r"\d+(?:[.,]\d+)*|\"[^\"]{1,80}\"|'[^']{1,80}'(?!\w)|[\u2018\u201c][^\u2019\u201d]{1,80}[\u2019\u201d]"
 )
@@ -26,10 +28,16 @@ class ReasonGroup:
     kind: str
     """The error's kind; empty where the judge gave the reason."""
     text: str
-    """The first one's reason; empty for all that are like no other, once there are too many groups."""
+    """The first one's reason; empty where there is none, and for all that are like no other, once there are too many groups."""
+    is_rest: bool = False
+    """Of those that are like no other."""
     count: int = 0
-    rows: list[int] = field(default_factory=list)
-    """The first ones."""
+    items: list[tuple[int, str]] = field(default_factory=list)
+    """Row and id of the first ones."""
+
+    @property
+    def rows(self) -> list[int]:
+        return [row for row, _ in self.items]
 
 
 class ReasonGroups:
@@ -52,14 +60,14 @@ class ReasonGroups:
             return None
         group = self._group(result.check, kind, text)
         group.count += 1
-        if len(group.rows) < self._caps.first_rows:
-            group.rows.append(result.row)
+        if len(group.items) < self._caps.first_rows:
+            group.items.append((result.row, result.item_id))
         return group.number
 
     @property
     def found(self) -> list[ReasonGroup]:
-        """The largest first; of a check those that are like no other last."""
-        return sorted(self._groups, key=lambda group: (not group.text, -group.count))
+        """The largest first; those that are like no other last."""
+        return sorted(self._groups, key=lambda group: (group.is_rest, -group.count))
 
     def _group(self, check: str, kind: str, text: str) -> ReasonGroup:
         known = self._known.setdefault((check, kind), {})
@@ -67,8 +75,8 @@ class ReasonGroups:
         group = known.get(compared) or self._nearest(known, compared)
         if group is None:
             is_full = len(known) >= self._caps.reason_groups
-            key, said = ("", "") if is_full else (compared, text)
-            group = known.get(key) or ReasonGroup(len(self._groups), check, kind, said)
+            key = _REST if is_full else compared
+            group = known.get(key) or ReasonGroup(len(self._groups), check, kind, "" if is_full else text, is_full)
             if key not in known:
                 known[key] = group
                 self._groups.append(group)
@@ -79,7 +87,7 @@ class ReasonGroups:
         from rapidfuzz import fuzz, process
 
         found = process.extractOne(compared, known.keys(), scorer=fuzz.token_sort_ratio, score_cutoff=_ALIKE)
-        return None if found is None or not found[0] else known[found[0]]
+        return None if found is None else known[found[0]]
 
 
 def _compared(text: str) -> str:

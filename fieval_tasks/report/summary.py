@@ -18,7 +18,7 @@ from fieval_tasks.report.caps import CAPS, Caps
 from fieval_tasks.report.corrections import Correction
 from fieval_tasks.report.differences import Comparison
 from fieval_tasks.report.figures import STATUSES, Counts
-from fieval_tasks.report.page_rows import PageRows
+from fieval_tasks.report.page_data import PageData
 from fieval_tasks.report.record import finite, iso
 from fieval_tasks.report.repeated import steadiness, within_noise
 from fieval_tasks.report.tally import FailureGroup, Tally, Wanted
@@ -195,8 +195,8 @@ class Report:
     """Check -> its pass rate as people's labels correct it, where labels apply."""
     remarks: tuple[str, ...] = ()
     """Notices on these labels."""
-    rows: PageRows | None = None
-    """Those that report.html holds; None where nothing gathered them."""
+    page: PageData = field(default_factory=PageData)
+    """What report.html shows of single items; empty where nothing was gathered."""
     is_amended: bool = False
     """This report's figures, and not only an earlier one's, differ from those of the report before it."""
 

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from fieval_tasks.core.gates import UNIT
 from fieval_tasks.core.items import Result, Value
-from fieval_tasks.decisions.statistics import Interval, wilson_interval
+from fieval_tasks.decisions.statistics import Interval
 from fieval_tasks.report.caps import CAPS, Caps
 from fieval_tasks.report.figures import Counts, Measured, segment_of
 from fieval_tasks.report.repeated import Repeated, as_fields
@@ -143,25 +143,14 @@ class Tally(Measured):
         return self.scored - self.average.measured if gives_scores else 0
 
     @property
+    def has_distribution(self) -> bool:
+        """Whether it gives scores from 0 to 1 and neither passes nor choices, so that a histogram tells something."""
+        return self.mean is not None and not self.judges and not self.examples.choices and any(self.bins)
+
+    @property
     def passed(self) -> int | None:
         """None where the template does not answer Pass/Fail."""
         return int(self.rate.total) if self.judges else None
-
-    @property
-    def pass_rate(self) -> float | None:
-        return None if self.rate.value is None else float(self.rate.value)
-
-    @property
-    def pass_rate_interval(self) -> Interval | None:
-        """Wilson, 95 %, of the rate over the rows, and as wide as their evaluations allow."""
-        size = self.sharing.judged.worth
-        if self.rate.value is None or not size:
-            return None
-        return wilson_interval(self.rate.value * size, size)
-
-    @property
-    def mean(self) -> float | None:
-        return None if self.average.value is None else float(self.average.value)
 
     @property
     def bounds(self) -> Interval | None:

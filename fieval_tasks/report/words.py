@@ -15,6 +15,7 @@ from fieval_tasks.core.quantities import percent
 from fieval_tasks.decisions.statistics import Interval
 from fieval_tasks.report.amendments import Amendment
 from fieval_tasks.report.figures import Counts
+from fieval_tasks.report.page_rows import PageRows, Telling
 from fieval_tasks.report.summary import Cost, GateOutcome, Report
 from fieval_tasks.report.tally import FailureGroup, Tally
 from fieval_tasks.report.text import beside, between, count, one_line, share
@@ -163,6 +164,29 @@ def doubled(report: Report) -> str:
             f"submission came, and nothing was sent again."
         )
     return ""
+
+
+def held(rows: PageRows) -> str:
+    """A sentence where report.html holds a sample of the rows, or some of them with shortened texts; empty where it has all."""
+    said = []
+    if rows.shown < rows.of:
+        of = {which: (len(rows.of_kind(which)), rows.of_kind(which).came) for which in reversed(Telling)}
+        parts = [
+            f"{'all' if n == came else f'{n:,} of'} {came:,} that {_TELLING[which]}"
+            for which, (n, came) in of.items()
+            if came
+        ]
+        said.append(f"This page holds {rows.shown:,} of {rows.of:,} rows, drawn at random: {', '.join(parts)}.")
+    if rows.shortened:
+        said.append(f"The texts of {count(rows.shortened, 'row')} are shortened on this page.")
+    return " ".join((*said, "All rows are whole in results.jsonl.")) if said else ""
+
+
+_TELLING = {
+    Telling.REGRESSED: "passed in the baseline and fail now",
+    Telling.FAILED: "did not pass or have no verdict",
+    Telling.REST: "passed, have a score or were not needed",
+}
 
 
 def amendment(change: Amendment) -> str:

@@ -23,7 +23,7 @@ from fieval_tasks.report.differences import Comparison
 from fieval_tasks.report.figures import Counts
 from fieval_tasks.report.folder import locked_folder
 from fieval_tasks.report.output import write_report, write_results
-from fieval_tasks.report.page_rows import PageRows
+from fieval_tasks.report.page_data import PageData
 from fieval_tasks.report.summary import GateOutcome, Report, Requests, RunFacts, summarise
 from fieval_tasks.report.text import clean, count
 from fieval_tasks.runs.accounts import AskedRows, figures_of
@@ -187,9 +187,9 @@ def concluded_again(run: Kept) -> Outcome:
 def report_of(prepared: Kept) -> Report:
     """The run's report at this moment, read from the ledger. Writes nothing."""
     compared = beside_baseline(prepared)
-    rows = PageRows(compared[0])
-    report = _reported(prepared, rows.passing(prepared.book.results(with_inputs=True)), compared)
-    return replace(report, rows=rows)
+    page = PageData(compared[0])
+    report = _reported(prepared, page.passing(prepared.book.results(with_inputs=True)), compared)
+    return replace(report, page=page)
 
 
 def count_anew(prepared: Kept) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from fieval_tasks.core.gates import UNIT, Gate, GateVerdict, Number
 from fieval_tasks.decisions.statistics import Interval
+from fieval_tasks.report.deciding import measured
 from fieval_tasks.report.figures import QUANTILES, Counts, Figure, Measured
 from fieval_tasks.report.summary import GateOutcome, Report
 from fieval_tasks.report.text import beside, outwards
@@ -51,15 +52,6 @@ def each(gate: Gate, report: Report) -> list[Gate]:
     checks = [report.checks[gate.check]] if gate.check else report.checks.values()
     values = sorted({value for check in checks for value in check.segments[gate.segment.column]})
     return [gate.in_segment(value) for value in values] or [gate]
-
-
-def measured(gate: Gate, report: Report) -> list[Measured]:
-    """The counts and figures that a gate is about: of its check or of all, in its segment or of all rows."""
-    checks = [report.checks[gate.check]] if gate.check else [*report.checks.values()]
-    if gate.segment is None:
-        return [*checks]
-    found = (check.segments[gate.segment.column].get(gate.segment.value or "") for check in checks)
-    return [one for one in found if one is not None]
 
 
 def _settled_early(kept: Kept) -> Mapping[str, Settled]:

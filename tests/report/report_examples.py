@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from fieval_tasks.core.items import Result
 from fieval_tasks.report.caps import CAPS, Caps
-from fieval_tasks.report.page_rows import PageRows
-from fieval_tasks.report.summary import Requests, RunFacts
+from fieval_tasks.report.differences import Comparison
+from fieval_tasks.report.page_data import PageData
+from fieval_tasks.report.summary import Report, Requests, RunFacts, summarise
 
 START = datetime(2026, 11, 20, 17, 0, tzinfo=timezone.utc)
 CHECKS = {
@@ -126,12 +127,17 @@ def small() -> list[Result]:
     ]
 
 
-def gathered(results: list[Result], caps: Caps = CAPS) -> PageRows:
-    """The rows of the page of such a run."""
-    rows = PageRows(None, caps)
+def gathered(results: list[Result], caps: Caps = CAPS, comparison: Comparison | None = None) -> PageData:
+    """What the page of such a run shows of its items."""
+    page = PageData(comparison, caps)
     for result in results:
-        rows.add(result)
-    return rows
+        page.add(result)
+    return page
+
+
+def reported(results: list[Result], **changes: Any) -> Report:
+    """The report of such a run, with all that its page shows."""
+    return replace(summarise(facts(**changes), results), page=gathered(results))
 
 
 def hostile() -> list[Result]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fieval_tasks.report.artifact_pages import check_page, check_standing, run_page
 from fieval_tasks.report.mermaid import axis, trend_chart
-from fieval_tasks.report.page_rows import PageRows
+from fieval_tasks.report.page_data import PageData
 from fieval_tasks.report.past_runs import NO_RUNS, PastRun, PastRuns
 from fieval_tasks.report.summary import GateOutcome, Report, summarise
 from tests.report.report_examples import facts, item
@@ -35,10 +35,10 @@ def failing(n: int = 3) -> Report:
         for row in range(1, n + 1)
     ]
     lost = item(n + 1, status="failed", stage="evaluate", error={"kind": "hollow", "message": "no verdict came"})
-    rows = PageRows()
-    report = summarise(facts(), rows.passing([*judged, lost]))
+    page = PageData()
+    report = summarise(facts(), page.passing([*judged, lost]))
     gates = [GateOutcome("groundedness.pass_rate >= 0.9", "FAIL", sentence="gate FAIL: groundedness; it is 0")]
-    return Report(**{**vars(report.with_outcome(1, gates)), "rows": rows})
+    return Report(**{**vars(report.with_outcome(1, gates)), "page": page})
 
 
 # -- the chart ---------------------------------------------------------------------------------------------------------

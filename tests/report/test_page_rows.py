@@ -13,11 +13,15 @@ from typing import Any
 from hypothesis import given, settings
 
 from fieval_tasks.core.items import Result
-from fieval_tasks.report.caps import CAPS
+from fieval_tasks.report.caps import CAPS, Caps
 from fieval_tasks.report.page_rows import COLUMNS, PageRows
 from tests.report.report_examples import RUNS, failed, gathered, item, judged
 
 SMALL = replace(CAPS, page_rows=100, page_bytes=30_000, page_block_rows=10)
+
+
+def gathered_rows(results: list[Result], caps: Caps = CAPS) -> PageRows:
+    return gathered(results, caps).rows
 
 
 def opened(rows: PageRows) -> list[dict[str, Any]]:
@@ -34,7 +38,7 @@ def words(row: int, characters: int) -> str:
 @settings(max_examples=40)
 @given(RUNS)
 def test_every_result_is_a_row_of_the_page(run: list[Result]) -> None:
-    rows = gathered(run)
+    rows = gathered_rows(run)
     assert len(opened(rows)) == rows.shown == rows.of == len(run)
     assert not rows.shortened
 
@@ -48,13 +52,13 @@ def test_a_row_says_what_became_of_its_item() -> None:
         item(5, status="not_needed"),
         item(6, status="scored"),
     ]
-    found = {row["row"]: row["verdict"] for row in opened(gathered(run))}
+    found = {row["row"]: row["verdict"] for row in opened(gathered_rows(run))}
     assert found == {1: "passed", 2: "failed", 3: "unmeasured", 4: "pending", 5: "not needed", 6: "scored"}
 
 
 def test_the_texts_of_passed_rows_are_shortened_first_and_failed_rows_keep_theirs() -> None:
     run = [judged(row, row % 10 != 0, inputs={"output": words(row, 600)}) for row in range(1, 101)]
-    rows = gathered(run, SMALL)
+    rows = gathered_rows(run, SMALL)
     found = opened(rows)
     assert sum(len(block) for block in rows.blocks()) <= SMALL.page_bytes
     assert {row["cut"] for row in found if row["verdict"] == "failed"} == {False}
@@ -65,20 +69,20 @@ def test_the_texts_of_passed_rows_are_shortened_first_and_failed_rows_keep_their
 
 def test_a_page_stays_within_its_bytes_whatever_the_rows_hold() -> None:
     run = [failed(row, item_id=words(row, 2000), inputs={words(row, 50): words(row, 5000)}) for row in range(100)]
-    rows = gathered(run, SMALL)
+    rows = gathered_rows(run, SMALL)
     assert sum(len(block) for block in rows.blocks()) <= SMALL.page_bytes
     assert 0 < rows.shown < rows.of == 100
 
 
 def test_of_too_many_rows_the_page_holds_a_sample_and_all_that_failed_where_they_fit() -> None:
     run = [judged(row, row % 20 != 0) for row in range(1000)]
-    found = opened(gathered(run, SMALL))
+    found = opened(gathered_rows(run, SMALL))
     assert 80 <= len(found) <= 100
     assert sum(row["verdict"] == "failed" for row in found) == 50
-    assert {row["item"] for row in found} == {row["item"] for row in opened(gathered(run[::-1], SMALL))}
+    assert {row["item"] for row in found} == {row["item"] for row in opened(gathered_rows(run[::-1], SMALL))}
 
 
 def test_where_more_failed_than_fit_some_that_passed_are_shown_still() -> None:
-    found = opened(gathered([judged(row, row % 4 == 0) for row in range(1000)], SMALL))
+    found = opened(gathered_rows([judged(row, row % 4 == 0) for row in range(1000)], SMALL))
     assert len(found) <= 100
     assert sum(row["verdict"] == "passed" for row in found) >= 5

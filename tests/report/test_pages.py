@@ -24,11 +24,11 @@ from tests.report.report_examples import (
     RUNS,
     facts,
     failed,
-    gathered,
     hostile,
     hostile_facts,
     item,
     judged,
+    reported,
     scored,
     small,
 )
@@ -37,11 +37,11 @@ CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud8
 VOID = {"meta"}
 TAGS = (
     "html head meta title style body main header section article footer h1 h2 h3 p b bdi small span code pre ul li div svg "
-    "rect line table thead tbody tr th td details summary dl dt dd"
+    "rect line table thead tbody tr th td details summary dl dt dd a figure figcaption g path circle text noscript script"
 )
 ATTRIBUTES = (
     "dir lang charset http-equiv content name class role scope data-head aria-label viewbox preserveaspectratio "
-    "x y x1 x2 y1 y2 width height rx"
+    "x y x1 x2 y1 y2 width height rx href id type cx cy r d transform"
 )
 
 
@@ -72,7 +72,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if "style" not in self.open:
+        if not {"style", "script"} & {*self.open}:
             self.text.append(data)
 
     def __contains__(self, words: str) -> bool:
@@ -89,11 +89,11 @@ def page(report: Report) -> Page:
 @settings(max_examples=40)
 @given(RUNS)
 def test_any_run_makes_a_page_of_known_tags_that_all_close(run: list[Result]) -> None:
-    page(summarise(facts(), run))
+    page(reported(run))
 
 
 def test_the_page_runs_nothing_but_its_own_script_and_asks_nobody_for_anything() -> None:
-    source = html(replace(summarise(facts(), small()), rows=gathered(small())))
+    source = html(reported(small()))
     policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', source)
     assert policy
     [style] = re.findall("<style>(.*?)</style>", source, re.DOTALL)
@@ -121,13 +121,13 @@ def test_a_template_that_forgets_to_escape_is_safe() -> None:
 
 def test_a_gate_reads_from_left_to_right_whatever_its_check_is_called() -> None:
     gate = GateOutcome("חיפוש.mean >= 0.5", "PASS", 0.58, (0.58, 0.58))
-    shown = html(summarise(facts(), small()).with_outcome(0, [gate]))
+    shown = html(reported(small()).with_outcome(0, [gate]))
     assert '<code dir="ltr">חיפוש.mean &gt;= 0.5</code>' in shown
 
 
 def test_the_page_says_what_there_is_to_know() -> None:
     gate = GateOutcome("fluency.mean >= 0.5", "UNDECIDED", 0.58, (0.43, 0.69))
-    read = page(summarise(facts(), small()).with_outcome(3, [gate]))
+    read = page(reported(small()).with_outcome(3, [gate]))
     for words in (
         "Finished, with verdicts missing",
         "local heuristics, not the platform's judges",
@@ -147,14 +147,14 @@ def test_the_page_says_what_there_is_to_know() -> None:
     [[], [failed(1)], [item(1)], [judged(1, True)], [scored(1, 0.0)], [item(1, "tone", status="scored", value=None)]],
 )
 def test_thin_runs_have_pages_too(run: list[Result]) -> None:
-    report = summarise(facts(), run)
+    report = reported(run)
     page(report)
     assert markdown(report)
     assert table(report)
 
 
 def test_long_texts_are_folded_and_cut() -> None:
-    read = html(summarise(facts(), [judged(1, False, inputs={"output": "word " * 5000})]))
+    read = html(reported([judged(1, False, inputs={"output": "word " * 5000})]))
     assert len(read) < 20_000
     assert "<details><summary>word word" in read
 

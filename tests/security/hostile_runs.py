@@ -78,8 +78,8 @@ class Written:
 
 def written(text: str, folder: Path) -> Written:
     """Every file of the hostile run."""
-    rows = write_results(facts(text), results(text), folder).rows
-    report = replace(report_of(text), rows=rows)
+    page = write_results(facts(text), results(text), folder).page
+    report = replace(report_of(text), page=page)
     write_report(report, folder)
     return Written(report, folder)
 

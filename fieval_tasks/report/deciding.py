@@ -1,0 +1,111 @@
+"""What decides a gate: how many verdicts it hangs on, and where they are in the page's list."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import ceil, floor
+
+from fieval_tasks.core.gates import FLOORS, Gate, GateVerdict
+from fieval_tasks.report.figures import Measured
+from fieval_tasks.report.summary import GateOutcome, Report
+from fieval_tasks.report.text import count
+
+_MISSING = {"failed": "unmeasured", "pending": "pending", "not_needed": "not needed"}
+"""Field of the counts -> the verdict that the page's rows have, of items that have none of the judge."""
+
+
+@dataclass(frozen=True)
+class Deciding:
+    """What decides one gate."""
+
+    sentence: str = ""
+    """Empty where there is nothing to say."""
+    views: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Text of a link -> the view of the list that it leads to."""
+    verdicts: tuple[str, ...] = ()
+    """Those that the deciding items have, as the list says them."""
+    n: int = 0
+    """The deciding items; 0 where their number is not known."""
+
+
+def measured(gate: Gate, report: Report) -> list[Measured]:
+    """The counts and figures that a gate is about: of its check or of all, in its segment or of all rows."""
+    checks = [report.checks[gate.check]] if gate.check else [*report.checks.values()]
+    if gate.segment is None:
+        return [*checks]
+    found = (check.segments[gate.segment.column].get(gate.segment.value or "") for check in checks)
+    return [one for one in found if one is not None]
+
+
+def deciding(outcome: GateOutcome, report: Report) -> Deciding:
+    """What decides the gate: of one that failed the items behind it, of one that is undecided those without a verdict."""
+    if Gate.fault_of(outcome.gate) is not None:
+        return Deciding()
+    gate = Gate.parse(outcome.gate)
+    about = measured(gate, report) if gate.check is None or gate.check in report.checks else []
+    if not about:
+        return Deciding()
+    place = {} if gate.check is None else {"check": gate.check}
+    if gate.segment is not None:
+        place["segment"] = f"{gate.segment.column}:{gate.segment.value}"
+    verdict, rows = GateVerdict(outcome.verdict), about[0]
+    is_of_these_rows = outcome.interval is None and outcome.settled_after is None and rows.scored == rows.rate.measured
+    needed = None
+    if gate.metric == "pass_rate" and gate.operator in FLOORS and is_of_these_rows:
+        wanted = gate.threshold * rows.total
+        needed = (floor(wanted) + 1 if gate.operator == ">" else ceil(wanted)) - int(rows.rate.total)
+    if verdict is GateVerdict.UNDECIDED:
+        return _by_missing(about, place, needed)
+    if verdict is GateVerdict.PASS:
+        return Deciding(_to_spare(-needed)) if needed is not None else Deciding()
+    return _behind(gate, about, place, needed)
+
+
+def _to_spare(passes: int) -> str:
+    return (
+        f"{count(passes, 'more item')} could fail, and it would still pass"
+        if passes
+        else "one more failed item, and it would fail"
+    )
+
+
+def _by_missing(about: list[Measured], place: dict[str, str], needed: int | None) -> Deciding:
+    """`needed`: so many of the items without a verdict must pass; None where that is not known."""
+    missing = {word: n for name, word in _MISSING.items() if (n := sum(getattr(one, name) for one in about))}
+    total = sum(missing.values())
+    if not total:
+        return Deciding()
+    said = f"{_these(total)} without a verdict {'decides' if total == 1 else 'decide'} it"
+    if needed is not None:
+        those = (
+            "it passes" if total == 1 else "all of them pass" if needed == total else f"{needed:,} or more of them pass"
+        )
+        said += f": the gate passes if {those}"
+    return Deciding(said, {word: place | {"verdict": word} for word in missing}, tuple(missing), total)
+
+
+def _behind(gate: Gate, about: list[Measured], place: dict[str, str], needed: int | None) -> Deciding:
+    """Of a gate that failed: the items that made it fail. `needed`: so many more would have to pass."""
+    if gate.kind.needs == "baseline":
+        return Deciding(
+            "the items that passed in the baseline and fail now decide it",
+            {"regressions": place | {"change": "regression"}},
+        )
+    if gate.kind.of == "scores":
+        return Deciding("the lowest scores decide it", {"lowest scores first": place | {"sort": "score"}})
+    is_of_errors = gate.metric == "failures"
+    n = sum(one.failed if is_of_errors else one.rate.measured - int(one.rate.total) for one in about)
+    verdict = "unmeasured" if is_of_errors else "failed"
+    what = "without a verdict" if is_of_errors else "that did not pass"
+    said = f"{_these(n)} {what} {'decides' if n == 1 else 'decide'} it"
+    if needed is not None:
+        missing = sum(one.total - one.rate.measured for one in about)
+        more = needed - missing
+        though = f" (and all {missing:,} without a verdict)" if missing else ""
+        said += f": had {more:,} of them passed{though}, the gate would pass" if more <= n else ""
+    return Deciding(said, {verdict: place | {"verdict": verdict}}, (verdict,), n)
+
+
+def _these(n: int) -> str:
+    return "this item" if n == 1 else f"these {n:,} items"
