@@ -32,10 +32,7 @@ def html(report: Report) -> str:
     """One file that needs nothing else, and runs nothing but its own script."""
     pages = environment(html_line, html_command)
     assert pages.loader is not None
-    known = pages.list_templates()
-    style, script = (
-        pages.loader.get_source(pages, name)[0] if name in known else "" for name in ("report.css", "report.js")
-    )
+    style, script = (pages.loader.get_source(pages, name)[0] for name in ("report.css", "report.js"))
     # Their own hashes stand in for 'unsafe-inline': injected markup could bring neither script nor style.
     sources = {
         "style": Markup(style),
