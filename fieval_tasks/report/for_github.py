@@ -62,7 +62,7 @@ class GitHubPage:
         return cls._drawn(
             verdict(facts.exit_code or 0, report), report.comparison, caps, marker=marker(facts.dataset, key),
             title=f"{headline(report)}: {facts.run_id}", standing=standing(report), gates=report.gates,
-            notices=report.notices, checks=report.checks, groups=report.rows.groups if report.rows else (),
+            notices=report.notices, checks=report.checks, groups=report.page.reasons.found,
             resume=facts.resume_command, explain=facts.explain_command, where=where, link=link,
         )  # fmt: skip
 
