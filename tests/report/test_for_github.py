@@ -38,7 +38,7 @@ READER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethroug
 
 
 def a_report(exit_code: int = 1) -> Report:
-    return replace(summarise(facts(), small()), rows=gathered(small())).with_outcome(exit_code, GATES)
+    return replace(summarise(facts(), small()), page=gathered(small())).with_outcome(exit_code, GATES)
 
 
 def page_of(report: Report) -> GitHubPage:
@@ -119,7 +119,7 @@ def test_a_large_page_is_cut_between_rows_and_says_how_many_are_left_out(most: i
     text = "日本語 " * 60
     run = [judged(n, False, reason=f"{text} {n}", inputs={"output": text}) for n in range(400)]
     caps = replace(CAPS, worst=400, worst_in_markdown=400)
-    report = replace(summarise(facts(), run, caps=caps), rows=gathered(run)).with_outcome(1, GATES)
+    report = replace(summarise(facts(), run, caps=caps), page=gathered(run)).with_outcome(1, GATES)
     page = GitHubPage.of_report(report, "a", "/runs/amber-otter", "", caps)
     cut, all_of_it = page.within(most), whole(page)
     assert len(cut.encode()) <= most
@@ -163,7 +163,7 @@ def assert_inert(text: str, usual: str) -> None:
 def hostile_page(text: str) -> str:
     run = hostile_runs.results(text)
     report = replace(
-        summarise(hostile_runs.facts(text), run), rows=gathered(run), comparison=beside(text, text).comparison
+        summarise(hostile_runs.facts(text), run), page=gathered(run), comparison=beside(text, text).comparison
     )
     return whole(page_of(report.with_outcome(3, [GateOutcome(text, "FAIL", sentence=text)])))
 
