@@ -14,7 +14,7 @@ ENTRIES = re.findall(r"\*\*([a-z ]+)\*\*[^(*\n]{0,12}\(`([A-Z]\w+)`\)", PAGE, re
 """Word -> the class that bears it."""
 NAMED_OTHERWISE = {"plan": "EvaluationPlan", "echo": "Echoes", "shard": "Share", "permit": "Leased"}
 """Words whose class is called otherwise: by its public name, or because it is a part of the thing."""
-NAMED_OTHERWISE |= {"Facts": "RunFacts", "steering": "Control"}
+NAMED_OTHERWISE |= {"Facts": "RunFacts", "steering": "Control", "overview": "RunOverview"}
 
 
 def names_defined() -> set[str]:

@@ -58,7 +58,7 @@ class CheckFigures:
     cost: float | None = None
     """At the worst; None where its judge model has no price."""
     gates: Sequence[Mapping[str, str]] | None = None
-    """Those about this check, or about all: each with `gate` and `verdict`."""
+    """Those about this check, or about all: each with `gate`, `verdict` and `sentence`."""
 
     @property
     def figure(self) -> float | None:

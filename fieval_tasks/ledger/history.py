@@ -39,6 +39,10 @@ class History:
         """Replace what is kept of the run."""
         self._database.write(lambda connection: write(connection, run_id, counted))
 
+    def run(self, name: str) -> Run | None:
+        """The run of that name, also if its items were pruned."""
+        return next((Run.of_row(row) for row in self._database.read(RUNS.where(runs.c.run_id == name))), None)
+
     def runs(
         self,
         *,

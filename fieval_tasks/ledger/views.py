@@ -19,7 +19,7 @@ SELECT
     i.item_id AS item_id,
     i."row" AS row_number,
     i.check_name AS check_name,
-    i.repeat AS repeat_number,
+    i.repeat AS repeat,
     f.template AS template,
     f.model AS model,
     CASE i.state {_STATUSES} END AS status,

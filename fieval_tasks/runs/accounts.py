@@ -83,7 +83,8 @@ def _judged(check: CheckRecord) -> dict[str, Any]:
 
 def _gates(report: Report, check: str) -> list[dict[str, str]]:
     about = (check, None)  # None: all checks
-    return [{"gate": one.gate, "verdict": one.verdict} for one in report.gates if Gate.parse(one.gate).check in about]
+    mine = (one for one in report.gates if Gate.parse(one.gate).check in about)
+    return [{"gate": one.gate, "verdict": one.verdict, "sentence": one.sentence} for one in mine]
 
 
 def _cost(check: CheckRecord, sent: int, prices: Mapping[str, str]) -> float | None:

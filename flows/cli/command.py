@@ -32,7 +32,8 @@ EXIT_CODES = (
 )
 ARGUMENTS = {
     "evaluate": "[DATASET...]", "fan_out": "[DATASET...]", "collect": "[RUN]", "control": "RUN", "explain": "RUN ITEM",
-    "label": "RUN", "compare": "RUN [BASELINE]", "bless": "[RUN]",
+    "label": "RUN", "compare": "RUN [BASELINE]", "bless": "[RUN]", "runs": "", "show": "RUN", "trend": "DATASET CHECK",
+    "prune": "--older-than AGE",
 }  # fmt: skip
 """Of each command, as its help's first line has them: cyclopts calls all that may be left out [ARGS]."""
 NOW_CALLED = {"--ambiguous": "--on-lost-reply", "--orphans": "--on-stuck", "--go": "--unpause"}
@@ -98,6 +99,24 @@ BaselineFile = Annotated[
 Anyway = Annotated[bool, Parameter(help="Although verdicts are missing, or a gate failed.")]
 OnGitHub = Annotated[bool | None, Parameter(name="--github", negative="--no-github", help=ABOUT_GITHUB)]
 ListBlessed = Annotated[bool, Parameter(name="--list", help="Show the blessed runs.")]
+OfDataset = Annotated[str | None, Parameter(help="Only runs on this dataset: its name, its path, or a pattern.")]
+OfCheck = Annotated[str | None, Parameter(help="Only runs with this check.")]
+Since = Annotated[str | None, Parameter(help="Only runs begun since: 7d, 12h, or a date such as 2026-11-01.")]
+Status = Annotated[
+    str | None,
+    Parameter(
+        name=("--status", "--exit-code"),
+        help="Only runs that ended so: ok, gate-failed, incomplete, stopped, interrupted, at-work, unfinished, or a code.",
+    ),
+]
+Limit = Annotated[int, Parameter(help="Runs at most. Default: 20.", converter=whole)]
+Last = Annotated[int, Parameter(help="Runs at most, the latest. Default: 20.", converter=whole)]
+DatasetArgument = Annotated[str, Parameter(help="A dataset's name or path, or a pattern such as 'answers-*.csv'.")]
+CheckArgument = Annotated[str, Parameter(help="A check's name, as in the results.")]
+RunAsObject = Annotated[bool, Parameter(help="As a JSON object.")]
+OlderThan = Annotated[str, Parameter(help="Runs begun before: 90d, or a date such as 2026-06-01.")]
+Yes = Annotated[bool, Parameter(help="Delete without asking: for a script.")]
+DryPrune = Annotated[bool, Parameter(help="Say what would be deleted and what stays, and delete nothing.")]
 
 
 @typed_as_plan(*DRY_RUN, NO_PREFECT, GITHUB)
@@ -246,6 +265,43 @@ def _told_github(work: Callable[[], int], asked: bool | None, *, as_json: bool =
         return end(work())
 
 
+def runs(
+    *, dataset: OfDataset = None, check: OfCheck = None, since: Since = None, status: Status = None, limit: Limit = 20,
+    json: AsJson = False, store: StoreOption = None,
+) -> int:  # fmt: skip
+    """The runs of a ledger, the newest first: when, how each ended, what its checks came to, what it cost."""
+    from flows.cli import looking_back
+
+    return looking_back.runs(store, as_data=json, limit=limit, dataset=dataset, check=check, since=since, status=status)
+
+
+def show(run: RunArgument, /, *, json: RunAsObject = False, store: StoreOption = None) -> int:
+    """One run: its checks and figures, gates, amendments, where its files are, and what to do next."""
+    from flows.cli import looking_back
+
+    return looking_back.show(run, store, as_data=json)
+
+
+def trend(
+    dataset: DatasetArgument, check: CheckArgument, /, *, last: Last = 20, json: RunAsObject = False,
+    store: StoreOption = None,
+) -> int:  # fmt: skip
+    """How a check went from run to run. The line is broken where judge, template, questions or labels are others."""
+    from flows.cli import looking_back
+
+    return looking_back.trend(dataset, check, store, as_data=json, last=last)
+
+
+def prune(*, older_than: OlderThan, yes: Yes = False, dry_run: DryPrune = False, store: StoreOption = None) -> int:
+    """Delete the rows and verdicts of old runs from the ledger, after asking. What they came to stays, as do their files.
+
+    Runs stay that are blessed, labelled, not at their end, or whose verdicts another run reuses.
+    """
+    from flows.cli import looking_back
+
+    return looking_back.prune(older_than, store, yes=yes, dry_run=dry_run)
+
+
 # -- how they are called -------------------------------------------------------------------------------------------
 
 
@@ -257,7 +313,7 @@ def fieval_command(tokens: Sequence[str] | None = None) -> int:
 def fieval_app() -> App:
     """All commands as words of one, which a shell can complete."""
     app = bare_app(SCRIPT, help="Put rows to Future AGI evaluations, and see what became of them.")
-    for command in (evaluate, collect, explain, compare, bless, label, control, fan_out):
+    for command in (evaluate, runs, show, trend, collect, explain, compare, bless, label, prune, control, fan_out):
         app.command(app_of(command), name=command.__name__.replace("_", "-"))
     app.register_install_completion_command(help="Have this shell complete the words of these commands.")
     return app
@@ -280,6 +336,10 @@ explain_command = _entry(explain)
 label_command = _entry(label)
 compare_command = _entry(compare)
 bless_command = _entry(bless)
+runs_command = _entry(runs)
+show_command = _entry(show)
+trend_command = _entry(trend)
+prune_command = _entry(prune)
 
 
 def app_of(command: Callable[..., int]) -> App:

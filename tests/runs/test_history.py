@@ -53,7 +53,7 @@ def test_the_figures_of_a_check_are_those_of_the_summary(ledger: Ledger, plan: E
     assert (found.passed, found.pass_rate, found.mean) == (check["passed"], check["pass_rate"], check["mean"])
     assert [*(found.interval or ())] == check["pass_rate_interval"]
     assert [found.bounds_low, found.bounds_high] == check["bounds"]
-    assert found.gates == [{"gate": g["gate"], "verdict": g["verdict"]} for g in said["gates"]]
+    assert found.gates == [{name: gate[name] for name in ("gate", "verdict", "sentence")} for gate in said["gates"]]
     assert found.at is not None
 
 

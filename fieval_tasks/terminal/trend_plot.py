@@ -1,0 +1,65 @@
+"""A trend as a plot in the terminal: a line for each stretch of comparable runs, with the ends of its intervals."""
+
+from __future__ import annotations
+
+from itertools import accumulate
+
+from rich.console import Console
+
+from fieval_tasks.runs.trends import Trend
+
+WIDEST = 100
+"""Columns: wider plots of a few dozen runs only stretch the line."""
+HEIGHT = 14
+"""Lines, of which ten are the plot: with the table below it, a page of a terminal."""
+NARROWEST = 24
+"""Columns below which there is no room for a line beside its figures."""
+MOST_INTERVALS = 30
+"""Runs whose intervals are drawn: those of more would cover the line."""
+_ASCII = str.maketrans("┌┐└┘├┤┬┴┼─│┊", "+++++++++-|:")
+"""The frame, for terminals that have no other letters."""
+
+
+def plot(trend: Trend, console: Console) -> list[str]:
+    """The lines of the plot, no wider than the console; none where fewer than two runs have a figure, or there is no room."""
+    points = [point for line in trend.lines for point in line]
+    width = min(console.width, WIDEST)
+    if len(points) < 2 or width < NARROWEST:
+        return []
+    from plotext import figure, uncolorize  # a quarter of a second
+
+    is_ascii = console.options.ascii_only
+    figure.clear()
+    figure.plot_size(width, HEIGHT)
+    figure.theme("colorless")
+    for place, point in enumerate(points, 1):
+        if point.figures.interval and len(points) <= MOST_INTERVALS:
+            bar = figure.signal([place, place], [*point.figures.interval], marker="|" if is_ascii else "│")
+            figure.draw(bar.lines())
+    line = figure.signal(
+        [*range(1, len(points) + 1)], [point.figures.figure for point in points], marker="*" if is_ascii else "braille"
+    )
+    line.lines()
+    for start in _starts(trend):
+        line.line(start, False)
+        figure.line(start + 0.5, "v", style="dotted")
+    figure.draw(line)
+    figure.ruler("y").lim(*_limits(trend))
+    figure.ruler("x").lim(0.5, len(points) + 0.5)
+    shown = sorted({1, (len(points) + 1) // 2, len(points)})
+    figure.ruler("x").ticks(shown, [f"{points[place - 1].at:%Y-%m-%d}" for place in shown])
+    drawn = uncolorize(figure.build().string())
+    return [one.rstrip() for one in (drawn.translate(_ASCII) if is_ascii else drawn).splitlines() if one.strip()]
+
+
+def _starts(trend: Trend) -> list[int]:
+    """The places of points, from 0, at which a new line starts, without the first."""
+    return [*accumulate(map(len, trend.lines))][:-1]
+
+
+def _limits(trend: Trend) -> tuple[float, float]:
+    """A little more than what is drawn."""
+    ends = [end for line in trend.lines for one in line for end in one.figures.interval or (one.figures.figure or 0.0,)]
+    low, high = min(ends), max(ends)
+    room = (high - low or 0.1) / 10
+    return low - room, high + room

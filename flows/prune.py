@@ -1,0 +1,50 @@
+"""Delete the rows and verdicts of old runs: `python -m flows.prune --older-than 90d`. What they came to is kept."""
+
+from __future__ import annotations
+
+if __name__ == "__main__":
+    from fieval_tasks.terminal.door import run_command
+
+    run_command("flows.cli.command", "prune_command")
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fieval_tasks.ledger.database import store_url
+from fieval_tasks.ledger.pruning import Prunable, give_back, prunable
+from fieval_tasks.ledger.pruning import prune as deleted
+from fieval_tasks.ledger.store import Ledger
+from fieval_tasks.runs.overview import meant_moment
+from fieval_tasks.runs.trends import count_old
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What was pruned."""
+
+    found: Prunable
+    runs: tuple[str, ...]
+    """Whose items were deleted."""
+    freed: int | str | None
+    """Bytes by which the ledger's file is smaller, or why it is not; None where nothing was deleted."""
+
+
+def prune(
+    older_than: str,
+    agreed: Callable[[Prunable], bool],
+    store: str | None = None,
+    *,
+    tell: Callable[[str], None] = lambda sentence: None,
+) -> Pruned:
+    """Delete the items of the runs that were begun before then, if `agreed` says so of what was found.
+
+    Files are never deleted: a run's folder is its user's. Raises PlanError for a time that can't be read.
+    """
+    with Ledger(store_url(store), must_exist=True) as ledger:
+        found = prunable(ledger.database, meant_moment(older_than, ledger.now(), "--older-than"))
+        if not found.runs or not agreed(found):
+            return Pruned(found, (), None)
+        names = [run.run_id for run in found.runs]
+        count_old(ledger, names, tell)  # what they came to would be lost with their items
+        done = tuple(name for name in names if deleted(ledger.database, name))
+        return Pruned(found, done, give_back(ledger.database))
