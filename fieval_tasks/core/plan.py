@@ -246,7 +246,7 @@ class EvaluationPlan(BaseModel):
     """The ledger's URL; default: FIEVAL_STORE_URL, else fieval-runs/ledger.db."""
     to: tuple[Destination, ...] = Field(default=(), title="Verdicts also to")
     """A table of your own that also gets the verdicts, as they arrive: postgresql://HOST/DB#SCHEMA.TABLE, sqlite:///FILE#TABLE or
-    duckdb:///FILE#TABLE. What it takes to log in comes from the environment alone."""
+    duckdb:///FILE#TABLE. What it takes to log in comes from the environment alone. Or otel: OpenTelemetry, as you have configured it."""
     base_url: Address | None = Field(default=None, title="Base URL")
     """The platform's address; default: FI_BASE_URL, else the cloud. A deployment takes none."""
     chunk_size: Positive | None = None

@@ -1,14 +1,17 @@
-"""What `--to` may name: a table of the user's own, by the URL of its database and the table's name behind #."""
+"""What `--to` may name: a table of the user's own, by the URL of its database and the table's name behind #; or otel."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import parse_qsl
 
 from fieval_tasks.core.locations import holds_a_secret, url_parts
 
+OTEL = "otel"
+"""OpenTelemetry, as its user has configured it."""
 FORMS = "postgresql://HOST/DB#SCHEMA.TABLE, sqlite:///FILE#TABLE or duckdb:///FILE#TABLE"
 BACKENDS = {
     "postgres": "postgresql",
@@ -48,7 +51,7 @@ class TableName:
         scheme, _, rest = text.partition("://")
         backend = BACKENDS.get(scheme.lower())
         if backend is None:
-            raise ValueError(f"it is no database that verdicts can be written to: write {FORMS}")
+            raise ValueError(f"it is no database that verdicts can be written to: write {FORMS}, or otel")
         # Up to the last @, for a password may hold any character.
         if backend == "postgresql" and (":" in rest.rpartition("@")[0] or holds_a_secret(text)):
             raise ValueError(
@@ -116,11 +119,19 @@ def _file(place: str, backend: str) -> str:
 
 def at_home(to: str) -> str:
     """The same with its file's whole path, so that it means the same in any folder."""
+    if to == OTEL:
+        return to
     name = TableName.parse(to)
     return str(name if name.file is None else replace(name, database=str(name.file)))
 
 
+def tables_in(to: Iterable[str]) -> list[str]:
+    """Those of a plan's `to` that are tables."""
+    return [one for one in to if one != OTEL]
+
+
 def destination(text: str) -> str:
     """The text, if verdicts can be handed on to what it names. Raises ValueError."""
-    TableName.parse(text)
+    if text != OTEL:
+        TableName.parse(text)
     return text

@@ -10,7 +10,7 @@ from prefect.runtime import deployment
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.locations import is_allowed, is_stream, locations_in
 from fieval_tasks.core.plan import EvaluationPlan
-from fieval_tasks.core.sink_names import TableName
+from fieval_tasks.core.sink_names import TableName, tables_in
 from fieval_tasks.ledger.database import file_of, store_url
 from fieval_tasks.runs.baselines import file_named
 
@@ -36,7 +36,9 @@ def require_permitted(plan: EvaluationPlan) -> None:
                 f"plan.{name}: a pipe or a device is for a terminal; give a deployment the path or URL of a file"
             )
     file = None if plan.baseline is None else file_named(plan.baseline)
-    named["to"] = [str(file.absolute()) for table in plan.to if (file := TableName.parse(table).file) is not None]
+    named["to"] = [
+        str(file.absolute()) for table in tables_in(plan.to) if (file := TableName.parse(table).file) is not None
+    ]
     _require_permitted_servers(plan)
     named["baseline"] = [] if file is None else [str(file.absolute())]
     named["output"] = [] if plan.output is None else [str(Path(plan.output).expanduser().absolute())]
@@ -49,7 +51,7 @@ def _require_permitted_servers(plan: EvaluationPlan) -> None:
     """Raises PlanError where the worker's password would go to a server that the parameters choose."""
     if "PGPASSWORD" not in os.environ:  # what ~/.pgpass holds goes to the servers that it names
         return
-    tables = [TableName.parse(to) for to in plan.to]
+    tables = [TableName.parse(to) for to in tables_in(plan.to)]
     if any(table.file is None and table.host not in (None, os.environ.get("PGHOST")) for table in tables):
         raise PlanError(
             "plan.to: this worker has a PGPASSWORD, which would go to the server that the URL names; set PGHOST where the worker runs "

@@ -20,7 +20,7 @@ from fieval_tasks.core.gates import gate_notices
 from fieval_tasks.core.mode_choice import Load, choose_mode, judging_time
 from fieval_tasks.core.plan import Check, EvaluationPlan, Mode
 from fieval_tasks.core.quantities import parse_rate
-from fieval_tasks.core.sink_names import at_home
+from fieval_tasks.core.sink_names import at_home, tables_in
 from fieval_tasks.core.templates import Catalogue, bundled_catalogue
 from fieval_tasks.data import parameters
 from fieval_tasks.data.binding import Binding, bind
@@ -177,7 +177,7 @@ def _require_agreement(plan: EvaluationPlan) -> None:
 def with_sinks(plan: EvaluationPlan, run: Run, *, is_new: bool) -> EvaluationPlan:
     """The plan with whole paths in its `to`. Raises PlanError where something that it names there can't take verdicts."""
     plan, problems = plan.model_copy(update={"to": tuple(dict.fromkeys(map(at_home, plan.to)))}), []
-    for to in plan.to:
+    for to in tables_in(plan.to):
         try:
             with closing(opened(to, run)) as sink:
                 sink.check(is_new=is_new)

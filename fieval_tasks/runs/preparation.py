@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -16,6 +16,7 @@ from fieval_tasks.core.commands import command
 from fieval_tasks.core.errors import ExitCode
 from fieval_tasks.core.plan import EvaluationPlan, Mode
 from fieval_tasks.core.quantities import parse_rate
+from fieval_tasks.core.sink_names import OTEL, tables_in
 from fieval_tasks.core.tiers import Tier
 from fieval_tasks.data.dataset import Dataset
 from fieval_tasks.ledger.book import Book
@@ -31,6 +32,7 @@ from fieval_tasks.runs.connections import WITHOUT_PREFECT, Connection, Openers
 from fieval_tasks.runs.continuing import Continuation, carry_on
 from fieval_tasks.runs.earlier import evaluated_before, reuse_notice
 from fieval_tasks.sinks.following import followed
+from fieval_tasks.sinks.observing import telemetry, telemetry_note
 from fieval_tasks.sinks.sink import Sink, opened
 from fieval_tasks.work.engine import Engine
 from fieval_tasks.work.options import Options, Share
@@ -78,8 +80,8 @@ class Kept:
 
     @property
     def sinks(self) -> dict[str, Callable[[], Sink]]:
-        """What the plan's `to` names -> what opens it."""
-        return {to: partial(opened, to, self.run) for to in self.plan.to}
+        """The tables that the plan's `to` names -> what opens them."""
+        return {to: partial(opened, to, self.run) for to in tables_in(self.plan.to)}
 
     @property
     def series(self) -> str:
@@ -209,10 +211,11 @@ class Prepared(Kept):
         """An engine, and beside it whatever takes the verdicts on, to the end of which all are recorded."""
         named = self.plan.shared_limit
         open_limit = None if named is None else partial(self.openers.limit, named)
-        with followed(self.sinks.values(), self.book) as told:
-            how = replace(options, told=told)
-            with Engine(self.run, self.ledger, self.connection.open, how, open_limit=open_limit) as engine:
-                yield engine
+        with ExitStack() as around:
+            tells = around.enter_context(telemetry(self.run, self.plan.to))
+            told = around.enter_context(followed(self.sinks.values(), self.book, events=tells.events))
+            how = replace(options, told=told, within=tells.within)
+            yield around.enter_context(Engine(self.run, self.ledger, self.connection.open, how, open_limit=open_limit))
 
     @property
     def _is_decided(self) -> Callable[[], bool] | None:
@@ -238,8 +241,8 @@ class Prepared(Kept):
         lines += map(described_check, run.checks)
         plan, models = self.plan, [check.model for check in run.checks]
         ends = ends_in_words(plan.max_items, plan.max_cost, plan.prices, models)
-        notes = (*ends, *run.notices, *self.reused, *self.notes)
-        lines += (f"  verdicts also go to {to}" for to in plan.to)
+        notes = (*ends, *run.notices, *self.reused, *self.notes, *telemetry_note(plan.to))
+        lines += (f"  verdicts also go to {'OpenTelemetry' if to == OTEL else to}" for to in plan.to)
         if self.plan.baseline is not None:
             lines.append(f"  compared with the baseline {self.plan.baseline.partition('@sha256:')[0]}")
         return [clean(line) for line in (*lines, *(f"  note: {note}" for note in notes))]

@@ -55,14 +55,16 @@ TUNING = SinkTuning()
 class Follower:
     """Hands one run's verdicts on to one sink while they arrive."""
 
-    def __init__(self, open_sink: Open, book: Book, tuning: SinkTuning = TUNING) -> None:
+    def __init__(self, open_sink: Open, book: Book, tuning: SinkTuning = TUNING, *, catches_up: bool = True) -> None:
+        """`catches_up`: the sink also takes what the run has from before, now and whenever verdicts are read again."""
         self._open = open_sink
         self._book = book
         self._tuning = tuning
+        self._catches_up = catches_up
         self._lock = Lock()
         self._heard: set[int] = set()
         # What an earlier process did not come to, and verdicts that the run began with.
-        self._is_behind = True
+        self._is_behind = catches_up
         """Verdicts may be in the ledger, and neither in the sink nor in `_heard`."""
         self._rang = Event()
         self._over = Event()
@@ -76,7 +78,7 @@ class Follower:
     def hear(self, seqs: Sequence[int]) -> None:
         with self._lock:
             self._heard.update(seqs)
-            if len(self._heard) > self._tuning.most_heard:
+            if self._catches_up and len(self._heard) > self._tuning.most_heard:
                 self._heard, self._is_behind = set(), True
         self._rang.set()
 
@@ -86,6 +88,9 @@ class Follower:
         self._rang.set()
         self._thread.join(self._tuning.last_word)
         self._left.set()
+        if not self._catches_up and (self._thread.is_alive() or not self._is_even):  # nobody makes up for it
+            said = "the last verdicts could not be read again within %g s, and were not handed on; the ledger has them"
+            _log.warning(said, self._tuning.last_word)
 
     def _follow(self) -> None:
         pause = self._tuning.first_pause
@@ -120,8 +125,9 @@ class Follower:
                 for batch in _in_batches(self._book.results(with_inputs=True, settled=True), self._left):
                     sink.bring_up_to_date(batch)
             if heard:
-                for batch in _in_batches(self._book.results(with_inputs=True, of=heard), self._left):
+                for batch in _in_batches(self._book.results(with_inputs=True, of=[*heard]), self._left):
                     sink.take(batch)
+                    heard.difference_update(result.seq for result in batch if result.seq is not None)
         except Exception:
             with self._lock:
                 self._is_behind = self._is_behind or behind
@@ -130,9 +136,15 @@ class Follower:
 
 
 @contextmanager
-def followed(sinks: Iterable[Open], book: Book, tuning: SinkTuning = TUNING) -> Iterator[Hear]:
-    """Yields what has the sinks take verdicts, in threads of their own; at the end of the block they get a moment for the rest."""
+def followed(
+    sinks: Iterable[Open], book: Book, tuning: SinkTuning = TUNING, *, events: Open | None = None
+) -> Iterator[Hear]:
+    """Yields what has the sinks take verdicts, in threads of their own; at the end of the block they get a moment for the rest.
+
+    `events`: a sink that takes only the verdicts of this block.
+    """
     followers = [Follower(open_sink, book, tuning) for open_sink in sinks]
+    followers += [Follower(events, book, tuning, catches_up=False)] if events else []
     for follower in followers:
         follower.start()
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from fieval_tasks.core.items import Result
 from fieval_tasks.core.sink_names import TableName
 from fieval_tasks.ledger.run import Run
+from fieval_tasks.work.options import Within, nothing_around
 
 
 class Sink(Protocol):
@@ -32,6 +34,19 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Called once, after the last of the others."""
+
+
+@dataclass(frozen=True)
+class Telemetry:
+    """Where a run's spans and events go."""
+
+    within: Within
+    """Opens a span below the run's."""
+    events: Callable[[], Sink] | None
+    """What opens the sink of events; None where none are emitted."""
+
+
+SILENT = Telemetry(nothing_around, None)
 
 
 def opened(to: str, run: Run) -> Sink:

@@ -187,7 +187,8 @@ class Engine:
             return 0
         if is_new:  # one that helped with it may have died since this run began
             self._looked_into([chunk])
-        return self._done(partial(self._at_work.send, chunk))
+        with self._options.within("fieval chunk", {"fieval.run": self.run.run_id, "fieval.chunk": chunk}):
+            return self._done(partial(self._at_work.send, chunk))
 
     def submit_rest(self) -> int:
         """Send the unsent items of chunks that no process holds, one chunk after the other; how many those were.
@@ -197,7 +198,8 @@ class Engine:
         sent = 0
         while chunks := self._helping_with or self._looked_into(self._holdings.take_one()):
             self._helping_with = chunks
-            sent += self._done(partial(self._at_work.send, chunks[0]))
+            with self._options.within("fieval chunk", {"fieval.run": self.run.run_id, "fieval.chunk": chunks[0]}):
+                sent += self._done(partial(self._at_work.send, chunks[0]))
             self._helping_with = []
         return sent
 
@@ -216,7 +218,8 @@ class Engine:
     def settle(self, show: Callable[[Progress], None] | None = None) -> int:
         """Ask about every open ticket until all are settled, or no verdict comes for `Options.quiet` seconds; how many are
         left pending."""
-        self._done(self._at_work.settle, show)
+        with self._options.within("fieval poll", {"fieval.run": self.run.run_id}):
+            self._done(self._at_work.settle, show)
         return self._at_work.poller.given_up + self.left
 
     @property

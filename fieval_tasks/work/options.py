@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 from fieval_tasks.core.budget import UNBOUNDED, Budget
 from fieval_tasks.core.plan import Mode
@@ -11,6 +13,13 @@ from fieval_tasks.core.policy import OnLostReply, OnStuck
 from fieval_tasks.ledger.processes import owner_name
 from fieval_tasks.pace.pace_tuning import TUNING, PaceTuning
 from fieval_tasks.pace.quota import NOTHING_KNOWN, Allowed
+
+Within: TypeAlias = "Callable[[str, Mapping[str, str | int]], AbstractContextManager[Any]]"
+"""What is opened around a part of the work, by its name and what is known of it."""
+
+
+def nothing_around(name: str, about: Mapping[str, str | int]) -> AbstractContextManager[None]:
+    return nullcontext()
 
 
 @dataclass(frozen=True)
@@ -56,6 +65,8 @@ class Options:
     """Whether the run's outcome is decided by what is in the ledger, so that no more need be sent; it blocks. None: never."""
     told: Callable[[Sequence[int]], None] | None = None
     """Told the seqs of items whose verdicts were recorded, on the event loop, so it must not block. None: nobody is."""
+    within: Within = nothing_around
+    """Opened in whichever thread sends a chunk or polls."""
     share: Share | None = None
     """The chunks to begin with where several processes share the run; None: all."""
     quiet: float | None = None

@@ -28,7 +28,7 @@ PLACEHOLDERS = {
     "labels": "FILE", "labelling_policy": "NAME",
     "baseline": "RUN|blessed|last|FILE", "baseline_max_age": "30d", "margin": "P%", "cluster": "COLUMN",
     "gates": "GATE", "good": "CHECK=CHOICE,CHOICE", "allow_failures": "N|P%", "rate": "N/s|N/min", "tier": "NAME|N/min,N/h", "item_timeout": "10m", "timeout": "2h",
-    "prices": "MODEL=X", "precision": "0.02", "max_cost": "X", "max_items": "N", "where": "EXPR", "stratify": "COLUMN", "repeats": "K", "audit": "P%", "reuse": "7d", "resume": "RUN|last", "keep": "COLUMN|all", "delimiter": "C", "to": "URL#TABLE",
+    "prices": "MODEL=X", "precision": "0.02", "max_cost": "X", "max_items": "N", "where": "EXPR", "stratify": "COLUMN", "repeats": "K", "audit": "P%", "reuse": "7d", "resume": "RUN|last", "keep": "COLUMN|all", "delimiter": "C", "to": "URL#TABLE|otel",
 }  # fmt: skip
 """What the help shows in place of a value, where that says more than STR or INT."""
 KEPT_SWITCHES = ("stop_when_decided",)

@@ -213,3 +213,23 @@ def test_late_verdicts_and_items_tried_again_reach_the_table(ledger: Ledger, boo
     concluded(ledger, to, tmp_path)
     assert asked(to, counted) == [("scored", ITEMS)]
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["exit_code"] == 0
+
+
+def test_a_sink_of_events_gets_only_what_is_settled_meanwhile_and_all_of_it_once(book: Book) -> None:
+    decide(book, 0, 1)
+    events, goes_on = Listener(), Event()
+    events.does_first = lambda: goes_on.wait(PATIENCE) and None
+    few = SinkTuning(**{**vars(QUICK), "most_heard": 3})
+    with followed([], book, few, events=lambda: events) as hear:
+        for seq in range(2, ITEMS):
+            hear(decide(book, seq))
+        goes_on.set()
+    assert (sorted(events.taken), events.told) == ([*range(2, ITEMS)], ITEMS - 2)
+
+
+def test_events_that_could_not_be_told_in_time_are_said(book: Book, caplog: pytest.LogCaptureFixture) -> None:
+    goes_on = Event()
+    with followed([], book, HASTY, events=lambda: Listener(lambda: goes_on.wait(PATIENCE) and None)) as hear:
+        hear(decide(book, 0))
+    goes_on.set()
+    assert "could not be read again within 0.01 s" in caplog.text

@@ -1,0 +1,28 @@
+"""Telling OpenTelemetry of a run, where its plan says so: what asks for it costs nothing where it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from contextlib import AbstractContextManager, nullcontext
+
+from fieval_tasks.core.sink_names import OTEL
+from fieval_tasks.ledger.run import Run
+from fieval_tasks.sinks.sink import SILENT, Telemetry
+
+
+def telemetry(run: Run, to: Collection[str]) -> AbstractContextManager[Telemetry]:
+    """Around the work on a run: what tells OpenTelemetry of it, where `to` says so."""
+    if OTEL not in to:
+        return nullcontext(SILENT)
+    from fieval_tasks.sinks.telemetry import traced  # its API takes a tenth of a second
+
+    return traced(run)
+
+
+def telemetry_note(to: Collection[str]) -> tuple[str, ...]:
+    """A note where OpenTelemetry is to be told and nobody has configured it."""
+    if OTEL not in to:
+        return ()
+    from fieval_tasks.sinks.telemetry import NOT_CONFIGURED, is_configured
+
+    return () if is_configured() else (NOT_CONFIGURED,)
