@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fieval_tasks.core.items import Failed, Pending, Scored
     from fieval_tasks.core.plan import Check, EvaluationPlan, Mode
     from fieval_tasks.dataframe import evaluate_dataframe
+    from fieval_tasks.runs.frames import results, runs
 
 __all__ = [
     "ApiError",
@@ -28,6 +29,8 @@ __all__ = [
     "RunStopped",
     "Scored",
     "evaluate_dataframe",
+    "results",
+    "runs",
 ]
 
 _HOMES = {
@@ -36,6 +39,7 @@ _HOMES = {
     "fieval_tasks.core.items": ("Failed", "Pending", "Scored"),
     "fieval_tasks.core.plan": ("Check", "EvaluationPlan", "Mode"),
     "fieval_tasks.dataframe": ("evaluate_dataframe",),
+    "fieval_tasks.runs.frames": ("results", "runs"),
 }
 
 

@@ -130,7 +130,7 @@ def _concluded(prepared: Kept, ended: Ended, behind: Sequence[str], seconds: flo
         decide = partial(_decided, prepared, ended, earlier, now, compared)
         asked = AskedRows(prepared.run)
         results = asked.watched(prepared.book.results(with_inputs=True))
-        facts = _facts(prepared, ended)
+        facts = facts_of(prepared, ended)
         report = write_results(facts, results, prepared.folder, decide=decide, comparison=compared[0])
         write_report(report, prepared.folder)
     sentence = _sentence(prepared, report.items, ended.stopped)
@@ -201,7 +201,7 @@ def count_anew(prepared: Kept) -> None:
 
 
 def _reported(prepared: Kept, results: Iterable[Result], compared: tuple[Comparison | None, str]) -> Report:
-    counted = summarise(_facts(prepared, Ended()), results)
+    counted = summarise(facts_of(prepared, Ended()), results)
     earlier = prepared.ledger.conclusions(prepared.run_id)
     return _decided(prepared, Ended(), earlier, prepared.ledger.now(), compared, counted)
 
@@ -252,7 +252,8 @@ def _not_spent(prepared: Kept) -> str:
     return count(prepared.book.draws.not_spent(), "evaluation")
 
 
-def _facts(prepared: Kept, ended: Ended) -> RunFacts:
+def facts_of(prepared: Kept, ended: Ended) -> RunFacts:
+    """What is known of the run before its results are counted."""
     run, book = prepared.ledger.run(prepared.run_id), prepared.book
     copies = book.count_copies()
     shared = (
