@@ -16,11 +16,11 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import VariableCreate, VariableUpdate
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
+from fieval_tasks.core.commands import command
 from fieval_tasks.core.errors import PlanError, RunStopped
 from fieval_tasks.core.steering import PREFIX, Control, control_of, value_of, variable_of
-from fieval_tasks.ledger.database import store_url
-from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.on_prefect.times import TIMES
+from fieval_tasks.runs.preparation import kept
 
 
 def steer(
@@ -71,10 +71,15 @@ def _known(client: SyncPrefectClient, run: str, store: str | None) -> str:
     if client.read_variable_by_name(variable_of(run)) is not None:
         return run
     try:
-        with Ledger(store_url(store), must_exist=True) as ledger:
-            found = ledger.run(run)
+        with kept(run, store) as there:
+            found, busy = there.run, there.worked_on_by_others()
     except PlanError as error:
         raise PlanError(f"no run {run!r} is at work{_near(client, run)}; {error}") from error
+    if busy and found.flow_run_id is None:
+        raise PlanError(
+            f"run {found.run_id} is worked on without Prefect, by {busy}, and hears nothing: stop it by Ctrl-C, and carry on by "
+            f"{command('evaluate', '--resume', found.run_id, '--rate', 'N/s')}"
+        )
     if found.finished_at is not None:
         raise PlanError(f"run {found.run_id} has ended (exit code {found.exit_code}): there is nothing to steer")
     return found.run_id

@@ -15,8 +15,9 @@ import pytest
 from fieval_tasks.core.errors import KeysRefused
 from fieval_tasks.ledger.database import store_url
 from fieval_tasks.ledger.store import Ledger
-from flows.cli.command import collect_command, evaluate_command, fan_out_command
+from flows.cli.command import collect_command, control_command, evaluate_command, fan_out_command
 from tests.conftest import PATIENCE, Evaluator
+from tests.flows.test_command import INTERRUPTED
 
 Command: TypeAlias = Callable[[list[str]], int]
 
@@ -82,6 +83,38 @@ def test_a_gate_decides_the_exit_code_and_the_failing_sentence_is_said(capfd: py
     assert "groundedness.pass_rate >= 0.99" in told.out
     assert summary("gated")["exit_code"] == 1
     assert Path("fieval-runs/gated/report.html").exists()
+
+
+# -- stopped, and carried on ---------------------------------------------------------------------------------------
+
+
+def cut(place: str, *, by: str) -> subprocess.CompletedProcess[str]:
+    """A run of six items to which a signal comes, twice, just before something."""
+    script = INTERRUPTED.replace("signal.SIGINT", f"signal.{by}")
+    return subprocess.run(
+        [sys.executable, "-c", script, place, "--no-prefect", "--run", "cut", "--limit", "3"], capture_output=True,
+        text=True, timeout=PATIENCE, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("by", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("place", ["fieval_tasks.work.sending.together", "fieval_tasks.runs.threads.conclude"])
+def test_a_signal_ends_it_in_order_and_the_command_that_carries_on_is_said(place: str, by: str) -> None:
+    done = cut(place, by=by)
+    assert done.returncode == 130, done.stderr
+    said = [line for line in done.stderr.splitlines() if "interrupted" in line]
+    assert said == ["interrupted; to carry on: python -m flows.evaluate --resume cut --no-prefect"]
+    assert "Traceback" not in done.stderr
+    assert evaluate("--resume", "cut") == 0
+    assert summary("cut")["items"]["scored"] == 6
+
+
+@pytest.mark.parametrize("words", [["--no-prefect"], []])
+def test_a_killed_run_is_carried_on_with_and_without_prefect(words: list[str], workplace: Path) -> None:
+    assert cut("fieval_tasks.work.sending.together", by="SIGKILL").returncode == -9
+    assert evaluate_command(["--resume", "cut", *words]) == 0
+    told = summary("cut")
+    assert (told["items"]["scored"], told["flow_run_id"] is None) == (6, bool(words))
 
 
 # -- Prefect, later ------------------------------------------------------------------------------------------------
@@ -156,3 +189,25 @@ def test_a_run_that_was_stopped_is_published_with_what_stopped_it(
         told = capfd.readouterr()
         assert "the keys are not taken" in told.err
     assert "nothing new" in told.err
+
+
+def test_a_run_that_prefect_began_is_carried_on_without_it_and_published_then(workplace: Path) -> None:
+    assert evaluate_command(["--run", "both", "--limit", "3", "--mode", "submit"]) == 0
+    assert evaluate("--resume", "both") == 0
+    told = summary("both")
+    assert (told["items"]["scored"], told["flow_run_id"], told["mode"]) == (6, None, "submit")
+    assert collect_command(["both"]) == 0
+    with Ledger(store_url()) as ledger:
+        assert ledger.run("both").flow_run_id is not None
+        assert ledger.run("both").finished_at is not None
+
+
+def test_a_run_that_is_worked_on_without_prefect_is_not_steered_by_it(
+    workplace: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate("--run", "deaf", "--limit", "3", "--mode", "submit") == 0
+    with Ledger(store_url()) as ledger:
+        ledger.book("deaf").claims.take([0], "another process", lease=600.0)
+    capfd.readouterr()
+    assert control_command(["deaf", "--rate", "5/s"]) == 2
+    assert "run deaf is worked on without Prefect" in capfd.readouterr().err
