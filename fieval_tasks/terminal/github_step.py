@@ -50,28 +50,34 @@ class GitHubStep:
 
     def conclude(self, outcome: Outcome) -> None:
         """Tell of a run."""
-        report, where = outcome.report, str(outcome.folder.resolve())
+        report, folder = outcome.report, outcome.folder.resolve()
         series = str(self._plan(outcome).get("dataset") or report.facts.dataset)
-        pages = [GitHubPage.of_report(report, series, where, self._link, caps) for caps in (CAPS, IN_SUMMARY)]
-        self._write(outcome.folder / COMMENT, *pages)
+        pages = [GitHubPage.of_report(report, series, str(folder), self._link, caps) for caps in (CAPS, IN_SUMMARY)]
+        self._write(folder / COMMENT, *pages)
         self._annotations += annotations_of(report, lambda rows: self._place(outcome, rows))
         if outcome.exit_code > self._worst:
             self._worst = outcome.exit_code
-            told = {"verdict": verdict(outcome.exit_code, report), "run": report.facts.run_id, "folder": where}
-            self._outputs |= told | {
-                "report": str(outcome.folder / "report.html"),
-                "comment": str(outcome.folder / COMMENT),
-            }
+            self._put_out(verdict(outcome.exit_code, report), report.facts.run_id, folder, COMMENT)
 
     def compare(self, found: Comparison, folder: Path) -> None:
         """Tell of a comparison. `folder`: that of the run's files."""
-        where = str(folder.resolve())
-        pages = [GitHubPage.of_comparison(found, where, self._link, caps) for caps in (CAPS, IN_SUMMARY)]
-        self._write(folder / COMPARISON, *pages)
+        pages = [
+            GitHubPage.of_comparison(found, str(folder.resolve()), self._link, caps) for caps in (CAPS, IN_SUMMARY)
+        ]
+        self._write(folder.resolve() / COMPARISON, *pages)
         self._annotations += comparison_annotations(found)
         self._worst = found.exit_code
-        told = {"verdict": verdict(found.exit_code), "run": found.run, "folder": where}
-        self._outputs |= told | {"report": str(folder / "report.html"), "comment": str(folder / COMPARISON)}
+        self._put_out(verdict(found.exit_code), found.run, folder.resolve(), COMPARISON)
+
+    def _put_out(self, said: str, run: str, folder: Path, comment: str) -> None:
+        """Whole paths: a later step may work in another folder."""
+        self._outputs = {
+            "verdict": said,
+            "run": run,
+            "folder": folder,
+            "report": folder / "report.html",
+            "comment": folder / comment,
+        }
 
     def end(self, code: int) -> None:
         """Tell how the command ended."""
