@@ -88,11 +88,16 @@ class Outcome:
     @property
     def message(self) -> str:
         """The text for the log and the flow's final state: the sentence, notices and the report's place."""
-        gates = (gate.sentence for gate in self.report.gates if gate.verdict != GateVerdict.PASS.value)
         lines = "\n".join(
-            (*self.report.facts.news, *self.report.findings, *self.report.changes.values(), *gates, self.sentence)
+            (*self.report.facts.news, *self.report.findings, *self.report.changes.values(), *self.told_at_least)
         )
         return f"run {self.report.facts.run_id}: {lines}\nreport: {clean(str((self.folder / 'report.html').resolve()))}"
+
+    @property
+    def told_at_least(self) -> tuple[str, ...]:
+        """The sentence, after those on gates that are not passed."""
+        gates = (gate.sentence for gate in self.report.gates if gate.verdict != GateVerdict.PASS.value)
+        return (*gates, self.sentence)
 
     @property
     def exit_code(self) -> ExitCode:

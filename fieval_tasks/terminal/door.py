@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from fieval_tasks.core.errors import ExitCode, FievalError, PlanError
+from fieval_tasks.terminal.manner import failed
 
 # Codes with which argparse, a server or a signal's handler ends the process; any other SystemExit is reported as 70.
 BY_INTENT = (ExitCode.OK, ExitCode.BAD_INPUT, ExitCode.INTERRUPTED)
@@ -53,13 +54,13 @@ def answered(work: Callable[[], int], *, if_interrupted: str = "interrupted: not
         return work()
     except PlanError as error:
         for problem in error.problems:
-            say(f"error: {problem}")
+            say(f"error: {failed(problem)}")
         return error.exit_code
     except FievalError as error:
-        say(f"error: {error}")
+        say(f"error: {failed(str(error))}")
         return error.exit_code
     except KeyboardInterrupt:
-        say(if_interrupted)
+        say(failed(if_interrupted))
         return ExitCode.INTERRUPTED
     except SystemExit as end:
         if end.code is None or end.code in BY_INTENT:
@@ -72,7 +73,7 @@ def answered(work: Callable[[], int], *, if_interrupted: str = "interrupted: not
 def _unforeseen(error: BaseException) -> int:
     from fieval_tasks.core.faults import as_unexpected
 
-    say(f"error: {as_unexpected(error)}")
+    say(f"error: {failed(str(as_unexpected(error)))}")
     return ExitCode.UNEXPECTED
 
 

@@ -8,6 +8,7 @@ import select
 import stat
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from io import BufferedReader
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
@@ -26,13 +27,13 @@ from fieval_tasks.on_prefect.at_rest import require_at_rest
 from fieval_tasks.on_prefect.openers import PREFECT, prepared
 from fieval_tasks.on_prefect.prefect_api import configured_api, require_api, require_configured
 from fieval_tasks.report.listing import COLUMNS, NARROWEST
-from fieval_tasks.report.text import shown_json
 from fieval_tasks.runs.connections import Openers
 from fieval_tasks.runs.continuing import Continuation
 from fieval_tasks.runs.forecast import foretold
 from fieval_tasks.runs.preparation import Prepared, kept, runs_to_collect
 from fieval_tasks.terminal.door import say
 from fieval_tasks.terminal.forecast_text import as_object, lines
+from fieval_tasks.terminal.manner import answer, is_quiet
 from flows.cli.direct import DIRECT, direct_end, require_direct
 from flows.cli.flow_end import flow_end
 from flows.cli.interruption import Interruption, interruptible
@@ -47,19 +48,17 @@ if TYPE_CHECKING:
 
 
 @interruptible
-def evaluate(
-    interruption: Interruption, plan: EvaluationPlan, *, dry_run: bool, as_json: bool, no_prefect: bool = False
-) -> int:
+def evaluate(interruption: Interruption, plan: EvaluationPlan, *, dry_run: bool, no_prefect: bool = False) -> int:
     if plan.dataset is None and plan.resume is None and _rows_are_waiting():
         raise PlanError("rows come by standard input and no DATASET is named: name it -")
     resumed = _run_of(plan.resume, plan.store) if plan.resume else None
     if no_prefect:
         require_direct(plan, resumed)
-        return _evaluate_directly(interruption, plan, dry_run=dry_run, as_json=as_json)
+        return _evaluate_directly(interruption, plan, dry_run=dry_run)
     # Prefect keeps what the plan names, or what a run to be resumed may name.
     needs_prefect = plan.connection not in (None, "local", "env") or plan.shared_limit or plan.resume
     if dry_run and not needs_prefect:
-        return _dry_run(plan, as_json=as_json)
+        return _dry_run(plan)
     if needs_prefect and configured_api() is None:
         require_at_rest(plan)
     with prefect_session() as wait_for_api:
@@ -67,7 +66,7 @@ def evaluate(
             wait_for_api()
             _require_limit(plan)
         if dry_run:
-            return _dry_run(plan, as_json=as_json)
+            return _dry_run(plan)
         with prepared(plan) as run:  # the flow takes it over
             _require_limit(run.plan)
             again = _begun(interruption, run)
@@ -76,9 +75,9 @@ def evaluate(
             )
 
 
-def _evaluate_directly(interruption: Interruption, plan: EvaluationPlan, *, dry_run: bool, as_json: bool) -> int:
+def _evaluate_directly(interruption: Interruption, plan: EvaluationPlan, *, dry_run: bool) -> int:
     if dry_run:
-        return _dry_run(plan, DIRECT, as_json=as_json)
+        return _dry_run(plan, DIRECT)
     with prepared(plan, openers=DIRECT) as run:
         again = _begun(interruption, run)
         return run_shown(interruption, again, lambda: direct_end(run))
@@ -116,12 +115,14 @@ def _require_limit(plan: EvaluationPlan) -> None:
         require_limit(plan)
 
 
-def _dry_run(plan: EvaluationPlan, openers: Openers = PREFECT, *, as_json: bool, processes: int = 1) -> int:
+def _dry_run(plan: EvaluationPlan, openers: Openers = PREFECT, *, processes: int = 1) -> int:
     with foretold(plan, openers, processes=processes) as forecast:
-        if as_json:
-            print(shown_json(as_object(forecast)))
+        if (to := answer.get()) is not None:
+            to.found = as_object(forecast)
         else:
-            _say_wrapped(lines(forecast))
+            told = [*lines(forecast)]
+            ends = [line for line in told if line.startswith("dry run: ")]
+            _say_wrapped(ends[-1:] if is_quiet.get() else told)
     return ExitCode.OK
 
 
@@ -129,7 +130,8 @@ def _begun(interruption: Interruption, run: Prepared) -> str:
     """The run is in the ledger, with nothing of it on its way yet; the command that carries it on."""
     again = run.resume_command
     interruption.says = lambda: f"interrupted: nothing was sent; to carry on: {again}"
-    _say_wrapped(run.described())
+    if not is_quiet.get():
+        _say_wrapped(run.described())
     return again
 
 
@@ -146,11 +148,9 @@ def _say_wrapped(said: Iterable[str]) -> None:
 
 
 @interruptible
-def fan_out(
-    interruption: Interruption, plan: EvaluationPlan, *, dry_run: bool, as_json: bool, shards: int, deployment: str
-) -> int:
+def fan_out(interruption: Interruption, plan: EvaluationPlan, *, dry_run: bool, shards: int, deployment: str) -> int:
     if dry_run:
-        return _dry_run(plan, as_json=as_json, processes=shards)
+        return _dry_run(plan, processes=shards)
     require_configured(
         "shards run on the work pool of a Prefect server, and none is set",
         ": start one with `prefect server start`, set PREFECT_API_URL to it, and start workers with `prefect worker "
@@ -185,6 +185,8 @@ def collect(interruption: Interruption, run: str | None, store: str | None) -> i
         _run_of(run, store)
     elif not runs_to_collect(store):  # nobody should wait for a server to hear that
         say("no run waits for anything")
+        if (to := answer.get()) is not None:
+            to.found = {"runs": [], "exit_code": ExitCode.OK}
         return ExitCode.OK
     with prefect_session() as wait_for_api:
         wait_for_api()  # it may keep the keys
@@ -192,7 +194,8 @@ def collect(interruption: Interruption, run: str | None, store: str | None) -> i
         again = command("collect", *([run] if run else []), store=store)
         from flows.collect import collect as flow
 
-        return run_shown(interruption, again, lambda: flow_end(lambda: flow(run, store, return_state=True), again))
+        end = partial(flow_end, lambda: flow(run, store, return_state=True), again)
+        return run_shown(interruption, again, end, of_several=run is None)
 
 
 def _require_one(run: str | None, store: str | None) -> None:

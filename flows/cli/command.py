@@ -6,6 +6,7 @@ What a command does is imported once it is asked for: the help and a typing erro
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from inspect import BoundArguments
 from pathlib import Path
@@ -20,6 +21,7 @@ from fieval_tasks.core.commands import SCRIPT, program
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.plan import MOST_SHARDS, SHARD_DEPLOYMENT, EvaluationPlan
 from fieval_tasks.terminal.door import answered
+from fieval_tasks.terminal.manner import as_one_object, is_quiet
 from flows.cli.plan_options import option, plan_of, typed_as_plan, whole
 
 BARE = DefaultFormatter(panel_spec=PanelSpec(box=Box("    \n" * 8), padding=0))
@@ -38,10 +40,18 @@ ARGUMENTS = {
 """Of each command, as its help's first line has them: cyclopts calls all that may be left out [ARGS]."""
 NOW_CALLED = {"--ambiguous": "--on-lost-reply", "--orphans": "--on-stuck", "--go": "--unpause"}
 
+ABOUT_JSON = (
+    "One JSON object on standard output, and nothing else: what the run came to, as in its summary.json, or what --dry-run "
+    "finds; where there is neither, the error and the exit code."
+)
+ABOUT_QUIET = "Say nothing but errors and one line on what the run came to, on standard error."
 DRY_RUN = (
     option("dry_run", bool, "Check everything, foretell requests, time and cost, and send nothing."),
-    option("as_json", bool, "With --dry-run: what it finds as one JSON object.", name="--json"),
+    option("as_json", bool, ABOUT_JSON, name="--json"),
+    option("quiet", bool, ABOUT_QUIET),
 )
+GIVE_AN_OBJECT = ("evaluate", "fan_out", "collect")
+"""Commands whose --json is for programs that must be able to read what they print, whatever happened."""
 
 NO_PREFECT = option(
     "no_prefect", bool, "Without a flow run and a Prefect server: it begins in a moment, as for a CI job."
@@ -97,6 +107,8 @@ BaselineFile = Annotated[
     Path | None, Parameter(help="Write the baseline to this file, to commit it, and mark nothing.")
 ]
 Anyway = Annotated[bool, Parameter(help="Although verdicts are missing, or a gate failed.")]
+OneObject = Annotated[bool, Parameter(help=ABOUT_JSON.replace(", or what --dry-run finds", ""))]
+Quiet = Annotated[bool, Parameter(help=ABOUT_QUIET)]
 OnGitHub = Annotated[bool | None, Parameter(name="--github", negative="--no-github", help=ABOUT_GITHUB)]
 ListBlessed = Annotated[bool, Parameter(name="--list", help="Show the blessed runs.")]
 OfDataset = Annotated[str | None, Parameter(help="Only runs on this dataset: its name, its path, or a pattern.")]
@@ -127,6 +139,7 @@ def evaluate(*dataset: str, no_prefect: bool = False, github: bool | None = None
     """
 
     def evaluated() -> int:
+        is_quiet.set(bool(said.get("quiet")))
         plan, dry = _plan_of(dataset, said)
         from flows.cli import actions
 
@@ -151,6 +164,7 @@ def fan_out(
         raise PlanError(f"--no-prefect: shards are flow runs in Prefect; it is for {program('evaluate')}")
 
     def shared_out() -> int:
+        is_quiet.set(bool(said.get("quiet")))
         plan, dry = _plan_of(dataset, said)
         if not 1 <= shards <= MOST_SHARDS:
             raise PlanError(f"--shards: {shards} is not a number from 1 to {MOST_SHARDS}")
@@ -162,20 +176,22 @@ def fan_out(
 
 
 def _plan_of(dataset: Sequence[str], said: dict[str, Any]) -> tuple[Any, dict[str, bool]]:
-    """The plan, and whether it is only to be foretold, and how."""
-    dry = {name: bool(said.pop(name, False)) for name in ("dry_run", "as_json")}
-    if dry["dry_run"] and "resume" in said:
+    """The plan, and whether it is only to be foretold."""
+    dry_run = bool(said.pop("dry_run", False))
+    if dry_run and "resume" in said:
         raise PlanError("--dry-run: it is for a run that begins; leave it or --resume out")
-    if dry["as_json"] and not dry["dry_run"]:
-        raise PlanError("--json: it is for --dry-run; a run's own figures are in its summary.json")
-    return plan_of(dataset, said), dry
+    return plan_of(dataset, said), {"dry_run": dry_run}
 
 
-def collect(run: RunArgument | None = None, /, *, store: StoreOption = None, github: OnGitHub = None) -> int:
+def collect(
+    run: RunArgument | None = None, /, *, store: StoreOption = None, json: OneObject = False, quiet: Quiet = False,
+    github: OnGitHub = None,
+) -> int:  # fmt: skip
     """Fetch the verdicts of a run that was only submitted, or was cut off; without one, of all."""
     from flows.cli import actions
 
-    return _told_github(lambda: actions.collect(run, store), github)
+    is_quiet.set(quiet)
+    return _told_github(lambda: actions.collect(run, store), github, as_json=json)
 
 
 def control(
@@ -307,7 +323,8 @@ def prune(*, older_than: OlderThan, yes: Yes = False, dry_run: DryPrune = False,
 
 def fieval_command(tokens: Sequence[str] | None = None) -> int:
     """`fieval COMMAND ...`; its exit code."""
-    return answered(lambda: run(fieval_app(), tokens))
+    words = sys.argv[1:] if tokens is None else tokens
+    return _answering((words or [""])[0].replace("-", "_"), fieval_app, words)
 
 
 def fieval_app() -> App:
@@ -323,9 +340,20 @@ def _entry(command: Callable[..., int]) -> Callable[[Sequence[str] | None], int]
     """The command with its words still to be read: those of this process, if none are given."""
 
     def entry(tokens: Sequence[str] | None = None) -> int:
-        return answered(lambda: run(app_of(command), tokens))
+        return _answering(command.__name__, lambda: app_of(command), sys.argv[1:] if tokens is None else tokens)
 
     return entry
+
+
+def _answering(name: str, app: Callable[[], App], tokens: Sequence[str]) -> int:
+    """The exit code of a command with these words, which gives a program its object also where they are not understood."""
+
+    def work() -> int:
+        return answered(lambda: run(app(), tokens))
+
+    options = tokens[: tokens.index("--")] if "--" in tokens else tokens
+    is_for_program = name in GIVE_AN_OBJECT and "--json" in options and "--help" not in options
+    return as_one_object(work) if is_for_program else work()
 
 
 evaluate_command = _entry(evaluate)

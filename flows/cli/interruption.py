@@ -15,6 +15,7 @@ from fieval_tasks.core.errors import ExitCode, FievalError, Interrupted
 from fieval_tasks.report.text import clean
 from fieval_tasks.terminal.door import answered, say
 from fieval_tasks.terminal.github_step import told_why
+from fieval_tasks.terminal.manner import ProgramAnswer, answer, failed
 
 P = ParamSpec("P")
 
@@ -62,10 +63,10 @@ def _heard(interruption: Interruption) -> Iterator[None]:
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         interruption.has_come = True
-        watchdog = threading.Timer(ENDS_WITHIN, os._exit, [int(ExitCode.INTERRUPTED)])
+        watchdog = threading.Timer(ENDS_WITHIN, _end_now, [answer.get()])
         watchdog.daemon = True
         watchdog.start()
-        _say_between(f"\n{interruption.says()}", interruption.clears_screen)
+        _say_between(failed(interruption.says()), interruption.clears_screen)
         if not interruption.stop_work(Interrupted("interrupted")):
             raise SystemExit(ExitCode.INTERRUPTED)
 
@@ -83,6 +84,15 @@ def _say_between(text: str, clears_screen: Callable[[], None]) -> None:
     """Say it from a signal's handler, which may have come in the middle of another print."""
     try:
         clears_screen()
-        say(text)
+        say(f"\n{text}")
     except RuntimeError:
-        os.write(2, f"{clean(text)}\n".encode())
+        os.write(2, f"\n{clean(text)}\n".encode())
+
+
+def _end_now(to: ProgramAnswer | None) -> None:
+    """The end of a process that did not come to its own in time; a program gets its answer even so."""
+    try:
+        if to is not None:
+            to.give(ExitCode.INTERRUPTED)
+    finally:
+        os._exit(ExitCode.INTERRUPTED)

@@ -17,6 +17,7 @@ from fieval_tasks.on_prefect.prefect_api import configured_api, require_api, req
 from fieval_tasks.on_prefect.prefect_server import OwnServer, environment_set
 from fieval_tasks.on_prefect.times import TIMES, PrefectTimes
 from fieval_tasks.terminal.door import say
+from fieval_tasks.terminal.manner import is_quiet
 
 QUIET_CONSOLE = {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL"}
 """The run shows itself; Prefect's log still goes to its server."""
@@ -52,7 +53,8 @@ def _wait_for(server: OwnServer) -> None:
 
 def patiently(wait: Callable[[], None], times: PrefectTimes = TIMES) -> None:
     """Wait, and say so where it takes longer than a moment."""
-    slow = threading.Timer(times.said_after, say, ["waiting for the Prefect server of this run to start"])
+    said = () if is_quiet.get() else ("waiting for the Prefect server of this run to start",)
+    slow = threading.Timer(times.said_after, lambda: [*map(say, said)])
     slow.daemon = True
     slow.start()
     try:

@@ -26,7 +26,15 @@ from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.on_prefect.times import PrefectTimes
 from fieval_tasks.runs.preparation import prepared
 from fieval_tasks.runs.threads import submit_all
-from flows.cli.command import app_of, collect_command, control_command, evaluate, evaluate_command, parsed
+from flows.cli.command import (
+    app_of,
+    collect_command,
+    control_command,
+    evaluate,
+    evaluate_command,
+    fan_out_command,
+    parsed,
+)
 from flows.cli.plan_options import plan_of
 from flows.cli.prefect_session import patiently
 from tests.conftest import PATIENCE, Evaluator
@@ -342,8 +350,45 @@ def test_a_dry_run_for_programs_is_one_object_on_standard_output(capfd: pytest.C
     assert evaluate_command(["--dry-run", "--json", "--price", "turing_flash=0.002"]) == 0
     told = json.loads(capfd.readouterr().out)
     assert told["cost"]["total"] == pytest.approx(0.002 * told["evaluations"])
-    assert evaluate_command(["--json"]) == 2
-    assert "--json: it is for --dry-run" in capfd.readouterr().err
+
+
+def test_a_quiet_dry_run_says_what_would_fail_and_no_more(capfd: pytest.CaptureFixture[str]) -> None:
+    assert evaluate_command(["--dry-run", "--quiet"]) == 0
+    assert capfd.readouterr() == ("", "dry run: 0 items would fail before sending; nothing was sent\n")
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "told"),
+    [
+        (evaluate_command, ["--limt", "3"], "Unknown option: --limt. Did you mean --limit?"),
+        (evaluate_command, ["no.csv", "--template", "tone"], "no.csv does not exist; check the path"),
+        (fan_out_command, ["--shards", "0"], "--shards: 0 is not a number from 1 to 100"),
+        (collect_command, ["nobody"], "there is no ledger"),
+    ],
+)
+def test_an_error_before_a_run_is_an_object_too_so_that_a_program_can_always_read_it(
+    command: Callable[[list[str]], int], arguments: list[str], told: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert command([*arguments, "--json"]) == 2
+    out, err = capfd.readouterr()
+    found = json.loads(out)
+    assert found["exit_code"] == 2
+    assert told in found["error"]
+    assert told in err
+
+
+def test_a_run_for_programs_is_its_summary_on_standard_output_and_little_else_anywhere(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    gate = ["--gate", "completeness.mean >= 1", "--gate", "failures <= 0"]
+    assert evaluate_command(["--no-prefect", "--run", "told", *gate, "--json", "--quiet"]) == 1
+    out, err = capfd.readouterr()
+    assert json.loads(out) == summary("told")
+    failed, last = err.splitlines()
+    assert failed.startswith("gate FAIL: completeness.mean >= 1")
+    assert last == "120 of 120 items scored"
+    assert collect_command(["--json"]) == 0
+    assert json.loads(capfd.readouterr().out) == {"runs": [], "exit_code": 0}
 
 
 def test_a_dry_run_leaves_nothing_in_the_ledger(capfd: pytest.CaptureFixture[str]) -> None:
