@@ -102,7 +102,8 @@ def _behind(gate: Gate, about: list[Measured], place: dict[str, str], needed: in
     if needed is not None:
         missing = sum(one.total - one.rate.measured for one in about)
         more = needed - missing
-        though = f" (and all {missing:,} without a verdict)" if missing else ""
+        those = "the one" if missing == 1 else f"all {missing:,}"
+        though = f", and {those} without a verdict," if missing else ""
         said += f": had {more:,} of them passed{though}, the gate would pass" if more <= n else ""
     return Deciding(said, {verdict: place | {"verdict": verdict}}, (verdict,), n)
 

@@ -25,7 +25,7 @@ from fieval_tasks.report.text import NONE, between, clean, clip, count, duration
 # Characters of a text for which a template names no other limit: enough for any name.
 _LINE = 200
 _SAID = ("headline", "standing", "requests", "cost", "doubled", "amendment", "belief", "held")
-_PLOTS = (plots.histogram, plots.throughput, plots.evaluation_times)
+_PLOTS = (plots.histogram, plots.throughput, plots.evaluation_times, plots.took)
 
 
 def html(report: Report) -> str:

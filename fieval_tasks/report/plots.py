@@ -17,7 +17,8 @@ from fieval_tasks.report.timeline import Part, Timeline
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-WIDTH, HEIGHT = 640, 200
+# Small, so that a phone does not make the labels smaller still.
+WIDTH, HEIGHT = 440, 180
 _TAGS = ("svg", "g", "path", "rect", "circle", "line", "text")
 _PLACES = ("x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "r", "width", "height", "d", "transform", "viewBox")
 _CLASSES = ("background", "line", "guide", "major", "axis", "rect", "dot", "serie-0", "serie-1", "nofill", "x", "y")
@@ -52,12 +53,17 @@ def evaluation_times(timeline: Timeline) -> Markup:
     """The median and the 95th percentile of the evaluations' seconds, over the run."""
     moments, parts = _over_time(timeline)
     lines = {name: [None if part is None else part.seconds(share) for part in parts] for name, share in SHARES.items()}
-    said = ", ".join(f"{name} {duration(timeline.whole.seconds(share))}" for name, share in SHARES.items())
+    said = ", ".join(f"{name} {took(timeline.whole.seconds(share))}" for name, share in SHARES.items())
     return _drawn("Line", lines, moments, f"Seconds of an evaluation at the server, over the run: {said}.")
 
 
 SHARES: Mapping[str, Fraction] = {"median": Fraction(1, 2), "95th percentile": Fraction(19, 20)}
 """Name -> the share of the evaluations that took no longer."""
+
+
+def took(seconds: float | None) -> str:
+    """`12 ms`, or as any duration."""
+    return duration(seconds) if seconds is None or seconds >= 1 else f"{1000 * seconds:.0f} ms"
 
 
 def _over_time(timeline: Timeline) -> tuple[list[str], list[Part | None]]:
@@ -83,9 +89,9 @@ def _after(seconds: float) -> str:
 def _drawn(kind: str, series: Mapping[str, Sequence[float | None]], labels: Iterable[str], said: str) -> Markup:
     """`said`: the plot in words, for those who don't see it."""
     chart = getattr(_pygal(), kind)(
-        width=WIDTH, height=HEIGHT, css=[], js=[], show_legend=False, show_dots=kind == "Line" , dots_size=2,
-        margin=8, margin_bottom=26, margin_right=24, spacing=4, max_scale=5, min_scale=2, range=None, include_x_axis=True,
-        formatter=lambda value: f"{value:,.4g}" if value else "0",
+        width=WIDTH, height=HEIGHT, css=[], js=[], show_legend=False, show_dots=kind == "Line", dots_size=2,
+        margin=8, margin_bottom=12, margin_right=24, spacing=4, max_scale=5, min_scale=2, include_x_axis=True,
+        value_formatter="{:,.10g}".format,
     )  # fmt: skip
     chart.x_labels = [*labels]
     for name, values in series.items():
