@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
+from flows.cli.command import app_of, evaluate, parsed
 from tests.conftest import PATIENCE
 from tests.github_runner import RunnerFiles
 
@@ -237,3 +239,28 @@ def test_the_readme_names_every_input_and_output() -> None:
     action = yaml.safe_load((ACTION / "action.yml").read_text(encoding="utf-8"))
     readme = (ACTION / "README.md").read_text(encoding="utf-8")
     assert [name for name in (*action["inputs"], *action["outputs"]) if f"`{name}`" not in readme] == []
+
+
+def test_the_workflow_of_the_readme_names_inputs_that_are_there() -> None:
+    action = yaml.safe_load((ACTION / "action.yml").read_text(encoding="utf-8"))
+    (example,) = blocks(ACTION / "README.md", "yaml")
+    workflow = yaml.safe_load(example)
+    (step,) = (one for one in workflow["jobs"]["evaluate"]["steps"] if "github-action" in one.get("uses", ""))
+    assert set(step["with"]) <= set(action["inputs"])
+    assert set(step["env"]) == {"FI_API_KEY", "FI_SECRET_KEY"}
+
+
+def test_the_commands_of_other_ci_systems_are_commands() -> None:
+    page = ROOT / "docs" / "reports.md"
+    (job,) = (yaml.safe_load(block)["evaluate"] for block in blocks(page, "yaml"))
+    assert job["artifacts"]["reports"] == {"junit": "report/junit.xml"}
+    lines = re.findall(r"python -m flows\.evaluate ([^'\n]*--output report[^'\n]*)", page.read_text(encoding="utf-8"))
+    assert len(lines) == 3
+    for line in lines:
+        _, words = parsed(app_of(evaluate), shlex.split(line))
+        assert words.kwargs["output"] == "report"
+        assert words.kwargs["no_prefect"] is True
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
