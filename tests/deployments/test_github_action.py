@@ -214,7 +214,8 @@ def test_a_token_that_may_not_write_comments_fails_nothing(workflow: Workflow) -
 
 
 @pytest.mark.parametrize(
-    ("install", "installed"), [("", r"--constraint \S+/constraints\.txt \S+\[parquet\]"), ("a b", r"a b")]
+    ("install", "installed"),
+    [("", r"--constraint \S+/constraints\.txt \S+\[parquet\]"), ("a\nb", r"--requirement /dev/stdin")],
 )
 def test_the_package_is_installed_into_an_environment_of_its_own(
     workflow: Workflow, install: str, installed: str
@@ -233,6 +234,14 @@ def test_the_package_is_installed_into_an_environment_of_its_own(
     assert evaluate == "-m flows.evaluate --no-prefect --github -- rows.jsonl"
     assert workflow.used == [("actions/setup-python@v5", {"python-version": "3.12"})]
     assert (workflow.results["verdict"], workflow.results["exit-code"]) == ("ERROR", "137")
+
+
+def test_a_copy_of_the_action_elsewhere_says_that_it_knows_nothing_to_install(workflow: Workflow) -> None:
+    workflow.environment = {**workflow.environment, "GITHUB_ACTION_PATH": str(workflow.folder / "actions" / "fieval")}
+    (workflow.folder / "bin" / "python").write_text("#!/bin/sh\n")
+    assert workflow.run(dataset="rows.jsonl") == 1
+    assert "::error title=nothing to install::" in workflow.printed
+    assert workflow.results["exit-code"] == ""
 
 
 def test_the_readme_names_every_input_and_output() -> None:
