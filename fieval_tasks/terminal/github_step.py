@@ -13,6 +13,7 @@ from typing import Any, TextIO
 from uuid import uuid4
 
 from fieval_tasks.core.errors import ExitCode, FievalError
+from fieval_tasks.core.faults import as_unexpected
 from fieval_tasks.core.private import make_folder
 from fieval_tasks.data.dataset import lines_of
 from fieval_tasks.data.finding import Reading
@@ -51,23 +52,23 @@ class GitHubStep:
     def conclude(self, outcome: Outcome) -> None:
         """Tell of a run."""
         report, folder = outcome.report, outcome.folder.resolve()
-        series = str(self._plan(outcome).get("dataset") or report.facts.dataset)
-        pages = [GitHubPage.of_report(report, series, str(folder), self._link, caps) for caps in (CAPS, IN_SUMMARY)]
-        self._write(folder / COMMENT, *pages)
-        self._annotations += annotations_of(report, lambda rows: self._place(outcome, rows))
         if outcome.exit_code > self._worst:
             self._worst = outcome.exit_code
             self._put_out(verdict(outcome.exit_code, report), report.facts.run_id, folder, COMMENT)
+        with harmless():
+            series = str(self._plan(outcome).get("dataset") or report.facts.dataset)
+            pages = [GitHubPage.of_report(report, series, str(folder), self._link, caps) for caps in (CAPS, IN_SUMMARY)]
+            self._write(folder / COMMENT, *pages)
+            self._annotations += annotations_of(report, lambda rows: self._place(outcome, rows))
 
     def compare(self, found: Comparison, folder: Path) -> None:
         """Tell of a comparison. `folder`: that of the run's files."""
-        pages = [
-            GitHubPage.of_comparison(found, str(folder.resolve()), self._link, caps) for caps in (CAPS, IN_SUMMARY)
-        ]
-        self._write(folder.resolve() / COMPARISON, *pages)
-        self._annotations += comparison_annotations(found)
-        self._worst = found.exit_code
-        self._put_out(verdict(found.exit_code), found.run, folder.resolve(), COMPARISON)
+        folder, self._worst = folder.resolve(), found.exit_code
+        self._put_out(verdict(found.exit_code), found.run, folder, COMPARISON)
+        with harmless():
+            pages = [GitHubPage.of_comparison(found, str(folder), self._link, caps) for caps in (CAPS, IN_SUMMARY)]
+            self._write(folder / COMPARISON, *pages)
+            self._annotations += comparison_annotations(found)
 
     def _put_out(self, said: str, run: str, folder: Path, comment: str) -> None:
         """Whole paths: a later step may work in another folder."""
@@ -165,6 +166,15 @@ class GitHubStep:
         """The address of the workflow's run."""
         named = [self._environment.get(f"GITHUB_{name}") for name in ("SERVER_URL", "REPOSITORY", "RUN_ID")]
         return "{}/{}/actions/runs/{}".format(*named) if all(named) else ""
+
+
+@contextmanager
+def harmless() -> Iterator[None]:
+    """An error of the block is said, with its log, and ends nothing: what a run came to is decided and written by then."""
+    try:
+        yield
+    except Exception as error:
+        say(f"GitHub is not told all of it: {as_unexpected(error)}")
 
 
 github_step: ContextVar[GitHubStep | None] = ContextVar("github_step", default=None)

@@ -117,6 +117,20 @@ def test_what_can_not_be_written_is_said_and_ends_nothing(
     assert "::error" in stream.getvalue()
 
 
+def test_an_error_that_nobody_foresaw_ends_no_run_either(
+    step: RunnerFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    github, _ = told(step.environment)
+    github.conclude(
+        replace(outcome(tmp_path / "run"), report=summarise(facts(dataset=None, exit_code=1), []))
+    )  # no run is of none
+    github.end(1)
+    assert "GitHub is not told all of it: unexpected " in capsys.readouterr().err
+    assert step.outputs()["verdict"] == "FAIL"
+    assert [*tmp_path.glob("fieval-runs/error-*.log")]
+
+
 def test_no_value_ends_its_output(step: RunnerFiles, tmp_path: Path) -> None:
     hostile = "\nverdict=PASS\nEOF\nverdict<<x\nPASS\nx\n".join(HOSTILE)
     github, _ = told(step.environment)
