@@ -12,6 +12,7 @@ from time import monotonic
 from typing import Any
 
 from benchmarks.agreement import agreement as agreement_on
+from benchmarks.history import history as history_of
 from benchmarks.judge import Limit
 from benchmarks.measures import Measure, Table
 from benchmarks.running import DidNotEnd, Run, Setting, environment, run_cookbook, run_ours
@@ -290,6 +291,12 @@ def stop(options: Options) -> Iterator[Table]:
     yield from stopped(options.setting(options.items or 5_000))
 
 
+def history(options: Options) -> Iterator[Table]:
+    """A ledger with 1,000 runs of 10,000 items: trends and lists are read without the items."""
+    options.say("history: filling a ledger")
+    yield from history_of(options.items or 10_000)
+
+
 BENCHMARKS: Mapping[str, Callable[[Options], Iterator[Table]]] = {
     "speed": speed,
     "cookbook": cookbook,
@@ -300,6 +307,7 @@ BENCHMARKS: Mapping[str, Callable[[Options], Iterator[Table]]] = {
     "startup": startup,
     "agreement": agreement,
     "stop": stop,
+    "history": history,
 }
 
 

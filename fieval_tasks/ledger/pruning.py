@@ -31,7 +31,7 @@ class Prunable:
     runs: Sequence[Run]
     """Whose items would be deleted, the oldest first."""
     kept: Mapping[str, str]
-    """Run that is as old -> why it stays."""
+    """Run that is as old -> why it stays, in words about several."""
     size: int
     """Bytes that the items of these runs take, about: the database's, by their share of all items."""
 
@@ -53,7 +53,7 @@ def prunable(database: Database, before: datetime) -> Prunable:
 
 
 def _still_used(database: Database, old: Sequence[Run]) -> dict[str, str]:
-    """Run -> why it stays, whatever others need of it."""
+    """Run -> why it stays, in words about several, whatever others need of it."""
     labels = Calibrations(database)
     labelled = {one.run_id for one in labels.draws()}
     labelled |= {run_id for one in labels.all() for run_id in (one.run_id, one.labelled_run)}
@@ -62,13 +62,13 @@ def _still_used(database: Database, old: Sequence[Run]) -> dict[str, str]:
     kept = {}
     for run in old:
         if run.run_id in busy:
-            kept[run.run_id] = "a process works on it"
+            kept[run.run_id] = "a process works on them"
         elif run.exit_code is None or run.finished_at is None:
-            kept[run.run_id] = "it is not at its end"
+            kept[run.run_id] = "they are not at their end"
         elif run.run_id in blessed:
-            kept[run.run_id] = "it is blessed"
+            kept[run.run_id] = "they are blessed"
         elif run.run_id in labelled:
-            kept[run.run_id] = "people labelled its items"
+            kept[run.run_id] = "people labelled their items"
     return kept
 
 
@@ -85,7 +85,7 @@ def _keep_lenders(database: Database, there: Sequence[Run], old: set[str], kept:
         borrower = left.pop()
         for lender in lenders[borrower]:
             if lender in old and lender not in kept:
-                kept[lender] = f"run {borrower} reuses its verdicts"
+                kept[lender] = f"run {borrower} reuses their verdicts"
                 left += [lender] if lender in lenders else []
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,6 @@ from fieval_tasks.report.amendments import Amendment, amendments
 from fieval_tasks.report.figures import STATUSES
 from fieval_tasks.report.folder import FILES
 from fieval_tasks.report.record import iso, utc
-from fieval_tasks.report.summary import Requests
-from fieval_tasks.runs.preparation import kept_run
 from fieval_tasks.runs.trends import count_old, named
 
 ENDED: Mapping[int, str] = {
@@ -133,6 +131,9 @@ def meant_moment(text: str, now: datetime, option: str) -> datetime:
         raise PlanError(f"{option} {text}: write a time such as 7d or 12h, or a date such as 2026-11-01") from None
 
 
+_REQUESTS = ("submits", "polls", "retries", "throttled", "possible_duplicates")
+
+
 @dataclass(frozen=True)
 class RunPage:
     """A run with all that is said of it on a page of its own."""
@@ -152,7 +153,7 @@ class RunPage:
         return {
             **self.overview.to_json(),
             "items": dict(self.counts),
-            "requests": {name: getattr(run, name) for name in asdict(Requests())},
+            "requests": {name: getattr(run, name) for name in _REQUESTS},
             "notices": [*run.notices],
             "amendments": [one.to_json() for one in self.amendments],
             "folder": str(self.folder),
@@ -165,6 +166,8 @@ def page_of(
     ledger: Ledger, name: str, store: str | None, tell: Callable[[str], None] = lambda sentence: None
 ) -> RunPage:
     """The run of that name, or the newest for `last`. `store`: as it was given. Raises PlanError where there is none."""
+    from fieval_tasks.runs.preparation import kept_run  # with all that a run needs: a list is read without it
+
     history = History(ledger.database)
     pruned = history.run(name)
     run = pruned if pruned is not None and pruned.pruned_at is not None else ledger.run(name)

@@ -15,8 +15,6 @@ from fieval_tasks.ledger.history import History, Mark
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.report.record import iso
 from fieval_tasks.report.text import count
-from fieval_tasks.runs.conclusion import count_anew
-from fieval_tasks.runs.preparation import kept_run
 
 NAMED = {"server": "server", "template": "template", "model": "judge model", "good": "good choices"}
 """Figures of different ones are not comparable; a message names both."""
@@ -119,11 +117,15 @@ def named(history: History, dataset: str, store: str) -> list[str]:
 def count_old(ledger: Ledger, run_ids: Collection[str], tell: Callable[[str], None]) -> bool:
     """Count those of these runs that ended before figures were kept, once and for all; whether there were any."""
     old = History(ledger.database).uncounted(run_ids)
-    if old:
-        tell(f"{count(len(old), 'run')} of an older version must be counted, once: this takes a while")
+    if not old:
+        return False
+    from fieval_tasks.runs.conclusion import count_anew  # with all that a run needs: a trend is read without it
+    from fieval_tasks.runs.preparation import kept_run
+
+    tell(f"{count(len(old), 'run')} of an older version must be counted, once: this takes a while")
     for run_id in old:
         count_anew(kept_run(ledger, ledger.run(run_id)))
-    return bool(old)
+    return True
 
 
 def _points(marks: Sequence[Mark]) -> Iterator[TrendPoint]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
@@ -13,24 +14,23 @@ from fieval_tasks.core.budget import written
 from fieval_tasks.core.commands import command
 from fieval_tasks.core.errors import ExitCode, PlanError
 from fieval_tasks.ledger.check_figures import CheckFigures
-from fieval_tasks.ledger.pruning import Prunable
 from fieval_tasks.report.listing import COLUMNS, WIDEST, Row, console_of, listing, wrapped
 from fieval_tasks.report.text import NONE, clean, count, duration, moment, one_line, outwards, share, shown_json
-from fieval_tasks.report.words import amendment
-from fieval_tasks.runs.overview import RunOverview, RunPage
-from fieval_tasks.runs.preparation import described_check
-from fieval_tasks.runs.trends import Trend, TrendPoint
 from fieval_tasks.terminal.door import answered, say
-from flows.prune import Pruned
-from flows.prune import prune as pruned
+
+if TYPE_CHECKING:
+    from fieval_tasks.ledger.pruning import Prunable
+    from fieval_tasks.runs.overview import RunOverview, RunPage
+    from fieval_tasks.runs.trends import Trend, TrendPoint
+    from flows.prune import Pruned
 
 WHEN = "%Y-%m-%d %H:%M"
 _LONGEST_LINE = 360
 """Characters of a sentence: a dataset's or a check's name may be a page."""
 # Colours say nothing that the words don't.
 _STYLES = {"ok": "green", "gate failed": "red", "incomplete": "yellow"}
-_KEPT_NAMED = 10
-"""Runs that stay, with why: the JSON of a dry run names all."""
+_RUNS_NAMED = 10
+"""Of those that would be pruned: the oldest."""
 
 
 # -- runs ----------------------------------------------------------------------------------------------------------
@@ -126,6 +126,8 @@ def _said(lines: Iterator[str], console: Console) -> None:
 
 
 def _about(page: RunPage) -> Iterator[str]:
+    from fieval_tasks.runs.preparation import described_check
+
     run = page.overview.run
     yield f"run {run.run_id}: {count(run.total, 'item')} from {run.dataset}, on {run.connection}, mode {run.mode}"
     ended = "" if run.finished_at is None else f", ended {moment(run.finished_at)}"
@@ -151,6 +153,8 @@ def _count(n: int | None) -> str:
 
 
 def _found(page: RunPage) -> Iterator[str]:
+    from fieval_tasks.report.words import amendment
+
     one, run = page.overview, page.overview.run
     yield from (gate["sentence"] for gate in one.gates)
     yield from (f"amended {moment(each.at)}: {amendment(each)}" for each in page.amendments)
@@ -210,6 +214,8 @@ def _broken(found: Trend) -> Iterator[str]:
 
 
 def prune(older_than: str, store: str | None, *, yes: bool, dry_run: bool) -> int:
+    from flows.prune import prune as pruned
+
     def agreed(found: Prunable) -> bool:
         _say_what(found, older_than)
         if dry_run or yes:
@@ -246,16 +252,18 @@ def _say_what(found: Prunable, older_than: str) -> None:
     print(
         clean(
             f"{count(len(runs), 'run')} older than {older_than}, with {count(found.verdicts, 'row')} and verdicts, about "
-            f"{_megabytes(found.size)}: {', '.join(runs[:_KEPT_NAMED])}{', …' if len(runs) > _KEPT_NAMED else ''}"
+            f"{_megabytes(found.size)}: {', '.join(runs[:_RUNS_NAMED])}{', …' if len(runs) > _RUNS_NAMED else ''}"
         )
     )
     _print(_stays(found))
 
 
-def _stays(found: Prunable) -> list[str]:
-    named = [clean(f"kept: {run_id}, since {why}") for run_id, why in [*found.kept.items()][:_KEPT_NAMED]]
-    more = len(found.kept) - len(named)
-    return [*named, *([f"and {count(more, 'more run')} like these"] if more else [])]
+def _stays(found: Prunable) -> Iterator[str]:
+    """A line for each reason, with all runs that stay for it."""
+    reasons: dict[str, list[str]] = {}
+    for run_id, why in found.kept.items():
+        reasons.setdefault(why, []).append(run_id)
+    yield from (clean(f"kept, since {why}: {', '.join(names)}") for why, names in reasons.items())
 
 
 def _megabytes(size: int) -> str:

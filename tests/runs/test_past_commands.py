@@ -305,11 +305,11 @@ def test_what_is_still_used_is_kept_and_named(ledger: Ledger, capsys: pytest.Cap
         connection.execute(items.update().where(items.c.run_id == "borrower").values(reused_from="lent"))
     shown = said(capsys, prune_command(["--older-than", "90d", "--yes"]))
     for line in (
-        "kept: blessed, since it is blessed",
-        "kept: labelled, since people labelled its items",
-        "kept: lent, since run borrower reuses its verdicts",
-        "kept: waiting, since it is not at its end",
-        "kept: working, since a process works on it",
+        "kept, since they are blessed: blessed",
+        "kept, since people labelled their items: labelled",
+        "kept, since run borrower reuses their verdicts: lent",
+        "kept, since they are not at their end: waiting",
+        "kept, since a process works on them: working",
         "pruned 1 run;",
     ):
         assert line in shown
