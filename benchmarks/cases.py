@@ -229,8 +229,9 @@ def memory(options: Options) -> Iterator[Table]:
 
 
 def cpu(options: Options) -> Iterator[Table]:
-    """CPU of 3,000 items: the plan's, and the work's."""
-    run = _ours("cpu", options.setting(options.items or 3_000), options)
+    """CPU of 3,000 items: the plan's, and the work's; then with `--to otel`."""
+    setting = options.setting(options.items or 3_000)
+    run = _ours("cpu", setting, options)
     requests = run.server["posts"] + run.server["polls"]
     before = 1000 * run.client["preparation_cpu"] / run.setting.items
     yield Table(
@@ -242,6 +243,16 @@ def cpu(options: Options) -> Iterator[Table]:
             Measure("the server's own CPU per request", 1000 * run.server["cpu"] / requests, unit="ms"),
             *_requests(run),
             *_truth(run),
+        ],
+    )
+    silent, told = (_ours("cpu", setting, options, "--otel", provider) for provider in ("none", "sdk"))
+    yield Table(
+        f"cpu: --to otel, {setting.items:,} items",
+        [
+            Measure("without a provider: CPU per item", silent.cpu_per_item, unit="ms"),
+            Measure("with the SDK's batches, exported to memory: CPU per item", told.cpu_per_item, unit="ms"),
+            Measure("verdicts without an event", setting.items - told.client["events"], at_most=0),
+            *_truth(told),
         ],
     )
 

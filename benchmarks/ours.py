@@ -9,7 +9,7 @@ import argparse
 import json
 import runpy
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,10 @@ def run_engine(options: argparse.Namespace) -> dict[str, Any]:
         mode=Mode(options.mode),
         store=options.store,
         tier=options.tier,
+        to=() if options.otel is None else ("otel",),
         **({} if options.concurrency is None else {"concurrency": options.concurrency}),
     )
+    exported = export_to_memory() if options.otel == "sdk" else None
     began = Usage.now()
     with prepared(plan) as run:
         ready = Usage.now()
@@ -45,7 +47,31 @@ def run_engine(options: argparse.Namespace) -> dict[str, Any]:
             "ended": ended.at,
             "peak": ended.peak,
             "wrong": wrong(told, options.items, options.size),
+            "events": 0 if exported is None else exported(),
         }
+
+
+def export_to_memory() -> Callable[[], int]:
+    """OpenTelemetry as its user would configure it, with the SDK's batches, and exporters to memory; what counts the events."""
+    from opentelemetry import _logs, trace
+    from opentelemetry.sdk._logs import LoggerProvider
+    from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, InMemoryLogRecordExporter
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    events, spans = LoggerProvider(), TracerProvider()
+    kept = InMemoryLogRecordExporter()
+    events.add_log_record_processor(BatchLogRecordProcessor(kept))
+    spans.add_span_processor(BatchSpanProcessor(InMemorySpanExporter()))
+    _logs.set_logger_provider(events)
+    trace.set_tracer_provider(spans)
+
+    def count() -> int:
+        events.force_flush()
+        return len(kept.get_finished_logs())
+
+    return count
 
 
 def run_command(options: argparse.Namespace) -> dict[str, Any]:
@@ -92,6 +118,7 @@ def parsed() -> argparse.Namespace:
     add("--store", default="ledger.db")
     add("--concurrency", type=int)
     add("--tier", help="as the plan has it; without it, limits are found")
+    add("--otel", choices=("none", "sdk"), help="--to otel, without a provider or with the SDK's")
     add("--prefect", action="store_true", help="the whole command, not only the engine")
     return parser.parse_args()
 

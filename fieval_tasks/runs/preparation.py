@@ -241,8 +241,10 @@ class Prepared(Kept):
         lines += map(described_check, run.checks)
         plan, models = self.plan, [check.model for check in run.checks]
         ends = ends_in_words(plan.max_items, plan.max_cost, plan.prices, models)
-        notes = (*ends, *run.notices, *self.reused, *self.notes, *telemetry_note(plan.to))
-        lines += (f"  verdicts also go to {'OpenTelemetry' if to == OTEL else to}" for to in plan.to)
+        silent = telemetry_note(plan.to)
+        notes = (*ends, *run.notices, *self.reused, *self.notes, *silent)
+        lines += (f"  verdicts also go to {to}" for to in tables_in(plan.to))
+        lines += ["  verdicts also go to OpenTelemetry"] if OTEL in plan.to and not silent else []
         if self.plan.baseline is not None:
             lines.append(f"  compared with the baseline {self.plan.baseline.partition('@sha256:')[0]}")
         return [clean(line) for line in (*lines, *(f"  note: {note}" for note in notes))]
