@@ -104,7 +104,7 @@ def _behind(gate: Gate, about: list[Measured], place: dict[str, str], needed: in
         more = needed - missing
         those = "the one" if missing == 1 else f"all {missing:,}"
         though = f", and {those} without a verdict," if missing else ""
-        said += f": had {more:,} of them passed{though}, the gate would pass" if more <= n else ""
+        said += f": had {more:,} of them{though} passed, the gate would pass" if more <= n else ""
     return Deciding(said, {verdict: place | {"verdict": verdict}}, (verdict,), n)
 
 

@@ -62,6 +62,8 @@ class CheckChange:
     compared: Compared
     flips: tuple[Flip, ...] = ()
     """Regressions first, and those that changed most; so many at most as `Caps.flips_kept`. Of a segment none."""
+    moved: Mapping[int, bool] = field(default_factory=dict)
+    """Every item of the run that changed, by its seq -> whether it is a regression. Of a segment none."""
     unpaired: tuple[int, int] = (0, 0)
     """Items that only the run has, and that only the baseline has."""
     without_verdict: tuple[str, ...] = ()

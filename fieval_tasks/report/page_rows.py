@@ -116,6 +116,7 @@ class PageRows:
             for name, change in (comparison.checks.items() if comparison else ())
             for flip in change.flips
         }
+        self._moved = {name: change.moved for name, change in comparison.checks.items()} if comparison else {}
         self._kinds = {which: Held() for which in Telling}
         self._steps = iter(_STEPS)
 
@@ -123,6 +124,8 @@ class PageRows:
         """`group`: the number of its reason's group."""
         flip = None if result.repeat else self._changes.get((result.check, result.item_id))
         row = _row(result, group, flip)
+        if flip is None and result.seq is not None:
+            row["change"] = _CHANGES.get(self._moved.get(result.check, {}).get(result.seq))
         kind = self._kinds[_telling(row)]
         kind.came += 1
         if kind.add(row, self._caps):
@@ -217,21 +220,27 @@ def _row(result: Result, group: int | None, flip: Flip | None) -> Row:
         "reason": shown_text(reason or ""),
         "group": group,
         "segments": {shown_text(name): shown_text(value) for name, value in segments_of(result.traits).items()},
-        "change": None if flip is None else "regression" if flip.is_regression else "fix",
-        "before": None if flip is None or flip.baseline is None else _before(flip.baseline),
+        "change": _CHANGES.get(None if flip is None else flip.is_regression),
+        "before": None if flip is None or flip.baseline is None else _before(flip.baseline, result.inputs or {}),
         "inputs": {shown_text(key): shown_text(text) for key, text in (result.inputs or {}).items()},
         "cut": False,
         "seconds": None if result.runtime_ms is None else finite(result.runtime_ms / 1000),
     }
 
 
-def _before(answer: JudgedAnswer) -> dict[str, Any]:
+_CHANGES = {True: "regression", False: "fix", None: None}
+"""Whether it is a regression -> the change, in a word."""
+
+
+def _before(answer: JudgedAnswer, now: Mapping[str, str]) -> dict[str, Any]:
+    """The baseline's verdict, and those of its inputs that are others `now`."""
+    changed = {key: text for key, text in (answer.inputs or {}).items() if now.get(key) != text}
     return {
         "verdict": verdict_word("scored", answer.passed),
         "value": shown_text(value_text(answer.value) or ""),
         "score": finite(answer.score),
         "reason": shown_text(answer.reason or ""),
-        "inputs": {shown_text(key): shown_text(text) for key, text in (answer.inputs or {}).items()},
+        "inputs": {shown_text(key): shown_text(text) for key, text in changed.items()},
     }
 
 

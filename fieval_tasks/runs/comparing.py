@@ -247,6 +247,7 @@ def _change(found: Compared, figures: Paired, tables: tuple[Side, Table, Side, T
     return CheckChange(
         found,
         flips,
+        {mine.seqs[pairs.run[place]]: bool(better[place] < 0) for place in moved},
         (len(mine.ids) - len(pairs.run), len(theirs.ids) - len(pairs.run)),
         tuple(mine.ids[pairs.run[place]] for place in missing),
         pairs.doubtful,

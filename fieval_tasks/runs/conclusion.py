@@ -13,6 +13,7 @@ from typing import Any
 from fieval_tasks.core.errors import ExitCode, FievalError, RunStopped, Unexpected
 from fieval_tasks.core.gates import GateVerdict
 from fieval_tasks.core.items import Result
+from fieval_tasks.core.plan import EvaluationPlan
 from fieval_tasks.core.quantities import allowed_failures
 from fieval_tasks.ledger.history import History
 from fieval_tasks.ledger.processes import owner_name
@@ -25,6 +26,7 @@ from fieval_tasks.report.folder import locked_folder
 from fieval_tasks.report.output import write_report, write_results
 from fieval_tasks.report.page_data import PageData
 from fieval_tasks.report.summary import GateOutcome, Report, Requests, RunFacts, summarise
+from fieval_tasks.report.tally import Wanted
 from fieval_tasks.report.text import clean, count
 from fieval_tasks.runs.accounts import AskedRows, figures_of
 from fieval_tasks.runs.budgeting import cost_of, end_reached
@@ -281,7 +283,7 @@ def facts_of(prepared: Kept, ended: Ended) -> RunFacts:
         news=ended.notices,
         mapping={c.name: dict(c.sources) for c in run.checks},
         gates=prepared.plan.gates,
-        segments=wanted(prepared.plan.gates),
+        segments=_segments(prepared.plan),
         good={check.name: check.good for check in run.checks if check.good},
         kept=kinds(book.kept()) if prepared.plan.keep else {},
         resume_command=prepared.next_command,
@@ -290,6 +292,12 @@ def facts_of(prepared: Kept, ended: Ended) -> RunFacts:
         is_audited=prepared.plan.audit is not None,
         further=tuple(name for name, is_there in further.items() if is_there),
     )
+
+
+def _segments(plan: EvaluationPlan) -> Wanted:
+    """Those of gates, and those by which the sample was drawn."""
+    strata: Wanted = {plan.stratify: None} if plan.stratify else {}
+    return {**wanted(plan.gates), **strata}
 
 
 _SAME_IN_FACTS = ("run_id", "flow_run_id", "dataset", "mode", "connection", "finished_at", "wall_seconds")

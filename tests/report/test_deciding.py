@@ -1,0 +1,85 @@
+"""Which items decide a gate."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from fieval_tasks.core.gates import Gate, GateVerdict
+from fieval_tasks.core.items import Result
+from fieval_tasks.report.deciding import Deciding, deciding
+from fieval_tasks.report.pages import html
+from fieval_tasks.report.summary import GateOutcome
+from tests.report.report_examples import failed, item, judged, reported, scored
+
+
+def found(text: str, verdict: str, run: list[Result]) -> Deciding:
+    gate = GateOutcome.of(Gate.parse(text), GateVerdict(verdict), "…")
+    return deciding(gate, reported(run, segments={"lang": None}))
+
+
+HALF = [judged(row, row % 2 == 0) for row in range(10)]
+"""Ten rows of which five pass."""
+
+
+@pytest.mark.parametrize(
+    ("gate", "verdict", "run", "said"),
+    [
+        (">= 0.7", "FAIL", HALF, "these 5 items that did not pass decide it: had 2 of them passed, the gate would pass"),
+        (
+            ">= 0.9", "FAIL", [*HALF, failed(11), item(12)],
+            "these 5 items that did not pass decide it: had 4 of them, and all 2 without a verdict, passed, the gate would pass",
+        ),
+        (">= 0.55", "UNDECIDED", [*HALF, failed(11), item(12)], "these 2 items without a verdict decide it: the gate passes if all of them pass"),
+        (">= 0.5", "UNDECIDED", [*HALF, failed(11), item(12)], "these 2 items without a verdict decide it: the gate passes if 1 or more of them pass"),
+        ("> 0.5", "UNDECIDED", [*HALF, item(12)], "this item without a verdict decides it: the gate passes if it passes"),
+        (">= 0.3", "PASS", HALF, "2 more items could fail, and it would still pass"),
+        (">= 0.5", "PASS", HALF, "one more failed item, and it would fail"),
+    ],
+)  # fmt: skip
+def test_a_floor_of_a_pass_rate_says_how_many_verdicts_it_hangs_on(
+    gate: str, verdict: str, run: list[Result], said: str
+) -> None:
+    assert found(f"groundedness.pass_rate {gate}", verdict, run).sentence == said
+
+
+def test_the_links_lead_to_the_items_of_the_gates_check_and_segment() -> None:
+    run = [judged(row, row > 2, traits={"lang": "fr" if row % 2 else "de"}) for row in range(6)]
+    assert found("groundedness.pass_rate[lang=fr] >= 0.9", "FAIL", run).views == {
+        "failed": {"check": "groundedness", "segment": "lang:fr", "verdict": "failed"}
+    }
+    assert found("failures <= 0", "FAIL", [failed(1)]).views == {"unmeasured": {"verdict": "unmeasured"}}
+    assert found("groundedness.regressions == 0", "FAIL", run).views == {
+        "regressions": {"check": "groundedness", "change": "regression"}
+    }
+    assert found("fluency.mean >= 0.9", "FAIL", [scored(1, 0.5)]).views == {
+        "lowest scores first": {"check": "fluency", "sort": "score"}
+    }
+
+
+def test_a_gate_by_a_sample_or_settled_early_names_no_number_of_verdicts_that_would_change_it() -> None:
+    outcome = GateOutcome.of(Gate.parse("groundedness.pass_rate >= 0.9"), GateVerdict.FAIL, "…", interval=(0.2, 0.8))
+    said = deciding(outcome, reported(HALF)).sentence
+    assert said == "these 5 items that did not pass decide it"
+    early = replace(outcome, interval=None, settled_after=4)
+    assert deciding(early, reported(HALF)).sentence == said
+
+
+def test_few_deciding_items_are_named_with_links_and_many_are_only_linked() -> None:
+    gate = GateOutcome.of(Gate.parse("groundedness.pass_rate >= 0.95"), GateVerdict.FAIL, "…")
+    few = html(reported([judged(row, row > 7) for row in range(1, 40)]).with_outcome(1, [gate]))
+    assert "these 7 items that did not pass decide it" in few
+    assert (
+        '<a href="#item=s-7&amp;of=groundedness"><code>s-7</code></a> (<a href="#check=groundedness&amp;verdict=failed">'
+        in few
+    )
+    many = html(reported([judged(row, row > 20) for row in range(1, 40)]).with_outcome(1, [gate]))
+    assert "these 20 items that did not pass decide it" in many
+    assert "<code>s-20</code></a> (<a" not in many
+
+
+def test_of_what_cannot_be_read_as_a_gate_or_has_no_rows_nothing_is_said() -> None:
+    report = reported(HALF)
+    for text in ("anything", "other.pass_rate >= 0.5"):
+        assert not deciding(GateOutcome(text, "FAIL"), report).sentence
