@@ -20,6 +20,8 @@ from fieval_tasks.report.text import clean, clip, count
 
 # The suites of the gates, and of the comparison with a baseline.
 GATES, CHANGES = "gates", "baseline"
+REST = "items that are not in this file"
+"""The case that counts them."""
 _TOTALS = ("tests", "failures", "errors", "skipped")
 # Jenkins' schema has no place for the skipped ones of all suites together.
 _RUN_TOTALS = _TOTALS[:3]
@@ -97,6 +99,8 @@ class _Suite:
     def __init__(self, name: str, cases: IO[str], room: Room) -> None:
         self.counts: Counter[str] = Counter()
         self._left_out: Counter[str] = Counter()
+        self._seconds = 0.0
+        """Of all evaluations, also of those left out."""
         self._name = name
         self._cases = cases
         self._room = room
@@ -104,6 +108,7 @@ class _Suite:
     def add(self, name: str, kind: str, said: str, about: Mapping[str, str | None], *, time: str | None = None) -> None:
         """A case, `said` in the element of its outcome and `about` as that element's attributes."""
         case = self._case(name, kind, said, about, time)
+        self._seconds += float(time or 0)
         if self._room.take(case, is_reserved=kind != "passed"):
             self._write(case, kind)
         else:
@@ -113,9 +118,11 @@ class _Suite:
         """A skipped case that says how many items have none, where the file has no room for all."""
         if self._left_out:
             parts = ", ".join(f"{n:,} {_LEFT_OUT[kind]}" for kind, n in sorted(self._left_out.items()))
-            said = f"{parts}: this file is kept below what GitLab reads; results.jsonl has every item"
-            name = f"{count(self._left_out.total(), 'more item')}, not in this file"
-            self._write(self._case(name, "skipped", said, {"message": said}, None), "skipped")
+            said = (
+                f"{count(self._left_out.total(), 'more item')} ({parts}): this file is kept below what GitLab reads; "
+            )
+            said += "results.jsonl has every item"
+            self._write(self._case(REST, "skipped", said, {"message": said}, None), "skipped")
 
     def _case(self, name: str, kind: str, said: str, about: Mapping[str, str | None], time: str | None) -> str:
         tag = _TAGS.get(kind, "system-out")
@@ -128,7 +135,8 @@ class _Suite:
         self._cases.write(case)
 
     def write(self, file: IO[str], began: str | None) -> None:
-        file.write(f"<testsuite{_attributes({'name': self._name, **_totals(self.counts), 'timestamp': began})}>\n")
+        about = {"name": self._name, **_totals(self.counts), "time": _seconds(self._seconds), "timestamp": began}
+        file.write(f"<testsuite{_attributes(about)}>\n")
         self._cases.seek(0)
         shutil.copyfileobj(self._cases, file)
         file.write("</testsuite>\n")

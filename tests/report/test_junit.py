@@ -46,6 +46,7 @@ def test_a_run_with_gates_is_what_jenkins_and_gitlab_read(tmp_path: Path) -> Non
     gated = facts(gates=tuple(gate.gate for gate in GATES))
     write_results(gated, small(), tmp_path, decide=lambda report: report.with_outcome(1, GATES))
     assert [tag for _, tag in cases(tmp_path)[:3]] == ["system-out", "failure", "error"]
+    assert [suite.get("time") for suite in root_of(tmp_path)] == ["0.000", "4.500", "0.000", "0.000"]
     skipped = next(root_of(tmp_path).iter("skipped"))
     assert skipped.text == skipped.get("message") == "no verdict yet"
 
@@ -101,9 +102,9 @@ def test_what_does_not_fit_is_counted_and_failures_come_before_the_passed(tmp_pa
     kept = [tag for _, tag in found].count("system-out")
     (rest,) = root_of(tmp_path).iter("skipped")
     assert 0 < kept < 200
-    assert found[-1] == (f"{200 - kept} more items, not in this file", "skipped")
+    assert found[-1] == ("items that are not in this file", "skipped")
     assert rest.text is not None
-    assert rest.text.startswith(f"{200 - kept} passed: ")
+    assert rest.text.startswith(f"{200 - kept} more items ({200 - kept} passed): ")
     assert "results.jsonl has every item" in rest.text
 
 

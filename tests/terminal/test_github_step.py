@@ -231,6 +231,16 @@ def test_it_is_told_where_actions_run_the_command_unless_the_user_says_otherwise
     assert command._told_github(lambda: int(github_step.get() is not None), asked) == tells
 
 
+@pytest.mark.parametrize(
+    "words", [("evaluate", "a.csv"), ("fan_out", "a.csv"), ("collect", "last"), ("compare", "last")]
+)
+def test_the_commands_that_come_to_something_have_the_option(words: tuple[str, str]) -> None:
+    name, first = words
+    for said, meant in ((["--github"], True), (["--no-github"], False), ([], None)):
+        _, given = command.parsed(command.app_of(getattr(command, name)), [first, *said])
+        assert given.kwargs.get("github") is meant
+
+
 def test_with_json_standard_output_holds_the_object_alone(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
