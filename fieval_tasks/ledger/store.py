@@ -181,8 +181,8 @@ class Ledger:
         }
         self._update(run_id, values)
 
-    def judge_by(self, run: Run) -> None:
-        """Record the run's checks and plan anew: what of their choices passes is another."""
+    def amend(self, run: Run) -> None:
+        """Record the run's checks and plan anew, its items being the same."""
         row = run.to_row()
         self._update(run.run_id, {"checks": row["checks"], "plan": row["plan"]})
 

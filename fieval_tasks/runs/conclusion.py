@@ -157,9 +157,10 @@ def handed_on(prepared: Kept, tuning: SinkTuning = TUNING) -> list[str]:
     """Bring what the plan's `to` names up to date; a sentence for each that could not be."""
     found = {to: CatchingUp(sink, prepared.book, tuning).fault() for to, sink in prepared.sinks.items()}
     return [
-        f"{to} lacks verdicts of this run, which its ledger and files have ({why}); to write them there, too: {again}"
+        f"{to} lacks verdicts of this run, which its ledger and files have ({why.removeprefix(f'--to {to}: ')}); "
+        f"to write them there, too: {prepared.collect_command}"
         for to, why in found.items()
-        if why is not None and (again := prepared.collect_command)
+        if why is not None
     ]
 
 

@@ -59,7 +59,7 @@ def carry_on(
     Raises PlanError where there is no such run, a setting can't change any more, or the run belongs to another account.
     """
     run = ledger.run(wanted.run)
-    said = dict(wanted.said)
+    said = {name: value for name, value in wanted.said.items() if name != "to" or value}  # forms send an empty one
     notes: tuple[str, ...] = ()
     if said.get("mode") == Mode.AUTO:
         del said["mode"]
@@ -74,8 +74,10 @@ def carry_on(
         belonging.move(ledger, run, way.account)
     else:
         belonging.require_same(run, way.account, store=ledger.name if wanted.store else None)
-    if "good" in said:
-        ledger.judge_by(run)
+    if "to" in said:  # whoever collects late verdicts takes them there, too
+        run = replace(run, plan={**run.plan, "to": [*plan.to]})
+    if not {"good", "to"}.isdisjoint(said):
+        ledger.amend(run)
     plan = _with_labels(run, plan, ledger, way)
     book = ledger.book(run.run_id)
     if wanted.retry_failed:

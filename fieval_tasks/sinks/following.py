@@ -101,6 +101,8 @@ class Follower:
                     sink = sink or stack.enter_context(closing(self._open()))
                     self._hand_on(sink)
                 except Exception as error:  # of whichever driver: the run goes on, and this is tried again
+                    if self._left.is_set():
+                        return
                     if pause == self._tuning.first_pause:
                         _log.warning("%s; the run goes on, and its verdicts are written later", in_words(error))
                     if self._over.wait(pause):
@@ -193,6 +195,11 @@ class CatchingUp:
                             sink.bring_up_to_date(batch)
                             break
                         except Exception as error:  # of whichever driver: the run's report says it
+                            if pause == self._tuning.first_pause:
+                                wait = self._tuning.patience
+                                _log.warning(
+                                    "%s; it is tried again, for %g s without success at most", in_words(error), wait
+                                )
                             self._error = in_words(error)
                         if self._given_up.wait(pause):
                             return

@@ -81,6 +81,9 @@ def test_a_run_that_has_ended_is_written_to_another_table_by_resuming_it(monkeyp
     assert not Path("mine.db").exists()
     evaluated(EvaluationPlan(resume="one", to=(TO,)))
     assert len(table()) == 6
+    asked(TO, "DELETE FROM verdicts")
+    evaluated(EvaluationPlan(resume="one", to=()))
+    assert len(table()) == 6, "from then on it is the run's own"
 
 
 def test_a_resume_in_another_folder_means_the_same_file(monkeypatch: pytest.MonkeyPatch) -> None:
