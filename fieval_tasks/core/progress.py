@@ -38,6 +38,8 @@ class Progress:
     """The run's Prefect variable says that nothing is to be submitted."""
     waits: str = ""
     """Why no request is sent at this moment, in words; empty where requests are sent."""
+    lag: str = ""
+    """Why what `--to` names has not got all verdicts for now, in words; empty where nothing is wrong."""
     # A log is told of counts that have changed, and these two say nothing new of them.
     throttled: int = field(default=0, compare=False)
     """Requests that the server has refused for now, in this process."""

@@ -213,8 +213,8 @@ class Prepared(Kept):
         open_limit = None if named is None else partial(self.openers.limit, named)
         with ExitStack() as around:
             tells = around.enter_context(telemetry(self.run, self.plan.to))
-            told = around.enter_context(followed(self.sinks.values(), self.book, events=tells.events))
-            how = replace(options, told=told, within=tells.within)
+            audience = around.enter_context(followed(self.sinks.values(), self.book, events=tells.events))
+            how = replace(options, audience=audience, within=tells.within)
             yield around.enter_context(Engine(self.run, self.ledger, self.connection.open, how, open_limit=open_limit))
 
     @property

@@ -24,8 +24,6 @@ LARGEST_BATCH = 4_000_000
 _log = logging.getLogger(__name__)
 
 Open: TypeAlias = "Callable[[], Sink]"
-Hear: TypeAlias = "Callable[[Sequence[int]], None]"
-"""Told of items, by their seqs, whose verdicts are in the ledger. Does not block."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +64,8 @@ class Follower:
         # What an earlier process did not come to, and verdicts that the run began with.
         self._is_behind = catches_up
         """Verdicts may be in the ledger, and neither in the sink nor in `_heard`."""
+        self.lag = ""
+        """Why the last write failed; empty where it did not."""
         self._rang = Event()
         self._over = Event()
         self._left = Event()
@@ -105,11 +105,12 @@ class Follower:
                         return
                     if pause == self._tuning.first_pause:
                         _log.warning("%s; the run goes on, and its verdicts are written later", in_words(error))
+                    self.lag = in_words(error)
                     if self._over.wait(pause):
                         return  # whoever concludes the run brings the sink up to date
                     pause = min(2 * pause, self._tuning.longest_pause)
                 else:
-                    pause = self._tuning.first_pause
+                    pause, self.lag = self._tuning.first_pause, ""
                     if not self._over.is_set():
                         self._rang.wait()
                     self._over.wait(self._tuning.gather)
@@ -137,10 +138,26 @@ class Follower:
             raise
 
 
+class Followers:
+    """Those of all sinks of a run, as the `Audience` of its engine."""
+
+    def __init__(self, followers: Sequence[Follower]) -> None:
+        self._followers = followers
+
+    def hear(self, seqs: Sequence[int]) -> None:
+        for follower in self._followers:
+            follower.hear(seqs)
+
+    @property
+    def lag(self) -> str:
+        """Why sinks lag behind, in words; empty where none does."""
+        return "; ".join(follower.lag for follower in self._followers if follower.lag)
+
+
 @contextmanager
 def followed(
     sinks: Iterable[Open], book: Book, tuning: SinkTuning = TUNING, *, events: Open | None = None
-) -> Iterator[Hear]:
+) -> Iterator[Followers]:
     """Yields what has the sinks take verdicts, in threads of their own; at the end of the block they get a moment for the rest.
 
     `events`: a sink that takes only the verdicts of this block.
@@ -150,12 +167,8 @@ def followed(
     for follower in followers:
         follower.start()
 
-    def hear(seqs: Sequence[int]) -> None:
-        for follower in followers:
-            follower.hear(seqs)
-
     try:
-        yield hear
+        yield Followers(followers)
     finally:
         for follower in followers:
             follower.end()

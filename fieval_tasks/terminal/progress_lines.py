@@ -65,7 +65,7 @@ class Terminal:
 
 def held_up(progress: Progress) -> list[str]:
     paused = ["paused by its variable in Prefect (flows.control RUN --unpause)"] if progress.paused else []
-    return [*paused, progress.waits] if progress.waits else paused
+    return [*paused, *filter(None, (progress.waits, progress.lag))]
 
 
 def left_out(progress: Progress) -> list[str]:

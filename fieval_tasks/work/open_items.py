@@ -7,7 +7,7 @@ count of its questions. Everything here runs on the engine's event loop.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import NamedTuple, TypeAlias
@@ -17,6 +17,7 @@ from fieval_tasks.ledger.book import Book
 from fieval_tasks.ledger.changes import Asked, Decided, Noted, Requeued, Spent
 from fieval_tasks.ledger.recording import Recorder
 from fieval_tasks.ledger.schema import utc_now
+from fieval_tasks.work.options import Audience
 
 ItemVerdict: TypeAlias = "tuple[int, str | None, Verdict]"
 """An item's place in the run, its eval_id where it has one, and its verdict."""
@@ -113,11 +114,10 @@ class PutBack(NamedTuple):
 class OpenItems:
     """The open items by seq. Records their verdicts in the ledger and counts the run's states."""
 
-    def __init__(self, book: Book, recorder: Recorder, told: Callable[[Sequence[int]], None] | None = None) -> None:
-        """`told`: see `Options.told`."""
+    def __init__(self, book: Book, recorder: Recorder, audience: Audience | None = None) -> None:
         self._book = book
         self._recorder = recorder
-        self._told = told
+        self._audience = audience
         self.counts = book.counts()
         """Of the whole run."""
         self.is_over = False
@@ -217,8 +217,8 @@ class OpenItems:
         for _, check, _, verdict in shared:
             self.counts.move(check, 1, State.NOT_NEEDED if self.is_over else State.READY, _state(verdict))
         self.let_go(found)
-        if self._told is not None:
-            self._told([*(seq for seq, _, _ in verdicts), *(seq for seq, *_ in shared)])
+        if self._audience is not None:
+            self._audience.hear([*(seq for seq, _, _ in verdicts), *(seq for seq, *_ in shared)])
 
     def let_go(self, seqs: Iterable[int]) -> None:
         """Forget these items; the ledger has their states."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from fieval_tasks.core.budget import UNBOUNDED, Budget
 from fieval_tasks.core.plan import Mode
@@ -33,6 +33,17 @@ class Share:
 
     def of_these(self, chunks: Sequence[int]) -> list[int]:
         return [chunk for chunk in chunks if chunk % self.of == self.number]
+
+
+class Audience(Protocol):
+    """Hears of verdicts once they are recorded. Called on the event loop, so nothing of it blocks."""
+
+    def hear(self, seqs: Sequence[int]) -> None:
+        """These items have their verdicts."""
+
+    @property
+    def lag(self) -> str:
+        """Why somebody has not got all that was heard, in words; empty where nothing is wrong."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +74,8 @@ class Options:
     """What is done with an evaluation that is pending long after later ones are done."""
     is_decided: Callable[[], bool] | None = None
     """Whether the run's outcome is decided by what is in the ledger, so that no more need be sent; it blocks. None: never."""
-    told: Callable[[Sequence[int]], None] | None = None
-    """Told the seqs of items whose verdicts were recorded, on the event loop, so it must not block. None: nobody is."""
+    audience: Audience | None = None
+    """Hears of the verdicts. None: nobody does."""
     within: Within = nothing_around
     """Opened in whichever thread sends a chunk or polls."""
     share: Share | None = None

@@ -50,7 +50,7 @@ class Work:
         self._tuning = tuning
         self._recorder = Recorder(book, owner=options.owner, budget=options.budget)
         self.pace = pace
-        self.items = OpenItems(book, self._recorder, options.told)
+        self.items = OpenItems(book, self._recorder, options.audience)
         self.lanes = lanes
         echoes = Echoes(book)
         self.settlement = Settlement(self.lanes, echoes, self._recorder, pace, options, tuning)
@@ -107,6 +107,7 @@ class Work:
             waiting=counts[State.SUBMITTED],
             not_needed=counts[State.NOT_NEEDED],
             paused=self.sender.is_paused,
+            lag=self._options.audience.lag if self._options.audience else "",
             waits=coming_in if self._loop.is_stopped and under_way else self.pace.waits or self.lanes.quotas.waits,
             throttled=self._recorder.so_far["throttled"],
             checks=tuple(self._progress_of(check.name) for check in self.lanes.run.checks),

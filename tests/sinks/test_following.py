@@ -92,10 +92,10 @@ def decide(book: Book, *seqs: int) -> list[int]:
 
 def test_verdicts_are_handed_on_while_the_work_goes_on(book: Book) -> None:
     sink = Listener()
-    with followed([lambda: sink], book, QUICK) as hear:
-        hear(decide(book, 0, 1))
+    with followed([lambda: sink], book, QUICK) as audience:
+        audience.hear(decide(book, 0, 1))
         wait_until(lambda: sink.taken == {0: "scored", 1: "scored"})
-        hear(decide(book, 2))
+        audience.hear(decide(book, 2))
     assert sink.taken == {0: "scored", 1: "scored", 2: "scored"}
 
 
@@ -109,10 +109,10 @@ def test_what_an_earlier_process_left_behind_is_handed_on_first(book: Book) -> N
 
 def test_errors_are_said_once_and_everything_arrives_all_the_same(book: Book, caplog: pytest.LogCaptureFixture) -> None:
     sink = Listener(Away(5))
-    with followed([lambda: sink], book, QUICK) as hear:
+    with followed([lambda: sink], book, QUICK) as audience:
         for seq in range(6):
-            hear(decide(book, seq))
-        wait_until(lambda: len(sink.taken) == 6)
+            audience.hear(decide(book, seq))
+        wait_until(lambda: len(sink.taken) == 6 and not audience.lag)
     assert [record.getMessage() for record in caplog.records] == [
         "--to somewhere: it is away; the run goes on, and its verdicts are written later"
     ]
@@ -125,8 +125,8 @@ def test_a_sink_that_can_not_be_opened_at_first_gets_everything(book: Book) -> N
         away()
         return sink
 
-    with followed([opened], book, QUICK) as hear:
-        hear(decide(book, *range(ITEMS)))
+    with followed([opened], book, QUICK) as audience:
+        audience.hear(decide(book, *range(ITEMS)))
         wait_until(lambda: len(sink.taken) == ITEMS)
 
 
@@ -134,9 +134,9 @@ def test_what_is_remembered_is_bounded_and_the_rest_is_read_from_the_ledger(book
     goes_on, sink = Event(), Listener()
     sink.does_first = lambda: goes_on.wait(PATIENCE) and None
     few = SinkTuning(**{**vars(QUICK), "most_heard": 3})
-    with followed([lambda: sink], book, few) as hear:
+    with followed([lambda: sink], book, few) as audience:
         for seq in range(ITEMS):
-            hear(decide(book, seq))
+            audience.hear(decide(book, seq))
         goes_on.set()
     assert len(sink.taken) == ITEMS
 
@@ -144,17 +144,23 @@ def test_what_is_remembered_is_bounded_and_the_rest_is_read_from_the_ledger(book
 def test_a_sink_that_never_answers_holds_up_neither_the_work_nor_its_end(book: Book) -> None:
     never = Event()
     sink = Listener(lambda: never.wait(PATIENCE) and None)
-    with followed([lambda: sink], book, HASTY) as hear:
-        hear(decide(book, 0))
+    with followed([lambda: sink], book, HASTY) as audience:
+        audience.hear(decide(book, 0))
     assert sink.taken == {}
     assert CatchingUp(lambda: sink, book, HASTY).fault() == "it took nothing for 0.2 s"
     never.set()
 
 
+def test_why_a_sink_lags_behind_is_seen_meanwhile(book: Book) -> None:
+    with followed([lambda: Listener(Away(10**6))], book, HASTY) as audience:
+        audience.hear(decide(book, 0))
+        wait_until(lambda: audience.lag == "--to somewhere: it is away")
+
+
 def test_one_sink_does_not_keep_another_waiting(book: Book) -> None:
     never, quick = Event(), Listener()
-    with followed([lambda: Listener(lambda: never.wait(PATIENCE) and None), lambda: quick], book, HASTY) as hear:
-        hear(decide(book, 0))
+    with followed([lambda: Listener(lambda: never.wait(PATIENCE) and None), lambda: quick], book, HASTY) as audience:
+        audience.hear(decide(book, 0))
         wait_until(lambda: quick.taken == {0: "scored"})
     never.set()
 
@@ -169,9 +175,9 @@ def test_the_end_tells_everything_pending_items_too_and_tries_again(book: Book) 
 # -- what becomes of the run -----------------------------------------------------------------------------------------
 
 
-def concluded(ledger: Ledger, to: str, tmp_path: Path) -> Outcome:
+def concluded(ledger: Ledger, to: str, tmp_path: Path, tuning: SinkTuning = QUICK) -> Outcome:
     plan = EvaluationPlan(output=str(tmp_path / "out"), to=(to,))
-    return conclude(Kept(ledger.run("mine"), plan, ledger), Ended(), seconds=1.0, tuning=HASTY)
+    return conclude(Kept(ledger.run("mine"), plan, ledger), Ended(), seconds=1.0, tuning=tuning)
 
 
 def test_a_run_whose_table_lacks_verdicts_says_so_ends_with_3_and_is_found_by_collectors(
@@ -180,7 +186,7 @@ def test_a_run_whose_table_lacks_verdicts_says_so_ends_with_3_and_is_found_by_co
     monkeypatch.setenv("PGPASSWORD", "a-long-secret")
     decide(book, *range(ITEMS))
     to = "postgresql://me@127.0.0.1:1/db#verdicts"
-    outcome = concluded(ledger, to, tmp_path)
+    outcome = concluded(ledger, to, tmp_path, HASTY)
     assert outcome.exit_code is ExitCode.INCOMPLETE
     assert f"{to} lacks verdicts of this run, which its ledger and files have" in outcome.message
     assert "flows.collect mine" in outcome.message
@@ -195,7 +201,7 @@ def test_it_ends_well_once_the_table_is_up_to_date(ledger: Ledger, book: Book, t
     decide(book, *range(ITEMS))
     folder = tmp_path / "later"
     to = f"sqlite:///{folder / 'mine.db'}#verdicts"
-    assert concluded(ledger, to, tmp_path).exit_code is ExitCode.INCOMPLETE
+    assert concluded(ledger, to, tmp_path, HASTY).exit_code is ExitCode.INCOMPLETE
     folder.mkdir()
     outcome = concluded(ledger, to, tmp_path)
     assert (outcome.exit_code, outcome.is_news) == (ExitCode.OK, True)
@@ -220,16 +226,16 @@ def test_a_sink_of_events_gets_only_what_is_settled_meanwhile_and_all_of_it_once
     events, goes_on = Listener(), Event()
     events.does_first = lambda: goes_on.wait(PATIENCE) and None
     few = SinkTuning(**{**vars(QUICK), "most_heard": 3})
-    with followed([], book, few, events=lambda: events) as hear:
+    with followed([], book, few, events=lambda: events) as audience:
         for seq in range(2, ITEMS):
-            hear(decide(book, seq))
+            audience.hear(decide(book, seq))
         goes_on.set()
     assert (sorted(events.taken), events.told) == ([*range(2, ITEMS)], ITEMS - 2)
 
 
 def test_events_that_could_not_be_told_in_time_are_said(book: Book, caplog: pytest.LogCaptureFixture) -> None:
     goes_on = Event()
-    with followed([], book, HASTY, events=lambda: Listener(lambda: goes_on.wait(PATIENCE) and None)) as hear:
-        hear(decide(book, 0))
+    with followed([], book, HASTY, events=lambda: Listener(lambda: goes_on.wait(PATIENCE) and None)) as audience:
+        audience.hear(decide(book, 0))
     goes_on.set()
     assert "could not be read again within 0.01 s" in caplog.text
