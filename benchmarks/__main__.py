@@ -8,6 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
+from benchmarks.browser import NoBrowser
 from benchmarks.cases import BENCHMARKS, Options
 from benchmarks.running import DidNotEnd, Run
 
@@ -30,7 +31,7 @@ def _benchmark(name: str, options: Options) -> int:
         for table in BENCHMARKS[name](options):
             print(table, flush=True)
             code = max(code, int(table.misses > 0))
-    except DidNotEnd as error:
+    except (DidNotEnd, NoBrowser) as error:
         print(f"== {name}\ndid not end: {error}\n", flush=True)
         return 3
     return code
@@ -53,6 +54,7 @@ def _options(chosen: argparse.Namespace) -> Options:
         seed=chosen.seed,
         keep=keep,
         data=chosen.data,
+        pictures=chosen.pictures,
         say=lambda text: print(text, file=sys.stderr, flush=True),
     )
 
@@ -79,7 +81,10 @@ def _parser() -> argparse.ArgumentParser:
         "--data",
         type=Path,
         metavar="FILE",
-        help="for agreement: texts that people judged, as QAGS or HaluEval has them (JSONL)",
+        help="for agreement: texts that people judged, as QAGS or HaluEval has them (JSONL); for report: HaluEval's",
+    )
+    add(
+        "--pictures", type=Path, metavar="FOLDER", help="for report: take the pictures of the docs, such as docs/images"
     )
     add("--json", type=Path, metavar="FILE", help="append a line for each run, with the server's whole account")
     return parser

@@ -15,6 +15,7 @@ from benchmarks.agreement import agreement as agreement_on
 from benchmarks.history import history as history_of
 from benchmarks.judge import Limit
 from benchmarks.measures import Measure, Table
+from benchmarks.reports import reports
 from benchmarks.running import DidNotEnd, Run, Setting, environment, run_cookbook, run_ours
 from benchmarks.stopping import stopped
 
@@ -46,7 +47,9 @@ class Options:
     """Told of every run."""
     say: Callable[[str], None] = lambda text: None
     data: Path | None = None
-    """Of `agreement`: texts that people judged; None for the bundled sample."""
+    """Of `agreement`: texts that people judged; None for the bundled sample. Of `report`: rows in place of made ones."""
+    pictures: Path | None = None
+    """Of `report`: the folder for the pictures of the docs; None to take none."""
 
     def setting(self, items: int, **server: Any) -> Setting:
         if self.evaluation is not None:
@@ -308,6 +311,11 @@ def history(options: Options) -> Iterator[Table]:
     yield from history_of(options.items or 10_000)
 
 
+def report(options: Options) -> Iterator[Table]:
+    """report.html in a browser: its size, how soon it is read and searched, and that it keeps nobody out."""
+    yield from reports(options.data, options.items, options.pictures)
+
+
 BENCHMARKS: Mapping[str, Callable[[Options], Iterator[Table]]] = {
     "speed": speed,
     "cookbook": cookbook,
@@ -319,6 +327,7 @@ BENCHMARKS: Mapping[str, Callable[[Options], Iterator[Table]]] = {
     "agreement": agreement,
     "stop": stop,
     "history": history,
+    "report": report,
 }
 
 
