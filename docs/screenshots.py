@@ -5,45 +5,36 @@ a run, and lets one fail at a gate, in both of Prefect's UIs, as a person would.
 from __future__ import annotations
 
 import argparse
-import base64
 import json
-import shutil
-import subprocess
+import re
 import sys
-import tempfile
 import time
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from playwright.sync_api import Error as BrowserError
+from playwright.sync_api import Page, ViewportSize
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, FlowRunFilter, FlowRunFilterTags
 from prefect.settings import get_current_settings
-from websockets.sync.client import connect
-from websockets.sync.connection import Connection
 
+from benchmarks.browser import NoBrowser, chromium
 from deployments.__main__ import require_an_api
-from fieval_tasks.core.errors import FievalError, PlanError, RunStopped
+from fieval_tasks.core.errors import ExitCode, FievalError, RunStopped
 
 FOLDER, STEERED = Path("docs", "images"), Path("fieval-runs", "pictures")
 """Where the pictures go, in the root of a clone: those of a steered run are to be looked at, and belong to no document."""
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-QUIET = (
-    *("--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update"),
-    "--disable-sync",
-)
-"""It asks nobody but the server."""
+SIZE: ViewportSize = {"width": 1160, "height": 860}
 PATIENCE = 300.0
 """Seconds for a page to show what it should, and for a run to be where it should be."""
 PRESSES = 3
 """Times that a button is pressed within those."""
-FADING = 1.5
-"""Seconds for its animations to end."""
+FADING = 1500.0
+"""Milliseconds for its animations to end."""
 
 
 def take_all(ui: str, folder: Path) -> Iterator[Path]:
@@ -52,18 +43,18 @@ def take_all(ui: str, folder: Path) -> Iterator[Path]:
     deployment = _deployment_id()
     run = f"from-the-ui-{int(time.time())}"
     edited = {"limit": 20, "concurrency": 8, "run": run}
-    with _browser() as page:
-        page.open(f"{ui}/blocks/catalog/futureagi-credentials/create", "Secret key")
-        yield page.picture(folder / "block.png")
-        page.open(_form(ui, deployment, edited), "Column mapping")
-        yield page.picture(folder / "form.png")
-        page.press("Submit")
-        page.open(f"{ui}/runs/flow-run/{_in_state(run, 'COMPLETED')}", "Completed")
-        yield page.picture(folder / "run.png")
-        page.open(f"{ui}/artifacts/artifact/{_summary_of(run)}", "groundedness")
-        yield page.picture(folder / "artifact.png")
-        page.open(f"{ui}/automations", "fieval zombie runs")
-        yield page.picture(folder / "automations.png")
+    with _screen() as screen:
+        screen.open(f"{ui}/blocks/catalog/futureagi-credentials/create", "Secret key")
+        yield screen.picture(folder / "block.png")
+        screen.open(_form(ui, deployment, edited), "Column mapping")
+        yield screen.picture(folder / "form.png")
+        screen.press("Submit")
+        screen.open(f"{ui}/runs/flow-run/{_in_state(run, 'COMPLETED')}", "Completed")
+        yield screen.picture(folder / "run.png")
+        screen.open(f"{ui}/artifacts/artifact/{_summary_of(run)}", "groundedness")
+        yield screen.picture(folder / "artifact.png")
+        screen.open(f"{ui}/automations", "fieval zombie runs")
+        yield screen.picture(folder / "automations.png")
 
 
 @dataclass(frozen=True)
@@ -104,8 +95,8 @@ UIS = (
         ("Retry", "Retry"),
     ),
 )
-TALL = 1900
-"""Pixels: so much that the log below a run's graph is in the picture."""
+TALL: ViewportSize = {"width": SIZE["width"], "height": 1900}
+"""So much that the log below a run's graph is in the picture."""
 SLOW = {"limit": 30, "chunk_size": 2, "rate": "1/s"}
 """Of a plan that takes a minute: time enough to press some buttons."""
 
@@ -114,17 +105,17 @@ def take_steering(ui: str, folder: Path) -> Iterator[Path]:
     """The pictures of a run that is suspended, resumed, cancelled and retried, and of one that fails at its gate."""
     folder.mkdir(parents=True, exist_ok=True)
     deployment = _deployment_id()
-    with _browser() as page:
-        page.tell("Emulation.setDeviceMetricsOverride", width=1160, height=TALL, deviceScaleFactor=1, mobile=False)
+    with _screen() as screen:
+        screen.page.set_viewport_size(TALL)
         for one in UIS:
 
             def picture(name: str, one: Ui = one) -> Path:
-                return page.picture(folder / f"{one.name}-{name}.png")
+                return screen.picture(folder / f"{one.name}-{name}.png")
 
             run = f"steered-{one.name}-{int(time.time())}"
-            page.open(_form(ui + one.path, deployment, {**SLOW, "run": run}), "Column mapping")
+            screen.open(_form(ui + one.path, deployment, {**SLOW, "run": run}), "Column mapping")
             yield picture("form")
-            page.press(one.submit)
+            screen.press(one.submit)
             flow_run = _in_state(run, "RUNNING")
             address = f"{ui}{one.path}/runs/flow-run/{flow_run}"
             for buttons, state, name in (
@@ -133,17 +124,17 @@ def take_steering(ui: str, folder: Path) -> Iterator[Path]:
                 (one.cancel, "CANCELLED", "cancelled"),
                 (one.retry, "COMPLETED", "retried"),
             ):
-                _steer(page, address, run, (one.menu, *buttons))
+                _steer(screen, address, run, (one.menu, *buttons))
                 _in_state(run, state)
-                page.open(address, "Beginning flow run")
+                screen.open(address, "Beginning flow run")
                 yield picture(name)
             gated = f"gated-{one.name}-{int(time.time())}"
             plan = {"limit": 20, "gates": ["groundedness.pass_rate >= 1"], "run": gated}
-            page.open(_form(ui + one.path, deployment, plan), "Column mapping")
-            page.press(one.submit)
-            page.open(f"{ui}{one.path}/runs/flow-run/{_in_state(gated, 'FAILED')}", "Gate failed")
+            screen.open(_form(ui + one.path, deployment, plan), "Column mapping")
+            screen.press(one.submit)
+            screen.open(f"{ui}{one.path}/runs/flow-run/{_in_state(gated, 'FAILED')}", "Gate failed")
             yield picture("gate-failed")
-            page.open(f"{ui}{one.path}/artifacts/artifact/{_summary_of(gated)}", "groundedness")
+            screen.open(f"{ui}{one.path}/artifacts/artifact/{_summary_of(gated)}", "groundedness")
             yield picture("gate-failed-artifact")
 
 
@@ -157,13 +148,13 @@ def _deployment_id() -> str:
         return str(client.read_deployment_by_name("evaluate/nightly").id)
 
 
-def _steer(page: Page, address: str, run: str, buttons: Sequence[str | None]) -> None:
+def _steer(screen: Screen, address: str, run: str, buttons: Sequence[str | None]) -> None:
     """Press one button after the other, until the run is in another state: a busy server may let a press pass by."""
     before = _states(run)
     for _ in range(PRESSES):
-        page.open(address, "Task Runs")
+        screen.open(address, "Task Runs")
         for button in filter(None, buttons):
-            page.press(button)
+            screen.press(button)
         deadline = time.monotonic() + PATIENCE / PRESSES
         while time.monotonic() < deadline:
             if _states(run) != before:
@@ -199,106 +190,37 @@ def _summary_of(run: str) -> str:
     return next(str(artifact.id) for artifact in found if str(artifact.description).startswith(f"{run}:"))
 
 
-class Page:
-    """A page of a headless browser, over its debugging protocol."""
+class Screen:
+    """A page of a headless browser, used as by a person who waits for what is to be seen."""
 
-    def __init__(self, socket: Connection) -> None:
-        self._socket = socket
-        self._numbers = count(1)
+    def __init__(self, page: Page) -> None:
+        self.page = page
 
     def open(self, address: str, text: str) -> None:
         """Go there and wait until the page shows the text."""
-        self.tell("Page.navigate", url=address)
-        self.wait_for(text)
-
-    def wait_for(self, text: str) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while text.lower() not in str(self._evaluated("document.body ? document.body.innerText : ''")).lower():
-            if time.monotonic() > deadline:
-                raise RunStopped(f"the page {self._evaluated('location.href')} does not show {text!r}")
-            time.sleep(0.25)
-        time.sleep(FADING)
+        self.page.goto(address)
+        self.page.get_by_text(text).filter(visible=True).first.wait_for()
+        self.page.wait_for_timeout(FADING)
 
     def press(self, label: str) -> None:
-        """Press the last button or menu item of that label that is shown, as a mouse does: a dialog's is the last."""
-        deadline = time.monotonic() + PATIENCE
-        while (place := self._evaluated(_PLACE.format(label=json.dumps(label)))) is None:
-            if time.monotonic() > deadline:
-                raise RunStopped(f"the page {self._evaluated('location.href')} has no button {label!r}")
-            time.sleep(0.25)
-        for kind in ("mousePressed", "mouseReleased"):
-            self.tell("Input.dispatchMouseEvent", type=kind, x=place[0], y=place[1], button="left", clickCount=1)
-        time.sleep(FADING)
+        """Press the last button or menu item of that label that is shown: a dialog's is the last."""
+        of_that_label = re.compile(rf"^\s*{re.escape(label)}\s*$")
+        buttons = self.page.locator("button:enabled, [role=menuitem]").filter(has_text=of_that_label, visible=True)
+        buttons.last.click()
+        self.page.wait_for_timeout(FADING)
 
     def picture(self, path: Path) -> Path:
-        path.write_bytes(base64.b64decode(self.tell("Page.captureScreenshot", format="png")["data"]))
+        self.page.screenshot(path=path)
         return path
-
-    def tell(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """Call the browser; its result."""
-        number = next(self._numbers)
-        self._socket.send(json.dumps({"id": number, "method": method, "params": parameters}))
-        while True:
-            reply: dict[str, Any] = json.loads(self._socket.recv(timeout=PATIENCE))
-            if reply.get("id") == number:
-                result: dict[str, Any] = reply["result"]
-                return result
-
-    def _evaluated(self, script: str) -> Any:
-        return self.tell("Runtime.evaluate", expression=script, returnByValue=True)["result"].get("value")
-
-
-_PLACE = """(() => {{
-  const shown = [...document.querySelectorAll("button, [role=menuitem]")].filter(one =>
-    one.innerText.trim() === {label} && !one.disabled && one.getBoundingClientRect().width > 0);
-  if (!shown.length) return null;
-  shown.at(-1).scrollIntoView({{block: "nearest"}});
-  const box = shown.at(-1).getBoundingClientRect();
-  return [box.left + box.width / 2, box.top + box.height / 2];
-}})()"""
 
 
 @contextmanager
-def _browser() -> Iterator[Page]:
-    name = next((found for name in BROWSERS if (found := shutil.which(name))), None)
-    if name is None:
-        raise PlanError(f"no browser is installed: one of {', '.join(BROWSERS)} takes the pictures")
-    with tempfile.TemporaryDirectory(prefix="fieval-browser-", ignore_cleanup_errors=True) as profile:
-        options = [
-            "--headless=new",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--hide-scrollbars",
-            "--window-size=1160,860",
-            *QUIET,
-        ]
-        process = subprocess.Popen(
-            [name, *options, "--remote-debugging-port=0", f"--user-data-dir={profile}", "about:blank"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        try:
-            with connect(_address(Path(profile)), max_size=None, ping_interval=None) as socket:
-                page = Page(socket)
-                page.tell("Network.enable")
-                page.tell("Network.setExtraHTTPHeaders", headers=dict(get_current_settings().client.custom_headers))
-                yield page
-        finally:
-            process.terminate()
-            process.wait()
-
-
-def _address(profile: Path) -> str:
-    """Where the browser's first page takes orders."""
-    file = profile / "DevToolsActivePort"
-    deadline = time.monotonic() + PATIENCE
-    while not file.exists() or not file.read_text(encoding="ascii").strip():
-        if time.monotonic() > deadline:
-            raise RunStopped("the browser did not start")
-        time.sleep(0.1)
-    port = int(file.read_text(encoding="ascii").split()[0])
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=10) as reply:
-        pages = [page for page in json.load(reply) if page["type"] == "page"]
-    return str(pages[0]["webSocketDebuggerUrl"])
+def _screen() -> Iterator[Screen]:
+    with chromium() as browser:
+        headers = dict(get_current_settings().client.custom_headers)
+        page = browser.new_page(viewport=SIZE, extra_http_headers=headers)
+        page.set_default_timeout(1000 * PATIENCE)
+        yield Screen(page)
 
 
 def main() -> int:
@@ -318,6 +240,9 @@ def main() -> int:
     except FievalError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except (NoBrowser, BrowserError) as error:  # the browser's names what it waited for
+        print(f"error: {error}", file=sys.stderr)
+        return ExitCode.STOPPED
     return 0
 
 
