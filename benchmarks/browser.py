@@ -30,6 +30,10 @@ PATIENCE = 300_000.0
 """Milliseconds for a page to show what it should: it is never reached where all is well, however busy the machine."""
 
 
+READ = 2_000.0
+"""Milliseconds for which a page is looked at before something is typed: then its texts are ready to be searched."""
+
+
 class NoBrowser(Exception):
     """Chromium is not installed: apt-get update && apt-get install -y chromium"""
 
@@ -107,6 +111,7 @@ class OpenedReport:
         """Milliseconds from each key pressed in the search to the painted list, as the browser counts them."""
         self.page.evaluate(_COUNT_KEYS)
         self.page.locator("input[name=q]").focus()
+        self.page.wait_for_timeout(READ)
         for letter in text:
             self.page.keyboard.type(letter)
             self.page.wait_for_timeout(150)

@@ -90,7 +90,8 @@ function go(next, { replace = false } = {}) {
 }
 
 const closed = ({ item, of, repeat, ...others }) => others;
-const openOn = row => ({ ...closed(state), item: row.item, of: row.check, repeat: row.repeat ? String(row.repeat) : "" });
+const openOn = row =>
+  ({ ...closed(state), item: row.item, of: row.check, repeat: row.repeat ? String(row.repeat) : "" });
 const isOpen = row => row.item === state.item
   && (!state.of || row.check === state.of && String(row.repeat || "") === (state.repeat ?? ""));
 
@@ -139,7 +140,8 @@ function fillFilters(counts) {
     const select = form.elements[name];
     if (!select.options.length) fillOptions(select, counts[name]);
     const options = [...select.options].slice(1);  // the first is for all
-    if (state[name] && !options.some(option => option.value === state[name])) options.push(addOption(select, state[name]));
+    if (state[name] && !options.some(option => option.value === state[name]))
+      options.push(addOption(select, state[name]));
     for (const option of options) {
       const text = clipped(named[name]?.(option.value) ?? option.value, 60);
       option.textContent = `${apart(text)} (${number(counts[name].get(option.value) ?? 0)})`;
@@ -171,8 +173,8 @@ function fillForm() {
   found("hits").textContent = hits.length ? sum : "No row matches: clear the filters.";
   found("clear").hidden = !chosen.length;
   const filters = chosen.map(key => `${key === "q" ? "search" : key} ${apart(named[key]?.(state[key]) ?? state[key])}`);
-  found("filter-printed").textContent =
-    chosen.length ? `The list of rows, which is not printed, showed ${sum}: ${filters.join(", ")}.` : "";
+  found("filter-printed").textContent = chosen.length
+    ? `The list of rows, which is not printed, showed ${sum}: ${filters.join(", ")}.` : "";
 }
 
 /* -- the list: only rows near the visible ones are in the page ----------------------------------------------------- */
@@ -252,7 +254,8 @@ function showItem(row, n) {
 }
 
 function placeOf(row, n) {
-  const among = n < 0 ? "not among the rows that the filters show" : `${number(n + 1)} of ${number(hits.length)} in the list`;
+  const among = n < 0 ? "not among the rows that the filters show"
+    : `${number(n + 1)} of ${number(hits.length)} in the list`;
   return `${row.verdict}, ${apart(row.check)}, row ${number(row.row)}, ${among}`;
 }
 
@@ -309,7 +312,7 @@ const clipped = (text, most) => text.length > most ? text.slice(0, most - 1) + "
 const quoted = text => /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'"'"'`)}'`;
 const number = n => n.toLocaleString("en");
 const share = n => n > 0 && n < .0005 ? "<0.001" : n >= .9995 && n < 1 ? ">0.999" : n.toFixed(3);
-const duration = s => s < 1 ? `${Math.round(1000 * s)} ms` : s < 60 ? `${s.toFixed(1)} s`
+const duration = s => s < .0005 ? "<1 ms" : s < 1 ? `${Math.round(1000 * s)} ms` : s < 60 ? `${s.toFixed(1)} s`
   : `${Math.floor(Math.round(s) / 60)} min ${Math.round(s) % 60} s`;
 /* Passed beside passed says nothing. */
 const saidValue = of => of.value && of.value.toLowerCase() !== of.verdict ? of.value : "";
@@ -326,7 +329,9 @@ function listen() {
     go({ ...closed(state), [target.name]: target.value }, { replace: target.name === "q" }));
   form.addEventListener("submit", event => { event.preventDefault(); focusOn(0); });
   list.addEventListener("scroll", () => draw(), { passive: true });
-  list.addEventListener("focusin", event => { active = [...drawn].find(([, line]) => line.contains(event.target))[0]; });
+  list.addEventListener("focusin", ({ target }) => {
+    active = [...drawn].find(([, line]) => line.contains(target))[0];
+  });
   new ResizeObserver(() => draw()).observe(list);
   found("clear").addEventListener("click", () => { go({ sort: state.sort }); form.elements.q.focus(); });
   found("previous").addEventListener("click", () => step(-1));
