@@ -15,6 +15,9 @@ from fieval_tasks.core.items import State
 from fieval_tasks.ledger.run import checks_of
 from fieval_tasks.ledger.schema import choices, figures, items, runs
 
+WHOLE = "whole:"
+"""Before a digest of a whole dataset, where rows have neither questions nor ids to be told by."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class CheckFigures:
@@ -35,7 +38,7 @@ class CheckFigures:
     policy: str | None = None
     """The labelling policy of the labels that correct the rate; None where no labels do."""
     asked: str | None = None
-    """A digest of the questions: see `AskedRows`."""
+    """A digest of the rows' questions and ids, or of the whole dataset (see WHOLE)."""
     total: int | None = None
     scored: int | None = None
     failed: int | None = None

@@ -11,7 +11,7 @@ from fieval_tasks.core.budget import amount
 from fieval_tasks.core.gates import Gate
 from fieval_tasks.core.items import Result
 from fieval_tasks.core.scales import folded
-from fieval_tasks.ledger.check_figures import CheckFigures
+from fieval_tasks.ledger.check_figures import WHOLE, CheckFigures
 from fieval_tasks.ledger.run import CheckRecord, Run
 from fieval_tasks.report.figures import STATUSES
 from fieval_tasks.report.summary import Report
@@ -50,9 +50,9 @@ class AskedRows:
             self._sums[result.check] = (self._sums[result.check] + digest) % 2**256
 
     def digest(self, check: str) -> str:
-        """64 characters."""
+        """64 characters at most. One that starts with WHOLE is of the dataset's whole content, answers and all."""
         total = self._sums.get(check)
-        return f"{total:064x}" if total else self._run.dataset_fingerprint
+        return f"{total:064x}" if total else f"{WHOLE}{self._run.dataset_fingerprint}"[:64]
 
 
 def figures_of(kept: Kept, report: Report, asked: AskedRows) -> list[CheckFigures]:

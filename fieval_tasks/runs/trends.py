@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fieval_tasks.core.errors import PlanError
-from fieval_tasks.ledger.check_figures import CheckFigures
+from fieval_tasks.ledger.check_figures import WHOLE, CheckFigures
 from fieval_tasks.ledger.history import History, Mark
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.report.record import iso
@@ -18,8 +18,7 @@ from fieval_tasks.report.text import count
 
 NAMED = {"server": "server", "template": "template", "model": "judge model", "good": "good choices"}
 """Figures of different ones are not comparable; a message names both."""
-DIGESTED = {"params": "parameters", "asked": "dataset"}
-"""The same of those that are only known by a digest."""
+NO_IDS = "; give its rows ids by --id COLUMN, so that new answers are told from other rows"
 
 
 @dataclass(frozen=True)
@@ -146,7 +145,10 @@ def _breaks(before: CheckFigures, after: CheckFigures) -> Iterator[str]:
         was, now = getattr(before, name), getattr(after, name)
         if was != now:
             yield f"{words} {now or 'none'}, was {was or 'none'}"
-    yield from (words for name, words in DIGESTED.items() if getattr(before, name) != getattr(after, name))
+    if before.params != after.params:
+        yield "other parameters"
+    if before.asked != after.asked:
+        yield "other rows in the dataset" + (NO_IDS if (after.asked or "").startswith(WHOLE) else "")
     # Labels that are new correct the rate, which is shown beside it; only other labels say something else of it.
     if None not in (before.policy, after.policy) and before.policy != after.policy:
         yield f"labelling policy {after.policy or 'none'}, was {before.policy or 'none'}"

@@ -14,8 +14,8 @@ HEIGHT = 14
 """Lines, of which ten are the plot: with the table below it, a page of a terminal."""
 NARROWEST = 24
 """Columns below which there is no room for a line beside its figures."""
-MOST_INTERVALS = 30
-"""Runs whose intervals are drawn: those of more would cover the line."""
+MOST_MARKED = 30
+"""Runs that are marked each, with their intervals: the marks of more would cover the line."""
 _ASCII = str.maketrans("┌┐└┘├┤┬┴┼─│┊", "+++++++++-|:")
 """The frame, for terminals that have no other letters."""
 
@@ -32,22 +32,24 @@ def plot(trend: Trend, console: Console) -> list[str]:
     figure.clear()
     figure.plot_size(width, HEIGHT)
     figure.theme("colorless")
-    for place, point in enumerate(points, 1):
-        if point.figures.interval and len(points) <= MOST_INTERVALS:
+    places, values = [*range(1, len(points) + 1)], [point.figures.figure for point in points]
+    for place, point in zip(places, points, strict=True):
+        if point.figures.interval and len(points) <= MOST_MARKED:
             bar = figure.signal([place, place], [*point.figures.interval], marker="|" if is_ascii else "│")
             figure.draw(bar.lines())
-    line = figure.signal(
-        [*range(1, len(points) + 1)], [point.figures.figure for point in points], marker="*" if is_ascii else "braille"
-    )
+    line = figure.signal(places, values, marker="*" if is_ascii else "braille")
     line.lines()
     for start in _starts(trend):
         line.line(start, False)
         figure.line(start + 0.5, "v", style="dotted")
     figure.draw(line)
+    if len(points) <= MOST_MARKED:
+        figure.draw(figure.signal(places, values, marker="*" if is_ascii else "•"))
     figure.ruler("y").lim(*_limits(trend))
     figure.ruler("x").lim(0.5, len(points) + 0.5)
+    when = "%H:%M" if points[0].at.date() == points[-1].at.date() else "%Y-%m-%d"
     shown = sorted({1, (len(points) + 1) // 2, len(points)})
-    figure.ruler("x").ticks(shown, [f"{points[place - 1].at:%Y-%m-%d}" for place in shown])
+    figure.ruler("x").ticks(shown, [f"{points[place - 1].at:{when}}" for place in shown])
     drawn = uncolorize(figure.build().string())
     return [one.rstrip() for one in (drawn.translate(_ASCII) if is_ascii else drawn).splitlines() if one.strip()]
 

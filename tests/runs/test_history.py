@@ -97,3 +97,16 @@ def test_rows_are_the_same_where_their_questions_are_whatever_was_answered(
     ended(ledger, plan, "one", [Told(True, "q0", "a0"), Told(True, "q1", "a1")])
     ended(ledger, plan, "two", changed)
     assert (kept(ledger, "one").asked == kept(ledger, "two").asked) is is_same
+
+
+@pytest.mark.parametrize(("has_ids", "is_same"), [(True, True), (False, False)])
+def test_answers_without_questions_are_told_from_other_rows_by_their_ids(
+    ledger: Ledger, plan: EvaluationPlan, has_ids: bool, is_same: bool
+) -> None:
+    check = replace(CHECK, sources={"output": "answer"})
+    for name in ("one", "two"):
+        rows = [Told(True, "", f"answer {n} of {name}", item_id=f"row-{n}") for n in range(3)]
+        known = {"id_column": "id"} if has_ids else {}
+        run = a_run(ledger, name, rows, check=check, exit_code=None, plan=known, dataset_fingerprint=name * 21)
+        conclude(Kept(run, plan, ledger), Ended(), seconds=1.0)
+    assert (kept(ledger, "one").asked == kept(ledger, "two").asked) is is_same

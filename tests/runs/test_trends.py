@@ -59,8 +59,12 @@ def test_a_change_is_of_the_run_before(ledger: Ledger) -> None:
         ({"model": None}, "judge model none, was flash"),
         ({"template": "tone"}, "template tone, was groundedness"),
         ({"server": "https://api.test"}, "server https://api.test, was local"),
-        ({"params": "other"}, "parameters"),
-        ({"asked": "other"}, "dataset"),
+        ({"params": "other"}, "other parameters"),
+        ({"asked": "other"}, "other rows in the dataset"),
+        (
+            {"asked": "whole:f"},
+            "other rows in the dataset; give its rows ids by --id COLUMN, so that new answers are told from other rows",
+        ),
         ({"good": "joy"}, "good choices joy, was none"),
     ],
 )
