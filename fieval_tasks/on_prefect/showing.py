@@ -94,7 +94,7 @@ def line(now: Progress, before: Progress, seconds: float) -> str:
     """
     settled = f"{now.settled:,} of {count(now.total, 'item')} settled"
     settled += f", {now.failed:,} of them failed" if now.failed else ""
-    waiting = f"{now.waiting:,} {'waits' if now.waiting == 1 else 'wait'} for a verdict" if now.waiting else ""
+    waiting = f"{count(now.waiting, 'waits', 'wait')} for a verdict" if now.waiting else ""
     rate = (now.settled - before.settled) / seconds
     left = f"{rate:.2g} a second, about {duration((now.total - now.settled) / rate)} left" if rate > 0 else ""
     paused = "nothing more is submitted, as the variable fieval_control has it" if now.paused else ""

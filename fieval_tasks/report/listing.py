@@ -103,8 +103,13 @@ def printed(what: Table | Text, console: Console) -> list[str]:
 
 
 def _shown(text: str | Text, console: Console) -> Text:
-    words = spelt(one_line(str(text), _LONGEST_NAME), console)
+    words = sentence(str(text), console, _LONGEST_NAME).plain
     return Text.assemble((words, text.style if isinstance(text, Text) else ""))  # the blanks beside it have no style
+
+
+def sentence(text: str, console: Console, limit: int) -> Text:
+    """The text cleaned, on one line of at most so many characters, in letters that the console has."""
+    return Text(spelt(one_line(text, limit), console))
 
 
 def spelt(text: str, console: Console) -> str:

@@ -57,7 +57,7 @@ def as_fields(found: SelfAgreement) -> dict[str, Any]:
 
 def steadiness(check: str, found: SelfAgreement) -> str:
     """`tone: 25 items were judged more than once, and 2 of them did not get the same verdict each time (a share of 0.080, …`."""
-    said = f"{check}: {count(found.items, 'item')} {'was' if found.items == 1 else 'were'} judged more than once"
+    said = f"{check}: {count(found.items, 'item was', 'items were')} judged more than once"
     if found.changed_interval is not None:
         said += f", and {found.changed:,} of them did not get the same verdict each time (a share of "
         said += f"{share(found.changed / found.items)}, 95 % interval {between(found.changed_interval, 'to')})"

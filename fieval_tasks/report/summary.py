@@ -313,9 +313,10 @@ class Report:
 
 def _without_figure(tally: Tally) -> str:
     what, figure = ("no Passed or Failed", "pass rate") if tally.judges else ("no score from 0 to 1", "mean")
-    have = "has" if tally.no_score == 1 else "have"
-    scored = count(tally.scored, "verdict")
-    return f"{tally.name}: {tally.no_score:,} of {scored} {have} {what}; the {figure} is of the others only"
+    of = f"of {count(tally.scored, 'verdict')}"
+    return (
+        f"{tally.name}: {count(tally.no_score, f'{of} has', f'{of} have')} {what}; the {figure} is of the others only"
+    )
 
 
 def summarise(facts: RunFacts, results: Iterable[Result], *, caps: Caps = CAPS) -> Report:

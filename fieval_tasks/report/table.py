@@ -10,15 +10,16 @@ from rich.text import Text
 
 from fieval_tasks.report.caps import CAPS
 from fieval_tasks.report.figures import STATUSES
-from fieval_tasks.report.listing import COLUMNS, console_of, listing, spelt, wrapped
+from fieval_tasks.report.listing import COLUMNS, console_of, listing, sentence, wrapped
+from fieval_tasks.report.reasons import ReasonGroup
 from fieval_tasks.report.summary import Report
 from fieval_tasks.report.tally import Tally
 from fieval_tasks.report.text import NONE, clean, count, one_line, outwards, share
 from fieval_tasks.report.words import amendment, cost, doubled, failed, known, requests, standing
 
 _FIGURE = "pass rate [95 %]"
-_FAILURES_NAMED = 3
-"""Groups of failures, the largest first: a screen is for what to do next, and the report has them all."""
+_NAMED = 3
+"""Groups of reasons, the largest first: a screen is for what to do next, and the report has them all."""
 # Colours say nothing that the words don't.
 _STYLES = {"^gate PASS": "green", "^gate FAIL": "red", "^gate UNDECIDED": "yellow"}
 
@@ -32,13 +33,21 @@ def table(report: Report, console: Console | None = None) -> str:
     console = console or console_of(StringIO(), columns=COLUMNS)
     lines = listing([_row(check) for check in report.checks.values()], console, names=("check", "model"))
     lines += [line for note in _notes(report) for line in wrapped(_line(note, console), console)]
-    if doubled(report) and report.facts.explain_command:
-        lines.append(f"to see one of them: {' '.join(clean(report.facts.explain_command).splitlines())}")
+    lines += _next(report)
     return "\n".join(lines) + "\n"
 
 
+def _next(report: Report) -> Iterator[str]:
+    """The command that explains an item, where there is one to be explained."""
+    explain = " ".join(clean(report.facts.explain_command or "").splitlines())
+    if explain and doubled(report):
+        yield f"to see one of them: {explain}"
+    elif explain and report.page.failures:
+        yield f"to see the first that did not pass: {explain.removesuffix('ITEM')}row:{report.page.failures[0].row}"
+
+
 def _line(note: str, console: Console) -> Text:
-    line = Text(spelt(one_line(note, CAPS.long_text), console))
+    line = sentence(note, console, CAPS.long_text)
     for beginning, style in _STYLES.items():
         line.highlight_regex(beginning, style)
     return line
@@ -48,9 +57,10 @@ def _notes(report: Report) -> Iterator[str]:
     for check in report.checks.values():
         if check.scored < check.total or check.evaluations < check.scored:
             yield f"{one_line(check.name, 24)}: {known(check)}"
-    yield from map(failed, report.failures[:_FAILURES_NAMED])
-    if others := report.failures[_FAILURES_NAMED:]:
+    yield from map(failed, report.failures[:_NAMED])
+    if others := report.failures[_NAMED:]:
         yield f"{count(sum(group.count for group in others), 'item')} more failed for other reasons, which the report names"
+    yield from _reasons([group for group in report.page.reasons.found if not group.kind])
     for name, correction in report.corrections.items():
         yield f"{one_line(name, 24)}: {correction.sentence}"
     yield from (gate.sentence for gate in report.gates)
@@ -66,6 +76,15 @@ def _notes(report: Report) -> Iterator[str]:
         yield f"cost: {paid}"
     if double := doubled(report):
         yield double
+
+
+def _reasons(groups: list[ReasonGroup]) -> Iterator[str]:
+    """Why items did not pass, as their judges say."""
+    named = [group for group in groups if group.text][:_NAMED]
+    for group in named:
+        yield f"{one_line(group.check, 24)}: {count(group.count, 'item')} did not pass: {one_line(group.text, CAPS.short_text)}"
+    if others := sum(group.count for group in groups if group not in named):
+        yield f"{count(others, 'item')} more did not pass for other reasons, which the report names"
 
 
 def _row(check: Tally) -> dict[str, str]:

@@ -109,17 +109,19 @@ def settled_found(gate: Gate, outcome: GateOutcome, *, after: int, of: int, conf
 def failures_found(counts: Counts) -> str:
     """`5 of 1,000 items failed, 2 have no verdict yet`: of a gate on failures."""
     open_ = counts.pending
-    more = f", {open_:,} {'has' if open_ == 1 else 'have'} no verdict yet" if open_ else ""
+    more = f", {count(open_, 'has', 'have')} no verdict yet" if open_ else ""
     return f"{counts.failed:,} of {count(counts.total, 'item')} failed{more}"
 
 
 def standing(report: Report) -> str:
     """How many items stand where: `60 items: 57 scored, 2 failed, 1 pending`."""
     items = report.items
+    audited = sum(tally.audited.total for tally in report.checks.values())
+    further = f" ({count(audited, 'is an evaluation', 'are evaluations')} of the audit)" if audited else ""
     parts = [f"{items.scored:,} scored" + (f" ({items.reused:,} of them reused)" if items.reused else "")]
     others = ("failed", "pending", "not_needed")
     parts += [f"{getattr(items, name):,} {name.replace('_', ' ')}" for name in others if getattr(items, name)]
-    return f"{count(items.total, 'item')}: {', '.join(parts)}"
+    return f"{count(items.total, 'item')}{further}: {', '.join(parts)}"
 
 
 def failed(group: FailureGroup) -> str:
@@ -242,9 +244,7 @@ def _found(check: Tally) -> str:
         got = "The one item has a verdict" if check.total == 1 else f"All {check.total:,} items have a verdict"
     if check.evaluations < check.scored:
         got += f" from {count(check.evaluations, 'evaluation')}"
-    apart = (
-        f" ({check.no_score:,} {'is' if check.no_score == 1 else 'are'} not counted in it)" if check.no_score else ""
-    )
+    apart = f" ({count(check.no_score, 'is', 'are')} not counted in it)" if check.no_score else ""
     if check.pass_rate is not None:
         return f"{got} and {check.passed:,} of them pass, a rate of {share(check.pass_rate)}{apart}."
     if check.mean is not None:
@@ -254,10 +254,8 @@ def _found(check: Tally) -> str:
 
 def _open(check: Tally) -> str:
     missing = check.total - check.scored - check.not_needed
-    parts = [f"{missing:,} {'has' if missing == 1 else 'have'} no verdict"] if missing else []
-    parts += (
-        [f"{check.not_needed:,} {'was' if check.not_needed == 1 else 'were'} not needed"] if check.not_needed else []
-    )
+    parts = [f"{count(missing, 'has', 'have')} no verdict"] if missing else []
+    parts += [f"{count(check.not_needed, 'was', 'were')} not needed"] if check.not_needed else []
     parts += [f"{check.no_score:,} can't be counted"] if check.no_score else []
     unknown = " and ".join(parts)
     if check.bounds is None:

@@ -158,13 +158,20 @@ def applying(
 def _difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
     """`judge model turing_flash and not turing_small`."""
     parts = [
-        f"{words} {there.get(part)} and not {here.get(part)}"
+        f"{words} {_said(there.get(part))} and not {_said(here.get(part))}"
         for part, words in _IN_WORDS.items()
         if there.get(part) != here.get(part)
     ]
     if there["policy"] != here["policy"]:
         parts.append(f"{_policy(there['policy'])} and not {_policy(here['policy'])}")
     return ", ".join(parts) or "the same judge"
+
+
+def _said(part: object) -> str:
+    """Choices and parameters as people write them: `neutral, joy`."""
+    if isinstance(part, Mapping):
+        part = [f"{name}={value}" for name, value in part.items()]
+    return (", ".join(map(str, part)) if isinstance(part, list) else str(part or "")) or "none"
 
 
 def _policy(name: str) -> str:

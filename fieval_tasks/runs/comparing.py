@@ -276,7 +276,7 @@ def _of_rows(
             yield f"{name}: {count(asked, 'pair')} with the same id have other inputs than in the baseline, beside the answer"
         for table, of, other in ((run, "the run", "the baseline"), (baseline, "the baseline", "the run")):
             if alone := len(table.ids) - len(one.run) - one.doubtful:
-                yield f"{name}: {count(alone, 'item')} of {of} {'is' if alone == 1 else 'are'} not in {other}"
+                yield f"{name}: {count(alone, f'item of {of} is', f'items of {of} are')} not in {other}"
         if run.further:
             yield f"{name}: each item's first evaluation is compared, and not the {run.further:,} further ones"
 

@@ -49,7 +49,7 @@ def by_regressions(gate: Gate, report: Report) -> GateOutcome:
     if high > low:
         said += f", and {high - low:,} without a verdict could have failed, too"
     if gone := sum(change.unpaired[1] for change in changes.values()):
-        said += f"; {count(gone, 'item')} of the baseline {'is' if gone == 1 else 'are'} not in the run"
+        said += f"; {count(gone, 'item of the baseline is', 'items of the baseline are')} not in the run"
     return GateOutcome.of(gate, gate.verdict(*bounds), said, value=bounds[0], bounds=bounds, n=n)
 
 

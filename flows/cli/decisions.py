@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from shutil import get_terminal_size
-from textwrap import fill
 
 from fieval_tasks.core.errors import ExitCode, PlanError
 from fieval_tasks.core.quantities import parse_share
-from fieval_tasks.report.listing import NARROWEST, WIDEST
-from fieval_tasks.report.text import clean, moment, one_line, shown_json
+from fieval_tasks.report.listing import WIDEST, console_of, listing, sentence, wrapped
+from fieval_tasks.report.text import clean, moment, shown_json
 
 
 def compare(
@@ -38,19 +38,14 @@ def compare(
     if as_data:
         print(shown_json(found.to_json()))
     else:
+        out = console_of(sys.stdout, columns=min(get_terminal_size().columns, WIDEST))
         for line in as_lines(found):
-            print(_wrapped(line))
+            indent = line[: len(line) - len(line.lstrip())]
+            print(*wrapped(sentence(line, out, LONGEST_LINE), out, first=indent), sep="\n")
     if step := github_step.get():
         with kept(run, store) as one:
             step.compare(found, one.folder)
     return found.exit_code
-
-
-def _wrapped(line: str) -> str:
-    indent = line[: len(line) - len(line.lstrip())]
-    shown = one_line(line, LONGEST_LINE)
-    width = max(NARROWEST, min(get_terminal_size().columns, WIDEST))
-    return fill(shown, width, initial_indent=indent, subsequent_indent=f"{indent}  ", break_on_hyphens=False)
 
 
 LONGEST_LINE = 360
@@ -69,9 +64,9 @@ def bless(run: str | None, note: str, file: Path | None, anyway: bool, is_list: 
         print(clean(blessed(run, store, note=note, file=file, anyway=anyway)))
         return ExitCode.OK
     found = all_blessed(store)
-    for one in found:
-        said = f": {one_line(one.note, LONGEST_LINE)}" if one.note else ""
-        print(clean(f"{moment(one.at)}  {one.run_id}  {one.dataset}{said}"))
-    if not found:
+    rows = [{"at": moment(one.at), "run": one.run_id, "dataset": one.dataset, "note": one.note} for one in found]
+    if rows:
+        print(*listing(rows, console_of(sys.stdout), names=["run", "dataset", "note"]), sep="\n")
+    else:
         print("no run is blessed: python -m flows.bless RUN makes one the baseline")
     return ExitCode.OK

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
 from fieval_tasks.core.commands import command
 from fieval_tasks.core.errors import ExitCode, PlanError
 from fieval_tasks.decisions.agreement import Confusion
 from fieval_tasks.ledger.calibrations import Calibration
+from fieval_tasks.report.listing import console_of, listing
 from fieval_tasks.report.text import clean, count, moment
 from fieval_tasks.terminal.door import say
 from flows.label import drawn_sheet, known_labels, read_back
@@ -47,7 +50,7 @@ def read(run: str, labels: str, policy: str | None, store: str | None) -> int:
     check, outcome = read_back(run, labels, policy, store)
     report = outcome.report
     if (correction := report.corrections.get(check)) is not None:
-        print(_table(correction.figures.confusion))
+        print(*listing(_rows(correction.figures.confusion), console_of(sys.stdout), names=[""]), sep="\n")
         print(clean(f"{correction.agreement}\n{check}: {correction.sentence}"))
     for line in (
         *report.remarks,
@@ -60,12 +63,12 @@ def read(run: str, labels: str, policy: str | None, store: str | None) -> int:
     return outcome.exit_code
 
 
-def _table(confusion: Confusion) -> str:
-    return (
-        f"{'':14}{'people pass':>12}{'people fail':>13}\n"
-        f"{'judge passes':14}{confusion.both_passed:>12,}{confusion.judge_only:>13,}\n"
-        f"{'judge fails':14}{confusion.person_only:>12,}{confusion.both_failed:>13,}"
-    )
+def _rows(found: Confusion) -> list[dict[str, str]]:
+    each = {
+        "judge passes": (found.both_passed, found.judge_only),
+        "judge fails": (found.person_only, found.both_failed),
+    }
+    return [{"": name, "people pass": f"{n:,}", "people fail": f"{m:,}"} for name, (n, m) in each.items()]
 
 
 def listed(store: str | None) -> int:

@@ -245,7 +245,8 @@ def test_labels_of_an_earlier_run_are_applied_to_the_same_judge_on_other_rows(le
 
 CHANGES = [
     (replace(CHECK, model="turing_large"), "judge model turing_flash and not turing_large"),
-    (replace(CHECK, params={"strict": False}), "parameters {'strict': True} and not {'strict': False}"),
+    (replace(CHECK, params={"strict": False}), "parameters strict=True and not strict=False"),
+    (replace(CHECK, good=("joy", "neutral")), "good choices none and not joy, neutral"),
 ]
 
 

@@ -56,7 +56,9 @@ def test_a_run_is_blessed_listed_and_compared_with(capsys: pytest.CaptureFixture
     assert "is blessed" in capsys.readouterr().err
     assert bless_command(["old", "--note", "the good one"]) == 0
     assert bless_command(["--list"]) == 0
-    assert "old  a.csv: the good one" in capsys.readouterr().out
+    heading, row = capsys.readouterr().out.splitlines()[-2:]
+    assert heading.split() == ["at", "run", "dataset", "note"]
+    assert row.endswith(" UTC  old  a.csv    the good one")
     assert compare_command(["worse"]) == 1
     assert compare_command(["worse", "blessed"]) == 1
 

@@ -16,6 +16,7 @@ from fieval_tasks.data.intake import mark_copies
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.report.summary import GateOutcome, Report, summarise
 from fieval_tasks.report.table import table
+from fieval_tasks.report.words import standing
 from fieval_tasks.runs.biography import as_text, biographies
 from fieval_tasks.runs.conclusion import Ended, conclude
 from fieval_tasks.runs.preparation import prepared
@@ -193,6 +194,7 @@ def test_copies_of_an_audited_row_are_audited_on_their_own_first_evaluation() ->
 def test_a_gate_within_the_noise_of_its_judge_says_so() -> None:
     results = [again for row in range(100) for again in audited(row)]
     report = summarise(facts(is_audited=True), results)
+    assert standing(report) == "110 items (10 are evaluations of the audit): 110 scored"
     assert report.checks["groundedness"].pass_rate == 0.9
     for threshold, is_close in (("0.89", True), ("0.5", False)):
         gate = GateOutcome(f"groundedness.pass_rate >= {threshold}", "PASS", 0.9, (0.9, 0.9), "it is 0.9")

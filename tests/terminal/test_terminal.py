@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -15,6 +16,7 @@ from rich.text import Text
 from fieval_tasks.core.commands import command
 from fieval_tasks.core.progress import CheckProgress, Progress
 from fieval_tasks.report.listing import console_of, listing
+from fieval_tasks.report.page_data import PageData
 from fieval_tasks.report.summary import GateOutcome, Requests, summarise
 from fieval_tasks.report.table import table
 from fieval_tasks.terminal.live import LiveTable, shown
@@ -241,6 +243,16 @@ def test_why_items_failed_is_said_with_the_first_of_each_kind() -> None:
     assert "groundedness: 2 items failed (refused): output: may not be blank\n" in told
     assert "groundedness: 1 item failed (b): so it was b\n" in told
     assert "1 item more failed for other reasons, which the report names" in " ".join(told.split())
+
+
+def test_why_items_did_not_pass_is_said_by_reason_with_the_command_that_explains_the_first() -> None:
+    said = ["The answer names no source."] * 9 + [f"{word} is missing entirely" for word in ("Alpha", "Bread", "Chalk")]
+    run = [judged(row, False, reason=reason) for row, reason in enumerate(said)]
+    page = PageData()
+    report = replace(summarise(facts(explain_command=EXPLAIN), page.passing([*run, judged(99, True)])), page=page)
+    told = table(report, of(120)).splitlines()
+    assert "groundedness: 9 items did not pass: The answer names no source." in told
+    assert told[-1] == f"to see the first that did not pass: {EXPLAIN.removesuffix('ITEM')}row:0"
 
 
 def test_words_that_come_last_are_no_options() -> None:
