@@ -11,6 +11,7 @@ from typing import Any
 
 from fieval_tasks.core.errors import ExitCode
 from fieval_tasks.report.caps import CAPS, Caps
+from fieval_tasks.report.deciding import deciding
 from fieval_tasks.report.differences import Comparison, Flip, verdict_of
 from fieval_tasks.report.pages import environment, fenced, inert
 from fieval_tasks.report.record import value_text
@@ -62,6 +63,7 @@ class GitHubPage:
         return cls._drawn(
             verdict(facts.exit_code or 0, report), report.comparison, caps, marker=marker(facts.dataset, key),
             title=f"{headline(report)}: {facts.run_id}", standing=standing(report), gates=report.gates,
+            decides={gate.gate: deciding(gate, report).sentence for gate in report.gates},
             notices=report.notices, checks=report.checks, groups=report.page.reasons.found,
             resume=facts.resume_command, explain=facts.explain_command, where=where, link=link,
         )  # fmt: skip
@@ -98,7 +100,7 @@ class GitHubPage:
             taken.append(line)
         if not taken:
             return ""
-        rows = sum(line.startswith(("| ", "- ")) for line in lines[len(taken) :])
+        rows = sum(line.startswith(("| ", "- ", "> - ")) for line in lines[len(taken) :])
         folded = sum(line.startswith("<details>") for line in taken) - taken.count("</details>")
         left_out = f"> **{count(rows, 'row is', 'rows are')} left out here:** GitHub shows no larger page."
         return "\n".join([*taken, *(["", "</details>"] * folded), "", left_out, self.tail])

@@ -70,6 +70,7 @@ def test_the_verdict_comes_first_then_what_failed_what_passed_and_how_to_look_fu
     ]
     assert [text.index(one) for one in order] == sorted(text.index(one) for one in order)
     assert "| 1 | groundedness | refused: output: may not be blank | 4 |" in text
+    assert "it is 0.6667; this item that did not pass decides it" in text
     assert "```sh\npython -m flows.evaluate --resume amber-otter\n```" in text
     assert "[this workflow run](https://github.com/a/b/actions/runs/7)" in text
 
@@ -126,7 +127,7 @@ def test_a_large_page_is_cut_between_rows_and_says_how_many_are_left_out(most: i
     assert set(cut.splitlines()) - set(all_of_it.splitlines()) == {
         next(line for line in cut.splitlines() if "left out here" in line)
     }
-    rows = [sum(line.startswith(("| ", "- ")) for line in text.splitlines()) for text in (cut, all_of_it)]
+    rows = [sum(line.startswith(("| ", "- ", "> - ")) for line in text.splitlines()) for text in (cut, all_of_it)]
     assert f"> **{rows[1] - rows[0]} rows are left out here:**" in cut
     assert cut.count("<details>") == cut.count("</details>")
     assert "#### To look further" in cut
