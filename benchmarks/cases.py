@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
-from time import monotonic
-from typing import Any
+from time import time
+from typing import Any, NamedTuple
 
 from benchmarks.agreement import agreement as agreement_on
 from benchmarks.history import history as history_of
@@ -26,6 +29,8 @@ FIRST_SECONDS = 2
 LIMITED_PATIENCE = 300.0
 """Seconds for a run that takes about one minute where the limit is used well."""
 STARTUP_PATIENCE = 180.0
+SITTINGS = 3
+"""Runs of each kind, in turn: a busy moment of the machine is not to fall on one kind alone."""
 GROWTH_ALLOWED = 10.0
 """Megabytes that ten times the items may cost besides their open ids."""
 OPEN_ID = 1 / 1024
@@ -266,7 +271,7 @@ def startup(options: Options) -> Iterator[Table]:
         times = []
         for which in ("first ever", "again"):
             options.say(f"startup: {which}")
-            times.append(_seconds_to_report(Path(folder)))
+            times.append(_command(Path(folder), Path(folder), "--limit", "25").end)
     yield Table(
         "startup: 25 rows of the sample, two checks, from the command to its end",
         [
@@ -276,23 +281,52 @@ def startup(options: Options) -> Iterator[Table]:
     )
 
 
-def _seconds_to_report(folder: Path) -> float:
-    before = set(folder.glob("fieval-runs/*/report.html"))
-    command = [sys.executable, "-m", "flows.evaluate", "--limit", "25"]
-    began = monotonic()
-    ended = subprocess.run(
-        command,
-        cwd=folder,
-        env=environment(None, folder),
-        capture_output=True,
-        text=True,
-        timeout=STARTUP_PATIENCE,
-        check=False,
+def direct(options: Options) -> Iterator[Table]:
+    """The bundled sample without Prefect and by the plain command, in turn: to the first request, and to the end."""
+    ways = {"--no-prefect": ("--no-prefect",), "plain": ()}
+    took: dict[str, list[_Took]] = {way: [] for way in ways}
+    with TemporaryDirectory(prefix="benchmark-") as home:
+        options.say("direct: once, so that Prefect's database is there")
+        _command(Path(home), Path(home))
+        for turn in range(SITTINGS):
+            for way, words in ways.items():
+                options.say(f"direct: {way}, {turn + 1} of {SITTINGS}")
+                with TemporaryDirectory(prefix="benchmark-") as folder:
+                    took[way].append(_command(Path(home), Path(folder), *words))
+    without, plain = ([median(each) for each in zip(*took[way], strict=True)] for way in ways)
+    yield Table(
+        f"direct: 60 rows of the sample, two checks, medians of {SITTINGS} runs in turn",
+        [
+            Measure("--no-prefect: from the command to the first request", without[0], at_most=3, unit="s"),
+            Measure("--no-prefect: to its end", without[1], unit="s"),
+            Measure("plain, with a Prefect server of its own: to the first request", plain[0], unit="s"),
+            Measure("plain: to its end", plain[1], unit="s"),
+        ],
     )
-    seconds = monotonic() - began
+
+
+class _Took(NamedTuple):
+    """Seconds from the command."""
+
+    first: float
+    """To the first request that an evaluation is made for."""
+    end: float
+
+
+def _command(home: Path, folder: Path, *words: str) -> _Took:
+    """The sample on the embedded evaluator, whose database tells when it was asked first. Prefect keeps its own in `home`."""
+    before = set(folder.glob("fieval-runs/*/report.html"))
+    command = [sys.executable, "-m", "flows.evaluate", *words]
+    began = time()
+    ended = subprocess.run(
+        command, cwd=folder, env=environment(None, home), capture_output=True, text=True, timeout=STARTUP_PATIENCE, check=False,
+    )  # fmt: skip
+    end = time()
     if ended.returncode != 0 or not set(folder.glob("fieval-runs/*/report.html")) - before:
         raise DidNotEnd(f"{' '.join(command[1:])} ended with {ended.returncode}: {ended.stderr[-500:]}")
-    return seconds
+    with closing(sqlite3.connect(folder / "fieval-runs/local.db")) as jobs:
+        [[first]] = jobs.execute("SELECT min(submitted) FROM evaluations WHERE submitted >= ?", (began,))
+    return _Took(first - began, end - began)
 
 
 def agreement(options: Options) -> Iterator[Table]:
@@ -324,6 +358,7 @@ BENCHMARKS: Mapping[str, Callable[[Options], Iterator[Table]]] = {
     "memory": memory,
     "cpu": cpu,
     "startup": startup,
+    "direct": direct,
     "agreement": agreement,
     "stop": stop,
     "history": history,
