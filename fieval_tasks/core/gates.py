@@ -187,6 +187,12 @@ class Gate:
         text = f"{self.text[: match.start('column') - 1]}{segment}{self.text[match.end('value') + 1 :]}"
         return replace(self, segment=segment, text=text)
 
+    def for_each(self, values: Iterable[str]) -> list[Gate]:
+        """The gate, or if it is on each value of a column, one for each of these; where there are none, itself."""
+        if self.segment is None or self.segment.value is not None:
+            return [self]
+        return [self.in_segment(value) for value in sorted(set(values))] or [self]
+
     def __str__(self) -> str:
         """As it was typed, or as `parse` reads it."""
         if self.text:

@@ -12,7 +12,7 @@ from fieval_tasks.core.quantities import percent
 from fieval_tasks.report.record import finite
 from fieval_tasks.report.text import count, share
 
-if TYPE_CHECKING:  # it imports scipy and statsmodels, which take a second
+if TYPE_CHECKING:  # it imports scipy, which takes a second
     from fieval_tasks.decisions.comparison import Compared, Terms
 
 

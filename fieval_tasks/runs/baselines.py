@@ -17,7 +17,8 @@ from fieval_tasks.ledger.blessings import Blessing, blessings
 from fieval_tasks.ledger.run import Run
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.report.text import duration
-from fieval_tasks.runs.sides import FileSide, RunSide, Side
+from fieval_tasks.runs.pairing import require_a_pair
+from fieval_tasks.runs.sides import FileSide, RunSide, Side, problems
 
 _PINNED = re.compile(r"(?P<path>.+)@sha256:(?P<digest>[0-9a-f]{64})")
 BLESSED, LAST = "blessed", "last"
@@ -74,8 +75,6 @@ def _blessed(ledger: Ledger, run: Run) -> Blessing:
 
 
 def _last(ledger: Ledger, run: Run) -> Run:
-    from fieval_tasks.runs.comparing import problems  # which imports scipy
-
     mine = RunSide(ledger, run)
     for found in ledger.concluded(run.dataset, before=run.created_at):
         if found.run_id != run.run_id and not [*problems(mine, RunSide(ledger, found))]:
@@ -90,8 +89,6 @@ def require_comparable(run: Run, plan: EvaluationPlan, ledger: Ledger) -> tuple[
 
     Raises PlanError where there is none, or it was judged otherwise: of another template, model or scale.
     """
-    from fieval_tasks.runs.comparing import problems  # which imports scipy
-
     side, pinned = baseline_of(plan.baseline or "", ledger, run)
     scales = {check.name: check.scale for check in run.checks}
     if reasons := [*problems(RunSide(ledger, run), side), *gate_faults(plan.gates, scales, side.checks)]:
@@ -131,8 +128,6 @@ def is_about(gate: Gate, scale: Scale) -> bool:
 
 def require_pairs(run: Run, side: Side, ledger: Ledger) -> None:
     """Raises PlanError where the run and its baseline have no row in common: nothing of the run is sent by then."""
-    from fieval_tasks.runs.comparing import require_a_pair
-
     require_a_pair(RunSide(ledger, run), side)
 
 

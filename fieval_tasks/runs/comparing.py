@@ -1,6 +1,6 @@
 """Comparing two sides: whether they can be, which items pair, what changed, and both answers of what flipped.
 
-Imported only where runs are compared: numpy, scipy and statsmodels take a second.
+Imported only where runs are compared: numpy and scipy take a second.
 """
 
 from __future__ import annotations
@@ -13,50 +13,17 @@ from numpy.typing import NDArray
 
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.gates import Segment
-from fieval_tasks.core.scales import Scale, folded
+from fieval_tasks.core.scales import Scale
 from fieval_tasks.decisions.comparison import Compared, Figures, Paired, Terms, compare
 from fieval_tasks.report.caps import CAPS
 from fieval_tasks.report.differences import CheckChange, Comparison, Flip, JudgedAnswer
 from fieval_tasks.report.tally import Wanted
 from fieval_tasks.report.text import count
-from fieval_tasks.runs.pairing import Pairs, Recognised, paired, recognise
+from fieval_tasks.runs.pairing import Pairs, Recognised, paired, recognised
 from fieval_tasks.runs.segments import MOST_VALUES
-from fieval_tasks.runs.sides import Side, Table
+from fieval_tasks.runs.sides import Side, Table, problems
 
 _UNDIVIDED: Wanted = {}
-
-
-def problems(run: Side, baseline: Side, *, across_models: bool = False) -> Iterator[str]:
-    """Why the two can't be compared: a sentence for each reason."""
-    common = [name for name in run.checks if name in baseline.checks]
-    this = f"run {run.name}" if run.name else "this run"  # one that is about to begin has no name yet
-    if not common:
-        yield (
-            f"{this} and the baseline {baseline.name} have no check of the same name in common "
-            f"({', '.join(run.checks)}; {', '.join(baseline.checks)})"
-        )
-    if run.is_local != baseline.is_local and not across_models:
-        here, there = (
-            "the local evaluator's heuristics" if one.is_local else "the platform's judges" for one in (run, baseline)
-        )
-        yield f"{this} was judged by {here}, and the baseline {baseline.name} by {there}{_ON_PURPOSE}"
-    for name in common:
-        now, before = run.checks[name], baseline.checks[name]
-        here, there = f"in {this}", f"in the baseline {baseline.name}"
-        if (now.template, now.output) != (before.template, before.output):
-            yield f"{name} is {now.template} ({now.output}) {here}, and {before.template} ({before.output}) {there}: their figures mean different things"
-        elif now.params != before.params:
-            yield f"{name} has other parameters {here} than {there}: its figures mean different things"
-        elif folded(now.good) != folded(before.good):
-            good, other = (", ".join(one.good) or "none" for one in (now, before))
-            yield f"{name} has other good choices {here} ({good}) than {there} ({other}): say the same by --good"
-        elif now.model != before.model and not across_models:
-            yield f"{name} was judged by {now.model} {here}, and by {before.model} {there}{_ON_PURPOSE}"
-
-
-_ON_PURPOSE = (
-    ": a difference could be the judges'; to compare judges on purpose, python -m flows.compare with --across-models"
-)
 
 
 def compared(
@@ -75,7 +42,7 @@ def compared(
     if reasons := [*problems(run, baseline, across_models=across_models)]:
         raise PlanError(*reasons)
     columns = [*by, *([cluster] if cluster else [])]
-    mine, theirs, rows = _recognised(run, baseline, columns)
+    mine, theirs, rows = recognised(run, baseline, columns)
     pairs = {name: paired(mine[name], theirs[name], rows) for name in mine}
     _require_columns(run, mine, columns)
     asked = _asked(run, mine, theirs, pairs, cluster, by)
@@ -112,29 +79,6 @@ def _asked(
             asked[name] = figures
             asked |= {f"{name}{segment}": _part(figures, at) for segment, at in _segments(mine[name], one, by)}
     return asked
-
-
-def require_a_pair(run: Side, baseline: Side) -> None:
-    """Raises PlanError where the two have no row in common."""
-    _recognised(run, baseline, ())
-
-
-def _recognised(
-    run: Side, baseline: Side, columns: Sequence[str]
-) -> tuple[dict[str, Table], dict[str, Table], Recognised]:
-    """The tables of the checks that both have, and which rows are the same. Raises PlanError where none is."""
-    common = [name for name in run.checks if name in baseline.checks]
-    keys = {name: [key for key in run.checks[name].keys if key in baseline.checks[name].keys] for name in common}
-    mine, theirs = run.tables(keys, columns), baseline.tables(keys)
-    only_by_id = run.has_ids and baseline.has_ids
-    rows = recognise(mine, theirs, only_by_id=only_by_id)
-    if not rows.ids:
-        why = "no id is the same" if only_by_id else "no id and no question is the same"
-        raise PlanError(
-            f"no row of run {run.name} ({run.dataset}) is in the baseline {baseline.name} ({baseline.dataset}): {why}; if "
-            "the rows are, evaluate both with the same --id COLUMN"
-        )
-    return mine, theirs, rows
 
 
 def _require_columns(run: Side, tables: Mapping[str, Table], columns: Sequence[str]) -> None:

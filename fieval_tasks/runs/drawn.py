@@ -87,7 +87,7 @@ class Drawn:
         self._sizes = Counter(draw.chunk for draw in draws)
         self._ended = dict.fromkeys(self._sizes, 0)
         draws = [draw for draw in draws if not draw.repeat]  # an audit counts in no figure
-        gates = [*{str(gate): gate for asked in self._asked for gate in _each(asked, draws)}.values()]
+        gates = [*{str(gate): gate for asked in self._asked for gate in asked.for_each(_values(asked, draws))}.values()]
         self._count = len(gates)
         watched = [gate for gate in gates if is_watched(gate, self._run)]
         confidence = 1 - (1 - self._confidence) / max(1, len(watched))
@@ -118,13 +118,10 @@ def _is_about(gate: Gate, draw: Draw) -> bool:
     return gate.segment is None or segment_of(draw.traits, gate.segment.column) == gate.segment.value
 
 
-def _each(gate: Gate, draws: Sequence[Draw]) -> list[Gate]:
-    """The gate, or one for each value of its segment's column, as in `gating.each`."""
-    if gate.segment is None or gate.segment.value is not None:
-        return [gate]
-    column = gate.segment.column
-    values = {segment_of(draw.traits, column) for draw in draws if gate.check in (None, draw.check)}
-    return [gate.in_segment(value) for value in sorted(values)]
+def _values(gate: Gate, draws: Sequence[Draw]) -> Iterator[str]:
+    """Those that its segment's column has in the rows of the gate's check, or of all."""
+    column = gate.segment.column if gate.segment else ""
+    return (segment_of(draw.traits, column) for draw in draws if gate.check in (None, draw.check))
 
 
 class _Watched:

@@ -30,6 +30,7 @@ from fieval_tasks.report.summary import Cost
 from fieval_tasks.runs.connections import WITHOUT_PREFECT, Openers
 from fieval_tasks.runs.earlier import evaluated_before
 from fieval_tasks.runs.outline import Outline, earlier_verdicts, outlined
+from fieval_tasks.runs.sides import Judged
 from fieval_tasks.work.lanes import packs
 from fieval_tasks.work.work_tuning import TUNING
 
@@ -297,18 +298,14 @@ def _samples(outline: Outline, ledger: Ledger) -> tuple[SampleForecast, ...]:
 
 
 def _last_rates(outline: Outline, ledger: Ledger) -> Iterator[tuple[float, str]]:
-    """The pass rate of each check in the latest run on the same dataset with the same template and judge."""
+    """The pass rate of each check in the latest run on the same dataset in which a pass meant the same."""
     earlier = ledger.concluded(outline.run.dataset, before=outline.run.created_at)[:RUNS_LOOKED_AT]
     figures = [(run, ledger.conclusions(run.run_id)[-1].standing.get("checks", {})) for run in earlier]
     for check in outline.run.checks:
         alike = (
             (found[check.name]["pass_rate"], run.run_id)
             for run, found in figures
-            if check.name in found and _is_alike(check, run.check(check.name))
+            if check.name in found and Judged.of(check).is_alike(Judged.of(run.check(check.name)))
         )
         if last := next(((rate, name) for rate, name in alike if rate is not None), None):
             yield last[0], f"{check.name} as in run {last[1]}"
-
-
-def _is_alike(one: CheckRecord, other: CheckRecord) -> bool:
-    return (one.template, one.model, one.params) == (other.template, other.model, other.params)

@@ -40,18 +40,17 @@ def outcomes(evidence: Evidence) -> Iterator[GateOutcome]:
     """The outcome of each of the plan's gates; of one on each value of a column, an outcome for every value."""
     settled = _settled_early(evidence.kept)
     for text in evidence.kept.plan.gates:
-        for gate in each(Gate.parse(text), evidence.report):
+        asked = Gate.parse(text)
+        for gate in asked.for_each(_values(asked, evidence.report)):
             outcome = JUDGES[gate.metric](gate, evidence)
             yield _by_the_drawn(gate, outcome, settled.get(str(gate)), evidence.kept)
 
 
-def each(gate: Gate, report: Report) -> list[Gate]:
-    """The gate, or one for each value that its segment's column has in the rows of the gate's check, or of all."""
-    if gate.segment is None or gate.segment.value is not None:
-        return [gate]
+def _values(gate: Gate, report: Report) -> Iterator[str]:
+    """Those that its segment's column has in the rows of the gate's check, or of all."""
     checks = [report.checks[gate.check]] if gate.check else report.checks.values()
-    values = sorted({value for check in checks for value in check.segments[gate.segment.column]})
-    return [gate.in_segment(value) for value in values] or [gate]
+    column = gate.segment.column if gate.segment else ""
+    return (value for check in checks for value in check.segments[column])
 
 
 def _settled_early(kept: Kept) -> Mapping[str, Settled]:

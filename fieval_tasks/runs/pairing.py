@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from fieval_tasks.runs.sides import Table
+from fieval_tasks.core.errors import PlanError
+from fieval_tasks.runs.sides import Side, Table
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,29 @@ class Pairs:
     baseline: list[int] = field(default_factory=list)
     doubtful: int = 0
     """Items that may be pairs, and can't be recognised."""
+
+
+def require_a_pair(run: Side, baseline: Side) -> None:
+    """Raises PlanError where the two have no row in common."""
+    recognised(run, baseline, ())
+
+
+def recognised(
+    run: Side, baseline: Side, columns: Sequence[str]
+) -> tuple[dict[str, Table], dict[str, Table], Recognised]:
+    """The tables of the checks that both have, and which rows are the same. Raises PlanError where none is."""
+    common = [name for name in run.checks if name in baseline.checks]
+    keys = {name: [key for key in run.checks[name].keys if key in baseline.checks[name].keys] for name in common}
+    mine, theirs = run.tables(keys, columns), baseline.tables(keys)
+    only_by_id = run.has_ids and baseline.has_ids
+    rows = recognise(mine, theirs, only_by_id=only_by_id)
+    if not rows.ids:
+        why = "no id is the same" if only_by_id else "no id and no question is the same"
+        raise PlanError(
+            f"no row of run {run.name} ({run.dataset}) is in the baseline {baseline.name} ({baseline.dataset}): {why}; if "
+            "the rows are, evaluate both with the same --id COLUMN"
+        )
+    return mine, theirs, rows
 
 
 def recognise(run: Mapping[str, Table], baseline: Mapping[str, Table], *, only_by_id: bool) -> Recognised:

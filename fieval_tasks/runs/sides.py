@@ -14,7 +14,7 @@ from unicodedata import normalize
 
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.items import Result
-from fieval_tasks.core.scales import Scale, scale_of
+from fieval_tasks.core.scales import Scale, folded, scale_of
 from fieval_tasks.data.binding import ALIASES
 from fieval_tasks.data.intake import canonical
 from fieval_tasks.ledger.run import CheckRecord, Run
@@ -65,6 +65,14 @@ class Judged:
             check.good,
             keys,
         )
+
+    def is_alike(self, other: Judged) -> bool:
+        """Whether a pass means the same of both, by the same judge; the rows and their columns may be others."""
+        return self._meaning == other._meaning
+
+    @property
+    def _meaning(self) -> tuple[object, ...]:
+        return self.template, self.model, self.params, self.output, folded(self.good)
 
 
 @dataclass
@@ -251,3 +259,36 @@ class FileSide:
 
     def results(self, seqs: Iterable[int]) -> Iterator[Result]:
         yield from ()
+
+
+def problems(run: Side, baseline: Side, *, across_models: bool = False) -> Iterator[str]:
+    """Why the two can't be compared: a sentence for each reason."""
+    common = [name for name in run.checks if name in baseline.checks]
+    this = f"run {run.name}" if run.name else "this run"  # one that is about to begin has no name yet
+    if not common:
+        yield (
+            f"{this} and the baseline {baseline.name} have no check of the same name in common "
+            f"({', '.join(run.checks)}; {', '.join(baseline.checks)})"
+        )
+    if run.is_local != baseline.is_local and not across_models:
+        here, there = (
+            "the local evaluator's heuristics" if one.is_local else "the platform's judges" for one in (run, baseline)
+        )
+        yield f"{this} was judged by {here}, and the baseline {baseline.name} by {there}{_ON_PURPOSE}"
+    for name in common:
+        now, before = run.checks[name], baseline.checks[name]
+        here, there = f"in {this}", f"in the baseline {baseline.name}"
+        if (now.template, now.output) != (before.template, before.output):
+            yield f"{name} is {now.template} ({now.output}) {here}, and {before.template} ({before.output}) {there}: their figures mean different things"
+        elif now.params != before.params:
+            yield f"{name} has other parameters {here} than {there}: its figures mean different things"
+        elif folded(now.good) != folded(before.good):
+            good, other = (", ".join(one.good) or "none" for one in (now, before))
+            yield f"{name} has other good choices {here} ({good}) than {there} ({other}): say the same by --good"
+        elif now.model != before.model and not across_models:
+            yield f"{name} was judged by {now.model} {here}, and by {before.model} {there}{_ON_PURPOSE}"
+
+
+_ON_PURPOSE = (
+    ": a difference could be the judges'; to compare judges on purpose, python -m flows.compare with --across-models"
+)

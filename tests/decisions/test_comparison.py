@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 from fieval_tasks.decisions.comparison import (
     Compared,
@@ -17,6 +18,7 @@ from fieval_tasks.decisions.comparison import (
     Terms,
     clustered,
     compare,
+    holm,
     mcnemar,
     mean_interval,
     rate_interval,
@@ -85,6 +87,12 @@ def test_holm_is_as_done_by_hand() -> None:
     assert [found[name].p_holm for name in pairs] == pytest.approx([3 * p[0], 2 * p[1], 1.0])
     assert [found[name].verdict for name in pairs] == [WORSE, CANT_TELL, CANT_TELL], "b alone would be worse"
     assert one(pairs["b"]).verdict is WORSE
+
+
+@pytest.mark.parametrize("n", [1, 2, 7])
+def test_holm_is_as_statsmodels_has_it(n: int) -> None:
+    for p_values in np.random.default_rng(n).random((20, n)) ** 4:
+        assert holm(p_values.tolist()) == pytest.approx(multipletests(p_values, method="holm")[1])
 
 
 def test_what_could_have_been_seen_is_the_published_figure() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from fractions import Fraction
 from pathlib import Path
@@ -17,10 +18,12 @@ from fieval_tasks.core.errors import NameTaken, PlanError
 from fieval_tasks.core.plan import Check, EvaluationPlan, Mode
 from fieval_tasks.core.tiers import DEFAULT, Tier
 from fieval_tasks.ledger.database import store_url
+from fieval_tasks.ledger.run import CheckRecord
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.runs.conclusion import Ended, conclude
 from fieval_tasks.runs.forecast import Forecast, foretold
 from fieval_tasks.runs.preparation import prepared
+from fieval_tasks.runs.sides import Judged
 from fieval_tasks.runs.threads import work_on
 from fieval_tasks.terminal.forecast_text import as_object, day, lines, span
 from tests.faults.mix import Mix
@@ -203,6 +206,14 @@ def test_the_rate_of_the_last_run_with_the_same_judge_needs_fewer_rows_and_is_na
     other = plan.model_copy(update={"run": None, "checks": (Check(template="groundedness", model="turing_small"),)})
     assert len(of(other).samples) == 1, "another judge's rate says nothing of this one's"
     assert of(plan.model_copy(update={"run": None, "confidence": 0.99})).samples[0].rows > worst.rows
+
+
+def test_a_rate_says_nothing_where_other_choices_pass_and_columns_are_no_matter() -> None:
+    check = CheckRecord("tone", "tone", "turing_flash", {}, "choices", {"output": "answer"}, good=("Joy", "neutral"))
+    same = replace(check, good=("neutral", "joy"), sources={"output": "reply"})
+    assert Judged.of(check).is_alike(Judged.of(same))
+    for other in (replace(check, good=("joy",)), replace(check, model="turing_large"), replace(check, params={"k": 1})):
+        assert not Judged.of(check).is_alike(Judged.of(other))
 
 
 MONDAY = datetime(2026, 11, 23, 12, 0, tzinfo=timezone.utc)
