@@ -48,8 +48,9 @@ _ACTIVE = re.compile(
     re.IGNORECASE,
 )
 _LONGEST_STEM = 50
-_PLAIN = re.compile(r"[-_./ ]*[a-z0-9]+(?:[-_./ ][a-z0-9]+)*")
-"""Names of checks whose stem tells them apart: Tone and tone are two."""
+_PLAIN_DATASET = re.compile(r"[-_./ ]*[a-z0-9]+(?:[-_./ ][a-z0-9]+)*")
+_PLAIN_CHECK = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+)*")
+"""Names whose stem tells them apart: of a run's checks, one may be Tone and another tone, or a-b and a_b."""
 _SYNC: Any = {"_sync": True}  # Prefect's own switch: the plain call, even where an event loop runs
 
 
@@ -114,7 +115,8 @@ def key(series: str, kind: str) -> str:
 
 def check_key(dataset: str, check: str) -> str:
     """The key of a check's page: no other dataset and check have this one. A dash of a name is never doubled."""
-    return "fieval-" + "--".join(_stem(name, is_told_apart=bool(_PLAIN.fullmatch(name))) for name in (dataset, check))
+    of_dataset = _stem(dataset, is_told_apart=bool(_PLAIN_DATASET.fullmatch(dataset)))
+    return f"fieval-{of_dataset}--{_stem(check, is_told_apart=bool(_PLAIN_CHECK.fullmatch(check)))}"
 
 
 def _stem(name: str, *, is_told_apart: bool) -> str:

@@ -43,7 +43,7 @@ class FoldedReason:
 
 def run_page(report: Report, past: Mapping[str, PastRuns], *, caps: Caps = CAPS) -> str:
     """The page of the whole run: report.md with each check's trend, and its failures folded."""
-    trends = [(name, runs) for name, runs in past.items() if runs.runs]
+    trends = [(name, runs) for name, runs in past.items() if runs.chart]
     groups = _reasons(report)[:_REASONS]
     worst = {name: _lowest(report, name)[: caps.worst_in_markdown] for name in report.checks}
     shown = {"worst": caps.worst_in_markdown, "lowest": worst, "trends": trends, "charts": CHARTS, "groups": groups}
@@ -60,7 +60,7 @@ def check_page(report: Report, name: str, past: PastRuns, *, caps: Caps = CAPS) 
         caps=caps,
         check=report.checks[name],
         known=known,
-        verdict=verdict_of_gates(gates),
+        verdict=_verdict(report, name),
         gates=gates,
         change=report.changes.get(name),
         past=past,
@@ -74,7 +74,14 @@ def check_standing(report: Report, name: str) -> str:
     tally = report.checks[name]
     figure = tally.mean if tally.pass_rate is None else tally.pass_rate
     gate = verdict_of_gates(gates_of(report, name))
-    return f"{share(figure)} over {count(tally.scored, 'verdict')} of {tally.total:,}, {gate}"
+    return f"{share(figure)} over {count(tally.scored, 'verdict')} of {tally.total:,}" + (f", {gate}" if gate else "")
+
+
+def _verdict(report: Report, name: str) -> str:
+    """That of the check's gates, or else its figure."""
+    tally = report.checks[name]
+    figure = f"mean {share(tally.mean)}" if tally.pass_rate is None else f"pass rate {share(tally.pass_rate)}"
+    return verdict_of_gates(gates_of(report, name)) or figure
 
 
 def gates_of(report: Report, check: str) -> list[GateOutcome]:
@@ -82,10 +89,10 @@ def gates_of(report: Report, check: str) -> list[GateOutcome]:
 
 
 def verdict_of_gates(gates: list[GateOutcome]) -> str:
-    """The worst verdict of a check's gates, in capitals; `no gate` where it has none."""
+    """The worst verdict of a check's gates, in capitals; empty where it has none."""
     found = {outcome.verdict for outcome in gates}
     worst_first = (GateVerdict.FAIL, GateVerdict.UNDECIDED, GateVerdict.PASS)
-    return next((verdict.value for verdict in worst_first if verdict.value in found), "no gate")
+    return next((verdict.value for verdict in worst_first if verdict.value in found), "")
 
 
 def _reasons(report: Report) -> list[FoldedReason]:

@@ -18,7 +18,7 @@ class PastRun:
 
     run_id: str
     at: datetime | None
-    """When it was counted."""
+    """When it began."""
     value: float | None
     """The pass rate, else the mean; None where nothing was measured."""
     interval: Interval | None

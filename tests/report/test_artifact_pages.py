@@ -101,7 +101,7 @@ def test_the_page_of_a_check_begins_with_its_gates_verdict_and_has_its_failures_
     page = check_page(failing(), "groundedness", past(0.9, 0.0))
     assert page.startswith("# groundedness: FAIL\n")
     assert check_standing(failing(), "groundedness") == "0.000 over 3 verdicts of 4, FAIL"
-    assert "# fluency: no gate" in check_page(failing(), "fluency", NO_RUNS)
+    assert check_page(failing(), "fluency", NO_RUNS).startswith("# fluency: mean \u2013\n")
 
 
 def test_what_changed_stands_below_the_chart_by_its_letter() -> None:

@@ -226,6 +226,8 @@ def test_an_artifact_key_is_a_slug_of_its_own(text: str) -> None:
     assert key(f"日{text}", "summary") != key(f"本{text}", "summary")
     assert key("data/answers.csv", "summary") == "fieval-data-answers-csv-summary"
     assert re.fullmatch(r"[a-z0-9-]{1,130}", check_key(text, text))
+    assert check_key("data/answers.csv", "context_adherence") == "fieval-data-answers-csv--context-adherence"
+    assert len({check_key("a.csv", name) for name in ("a_b", "a-b", "A_b", "a__b", "a_" + "b" * 58)}) == 5
     assert check_key(text, f"日{text}") != check_key(text, f"本{text}")
 
 
