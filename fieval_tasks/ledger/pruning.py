@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -126,15 +125,12 @@ def give_back(database: Database) -> int | str:
     connection = database.engine.raw_connection()
     try:
         cursor = connection.cursor()
-        before = _on_disk(file)
+        cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()  # or the file still has what the log says is gone
+        before = file.stat().st_size
         cursor.execute("VACUUM")
         cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        return max(0, before - _on_disk(file))
+        return max(0, before - file.stat().st_size)
     except sqlite3.OperationalError as error:  # it is in use, or the disk has no room for a copy
         return f"the file keeps its size ({error}); new runs use the space"
     finally:
         connection.close()
-
-
-def _on_disk(file: Path) -> int:
-    return sum(os.path.getsize(one) for one in (file, Path(f"{file}-wal")) if one.exists())

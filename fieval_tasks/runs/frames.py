@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ from fieval_tasks.runs.preparation import kept
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_log = logging.getLogger(__name__)
 
 _DTYPES = {"int64": "Int64", "double": "float64", "bool": "boolean", "string": "string"}
 """Kind of a column -> pandas' type for it, in which whole numbers and booleans may be missing."""
@@ -55,7 +58,7 @@ def runs(store: str | None = None) -> pd.DataFrame:
     where there is no ledger.
     """
     with Ledger(store_url(store), must_exist=True) as ledger:
-        found = overviews(ledger)
+        found = overviews(ledger, tell=_log.warning)
     rows = [_row(one, figures) for one in found for figures in one.figures.values()]
     return _frame({**_OF_RUN, "ended": "string", "check": "string", **_OF_CHECK}, rows)
 

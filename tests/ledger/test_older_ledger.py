@@ -18,6 +18,7 @@ from fieval_tasks.ledger.database import store_url
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.runs.biography import as_text, biographies
 from fieval_tasks.runs.conclusion import Ended, conclude, report_of
+from fieval_tasks.runs.overview import overviews
 from fieval_tasks.runs.preparation import Prepared, kept, prepared
 from fieval_tasks.runs.threads import work_on
 from tests.platform import Platform
@@ -113,3 +114,16 @@ def test_its_failed_items_are_tried_again(platform: Platform) -> None:
         failed = [result.item_id for result in run.book.results() if result.status == "failed"]
     assert failed == ["r3"], "its row is blank"
     assert platform.taken == dict.fromkeys((*IN_DOUBT, *UNSENT, "refused by the server", "its evaluation failed"), 1)
+
+
+def test_it_is_listed_with_what_it_came_to_which_is_counted_once() -> None:
+    said: list[str] = []
+    with Ledger(store_url()) as ledger:
+        for _ in range(2):
+            [one] = overviews(ledger, tell=said.append)
+            assert (one.run.run_id, one.ended, one.run.pruned_at) == ("older", "incomplete", None)
+            figures = one.figures["helpful"]
+            assert (figures.total, figures.scored, figures.failed, figures.pending) == (15, 3, 3, 9)
+            assert (figures.passed, figures.bounds_low, figures.bounds_high) == (2, 2 / 15, 14 / 15)
+            assert [gate["verdict"] for gate in one.gates] == ["UNDECIDED", "UNDECIDED"]
+    assert len(said) == 1
