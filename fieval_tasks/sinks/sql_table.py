@@ -16,9 +16,8 @@ from fieval_tasks.core.private import make_file
 from fieval_tasks.core.sink_names import TableName
 from fieval_tasks.ledger.database import network_timeouts
 from fieval_tasks.ledger.schema import Moment, Text
-from fieval_tasks.ledger.troubles import first_line
 from fieval_tasks.report.columns import TABLE
-from fieval_tasks.sinks.verdict_table import KEY, VerdictTable
+from fieval_tasks.sinks.verdict_table import KEY, VerdictTable, in_a_line
 
 TYPES: Mapping[str, Any] = {
     "string": Text,
@@ -44,7 +43,9 @@ class SqlTable(VerdictTable):
         self._table = sa.Table(sa.quoted_name(name.table, quote=True), sa.MetaData(), *columns, schema=schema)
         insert = (postgresql.insert if name.backend == "postgresql" else sqlite.insert)(self._table)
         others = {column: insert.excluded[column] for column in TABLE if column not in KEY}
-        self._statement = insert.on_conflict_do_update(index_elements=KEY, set_=others)
+        # What is the same is not written: no trigger of the user's fires for it, and a dead row less is left to be cleared.
+        changed = sa.or_(*(self._table.c[column].is_distinct_from(new) for column, new in others.items()))
+        self._statement = insert.on_conflict_do_update(index_elements=KEY, set_=others, where=changed)
         self._is_there = False
 
     def close(self) -> None:
@@ -90,7 +91,7 @@ class SqlTable(VerdictTable):
         try:
             yield
         except (SQLAlchemyError, OSError) as error:
-            said = first_line(error)
+            said = in_a_line(error)
             hint = "; PGPASSWORD or ~/.pgpass gives it" if "password" in said else ""
             raise SinkError(f"--to {self.name}: {said}{hint}") from error
 

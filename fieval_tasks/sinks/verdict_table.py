@@ -12,10 +12,14 @@ from fieval_tasks.core.errors import SinkError
 from fieval_tasks.core.items import Result
 from fieval_tasks.core.sink_names import TableName
 from fieval_tasks.ledger.schema import utc_now
+from fieval_tasks.ledger.troubles import first_line
 from fieval_tasks.report.columns import TABLE, table_row
+from fieval_tasks.report.text import clean, clip
 
 KEY = ("run_id", "item_id", "check", "repeat")
 """Columns that tell the rows of the table apart."""
+LONGEST_MESSAGE = 300
+"""Characters of what a database says."""
 _PENDING = Result(
     "row-1", 1, "check", "template", None, "pending", None, None, None, None, None, None, None, None, 0, None, None, {}
 )  # fmt: skip
@@ -88,3 +92,8 @@ class VerdictTable(ABC):
                 f"--to {self.name}: there is such a table, and it wants values for {', '.join(needed)}, which no verdict has; "
                 f"name another table, or let them be empty"
             )
+
+
+def in_a_line(error: Exception) -> str:
+    """What the database said: it may repeat a text of a row, which can be long and steer a terminal."""
+    return clip(clean(first_line(error)), LONGEST_MESSAGE)

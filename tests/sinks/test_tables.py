@@ -67,6 +67,23 @@ def test_a_row_is_an_item_and_is_written_over_when_the_item_changes(to: str, pla
     assert found == [("a", 0, "scored", True, 0.5), ("a", 1, "scored", True, 0.5), ("b", 0, "scored", False, 0.5), ("c", 0, "failed", None, None)]  # fmt: skip
 
 
+@pytest.mark.parametrize("place", ["sqlite", "postgresql"], indirect=True)
+def test_what_is_the_same_is_not_written_again_so_that_no_trigger_fires_for_it(to: str, place: str) -> None:
+    written(to, SCORED, PENDING)
+    asked(place, "CREATE TABLE changes (item_id VARCHAR)")
+    if place.startswith("sqlite"):
+        asked(place, 'CREATE TRIGGER heard AFTER UPDATE ON "order" BEGIN INSERT INTO changes VALUES (NEW.item_id); END')
+    else:
+        asked(
+            place,
+            "CREATE FUNCTION hear() RETURNS trigger LANGUAGE plpgsql AS $$ "
+            "BEGIN INSERT INTO changes VALUES (NEW.item_id); RETURN NEW; END $$",
+        )
+        asked(place, 'CREATE TRIGGER heard AFTER UPDATE ON "order" FOR EACH ROW EXECUTE FUNCTION hear()')
+    written(to, SCORED, replace(SCORED, item_id="b"), FAILED)
+    assert asked(place, "SELECT item_id FROM changes") == [("b",)]
+
+
 def test_the_columns_are_those_of_the_results_with_what_is_no_plain_value_as_json(to: str, place: str) -> None:
     written(to, SCORED, FAILED)
     names = ", ".join(f'"{name}"' for name in TABLE if name not in ("submitted_at", "finished_at"))
