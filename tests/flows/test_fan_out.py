@@ -7,11 +7,12 @@ import json
 import logging
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
@@ -266,7 +267,7 @@ def test_a_run_in_shards_ends_with_one_report_though_one_is_killed(
 
     plan = EvaluationPlan(
         dataset=dataset(workplace, ITEMS), checks=(Check(template="groundedness"),), connection="env", run="shared-out",
-        rate="40/s", gates=("groundedness.failures <= 0",),
+        rate="40/s", gates=("groundedness.failures <= 0",), to=("sqlite:///scores.db#verdicts",),
     )  # fmt: skip
     with ThreadPoolExecutor(1) as aside:
         killed = aside.submit(kill_a_shard, pool.worker.pid)
@@ -282,6 +283,9 @@ def test_a_run_in_shards_ends_with_one_report_though_one_is_killed(
     assert len(set(sent)) == ITEMS
     assert len(sent) <= ITEMS + told["requests"]["possible_duplicates"]
     assert reports("shared-out") == {UUID(told["flow_run_id"])}
+    with closing(sqlite3.connect("scores.db")) as scores:
+        counted = scores.execute("SELECT status, count(*), count(DISTINCT item_id) FROM verdicts GROUP BY status")
+        assert counted.fetchall() == [("scored", ITEMS, ITEMS)]
 
 
 def kill_a_shard(worker: int) -> bool:
