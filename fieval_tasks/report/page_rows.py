@@ -150,9 +150,11 @@ class PageRows:
 
     def blocks(self) -> Iterator[str]:
         """The rows as base64 of gzip of JSON, the most telling first. Ends the adding."""
-        for kind in self._kinds.values():
-            kind.close()
-        self._fit()
+        kinds = self._kinds.values()
+        while any(kind.open for kind in kinds):  # to pack rows anew leaves the last of them open
+            for kind in kinds:
+                kind.close()
+            self._fit()
         for kind in reversed(self._kinds.values()):
             yield from (b64encode(block).decode() for block in kind.blocks)
 

@@ -10,6 +10,7 @@ from base64 import b64decode
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 
 from fieval_tasks.core.items import Result
@@ -65,6 +66,12 @@ def test_the_texts_of_passed_rows_are_shortened_first_and_failed_rows_keep_their
     assert {row["cut"] for row in found if row["verdict"] == "passed"} == {True}
     assert rows.shortened == 90
     assert len(found) == 100
+
+
+@pytest.mark.parametrize("n", range(40, 100, 7))
+def test_no_row_is_left_behind_where_the_last_ones_have_the_others_shortened(n: int) -> None:
+    rows = gathered_rows([judged(row, row % 10 != 0, inputs={"output": words(row, 600)}) for row in range(n)], SMALL)
+    assert len(opened(rows)) == rows.shown == n
 
 
 def test_a_page_stays_within_its_bytes_whatever_the_rows_hold() -> None:
