@@ -44,7 +44,7 @@ class FoldedReason:
 def run_page(report: Report, past: Mapping[str, PastRuns], *, caps: Caps = CAPS) -> str:
     """The page of the whole run: report.md with each check's trend, and its failures folded."""
     trends = [(name, runs) for name, runs in past.items() if runs.chart]
-    groups = _reasons(report)[:_REASONS]
+    groups = _reasons(report)
     worst = {name: _lowest(report, name)[: caps.worst_in_markdown] for name in report.checks}
     shown = {"worst": caps.worst_in_markdown, "lowest": worst, "trends": trends, "charts": CHARTS, "groups": groups}
     return _drawn("artifact.md.j2", report=report, caps=caps, **shown)
@@ -53,7 +53,7 @@ def run_page(report: Report, past: Mapping[str, PastRuns], *, caps: Caps = CAPS)
 def check_page(report: Report, name: str, past: PastRuns, *, caps: Caps = CAPS) -> str:
     """The page of one check: how it stands, its trend and why its items failed."""
     gates = gates_of(report, name)
-    groups = [reason for reason in _reasons(report) if reason.check == name][:_REASONS]
+    groups = [reason for reason in _reasons(report) if reason.check == name]
     return _drawn(
         "artifact_of_check.md.j2",
         report=report,
@@ -127,7 +127,7 @@ def tagless(text: str, limit: int) -> Markup:
 def _drawn(template: str, **named: Any) -> str:
     """Every text of the report passes through `inert`, as in report.md, or through `tagless`."""
     page = environment(inert, fenced).get_template(template)
-    return page.render(**named, drawn=_mermaid, tagless=tagless, why=why)
+    return page.render(**named, reasons=_REASONS, drawn=_mermaid, tagless=tagless, why=why)
 
 
 def _mermaid(chart: str) -> Markup:

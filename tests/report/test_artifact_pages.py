@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -38,7 +39,7 @@ def failing(n: int = 3) -> Report:
     page = PageData()
     report = summarise(facts(), page.passing([*judged, lost]))
     gates = [GateOutcome("groundedness.pass_rate >= 0.9", "FAIL", sentence="gate FAIL: groundedness; it is 0")]
-    return Report(**{**vars(report.with_outcome(1, gates)), "page": page})
+    return replace(report.with_outcome(1, gates), page=page)
 
 
 # -- the chart ---------------------------------------------------------------------------------------------------------
@@ -102,6 +103,19 @@ def test_the_page_of_a_check_begins_with_its_gates_verdict_and_has_its_failures_
     assert page.startswith("# groundedness: FAIL\n")
     assert check_standing(failing(), "groundedness") == "0.000 over 3 verdicts of 4, FAIL"
     assert check_page(failing(), "fluency", NO_RUNS).startswith("# fluency: mean \u2013\n")
+
+
+def test_of_many_reasons_the_most_frequent_are_shown_and_the_others_counted() -> None:
+    page, kinds = PageData(), [*range(1, 16), 1]
+    failed = [
+        item(row, status="failed", stage="submit", error={"kind": f"k{kind}", "message": "no"})
+        for row, kind in enumerate(kinds, start=1)
+    ]
+    report = replace(summarise(facts(), page.passing(failed)), page=page)
+    for shown in (run_page(report, {}), check_page(report, "groundedness", NO_RUNS)):
+        assert shown.count("<details>") == 12
+        assert shown.index("2 items of groundedness, k1:") < shown.index("1 item of groundedness, k2:")
+        assert "3 more reasons: in report.html." in shown
 
 
 def test_what_changed_stands_below_the_chart_by_its_letter() -> None:
