@@ -11,7 +11,7 @@ from fieval_tasks.report.caps import CAPS, Caps
 _COMPARED = 300
 """Characters of a reason that are compared: what tells reasons apart stands at their beginning."""
 _ALIKE = 80
-"""Of 100, from which two reasons say the same: most of their words, in any order (`fuzz.token_sort_ratio`)."""
+"""Of 100, from which on two reasons say the same: most of their words, in any order."""
 _REST = "\n"
 """Stands for all reasons that are like no other: no reason is compared with it."""
 _PARTICULAR = re.compile(
@@ -86,10 +86,11 @@ class ReasonGroups:
     def _nearest(known: dict[str, ReasonGroup], compared: str) -> ReasonGroup | None:
         from rapidfuzz import fuzz, process
 
-        found = process.extractOne(compared, known.keys(), scorer=fuzz.token_sort_ratio, score_cutoff=_ALIKE)
+        found = process.extractOne(compared, known.keys(), scorer=fuzz.ratio, score_cutoff=_ALIKE)
         return None if found is None else known[found[0]]
 
 
 def _compared(text: str) -> str:
-    """The reason without what is particular to its item: numbers and quotations."""
-    return " ".join(_PARTICULAR.sub("\u2026", text[: 2 * _COMPARED]).casefold().split())[:_COMPARED]
+    """The reason's words in the order of the alphabet, without what is particular to its item: numbers and quotations."""
+    words = _PARTICULAR.sub("\u2026", text[:_COMPARED]).casefold().split()
+    return " ".join(sorted(words))
