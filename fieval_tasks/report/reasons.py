@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from fieval_tasks.core.items import Result
 from fieval_tasks.report.caps import CAPS, Caps
 
-_COMPARED = 300
+_COMPARED = 200
 """Characters of a reason that are compared: what tells reasons apart stands at their beginning."""
 _ALIKE = 80
 """Of 100, from which on two reasons say the same: most of their words, in any order."""
