@@ -74,6 +74,10 @@ class PageData:
         }
         return [(word, n) for word, n in of.items() if n]
 
+    def first(self, check: str, verdict: str) -> list[tuple[int, str]]:
+        """Row and id of the first items of a check with such a verdict."""
+        return [(one.row, one.item_id) for one in self.named.get((check, verdict), [])[: self.caps.first_rows]]
+
     @property
     def failed(self) -> int:
         """Rows that did not pass, or have no verdict."""

@@ -40,7 +40,8 @@ def html(report: Report) -> str:
         "script": Markup(script),
         "script_hash": _hash(script),
     }
-    return pages.get_template("report.html.j2").render(report=report, caps=CAPS, **sources)
+    rows = report.page.as_rows()  # first, since it may have to shorten or leave out some more, of which the page tells
+    return pages.get_template("report.html.j2").render(report=report, rows=inert_json(rows), caps=CAPS, **sources)
 
 
 def _hash(source: str) -> Markup:

@@ -172,13 +172,12 @@ def held(rows: PageRows) -> str:
     """A sentence where report.html holds a sample of the rows, or some of them with shortened texts; empty where it has all."""
     said = []
     if rows.shown < rows.of:
-        of = {which: (len(rows.of_kind(which)), rows.of_kind(which).came) for which in reversed(Telling)}
+        kinds = [(kind, _TELLING[which]) for which in reversed(Telling) if (kind := rows.of_kind(which)).came]
         parts = [
-            f"{'all' if n == came else f'{n:,} of'} {came:,} that {_TELLING[which]}"
-            for which, (n, came) in of.items()
-            if came
+            f"{f'all {kind.came:,}' if len(kind) == kind.came else f'a random {len(kind):,} of {kind.came:,}'} that {did}"
+            for kind, did in kinds
         ]
-        said.append(f"This page holds {rows.shown:,} of {rows.of:,} rows, drawn at random: {', '.join(parts)}.")
+        said.append(f"This page holds {rows.shown:,} of {rows.of:,} rows: {', '.join(parts)}.")
     if rows.shortened:
         said.append(f"The texts of {count(rows.shortened, 'row')} are shortened on this page.")
     return " ".join((*said, "All rows are whole in results.jsonl.")) if said else ""

@@ -14,8 +14,12 @@ import pytest
 from hypothesis import given, settings
 
 from fieval_tasks.core.items import Result
+from fieval_tasks.decisions.comparison import Terms, compare
 from fieval_tasks.report.caps import CAPS, Caps
+from fieval_tasks.report.differences import CheckChange, Comparison, Flip, JudgedAnswer
 from fieval_tasks.report.page_rows import COLUMNS, PageRows
+from fieval_tasks.report.words import held
+from tests.decisions.test_comparison import rates
 from tests.report.report_examples import RUNS, failed, gathered, item, judged
 
 SMALL = replace(CAPS, page_rows=100, page_bytes=30_000, page_block_rows=10)
@@ -93,3 +97,40 @@ def test_where_more_failed_than_fit_some_that_passed_are_shown_still() -> None:
     found = opened(gathered_rows([judged(row, row % 4 == 0) for row in range(1000)], SMALL))
     assert len(found) <= 100
     assert sum(row["verdict"] == "passed" for row in found) >= 5
+
+
+def test_the_page_says_in_a_sentence_what_it_leaves_out() -> None:
+    run = [judged(row, row % 20 != 0, inputs={"output": words(row, 800)}) for row in range(1000)]
+    rows = gathered_rows(run, SMALL)
+    found = opened(rows)
+    passed = sum(row["verdict"] == "passed" for row in found)
+    assert held(rows) == (
+        f"This page holds {len(found)} of 1,000 rows: all 50 that did not pass or have no verdict, a random {passed} of 950 "
+        f"that passed, have a score or were not needed. The texts of {sum(row['cut'] for row in found)} rows are shortened on "
+        "this page. All rows are whole in results.jsonl."
+    )
+    assert not held(gathered_rows(run[:3]))
+
+
+def test_every_row_that_changed_says_so_and_the_kept_flips_say_what_was_before() -> None:
+    answers = [
+        JudgedAnswer("x", None, passed, "So.", {"output": text, "input": "Same."})
+        for passed, text in ((False, "new"), (True, "old"))
+    ]
+    flip = Flip("s-1", 1, True, *answers)
+    change = CheckChange(
+        compare({"groundedness": rates(9, 2, 1)})["groundedness"], (flip,), {1: True, 2: True, 3: False}
+    )
+    rows = PageRows(Comparison("run", "base", Terms(), {"groundedness": change}))
+    for row in range(1, 5):
+        rows.add(judged(row, row > 2, seq=row, inputs={"output": "new", "input": "Same."}))
+    found = {row["row"]: row for row in opened(rows)}
+    assert [found[row]["change"] for row in range(1, 5)] == ["regression", "regression", "fix", None]
+    assert found[1]["before"] == {
+        "verdict": "passed",
+        "value": "x",
+        "score": None,
+        "reason": "So.",
+        "inputs": {"output": "old"},
+    }
+    assert found[2]["before"] is None
