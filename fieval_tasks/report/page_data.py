@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,10 +83,9 @@ class PageData:
         """Rows that did not pass, or have no verdict."""
         return sum(n for (_, word), n in self.counts.items() if word in ("failed", "unmeasured"))
 
-    def items(
-        self, verdicts: tuple[str, ...], n: int, check: str | None = None, segment: str | None = None
-    ) -> list[Named]:
-        """All the items with such a verdict, of a check and a segment (`COLUMN:VALUE`), where they are `n`; else none."""
+    def items(self, verdicts: Collection[str], n: int, place: Mapping[str, str]) -> list[Named]:
+        """All `n` items with such a verdict, of a check and a segment (`COLUMN:VALUE`); none where they are too many."""
+        check, segment = place.get("check"), place.get("segment")
         found = [
             one
             for (name, word), several in self.named.items()
@@ -94,7 +93,7 @@ class PageData:
             for one in several
             if segment is None or segment in map(":".join, segments_of(one.traits).items())
         ]
-        return found if len(found) == n else []
+        return found if len(found) == n <= self.caps.items_named else []
 
     def as_rows(self) -> dict[str, Any]:
         """The object from which the page's script makes its list."""

@@ -79,6 +79,14 @@ def test_few_deciding_items_are_named_with_links_and_many_are_only_linked() -> N
     assert "<code>s-20</code></a> (<a" not in many
 
 
+def test_a_ceiling_says_how_many_fewer_it_would_let_pass() -> None:
+    run = [*HALF, failed(11), failed(12), failed(13)]
+    said = found("failures <= 1", "FAIL", run)
+    assert said.sentence == "these 3 items without a verdict decide it: with 2 fewer the gate would pass"
+    assert [one.item_id for one in said.items] == ["s-11", "s-12", "s-13"]
+    assert found("failures < 10%", "FAIL", run).sentence.endswith("with 2 fewer the gate would pass")
+
+
 def test_of_what_cannot_be_read_as_a_gate_or_has_no_rows_nothing_is_said() -> None:
     report = reported(HALF)
     for text in ("anything", "other.pass_rate >= 0.5"):
