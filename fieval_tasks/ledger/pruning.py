@@ -64,6 +64,8 @@ def _still_used(database: Database, old: Sequence[Run]) -> dict[str, str]:
             kept[run.run_id] = "a process works on them"
         elif run.exit_code is None or run.finished_at is None:
             kept[run.run_id] = "they are not at their end"
+        elif run.is_behind:
+            kept[run.run_id] = "their --to tables lack verdicts"
         elif run.run_id in blessed:
             kept[run.run_id] = "they are blessed"
         elif run.run_id in labelled:
@@ -97,7 +99,12 @@ def _pruned(connection: Connection, run_id: str, now: datetime) -> bool:
     used = [
         sa.exists().where(table.c.run_id == runs.c.run_id) for table in (baselines, calibrations, label_draws, claimed)
     ]
-    at_rest = (runs.c.exit_code.is_not(None), runs.c.finished_at.is_not(None), runs.c.pruned_at.is_(None))
+    at_rest = (
+        runs.c.exit_code.is_not(None),
+        runs.c.finished_at.is_not(None),
+        runs.c.pruned_at.is_(None),
+        ~runs.c.is_behind,
+    )
     doubled = runs.c.possible_duplicates + of_run()  # which are counted from the items, as long as there are any
     this = sa.update(runs).where(runs.c.run_id == run_id, *at_rest, *(~one for one in used))
     if not connection.execute(this.values(pruned_at=now, possible_duplicates=doubled)).rowcount:

@@ -293,8 +293,9 @@ def test_whoever_is_asked_decides(
 
 
 def test_what_is_still_used_is_kept_and_named(ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> None:
-    for name in ("blessed", "labelled", "lent", "free"):
+    for name in ("blessed", "labelled", "lent", "behind", "free"):
         old(ledger, name)
+    ledger.finished("behind", exit_code=3, seconds=0.0, complete=True, is_behind=True)
     bless(ledger.database, Blessing("blessed", "a.csv", NOON, ""))
     Calibrations(ledger.database).record_draw(LabelDraw("labelled", "tone", NOON, "", 0, 3, ["a"]))
     a_run(ledger, "waiting", told(True, None), exit_code=None, created_at=NOON)
@@ -310,6 +311,7 @@ def test_what_is_still_used_is_kept_and_named(ledger: Ledger, capsys: pytest.Cap
         "kept, since run borrower reuses their verdicts: lent",
         "kept, since they are not at their end: waiting",
         "kept, since a process works on them: working",
+        "kept, since their --to tables lack verdicts: behind",
         "pruned 1 run;",
     ):
         assert line in shown
