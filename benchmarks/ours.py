@@ -7,14 +7,23 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import runpy
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from io import TextIOBase
 from pathlib import Path
-from typing import Any
+from time import thread_time
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from benchmarks import dataset
 from benchmarks.usage import Usage
+
+if TYPE_CHECKING:
+    from fieval_tasks.core.progress import Progress
+    from fieval_tasks.runs.conclusion import Outcome
+    from fieval_tasks.runs.display import Display
 
 
 def run_engine(options: argparse.Namespace) -> dict[str, Any]:
@@ -35,7 +44,7 @@ def run_engine(options: argparse.Namespace) -> dict[str, Any]:
     )
     exported = export_to_memory() if options.otel == "sdk" else None
     began = Usage.now()
-    with prepared(plan) as run:
+    with prepared(plan) as run, drawn_on_nothing() if options.drawn else nullcontext() as drawing:
         ready = Usage.now()
         work_on(run)
         ended = Usage.now()
@@ -47,8 +56,46 @@ def run_engine(options: argparse.Namespace) -> dict[str, Any]:
             "ended": ended.at,
             "peak": ended.peak,
             "wrong": wrong(told, options.items, options.size),
+            "drawing_cpu": drawing.cpu if drawing else 0.0,
             "events": 0 if exported is None else exported(),
         }
+
+
+class Drawing:
+    """The live table of a terminal that shows nothing, and the CPU that drawing it takes, in seconds."""
+
+    def __init__(self, screen: Display) -> None:
+        self.cpu = 0.0
+        self._screen = screen
+
+    def show(self, progress: Progress) -> None:
+        began = thread_time()
+        self._screen.show(progress)
+        self.cpu += thread_time() - began
+
+    def conclude(self, outcome: Outcome) -> None:
+        self._screen.conclude(outcome)
+
+
+@contextmanager
+def drawn_on_nothing() -> Iterator[Drawing]:
+    from fieval_tasks.runs.display import display
+    from fieval_tasks.terminal.live import shown
+
+    class Terminal(TextIOBase):
+        def isatty(self) -> bool:
+            return True
+
+        def write(self, text: str) -> int:
+            return len(text)
+
+    os.environ["TERM"] = "xterm-256color"
+    with shown(stream=cast(TextIO, Terminal())) as screen:
+        token = display.set(drawing := Drawing(screen))
+        try:
+            yield drawing
+        finally:
+            display.reset(token)
 
 
 def export_to_memory() -> Callable[[], int]:
@@ -118,6 +165,7 @@ def parsed() -> argparse.Namespace:
     add("--store", default="ledger.db")
     add("--concurrency", type=int)
     add("--tier", help="as the plan has it; without it, limits are found")
+    add("--drawn", action="store_true", help="with the live table of a terminal")
     add("--otel", choices=("none", "sdk"), help="--to otel, without a provider or with the SDK's")
     add("--prefect", action="store_true", help="the whole command, not only the engine")
     return parser.parse_args()

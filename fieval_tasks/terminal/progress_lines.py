@@ -25,8 +25,8 @@ class Look:
     """Columns of a terminal from which the bar is drawn."""
     other_lines: int = 3
     """Lines of the screen beside those of the checks: the heading, that on the whole run, and the cursor's."""
-    # As often as there is news: `WorkTuning.round`.
-    draw_every: float = 0.25
+    # Once takes 1 ms: a hundredth of the CPU of a run of 150 items a second (`python -m benchmarks cpu`).
+    draw_every: float = 1.0
     """Seconds between two drawings at least,"""
     # A table of 40 checks takes some 20 ms.
     draw_share: float = 100.0
