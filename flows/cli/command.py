@@ -372,7 +372,7 @@ prune_command = _entry(prune)
 
 def app_of(command: Callable[..., int]) -> App:
     called = program(command.__name__)
-    usage = f"Usage: {called} [OPTIONS] {ARGUMENTS[command.__name__]}"
+    usage = f"Usage: {called} [OPTIONS] {ARGUMENTS[command.__name__]}".rstrip()
     app = bare_app(called, help_epilogue=EXIT_CODES, usage=usage)
     app.default(command)
     return app

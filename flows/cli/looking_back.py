@@ -156,6 +156,8 @@ def _found(page: RunPage) -> Iterator[str]:
     from fieval_tasks.report.words import amendment
 
     one, run = page.overview, page.overview.run
+    counted = (f"{n:,} {status.replace('_', ' ')}" for status, n in page.counts.items() if n)
+    yield f"items: {', '.join(counted) or 'none'}"
     yield from (gate["sentence"] for gate in one.gates)
     yield from (f"amended {moment(each.at)}: {amendment(each)}" for each in page.amendments)
     yield f"requests: {run.submits:,} submits, {run.polls:,} polls, {run.retries:,} retries, {run.throttled:,} throttled"

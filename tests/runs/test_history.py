@@ -11,17 +11,16 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from fieval_tasks.core.items import Scored
 from fieval_tasks.core.plan import EvaluationPlan
+from fieval_tasks.ledger.changes import Decided
 from fieval_tasks.ledger.check_figures import CheckFigures
 from fieval_tasks.ledger.history import History
-from fieval_tasks.ledger.run import CheckRecord
 from fieval_tasks.ledger.schema import figures
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.runs.conclusion import Ended, conclude, count_anew
 from fieval_tasks.runs.preparation import Kept
-from tests.runs.compared_runs import CHECK, Told, a_run, told
-
-JOY = CheckRecord("mood", "mood", "turing_flash", {}, "choices", {"output": "answer"}, good=("joy",))
+from tests.runs.compared_runs import CHECK, NOON, Told, a_run, told
 
 
 @pytest.fixture
@@ -64,6 +63,15 @@ def test_figures_are_replaced_when_the_run_is_concluded_again(ledger: Ledger, pl
         conclude(run, Ended(), seconds=0.0)
     with ledger.database.engine.connect() as connection:
         assert connection.scalar(sa.select(sa.func.count()).select_from(figures)) == 1
+
+
+def test_an_amended_run_is_kept_as_it_stands_now(ledger: Ledger, plan: EvaluationPlan) -> None:
+    ended(ledger, plan, "one", told(True, None))
+    before = kept(ledger, "one")
+    ledger.book("one").apply([Decided(1, Scored("Failed", 0.0, False, "No.", 1.0), NOON)])
+    conclude(Kept(ledger.run("one"), plan, ledger), Ended(), seconds=0.0)
+    after = kept(ledger, "one")
+    assert [(one.scored, one.pending, one.pass_rate) for one in (before, after)] == [(1, 1, 1.0), (2, 0, 0.5)]
 
 
 def test_what_ended_before_figures_were_kept_is_counted_once_and_to_the_same(
