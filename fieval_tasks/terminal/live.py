@@ -11,6 +11,7 @@ from time import monotonic
 from typing import TextIO
 
 from rich.console import Console, Group, RenderableType
+from rich.control import Control
 from rich.live import Live
 from rich.progress import Progress as Estimates
 from rich.progress import Task
@@ -51,11 +52,16 @@ class LiveTable(Terminal):
         self._began = self._next = clock()
         self._progress: Progress | None = None
         self._estimates = Estimates(auto_refresh=False, get_time=clock)
-        self._live = Live(
-            console=console, auto_refresh=False, transient=True, get_renderable=self.drawn, vertical_overflow="crop"
-        )
+        self._live, self._width = Live(), console.width
 
     def begin(self) -> None:
+        self._live = Live(
+            console=self._console,
+            auto_refresh=False,
+            transient=True,
+            get_renderable=self.drawn,
+            vertical_overflow="crop",
+        )
         self._live.start(refresh=True)
 
     def leave(self) -> None:
@@ -68,14 +74,26 @@ class LiveTable(Terminal):
         if began < self._next:
             return
         self._estimate(progress)
+        if self._console.width < self._width:
+            self._scroll_away()
+        self._width = self._console.width
         self._live.refresh()
         # A run of many checks takes longer to draw: it is drawn less often, so that a hundredth of the time is spent on it.
         self._next = began + max(self._look.draw_every, self._look.draw_share * (self._clock() - began))
 
+    def _scroll_away(self) -> None:
+        """Leave all that is on the screen to what one can scroll back to, and begin at its top: a terminal that is made
+        narrower breaks the lines that were drawn, and nobody knows where they stand then."""
+        self._live.stop()
+        self._console.print("\n" * self._console.height, end="")
+        self._console.control(Control.home())
+        self.begin()
+
     def _estimate(self, progress: Progress) -> None:
         """Note how far each check is, and all together; another run's counts begin anew."""
         before, self._progress = self._progress, progress
-        if before is None or [check.name for check in before.checks] != [check.name for check in progress.checks]:
+        names = [[check.name for check in one.checks] for one in (before, progress) if one is not None]
+        if before is None or names[0] != names[1] or progress.settled < before.settled:
             for task in self._estimates.task_ids:
                 self._estimates.remove_task(task)
             for _ in (progress, *progress.checks):

@@ -154,6 +154,32 @@ def test_a_display_that_has_left_draws_no_more_and_shows_the_cursor_again() -> N
     assert left.endswith("\x1b[2K"), "the last that is written takes the lines off the screen"
 
 
+def test_after_a_terminal_was_narrowed_what_it_shows_is_scrolled_away_whole() -> None:
+    now, file = 0.0, Screen()
+    console = Console(file=file, width=80, height=5, force_terminal=True, legacy_windows=False)
+    live = LiveTable(console, lambda: now)
+    live.begin()
+    for columns, is_scrolled in ((80, False), (40, True), (40, False), (60, False)):
+        file.seek(0)
+        file.truncate()
+        now, console.width = now + 10, columns
+        live.show(Progress(total=10, scored=3, failed=0, waiting=7))
+        assert ("\n" * 5 + "\x1b[H" in file.getvalue()) is is_scrolled
+        assert "3/10" in file.getvalue()
+    live.leave()
+
+
+def test_the_next_run_of_the_same_checks_is_estimated_anew() -> None:
+    now, screen = 0.0, Console(file=Screen(), width=80, height=24, force_terminal=True, color_system=None)
+    live = LiveTable(screen, lambda: now)
+    for settled in (0, 50, 100, 0, 10, 20):
+        live.show(Progress(100, settled, 0, 0, checks=(CheckProgress("tone", 100, settled, 0),)))
+        now += 10
+    with screen.capture() as captured:
+        screen.print(live.drawn())
+    assert captured.get().splitlines()[1].split() == ["tone", "80", "20", "0", "1.0", "1:20"]
+
+
 @pytest.mark.parametrize("variables", [{"TERM": "dumb"}, {"TTY_INTERACTIVE": "0"}])
 def test_a_terminal_that_can_not_draw_gets_lines(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in variables.items():
