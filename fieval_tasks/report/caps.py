@@ -70,7 +70,9 @@ class Caps:
     annotations: int = 10
     """Annotations of a kind: GitHub shows no more of a step."""
     groups_open: int = 12
-    """Groups that report.html shows unfolded."""
+    """Groups that report.html shows unfolded,"""
+    groups_shown: int = 60
+    """and those that it shows at all."""
     segments_shown: int = 50
     """Values of a column that report.html shows as segments."""
     batch: int = 5_000

@@ -105,6 +105,8 @@ class PageData:
         checks = dict.fromkeys(name for name, _ in self.counts)
         return {
             "checks": [shown_text(name) for name in checks],
-            "groups": {group.number: clip(shown_text(group.text), self.caps.long_text) for group in self.reasons.found},
+            "groups": {
+                group.number: clip(shown_text(group.text), self.caps.short_text) for group in self.reasons.found
+            },
             "explain": shown_text(explain or ""),
         }

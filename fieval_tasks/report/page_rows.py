@@ -200,6 +200,8 @@ def _place(row: Row) -> float:
 
 # -- one row -------------------------------------------------------------------------------------------------------
 
+_NAME = 200
+"""Characters of a segment's value: more are no name."""
 _STATUSES = {"failed": "unmeasured", "pending": "pending", "not_needed": "not needed"}
 
 
@@ -221,7 +223,9 @@ def _row(result: Result, group: int | None, flip: Flip | None) -> Row:
         "score": finite(result.score),
         "reason": shown_text(reason or ""),
         "group": group,
-        "segments": {shown_text(name): shown_text(value) for name, value in segments_of(result.traits).items()},
+        "segments": {
+            shown_text(name): clip(shown_text(value), _NAME) for name, value in segments_of(result.traits).items()
+        },
         "change": _CHANGES.get(None if flip is None else flip.is_regression),
         "before": None if flip is None or flip.baseline is None else _before(flip.baseline, result.inputs or {}),
         "inputs": {shown_text(key): shown_text(text) for key, text in (result.inputs or {}).items()},
