@@ -6,18 +6,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 from typing import Any
 
-from fieval_tasks.api.account import one_spelling
 from fieval_tasks.core.budget import amount
 from fieval_tasks.core.gates import Gate
 from fieval_tasks.core.items import Result
-from fieval_tasks.core.scales import folded
+from fieval_tasks.data.intake import canonical
 from fieval_tasks.ledger.check_figures import WHOLE, CheckFigures
 from fieval_tasks.ledger.run import CheckRecord, Run
 from fieval_tasks.report.figures import STATUSES
 from fieval_tasks.report.summary import Report
 from fieval_tasks.report.tally import Tally
+from fieval_tasks.runs.calibrating import identity
 from fieval_tasks.runs.preparation import Kept
-from fieval_tasks.runs.sides import Judged, asked_of
+from fieval_tasks.runs.sides import DIGEST, Judged, asked_of
 
 
 class AskedRows:
@@ -63,11 +63,10 @@ def figures_of(kept: Kept, report: Report, asked: AskedRows) -> list[CheckFigure
             run_id=run.run_id,
             check_name=check.name,
             at=kept.ledger.now(),
-            server=run.address or one_spelling(run.connection),
             asked=asked.digest(check.name),
             cost=_cost(check, sent.get(check.name, 0), kept.plan.prices),
             gates=_gates(report, check.name),
-            **_judged(check),
+            **_judged(run, check),
             **_counted(report.checks[check.name]),
             **_corrected(report, check.name),
         )
@@ -75,10 +74,14 @@ def figures_of(kept: Kept, report: Report, asked: AskedRows) -> list[CheckFigure
     ]
 
 
-def _judged(check: CheckRecord) -> dict[str, Any]:
-    judged = Judged.of(check)
-    good = ", ".join(sorted(folded(judged.good)))
-    return {"template": judged.template, "model": judged.model, "params": judged.params, "good": good}
+def _judged(run: Run, check: CheckRecord) -> dict[str, Any]:
+    """What makes a judge the same one, as for people's labels; parameters as a digest, for they may hold keys."""
+    same = identity(run, check, None, "")
+    params = sha256(canonical(same["params"]).encode()).hexdigest()[: 2 * DIGEST]
+    return {
+        **{"server": same["judge"], "template": check.template, "model": check.model},
+        **{"params": params, "good": ", ".join(same["good"])},
+    }
 
 
 def _gates(report: Report, check: str) -> list[dict[str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -137,7 +137,7 @@ def _points(marks: Sequence[Mark]) -> Iterator[TrendPoint]:
             change = one.figure - before.figure
         yield TrendPoint(one.run_id, mark.at, mark.exit_code, one, breaks, change)
         if one.figure is not None:  # else the next run goes on from the one before
-            before = one
+            before = one if one.policy is not None or before is None else replace(one, policy=before.policy)
 
 
 def _breaks(before: CheckFigures, after: CheckFigures) -> Iterator[str]:
