@@ -112,14 +112,21 @@ class OpenedReport:
         self.page.evaluate(_COUNT_KEYS)
         self.page.locator("input[name=q]").focus()
         self.page.wait_for_timeout(READ)
+        before = self.hits
         for letter in text:
             self.page.keyboard.type(letter)
             self.page.wait_for_timeout(150)
-        taken = self.page.evaluate("window.keysTaken")
-        return [float(one) for one in taken] or [16.0]
+        assert self.hits != before, f"the search for {text!r} changed nothing: {before}"
+        return [float(one) for one in self.page.evaluate("window.keysTaken")] or [_LEAST]
+
+    @property
+    def hits(self) -> str:
+        """How many rows the list has, in its own words; or why it has none."""
+        said = self.page.locator("#hits:visible, #list-problem:visible").all_inner_texts()
+        return " ".join(said)
 
 
-# Those below 16 ms are not told, which is the least that may be asked for.
+_LEAST = 16.0  # milliseconds: shorter events are not told, which is the least that may be asked for
 _COUNT_KEYS = """() => {
   window.keysTaken = [];
   new PerformanceObserver(list => list.getEntries().forEach(one => window.keysTaken.push(one.duration)))

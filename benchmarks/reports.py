@@ -28,7 +28,7 @@ SAMPLE = ROOT / "fieval_tasks" / "data" / "sample.jsonl"
 """Whose words the made rows are of."""
 PATIENCE = 1200.0
 """Seconds for a run."""
-TYPED = "language mod"
+TYPED = "model, I can"
 """It is in many rows at its beginning, and in few at its end."""
 Row = Mapping[str, str]
 
@@ -133,24 +133,27 @@ def _seen(path: Path) -> Iterator[_Seen]:
         for way, options in WAYS.items():
             report = OpenedReport(browser, path, way)
             paint = report.first_paint()
-            key = max(report.keystrokes(TYPED)) if way in ("desktop", "phone") else None
+            unopened = report.page.locator("#list-problem:visible").all_inner_texts()
+            key = max(report.keystrokes(TYPED)) if way in ("desktop", "phone") and not unopened else None
             # Without scripts axe-core can't run either; that page is the same but for the list.
             severe = report.severe_findings() if options.get("java_script_enabled", True) else []
             report.close()
-            yield _Seen(way, [*report.complaints, *severe], paint, key)
+            yield _Seen(way, [*unopened, *report.complaints, *severe], paint, key)
 
 
 PICTURES = {
-    "report": ("desktop", ""),
-    "report-list": ("desktop", "#check=no_llm_reference&change=regression"),
-    "report-phone": ("phone", "#verdict=failed"),
+    "report": ("desktop", "", (1000, 700)),
+    "report-list": ("desktop", "#check=no_llm_reference&change=regression", (1000, 520)),
+    "report-item": ("phone", "#check=no_llm_reference&change=regression&item=ID", (360, 640)),
 }
-"""Of docs/reports.md: the way of opening it, and the fragment."""
+"""Of docs/reports.md: the way of opening it, the fragment, where ID is the first item's, and the size."""
 
 
 def _take_pictures(path: Path, folder: Path) -> None:
+    first = json.loads((path.parent / "results.jsonl").read_text(encoding="utf-8").partition("\n")[0])["item_id"]
     with chromium() as browser:
-        for name, (way, fragment) in PICTURES.items():
-            report = OpenedReport(browser, path, way, fragment=fragment)
+        for name, (way, fragment, (width, height)) in PICTURES.items():
+            report = OpenedReport(browser, path, way, fragment=fragment.replace("ID", first))
+            report.page.set_viewport_size({"width": width, "height": height})
             report.page.screenshot(path=folder / f"{name}.png")
             report.close()

@@ -66,10 +66,6 @@ def opened(browser: Browser, plain: Path) -> Iterator[OpenedReport]:
     assert not one.complaints
 
 
-def hits(page: Page) -> str:
-    return page.inner_text("#hits")
-
-
 def at(page: Page) -> str:
     """The fragment."""
     return str(page.evaluate("location.hash"))
@@ -107,7 +103,7 @@ def test_hostile_texts_of_rows_are_shown_as_texts(browser: Browser, poisoned: Pa
 
 def test_only_the_rows_near_the_visible_ones_are_in_the_page(opened: OpenedReport) -> None:
     page = opened.page
-    assert hits(page) == f"{2 * MANY} of {2 * MANY} rows"
+    assert opened.hits == f"{2 * MANY} of {2 * MANY} rows"
     assert page.locator(LINES).count() < 60
     page.locator("#hits-list").evaluate("one => { one.scrollTop = one.scrollHeight; }")
     page.locator(f"{LINES}[aria-posinset='{2 * MANY}']").wait_for()
@@ -118,25 +114,25 @@ def test_only_the_rows_near_the_visible_ones_are_in_the_page(opened: OpenedRepor
 def test_what_is_chosen_stands_in_the_fragment_and_the_back_button_opens_what_was(opened: OpenedReport) -> None:
     page = opened.page
     page.select_option("[name=verdict]", "failed")
-    assert (hits(page), at(page)) == (f"{MANY // 10} of {2 * MANY} rows", "#verdict=failed")
+    assert (opened.hits, at(page)) == (f"{MANY // 10} of {2 * MANY} rows", "#verdict=failed")
     page.select_option("[name=segment]", "lang:de")
-    assert (hits(page), at(page)) == (f"{MANY // 30} of {2 * MANY} rows", "#verdict=failed&segment=lang%3Ade")
+    assert (opened.hits, at(page)) == (f"{MANY // 30} of {2 * MANY} rows", "#verdict=failed&segment=lang%3Ade")
     assert "(20)" in page.inner_text("[name=segment] option[value='lang:fr']")  # what that choice would show
     page.go_back()
     page.wait_for_url("**#verdict=failed")
-    assert hits(page) == f"{MANY // 10} of {2 * MANY} rows"
+    assert opened.hits == f"{MANY // 10} of {2 * MANY} rows"
     page.click("text=Clear the filters")
-    assert hits(page) == f"{2 * MANY} of {2 * MANY} rows"
+    assert opened.hits == f"{2 * MANY} of {2 * MANY} rows"
 
 
 def test_a_link_opens_the_same_view_and_the_worst_come_first(browser: Browser, plain: Path) -> None:
     report = OpenedReport(browser, plain, fragment="#check=fluency&q=ROME&sort=score&colour=red")
     page = report.page
-    assert hits(page) == f"{MANY} of {2 * MANY} rows"
+    assert report.hits == f"{MANY} of {2 * MANY} rows"
     assert page.locator(f"{LINES} code").all_inner_texts()[:2] == ["s-1", "s-2"]
     assert page.input_value("[name=q]") == "ROME"
     page.fill("[name=q]", "nowhere to be found")
-    assert (hits(page), page.locator("#hits-list").is_visible()) == ("No row matches: clear the filters.", False)
+    assert (report.hits, page.locator("#hits-list").is_visible()) == ("No row matches: clear the filters.", False)
     page.emulate_media(media="print")
     assert "showed 0 of 600 rows: check \u2068fluency\u2069, search \u2068nowhere" in page.inner_text("#filter-printed")
     report.close()
@@ -170,7 +166,7 @@ def test_the_list_is_used_without_a_mouse(opened: OpenedReport) -> None:
     page = opened.page
     page.keyboard.press("/")
     page.keyboard.type("answer 30")
-    assert hits(page) == f"2 of {2 * MANY} rows"  # 30 and 300
+    assert opened.hits == f"2 of {2 * MANY} rows"  # 30 and 300
     page.keyboard.press("Enter")
     page.keyboard.press("ArrowDown")
     assert page.locator(f"{LINES} a:focus code").inner_text() == "s-300"
@@ -181,7 +177,7 @@ def test_the_list_is_used_without_a_mouse(opened: OpenedReport) -> None:
     page.keyboard.press("Escape")
     page.keyboard.press("/")
     page.keyboard.press("Escape")
-    assert hits(page) == f"{2 * MANY} of {2 * MANY} rows"
+    assert opened.hits == f"{2 * MANY} of {2 * MANY} rows"
 
 
 NO_UNPACKING = "delete window.DecompressionStream"
