@@ -144,7 +144,7 @@ def _seen(path: Path) -> Iterator[_Seen]:
 PICTURES = {
     "report": ("desktop", "", (1000, 700)),
     "report-list": ("desktop", "#check=no_llm_reference&change=regression", (1000, 520)),
-    "report-item": ("phone", "#check=no_llm_reference&change=regression&item=ID", (360, 640)),
+    "report-item": ("phone", "#check=completeness&change=regression&item=ID", (360, 640)),
 }
 """Of docs/reports.md: the way of opening it, the fragment, where ID is the first item's, and the size."""
 

@@ -283,8 +283,10 @@ function pair([name, text]) {
   return [term, description];
 }
 
-const answer = of =>
-  [of.verdict, saidValue(of), of.score === null ? "" : `score ${share(of.score)}`].filter(Boolean).join(", ");
+function answer(of) {
+  const isSaid = of.score === null || Number.parseFloat(of.value) === of.score;
+  return [of.verdict, saidValue(of), isSaid ? "" : `score ${share(of.score)}`].filter(Boolean).join(", ");
+}
 
 function step(by) {
   const n = Math.min(Math.max(active + by, 0), hits.length - 1);
