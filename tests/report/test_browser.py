@@ -101,14 +101,20 @@ def test_hostile_texts_of_rows_are_shown_as_texts(browser: Browser, poisoned: Pa
     assert not report.complaints
 
 
-def test_only_the_rows_near_the_visible_ones_are_in_the_page(opened: OpenedReport) -> None:
-    page = opened.page
-    assert opened.hits == f"{2 * MANY} of {2 * MANY} rows"
+@pytest.mark.parametrize("way", ["desktop", "phone"])
+def test_only_the_rows_near_the_visible_ones_are_in_the_page(browser: Browser, plain: Path, way: str) -> None:
+    report = OpenedReport(browser, plain, way)
+    page = report.page
+    assert report.hits == f"{2 * MANY} of {2 * MANY} rows"
     assert page.locator(LINES).count() < 60
     page.locator("#hits-list").evaluate("one => { one.scrollTop = one.scrollHeight; }")
-    page.locator(f"{LINES}[aria-posinset='{2 * MANY}']").wait_for()
+    last = page.locator(f"{LINES}[aria-posinset='{2 * MANY}']")
+    last.wait_for()
+    ends = "one => [one, one.parentElement].map(part => part.getBoundingClientRect().bottom)"
+    assert last.evaluate(ends) == pytest.approx([last.evaluate(ends)[1]] * 2, abs=3)
     assert page.locator(LINES).count() < 60
-    assert page.locator(LINES).last.get_attribute("aria-setsize") == str(2 * MANY)
+    assert last.get_attribute("aria-setsize") == str(2 * MANY)
+    report.close()
 
 
 def test_what_is_chosen_stands_in_the_fragment_and_the_back_button_opens_what_was(opened: OpenedReport) -> None:

@@ -138,7 +138,7 @@ const named = {
 function fillFilters(counts) {
   for (const name of Object.keys(FACETS)) {
     const select = form.elements[name];
-    if (!select.options.length) fillOptions(select, counts[name]);
+    if (!select.options.length) fillOptions(select);
     const options = [...select.options].slice(1);  // the first is for all
     if (state[name] && !options.some(option => option.value === state[name]))
       options.push(addOption(select, state[name]));
@@ -149,7 +149,7 @@ function fillFilters(counts) {
   }
 }
 
-function fillOptions(select, counts) {
+function fillOptions(select) {
   const all = new Map();
   for (const row of rows) for (const value of row.facets[select.name]) all.set(value, (all.get(value) ?? 0) + 1);
   const values = [...all].sort((a, b) => b[1] - a[1]).slice(0, OPTIONS_AT_MOST).map(([value]) => value);
@@ -187,7 +187,7 @@ function draw({ afresh = false } = {}) {
   list.hidden = !hits.length;
   if (!hits.length) return;
   if (!drawn.size) place(0);
-  height = drawn.values().next().value.offsetHeight || 1;
+  height = drawn.values().next().value.getBoundingClientRect().height || 1;
   list.style.setProperty("--rows", hits.length);
   const first = Math.max(0, Math.floor(list.scrollTop / height) - BEYOND);
   const last = Math.min(hits.length - 1, Math.ceil((list.scrollTop + list.clientHeight) / height) + BEYOND);
@@ -201,15 +201,15 @@ function place(n) {
   const line = drawn.get(n) ?? lineOf(n);
   const link = line.firstElementChild;
   link.tabIndex = n === active ? 0 : -1;
-  link.toggleAttribute("aria-current", n === active && Boolean(state.item));
+  link.setAttribute("aria-current", n === active && Boolean(state.item));
 }
 
 function lineOf(n) {
   const row = hits[n];
   const line = found("hit").content.firstElementChild.cloneNode(true);
   line.style.setProperty("--at", n);
-  line.ariaSetSize = hits.length;
-  line.ariaPosInSet = n + 1;
+  line.setAttribute("aria-setsize", hits.length);
+  line.setAttribute("aria-posinset", n + 1);
   const link = line.firstElementChild;
   link.href = written(openOn(row));
   const texts = [
