@@ -31,6 +31,10 @@ FOLDER, STEERED = Path("docs", "images"), Path("fieval-runs", "pictures")
 SIZE: ViewportSize = {"width": 1160, "height": 860}
 PATIENCE = 300.0
 """Seconds for a page to show what it should, and for a run to be where it should be."""
+RUNS = 3
+"""Of the deployment, so that there is a trend to see."""
+SUMMARY, CHECK_PAGE = "fieval-nightly-summary", "fieval-sample--groundedness"
+"""Keys of artifacts: the deployment's, and that of a check of its dataset."""
 PRESSES = 3
 """Times that a button is pressed within those."""
 FADING = 1500.0
@@ -41,17 +45,22 @@ def take_all(ui: str, folder: Path) -> Iterator[Path]:
     """The pictures, as they are written. `ui` is the address of the server's UI."""
     folder.mkdir(parents=True, exist_ok=True)
     deployment = _deployment_id()
-    run = f"from-the-ui-{int(time.time())}"
-    edited = {"limit": 20, "concurrency": 8, "run": run}
+    runs = [f"from-the-ui-{int(time.time())}-{number}" for number in range(1, RUNS + 1)]
     with _screen() as screen:
         screen.open(f"{ui}/blocks/catalog/futureagi-credentials/create", "Secret key")
         yield screen.picture(folder / "block.png")
-        screen.open(_form(ui, deployment, edited), "Column mapping")
-        yield screen.picture(folder / "form.png")
-        screen.press("Submit")
-        screen.open(f"{ui}/runs/flow-run/{_in_state(run, 'COMPLETED')}", "Completed")
+        for run in runs:
+            edited = {"limit": 20, "concurrency": 8, "run": run}
+            screen.open(_form(ui, deployment, edited), "Column mapping")
+            screen.picture(folder / "form.png")
+            screen.press("Submit")
+            flow_run = _in_state(run, "COMPLETED")
+        yield folder / "form.png"
+        screen.open(f"{ui}/runs/flow-run/{flow_run}", "Completed")
         yield screen.picture(folder / "run.png")
-        screen.open(f"{ui}/artifacts/artifact/{_summary_of(run)}", "groundedness")
+        # In the new UI, which draws the trend.
+        screen.open(f"{ui}/v2/artifacts/artifact/{_artifact(runs[-1], CHECK_PAGE)}", "Why items failed")
+        screen.page.locator("svg[aria-roledescription=xychart]").wait_for()
         yield screen.picture(folder / "artifact.png")
         screen.open(f"{ui}/automations", "fieval zombie runs")
         yield screen.picture(folder / "automations.png")
@@ -134,7 +143,7 @@ def take_steering(ui: str, folder: Path) -> Iterator[Path]:
             screen.press(one.submit)
             screen.open(f"{ui}{one.path}/runs/flow-run/{_in_state(gated, 'FAILED')}", "Gate failed")
             yield picture("gate-failed")
-            screen.open(f"{ui}{one.path}/artifacts/artifact/{_summary_of(gated)}", "groundedness")
+            screen.open(f"{ui}{one.path}/artifacts/artifact/{_artifact(gated, SUMMARY)}", "groundedness")
             yield picture("gate-failed-artifact")
 
 
@@ -182,9 +191,9 @@ def _states(run: str) -> dict[str, str]:
     return {str(one.id): one.state.type.value for one in found if one.state}
 
 
-def _summary_of(run: str) -> str:
-    """The id of the artifact that shows the run's summary: a version of the deployment's."""
-    wanted = ArtifactFilter(key=ArtifactFilterKey(any_=["fieval-nightly-summary"]))
+def _artifact(run: str, key: str) -> str:
+    """The id of the version of that artifact that the run made."""
+    wanted = ArtifactFilter(key=ArtifactFilterKey(any_=[key]))
     with get_client(sync_client=True) as client:
         found = client.read_artifacts(artifact_filter=wanted)
     return next(str(artifact.id) for artifact in found if str(artifact.description).startswith(f"{run}:"))

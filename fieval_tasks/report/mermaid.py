@@ -11,7 +11,7 @@ _LOOK = '%%{init: {"xyChart": {"width": 720, "height": 260}, "themeVariables": {
 # high, so that it would pass for a low value: this part of the axis below it is 6 px.
 _BELOW = 0.03
 # Where figures hardly differ, the axis spans so much, so that noise does not look like news.
-_LEAST_SPREAD = 0.02
+_LEAST_SPREAD = 0.05
 
 
 def trend_chart(values: Sequence[float | None], breaks: Mapping[int, str], *, figure: str) -> str:
