@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fieval_tasks.ledger.database import store_url
+from fieval_tasks.ledger.history import History
 from fieval_tasks.ledger.pruning import Prunable, give_back, prunable
 from fieval_tasks.ledger.pruning import prune as deleted
 from fieval_tasks.ledger.store import Ledger
@@ -46,5 +47,6 @@ def prune(
             return Pruned(found, (), None)
         names = [run.run_id for run in found.runs]
         count_old(ledger, names, tell)  # what they came to would be lost with their items
-        done = tuple(name for name in names if deleted(ledger.database, name))
+        uncounted = History(ledger.database).uncounted(names)
+        done = tuple(name for name in names if name not in uncounted and deleted(ledger.database, name))
         return Pruned(found, done, give_back(ledger.database))

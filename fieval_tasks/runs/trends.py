@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from fieval_tasks.core.errors import PlanError
+from fieval_tasks.core.errors import FievalError, PlanError
 from fieval_tasks.ledger.check_figures import WHOLE, CheckFigures
 from fieval_tasks.ledger.history import History, Mark
 from fieval_tasks.ledger.store import Ledger
@@ -114,7 +114,10 @@ def named(history: History, dataset: str, store: str) -> list[str]:
 
 
 def count_old(ledger: Ledger, run_ids: Collection[str], tell: Callable[[str], None]) -> bool:
-    """Count those of these runs that ended before figures were kept, once and for all; whether there were any."""
+    """Count those of these runs that ended before figures were kept, once and for all; whether there were any.
+
+    `tell` is told of those that can't be counted: they stay without figures.
+    """
     old = History(ledger.database).uncounted(run_ids)
     if not old:
         return False
@@ -123,7 +126,10 @@ def count_old(ledger: Ledger, run_ids: Collection[str], tell: Callable[[str], No
 
     tell(f"{count(len(old), 'run')} of an older version must be counted, once: this takes a while")
     for run_id in old:
-        count_anew(kept_run(ledger, ledger.run(run_id)))
+        try:
+            count_anew(kept_run(ledger, ledger.run(run_id)))
+        except (FievalError, ValueError) as error:  # its plan is none of today's, for one: the others are still shown
+            tell(f"run {run_id} can't be counted: {error}")
     return True
 
 

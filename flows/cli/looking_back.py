@@ -199,7 +199,7 @@ def _point(point: TrendPoint) -> Row:
     return {
         "run": point.run_id,
         "when (UTC)": f"{point.at:{WHEN}}",
-        "scored": f"{one.scored:,}/{one.total:,}",
+        "scored": f"{_count(one.scored)}/{_count(one.total)}",
         "pass rate [95 %]": _figure(one),
         "change": "broken" if point.breaks else change,
         "corrected": "" if one.corrected_rate is None else share(one.corrected_rate),
@@ -246,7 +246,7 @@ def _say_end(done: Pruned, older_than: str) -> None:
         print(f"pruned {count(len(done.runs), 'run')}; the trends keep what they came to, and their files stay")
         print(f"the ledger is {_megabytes(done.freed)} smaller" if isinstance(done.freed, int) else done.freed)
         left = (run.run_id for run in done.found.runs if run.run_id not in done.runs)
-        _print(f"not pruned, since it came into use: {run_id}" for run_id in left)
+        _print(f"not pruned, since it came into use or can't be counted: {run_id}" for run_id in left)
 
 
 def _say_what(found: Prunable, older_than: str) -> None:

@@ -349,6 +349,15 @@ def test_runs_of_an_older_version_are_counted_before_they_are_pruned(
     assert point.figures.pass_rate == 0.5
 
 
+def test_what_can_not_be_counted_is_not_pruned(ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> None:
+    a_run(ledger, "odd", told(True, False), plan={"mode": "by pigeon"})
+    shown = said(capsys, prune_command(["--older-than", "1d", "--yes"]))
+    assert "not pruned, since it came into use or can't be counted: odd" in shown or "nothing was deleted" in shown
+    assert held(ledger) == 2
+    assert "odd" in said(capsys, trend_command(["a.csv", "tone"]))
+    assert "odd" in said(capsys, runs_command([]))
+
+
 def test_a_file_gets_smaller(ledger: Ledger) -> None:
     old(ledger, "old", verdicts=[True] * 3000)
     found = prunable(ledger.database, LATER)

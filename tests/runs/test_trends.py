@@ -140,6 +140,15 @@ def test_runs_of_an_older_version_are_counted_once(ledger: Ledger) -> None:
     assert said == ["2 runs of an older version must be counted, once: this takes a while"]
 
 
+def test_a_run_that_can_not_be_counted_hides_no_other(ledger: Ledger) -> None:
+    a_run(ledger, "odd", told(True), plan={"mode": "by pigeon"})
+    a_run(ledger, "one", told(True))
+    said: list[str] = []
+    points = trend(ledger, "a.csv", "tone", tell=said.append).points
+    assert [(point.run_id, point.figures.pass_rate) for point in points] == [("odd", None), ("one", 1.0)]
+    assert "run odd can't be counted" in said[1]
+
+
 def test_a_trend_reads_no_items(ledger: Ledger) -> None:
     ended(ledger, "one")
     statements: list[str] = []
