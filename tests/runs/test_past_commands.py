@@ -228,15 +228,18 @@ def test_a_plot_needs_two_runs_that_measured_something_and_some_room() -> None:
     assert plot(a_trend([1.0, 1.0]), of_width(80))
 
 
-@pytest.mark.parametrize("text", HOSTILE)
-def test_no_text_steers_the_terminal(ledger: Ledger, text: str, capsys: pytest.CaptureFixture[str]) -> None:
-    name = text.encode("utf-8", "replace").decode().replace("\0", "")
-    for n in range(2):
-        ended(ledger, f"run-{n}", dataset=name, also=replace(CHECK, name=name, model=f"{name}{n}"))
-    for code in (runs_command([]), show_command(["last"]), trend_command([name, name]), trend_command([name, "x"])):
-        assert code in (0, 2)
-    assert prune_command(["--older-than", "1d", "--dry-run"]) == 0
+def test_no_text_steers_the_terminal(ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> None:
+    names = [text.encode(errors="replace").decode().replace("\0", "") for text in HOSTILE]
+    for n, name in enumerate(names):
+        for model in (name, f"another {name}"):
+            check = replace(CHECK, name=name, model=model)
+            a_run(ledger, f"run-{n}-{len(model)}", told(True, False), dataset=name, check=check)
+    codes = [runs_command(["--limit", "100"]), prune_command(["--older-than", "1d", "--dry-run"])]
+    codes += [show_command([name]) for name in ledger.names("")]
+    codes += [trend_command([one, name]) for name in names for one in (name, "no such")]
+    assert {*codes} == {0, 2}
     out, err = capsys.readouterr()
+    assert "the line is broken before run-1-" in out
     assert not {*"\x1b\x07\x9b\u202e\u2066"} & {*out, *err}
 
 
