@@ -60,8 +60,9 @@ def _starts(trend: Trend) -> list[int]:
 
 
 def _limits(trend: Trend) -> tuple[float, float]:
-    """A little more than what is drawn."""
-    ends = [end for line in trend.lines for one in line for end in one.figures.interval or (one.figures.figure or 0.0,)]
-    low, high = min(ends), max(ends)
-    room = (high - low or 0.1) / 10
-    return low - room, high + room
+    """A little more than what is drawn, and no rate below 0 or above 1."""
+    drawn = [one.figures for line in trend.lines for one in line]
+    ends = [end for one in drawn for end in one.interval or (one.figure or 0.0,)]
+    room = (max(ends) - min(ends) or 0.1) / 10
+    low, high = min(ends) - room, max(ends) + room
+    return (max(0.0, low), min(1.0, high)) if all(one.interval for one in drawn) else (low, high)
