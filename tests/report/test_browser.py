@@ -186,6 +186,18 @@ def test_the_list_is_used_without_a_mouse(opened: OpenedReport) -> None:
     assert opened.hits == f"{2 * MANY} of {2 * MANY} rows"
 
 
+def test_a_link_of_the_page_opens_its_item_and_has_the_focus_again_when_it_is_closed(opened: OpenedReport) -> None:
+    page = opened.page
+    link = page.locator("main a[href*='item=s-10&']").first
+    link.focus()
+    page.keyboard.press("Enter")
+    assert page.inner_text("#item-title") == "s-10"
+    page.click("#copy")
+    page.locator("#copied:text-matches('Copied|selected')").wait_for()
+    page.click("#close")
+    assert link.evaluate("link => link === document.activeElement")
+
+
 NO_UNPACKING = "delete window.DecompressionStream"
 
 

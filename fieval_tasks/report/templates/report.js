@@ -40,6 +40,7 @@ let orders = {};    // a sort's name -> rows in that order
 let hits = [];      // rows that the filters let through, in the chosen order
 let active = 0;     // the hit that the keyboard is on
 let state = {};
+let opener = null;  // what had the focus when an item was opened
 
 /* -- the rows, opened ---------------------------------------------------------------------------------------------- */
 
@@ -247,9 +248,10 @@ function showItem(row, n) {
   found("item-place").textContent = row ? placeOf(row, n)
     : "This item is not among the rows that this page holds. The command below tells of it.";
   found("item-facts").replaceChildren(...(row ? facts(row) : []).flatMap(pair));
+  found("explain").hidden = !page.explain;
   found("item-command").textContent = page.explain.replace(/ITEM$/, () => quoted(said(state.item)));
   found("copied").textContent = "";
-  if (!dialog.open) dialog.showModal();
+  if (!dialog.open) { opener = document.activeElement; dialog.showModal(); }
   dialog.scrollTop = 0;
 }
 
@@ -286,6 +288,15 @@ function pair([name, text]) {
 function answer(of) {
   const isSaid = of.score === null || Number.parseFloat(of.value) === of.score;
   return [of.verdict, saidValue(of), isSaid ? "" : `score ${share(of.score)}`].filter(Boolean).join(", ");
+}
+
+/* The browser gives the focus back to a link outside of the list; in the list it goes to the row that was read last. */
+function leave() {
+  if (!state.item) return;  // left by the back button, or for the search
+  go(closed(state));
+  if (opener.isConnected && opener !== document.body && !list.contains(opener)) return;
+  focusOn(active);
+  list.scrollIntoView({ block: "nearest" });
 }
 
 function step(by) {
@@ -341,7 +352,7 @@ function listen() {
   found("close").addEventListener("click", () => dialog.close());
   found("copy").addEventListener("click", copy);
   dialog.addEventListener("click", event => { if (event.target === dialog) dialog.close(); });  // beside it
-  dialog.addEventListener("close", () => { if (state.item) { go(closed(state)); focusOn(active); } });
+  dialog.addEventListener("close", leave);
   document.addEventListener("keydown", pressed);
   window.addEventListener("hashchange", () => { show(); if (!state.item) bringIntoView(); });
 }
