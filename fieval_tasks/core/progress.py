@@ -50,5 +50,10 @@ class Progress:
         return self.scored + self.failed + self.not_needed
 
     @property
+    def is_settled(self) -> bool:
+        """Nothing is left to be waited for."""
+        return self.settled >= self.total
+
+    @property
     def fraction(self) -> float:
         return self.settled / self.total if self.total else 1.0

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
-from math import inf
 from time import monotonic
 from typing import TextIO
 
@@ -53,6 +52,7 @@ class LiveTable(Terminal):
         self._progress: Progress | None = None
         self._estimates = Estimates(auto_refresh=False, get_time=clock)
         self._live, self._width = Live(), console.width
+        self._has_left = False
 
     def begin(self) -> None:
         self._live = Live(
@@ -66,12 +66,13 @@ class LiveTable(Terminal):
 
     def leave(self) -> None:
         """Take the lines off the screen, and draw no more."""
-        self._next = inf
+        self._has_left = True
         self._live.stop()
 
     def show(self, progress: Progress) -> None:
-        began = self._clock()
-        if began < self._next:
+        began, before = self._clock(), self._progress
+        is_news = progress.is_settled and not (before and before.is_settled)
+        if self._has_left or (began < self._next and not is_news):
             return
         self._estimate(progress)
         if self._console.width < self._width:
@@ -107,7 +108,7 @@ class LiveTable(Terminal):
     def drawn(self) -> RenderableType:
         """No higher than the screen, and one line at least: that on the whole run."""
         if self._progress is None:
-            return self._fitting(Text(f"starting, {clock_time(self._clock() - self._began)}"))
+            return self._fitting(Text("starting"))
         whole, *tasks = self._estimates.tasks
         return Group(*self._table(tasks), self._fitting(self._summary(self._progress, whole)))
 
@@ -147,6 +148,8 @@ class LiveTable(Terminal):
 
 
 def _words(progress: Progress) -> Iterator[str]:
+    if progress.is_settled:
+        yield "the report is being written"
     if progress.failed:
         yield f"{progress.failed:,} failed"
     yield from held_up(progress)

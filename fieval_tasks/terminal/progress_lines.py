@@ -86,7 +86,7 @@ class PlainLines(Terminal):
 
     def show(self, progress: Progress) -> None:
         now = self._clock()
-        if progress == self._last or (progress.settled < progress.total and now < self._next):
+        if progress == self._last or (not progress.is_settled and now < self._next):
             return
         self._last, self._next = progress, now + self._look.line_every
         failed = f", {progress.failed:,} failed" if progress.failed else ""

@@ -154,6 +154,16 @@ def test_a_display_that_has_left_draws_no_more_and_shows_the_cursor_again() -> N
     assert left.endswith("\x1b[2K"), "the last that is written takes the lines off the screen"
 
 
+def test_the_last_verdict_is_shown_at_once_and_that_the_report_comes() -> None:
+    file = Screen()
+    with shown(stream=file) as screen:
+        screen.show(Progress(total=10, scored=3, failed=0, waiting=7))
+        screen.show(Progress(total=10, scored=9, failed=0, waiting=1))
+        assert "9/10" not in file.getvalue(), "it is drawn once a second"
+        screen.show(Progress(total=10, scored=10, failed=0, waiting=0))
+    assert re.search(r"10/10 0:0\d the report is being written", Text.from_ansi(file.getvalue()).plain)
+
+
 def test_after_a_terminal_was_narrowed_what_it_shows_is_scrolled_away_whole() -> None:
     now, file = 0.0, Screen()
     console = Console(file=file, width=80, height=5, force_terminal=True, legacy_windows=False)
