@@ -54,8 +54,9 @@ class Timeline:
     """Number of the part, from the epoch -> what came in it."""
 
     def add(self, result: Result) -> None:
-        """Copies, and verdicts of earlier runs, are no evaluations of this one."""
-        if result.finished_at is None or result.same_as is not None or result.reused_from is not None:
+        """Copies, verdicts of earlier runs, and items that were never sent, are no evaluations of this one."""
+        is_none = result.same_as is not None or result.reused_from is not None or result.stage == "validate"
+        if result.finished_at is None or is_none:
             return
         place = int(utc(result.finished_at).timestamp() // self.width)
         part = self.parts.setdefault(place, Part())

@@ -36,10 +36,11 @@ def test_a_run_that_was_carried_on_a_week_later_is_drawn_as_finely_with_one_gap(
     assert [part is None for _, part in timeline.drawn()].count(True) == 1
 
 
-def test_copies_and_verdicts_of_earlier_runs_are_no_evaluations_of_this_one() -> None:
+def test_copies_verdicts_of_earlier_runs_and_what_was_never_sent_are_no_evaluations_of_this_one() -> None:
     timeline = of_seconds(1, same_as=0)
     timeline.add(judged(2, True, finished_at=START, reused_from="earlier"))
     timeline.add(failed(3, finished_at=START))
+    timeline.add(failed(4, finished_at=START, stage="validate"))
     assert (timeline.whole.verdicts, timeline.whole.errors) == (0, 1)
 
 

@@ -107,6 +107,7 @@ def facts(text: str) -> RunFacts:
         notices=(text, f"note: {text}"),
         news=(text,),
         mapping={text: {text: text}},
+        segments={text: None},
         resume_command=text,
         explain_command=text,
     )
@@ -136,6 +137,7 @@ def _result(text: str, row: int, **said: object) -> Result:
         "lost": 1,
         "submitted_at": START,
         "inputs": {text: text, "b": text},
+        "traits": {text: text},
         **dict.fromkeys(("value", "score", "passed", "reason", "runtime_ms", "stage", "error", "finished_at")),
     }
     return Result(**plain | said)  # type: ignore[arg-type]
