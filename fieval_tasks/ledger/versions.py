@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection, Engine
 from fieval_tasks.core.errors import PlanError, StoreError
 from fieval_tasks.ledger import schema
 from fieval_tasks.ledger.check_figures import open_figures
-from fieval_tasks.ledger.views import create_views, drop_views
+from fieval_tasks.ledger.views import create_views
 
 
 def _open_figures_of_all(connection: Connection) -> None:
@@ -98,7 +98,6 @@ def _version(connection: Connection) -> int | None:
 def _bring_up_to_date(connection: Connection, name: str) -> None:
     if connection.dialect.name == "postgresql":  # SQLite's write lock does this already: one process makes the tables
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(SCHEMA_LOCK)))
-    drop_views(connection)
     schema.metadata.create_all(connection)  # also what older programs had not; their tables stay as they are
     version = connection.scalar(sa.select(_table.c.version))
     if version is None:

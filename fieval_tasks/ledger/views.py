@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from fieval_tasks.core.items import State
@@ -45,10 +44,11 @@ WHERE r.is_whole
 """
 
 
-def drop_views(connection: Connection) -> None:
-    """Before tables are changed: PostgreSQL keeps what a view reads as it is."""
-    connection.execute(sa.text("DROP VIEW IF EXISTS fieval_verdicts"))
-
-
 def create_views(connection: Connection) -> None:
-    connection.exec_driver_sql(VERDICTS)
+    """Create the view, or bring it up to date. Columns are only ever added, at its end: PostgreSQL allows nothing else, so that
+    views that users have made of it stay."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(VERDICTS.replace("CREATE VIEW", "CREATE OR REPLACE VIEW"))
+    else:
+        connection.exec_driver_sql("DROP VIEW IF EXISTS fieval_verdicts")
+        connection.exec_driver_sql(VERDICTS)

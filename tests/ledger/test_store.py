@@ -48,7 +48,6 @@ from fieval_tasks.ledger.reopening import NOT_JUDGED
 from fieval_tasks.ledger.run import CheckRecord, Run
 from fieval_tasks.ledger.store import Conclusion, Ledger
 from fieval_tasks.ledger.tuning import LedgerTuning
-from fieval_tasks.ledger.views import drop_views
 from tests import postgres
 from tests.conftest import PATIENCE
 
@@ -1162,7 +1161,7 @@ def schema_versions(url: str) -> list[int]:
 def drop_everything(url: str) -> None:
     engine = sa.create_engine(url)
     with engine.begin() as connection:
-        drop_views(connection)
+        connection.exec_driver_sql("DROP VIEW IF EXISTS fieval_verdicts")
     schema.metadata.drop_all(engine)
     engine.dispose()
 

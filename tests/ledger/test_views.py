@@ -15,7 +15,7 @@ from fieval_tasks.core.plan import EvaluationPlan
 from fieval_tasks.ledger.pruning import prune
 from fieval_tasks.ledger.schema import figures, items, runs
 from fieval_tasks.ledger.store import Ledger
-from fieval_tasks.ledger.views import VERDICTS
+from fieval_tasks.ledger.views import VERDICTS, create_views
 from fieval_tasks.runs.conclusion import Ended, conclude
 from fieval_tasks.runs.preparation import Kept
 from tests.runs.compared_runs import CHECK, NOON, a_run, told
@@ -57,6 +57,13 @@ def test_its_columns_stay(ledger: Ledger) -> None:
     assert tuple(seen(ledger).columns) == COLUMNS
 
 
+def test_views_that_users_made_of_it_stay_when_it_is_made_again(ledger: Ledger) -> None:
+    with ledger.database.transaction() as connection:
+        connection.execute(sa.text("CREATE VIEW of_mine AS SELECT run_id, passed FROM fieval_verdicts"))
+        create_views(connection)
+        assert connection.execute(sa.text("SELECT * FROM of_mine")).all() == []
+
+
 def test_it_says_what_the_summary_says(ledger: Ledger, tmp_path: Path) -> None:
     said, found = ended(ledger, tmp_path)["checks"]["tone"], seen(ledger)
     assert (len(found), found["passed"].sum(), found["passed"].mean()) == (4, said["passed"], said["pass_rate"])
@@ -72,7 +79,7 @@ def test_choices_pass_as_the_plan_says_once_the_run_is_concluded(ledger: Ledger,
     moods = replace(CHECK, output="choices", good=("Passed",))
     assert ended(ledger, tmp_path, check=moods)["checks"]["tone"]["pass_rate"] == 2 / 3
     assert seen(ledger)["passed"].fillna(-1).tolist() == [1, 1, 0, -1]
-    ledger.judge_by(replace(ledger.run("one"), checks=(replace(moods, good=("Failed",)),)))
+    ledger.amend(replace(ledger.run("one"), checks=(replace(moods, good=("Failed",)),)))
     conclude(Kept(ledger.run("one"), EvaluationPlan(output=str(tmp_path / "out")), ledger), Ended(), seconds=0.0)
     assert seen(ledger)["passed"].fillna(-1).tolist() == [0, 0, 1, -1]
 
