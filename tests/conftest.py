@@ -59,6 +59,7 @@ SLOW = (
     "work/test_engine.py",
     "runs/test_dataframe.py",
     "work/test_shares.py",
+    "sinks/test_runs.py",
     "terminal/test_script.py",
 )
 """The tests of commands, servers and whole runs, the longest first, so that none is left to run alone at the end."""
