@@ -16,7 +16,7 @@ from fieval_tasks.core.commands import command
 from fieval_tasks.core.errors import ExitCode
 from fieval_tasks.core.plan import EvaluationPlan, Mode
 from fieval_tasks.core.quantities import parse_rate
-from fieval_tasks.core.sink_names import OTEL, tables_in
+from fieval_tasks.core.sink_names import tables_in
 from fieval_tasks.core.tiers import Tier
 from fieval_tasks.data.dataset import Dataset
 from fieval_tasks.ledger.book import Book
@@ -32,7 +32,7 @@ from fieval_tasks.runs.connections import WITHOUT_PREFECT, Connection, Openers
 from fieval_tasks.runs.continuing import Continuation, carry_on
 from fieval_tasks.runs.earlier import evaluated_before, reuse_notice
 from fieval_tasks.sinks.following import followed
-from fieval_tasks.sinks.observing import telemetry, telemetry_note
+from fieval_tasks.sinks.observing import telemetry, telemetry_said
 from fieval_tasks.sinks.sink import Sink, opened
 from fieval_tasks.work.engine import Engine
 from fieval_tasks.work.options import Options, Share
@@ -241,10 +241,9 @@ class Prepared(Kept):
         lines += map(described_check, run.checks)
         plan, models = self.plan, [check.model for check in run.checks]
         ends = ends_in_words(plan.max_items, plan.max_cost, plan.prices, models)
-        silent = telemetry_note(plan.to)
-        notes = (*ends, *run.notices, *self.reused, *self.notes, *silent)
+        notes = (*ends, *run.notices, *self.reused, *self.notes)
         lines += (f"  verdicts also go to {to}" for to in tables_in(plan.to))
-        lines += ["  verdicts also go to OpenTelemetry"] if OTEL in plan.to and not silent else []
+        lines += (f"  {line}" for line in telemetry_said(plan.to))
         if self.plan.baseline is not None:
             lines.append(f"  compared with the baseline {self.plan.baseline.partition('@sha256:')[0]}")
         return [clean(line) for line in (*lines, *(f"  note: {note}" for note in notes))]

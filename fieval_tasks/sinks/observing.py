@@ -19,10 +19,10 @@ def telemetry(run: Run, to: Collection[str]) -> AbstractContextManager[Telemetry
     return traced(run)
 
 
-def telemetry_note(to: Collection[str]) -> tuple[str, ...]:
-    """A note where OpenTelemetry is to be told and nobody has configured it."""
+def telemetry_said(to: Collection[str]) -> list[str]:
+    """A line for the user where OpenTelemetry is to be told: that it is, or what is missing."""
     if OTEL not in to:
-        return ()
+        return []
     from fieval_tasks.sinks.telemetry import NOT_CONFIGURED, is_configured
 
-    return () if is_configured() else (NOT_CONFIGURED,)
+    return ["verdicts also go to OpenTelemetry" if is_configured() else f"note: {NOT_CONFIGURED}"]

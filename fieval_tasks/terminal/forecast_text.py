@@ -11,11 +11,13 @@ from fieval_tasks.api.wire import EVALUATIONS
 from fieval_tasks.core.budget import ends_in_words
 from fieval_tasks.core.plan import Mode
 from fieval_tasks.core.quantities import parse_precision, percent, plus_minus
+from fieval_tasks.core.sink_names import tables_in
 from fieval_tasks.core.tiers import DAY, TIERS
 from fieval_tasks.report.text import count
 from fieval_tasks.report.words import cost_in_words
 from fieval_tasks.runs.forecast import CheckForecast, Forecast, SampleForecast, TierForecast
 from fieval_tasks.runs.preparation import described_check
+from fieval_tasks.sinks.observing import telemetry_said
 
 _EACH = {1.0: "a second", 60.0: "a minute", 3600.0: "an hour", DAY: "a day"}
 
@@ -31,7 +33,9 @@ def lines(forecast: Forecast) -> Iterator[str]:
         yield _requests(forecast)
         yield from _examples(forecast)
         yield from _times(forecast)
-    yield from (f"  verdicts also go to {to}, where they can be written" for to in forecast.outline.plan.to)
+    to = forecast.outline.plan.to
+    yield from (f"  verdicts also go to {table}, where they can be written" for table in tables_in(to))
+    yield from (f"  {line}" for line in telemetry_said(to))
     yield from _money(forecast)
     yield from (f"  sample: {_sample(sample)}" for sample in forecast.samples)
     invalid = forecast.invalid.total()
