@@ -92,8 +92,10 @@ def plain_json(value: Any, *, indent: int | None = None, separators: tuple[str, 
 
 
 def shown_json(value: Any) -> str:
-    """As a command prints it: strict JSON in ASCII, so that no character in it steers a terminal."""
-    return json.dumps(finite(value), indent=2, allow_nan=False).replace("\x7f", "\\u007f")
+    """As a command prints it: strict JSON in ASCII, so that no character in it steers a terminal, nor a text GitHub Actions,
+    where `##[` in a line of the log begins a command."""
+    written = json.dumps(finite(value), indent=2, allow_nan=False)
+    return written.replace("\x7f", "\\u007f").replace("##", "#\\u0023")
 
 
 def count(number: int, singular: str, plural: str | None = None) -> str:

@@ -30,7 +30,8 @@ from fieval_tasks.report.for_github import (
 )
 from fieval_tasks.report.text import clean
 from fieval_tasks.runs.conclusion import Outcome
-from fieval_tasks.terminal.door import say
+from fieval_tasks.terminal.door import answered, say
+from fieval_tasks.terminal.manner import no_commands
 
 IN_SUMMARY = replace(CAPS, flips_shown=CAPS.flips_kept, worst_in_markdown=CAPS.worst)
 """What the step's summary shows: all that is kept. A comment has the first of each."""
@@ -91,16 +92,6 @@ class GitHubStep:
         self._write_outputs()
         for line in self._annotations:
             print(line, file=self._stream, flush=True)
-
-    @contextmanager
-    def no_commands(self) -> Iterator[None]:
-        """Meanwhile nothing that is printed is a workflow command: a row's text may look like one."""
-        token = uuid4().hex
-        print(f"::stop-commands::{token}", file=self._stream, flush=True)
-        try:
-            yield
-        finally:
-            print(f"::{token}::", file=self._stream, flush=True)
 
     def _write(self, comment: Path, page: GitHubPage, whole: GitHubPage) -> None:
         def write_comment() -> None:
@@ -181,30 +172,22 @@ github_step: ContextVar[GitHubStep | None] = ContextVar("github_step", default=N
 """The step that the command is; None where it is none, or is to tell GitHub nothing."""
 
 
-@contextmanager
-def on_github(*, as_json: bool = False) -> Iterator[Callable[[int], int]]:
-    """Meanwhile what runs come to is told to GitHub, too. Yields what takes the command's exit code, and gives it back.
+def on_github(work: Callable[[], int], *, as_json: bool = False) -> int:
+    """Do the work, tell GitHub what its runs come to, too, and how it ended; its exit code.
 
-    `as_json`: standard output is for the command's object alone: annotations go to standard error, where GitHub reads them, too.
+    Errors are said here: once this is over, a line of them would be a command to GitHub. `as_json`: standard output is for the
+    command's object alone: annotations go to standard error, where GitHub reads them, too.
     """
-    step = GitHubStep(os.environ, sys.stderr if as_json else sys.stdout)
-    ended: list[int] = []
-
-    def end(code: int) -> int:
-        ended.append(code)
-        return code
-
+    stream = sys.stderr if as_json else sys.stdout
+    step, code = GitHubStep(os.environ, stream), int(ExitCode.INTERRUPTED)  # unless it comes to its end
     token = github_step.set(step)
     try:
-        with step.no_commands(), told_why():
-            yield end
-    except FievalError as error:
-        end(error.exit_code)
-        raise
+        with no_commands(stream):
+            code = answered(told_why()(work))
     finally:
         github_step.reset(token)
-        for code in ended:
-            step.end(code)
+        step.end(code)
+    return code
 
 
 @contextmanager

@@ -5,11 +5,13 @@ It imports next to nothing, as the door, which needs it.
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from contextvars import ContextVar
 from typing import Any, TextIO
+from uuid import uuid4
 
 is_quiet: ContextVar[bool] = ContextVar("is_quiet", default=False)
 """Whether nothing is said but errors, and one line on what a run came to: `--quiet`."""
@@ -59,3 +61,21 @@ def failed(sentence: str) -> str:
     if one := answer.get():
         one.errors.append(sentence)
     return sentence
+
+
+# -- under GitHub Actions ------------------------------------------------------------------------------------------
+
+
+def is_on_github() -> bool:
+    return os.environ.get("GITHUB_ACTIONS") == "true"
+
+
+@contextmanager
+def no_commands(stream: TextIO) -> Iterator[None]:
+    """Meanwhile nothing that is printed is a workflow command: a row's text may look like one."""
+    token = uuid4().hex
+    print(f"::stop-commands::{token}", file=stream, flush=True)
+    try:
+        yield
+    finally:
+        print(f"::{token}::", file=stream, flush=True)

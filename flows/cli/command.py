@@ -5,9 +5,9 @@ What a command does is imported once it is asked for: the help and a typing erro
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from inspect import BoundArguments
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,7 +21,7 @@ from fieval_tasks.core.commands import SCRIPT, program
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.plan import MOST_SHARDS, SHARD_DEPLOYMENT, EvaluationPlan
 from fieval_tasks.terminal.door import answered
-from fieval_tasks.terminal.manner import as_one_object, is_quiet
+from fieval_tasks.terminal.manner import as_one_object, is_on_github, is_quiet, no_commands
 from flows.cli.plan_options import option, plan_of, typed_as_plan, whole
 
 BARE = DefaultFormatter(panel_spec=PanelSpec(box=Box("    \n" * 8), padding=0))
@@ -52,6 +52,8 @@ DRY_RUN = (
 )
 GIVE_AN_OBJECT = ("evaluate", "fan_out", "collect")
 """Commands whose --json is for programs that must be able to read what they print, whatever happened."""
+TELL_GITHUB = ("evaluate", "fan_out", "collect", "compare")
+"""Commands with --github: GitHub Actions show what they come to. What all others print is only text to it."""
 
 NO_PREFECT = option(
     "no_prefect", bool, "Without a flow run and a Prefect server: it begins in a moment, as for a CI job."
@@ -273,12 +275,11 @@ def bless(
 
 def _told_github(work: Callable[[], int], asked: bool | None, *, as_json: bool = False) -> int:
     """Do the work, and tell GitHub Actions what it came to, where that is `asked`; None: where the command runs there."""
-    if not (os.environ.get("GITHUB_ACTIONS") == "true" if asked is None else asked):
+    if not (is_on_github() if asked is None else asked):
         return work()
     from fieval_tasks.terminal.github_step import on_github
 
-    with on_github(as_json=as_json) as end:
-        return end(work())
+    return on_github(work, as_json=as_json)
 
 
 def runs(
@@ -349,7 +350,9 @@ def _answering(name: str, app: Callable[[], App], tokens: Sequence[str]) -> int:
     """The exit code of a command with these words, which gives a program its object also where they are not understood."""
 
     def work() -> int:
-        return answered(lambda: run(app(), tokens))
+        is_mute = is_on_github() and name not in TELL_GITHUB  # else the command sees to it itself
+        with no_commands(sys.stderr) if is_mute else nullcontext():
+            return answered(lambda: run(app(), tokens))
 
     options = tokens[: tokens.index("--")] if "--" in tokens else tokens
     is_for_program = name in GIVE_AN_OBJECT and "--json" in options and "--help" not in options

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from dataclasses import replace
 from datetime import datetime, timezone
 from hashlib import sha256
@@ -17,6 +18,7 @@ from fieval_tasks.ledger.run import Run
 from fieval_tasks.report.caps import CAPS
 from fieval_tasks.report.folder import locked_folder
 from fieval_tasks.report.summary import summarise
+from fieval_tasks.report.text import shown_json
 from fieval_tasks.runs.conclusion import Outcome
 from fieval_tasks.terminal.github_step import GitHubStep, github_step, on_github
 from flows.cli import command
@@ -200,9 +202,11 @@ def test_a_file_that_has_changed_or_lies_elsewhere_marks_no_line(step: RunnerFil
 
 
 def test_meanwhile_no_text_that_is_printed_is_a_command(capsys: pytest.CaptureFixture[str]) -> None:
-    with on_github() as end:
+    def works() -> int:
         print("::set-output name=verdict::PASS")
-        end(0)
+        return 0
+
+    assert on_github(works) == 0
     first, hostile, last = capsys.readouterr().out.splitlines()
     token = first.removeprefix("::stop-commands::")
     assert len(token) == 32
@@ -214,10 +218,44 @@ def test_an_error_before_the_run_is_what_is_told(
 ) -> None:
     for name, value in step.environment.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(PlanError), on_github():
-        raise PlanError("column 'answer' is not in answers.csv")
+    assert on_github(_refused) == 2
     assert "::error title=evaluation refused::column 'answer' is not in answers.csv" in capsys.readouterr().out
     assert step.outputs() == {"verdict": "REFUSED", "exit-code": "2"}
+
+
+def _refused() -> int:
+    raise PlanError("column 'answer' is not in answers.csv\n::set-output name=verdict::PASS")
+
+
+def test_an_error_is_said_while_nothing_is_a_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stderr", sys.stdout)
+    assert command._told_github(_refused, True) == 2
+    first, error, hostile, last, told = capsys.readouterr().out.splitlines()
+    assert last == f"::{first.removeprefix('::stop-commands::')}::"
+    assert (error, hostile) == ("error: column 'answer' is not in answers.csv", "::set-output name=verdict::PASS")
+    assert told.startswith("::error title=evaluation refused::")
+
+
+@pytest.mark.parametrize(
+    "words", [("explain", "no::error::run", "x"), ("runs", "##[error]"), ("show", "a\n::error::b")]
+)
+def test_nor_is_what_a_command_prints_that_has_nothing_to_tell(
+    words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.chdir(tmp_path)
+    name, *others = words
+    assert getattr(command, f"{name}_command")(others) == 2
+    first, *_, last = capsys.readouterr().err.splitlines()
+    assert last == f"::{first.removeprefix('::stop-commands::')}::"
+
+
+def test_no_text_in_an_object_that_is_printed_is_a_command_of_the_runners_older_spelling() -> None:
+    value = {"reason": "##[set-output name=verdict;]PASS"}
+    assert "##" not in shown_json(value)
+    assert json.loads(shown_json(value)) == value
 
 
 @pytest.mark.parametrize(
