@@ -180,5 +180,6 @@ def _attributes(values: Mapping[str, str | None]) -> str:
 
 
 def _legal(text: str) -> str:
-    """The text with a mark for each character that XML 1.0 can't write, or that would steer the CI's log."""
-    return clean(clip(text, CAPS.junit_text))
+    """The text with a mark for each character that XML 1.0 can't write, or that would steer the CI's log. It names no file
+    either: GitLab and Jenkins put up what stands in `[[ATTACHMENT|FILE]]`."""
+    return clean(clip(text, CAPS.junit_text)).replace("[[ATTACHMENT|", "[[ATTACHMENT |")

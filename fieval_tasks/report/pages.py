@@ -122,14 +122,15 @@ def html_command(command: str) -> str:
     return f"<pre>{escape(clean(command))}</pre>"
 
 
-# A space of no width, as the character: what is joined on both sides of it is no address, mention or issue to those who
-# look for these in the text. Prefect's older UI shows the numbers of entities as they are written.
+# A space of no width, as the character: what is joined on both sides of it is no address, mention, issue or emoji to those
+# who look for these in the text. Prefect's older UI shows the numbers of entities as they are written.
 _BREAK = "\u200b"
 _WRITTEN = {
     **{"&": "&amp;", "<": "&lt;", ">": "&gt;"},
-    **{":": f":{_BREAK}", ".": f"{_BREAK}.", "@": f"\\@{_BREAK}", "#": f"\\#{_BREAK}"},
+    **{":": f":{_BREAK}", ".": f"{_BREAK}.", "@": f"\\@{_BREAK}", "#": f"\\#{_BREAK}", "-": f"-{_BREAK}"},
 }
-_SPECIAL = re.compile(r"[\\`*_\[\]~$^]|(?<=www)\.|[&<>|@#]|:(?=//)", re.IGNORECASE)
+_EMOJI = r":(?=(?:[+-]1|100|1234|[\w-]*[a-z][\w-]*):)"
+_SPECIAL = re.compile(rf"[\\`*_\[\]~$^]|(?<=www)\.|[&<>|@#]|:(?=//)|(?<=\bGH)-(?=\d)|{_EMOJI}", re.IGNORECASE)
 # Where a line would begin a list or a rule.
 _BEGIN = re.compile(r"^(?:(?=[-+=])|(\d{1,9})(?=[.)](?:\s|$)))")
 

@@ -179,6 +179,8 @@ READER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethroug
 LINKED_AS_WRITTEN = re.compile(r"https?://|www\.", re.IGNORECASE)
 LINKED_AS_READ = re.compile(r"\w@[\w-]+\.\w|(?<!\w)@\w|#\d")
 """What GitHub links in the text that comes out of the parser: mail addresses, mentions, issues."""
+OF_GITHUB = re.compile(r"\bGH-\d|:[\w-]*[a-z][\w-]*:|:[+-]1:", re.IGNORECASE)
+"""What it makes issues and emoji of there."""
 
 
 def test_markdown_is_text_only(run: Written) -> None:
@@ -236,6 +238,7 @@ def assert_markdown_is_inert(source: str) -> None:
     assert not foreign & set(kinds(source))
     assert set(children(source, "html_inline")) <= {"<br>"}
     assert not LINKED_AS_READ.search("\n".join(children(source, "text", "text_special")))
+    assert not OF_GITHUB.search("\n".join(children(source, "text", "text_special")))
     outside_fences = [token.content for token in READER.parse(source) if token.type == "inline"]
     assert not LINKED_AS_WRITTEN.search("\n".join(outside_fences))
     assert not [line for line in headings(source)[1:] if MARK in line]  # the first one names the run
@@ -266,6 +269,7 @@ def test_junit_is_xml_of_known_elements(run: Written) -> None:
 
 def assert_junit_is_sound(run: Written) -> None:
     root = ElementTree.fromstring(run.text("junit.xml"))
+    assert "[[ATTACHMENT|" not in "".join(root.itertext())
     known = {"testsuites", "testsuite", "testcase", "system-out", "failure", "error", "skipped"}
     assert {node.tag for node in root.iter()} <= known
     assert len(list(root.iter("testcase"))) == 6
