@@ -155,22 +155,22 @@ def test_a_run_that_prefect_knows_nothing_of_is_published_once_and_without_keys(
         for name, value in evaluator.environment.items():
             with_keys.setenv(name, value)
         gate = ("--gate", "groundedness.pass_rate >= 0.99")
-        assert evaluate("--connection", "env", "--run", "later", "--limit", "5", *gate) == 1
-    before = summary("later")
+        assert evaluate("--connection", "env", "--run", "made-in-ci", "--limit", "5", *gate) == 1
+    before = summary("made-in-ci")
     submitted = len(evaluator.submissions(""))
 
-    assert collect_command(["later"]) == 1
+    assert collect_command(["made-in-ci"]) == 1
     with get_client(sync_client=True) as client:
-        flow_run, artifacts = of("later", client)
-    assert (flow_run.name, flow_run.state_type.value, flow_run.state_name) == ("later", "FAILED", "Gate failed")
+        flow_run, artifacts = of("made-in-ci", client)
+    assert (flow_run.name, flow_run.state_type.value, flow_run.state_name) == ("made-in-ci", "FAILED", "Gate failed")
     assert {artifact.type for artifact in artifacts} >= {"markdown", "table"}
     assert told == ["fieval.run.completed", "fieval.gate.failed"]
-    assert (summary("later"), len(evaluator.submissions(""))) == (before, submitted)
+    assert (summary("made-in-ci"), len(evaluator.submissions(""))) == (before, submitted)
 
     told.clear()
     capfd.readouterr()
-    assert collect_command(["later"]) == 1
-    assert "run later: nothing new" in capfd.readouterr().err
+    assert collect_command(["made-in-ci"]) == 1
+    assert "run made-in-ci: nothing new" in capfd.readouterr().err
     assert told == []
 
 
