@@ -1,4 +1,4 @@
-"""How many rows have to be evaluated to know a rate this precisely. Imported when it is asked for: statsmodels takes a second."""
+"""How many rows have to be evaluated to know a rate this precisely."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from bisect import bisect_left
 from fractions import Fraction
 from functools import partial
 
-from statsmodels.stats.proportion import samplesize_confint_proportion
-
-from fieval_tasks.decisions.statistics import wilson_interval
+from fieval_tasks.decisions.statistics import normal_reach, wilson_interval
 
 WORST = 0.5
 """The rate that needs the most rows."""
@@ -30,10 +28,10 @@ def half_width(n: int, population: int, confidence: float = 0.95, rate: float = 
 def sample_size(precision: float, population: int, confidence: float = 0.95, rate: float = WORST) -> int:
     """Rows to draw from a population so that its rate is known to plus or minus `precision`; at most the whole population.
 
-    Cochran's n0 / (1 + (n0 - 1) / N), to the nearest row (eq. 4.2; n0: statsmodels), and as many as Wilson's interval, which
-    is wider for rates near 0 and 1, needs.
+    Cochran's n0 / (1 + (n0 - 1) / N) with n0 = z^2 p (1 - p) / d^2, to the nearest row (eq. 4.2), and as many as
+    Wilson's interval, which is wider for rates near 0 and 1, needs.
     """
-    endless = max(1.0, float(samplesize_confint_proportion(rate, precision, alpha=1 - confidence)))
+    endless = max(1.0, rate * (1 - rate) * (normal_reach(confidence) / precision) ** 2)
     textbook = round(endless / (1 + (endless - 1) / population))
     widths = partial(half_width, population=population, confidence=confidence, rate=rate)
     wilsons = 1 + bisect_left(range(1, population), -precision, key=lambda n: -widths(n))

@@ -16,6 +16,7 @@ from fieval_tasks.data.dataset import Dataset
 from fieval_tasks.data.intake import Evaluations, first_drawn, in_random_order, items, mark_copies
 from fieval_tasks.data.places import Place, not_there, place_of
 from fieval_tasks.data.selection import Chosen, Selection, audited, candidates, choose
+from fieval_tasks.decisions.sizes import sample_size
 from fieval_tasks.runs.segments import segmented, wanted
 
 Rows: TypeAlias = Iterable[tuple[Item, Failed | None]]
@@ -97,8 +98,6 @@ def _with_precision(plan: EvaluationPlan, dataset: Dataset) -> tuple[EvaluationP
     """The plan with the sample that its precision needs, and a notice that says how many rows that are."""
     if plan.precision is None:
         return plan, ()
-    from fieval_tasks.decisions.sizes import sample_size  # statsmodels takes a second
-
     found, _ = candidates(dataset, _selection(plan, dataset))
     size = sample_size(float(parse_precision(plan.precision)), len(found), plan.usual_confidence)
     question = f"--precision {plan.precision}: {plus_minus(plan.precision)} at {percent(plan.usual_confidence)}"

@@ -21,6 +21,7 @@ from fieval_tasks.core.plan import EvaluationPlan, Mode
 from fieval_tasks.core.quantities import parse_precision, parse_rate
 from fieval_tasks.core.scrubbing import scrubbed
 from fieval_tasks.core.tiers import CUSTOM, DEFAULT, Tier
+from fieval_tasks.decisions.sizes import WORST, sample_size
 from fieval_tasks.ledger.database import store_url
 from fieval_tasks.ledger.recognition import recognised_tier
 from fieval_tasks.ledger.reuse import to_be_taken
@@ -280,8 +281,6 @@ def _unbounded(plan: EvaluationPlan, by_model: Mapping[str | None, int], request
 
 def _samples(outline: Outline, ledger: Ledger) -> tuple[SampleForecast, ...]:
     """For the worst case, which --precision draws, and for the rate of each check in the latest run that has one."""
-    from fieval_tasks.decisions.sizes import WORST, sample_size
-
     asked, confidence = outline.plan.precision or USUAL_PRECISION, outline.plan.usual_confidence
     rates = [(WORST, "the worst case"), *_last_rates(outline, ledger)]
     return tuple(
