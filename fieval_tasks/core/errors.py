@@ -7,6 +7,7 @@ FievalError
 ├── StoreError               the ledger can't be opened, read or written
 │   └── StoreAway            the ledger can't be used at this moment; trying again may succeed
 ├── SinkError                what --to names can't take verdicts, now or at all; the run goes on without it
+│   └── RowsUnwanted         the table does not take some of these rows as they are; it may take others
 ├── ApiError                 what the evaluation API answered, or failed to answer
 │   ├── Unreachable          no connection: the request was certainly not accepted
 │   ├── Lost                 sent, and no answer came: a POST may have been accepted
@@ -105,6 +106,10 @@ class SinkError(FievalError):
     """What `--to` names can't take verdicts, at this moment or at all. The ledger has them, and the run goes on."""
 
     exit_code = ExitCode.INCOMPLETE
+
+
+class RowsUnwanted(SinkError):
+    """Rows are too long or of another kind than the user's table wants, so none of this batch is in it. Others may be taken."""
 
 
 class ApiError(FievalError):

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from fieval_tasks.core.errors import SinkError
+from fieval_tasks.core.errors import RowsUnwanted, SinkError
 from fieval_tasks.core.sink_names import TableName
 from fieval_tasks.ledger.schema import storable
 from fieval_tasks.report.columns import TABLE
@@ -86,7 +86,9 @@ class DuckTable(VerdictTable):
                 connection.execute("BEGIN")
                 yield connection
         except (self._duckdb.Error, OSError) as error:
-            raise SinkError(f"--to {self.name}: {in_a_line(error)}") from error
+            is_of_the_rows = isinstance(error, self._duckdb.DataError | self._duckdb.IntegrityError)
+            kind = RowsUnwanted if is_of_the_rows else SinkError
+            raise kind(f"--to {self.name}: {in_a_line(error)}") from error
 
 
 def _storable(value: Any) -> Any:

@@ -6,15 +6,17 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from threading import Event, Lock, Thread
 from time import monotonic
 from typing import TypeAlias
 
 from fieval_tasks.core.batches import batches
-from fieval_tasks.core.errors import FievalError, SinkError, in_words
+from fieval_tasks.core.errors import FievalError, RowsUnwanted, SinkError, in_words
 from fieval_tasks.core.items import Result
 from fieval_tasks.ledger.book import Book
 from fieval_tasks.sinks.sink import Sink
+from fieval_tasks.sinks.unwanted import Take, Unwanted, parts_taken
 
 # A transaction of so many takes a fraction of a second, for which others that write to a file wait.
 BATCH = 1_000
@@ -64,13 +66,19 @@ class Follower:
         # What an earlier process did not come to, and verdicts that the run began with.
         self._is_behind = catches_up
         """Verdicts may be in the ledger, and neither in the sink nor in `_heard`."""
-        self.lag = ""
+        self._fault = ""
         """Why the last write failed; empty where it did not."""
+        self._unwanted = Unwanted()
         self._rang = Event()
         self._over = Event()
         self._left = Event()
         # The process does not wait for it: a database may never answer.
         self._thread = Thread(target=self._follow, name="sink", daemon=True)
+
+    @property
+    def lag(self) -> str:
+        """Why the sink lacks verdicts; empty where it lacks none."""
+        return self._fault or self._unwanted.said
 
     def start(self) -> None:
         self._thread.start()
@@ -105,12 +113,12 @@ class Follower:
                         return
                     if pause == self._tuning.first_pause:
                         _log.warning("%s; the run goes on, and its verdicts are written later", in_words(error))
-                    self.lag = in_words(error)
+                    self._fault = in_words(error)
                     if self._over.wait(pause):
                         return  # whoever concludes the run brings the sink up to date
                     pause = min(2 * pause, self._tuning.longest_pause)
                 else:
-                    pause, self.lag = self._tuning.first_pause, ""
+                    pause, self._fault = self._tuning.first_pause, ""
                     if not self._over.is_set():
                         self._rang.wait()
                     self._over.wait(self._tuning.gather)
@@ -126,16 +134,23 @@ class Follower:
         try:
             if behind:
                 for batch in _in_batches(self._book.results(with_inputs=True, settled=True), self._left):
-                    sink.bring_up_to_date(batch)
+                    self._give(sink.bring_up_to_date, batch, set())
             if heard:
                 for batch in _in_batches(self._book.results(with_inputs=True, of=[*heard]), self._left):
-                    sink.take(batch)
-                    heard.difference_update(result.seq for result in batch if result.seq is not None)
+                    self._give(sink.take, batch, heard)
         except Exception:
             with self._lock:
                 self._is_behind = self._is_behind or behind
             self.hear([*heard])
             raise
+
+    def _give(self, take: Take, batch: Sequence[Result], heard: set[int]) -> None:
+        """What is taken, or refused, is no longer in `heard`, also where the rest fails."""
+        for part, error in parts_taken(take, batch):
+            if error is not None and not self._unwanted.said:
+                _log.warning("%s; the run goes on, and what else the table takes is written", in_words(error))
+            self._unwanted.note(part, error)
+            heard.difference_update(result.seq for result in part if result.seq is not None)
 
 
 class Followers:
@@ -183,6 +198,7 @@ class CatchingUp:
         self._tuning = tuning
         self._moved_at = monotonic()
         self._error: str | None = f"it took nothing for {tuning.patience:g} s"
+        self._sink: Sink | None = None
         self._given_up = Event()
         self._thread = Thread(target=self._bring_up_to_date, name="sink", daemon=True)
 
@@ -198,29 +214,36 @@ class CatchingUp:
         return self._error
 
     def _bring_up_to_date(self) -> None:
+        unwanted = Unwanted()
         with ExitStack() as stack:
-            sink: Sink | None = None
             try:
                 for batch in _in_batches(self._book.results(with_inputs=True), self._given_up):
-                    for pause in _pauses(self._tuning):
-                        try:
-                            sink = sink or stack.enter_context(closing(self._open()))
-                            sink.bring_up_to_date(batch)
-                            break
-                        except Exception as error:  # of whichever driver: the run's report says it
-                            if pause == self._tuning.first_pause:
-                                wait = self._tuning.patience
-                                _log.warning(
-                                    "%s; it is tried again, for %g s without success at most", in_words(error), wait
-                                )
-                            self._error = in_words(error)
-                        if self._given_up.wait(pause):
-                            return
-                    self._moved_at = monotonic()
-            except FievalError as error:  # the ledger is out of reach
+                    for part, error in parts_taken(partial(self._persist, stack), batch):
+                        unwanted.note(part, error)
+                        if error is None:
+                            self._moved_at = monotonic()
+                        else:
+                            self._error = unwanted.said
+            except FievalError as error:  # the ledger is out of reach, or nobody waits any longer
                 self._error = in_words(error)
             else:
-                self._error = None
+                self._error = unwanted.said or None
+
+    def _persist(self, stack: ExitStack, batch: Sequence[Result]) -> None:
+        for pause in _pauses(self._tuning):
+            try:
+                self._sink = self._sink or stack.enter_context(closing(self._open()))
+                self._sink.bring_up_to_date(batch)
+                return
+            except RowsUnwanted:
+                raise
+            except Exception as error:  # of whichever driver: the run's report says it
+                if pause == self._tuning.first_pause:
+                    wait = self._tuning.patience
+                    _log.warning("%s; it is tried again, for %g s without success at most", in_words(error), wait)
+                self._error = in_words(error)
+            if self._given_up.wait(pause):
+                raise SinkError(self._error)
 
 
 def _pauses(tuning: SinkTuning) -> Iterator[float]:

@@ -9,9 +9,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
-from fieval_tasks.core.errors import SinkError
+from fieval_tasks.core.errors import RowsUnwanted, SinkError
 from fieval_tasks.core.private import make_file
 from fieval_tasks.core.sink_names import TableName
 from fieval_tasks.ledger.database import network_timeouts
@@ -29,6 +29,9 @@ TYPES: Mapping[str, Any] = {
 # Another program may hold the file for a moment; then the rows are tried again.
 WAITS_FOR_FILE = 5.0
 """Seconds."""
+OF_THE_ROWS = ("22", "23", "44", "54", "P0")
+"""Classes of PostgreSQL's SQLSTATE: a value of the wrong length or kind, a constraint, a view's check, a value that no index holds,
+a trigger's refusal."""
 
 
 class SqlTable(VerdictTable):
@@ -93,7 +96,14 @@ class SqlTable(VerdictTable):
         except (SQLAlchemyError, OSError) as error:
             said = in_a_line(error)
             hint = "; PGPASSWORD or ~/.pgpass gives it" if "password" in said else ""
-            raise SinkError(f"--to {self.name}: {said}{hint}") from error
+            kind = RowsUnwanted if _is_of_the_rows(error) else SinkError
+            raise kind(f"--to {self.name}: {said}{hint}") from error
+
+
+def _is_of_the_rows(error: Exception) -> bool:
+    """Whether others than these rows may be taken."""
+    state = getattr(getattr(error, "orig", None), "sqlstate", None) or ""
+    return isinstance(error, DataError | IntegrityError) or state.startswith(OF_THE_ROWS)
 
 
 def _engine(name: TableName) -> Engine:

@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from fieval_tasks.core.sink_names import TableName
+from fieval_tasks.report.columns import TABLE
 from tests import postgres
 
 BACKENDS = ("sqlite", "postgresql", "duckdb")
@@ -34,6 +35,15 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 def to(place: str) -> str:
     return f"{place}#order"
+
+
+TYPES = {"string": "VARCHAR", "int64": "BIGINT", "double": "DOUBLE PRECISION", "bool": "BOOLEAN", "time": "TIMESTAMPTZ"}
+
+
+def made_by_hand(table: str, limit: str) -> str:
+    """The statement that makes a table of the user's own; `limit`: a constraint."""
+    columns = ", ".join(f'"{name}" {TYPES[kind]}' for name, kind in TABLE.items())
+    return f'CREATE TABLE {table} ({columns}, PRIMARY KEY (run_id, item_id, "check", repeat), {limit})'
 
 
 def asked(place: str, statement: str) -> list[tuple[Any, ...]]:

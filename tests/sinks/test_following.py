@@ -11,7 +11,7 @@ from threading import Event
 
 import pytest
 
-from fieval_tasks.core.errors import ExitCode, SinkError
+from fieval_tasks.core.errors import ExitCode, RowsUnwanted, SinkError
 from fieval_tasks.core.items import Item, Result, Scored, Ticket
 from fieval_tasks.core.plan import EvaluationPlan
 from fieval_tasks.ledger.book import Book
@@ -23,7 +23,7 @@ from fieval_tasks.runs.preparation import Kept, runs_to_collect
 from fieval_tasks.sinks.following import CatchingUp, SinkTuning, followed
 from tests.conftest import PATIENCE
 from tests.faults.running import wait_until
-from tests.sinks.conftest import asked
+from tests.sinks.conftest import asked, made_by_hand
 
 NOON = datetime(2026, 8, 1, 12, tzinfo=timezone.utc)
 CHECK = CheckRecord("tone", "tone", "turing_flash", {}, "Pass/Fail", {"output": "answer"})
@@ -239,3 +239,65 @@ def test_events_that_could_not_be_told_in_time_are_said(book: Book, caplog: pyte
         audience.hear(decide(book, 0))
     goes_on.set()
     assert "could not be read again within 0.01 s" in caplog.text
+
+
+# -- rows that a table does not take ----------------------------------------------------------------------------------
+
+
+@dataclass
+class Picky(Listener):
+    """A sink that takes no batch with one of these items in it."""
+
+    refused: frozenset[int] = frozenset()
+    asked: int = 0
+
+    def take(self, results: Sequence[Result]) -> None:
+        self.asked += 1
+        if self.refused & {result.seq for result in results}:
+            raise RowsUnwanted("--to somewhere: it is too long")
+        super().take(results)
+
+    bring_up_to_date = take
+
+
+def test_a_row_that_is_refused_keeps_no_other_out_and_is_not_tried_over_and_over(
+    book: Book, caplog: pytest.LogCaptureFixture
+) -> None:
+    sink = Picky(refused=frozenset({2, 3}))
+    with followed([lambda: sink], book, QUICK) as audience:
+        audience.hear(decide(book, *range(6)))
+        wait_until(lambda: len(sink.taken) == 4 and bool(audience.lag))
+        tried = sink.asked
+        audience.hear(decide(book, 7))
+        wait_until(lambda: 7 in sink.taken)
+        assert "item id-2, check tone), and 1 other like it" in audience.lag
+    assert sink.asked == tried + 1
+    assert sorted(sink.taken) == [0, 1, 4, 5, 7]
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize(("refused", "others"), [((2, 9), "1 other"), (range(ITEMS), f"{ITEMS - 1} others")])
+def test_the_end_names_what_is_refused_and_how_many(book: Book, refused: Sequence[int], others: str) -> None:
+    decide(book, *range(ITEMS))
+    sink = Picky(refused=frozenset(refused))
+    assert CatchingUp(lambda: sink, book, QUICK).fault() == (
+        f"--to somewhere: it is too long (item id-{refused[0]}, check tone), and {others} like it: refused as they are, all else "
+        "is there; alter the table"
+    )
+    assert len(sink.taken) == ITEMS - len(refused)
+
+
+def test_a_table_with_a_limit_gets_the_rest_and_all_of_it_once_it_is_altered(
+    ledger: Ledger, book: Book, tmp_path: Path, place: str
+) -> None:
+    decide(book, *range(ITEMS))
+    to = f"{place}#mine"
+    asked(place, made_by_hand("mine", "CHECK (item_id NOT IN ('id-3', 'id-7'))"))
+    outcome = concluded(ledger, to, tmp_path)
+    assert (outcome.exit_code, runs_to_collect(ledger.url)) == (ExitCode.INCOMPLETE, ["mine"])
+    assert "(item id-3, check tone), and 1 other like it: refused as they are" in outcome.message
+    assert asked(place, "SELECT count(*) FROM mine") == [(ITEMS - 2,)]
+    asked(place, "DROP TABLE mine")
+    outcome = concluded(ledger, to, tmp_path)
+    assert (outcome.exit_code, runs_to_collect(ledger.url)) == (ExitCode.OK, [])
+    assert asked(place, "SELECT count(*) FROM mine") == [(ITEMS,)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from contextlib import closing
@@ -11,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from fieval_tasks.core.errors import SinkError
+from fieval_tasks.core.errors import RowsUnwanted, SinkError
 from fieval_tasks.core.items import Result
 from fieval_tasks.core.sink_names import TableName
 from fieval_tasks.ledger.run import Run
 from fieval_tasks.report.columns import TABLE
 from fieval_tasks.sinks.sink import Sink, opened
-from tests.sinks.conftest import asked
+from tests.sinks.conftest import asked, made_by_hand
 
 NOON = datetime(2026, 11, 28, 12, 0, 0, 123456, tzinfo=timezone(timedelta(hours=5, minutes=30)))
 SCORED = Result(
@@ -227,3 +228,38 @@ def test_processes_take_turns_with_a_file_of_duckdb(tmp_path: Any) -> None:
             other.communicate("\n")
             mine.take([PENDING])
     assert asked(to, "SELECT count(*) FROM t") == [(2,)]
+
+
+def test_a_row_that_breaks_a_constraint_is_told_from_a_database_that_is_away(place: str) -> None:
+    asked(place, made_by_hand("mine", "CHECK (item_id <> 'b')"))
+    with sink(f"{place}#mine") as one:
+        with pytest.raises(RowsUnwanted, match=r"CHECK|check constraint"):
+            one.take([SCORED, PENDING])
+        one.take([SCORED])
+        asked(place, "DROP TABLE mine")
+        asked(place, "CREATE TABLE mine (run_id INTEGER)")
+        with pytest.raises(SinkError) as away:
+            one.take([PENDING])
+    assert not isinstance(away.value, RowsUnwanted)
+
+
+REFUSE = "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'not today'; END $$"
+
+
+@pytest.mark.parametrize(
+    ("altered", "said"),
+    [
+        ("ALTER TABLE mine ALTER item_id TYPE VARCHAR(3)", "too long for type"),
+        ("ALTER TABLE mine ALTER item_id TYPE VARCHAR", "index row"),
+        (f"{REFUSE}; CREATE TRIGGER t BEFORE INSERT ON mine FOR EACH ROW EXECUTE FUNCTION no()", "not today"),
+    ],
+)
+def test_postgresql_has_many_ways_of_refusing_a_row(postgres_server: str, altered: str, said: str) -> None:
+    from tests.postgres import fresh_database
+
+    place = fresh_database(postgres_server)
+    asked(place, made_by_hand("mine", "UNIQUE (eval_id)"))
+    asked(place, altered)
+    long = "".join(hashlib.sha256(f"{n}".encode()).hexdigest() for n in range(200))
+    with sink(f"{place}#mine") as one, pytest.raises(RowsUnwanted, match=said):
+        one.take([replace(SCORED, item_id=long)])
