@@ -26,10 +26,11 @@ EXPRESSION = re.compile(r"\$\{\{\s*(.*?)\s*\}\}")
 FAKE_GH = """#!/bin/sh
 [ -z "$GH_REFUSES" ] || { echo "HTTP 403: Resource not accessible by integration" >&2; exit 1; }
 printf '%s\\n' "$*" >>"$GH_CALLS"
-case "$*" in *--paginate*) [ ! -f "$GH_COMMENTS" ] || grep -F -- "$MARKER" "$GH_COMMENTS" | cut -d' ' -f1 ;; esac
+case "$*" in *--paginate*select\\(.viewerDidAuthor\\ and*) [ ! -f "$GH_COMMENTS" ] || grep -F -- "mine $MARKER" "$GH_COMMENTS" | cut -d' ' -f1 ;; esac
 case "$*" in *POST*|*PATCH*) for word; do case $word in body=@*) cat "${word#body=@}" >"$GH_BODY" ;; esac; done ;; esac
 """
-"""`gh api`, which writes down how it is called. GH_COMMENTS holds the comments that are there, each an id and a first line."""
+"""`gh api`, which writes down how it is called. GH_COMMENTS holds the comments that are there, each an id, whose it is
+and a first line."""
 
 
 @dataclass
@@ -155,7 +156,9 @@ def test_a_gate_that_passes_is_a_green_job_with_a_report_and_one_comment(workflo
     gates = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["gates"]
     assert [gate["verdict"] for gate in gates] == ["PASS", "PASS"]
     looked, posted = calls(workflow)
-    assert looked.startswith("api --paginate repos/acme/answers/issues/12/comments?per_page=100 --jq ")
+    assert looked.startswith(
+        "api graphql --paginate --raw-field owner=acme --raw-field name=answers --field number=12 "
+    )
     assert posted.startswith("api --silent --method POST repos/acme/answers/issues/12/comments --field body=@")
     assert (workflow.folder / "gh-body").read_text(encoding="utf-8") == (folder / "comment.md").read_text(
         encoding="utf-8"
@@ -168,7 +171,8 @@ def test_a_gate_that_fails_ends_the_job_once_the_comment_that_is_there_is_up_to_
     assert workflow.run(**INSTALLED, **inputs, dataset="rows.jsonl", comment="false") == 1, workflow.printed
     assert (calls(workflow), workflow.used) == ([], [])
     marker = (workflow.folder / "out" / "comment.md").read_text(encoding="utf-8").partition("\n")[0]
-    (workflow.folder / "gh-comments").write_text(f"7 Nice!\n8 {marker}\n9 {marker}\n", encoding="utf-8")
+    there = f"6 theirs {marker}\n7 mine Nice!\n8 mine {marker}\n9 mine {marker}\n"
+    (workflow.folder / "gh-comments").write_text(there, encoding="utf-8")
     again = Workflow(workflow.folder / "again", environment=workflow.environment)
     again.folder.mkdir()
     (again.folder / "rows.jsonl").write_bytes((workflow.folder / "rows.jsonl").read_bytes())
@@ -228,12 +232,29 @@ def test_the_package_is_installed_into_an_environment_of_its_own(
         'case $2 in venv) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;; flows.evaluate) exit 137 ;; esac\n'
     )
     assert workflow.run(dataset="rows.jsonl", install=install) == 137
-    venv, pip, evaluate = log.read_text(encoding="utf-8").splitlines()
+    _, venv, pip, evaluate = log.read_text(encoding="utf-8").splitlines()
     assert venv == f"-m venv {workflow.folder}/fieval-python"
     assert re.fullmatch(rf"-m pip install --quiet {installed}", pip)
     assert evaluate == "-m flows.evaluate --no-prefect --github -- rows.jsonl"
     assert workflow.used == [("actions/setup-python@v5", {"python-version": "3.12"})]
     assert (workflow.results["verdict"], workflow.results["exit-code"]) == ("ERROR", "137")
+
+
+def test_a_module_of_the_repository_is_never_taken_for_another(workflow: Workflow) -> None:
+    """Not while it is installed, either, with the keys in the environment."""
+    for name in ("venv.py", "argparse.py", "logging.py", "flows.py", "json.py"):
+        (workflow.folder / name).write_text("open('pwned', 'w')")
+    install = {"install": "\n", "python_version": "none", "checks": "is_json", "dataset": "rows.jsonl"}
+    workflow.run(**install)
+    assert workflow.run(**INSTALLED, dataset="rows.jsonl") == 0, workflow.printed
+    assert not [*workflow.folder.rglob("pwned")]
+
+
+def test_a_python_that_could_take_one_is_refused(workflow: Workflow) -> None:
+    (workflow.folder / "bin" / "python").write_text('#!/bin/sh\ncase $1 in -c) exit 1 ;; esac\ntouch "$0.ran"\n')
+    assert workflow.run(dataset="rows.jsonl") == 1
+    assert "::error title=Python is too old::" in workflow.printed
+    assert not [*workflow.folder.rglob("*.ran")]
 
 
 def test_a_copy_of_the_action_elsewhere_says_that_it_knows_nothing_to_install(workflow: Workflow) -> None:
