@@ -144,6 +144,19 @@ def test_a_link_opens_the_same_view_and_the_worst_come_first(browser: Browser, p
     report.close()
 
 
+@pytest.mark.parametrize("name", ["constructor", "__proto__"])
+def test_a_link_with_a_word_that_every_object_of_the_browser_knows_opens_the_list_too(
+    browser: Browser, plain: Path, name: str
+) -> None:
+    report = OpenedReport(browser, plain, fragment=f"#sort={name}")
+    assert report.hits == "600 of 600 rows"
+    report.page.evaluate(f"location.hash = '#group={name}'")
+    report.page.locator("#hits", has_text="No row matches").wait_for()
+    assert f"group {name}" in report.page.inner_text("[name=group]")
+    report.close()
+    assert not report.complaints
+
+
 def test_an_item_has_an_address_and_shows_both_answers_and_its_command(browser: Browser, plain: Path) -> None:
     report = OpenedReport(browser, plain, fragment="#item=s-10&check=groundedness")
     page = report.page

@@ -34,6 +34,7 @@ const list = found("hits-list");
 const dialog = found("item");
 
 let page = {};      // what `#page` says
+let groups = new Map();  // a group's number -> its reason
 let rows = [];      // every row of this page, in the order of the dataset
 let ofRun = 0;      // rows of the run: this page may hold a sample of them
 let orders = {};    // a sort's name -> rows in that order
@@ -52,6 +53,7 @@ async function unpacked(block) {
 
 async function open() {
   page = JSON.parse(found("page").textContent);
+  groups = new Map(Object.entries(page.groups));
   const { columns, shown, of, blocks } = JSON.parse(found("rows").textContent);
   for (const block of blocks)
     for (const cells of await unpacked(block)) {
@@ -118,7 +120,7 @@ function filter() {
   const counts = Object.fromEntries(names.map(name => [name, new Map()]));
   const count = (name, row) => row.facets[name].forEach(
     value => counts[name].set(value, (counts[name].get(value) ?? 0) + 1));
-  const sort = SORTS[state.sort] ? state.sort : "row";
+  const sort = Object.keys(SORTS).includes(state.sort) ? state.sort : "row";  // constructor is no key of its own
   orders[sort] ??= [...rows].sort((a, b) => SORTS[sort](a) - SORTS[sort](b));
   hits = [];
   for (const row of orders[sort]) {
@@ -132,7 +134,7 @@ function filter() {
 
 const named = {
   segment: value => value.replace(":", ": "),
-  group: value => page.groups[value] ?? `group ${value}`,
+  group: value => groups.get(value) ?? `group ${value}`,
 };
 
 /* Every value is an option from the start, so that none jumps about; only its number changes. */
