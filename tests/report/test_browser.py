@@ -131,6 +131,13 @@ def test_what_is_chosen_stands_in_the_fragment_and_the_back_button_opens_what_wa
     assert opened.hits == f"{2 * MANY} of {2 * MANY} rows"
 
 
+def test_on_paper_the_first_failures_are_unfolded_for_nobody_can_open_them_there(opened: OpenedReport) -> None:
+    last = opened.page.locator("details.rest article").last
+    assert not last.is_visible()
+    opened.page.emulate_media(media="print")
+    assert last.is_visible()
+
+
 def test_a_link_opens_the_same_view_and_the_worst_come_first(browser: Browser, plain: Path) -> None:
     report = OpenedReport(browser, plain, fragment="#check=fluency&q=ROME&sort=score&colour=red")
     page = report.page

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fieval_tasks.report.pages import html
 from fieval_tasks.report.plots import evaluation_times, histogram, throughput
 from fieval_tasks.report.timeline import Timeline
-from tests.report.report_examples import START, failed, judged
+from tests.report.report_examples import START, failed, judged, reported
 
 
 def of_seconds(*seconds: float, **said: object) -> Timeline:
@@ -59,3 +60,13 @@ def test_plots_have_words_and_no_style_script_id_or_address_of_their_own(timelin
 
 def test_a_histogram_says_its_numbers() -> None:
     assert 'aria-label="Histogram of scores: 1,200 from 0.0 to 0.5, 3 from 0.5 to 1.0."' in histogram([1200, 3])
+
+
+@pytest.mark.parametrize(("seconds", "drawings"), [([0.0, 1.0], 0), ([0.0, 20.0, 40.0, 60.0], 2)])
+def test_a_run_that_was_too_short_to_be_drawn_has_its_times_in_words_and_no_empty_card(
+    seconds: list[float], drawings: int
+) -> None:
+    run = [judged(row, True, finished_at=START + timedelta(seconds=after)) for row, after in enumerate(seconds, 1)]
+    shown = html(reported(run))
+    assert shown.count("<figure") == shown.count('class="plot"') == drawings
+    assert "median 1.5 s" in shown
