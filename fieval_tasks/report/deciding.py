@@ -9,11 +9,9 @@ from math import ceil, floor
 from fieval_tasks.core.gates import FLOORS, Gate, GateVerdict
 from fieval_tasks.report.figures import Measured
 from fieval_tasks.report.page_data import Named
+from fieval_tasks.report.page_rows import WITHOUT_VERDICT
 from fieval_tasks.report.summary import GateOutcome, Report
 from fieval_tasks.report.text import count
-
-_MISSING = {"failed": "unmeasured", "pending": "pending", "not_needed": "not needed"}
-"""Field of the counts -> the verdict that the page's rows have, of items that have none of the judge."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,7 @@ def _to_spare(passes: int) -> str:
 
 def _by_missing(about: list[Measured], place: Mapping[str, str], needed: int | None, report: Report) -> Deciding:
     """`needed`: so many of the items without a verdict must pass; None where that is not known."""
-    missing = {word: n for name, word in _MISSING.items() if (n := sum(getattr(one, name) for one in about))}
+    missing = {word: n for name, word in WITHOUT_VERDICT.items() if (n := sum(getattr(one, name) for one in about))}
     total = sum(missing.values())
     if not total:
         return Deciding()

@@ -12,12 +12,12 @@ from fieval_tasks.report.caps import CAPS, Caps
 from fieval_tasks.report.differences import Comparison
 from fieval_tasks.report.figures import segments_of
 from fieval_tasks.report.links import shown_text
-from fieval_tasks.report.page_rows import COLUMNS, PageRows, verdict_word
+from fieval_tasks.report.page_rows import COLUMNS, WITHOUT_VERDICT, PageRows, verdict_word
 from fieval_tasks.report.reasons import ReasonGroups
 from fieval_tasks.report.text import clip
 from fieval_tasks.report.timeline import Timeline
 
-WORDS = ("passed", "failed", "scored", "unmeasured", "pending", "not needed")
+WORDS = ("passed", "failed", "scored", *WITHOUT_VERDICT.values())
 """The verdicts of rows in the page, in the order in which they are counted."""
 
 

@@ -202,12 +202,13 @@ def _place(row: Row) -> float:
 
 _NAME = 200
 """Characters of a segment's value: more are no name."""
-_STATUSES = {"failed": "unmeasured", "pending": "pending", "not_needed": "not needed"}
+WITHOUT_VERDICT = {"failed": "unmeasured", "pending": "pending", "not_needed": "not needed"}
+"""Status of an item that has no verdict of the judge -> the word for it in the page's rows and links."""
 
 
 def verdict_word(status: str, passed: bool | None) -> str:
     """passed, failed, scored, unmeasured, pending or not needed: as the page's rows and links say it."""
-    return _STATUSES.get(status) or ("scored" if passed is None else "passed" if passed else "failed")
+    return WITHOUT_VERDICT.get(status) or ("scored" if passed is None else "passed" if passed else "failed")
 
 
 def _row(result: Result, group: int | None, flip: Flip | None) -> Row:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from fractions import Fraction
 from typing import Any
@@ -39,6 +39,11 @@ class Requests:
     """Requests that the server refused for now."""
     possible_duplicates: int = 0
     """Items sent again after a lost reply: they may have been evaluated, and paid, twice."""
+
+    @classmethod
+    def of(cls, run: object) -> Requests:
+        """Those that a run of the ledger has counted, in fields of the same names."""
+        return cls(**{each.name: getattr(run, each.name) for each in fields(cls)})
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,9 @@ from fieval_tasks.report.listing import COLUMNS, console_of, listing, sentence, 
 from fieval_tasks.report.reasons import ReasonGroup
 from fieval_tasks.report.summary import Report
 from fieval_tasks.report.tally import Tally
-from fieval_tasks.report.text import NONE, clean, count, one_line, outwards, share
+from fieval_tasks.report.text import FIGURE, clean, count, figure, one_line
 from fieval_tasks.report.words import amendment, cost, doubled, failed, known, requests, standing
 
-_FIGURE = "pass rate [95 %]"
 _NAMED = 3
 """Groups of reasons, the largest first: a screen is for what to do next, and the report has them all."""
 # Colours say nothing that the words don't.
@@ -71,7 +70,7 @@ def _notes(report: Report) -> Iterator[str]:
     if report.is_amended:
         yield f"amended: {amendment(report.amendments[-1])}"
     yield standing(report)
-    yield f"requests: {requests(report)}"
+    yield f"requests: {requests(report.facts.requests)}"
     if paid := cost(report):
         yield f"cost: {paid}"
     if double := doubled(report):
@@ -90,10 +89,5 @@ def _reasons(groups: list[ReasonGroup]) -> Iterator[str]:
 def _row(check: Tally) -> dict[str, str]:
     counts = {name: str(getattr(check, name)) for name in STATUSES}
     counts["not_needed"] *= check.not_needed > 0
-    return {"check": check.name, "model": check.model or "", "n": str(check.total), **counts, _FIGURE: _figure(check)}
-
-
-def _figure(check: Tally) -> str:
-    if check.pass_rate_interval is not None:
-        return f"{share(check.pass_rate)} [{', '.join(outwards(check.pass_rate_interval, 2))}]"
-    return NONE if check.mean is None else f"{share(check.mean)} mean"
+    found = figure(check.pass_rate, check.pass_rate_interval, check.mean)
+    return {"check": check.name, "model": check.model or "", "n": str(check.total), **counts, FIGURE: found}

@@ -16,6 +16,8 @@ from fieval_tasks.report.record import finite, utc
 
 # Stands where there is no number.
 NONE = "\u2013"
+FIGURE = "pass rate [95 %]"
+"""The heading of `figure`."""
 
 # Characters that would steer a terminal, reorder what is read, or be no text at all.
 INVISIBLE = re.compile(
@@ -55,6 +57,13 @@ def share(value: float | None) -> str:
     if 0.9995 <= value < 1:
         return ">0.999"
     return f"{value:.3f}"
+
+
+def figure(pass_rate: float | None, interval: Interval | None, mean: float | None) -> str:
+    """`0.600 [0.47, 0.72]`, or `0.772 mean`: what a check came to, for a cell of a terminal's table."""
+    if pass_rate is not None and interval is not None:
+        return f"{share(pass_rate)} [{', '.join(outwards(interval, 2))}]"
+    return NONE if mean is None else f"{share(mean)} mean"
 
 
 def beside(value: Number, threshold: Fraction) -> str:

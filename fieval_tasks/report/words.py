@@ -16,7 +16,7 @@ from fieval_tasks.decisions.statistics import Interval
 from fieval_tasks.report.amendments import Amendment
 from fieval_tasks.report.figures import Counts
 from fieval_tasks.report.page_rows import PageRows, Telling
-from fieval_tasks.report.summary import Cost, GateOutcome, Report
+from fieval_tasks.report.summary import Cost, GateOutcome, Report, Requests
 from fieval_tasks.report.tally import FailureGroup, Tally
 from fieval_tasks.report.text import beside, between, count, one_line, share
 
@@ -129,9 +129,8 @@ def failed(group: FailureGroup) -> str:
     return f"{one_line(group.check, 24)}: {count(group.count, 'item')} failed ({group.kind}): {group.example}"
 
 
-def requests(report: Report) -> str:
+def requests(asked: Requests) -> str:
     """The account of what was asked of the API."""
-    asked = report.facts.requests
     begun = (
         f"{count(asked.submits, 'submit')}, {count(asked.polls, 'poll')}, {count(asked.retries, 'retry', 'retries')}"
     )

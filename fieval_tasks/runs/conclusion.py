@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -272,7 +272,7 @@ def facts_of(prepared: Kept, ended: Ended) -> RunFacts:
         **{name: getattr(run, name) for name in _SAME_IN_FACTS},
         started_at=run.started_at or run.created_at,
         cost=cost_of(prepared),
-        requests=Requests(**{each.name: getattr(run, each.name) for each in fields(Requests)}),
+        requests=Requests.of(run),
         checks={c.name: (c.template, c.model, c.output) for c in run.checks},
         notices=(
             *run.notices,

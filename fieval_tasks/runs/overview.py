@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fieval_tasks.core.errors import ExitCode, PlanError
 from fieval_tasks.core.quantities import parse_duration
@@ -20,6 +20,9 @@ from fieval_tasks.report.figures import STATUSES
 from fieval_tasks.report.folder import FILES
 from fieval_tasks.report.record import iso, utc
 from fieval_tasks.runs.trends import count_old, named
+
+if TYPE_CHECKING:
+    from fieval_tasks.report.summary import Requests
 
 ENDED: Mapping[int, str] = {
     ExitCode.OK: "ok",
@@ -131,9 +134,6 @@ def meant_moment(text: str, now: datetime, option: str) -> datetime:
         raise PlanError(f"{option} {text}: write a time such as 7d or 12h, or a date such as 2026-11-01") from None
 
 
-_REQUESTS = ("submits", "polls", "retries", "throttled", "possible_duplicates")
-
-
 @dataclass(frozen=True)
 class RunPage:
     """A run with all that is said of it on a page of its own."""
@@ -141,6 +141,7 @@ class RunPage:
     overview: RunOverview
     counts: Mapping[str, int]
     """Status -> how many items."""
+    requests: Requests
     amendments: Sequence[Amendment]
     folder: Path
     files: Sequence[str]
@@ -153,7 +154,7 @@ class RunPage:
         return {
             **self.overview.to_json(),
             "items": dict(self.counts),
-            "requests": {name: getattr(run, name) for name in _REQUESTS},
+            "requests": asdict(self.requests),
             "notices": [*run.notices],
             "amendments": [one.to_json() for one in self.amendments],
             "folder": str(self.folder),
@@ -166,6 +167,7 @@ def page_of(
     ledger: Ledger, name: str, store: str | None, tell: Callable[[str], None] = lambda sentence: None
 ) -> RunPage:
     """The run of that name, or the newest for `last`. `store`: as it was given. Raises PlanError where there is none."""
+    from fieval_tasks.report.summary import Requests
     from fieval_tasks.runs.preparation import kept_run  # with all that a run needs: a list is read without it
 
     history = History(ledger.database)
@@ -181,7 +183,5 @@ def page_of(
             counts[state.status] += n
     else:
         counts = {name: sum(getattr(one, name) or 0 for one in overview.figures.values()) for name in STATUSES}
-    return RunPage(
-        overview, counts, amendments(reports), kept.folder, [name for name in FILES if (kept.folder / name).is_file()],
-        kept.next_command,
-    )  # fmt: skip
+    files = [name for name in FILES if (kept.folder / name).is_file()]
+    return RunPage(overview, counts, Requests.of(run), amendments(reports), kept.folder, files, kept.next_command)

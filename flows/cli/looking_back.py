@@ -15,7 +15,7 @@ from fieval_tasks.core.commands import command
 from fieval_tasks.core.errors import ExitCode, PlanError
 from fieval_tasks.ledger.check_figures import CheckFigures
 from fieval_tasks.report.listing import COLUMNS, WIDEST, Row, console_of, listing, wrapped
-from fieval_tasks.report.text import NONE, clean, count, duration, moment, one_line, outwards, share, shown_json
+from fieval_tasks.report.text import FIGURE, NONE, clean, count, duration, figure, moment, one_line, share, shown_json
 from fieval_tasks.terminal.door import answered, say
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def _rows(one: RunOverview) -> Iterator[Row]:
             "when (UTC)": f"{run.created_at:{WHEN}}",
             "ended": _ended(one),
             "check": name,
-            "pass rate [95 %]": _figure(figures),
+            FIGURE: _figure(figures),
             "cost": NONE if figures.cost is None else _amount(figures.cost),
         }
 
@@ -80,9 +80,7 @@ def _ended(one: RunOverview) -> Text:
 
 
 def _figure(one: CheckFigures) -> str:
-    if one.pass_rate is not None and one.interval is not None:
-        return f"{share(one.pass_rate)} [{', '.join(outwards(one.interval, 2))}]"
-    return NONE if one.figure is None else f"{share(one.figure)} mean"
+    return figure(one.pass_rate, one.interval, one.mean)
 
 
 def _print(lines: Iterable[str]) -> None:
@@ -144,7 +142,7 @@ def _check_row(name: str, one: CheckFigures) -> Row:
     return {
         **{"check": name, "model": one.model or "", "n": _count(one.total), **counts},
         **{"not needed": str(one.not_needed or ""), "reused": str(one.reused or "")},
-        **{"pass rate [95 %]": _figure(one), "corrected": corrected},
+        **{FIGURE: _figure(one), "corrected": corrected},
     }
 
 
@@ -153,14 +151,14 @@ def _count(n: int | None) -> str:
 
 
 def _found(page: RunPage) -> Iterator[str]:
-    from fieval_tasks.report.words import amendment
+    from fieval_tasks.report.words import amendment, requests
 
     one, run = page.overview, page.overview.run
     counted = (f"{n:,} {status.replace('_', ' ')}" for status, n in page.counts.items() if n)
     yield f"items: {', '.join(counted) or 'none'}"
     yield from (gate["sentence"] for gate in one.gates)
     yield from (f"amended {moment(each.at)}: {amendment(each)}" for each in page.amendments)
-    yield f"requests: {run.submits:,} submits, {run.polls:,} polls, {run.retries:,} retries, {run.throttled:,} throttled"
+    yield f"requests: {requests(page.requests)}"
     if run.possible_duplicates:
         yield f"{count(run.possible_duplicates, 'evaluation')} may have been paid twice"
     if one.cost is not None:
@@ -200,7 +198,7 @@ def _point(point: TrendPoint) -> Row:
         "run": point.run_id,
         "when (UTC)": f"{point.at:{WHEN}}",
         "scored": f"{_count(one.scored)}/{_count(one.total)}",
-        "pass rate [95 %]": _figure(one),
+        FIGURE: _figure(one),
         "change": "broken" if point.breaks else change,
         "corrected": "" if one.corrected_rate is None else share(one.corrected_rate),
     }
