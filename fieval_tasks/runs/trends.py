@@ -137,7 +137,8 @@ def _points(marks: Sequence[Mark]) -> Iterator[TrendPoint]:
     before: CheckFigures | None = None
     for mark in marks:
         one = mark.figures
-        breaks = () if before is None else tuple(_breaks(before, one))
+        # Without a figure it is on no line that could be broken.
+        breaks = () if before is None or one.figure is None else tuple(_breaks(before, one))
         change = None
         if before is not None and before.figure is not None and one.figure is not None and not breaks:
             change = one.figure - before.figure

@@ -96,6 +96,19 @@ def test_a_run_that_measured_nothing_is_passed_over(ledger: Ledger) -> None:
     assert [len(line) for line in found.lines] == [2]
 
 
+def test_a_run_without_a_figure_breaks_no_line(ledger: Ledger) -> None:
+    """As one that answers with choices of which none is called good."""
+    none = {"pass_rate": None, "pass_rate_low": None, "pass_rate_high": None}
+    ended(ledger, "one", good="joy")
+    ended(ledger, "two", **none)
+    ended(ledger, "three", **none)
+    ended(ledger, "four", good="joy")
+    ended(ledger, "five", good="fear")
+    found = trend(ledger, "a.csv", "tone")
+    assert [point.breaks for point in found.points] == [(), (), (), (), ("good choices fear, was joy",)]
+    assert [point.change for point in found.points] == [None, None, None, 0.0, None]
+
+
 def test_the_last_runs_are_meant_and_the_oldest_comes_first(ledger: Ledger) -> None:
     for n in range(5):
         ended(ledger, f"run-{n}")
