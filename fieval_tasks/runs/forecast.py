@@ -14,7 +14,6 @@ from typing import Any
 from fieval_tasks.api import wire
 from fieval_tasks.core.budget import amount
 from fieval_tasks.core.cutting import cut
-from fieval_tasks.core.errors import NameTaken
 from fieval_tasks.core.items import Failed, Item
 from fieval_tasks.core.mode_choice import POLLS, REPLY, judging_time
 from fieval_tasks.core.plan import EvaluationPlan, Mode
@@ -150,11 +149,8 @@ class Forecast:
 @contextmanager
 def foretold(plan: EvaluationPlan, openers: Openers = WITHOUT_PREFECT, *, processes: int = 1) -> Iterator[Forecast]:
     """Yields what the plan's run would do. Raises PlanError as `begin` does."""
-    with Ledger(store_url(plan.store)) as ledger:
-        if plan.run and plan.run in ledger.names(plan.run):
-            raise NameTaken(f"there is a run {plan.run!r} already: choose another --run, or --resume it")
-        with outlined(plan, ledger, openers, processes=processes) as outline:
-            yield forecast(outline, ledger)
+    with Ledger(store_url(plan.store)) as ledger, outlined(plan, ledger, openers, processes=processes) as outline:
+        yield forecast(outline, ledger)
 
 
 def forecast(outline: Outline, ledger: Ledger) -> Forecast:

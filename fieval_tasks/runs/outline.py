@@ -15,7 +15,7 @@ from pathlib import Path
 
 from fieval_tasks.core.budget import budget_problems
 from fieval_tasks.core.commands import option_name
-from fieval_tasks.core.errors import ApiError, Lost, PlanError, RunStopped, ServerFault, SinkError, Throttled
+from fieval_tasks.core.errors import ApiError, Lost, NameTaken, PlanError, RunStopped, ServerFault, SinkError, Throttled
 from fieval_tasks.core.gates import gate_notices
 from fieval_tasks.core.mode_choice import Load, choose_mode, judging_time
 from fieval_tasks.core.plan import Check, EvaluationPlan, Mode
@@ -82,6 +82,9 @@ def outlined(
     tuning: RunTuning = DEFAULT_TUNING,
 ) -> Iterator[Outline]:
     """Yields the plan's run as `begin` would write it. Raises PlanError with every problem but those of single rows."""
+    # First: a table that has this run's verdicts would be a worse reason.
+    if plan.run and plan.run in ledger.names(plan.run):
+        raise NameTaken(f"there is a run {plan.run!r} already: choose another --run, or --resume it")
     _require_agreement(plan)
     if plan.dataset is None and not plan.checks:
         plan = plan.model_copy(update={"checks": SAMPLE_CHECKS})

@@ -68,6 +68,15 @@ def test_a_table_that_will_not_do_is_refused_before_anything_is_sent_or_written(
         assert ledger.names("") == set()
 
 
+def test_a_run_of_that_name_is_to_be_resumed_whatever_the_table_holds() -> None:
+    evaluated(plan(run="one"))
+    with (
+        pytest.raises(PlanError, match="there is a run 'one' already: choose another --run, or --resume it"),
+        prepared(plan(run="one")),
+    ):
+        pass
+
+
 def test_a_dry_run_names_the_table_and_makes_none() -> None:
     with foretold(plan()) as forecast:
         said = [line for line in lines(forecast) if "verdicts also go to" in line]
