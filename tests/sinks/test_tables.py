@@ -254,7 +254,9 @@ REFUSE = "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAIS
         (f"{REFUSE}; CREATE TRIGGER t BEFORE INSERT ON mine FOR EACH ROW EXECUTE FUNCTION no()", "not today"),
     ],
 )
-def test_postgresql_has_many_ways_of_refusing_a_row(postgres_server: str, altered: str, said: str) -> None:
+def test_postgresql_has_many_ways_of_refusing_a_row(
+    postgres_server: str, altered: str, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
     from tests.postgres import fresh_database
 
     place = fresh_database(postgres_server)
@@ -262,4 +264,5 @@ def test_postgresql_has_many_ways_of_refusing_a_row(postgres_server: str, altere
     asked(place, altered)
     long = "".join(hashlib.sha256(f"{n}".encode()).hexdigest() for n in range(200))
     with sink(f"{place}#mine") as one, pytest.raises(RowsUnwanted, match=said):
-        one.take([replace(SCORED, item_id=long)])
+        one.take([replace(SCORED, item_id=long), *(replace(PENDING, item_id=f"{n}") for n in range(500))])
+    assert not caplog.records, "the driver says it, too, in words of its own"
