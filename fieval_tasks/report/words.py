@@ -244,7 +244,10 @@ def _found(check: Tally) -> str:
         got += f" from {count(check.evaluations, 'evaluation')}"
     apart = f" ({count(check.no_score, 'is', 'are')} not counted in it)" if check.no_score else ""
     if check.pass_rate is not None:
-        return f"{got} and {check.passed:,} of them pass, a rate of {share(check.pass_rate)}{apart}."
+        passing = "it passes" if check.passed else "does not pass"
+        if check.total > 1 or check.evaluations > 1:
+            passing = f"{check.passed:,} of them {'passes' if check.passed == 1 else 'pass'}"
+        return f"{got} and {passing}, a rate of {share(check.pass_rate)}{apart}."
     if check.mean is not None:
         return f"{got}; the mean score is {share(check.mean)}{apart}."
     return f"{got}; {'none can be counted' if check.no_score else 'this template gives no score'}."

@@ -66,11 +66,10 @@ class SqlTable(VerdictTable):
             transaction.rollback()
 
     def _upsert(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        if self.name.file is not None:
-            make_file(self.name.file)
-        with self._explained(), self._engine.begin() as connection:
+        with self._explained(), self._written() as connection:
             if not self._is_there:
                 self._table.create(connection, checkfirst=True)
+            self._is_there = False  # until this is done: somebody may have dropped it
             connection.execute(self._statement, rows)
         self._is_there = True
 
@@ -89,6 +88,14 @@ class SqlTable(VerdictTable):
             )
             for column in seen.get_columns(self._table.name, schema=self._table.schema)
         }
+
+    @contextmanager
+    def _written(self) -> Iterator[Connection]:
+        """A connection with a transaction, to a file that is there."""
+        if self.name.file is not None:
+            make_file(self.name.file)
+        with self._engine.begin() as connection:
+            yield connection
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

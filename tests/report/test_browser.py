@@ -218,6 +218,12 @@ def test_a_link_of_the_page_opens_its_item_and_has_the_focus_again_when_it_is_cl
     assert link.evaluate("link => link === document.activeElement")
 
 
+def test_values_with_as_many_rows_are_offered_by_their_names(opened: OpenedReport) -> None:
+    options = opened.page.locator("select[name=check] option").evaluate_all("all => all.map(one => one.value)")
+    assert options == sorted(options)
+    assert len(options) > 2
+
+
 NO_UNPACKING = "delete window.DecompressionStream"
 
 
@@ -229,7 +235,8 @@ def test_rows_that_cannot_be_opened_are_told_of_and_the_rest_is_there(
     source = plain.read_text(encoding="utf-8")
     file.write_text(source.replace('"blocks":["H4sI', '"blocks":["AAAA') if trouble == "damaged rows" else source)
     report = OpenedReport(browser, file, first=NO_UNPACKING if trouble != "damaged rows" else "")
-    assert "can't be opened" in report.page.inner_text("#list-problem")
+    why = "the file is damaged" if trouble == "damaged rows" else "this browser cannot unpack them"
+    assert f"can't be opened ({why}" in report.page.inner_text("#list-problem")
     assert not report.page.locator("#list form").is_visible()
     assert report.page.locator("h1").is_visible()
     report.close()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from random import Random
@@ -256,6 +257,19 @@ def test_says_what_can_be_believed() -> None:
     said = belief(summarise(facts(), run).checks["groundedness"])
     assert said.startswith("57 of 60 items have a verdict and 43 of them pass, a rate of 0.754. 3 have no verdict, ")
     assert "so the true pass rate of all 60 lies between 0.716 and 0.767." in said
+
+
+@pytest.mark.parametrize(
+    ("passes", "said"),
+    [
+        ([True], "The one item has a verdict and it passes, "),
+        ([False], "The one item has a verdict and does not pass, "),
+        ([True, False], "All 2 items have a verdict and 1 of them passes, "),
+    ],
+)
+def test_one_is_no_plural(passes: Sequence[bool], said: str) -> None:
+    run = [judged(row, passed) for row, passed in enumerate(passes)]
+    assert belief(summarise(facts(), run).checks["groundedness"]).startswith(said)
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from shutil import rmtree
 from typing import Any
 
 import pytest
@@ -182,6 +183,17 @@ def test_a_folder_that_is_not_there_is_said(backend: str, tmp_path: Any) -> None
     assert "there is no folder" in refusal(f"{backend}:///{tmp_path / 'nowhere' / 'x.db'}#t")
 
 
+@pytest.mark.parametrize("backend", ["sqlite", "duckdb"])
+def test_a_folder_that_goes_away_is_said_with_the_table_that_it_is_about(backend: str, tmp_path: Any) -> None:
+    (tmp_path / "here").mkdir()
+    to = f"{backend}:///{tmp_path / 'here' / 'x.db'}#t"
+    with sink(to) as one:
+        one.take([SCORED])
+        rmtree(tmp_path / "here")
+        with pytest.raises(SinkError, match=f"^--to {to}: "):
+            one.take([PENDING])
+
+
 def test_a_file_of_verdicts_is_its_owners_alone(place: str, to: str) -> None:
     file = TableName.parse(to).file
     written(to, SCORED)
@@ -266,3 +278,13 @@ def test_postgresql_has_many_ways_of_refusing_a_row(
     with sink(f"{place}#mine") as one, pytest.raises(RowsUnwanted, match=said):
         one.take([replace(SCORED, item_id=long), *(replace(PENDING, item_id=f"{n}") for n in range(500))])
     assert not caplog.records, "the driver says it, too, in words of its own"
+
+
+def test_a_table_that_is_dropped_while_a_run_writes_to_it_is_made_again(to: str, place: str) -> None:
+    with sink(to) as one:
+        one.take([SCORED])
+        asked(place, 'DROP TABLE "order"')
+        with suppress(SinkError):
+            one.take([PENDING])
+        one.take([PENDING])
+    assert asked(place, 'SELECT item_id FROM "order"') == [("b",)]

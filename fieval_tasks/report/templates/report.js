@@ -45,10 +45,15 @@ let opener = null;  // what had the focus when an item was opened
 
 /* -- the rows, opened ---------------------------------------------------------------------------------------------- */
 
+/* What browsers say of a damaged block sounds like a network that is away. */
 async function unpacked(block) {
-  const bytes = Uint8Array.from(atob(block), letter => letter.charCodeAt(0));
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new Response(stream).json();
+  try {
+    const bytes = Uint8Array.from(atob(block), letter => letter.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    return await new Response(stream).json();
+  } catch {
+    throw new Error("the file is damaged: take it anew from where it was made");
+  }
 }
 
 async function open() {
@@ -155,7 +160,8 @@ function fillFilters(counts) {
 function fillOptions(select) {
   const all = new Map();
   for (const row of rows) for (const value of row.facets[select.name]) all.set(value, (all.get(value) ?? 0) + 1);
-  const values = [...all].sort((a, b) => b[1] - a[1]).slice(0, OPTIONS_AT_MOST).map(([value]) => value);
+  const byName = (a, b) => a[0].localeCompare(b[0], undefined, { numeric: true });  // check2 before check10
+  const values = [...all].sort((a, b) => b[1] - a[1] || byName(a, b)).slice(0, OPTIONS_AT_MOST).map(([value]) => value);
   select.append(new Option("all", ""));
   values.forEach(value => addOption(select, value));
   select.closest("label").hidden = !values.length;
