@@ -190,3 +190,7 @@ class Result:
     """The earlier run whose verdict this is: it was not paid again."""
     seq: int | None = None
     """The item's place in its run; None for a result that no ledger holds."""
+
+    def input_length(self) -> int:
+        """Characters of its inputs."""
+        return sum(map(len, (self.inputs or {}).values()))

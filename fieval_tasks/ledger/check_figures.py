@@ -75,6 +75,21 @@ class CheckFigures:
             return None
         return self.pass_rate_low, self.pass_rate_high
 
+    def to_json(self) -> dict[str, Any]:
+        """What it came to and by which judge, as the commands' --json says it."""
+        return {
+            **{name: getattr(self, name) for name in _TOLD},
+            "pass_rate_interval": self.interval and [*self.interval],
+            "bounds": None if self.bounds_low is None else [self.bounds_low, self.bounds_high],
+        }
+
+
+_TOLD = (
+    *("template", "model", "total", "scored", "failed", "pending", "not_needed", "reused"),
+    *("passed", "pass_rate", "mean", "corrected_rate", "cost"),
+)
+"""Fields that `to_json` tells under their own names."""
+
 
 def open_figures(connection: Connection, run_id: str, checks: Iterable[Mapping[str, Any]]) -> None:
     """A row for each check of a new run, with what judges it."""

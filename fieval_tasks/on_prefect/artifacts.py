@@ -26,7 +26,7 @@ from prefect.logging import get_logger
 from fieval_tasks.core.items import Result
 from fieval_tasks.report.artifact_pages import check_page, check_standing, run_page, why
 from fieval_tasks.report.caps import CAPS
-from fieval_tasks.report.pages import inert
+from fieval_tasks.report.pages import BREAK, inert
 from fieval_tasks.report.record import value_text
 from fieval_tasks.report.summary import Report
 from fieval_tasks.report.text import one_line, share
@@ -40,7 +40,6 @@ MARKDOWN_LIMIT = 900_000
 PAGES = 10
 """Checks that have a page of their own, the first of the plan: a run of forty would fill the page of artifacts."""
 _CELL = 300
-_BREAK = "\u200b"
 _ACTIVE = re.compile(
     r"^(?=[#>]|\d{1,9}[.)](?:\s|$)|[-+*_](?:\s|$|[-*_]{2})|```|~~~)"  # where a heading, a list, a rule or a fence would begin
     r"|(?<=<)(?=[a-z/!?])|(?<=&)(?=\#?\w+;)|(?<=\])(?=[(\[:])"  # a tag, an entity, the address of a link
@@ -165,7 +164,7 @@ def _verdict(result: Result) -> str:
 def _cell(text: str) -> str:
     """The text for a cell, as it is, for the UI shows it so. The older UI reads Markdown in it: where that would make a
     link, a picture, a tag or a block of it, a space of no width stands, which neither shows."""
-    return _ACTIVE.sub(_BREAK, one_line(text, _CELL))
+    return _ACTIVE.sub(BREAK, one_line(text, _CELL))
 
 
 def _files(folder: Path) -> str:

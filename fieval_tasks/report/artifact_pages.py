@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
@@ -12,8 +12,9 @@ from markupsafe import Markup
 from fieval_tasks.core.gates import Gate, GateVerdict
 from fieval_tasks.core.items import Result
 from fieval_tasks.report.caps import CAPS, Caps
-from fieval_tasks.report.pages import environment, fenced, inert
+from fieval_tasks.report.pages import BREAK, environment, fenced, inert
 from fieval_tasks.report.past_runs import PastRuns
+from fieval_tasks.report.reasons import ReasonGroup
 from fieval_tasks.report.record import value_text
 from fieval_tasks.report.summary import GateOutcome, Report
 from fieval_tasks.report.text import count, one_line, share
@@ -23,22 +24,15 @@ CHARTS = 5
 """Trends that the run's page draws: more of them, and nobody gets to the failures below."""
 _REASONS = 12
 """Reasons that a page shows, the most frequent first; report.html has all."""
-_BREAK = "\u200b"
 
 
 @dataclass(frozen=True)
 class FoldedReason:
     """Items of one check that failed for one reason."""
 
-    check: str
-    kind: str
-    """The error's kind; empty where the judge gave the reason."""
-    text: str
-    count: int
-    rows: list[int]
-    """The first ones."""
-    examples: list[Result] = field(default_factory=list)
-    """Of those rows, the items that the report holds."""
+    group: ReasonGroup
+    examples: list[Result]
+    """Of the group's first rows, the items that the report holds."""
 
 
 def run_page(report: Report, past: Mapping[str, PastRuns], *, caps: Caps = CAPS) -> str:
@@ -53,7 +47,7 @@ def run_page(report: Report, past: Mapping[str, PastRuns], *, caps: Caps = CAPS)
 def check_page(report: Report, name: str, past: PastRuns, *, caps: Caps = CAPS) -> str:
     """The page of one check: how it stands, its trend and why its items failed."""
     gates = gates_of(report, name)
-    groups = [reason for reason in _reasons(report) if reason.check == name]
+    groups = [reason for reason in _reasons(report) if reason.group.check == name]
     return _drawn(
         "artifact_of_check.md.j2",
         report=report,
@@ -98,14 +92,10 @@ def verdict_of_gates(gates: list[GateOutcome]) -> str:
 def _reasons(report: Report) -> list[FoldedReason]:
     """Why items failed, the most frequent reasons first."""
     held = [result for tally in report.checks.values() for result in (*tally.examples.worst, *tally.examples.failed)]
-    if report.page.rows.of:
-        found = [
-            (one.check, one.kind, one.text or "reasons like no other", one.count, one.rows)
-            for one in report.page.reasons.found
-        ]
-    else:  # nothing gathered the judge's reasons
-        found = [(one.check, one.kind, one.example, one.count, one.rows) for one in report.failures]
-    return [FoldedReason(*said, [one for one in held if one.check == said[0] and one.row in said[4]]) for said in found]
+    return [
+        FoldedReason(group, [one for one in held if one.check == group.check and one.row in group.rows])
+        for group in report.page.reasons.found
+    ]
 
 
 def _lowest(report: Report, check: str) -> list[Result]:
@@ -121,7 +111,7 @@ def why(result: Result) -> str:
 def tagless(text: str, limit: int) -> Markup:
     """The text in a line of HTML. Prefect's older UI shows the numbers of entities as they are written: a quote stays."""
     written = escape(one_line(text, limit), quote=False)
-    return Markup(written.replace("://", f":{_BREAK}//").replace("@", f"@{_BREAK}").replace("www.", f"www{_BREAK}."))
+    return Markup(written.replace("://", f":{BREAK}//").replace("@", f"@{BREAK}").replace("www.", f"www{BREAK}."))
 
 
 def _drawn(template: str, **named: Any) -> str:

@@ -55,7 +55,7 @@ def write_results(
         suites, page = Suites(facts, files, caps), PageData(comparison, caps)
 
         def written() -> Iterator[Result]:
-            for batch in batches(results, most=caps.batch, largest=caps.batch_text, size=_text_length):
+            for batch in batches(results, most=caps.batch, largest=caps.batch_text, size=Result.input_length):
                 records = [record(result, facts.further) for result in batch]
                 rows = list(map(columns.row, records))
                 lines.writelines(plain_json(line) + "\n" for line in records)
@@ -89,10 +89,6 @@ def parquet_missing() -> str:
     if find_spec("pyarrow") is not None:
         return ""
     return f"{PARQUET} is not written without pyarrow: pip install pyarrow"
-
-
-def _text_length(result: Result) -> int:
-    return sum(map(len, (result.inputs or {}).values()))
 
 
 def _csv_cell(value: Any) -> Any:

@@ -124,10 +124,10 @@ def html_command(command: str) -> str:
 
 # A space of no width, as the character: what is joined on both sides of it is no address, mention, issue or emoji to those
 # who look for these in the text. Prefect's older UI shows the numbers of entities as they are written.
-_BREAK = "\u200b"
+BREAK = "\u200b"
 _WRITTEN = {
     **{"&": "&amp;", "<": "&lt;", ">": "&gt;"},
-    **{":": f":{_BREAK}", ".": f"{_BREAK}.", "@": f"\\@{_BREAK}", "#": f"\\#{_BREAK}", "-": f"-{_BREAK}"},
+    **{":": f":{BREAK}", ".": f"{BREAK}.", "@": f"\\@{BREAK}", "#": f"\\#{BREAK}", "-": f"-{BREAK}"},
 }
 _EMOJI = r":(?=(?:[+-]1|100|1234|[\w-]*[a-z][\w-]*):)"
 _SPECIAL = re.compile(rf"[\\`*_\[\]~$^]|(?<=www)\.|[&<>|@#]|:(?=//)|(?<=\bGH)-(?=\d)|{_EMOJI}", re.IGNORECASE)

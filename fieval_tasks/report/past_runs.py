@@ -62,6 +62,3 @@ class PastRuns:
             f"The {self.figure} of the last {count(len(self.runs), 'run')} of this dataset, the newest on the right. "
             f"The axis begins at {axis(known)[0]:.6g}."
         )
-
-
-NO_RUNS = PastRuns("pass rate", ())

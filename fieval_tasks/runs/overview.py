@@ -67,15 +67,8 @@ class RunOverview:
             "ended": self.ended,
             "cost": self.cost,
             "gates": self.gates,
-            "checks": {name: _as_json(one) for name, one in self.figures.items()},
+            "checks": {name: one.to_json() for name, one in self.figures.items()},
         }
-
-
-def _as_json(one: CheckFigures) -> dict[str, Any]:
-    pairs = {"pass_rate_interval": one.interval and list(one.interval), "bounds": [one.bounds_low, one.bounds_high]}
-    names = ("total", *STATUSES, "reused", "passed", "pass_rate", "mean", "corrected_rate", "cost")
-    told = {name: getattr(one, name) for name in ("template", "model", *names)}
-    return {**told, **pairs, "bounds": pairs["bounds"] if one.bounds_low is not None else None}
 
 
 def overviews(

@@ -36,17 +36,8 @@ class TrendPoint:
     """Of the figure since the point before; None where the line is broken, or nothing was measured."""
 
     def to_json(self) -> dict[str, Any]:
-        one = self.figures
-        return {
-            "run_id": self.run_id,
-            "at": iso(self.at),
-            "exit_code": self.exit_code,
-            **{name: getattr(one, name) for name in ("total", "scored", "failed", "pending", "passed", "pass_rate")},
-            "pass_rate_interval": one.interval and list(one.interval),
-            **{name: getattr(one, name) for name in ("mean", "corrected_rate", "template", "model", "cost")},
-            "change": self.change,
-            "breaks": [*self.breaks],
-        }
+        run = {"run_id": self.run_id, "at": iso(self.at), "exit_code": self.exit_code}
+        return run | self.figures.to_json() | {"change": self.change, "breaks": [*self.breaks]}
 
 
 @dataclass(frozen=True)

@@ -255,11 +255,7 @@ def _pauses(tuning: SinkTuning) -> Iterator[float]:
 
 def _in_batches(results: Iterable[Result], left: Event) -> Iterator[list[Result]]:
     """The results, as long as anybody waits for the thread that hands them on."""
-    for batch in batches(results, most=BATCH, largest=LARGEST_BATCH, size=_text_length):
+    for batch in batches(results, most=BATCH, largest=LARGEST_BATCH, size=Result.input_length):
         if left.is_set():
             raise SinkError("the run has ended; whoever concludes it brings the sink up to date")
         yield batch
-
-
-def _text_length(result: Result) -> int:
-    return sum(map(len, (result.inputs or {}).values()))

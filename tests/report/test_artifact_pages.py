@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from fieval_tasks.report.artifact_pages import check_page, check_standing, run_page
 from fieval_tasks.report.mermaid import axis, trend_chart
 from fieval_tasks.report.page_data import PageData
-from fieval_tasks.report.past_runs import NO_RUNS, PastRun, PastRuns
+from fieval_tasks.report.past_runs import PastRun, PastRuns
 from fieval_tasks.report.summary import GateOutcome, Report, summarise
 from tests.report.report_examples import facts, item
 
 START = datetime(2026, 11, 1, tzinfo=timezone.utc)
+NO_RUNS = PastRuns("pass rate", ())
 
 
 def past(*values: float | None, changed: dict[int, str] | None = None) -> PastRuns:
