@@ -9,7 +9,9 @@ if __name__ == "__main__":
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 
+from fieval_tasks.core.errors import PlanError
 from fieval_tasks.ledger.database import store_url
 from fieval_tasks.ledger.history import History
 from fieval_tasks.ledger.pruning import Prunable, give_back, prunable
@@ -17,6 +19,9 @@ from fieval_tasks.ledger.pruning import prune as deleted
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.runs.overview import meant_moment
 from fieval_tasks.runs.trends import count_old
+
+LEAST_AGE = timedelta(hours=1)
+"""`3m` is three minutes, and `90` is 90 seconds: who writes that means months, or days."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +44,17 @@ def prune(
 ) -> Pruned:
     """Delete the items of the runs that were begun before then, if `agreed` says so of what was found.
 
-    Files are never deleted: a run's folder is its user's. Raises PlanError for a time that can't be read.
+    Files are never deleted: a run's folder is its user's. Raises PlanError for a time that can't be read,
+    or is less than an hour ago.
     """
     with Ledger(store_url(store), must_exist=True) as ledger:
-        found = prunable(ledger.database, meant_moment(older_than, ledger.now(), "--older-than"))
+        before = meant_moment(older_than, ledger.now(), "--older-than")
+        if ledger.now() - before < LEAST_AGE:
+            raise PlanError(
+                f"--older-than {older_than}: that is no hour ago (m is minutes, a bare number seconds), and nothing was "
+                "deleted: write days, such as 90d, or a date"
+            )
+        found = prunable(ledger.database, before)
         if not found.runs or not agreed(found):
             return Pruned(found, (), None)
         names = [run.run_id for run in found.runs]

@@ -10,8 +10,8 @@ _LOOK = '%%{init: {"xyChart": {"width": 720, "height": 260}, "themeVariables": {
 # Mermaid knows no missing value (mermaid-js/mermaid#5293), and a bar that ends where the axis begins is still drawn some 7 px
 # high, so that it would pass for a low value: this part of the axis below it is 6 px.
 _BELOW = 0.03
-# Where figures hardly differ, the axis spans so much, so that noise does not look like news.
-_LEAST_SPREAD = 0.05
+LEAST_SPREAD = 0.05
+"""Where figures hardly differ, the axis spans so much, so that noise does not look like news."""
 
 
 def trend_chart(values: Sequence[float | None], breaks: Mapping[int, str], *, figure: str) -> str:
@@ -41,7 +41,7 @@ def trend_chart(values: Sequence[float | None], breaks: Mapping[int, str], *, fi
 def axis(values: Sequence[float]) -> tuple[float, float]:
     """Where the axis begins and ends: round numbers a little beyond the values; within 0..1 where all values are."""
     least, most = min(values), max(values)
-    spread = max(most - least, _LEAST_SPREAD * abs(most), _LEAST_SPREAD)
+    spread = max(most - least, LEAST_SPREAD * abs(most), LEAST_SPREAD)
     step = 10.0 ** floor(log10(spread))
     low, high = floor((least - spread / 2) / step) * step, ceil((most + spread / 2) / step) * step
     return (max(low, 0.0), min(high, 1.0)) if least >= 0 and most <= 1 else (low, high)

@@ -6,6 +6,7 @@ from itertools import accumulate
 
 from rich.console import Console
 
+from fieval_tasks.report.mermaid import LEAST_SPREAD
 from fieval_tasks.runs.trends import Trend
 
 WIDEST = 100
@@ -63,6 +64,7 @@ def _limits(trend: Trend) -> tuple[float, float]:
     """A little more than what is drawn, and no rate below 0 or above 1."""
     drawn = [one.figures for line in trend.lines for one in line]
     ends = [end for one in drawn for end in one.interval or (one.figure or 0.0,)]
-    room = (max(ends) - min(ends) or 0.1) / 10
+    spread = max(ends) - min(ends)
+    room = max(spread / 10, (LEAST_SPREAD - spread) / 2)
     low, high = min(ends) - room, max(ends) + room
     return (max(0.0, low), min(1.0, high)) if all(one.interval for one in drawn) else (low, high)

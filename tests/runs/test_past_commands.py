@@ -228,6 +228,15 @@ def test_a_plot_needs_two_runs_that_measured_something_and_some_room() -> None:
     assert plot(a_trend([1.0, 1.0]), of_width(80))
 
 
+def test_where_figures_hardly_differ_the_plot_does_not_make_a_fall_of_it() -> None:
+    found = a_trend([0.5483, 0.5447, 0.5483])
+    points = [
+        replace(one, figures=replace(one.figures, pass_rate=None, mean=one.figures.pass_rate)) for one in found.points
+    ]
+    labels = [line.split("┤")[0] for line in plot(replace(found, points=points), of_width(80)) if "┤" in line]
+    assert float(labels[0]) - float(labels[-1]) >= 0.05
+
+
 def test_no_text_steers_the_terminal(ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> None:
     names = [text.encode(errors="replace").decode().replace("\0", "") for text in HOSTILE]
     for n, name in enumerate(names):
@@ -280,6 +289,16 @@ def test_a_script_must_say_yes_and_a_dry_run_deletes_nothing(
     assert prune_command(["--older-than", "90d"]) == 2
     assert "add --yes" in capsys.readouterr().err
     assert "nothing was deleted" in said(capsys, prune_command(["--older-than", "90d", "--dry-run", "--yes"]))
+    assert held(ledger) == 3
+
+
+@pytest.mark.parametrize("age", ["3m", "90", "59m", "2040-01-01"])
+def test_months_or_days_that_are_written_as_minutes_or_seconds_delete_nothing(
+    ledger: Ledger, age: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old(ledger, "old")
+    assert prune_command(["--older-than", age, "--yes"]) == 2
+    assert "write days, such as 90d" in capsys.readouterr().err
     assert held(ledger) == 3
 
 
