@@ -107,10 +107,10 @@ def settled_found(gate: Gate, outcome: GateOutcome, *, after: int, of: int, conf
 
 
 def failures_found(counts: Counts) -> str:
-    """`5 of 1,000 items failed, 2 have no verdict yet`: of a gate on failures."""
+    """`5 of 1,000 items ended without a verdict, 2 still wait for one`: of a gate on failures, which are no judge's verdicts."""
     open_ = counts.pending
-    more = f", {count(open_, 'has', 'have')} no verdict yet" if open_ else ""
-    return f"{counts.failed:,} of {count(counts.total, 'item')} failed{more}"
+    more = f", {count(open_, 'still waits', 'still wait')} for one" if open_ else ""
+    return f"{counts.failed:,} of {count(counts.total, 'item')} ended without a verdict{more}"
 
 
 def standing(report: Report) -> str:
@@ -125,8 +125,8 @@ def standing(report: Report) -> str:
 
 
 def failed(group: FailureGroup) -> str:
-    """Why items have no verdict, with the first one's message: `tone: 2 items failed (blank): row 18: 'output' is blank`."""
-    return f"{one_line(group.check, 24)}: {count(group.count, 'item')} failed ({group.kind}): {group.example}"
+    """Why items have no verdict, with the first one's message: `tone: 2 items ended without a verdict (blank): row 18: 'output' is blank`."""
+    return f"{one_line(group.check, 24)}: {count(group.count, 'item')} ended without a verdict ({group.kind}): {group.example}"
 
 
 def requests(asked: Requests) -> str:

@@ -283,13 +283,16 @@ def test_a_gate_on_a_pass_rate_holds_for_every_verdict_that_the_unmeasured_could
 
 def test_failures_in_percent_are_a_share_of_the_items() -> None:
     run = [examples.judged(row, True) for row in range(95)] + [examples.failed(row) for row in range(5)]
-    assert judged_of("failures <= 5%", run) == ("PASS", "5 of 100 items failed")
+    assert judged_of("failures <= 5%", run) == ("PASS", "5 of 100 items ended without a verdict")
     assert judged_of("groundedness.failures <= 5%", run)[0] == "PASS"
     assert judged_of("failures <= 4.9%", run)[0] == "FAIL"
     assert judged_of("failures <= 5", run)[0] == "PASS"
     waiting = [*run, examples.item(1)]
-    assert judged_of("failures <= 5%", waiting) == ("UNDECIDED", "5 of 101 items failed, 1 has no verdict yet")
-    assert judged_of("failures <= 0%", []) == ("PASS", "0 of 0 items failed")
+    assert judged_of("failures <= 5%", waiting) == (
+        "UNDECIDED",
+        "5 of 101 items ended without a verdict, 1 still waits for one",
+    )
+    assert judged_of("failures <= 0%", []) == ("PASS", "0 of 0 items ended without a verdict")
 
 
 @given(st.lists(st.sampled_from(["scored", "failed", "pending"]), min_size=1, max_size=30), st.integers(0, 999))

@@ -276,8 +276,8 @@ def test_why_items_failed_is_said_with_the_first_of_each_kind() -> None:
     refused = [failed(row) for row in range(2)]
     others = [failed(2 + n, error={"kind": kind, "message": f"so it was {kind}"}) for n, kind in enumerate("abc")]
     told = table(summarise(facts(), [*refused, *others, judged(9, True)]), of(200))
-    assert "groundedness: 2 items failed (refused): output: may not be blank\n" in told
-    assert "groundedness: 1 item failed (b): so it was b\n" in told
+    assert "groundedness: 2 items ended without a verdict (refused): output: may not be blank\n" in told
+    assert "groundedness: 1 item ended without a verdict (b): so it was b\n" in told
     assert "1 item more failed for other reasons, which the report names" in " ".join(told.split())
 
 
