@@ -255,4 +255,7 @@ def as_lines(comparison: Comparison, *, shown: int = 5) -> Iterator[str]:
             )
             yield f"  now {verdict_of(flip.run)}: {told(flip.run, flip.baseline)}"
         if (left := change.flipped - min(len(change.flips), shown)) and change.flips:
-            yield f"{name}: {left:,} more changed; --json has {'them' if change.flipped == len(change.flips) else f'the first {len(change.flips):,}'}"
+            worse = change.compared.regressions - sum(flip.is_regression for flip in change.flips[:shown])
+            which = f", {count(worse, 'regression')} among them" if worse else ""
+            all_ = "them" if change.flipped == len(change.flips) else f"the first {len(change.flips):,}"
+            yield f"{name}: {left:,} more changed{which}; --json has {all_}"

@@ -212,7 +212,8 @@ def _of_rows(
     mine: Mapping[str, Table], theirs: Mapping[str, Table], rows: Recognised, pairs: Mapping[str, Pairs]
 ) -> Iterator[str]:
     if rows.by_inputs:
-        yield f"{count(len(rows.by_inputs), 'row')} recognised by the inputs without the answer, for the ids differ"
+        have = count(len(rows.by_inputs), "row has", "rows have")
+        yield f"{have} another id in the baseline (--id COLUMN gives lasting ones), paired by the inputs without the answer"
     for name, one in pairs.items():
         run, baseline = mine[name], theirs[name]
         places = zip(one.run, one.baseline, strict=True)

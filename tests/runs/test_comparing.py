@@ -68,7 +68,9 @@ def test_another_prompt_changes_answers_and_so_ids_and_rows_pair_by_their_questi
     flip = change.flips[-1]
     assert flip.baseline is not None
     assert (flip.run.inputs or {})["input"] == (flip.baseline.inputs or {})["input"]
-    assert "28 rows recognised by the inputs without the answer" in beside(ledger).notices[0]
+    assert (
+        beside(ledger).notices[0].startswith("28 rows have another id in the baseline (--id COLUMN gives lasting ones)")
+    )
 
 
 def test_rows_with_the_same_question_are_not_paired_at_random(ledger: Ledger) -> None:
@@ -247,6 +249,12 @@ def test_too_few_pairs_say_how_many_would_do(ledger: Ledger) -> None:
     lines = "\n".join(as_lines(beside(ledger)))
     assert "tone CAN'T TELL" in lines
     assert "for 2 points evaluate" in lines
+
+
+def test_changes_that_the_terminal_leaves_out_are_counted_and_so_are_the_regressions_among_them(ledger: Ledger) -> None:
+    a_run(ledger, "old", told(*[True] * 8, *[False] * 3))
+    a_run(ledger, "new", told(*[False] * 8, *[True] * 3))
+    assert [*as_lines(beside(ledger))][-1] == "tone: 6 more changed, 3 regressions among them; --json has them"
 
 
 def test_pairs_that_are_too_few_to_be_called_the_same_say_how_many_that_takes(ledger: Ledger) -> None:

@@ -222,7 +222,7 @@ function lineOf(n) {
   const link = line.firstElementChild;
   link.href = written(openOn(row));
   const texts = [
-    row.change ?? row.verdict, row.check, row.item, saidValue(row), row.reason,
+    row.change ?? row.verdict, row.check, `row ${number(row.row)}`, row.item, saidValue(row), row.reason,
     row.seconds === null ? "" : duration(row.seconds),
   ];
   [...link.children].forEach((cell, place) => { fill(cell, clipped(texts[place], 300)); });
