@@ -106,6 +106,8 @@ def _document(path: str, text: str) -> Mapping[Any, Any]:
     except ValueError as error:  # of TOML, too
         kind = "YAML" if _is_yaml(path) else "TOML"
         raise PlanError(f"--plan {path}: it is no {kind} that can be read: {error}") from None
+    except RecursionError:
+        raise PlanError(f"--plan {path}: it is nested too deeply to be a plan") from None
     if len(documents) != 1 or not isinstance(documents[0], Mapping):
         raise PlanError(f"--plan {path}: write one object of fields, such as `dataset: answers.csv` on a line")
     return documents[0]

@@ -232,7 +232,7 @@ class FileSide:
             }  # fmt: skip
         except OSError as error:
             raise PlanError(f"the baseline {path} can't be read: {error.strerror}") from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise PlanError(
                 f"{path} is no baseline ({error}): python -m flows.bless RUN --file {path.name} writes one"
             ) from error

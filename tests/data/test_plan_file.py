@@ -143,6 +143,7 @@ def test_toml_names_the_key_and_its_own_faults_the_line() -> None:
     [problem] = problems('a = 1\nb = ["x\nc = 1', "p.toml")
     assert "it is no TOML that can be read" in problem
     assert "line 2" in problem
+    assert problems(f"a = {'[' * 9_000}", "p.toml") == ["--plan p.toml: it is nested too deeply to be a plan"]
 
 
 def test_a_fault_that_was_typed_is_an_options_and_not_the_files() -> None:

@@ -361,7 +361,11 @@ def test_a_baseline_file_compares_as_its_run_does_and_holds_no_text(ledger: Ledg
         baseline_of(pinned, ledger, new)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": "fieval baseline 9"}', '{"format": 1, "run": null}'])
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "{}", '{"format": "fieval baseline 9"}', '{"format": 1, "run": null}', "[" * 100_000],
+    ids=("empty", "a list", "an object", "a later format", "no format", "too deep"),
+)
 def test_a_file_that_is_no_baseline_is_refused(tmp_path: Path, content: str) -> None:
     file = tmp_path / "baseline.json"
     file.write_text(content)
