@@ -1,1 +1,1 @@
-"""When it happens: schedules, a work pool, automations."""
+"""When it happens: schedules, a work pool, automations, and the GitHub action."""

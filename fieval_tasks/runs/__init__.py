@@ -1,4 +1,4 @@
-"""From a plan to a run in the ledger, and from the ledger to its outcome, its report and its items' biographies."""
+"""From a plan to a run in the ledger, and from the ledger to its outcome and report, to lists, trends and items' biographies."""
 
 from __future__ import annotations
 

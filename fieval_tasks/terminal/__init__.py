@@ -1,1 +1,1 @@
-"""A command in a terminal: what it shows, and how it ends."""
+"""A command in a terminal, or as a step on GitHub: what it shows, and how it ends."""
