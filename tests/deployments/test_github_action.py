@@ -225,17 +225,18 @@ def test_the_package_is_installed_into_an_environment_of_its_own(
     workflow: Workflow, install: str, installed: str
 ) -> None:
     """By a Python that writes down what it is asked, and makes an environment with itself in it."""
+    workflow.environment = {**workflow.environment, "FI_API_KEY": "a", "FI_SECRET_KEY": "b"}
     fake = workflow.folder / "bin" / "python"
     log = workflow.folder / "python-calls"
     fake.write_text(
-        f'#!/bin/sh\necho "$@" >>"{log}"\n'
+        f'#!/bin/sh\necho "$@" ${{FI_API_KEY:+with keys}}>>"{log}"\n'
         'case $2 in venv) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;; flows.evaluate) exit 137 ;; esac\n'
     )
     assert workflow.run(dataset="rows.jsonl", install=install) == 137
     _, venv, pip, evaluate = log.read_text(encoding="utf-8").splitlines()
     assert venv == f"-m venv {workflow.folder}/fieval-python"
     assert re.fullmatch(rf"-m pip install --quiet {installed}", pip)
-    assert evaluate == "-m flows.evaluate --no-prefect --github -- rows.jsonl"
+    assert evaluate == "-m flows.evaluate --no-prefect --github -- rows.jsonl with keys"
     assert workflow.used == [("actions/setup-python@v5", {"python-version": "3.12"})]
     assert (workflow.results["verdict"], workflow.results["exit-code"]) == ("ERROR", "137")
 
