@@ -11,7 +11,7 @@ from prefect import State, get_run_logger
 from prefect.exceptions import TerminationSignal
 from prefect.runtime import deployment, flow_run
 
-from fieval_tasks.core.errors import ExitCode, FievalError, Interrupted
+from fieval_tasks.core.errors import FievalError, Interrupted
 from fieval_tasks.core.plan import EvaluationPlan
 from fieval_tasks.core.scrubbing import raise_without_secrets
 from fieval_tasks.on_prefect.artifacts import publish
@@ -21,7 +21,7 @@ from fieval_tasks.on_prefect.forms import in_parameters, plan_given
 from fieval_tasks.on_prefect.naming import tag
 from fieval_tasks.on_prefect.openers import prepared
 from fieval_tasks.on_prefect.watching import steerable, suspended_state
-from fieval_tasks.runs.conclusion import Ended, Outcome, conclude
+from fieval_tasks.runs.conclusion import Ended, Outcome, conclude, interrupted
 from fieval_tasks.runs.display import display
 from fieval_tasks.runs.preparation import Kept, Prepared
 
@@ -93,11 +93,11 @@ def work_on(
 
 
 def _interrupted(run: Prepared, *, seconds: float) -> State[None]:
-    """End a run that was cancelled or suspended, quickly: no report is written, since the ledger has everything."""
-    run.ledger.finished(run.run_id, exit_code=ExitCode.INTERRUPTED, seconds=seconds, complete=False)
+    """End a run that was cancelled or suspended."""
+    said = interrupted(run, seconds=seconds)
     if deployment.id and (state := suspended_state()):  # Prefect suspends no others
         leave_suspended(
             state, f"run {run.run_id} is suspended; Resume in Prefect carries it on, or {run.resume_command}"
         )
     announce_cancelled(run.run_id)
-    return cancelled(f"run {run.run_id} was interrupted; to carry on: {run.resume_command}")
+    return cancelled(said)

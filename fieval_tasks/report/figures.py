@@ -8,16 +8,16 @@ from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from functools import lru_cache
 from math import isinf
-from typing import Any
+from typing import Any, get_args
 from unicodedata import normalize
 
 from fieval_tasks.core.gates import Number
-from fieval_tasks.core.items import Result
+from fieval_tasks.core.items import Result, Status
 from fieval_tasks.core.scales import Scale
 from fieval_tasks.decisions.statistics import Interval, effective_size, inverted_cdf, unmeasured_bounds, wilson_interval
 from fieval_tasks.report.record import value_text
 
-STATUSES = ("scored", "failed", "pending", "not_needed")
+STATUSES: tuple[str, ...] = get_args(Status)
 QUANTILES: Mapping[str, Fraction] = {"median": Fraction(1, 2), "p10": Fraction(1, 10)}
 """Metric of a gate -> the share of the items that lie at or below it."""
 

@@ -153,6 +153,12 @@ def _concluded(prepared: Kept, ended: Ended, behind: Sequence[str], seconds: flo
     return outcome
 
 
+def interrupted(run: Kept, *, seconds: float) -> str:
+    """Record that the work on the run was cut off, quickly: no report is written, since the ledger has everything. What to say."""
+    run.ledger.finished(run.run_id, exit_code=ExitCode.INTERRUPTED, seconds=seconds, complete=False)
+    return f"run {run.run_id} was interrupted; to carry on: {run.resume_command}"
+
+
 def handed_on(prepared: Kept, tuning: SinkTuning = TUNING) -> list[str]:
     """Bring what the plan's `to` names up to date; a sentence for each that could not be."""
     found = {to: CatchingUp(sink, prepared.book, tuning).fault() for to, sink in prepared.sinks.items()}

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from itertools import count
 from time import monotonic
 
-from fieval_tasks.core.errors import ExitCode, FievalError, Interrupted, RunStopped
+from fieval_tasks.core.errors import FievalError, Interrupted, RunStopped
 from fieval_tasks.core.plan import Mode
-from fieval_tasks.runs.conclusion import Ended, Outcome, conclude
+from fieval_tasks.runs.conclusion import Ended, Outcome, conclude, interrupted
 from fieval_tasks.runs.display import display
 from fieval_tasks.runs.preparation import Prepared
 from fieval_tasks.work.engine import Engine
@@ -26,9 +26,8 @@ def evaluated(run: Prepared) -> Outcome:
     run.ledger.started(run.run_id, flow_run_id=None)
     ended = _ended(run)
     seconds = monotonic() - began
-    if isinstance(ended.stopped, Interrupted):  # quickly: no report is written, since the ledger has everything
-        run.ledger.finished(run.run_id, exit_code=ExitCode.INTERRUPTED, seconds=seconds, complete=False)
-        raise Interrupted(f"run {run.run_id} was interrupted; to carry on: {run.resume_command}") from ended.stopped
+    if isinstance(ended.stopped, Interrupted):
+        raise Interrupted(interrupted(run, seconds=seconds)) from ended.stopped
     outcome = conclude(run, ended, seconds=seconds)
     display.get().conclude(outcome)
     return outcome
