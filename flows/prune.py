@@ -40,7 +40,7 @@ def prune(
     agreed: Callable[[Prunable], bool],
     store: str | None = None,
     *,
-    tell: Callable[[str], None] = lambda sentence: None,
+    tell: Callable[[str], None],
 ) -> Pruned:
     """Delete the items of the runs that were begun before then, if `agreed` says so of what was found.
 

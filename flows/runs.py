@@ -22,7 +22,7 @@ def runs(
     since: str | None = None,
     status: str | None = None,
     limit: int | None = None,
-    tell: Callable[[str], None] = lambda sentence: None,
+    tell: Callable[[str], None],
 ) -> list[RunOverview]:
     """The runs, the newest first. Raises PlanError for a filter that can't be read, or a dataset that no run is on."""
     with Ledger(store_url(store), must_exist=True) as ledger:

@@ -14,7 +14,7 @@ from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.runs.overview import RunPage, page_of
 
 
-def show(run: str, store: str | None = None, *, tell: Callable[[str], None] = lambda sentence: None) -> RunPage:
+def show(run: str, store: str | None = None, *, tell: Callable[[str], None]) -> RunPage:
     """All that the ledger says of a run as a whole, also of one whose items were pruned. Raises PlanError where there is none."""
     with Ledger(store_url(store), must_exist=True) as ledger:
         return page_of(ledger, run, store, tell)

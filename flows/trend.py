@@ -21,7 +21,7 @@ def trend(
     store: str | None = None,
     *,
     last: int | None = 20,
-    tell: Callable[[str], None] = lambda sentence: None,
+    tell: Callable[[str], None],
 ) -> Trend:
     """How the check went in the `last` runs on the dataset that ended; None: in all. Raises PlanError where there is none."""
     with Ledger(store_url(store), must_exist=True) as ledger:
