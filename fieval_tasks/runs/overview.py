@@ -35,6 +35,8 @@ ENDED: Mapping[int, str] = {
 """How a run ended, in a word."""
 AT_WORK, UNFINISHED = "at work", "unfinished"
 """Of runs that have not been concluded: a process works on it, or none does."""
+PENDING = "pending"
+"""Of runs that were only submitted, as they should be (`--mode submit`), and whose verdicts nobody has fetched yet."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,9 @@ def _in_order(run: Run, figures: Mapping[str, CheckFigures]) -> dict[str, CheckF
 
 
 def how_ended(ledger: Ledger, run: Run) -> str:
+    """In a word."""
+    if run.exit_code == ExitCode.OK and run.mode == "submit" and ledger.book(run.run_id).open_chunks():
+        return PENDING
     if run.exit_code is not None:
         return ENDED.get(run.exit_code, f"exit code {run.exit_code}")
     claims = ledger.book(run.run_id).claims.of_others(owner_name())
@@ -108,7 +113,7 @@ def how_ended(ledger: Ledger, run: Run) -> str:
 def meant_end(text: str) -> str:
     """`gate-failed` or `1` -> `gate failed`. Raises PlanError, with what there is."""
     words = {**{str(int(code)): how for code, how in ENDED.items()}, **{how: how for how in ENDED.values()}}
-    words |= {AT_WORK: AT_WORK, UNFINISHED: UNFINISHED}
+    words |= {one: one for one in (PENDING, AT_WORK, UNFINISHED)}
     if (wanted := text.strip().lower().replace("-", " ").replace("_", " ")) not in words:
         known = ", ".join(dict.fromkeys(how.replace(" ", "-") for how in words.values()))
         raise PlanError(f"--status {text}: no run ends so; write one of {known}, or an exit code")

@@ -120,7 +120,7 @@ Status = Annotated[
     str | None,
     Parameter(
         name=("--status", "--exit-code"),
-        help="Only runs that ended so: ok, gate-failed, incomplete, stopped, interrupted, at-work, unfinished, or a code.",
+        help="Only runs that ended so: ok, gate-failed, incomplete, stopped, interrupted, pending, at-work, unfinished, or a code.",
     ),
 ]
 Limit = Annotated[int, Parameter(help="Runs at most. Default: 20.", converter=whole)]

@@ -120,6 +120,17 @@ def test_a_filter_that_can_not_be_meant_is_refused(
     assert re.search(problem, capsys.readouterr().err)
 
 
+def test_a_run_that_was_only_submitted_is_pending_until_its_verdicts_are_fetched(
+    ledger: Ledger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a_run(ledger, "out", told(True), mode="submit")
+    assert [one["ended"] for one in as_json(capsys, runs_command(["--json"]))] == ["ok"]
+    with ledger.database.engine.begin() as connection:
+        connection.execute(items.update().values(state="submitted"))
+    assert [one["ended"] for one in as_json(capsys, runs_command(["--status", "pending", "--json"]))] == ["pending"]
+    assert "pending" in said(capsys, show_command(["out"])).splitlines()[1]
+
+
 def test_an_empty_ledger_names_the_command_that_begins_a_run(
     ledger: Ledger, capsys: pytest.CaptureFixture[str]
 ) -> None:
