@@ -1,4 +1,7 @@
-"""The final state of a flow run: its name, and the reason in its log, in one sentence."""
+"""The final state of a flow run: its name, and the reason in its log, in one sentence.
+
+A reason may name what a row holds: half a character of that can't be told to Prefect, and would end the run as one that crashed.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from fieval_tasks.core.errors import ExitCode, FievalError, KeysRefused, NoCredi
 from fieval_tasks.core.gates import GateVerdict
 from fieval_tasks.on_prefect.forms import in_parameters
 from fieval_tasks.on_prefect.prefect_errors import causes
+from fieval_tasks.report.text import clean
 from fieval_tasks.runs.conclusion import Outcome
 
 GATE_FAILED = "Gate failed"
@@ -46,7 +50,7 @@ def refused(error: FievalError, *, data: Any = None) -> State[None]:
 
 def failed(reason: str, *, name: str = STOPPED, data: Any = None) -> State[None]:
     """A failed state; logs the reason."""
-    reason = in_parameters(reason) if deployment.id else reason
+    reason = clean(in_parameters(reason) if deployment.id else reason)
     get_run_logger().error(reason)
     _log_it_once()
     return Failed(name=name, message=reason, data=data)
@@ -54,6 +58,7 @@ def failed(reason: str, *, name: str = STOPPED, data: Any = None) -> State[None]
 
 def cancelled(message: str) -> State[None]:
     """A cancelled state; logs the message, which names the command that carries on."""
+    message = clean(message)
     get_run_logger().warning(message)
     _log_it_once()
     return Cancelled(message=message)

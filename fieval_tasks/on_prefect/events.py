@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,7 +38,9 @@ def announce_cancelled(run_id: str) -> None:
 
 def _emit(event: str, run_id: str, payload: Mapping[str, Any]) -> None:
     resource = {"prefect.resource.id": f"fieval.run.{run_id}", "prefect.resource.name": run_id}
-    emit_event(event, resource=resource, payload=dict(payload))
+    # Half a character of a row, such as a gate's segment may name, is nothing that can be sent.
+    sound = json.dumps(payload, ensure_ascii=False).encode("utf-8", "replace")
+    emit_event(event, resource=resource, payload=json.loads(sound))
 
 
 def _figures(report: Report) -> dict[str, Any]:

@@ -89,11 +89,12 @@ class Outcome:
 
     @property
     def message(self) -> str:
-        """The text for the log and the flow's final state: the sentence, notices and the report's place."""
+        """The text for the log and the flow's final state: the sentence, notices and the report's place. Gates and news may
+        name what a row holds: it is clean."""
         lines = "\n".join(
             (*self.report.facts.news, *self.report.findings, *self.report.changes.values(), *self.told_at_least)
         )
-        return f"run {self.report.facts.run_id}: {lines}\nreport: {clean(str((self.folder / 'report.html').resolve()))}"
+        return clean(f"run {self.report.facts.run_id}: {lines}\nreport: {(self.folder / 'report.html').resolve()}")
 
     @property
     def told_at_least(self) -> tuple[str, ...]:

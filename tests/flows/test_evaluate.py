@@ -57,6 +57,15 @@ def told(run: str) -> dict[tuple[str, str], Any]:
     return {(line["item_id"], line["check"]): (line["status"], line["value"], line["reason"]) for line in lines(run)}
 
 
+def test_half_a_character_in_a_row_crashes_no_run(workplace: Path) -> None:
+    """Gates name it, and so do the flow's state, its log and its events."""
+    name = dataset(workplace, [{**ROWS[0], "lang": "\ud83d"}, {**ROWS[2], "lang": "\x1b[2J"}])
+    state = evaluated(plan_of(dataset=name, run="half", gates=("groundedness.mean[lang=*] >= 1.0",), keep=("lang",)))
+    assert state.name == "Gate failed"
+    assert {gate["verdict"] for gate in summary("half")["gates"]} <= {"PASS", "FAIL"}
+    assert "\x1b" not in str(state.message)
+
+
 def test_the_sample_is_evaluated_and_every_task_run_is_recorded(workplace: Path) -> None:
     from fieval_tasks.core.plan import EvaluationPlan
 
