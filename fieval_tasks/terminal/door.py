@@ -14,7 +14,7 @@ from importlib import import_module
 from types import FrameType
 from typing import Any, NoReturn
 
-from fieval_tasks.core.errors import ExitCode, FievalError, PlanError
+from fieval_tasks.core.errors import ExitCode, FievalError, PlanError, Unexpected
 from fieval_tasks.terminal.manner import failed
 
 # Codes with which argparse, a server or a signal's handler ends the process; any other SystemExit is reported as 70.
@@ -122,7 +122,10 @@ class Outlet:
         self._lead_nowhere()
         is_gone = isinstance(error, BrokenPipeError) or (self._is_terminal and error.errno == errno.EIO)
         if self._number != STANDARD_ERROR and not is_gone:
-            raise error
+            why = error.strerror or str(error)
+            raise Unexpected(
+                f"standard output can't be written ({why}); ledgers and files are not touched by that"
+            ) from error
 
     def _lead_nowhere(self) -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
