@@ -28,10 +28,10 @@ from fieval_tasks.report.page_data import PageData
 from fieval_tasks.report.summary import GateOutcome, Report, Requests, RunFacts, summarise
 from fieval_tasks.report.tally import Wanted
 from fieval_tasks.report.text import clean, count
-from fieval_tasks.runs.accounts import AskedRows, figures_of
 from fieval_tasks.runs.budgeting import cost_of, end_reached
 from fieval_tasks.runs.correcting import corrections
 from fieval_tasks.runs.gating import Evidence, outcomes
+from fieval_tasks.runs.kept_figures import AskedRows, figures_of
 from fieval_tasks.runs.preparation import Kept
 from fieval_tasks.runs.regressions import beside_baseline
 from fieval_tasks.runs.run_tuning import DEFAULT_TUNING

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from fieval_tasks.core.errors import FievalError, PlanError
 from fieval_tasks.ledger.check_figures import WHOLE, CheckFigures
-from fieval_tasks.ledger.history import History, Mark
+from fieval_tasks.ledger.history import History, PastCheck
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.report.record import iso
 from fieval_tasks.report.text import count
@@ -22,14 +21,9 @@ NO_IDS = "; give its rows ids by --id COLUMN, so that new answers are told from 
 
 
 @dataclass(frozen=True)
-class TrendPoint:
+class TrendPoint(PastCheck):
     """A run in a trend."""
 
-    run_id: str
-    at: datetime
-    """When the run began."""
-    exit_code: int | None
-    figures: CheckFigures
     breaks: tuple[str, ...] = ()
     """Why no line leads here from the point before, such as `judge model turing_small, was turing_flash`; empty where one does."""
     change: float | None = None
@@ -82,16 +76,16 @@ def trend(
     datasets = named(history, dataset, ledger.name)
     if check not in (known := history.checks(datasets)):
         raise PlanError(f"no run on {dataset} has a check {check!r}: there are {', '.join(known)}")
-    marks = history.marks(datasets, check, last)
-    if count_old(ledger, [mark.figures.run_id for mark in marks if mark.figures.at is None], tell):
-        marks = history.marks(datasets, check, last)
-    return Trend(datasets, check, [*_points(marks)])
+    found = history.past_checks(datasets, check, last)
+    if count_old(ledger, [one.run_id for one in found if one.figures.at is None], tell):
+        found = history.past_checks(datasets, check, last)
+    return Trend(datasets, check, [*_points(found)])
 
 
 def recent(ledger: Ledger, dataset: str, check: str, *, last: int) -> list[TrendPoint]:
     """The last runs of the check on the dataset of that very name, the oldest first. Counts nothing: runs of older versions
     have no figures here until `trend` was asked."""
-    return [*_points(History(ledger.database).marks([dataset], check, last))]
+    return [*_points(History(ledger.database).past_checks([dataset], check, last))]
 
 
 def named(history: History, dataset: str, store: str) -> list[str]:
@@ -124,16 +118,16 @@ def count_old(ledger: Ledger, run_ids: Collection[str], tell: Callable[[str], No
     return True
 
 
-def _points(marks: Sequence[Mark]) -> Iterator[TrendPoint]:
+def _points(found: Sequence[PastCheck]) -> Iterator[TrendPoint]:
     before: CheckFigures | None = None
-    for mark in marks:
-        one = mark.figures
+    for past in found:
+        one = past.figures
         # Without a figure it is on no line that could be broken.
         breaks = () if before is None or one.figure is None else tuple(_breaks(before, one))
         change = None
         if before is not None and before.figure is not None and one.figure is not None and not breaks:
             change = one.figure - before.figure
-        yield TrendPoint(one.run_id, mark.at, mark.exit_code, one, breaks, change)
+        yield TrendPoint(past.at, past.exit_code, one, breaks, change)
         if one.figure is not None:  # else the next run goes on from the one before
             before = one if one.policy is not None or before is None else replace(one, policy=before.policy)
 

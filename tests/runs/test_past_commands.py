@@ -228,7 +228,7 @@ def a_trend(rates: Sequence[float | None], *, broken_at: int | None = None) -> T
             pass_rate_low=ends[0],
             pass_rate_high=ends[1],
         )
-        points.append(TrendPoint(f"run-{n}", NOON + timedelta(n), 0, known, ("dataset",) if n == broken_at else ()))
+        points.append(TrendPoint(NOON + timedelta(n), 0, known, ("dataset",) if n == broken_at else ()))
     return Trend(["a.csv"], "tone", points)
 
 
