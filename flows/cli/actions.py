@@ -14,6 +14,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
+from pydantic_core import PydanticSerializationError
 
 from fieval_tasks.core.commands import command, option_name
 from fieval_tasks.core.errors import ExitCode, PlanError
@@ -55,6 +56,7 @@ def evaluate(interruption: Interruption, plan: EvaluationPlan, *, dry_run: bool,
     if no_prefect:
         require_direct(plan, resumed)
         return _evaluate_directly(interruption, plan, dry_run=dry_run)
+    _require_text(plan)
     # Prefect keeps what the plan names, or what a run to be resumed may name.
     needs_prefect = plan.connection not in (None, "local", "env") or plan.shared_limit or plan.resume
     if dry_run and not needs_prefect:
@@ -88,6 +90,21 @@ def _run_evaluate(plan: EvaluationPlan, wait_for_api: Callable[[], None]) -> Sta
 
     wait_for_api()  # it starts while Prefect is imported
     return flow(plan, return_state=True)
+
+
+def _require_text(plan: EvaluationPlan) -> None:
+    """Raises PlanError where a name can't be a flow run's parameter, as that of a file in an older encoding."""
+    problems = []
+    for field in sorted(plan.model_fields_set):
+        try:
+            plan.model_dump_json(include={field})
+        except PydanticSerializationError:
+            told = (
+                "it holds bytes that are no UTF-8, which Prefect can't be told: name it otherwise, or say --no-prefect"
+            )
+            problems.append(f"{option_name(field)}: {told}")
+    if problems:
+        raise PlanError(*problems)
 
 
 def _rows_are_waiting() -> bool:

@@ -325,6 +325,17 @@ def test_a_name_that_prefect_can_not_know_is_refused_before_a_server_is_waited_f
     assert "'nobody'" in capfd.readouterr().err
 
 
+def test_a_file_whose_name_is_no_text_is_refused_before_prefect_is_told_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("flows.cli.actions.prefect_session", lambda: pytest.fail("a server is started"))
+    assert evaluate_command(["caf\udce9.csv", "--output", "out\udcff", "--template", "tone"]) == 2
+    told = capfd.readouterr().err
+    assert "DATASET: it holds bytes that are no UTF-8" in told
+    assert "--output: it holds bytes that are no UTF-8" in told
+
+
 def test_what_the_database_holds_is_found_in_it(workplace: Path, prefect_home: Path, block: Any) -> None:
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
