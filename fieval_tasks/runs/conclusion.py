@@ -36,7 +36,8 @@ from fieval_tasks.runs.preparation import Kept
 from fieval_tasks.runs.regressions import beside_baseline
 from fieval_tasks.runs.run_tuning import DEFAULT_TUNING
 from fieval_tasks.runs.segments import wanted
-from fieval_tasks.sinks.following import TUNING, CatchingUp, SinkTuning
+from fieval_tasks.sinks.following import CatchingUp
+from fieval_tasks.sinks.sink_tuning import TUNING, SinkTuning
 
 LAST_CHUNK = -1
 """The pseudo-chunk that a process claims while it concludes the run, so that no collector does too."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from threading import Event, Lock, Thread
 from time import monotonic
@@ -16,40 +15,12 @@ from fieval_tasks.core.errors import FievalError, RowsUnwanted, SinkError, in_wo
 from fieval_tasks.core.items import Result
 from fieval_tasks.ledger.book import Book
 from fieval_tasks.sinks.sink import Sink
+from fieval_tasks.sinks.sink_tuning import TUNING, SinkTuning
 from fieval_tasks.sinks.unwanted import Take, Unwanted, parts_taken
 
-# A transaction of so many takes a fraction of a second, for which others that write to a file wait.
-BATCH = 1_000
-"""Results that a sink is given at a time."""
-LARGEST_BATCH = 4_000_000
-"""Characters of their inputs."""
 _log = logging.getLogger(__name__)
 
 Open: TypeAlias = "Callable[[], Sink]"
-
-
-@dataclass(frozen=True)
-class SinkTuning:
-    """Times in seconds."""
-
-    # A transaction costs the same for one verdict and for many.
-    gather: float = 1.0
-    """Between two writes."""
-    first_pause: float = 1.0
-    """After the first error; each further pause is twice as long, up to `longest_pause`."""
-    longest_pause: float = 60.0
-    # What was not handed on by then is at the end of the run, or by whoever concludes it.
-    last_word: float = 5.0
-    """For which the end of the work waits for what was heard."""
-    # As the ledger: PostgreSQL restarts within it.
-    patience: float = 30.0
-    """For which the end of the run waits for a sink to take anything more."""
-    # Seqs of ten thousand items take less than a megabyte.
-    most_heard: int = 10_000
-    """Items that are remembered; beyond them the ledger is read instead."""
-
-
-TUNING = SinkTuning()
 
 
 class Follower:
@@ -133,10 +104,10 @@ class Follower:
             heard, self._heard, behind, self._is_behind = self._heard, set(), self._is_behind, False
         try:
             if behind:
-                for batch in _in_batches(self._book.results(with_inputs=True, settled=True), self._left):
+                for batch in _in_batches(self._book.results(with_inputs=True, settled=True), self._left, self._tuning):
                     self._give(sink.bring_up_to_date, batch, set())
             if heard:
-                for batch in _in_batches(self._book.results(with_inputs=True, of=[*heard]), self._left):
+                for batch in _in_batches(self._book.results(with_inputs=True, of=[*heard]), self._left, self._tuning):
                     self._give(sink.take, batch, heard)
         except Exception:
             with self._lock:
@@ -217,7 +188,7 @@ class CatchingUp:
         unwanted = Unwanted()
         with ExitStack() as stack:
             try:
-                for batch in _in_batches(self._book.results(with_inputs=True), self._given_up):
+                for batch in _in_batches(self._book.results(with_inputs=True), self._given_up, self._tuning):
                     for part, error in parts_taken(partial(self._persist, stack), batch):
                         unwanted.note(part, error)
                         if error is None:
@@ -253,9 +224,9 @@ def _pauses(tuning: SinkTuning) -> Iterator[float]:
         pause = min(2 * pause, tuning.longest_pause)
 
 
-def _in_batches(results: Iterable[Result], left: Event) -> Iterator[list[Result]]:
+def _in_batches(results: Iterable[Result], left: Event, tuning: SinkTuning) -> Iterator[list[Result]]:
     """The results, as long as anybody waits for the thread that hands them on."""
-    for batch in batches(results, most=BATCH, largest=LARGEST_BATCH, size=Result.input_length):
+    for batch in batches(results, most=tuning.batch, largest=tuning.largest_batch, size=Result.input_length):
         if left.is_set():
             raise SinkError("the run has ended; whoever concludes it brings the sink up to date")
         yield batch

@@ -18,6 +18,7 @@ from fieval_tasks.core.sink_names import TableName
 from fieval_tasks.ledger.database import network_timeouts
 from fieval_tasks.ledger.schema import Moment, Text
 from fieval_tasks.report.columns import TABLE
+from fieval_tasks.sinks.sink_tuning import TUNING
 from fieval_tasks.sinks.verdict_table import KEY, VerdictTable, in_a_line
 
 TYPES: Mapping[str, Any] = {
@@ -27,9 +28,6 @@ TYPES: Mapping[str, Any] = {
     "bool": sa.Boolean,
     "time": Moment,
 }
-# Another program may hold the file for a moment; then the rows are tried again.
-WAITS_FOR_FILE = 5.0
-"""Seconds."""
 OF_THE_ROWS = ("22", "23", "44", "54", "P0")
 """Classes of PostgreSQL's SQLSTATE: a value of the wrong length or kind, a constraint, a view's check, a value that no index holds,
 a trigger's refusal."""
@@ -120,7 +118,7 @@ def _engine(name: TableName) -> Engine:
         arguments: dict[str, Any] = dict(network_timeouts(url))
         logging.getLogger("psycopg").addFilter(_is_news)
     else:
-        url, arguments = sa.URL.create("sqlite", database=str(name.file)), {"timeout": WAITS_FOR_FILE}
+        url, arguments = sa.URL.create("sqlite", database=str(name.file)), {"timeout": TUNING.waits_for_file}
     try:
         # pre_ping: a connection that was cut while idle is noticed before rows are lost with it.
         engine = sa.create_engine(url, pool_size=1, pool_pre_ping=True, hide_parameters=True, connect_args=arguments)

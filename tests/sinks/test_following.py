@@ -20,7 +20,8 @@ from fieval_tasks.ledger.run import CheckRecord, Run
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.runs.conclusion import Ended, Outcome, conclude
 from fieval_tasks.runs.preparation import Kept, runs_to_collect
-from fieval_tasks.sinks.following import CatchingUp, SinkTuning, followed
+from fieval_tasks.sinks.following import CatchingUp, followed
+from fieval_tasks.sinks.sink_tuning import SinkTuning
 from tests.conftest import PATIENCE
 from tests.faults.running import wait_until
 from tests.sinks.conftest import asked, made_by_hand
