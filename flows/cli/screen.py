@@ -81,7 +81,8 @@ def _tell(outcome: Outcome) -> None:
     out = console_of(sys.stdout, columns=min(get_terminal_size().columns, WIDEST))
     print(table(outcome.report, out), end="")
     print(f"report: {outcome.folder / 'report.html'}")
-    if not outcome.is_good or outcome.report.items.pending:
+    items = outcome.report.items
+    if items.pending or outcome.stopped is not None or (not outcome.is_good and items.scored < items.total):
         say(outcome.sentence)
 
 
