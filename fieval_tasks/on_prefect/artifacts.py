@@ -35,8 +35,7 @@ from fieval_tasks.runs.past import past_of
 from fieval_tasks.runs.preparation import Kept
 
 # Bytes of an artifact. A hosted server takes less than 5 MB, and the UI shows ten rows of a table on a page.
-TABLE_LIMIT = 900_000
-MARKDOWN_LIMIT = 900_000
+LARGEST = 900_000
 PAGES = 10
 """Checks that have a page of their own, the first of the plan: a run of forty would fill the page of artifacts."""
 _CELL = 300
@@ -85,7 +84,7 @@ def publish(report: Report, run: Kept, *, series: str | None = None) -> None:
 def _page(text: Callable[..., str], end: str, key: str, about: str) -> None:
     """A page, with fewer worst answers where it would be too large."""
     texts = (text(caps=replace(CAPS, worst_in_markdown=shown)) for shown in (CAPS.worst_in_markdown, 1, 0))
-    short = next((one for one in texts if len(one.encode()) <= MARKDOWN_LIMIT), f"{about}. See report.html.\n")
+    short = next((one for one in texts if len(one.encode()) <= LARGEST), f"{about}. See report.html.\n")
     _attempt(lambda: create_markdown_artifact(short + end, key=key, description=about, **_SYNC))
 
 
@@ -135,7 +134,7 @@ def failures_table(report: Report) -> list[dict[str, str]]:
     for result in shown:
         row = _cells(result, keys)
         size += len(json.dumps(row))
-        if size > TABLE_LIMIT:
+        if size > LARGEST:
             break
         rows.append(row)
     return rows

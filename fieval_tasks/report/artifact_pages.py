@@ -20,11 +20,6 @@ from fieval_tasks.report.summary import GateOutcome, Report
 from fieval_tasks.report.text import count, one_line, share
 from fieval_tasks.report.words import known
 
-CHARTS = 5
-"""Trends that the run's page draws: more of them, and nobody gets to the failures below."""
-_REASONS = 12
-"""Reasons that a page shows, the most frequent first; report.html has all."""
-
 
 @dataclass(frozen=True)
 class FoldedReason:
@@ -40,7 +35,7 @@ def run_page(report: Report, past: Mapping[str, PastRuns], *, caps: Caps = CAPS)
     trends = [(name, runs) for name, runs in past.items() if runs.chart]
     groups = _reasons(report)
     worst = {name: _lowest(report, name)[: caps.worst_in_markdown] for name in report.checks}
-    shown = {"worst": caps.worst_in_markdown, "lowest": worst, "trends": trends, "charts": CHARTS, "groups": groups}
+    shown = {"worst": caps.worst_in_markdown, "lowest": worst, "trends": trends, "groups": groups}
     return _drawn("artifact.md.j2", report=report, caps=caps, **shown)
 
 
@@ -117,7 +112,7 @@ def tagless(text: str, limit: int) -> Markup:
 def _drawn(template: str, **named: Any) -> str:
     """Every text of the report passes through `inert`, as in report.md, or through `tagless`."""
     page = environment(inert, fenced).get_template(template)
-    return page.render(**named, reasons=_REASONS, drawn=_mermaid, tagless=tagless, why=why)
+    return page.render(**named, drawn=_mermaid, tagless=tagless, why=why)
 
 
 def _mermaid(chart: str) -> Markup:

@@ -73,6 +73,11 @@ class Caps:
     """Groups that report.html shows unfolded,"""
     groups_shown: int = 60
     """and those that it shows at all."""
+    groups_in_artifact: int = 12
+    """Groups that an artifact in Prefect shows."""
+    # With more of them nobody gets to the failures below.
+    charts: int = 5
+    """Trends that the artifact of a run draws."""
     segments_shown: int = 50
     """Values of a column that report.html shows as segments."""
     batch: int = 5_000
