@@ -127,6 +127,7 @@ def test_what_is_no_secret_stays(text: str) -> None:
         ("AZURE_STORAGE_CONNECTION_STRING", "AccountKey=abc;", "AccountKey=abc;"),
         ("FIEVAL_STORE_URL", "postgresql://who:let@me-in@db/x", "me-in"),
         ("FIEVAL_STORE_URL", "postgresql+psycopg://who:let/me#in@db/x", "let/me#in"),
+        ("FIEVAL_STORE_URL", "postgresql://who@there:let/me#in@db/x", "let/me#in"),
         ("FIEVAL_STORE_URL", "postgresql:///x?user=who&password=let-me%2Din", "let-me-in"),
         ("HTTPS_PROXY", "http://who:kn%40ws@proxy:1", "kn@ws"),
         ("HTTPS_PROXY", "http://who:kn%40ws@proxy:1", b64encode(b"who:kn@ws").decode()),
@@ -138,6 +139,12 @@ def test_what_the_environment_holds_is_known(
 ) -> None:
     monkeypatch.setenv(variable, value)
     assert scrubbed(f"it said {secret} twice") == f"it said {MARK} twice"
+
+
+def test_the_name_of_a_databases_user_is_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FIEVAL_STORE_URL", "postgresql+psycopg://postgres@db/x")
+    said = "the answer names postgres; kept in postgresql://postgres@db/x"
+    assert scrubbed(said) == said
 
 
 def test_the_folder_in_which_a_shell_works_is_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
