@@ -142,7 +142,7 @@ def _concluded(prepared: Kept, ended: Ended, behind: Sequence[str], seconds: flo
         facts = facts_of(prepared, ended)
         report = write_results(facts, results, prepared.folder, decide=decide, comparison=compared[0])
         write_report(report, prepared.folder)
-    sentence = _sentence(prepared, report.items, ended.stopped)
+    sentence = _sentence(prepared, report.items, ended)
     outcome = Outcome(report, clean(sentence), prepared.folder, ended.stopped, run=prepared.run)
     figures = figures_of(prepared, report, asked)
     is_the_same = earlier and earlier[-1].exit_code == outcome.exit_code and not report.is_amended
@@ -247,20 +247,22 @@ def _exit_code(prepared: Kept, items: Counts, gates: Sequence[GateOutcome], ende
     return ExitCode.INCOMPLETE if undecided or missing > allowed or ended.is_behind else ExitCode.OK
 
 
-def _sentence(prepared: Kept, items: Counts, stopped: FievalError | None) -> str:
+def _sentence(prepared: Kept, items: Counts, ended: Ended) -> str:
     counted = f"{items.scored:,} of {items.total:,} items scored"
     counted += f" ({items.reused:,} of them reused)" if items.reused else ""
     counted += f", {items.failed:,} failed" if items.failed else ""
     counted += f", {items.pending:,} pending" if items.pending else ""
     counted += f", {items.not_needed:,} not needed: {_not_spent(prepared)} not spent" if items.not_needed else ""
-    if stopped is not None:
-        return f"{stopped}\n{counted}; to carry on: {prepared.resume_command}"
+    if ended.stopped is not None:
+        return f"{ended.stopped}\n{counted}; to carry on: {prepared.resume_command}"
     if items.pending and (end := end_reached(prepared)):
         counted += f"; {end}"
     elif items.pending and (unsent := prepared.book.count_unsent()):
         counted += f", {unsent:,} of them still to be sent; to send them: {prepared.resume_command}"
     elif items.pending:
         counted += f"; to fetch their verdicts: {prepared.collect_command}"
+    elif ended.is_behind:
+        counted += f"; not all of them are where --to says: {prepared.collect_command}"
     return counted
 
 

@@ -191,6 +191,7 @@ def test_a_run_whose_table_lacks_verdicts_says_so_ends_with_3_and_is_found_by_co
     assert outcome.exit_code is ExitCode.INCOMPLETE
     assert f"{to} lacks verdicts of this run, which its ledger and files have" in outcome.message
     assert "flows.collect mine" in outcome.message
+    assert outcome.sentence.startswith(f"{ITEMS} of {ITEMS} items scored; not all of them are where --to says: ")
     for name in ("report.html", "report.md", "results.jsonl"):
         assert "a-long-secret" not in (tmp_path / "out" / name).read_text()
     assert "flows.collect mine" in (tmp_path / "out" / "report.md").read_text()
