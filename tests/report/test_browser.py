@@ -170,6 +170,9 @@ def test_an_item_has_an_address_and_shows_both_answers_and_its_command(browser: 
     told = page.inner_text("#item")
     for text in ("s-10", "regression", "It was in the source.", "Reason 10.", "Answer 10 of Paris", "1.5 s", "de"):
         assert text in told
+    names, texts = (page.locator(f"#item-facts {part}").all_inner_texts() for part in ("dt", "dd"))
+    place = names.index("output, then")
+    assert (names[place + 1], texts[place : place + 2]) == ("output, now", ["An answer.", "Answer 10 of Paris"])
     assert page.inner_text("#item-command") == "python -m flows.explain amber-otter -- s-10"
     assert not report.severe_findings()
     page.keyboard.press("j")

@@ -276,14 +276,21 @@ function facts(row) {
     ...(row.before ? [["then", answer(row.before)], ["", row.before.reason]] : []),
     [now, answer(row)],
     [row.before ? "" : "reason", row.reason],
-    ...Object.entries(row.inputs),
-    ...Object.entries(row.before?.inputs ?? {}).filter(([key, text]) => text !== row.inputs[key])
-      .map(([key, text]) => [`${key} then`, text]),
+    ...inputs(row),
     ...(row.cut ? [["", "Texts are shortened here; results.jsonl has them whole."]] : []),
     ...Object.entries(row.segments),
     ...(row.repeat ? [["repeat", String(row.repeat)]] : []),
     ...(row.seconds === null ? [] : [["evaluated in", duration(row.seconds)]]),
   ].filter(([, text]) => text);
+}
+
+/* The baseline's stands above each input that was another one there. */
+function inputs(row) {
+  const [now, before] = [row.inputs, row.before?.inputs ?? {}].map(texts => new Map(Object.entries(texts)));
+  return [...new Set([...now.keys(), ...before.keys()])].flatMap(key =>
+    before.has(key) && before.get(key) !== now.get(key)
+      ? [[`${key}, then`, before.get(key)], [`${key}, now`, now.get(key)]]
+      : [[key, now.get(key)]]);
 }
 
 function pair([name, text]) {
