@@ -83,9 +83,9 @@ class _Reader:
         except SyntaxError as error:
             hint = "; equality is written ==" if re.search(r"(?<![=!<>])=(?!=)", plain) else ""
             raise self._refusal(len(_bytes(plain[: (error.offset or 1) - 1])), f"it can't be read{hint}") from None
-        except (RecursionError, MemoryError, ValueError):  # a ValueError: NUL, or a number of thousands of digits
+        except (RecursionError, MemoryError, ValueError):  # a ValueError: no text, or a number of thousands of digits
             raise PlanError(
-                f"--where {self._text[:60]!r}: it can't be read: it is too long, or nested too deeply"
+                f"--where {self._text[:60]!r}: it can't be read: it is too long, nested too deeply, or no text (half a character)"
             ) from None
 
     def _unquoted(self, match: re.Match[str]) -> str:

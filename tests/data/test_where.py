@@ -134,6 +134,7 @@ def test_what_an_expression_says_of_a_row(text: str, row: dict[str, Any], chosen
         ("lang == '" + "x" * LONGEST + "'", "characters are too many"),
         ("score == " + "9" * 1_900, None),
         ("lang == 'x\0'", "it can't be read"),
+        ("lang == 'x\udcff'", "or no text (half a character"),
     ],
 )
 def test_what_is_no_expression_is_refused_with_its_place(text: str, said: str | None) -> None:
