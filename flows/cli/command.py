@@ -32,6 +32,17 @@ EXIT_CODES = (
     "exit codes: 0 every item has a verdict; 1 a gate failed; 2 bad input, nothing sent; 3 some items have no verdict, here or where --to says; "
     "4 stopped (keys, credit, server); 70 an unexpected error, in a log; 130 interrupted"
 )
+_OF_ALL = "4 the ledger's server can't be reached; 70 an unexpected error, in a log; 130 interrupted"
+OTHER_EXIT_CODES = {
+    **dict.fromkeys(
+        ("explain", "bless", "runs", "show", "trend", "prune"), f"exit codes: 0 done; 2 bad input; {_OF_ALL}"
+    ),
+    "compare": (
+        "exit codes: 0 no check is worse; 1 one is; 2 bad input, or they can't be compared; 3 verdicts that are missing "
+        f"leave it open; {_OF_ALL}"
+    ),
+}
+"""Of commands on past runs, which evaluate nothing."""
 ARGUMENTS = {
     "evaluate": "[DATASET...]", "fan_out": "[DATASET...]", "collect": "[RUN]", "control": "RUN", "explain": "RUN ITEM",
     "label": "RUN", "compare": "RUN [BASELINE]", "bless": "[RUN]", "runs": "", "show": "RUN", "trend": "DATASET CHECK",
@@ -376,7 +387,7 @@ prune_command = _entry(prune)
 def app_of(command: Callable[..., int]) -> App:
     called = program(command.__name__)
     usage = f"Usage: {called} [OPTIONS] {ARGUMENTS[command.__name__]}".rstrip()
-    app = bare_app(called, help_epilogue=EXIT_CODES, usage=usage)
+    app = bare_app(called, help_epilogue=OTHER_EXIT_CODES.get(command.__name__, EXIT_CODES), usage=usage)
     app.default(command)
     return app
 

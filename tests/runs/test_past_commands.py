@@ -131,6 +131,15 @@ def test_a_run_that_was_only_submitted_is_pending_until_its_verdicts_are_fetched
     assert "pending" in said(capsys, show_command(["out"])).splitlines()[1]
 
 
+@pytest.mark.parametrize("command", ALL)
+def test_the_help_of_a_command_on_past_runs_speaks_of_no_verdicts_and_gates_of_its_own(
+    command: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    *_, codes = said(capsys, command(["--help"])).split("exit codes:")
+    assert codes.startswith(" 0 done; 2 bad input;")
+    assert "gate" not in codes
+
+
 def test_an_empty_ledger_names_the_command_that_begins_a_run(
     ledger: Ledger, capsys: pytest.CaptureFixture[str]
 ) -> None:
