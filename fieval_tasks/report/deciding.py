@@ -9,7 +9,7 @@ from math import ceil, floor
 from fieval_tasks.core.gates import FLOORS, Gate, GateVerdict
 from fieval_tasks.report.figures import Measured
 from fieval_tasks.report.page_data import Named
-from fieval_tasks.report.page_rows import WITHOUT_VERDICT
+from fieval_tasks.report.page_rows import NOT_PASSED, WITHOUT_VERDICT
 from fieval_tasks.report.summary import GateOutcome, Report
 from fieval_tasks.report.text import count
 
@@ -63,7 +63,7 @@ def deciding(outcome: GateOutcome, report: Report) -> Deciding:
 
 def _to_spare(passes: int) -> str:
     if not passes:
-        return "one more failed item, and it would fail"
+        return "one more item that does not pass, and it would fail"
     return f"{count(passes, 'more item')} could fail, and it would still pass"
 
 
@@ -110,7 +110,7 @@ def _behind(
         return Deciding("the lowest scores decide it", {"lowest scores first": {**place, "sort": "score"}})
     is_of_errors = gate.metric == "failures"
     n = sum(one.failed if is_of_errors else one.rate.measured - int(one.rate.total) for one in about)
-    verdict, what = ("unmeasured", "without a verdict") if is_of_errors else ("failed", "that did not pass")
+    verdict, what = ("unmeasured", "without a verdict") if is_of_errors else (NOT_PASSED, "that did not pass")
     said = f"{_these(n)} {what} {_decide(n)}"
     if is_of_errors:
         said += _fewer(gate, n, sum(one.total for one in about))

@@ -12,12 +12,12 @@ from fieval_tasks.report.caps import CAPS, Caps
 from fieval_tasks.report.differences import Comparison
 from fieval_tasks.report.figures import segments_of
 from fieval_tasks.report.links import shown_text
-from fieval_tasks.report.page_rows import COLUMNS, WITHOUT_VERDICT, PageRows, verdict_word
+from fieval_tasks.report.page_rows import COLUMNS, NOT_PASSED, WITHOUT_VERDICT, PageRows, verdict_word
 from fieval_tasks.report.reasons import ReasonGroups
 from fieval_tasks.report.text import clip
 from fieval_tasks.report.timeline import Timeline
 
-WORDS = ("passed", "failed", "scored", *WITHOUT_VERDICT.values())
+WORDS = ("passed", NOT_PASSED, "scored", *WITHOUT_VERDICT.values())
 """The verdicts of rows in the page, in the order in which they are counted."""
 
 
@@ -57,7 +57,7 @@ class PageData:
         named = self.named.setdefault((result.check, word), [])
         if len(named) < self.caps.items_named:
             named.append(Named(result.item_id, result.row, result.check, result.traits))
-        if word in ("failed", "unmeasured") and len(self.failures) < self.caps.page_failures:
+        if word in (NOT_PASSED, "unmeasured") and len(self.failures) < self.caps.page_failures:
             self.failures.append(result)
 
     def passing(self, results: Iterable[Result]) -> Iterator[Result]:
@@ -81,7 +81,7 @@ class PageData:
     @property
     def failed(self) -> int:
         """Rows that did not pass, or have no verdict."""
-        return sum(n for (_, word), n in self.counts.items() if word in ("failed", "unmeasured"))
+        return sum(n for (_, word), n in self.counts.items() if word in (NOT_PASSED, "unmeasured"))
 
     def items(self, verdicts: Collection[str], n: int, place: Mapping[str, str]) -> list[Named]:
         """All `n` items with such a verdict, of a check and a segment (`COLUMN:VALUE`); none where they are too many."""

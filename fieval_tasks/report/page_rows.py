@@ -189,7 +189,7 @@ class PageRows:
 def _telling(row: Row) -> Telling:
     if row["change"] == "regression":
         return Telling.REGRESSED
-    return Telling.FAILED if row["verdict"] in ("failed", "unmeasured", "pending") else Telling.REST
+    return Telling.FAILED if row["verdict"] in (NOT_PASSED, "unmeasured", "pending") else Telling.REST
 
 
 def _place(row: Row) -> float:
@@ -202,13 +202,15 @@ def _place(row: Row) -> float:
 
 _NAME = 200
 """Characters of a segment's value: more are no name."""
+NOT_PASSED = "not passed"
+"""The judge said no. `failed` is the status of an item that ended without a verdict."""
 WITHOUT_VERDICT = {"failed": "unmeasured", "pending": "pending", "not_needed": "not needed"}
 """Status of an item that has no verdict of the judge -> the word for it in the page's rows and links."""
 
 
 def verdict_word(status: str, passed: bool | None) -> str:
-    """passed, failed, scored, unmeasured, pending or not needed: as the page's rows and links say it."""
-    return WITHOUT_VERDICT.get(status) or ("scored" if passed is None else "passed" if passed else "failed")
+    """passed, not passed, scored, unmeasured, pending or not needed: as the page's rows and links say it."""
+    return WITHOUT_VERDICT.get(status) or ("scored" if passed is None else "passed" if passed else NOT_PASSED)
 
 
 def _row(result: Result, group: int | None, flip: Flip | None) -> Row:

@@ -119,13 +119,13 @@ def test_only_the_rows_near_the_visible_ones_are_in_the_page(browser: Browser, p
 
 def test_what_is_chosen_stands_in_the_fragment_and_the_back_button_opens_what_was(opened: OpenedReport) -> None:
     page = opened.page
-    page.select_option("[name=verdict]", "failed")
-    assert (opened.hits, at(page)) == (f"{MANY // 10} of {2 * MANY} rows", "#verdict=failed")
+    page.select_option("[name=verdict]", "not passed")
+    assert (opened.hits, at(page)) == (f"{MANY // 10} of {2 * MANY} rows", "#verdict=not%20passed")
     page.select_option("[name=segment]", "lang:de")
-    assert (opened.hits, at(page)) == (f"{MANY // 30} of {2 * MANY} rows", "#verdict=failed&segment=lang%3Ade")
+    assert (opened.hits, at(page)) == (f"{MANY // 30} of {2 * MANY} rows", "#verdict=not%20passed&segment=lang%3Ade")
     assert "(20)" in page.inner_text("[name=segment] option[value='lang:fr']")  # what that choice would show
     page.go_back()
-    page.wait_for_url("**#verdict=failed")
+    page.wait_for_url("**#verdict=not%20passed")
     assert opened.hits == f"{MANY // 10} of {2 * MANY} rows"
     page.click("text=Clear the filters")
     assert opened.hits == f"{2 * MANY} of {2 * MANY} rows"

@@ -35,7 +35,7 @@ HALF = [judged(row, row % 2 == 0) for row in range(10)]
         (">= 0.5", "UNDECIDED", [*HALF, failed(11), item(12)], "these 2 items without a verdict decide it: the gate passes if 1 or more of them pass"),
         ("> 0.5", "UNDECIDED", [*HALF, item(12)], "this item without a verdict decides it: the gate passes if it passes"),
         (">= 0.3", "PASS", HALF, "2 more items could fail, and it would still pass"),
-        (">= 0.5", "PASS", HALF, "one more failed item, and it would fail"),
+        (">= 0.5", "PASS", HALF, "one more item that does not pass, and it would fail"),
     ],
 )  # fmt: skip
 def test_a_floor_of_a_pass_rate_says_how_many_verdicts_it_hangs_on(
@@ -47,7 +47,7 @@ def test_a_floor_of_a_pass_rate_says_how_many_verdicts_it_hangs_on(
 def test_the_links_lead_to_the_items_of_the_gates_check_and_segment() -> None:
     run = [judged(row, row > 2, traits={"lang": "fr" if row % 2 else "de"}) for row in range(6)]
     assert found("groundedness.pass_rate[lang=fr] >= 0.9", "FAIL", run).views == {
-        "failed": {"check": "groundedness", "segment": "lang:fr", "verdict": "failed"}
+        "not passed": {"check": "groundedness", "segment": "lang:fr", "verdict": "not passed"}
     }
     assert found("failures <= 0", "FAIL", [failed(1)]).views == {"unmeasured": {"verdict": "unmeasured"}}
     assert found("groundedness.regressions == 0", "FAIL", run).views == {
@@ -71,7 +71,7 @@ def test_few_deciding_items_are_named_with_links_and_many_are_only_linked() -> N
     few = html(reported([judged(row, row > 7) for row in range(1, 40)]).with_outcome(1, [gate]))
     assert "these 7 items that did not pass decide it" in few
     assert (
-        '<a href="#item=s-7&amp;of=groundedness"><code>s-7</code></a> (<a href="#check=groundedness&amp;verdict=failed">'
+        '<a href="#item=s-7&amp;of=groundedness"><code>s-7</code></a> (<a href="#check=groundedness&amp;verdict=not%20passed">'
         in few
     )
     many = html(reported([judged(row, row > 20) for row in range(1, 40)]).with_outcome(1, [gate]))

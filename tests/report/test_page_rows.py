@@ -58,7 +58,7 @@ def test_a_row_says_what_became_of_its_item() -> None:
         item(6, status="scored"),
     ]
     found = {row["row"]: row["verdict"] for row in opened(gathered_rows(run))}
-    assert found == {1: "passed", 2: "failed", 3: "unmeasured", 4: "pending", 5: "not needed", 6: "scored"}
+    assert found == {1: "passed", 2: "not passed", 3: "unmeasured", 4: "pending", 5: "not needed", 6: "scored"}
 
 
 def test_the_texts_of_passed_rows_are_shortened_first_and_failed_rows_keep_theirs() -> None:
@@ -66,7 +66,7 @@ def test_the_texts_of_passed_rows_are_shortened_first_and_failed_rows_keep_their
     rows = gathered_rows(run, SMALL)
     found = opened(rows)
     assert sum(len(block) for block in rows.blocks()) <= SMALL.page_bytes
-    assert {row["cut"] for row in found if row["verdict"] == "failed"} == {False}
+    assert {row["cut"] for row in found if row["verdict"] == "not passed"} == {False}
     assert {row["cut"] for row in found if row["verdict"] == "passed"} == {True}
     assert rows.shortened == 90
     assert len(found) == 100
@@ -89,7 +89,7 @@ def test_of_too_many_rows_the_page_holds_a_sample_and_all_that_failed_where_they
     run = [judged(row, row % 20 != 0) for row in range(1000)]
     found = opened(gathered_rows(run, SMALL))
     assert 80 <= len(found) <= 100
-    assert sum(row["verdict"] == "failed" for row in found) == 50
+    assert sum(row["verdict"] == "not passed" for row in found) == 50
     assert {row["item"] for row in found} == {row["item"] for row in opened(gathered_rows(run[::-1], SMALL))}
 
 

@@ -1,15 +1,15 @@
 /* The list of all rows in report.html (list.html.j2 has its elements).
 
    The rows stand in the page, compressed, in `#rows`; what else is known of them in `#page`. What is shown follows from
-   the URL's fragment alone, `#verdict=failed&q=paris`: controls write it, and links, the back button and they are read
+   the URL's fragment alone, `#verdict=passed&q=paris`: controls write it, and links, the back button and they are read
    in the same way. Text of a row reaches the page as `textContent` only. */
 "use strict";
 (() => {
 
 const KEYS = ["check", "verdict", "segment", "group", "change", "q", "sort", "item", "of", "repeat"];
 /* `of` and `repeat` say which answer is open, where the list has several of one item. */
-const VERDICTS = ["failed", "unmeasured", "pending", "scored", "passed", "not needed"];  // worst first
-const TONES = { failed: "bad", passed: "good", unmeasured: "wait", pending: "wait", regression: "bad", fix: "good" };
+const VERDICTS = ["not passed", "unmeasured", "pending", "scored", "passed", "not needed"];  // worst first
+const TONES = { "not passed": "bad", passed: "good", unmeasured: "wait", pending: "wait", regression: "bad", fix: "good" };
 const OPTIONS_AT_MOST = 200;  // of a filter: more are read by nobody, and a segment may have a value a row
 const BEYOND = 8;  // rows that are in the page above and below the visible ones, so that scrolling shows no gap
 
@@ -342,8 +342,8 @@ const number = n => n.toLocaleString("en");
 const share = n => n > 0 && n < .0005 ? "<0.001" : n >= .9995 && n < 1 ? ">0.999" : n.toFixed(3);
 const duration = s => s < .0005 ? "<1 ms" : s < 1 ? `${Math.round(1000 * s)} ms` : s < 60 ? `${s.toFixed(1)} s`
   : `${Math.floor(Math.round(s) / 60)} min ${Math.round(s) % 60} s`;
-/* Passed beside passed says nothing. */
-const saidValue = of => of.value && of.value.toLowerCase() !== of.verdict ? of.value : "";
+const JUDGED = { passed: "Passed", "not passed": "Failed" };  // as the platform says it: the verdict has said so
+const saidValue = of => of.value && of.value !== JUDGED[of.verdict] ? of.value : "";
 
 function fill(element, text) {
   element.dir = "auto";  // keeps the text's direction to itself
