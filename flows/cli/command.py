@@ -55,7 +55,7 @@ ABOUT_JSON = (
     "One JSON object on standard output, and nothing else: what the run came to, as in its summary.json, or what --dry-run "
     "finds; where there is neither, the error and the exit code."
 )
-ABOUT_QUIET = "Say nothing but errors and one line on what the run came to, on standard error."
+ABOUT_QUIET = "Say nothing but errors and what the run came to, on standard error."
 DRY_RUN = (
     option("dry_run", bool, "Check everything, foretell requests, time and cost, and send nothing."),
     option("as_json", bool, ABOUT_JSON, name="--json"),

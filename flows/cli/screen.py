@@ -75,8 +75,11 @@ def run_shown(
 def _tell(outcome: Outcome) -> None:
     """What a run came to; of a quiet command what a person must know of it."""
     if is_quiet.get():
-        for line in outcome.told_at_least:
+        *gates, sentence = outcome.told_at_least
+        for line in (*gates, f"run {outcome.report.facts.run_id}: {sentence}"):
             say(line)
+        if not outcome.is_good:
+            say(f"report: {outcome.folder / 'report.html'}")
         return
     out = console_of(sys.stdout, columns=min(get_terminal_size().columns, WIDEST))
     print(table(outcome.report, out), end="")

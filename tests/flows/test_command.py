@@ -395,9 +395,10 @@ def test_a_run_for_programs_is_its_summary_on_standard_output_and_little_else_an
     assert evaluate_command(["--no-prefect", "--run", "told", *gate, "--json", "--quiet"]) == 1
     out, err = capfd.readouterr()
     assert json.loads(out) == summary("told")
-    failed, last = err.splitlines()
+    failed, run, report = err.splitlines()
     assert failed.startswith("gate FAIL: completeness.mean >= 1")
-    assert last == "120 of 120 items scored"
+    assert run == "run told: 120 of 120 items scored"
+    assert report == "report: fieval-runs/told/report.html"
     assert collect_command(["--json"]) == 0
     assert json.loads(capfd.readouterr().out) == {"runs": [], "exit_code": 0}
 
