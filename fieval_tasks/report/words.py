@@ -10,7 +10,7 @@ from typing import Any
 
 from fieval_tasks.core.budget import written
 from fieval_tasks.core.errors import ExitCode
-from fieval_tasks.core.gates import Gate, Number
+from fieval_tasks.core.gates import Gate, GateVerdict, Number
 from fieval_tasks.core.quantities import percent
 from fieval_tasks.decisions.statistics import Interval
 from fieval_tasks.report.amendments import Amendment
@@ -40,11 +40,10 @@ def headline(report: Report) -> str:
     if code in _HEADLINES:
         return _HEADLINES[ExitCode(code)]
     if code == ExitCode.INCOMPLETE:
-        return (
-            "Finished, with verdicts missing"
-            if items.scored + items.not_needed < items.total
-            else "Finished, with a gate undecided"
-        )
+        if items.scored + items.not_needed < items.total:
+            return "Finished, with verdicts missing"
+        is_undecided = any(gate.verdict == GateVerdict.UNDECIDED.value for gate in report.gates)
+        return "Finished, with a gate undecided" if is_undecided else "Finished, and a table of yours lacks verdicts"
     return "Waiting for verdicts" if items.pending else "Finished"
 
 

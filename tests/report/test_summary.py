@@ -280,7 +280,7 @@ def test_one_is_no_plural(passes: Sequence[bool], said: str) -> None:
         (0, [item(1)], "Submitted, verdicts still to come"),
         (1, [judged(1, False)], "A gate failed"),
         (3, [failed(1)], "Finished, with verdicts missing"),
-        (3, [judged(1, True)], "Finished, with a gate undecided"),
+        (3, [judged(1, True)], "Finished, and a table of yours lacks verdicts"),
         (4, [item(1)], "Stopped before the end"),
         (130, [item(1)], "Interrupted"),
         (None, [item(1)], "Waiting for verdicts"),
@@ -288,6 +288,12 @@ def test_one_is_no_plural(passes: Sequence[bool], said: str) -> None:
 )
 def test_the_headline_tells_how_it_ended(exit_code: int | None, run: list[Result], words: str) -> None:
     assert headline(summarise(facts(exit_code=exit_code), run)) == words
+
+
+def test_the_headline_names_a_gate_only_where_one_is_undecided() -> None:
+    gates = [GateOutcome("groundedness.pass_rate >= 0.9", "UNDECIDED")]
+    undecided = summarise(facts(), [judged(1, True)]).with_outcome(3, gates)
+    assert headline(undecided) == "Finished, with a gate undecided"
 
 
 def test_standing_names_only_what_there_is() -> None:
