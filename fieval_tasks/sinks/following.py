@@ -19,6 +19,7 @@ from fieval_tasks.sinks.sink_tuning import TUNING, SinkTuning
 from fieval_tasks.sinks.unwanted import Take, Unwanted, parts_taken
 
 _log = logging.getLogger(__name__)
+OVER = "the run has ended; whoever concludes it brings the sink up to date"
 
 Open: TypeAlias = "Callable[[], Sink]"
 
@@ -122,6 +123,8 @@ class Follower:
                 _log.warning("%s; the run goes on, and what else the table takes is written", in_words(error))
             self._unwanted.note(part, error)
             heard.difference_update(result.seq for result in part if result.seq is not None)
+            if self._left.is_set():
+                raise SinkError(OVER)
 
 
 class Followers:
@@ -194,14 +197,16 @@ class CatchingUp:
                         if error is None:
                             self._moved_at = monotonic()
                         else:
-                            self._error = unwanted.said
+                            self._error = f"{unwanted.said}, and then none was taken any more; alter the table"
             except FievalError as error:  # the ledger is out of reach, or nobody waits any longer
                 self._error = in_words(error)
             else:
-                self._error = unwanted.said or None
+                self._error = (unwanted.said and f"{unwanted.said}, all else is there; alter the table") or None
 
     def _persist(self, stack: ExitStack, batch: Sequence[Result]) -> None:
         for pause in _pauses(self._tuning):
+            if self._given_up.is_set():
+                raise SinkError(OVER)
             try:
                 self._sink = self._sink or stack.enter_context(closing(self._open()))
                 self._sink.bring_up_to_date(batch)
@@ -228,5 +233,5 @@ def _in_batches(results: Iterable[Result], left: Event, tuning: SinkTuning) -> I
     """The results, as long as anybody waits for the thread that hands them on."""
     for batch in batches(results, most=tuning.batch, largest=tuning.largest_batch, size=Result.input_length):
         if left.is_set():
-            raise SinkError("the run has ended; whoever concludes it brings the sink up to date")
+            raise SinkError(OVER)
         yield batch

@@ -34,7 +34,7 @@ class Unwanted:
                 self._why[result.seq] = f"{in_words(error)} (item {item}, check {check})"
         more = f", and {count(len(self._why) - 1, 'other')} like it" if len(self._why) > 1 else ""
         first = next(iter(self._why.values()), "")
-        self.said = first and f"{first}{more}: refused as they are, all else is there; alter the table"
+        self.said = first and f"{first}{more}: refused as they are"
 
 
 def parts_taken(take: Take, batch: Sequence[Result]) -> Iterator[tuple[Sequence[Result], RowsUnwanted | None]]:
