@@ -100,7 +100,7 @@ def cut(place: str, *, by: str) -> subprocess.CompletedProcess[str]:
     """A run of six items to which a signal comes, twice, just before something."""
     script = INTERRUPTED.replace("signal.SIGINT", f"signal.{by}")
     return subprocess.run(
-        [sys.executable, "-c", script, place, "--no-prefect", "--run", "cut", "--limit", "3"], capture_output=True,
+        [sys.executable, "-c", script, place, "--no-prefect", "--run", "cut-direct", "--limit", "3"], capture_output=True,
         text=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
 
@@ -113,17 +113,17 @@ def test_a_signal_ends_it_in_order_and_the_command_that_carries_on_is_said(place
     done = cut(place, by=by)
     assert done.returncode == 130, done.stderr
     said = [line for line in done.stderr.splitlines() if "interrupted" in line]
-    assert said == ["interrupted; to carry on: python -m flows.evaluate --resume cut --no-prefect"]
+    assert said == ["interrupted; to carry on: python -m flows.evaluate --resume cut-direct --no-prefect"]
     assert "Traceback" not in done.stderr
-    assert evaluate("--resume", "cut") == 0
-    assert summary("cut")["items"]["scored"] == 6
+    assert evaluate("--resume", "cut-direct") == 0
+    assert summary("cut-direct")["items"]["scored"] == 6
 
 
 @pytest.mark.parametrize("words", [["--no-prefect"], []])
 def test_a_killed_run_is_carried_on_with_and_without_prefect(words: list[str], workplace: Path) -> None:
     assert cut("fieval_tasks.work.sending.together", by="SIGKILL").returncode == -9
-    assert evaluate_command(["--resume", "cut", *words]) == 0
-    told = summary("cut")
+    assert evaluate_command(["--resume", "cut-direct", *words]) == 0
+    told = summary("cut-direct")
     assert (told["items"]["scored"], told["flow_run_id"] is None) == (6, bool(words))
 
 
@@ -177,11 +177,11 @@ def test_a_run_that_prefect_knows_nothing_of_is_published_once_and_without_keys(
 def test_what_was_only_submitted_without_prefect_is_collected_in_it(
     workplace: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert evaluate("--run", "out", "--limit", "3", "--mode", "submit") == 0
-    assert summary("out")["items"]["pending"] == 6
+    assert evaluate("--run", "out-direct", "--limit", "3", "--mode", "submit") == 0
+    assert summary("out-direct")["items"]["pending"] == 6
     assert "to publish it" not in capfd.readouterr().err
-    assert collect_command(["out"]) == 0
-    assert (summary("out")["items"]["scored"], summary("out")["flow_run_id"] is None) == (6, False)
+    assert collect_command(["out-direct"]) == 0
+    assert (summary("out-direct")["items"]["scored"], summary("out-direct")["flow_run_id"] is None) == (6, False)
 
 
 def test_a_run_that_was_stopped_is_published_with_what_stopped_it(
@@ -192,24 +192,24 @@ def test_a_run_that_was_stopped_is_published_with_what_stopped_it(
 
     with monkeypatch.context() as refusing:
         refusing.setattr("fieval_tasks.work.engine.Engine.submit_chunk", refuse)
-        assert evaluate("--run", "halted", "--limit", "3") == 4
+        assert evaluate("--run", "halted-direct", "--limit", "3") == 4
     for _ in range(2):
         capfd.readouterr()
-        assert collect_command(["halted"]) == 4
+        assert collect_command(["halted-direct"]) == 4
         told = capfd.readouterr()
         assert "the keys are not taken" in told.err
     assert "nothing new" in told.err
 
 
 def test_a_run_that_prefect_began_is_carried_on_without_it_and_published_then(workplace: Path) -> None:
-    assert evaluate_command(["--run", "both", "--limit", "3", "--mode", "submit"]) == 0
-    assert evaluate("--resume", "both") == 0
-    told = summary("both")
+    assert evaluate_command(["--run", "both-direct", "--limit", "3", "--mode", "submit"]) == 0
+    assert evaluate("--resume", "both-direct") == 0
+    told = summary("both-direct")
     assert (told["items"]["scored"], told["flow_run_id"], told["mode"]) == (6, None, "submit")
-    assert collect_command(["both"]) == 0
+    assert collect_command(["both-direct"]) == 0
     with Ledger(store_url()) as ledger:
-        assert ledger.run("both").flow_run_id is not None
-        assert ledger.run("both").finished_at is not None
+        assert ledger.run("both-direct").flow_run_id is not None
+        assert ledger.run("both-direct").finished_at is not None
 
 
 def test_a_run_that_is_worked_on_without_prefect_is_not_steered_by_it(

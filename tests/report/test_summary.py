@@ -248,7 +248,7 @@ def test_memory_does_not_grow_with_the_results() -> None:
         tracemalloc.stop()
         return most
 
-    # The least of three: threads that earlier tests have left to Prefect allocate, too. A row that is kept takes 500 bytes.
+    # The least of three: threads that earlier tests have left to Prefect allocate, too. A row that is kept takes hundreds of bytes.
     few, many = (min(peak(n) for _ in range(3)) for n in (400, 4_000))
     assert many - few < 8 * (4_000 - 400)
 
