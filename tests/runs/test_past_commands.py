@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -42,8 +42,9 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.fixture
-def ledger(_in_a_folder_of_its_own: None) -> Ledger:
-    return Ledger(store_url(), clock=LedgerClock(now=lambda: LATER))
+def ledger(_in_a_folder_of_its_own: None) -> Iterator[Ledger]:
+    with Ledger(store_url(), clock=LedgerClock(now=lambda: LATER)) as opened:
+        yield opened
 
 
 def ended(ledger: Ledger, name: str, verdicts: Sequence[bool | None] = (True, True, False), **fields: Any) -> None:
