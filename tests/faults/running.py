@@ -16,13 +16,12 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from fieval_tasks.core.errors import FievalError
 from fieval_tasks.core.plan import Check, EvaluationPlan
 from fieval_tasks.ledger.database import store_url
 from fieval_tasks.ledger.store import Ledger
-from fieval_tasks.runs.conclusion import Ended, Outcome, conclude
-from fieval_tasks.runs.preparation import Prepared, prepared
-from fieval_tasks.runs.threads import work_to_the_end
+from fieval_tasks.runs import threads
+from fieval_tasks.runs.conclusion import Outcome
+from fieval_tasks.runs.preparation import prepared
 from tests.conftest import PATIENCE
 from tests.faults.account import Account
 from tests.faults.driving import inputs
@@ -154,17 +153,7 @@ def _worked(folder: Path, server: Server, plan: EvaluationPlan) -> Outcome:
         for name, value in server.environment.items():
             patch.setenv(name, value)
         with prepared(plan) as run:
-            return conclude(run, _ended(run), seconds=0.0)
-
-
-def _ended(run: Prepared) -> Ended:
-    with run.engine() as engine:
-        try:
-            work_to_the_end(engine, run.plan.mode)
-        except FievalError as error:
-            engine.stop(error)
-            return Ended(error, engine.notices)
-        return Ended(notices=engine.notices)
+            return threads.evaluated(run)
 
 
 def accounts(folder: Path, server: Server) -> Accounts:
