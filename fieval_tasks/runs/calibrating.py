@@ -32,12 +32,11 @@ _IN_WORDS = {
 
 def identity(run: Run, check: CheckRecord, address: str | None, policy: str) -> dict[str, Any]:
     """What labels of this check are worth anything for. `address`: the server's, where the run has not recorded it yet."""
-    from_rows = {name: f"(column {column})" for name, column in check.param_sources.items()}
     return {
         "judge": run.address or address or run.connection,
         "template": check.template,
         "model": check.model,
-        "params": {**check.params, **from_rows},
+        "params": check.all_params,
         "good": sorted(folded(check.good)),
         "policy": policy,
     }

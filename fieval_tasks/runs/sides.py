@@ -43,7 +43,7 @@ class Judged:
     template: str
     model: str | None
     params: str
-    """A digest of the parameters that are the same for every row: they may hold what no file should."""
+    """A digest of the parameters, and of the columns that some come from: they may hold what no file should."""
     output: str
     good: tuple[str, ...]
     """The labelling policy: choices that pass."""
@@ -60,7 +60,7 @@ class Judged:
         return cls(
             check.template,
             check.model,
-            hashlib.sha256(canonical(dict(check.params)).encode()).hexdigest()[: 2 * DIGEST],
+            hashlib.sha256(canonical(check.all_params).encode()).hexdigest()[: 2 * DIGEST],
             check.output,
             check.good,
             keys,

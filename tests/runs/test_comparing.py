@@ -148,6 +148,7 @@ def test_copies_that_share_an_evaluation_are_one_witness(ledger: Ledger) -> None
         (replace(CHECK, template="toxicity"), "their figures mean different things"),
         (replace(CHECK, output="score"), "their figures mean different things"),
         (replace(CHECK, params={"k": 1}), "other parameters"),
+        (replace(CHECK, param_sources={"k": "column"}), "other parameters"),
         (replace(CHECK, good=("joy",)), "other good choices"),
         (replace(CHECK, model="turing_small"), "--across-models"),
         (replace(CHECK, name="other"), "no check of the same name"),
