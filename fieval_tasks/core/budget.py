@@ -9,34 +9,24 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from fractions import Fraction
 from typing import Annotated, NamedTuple
 
 from pydantic import BeforeValidator
 
 from fieval_tasks.core.gates import NUMBER
-from fieval_tasks.core.quantities import checked
+from fieval_tasks.core.quantities import as_written, checked
 from fieval_tasks.core.spelling import did_you_mean, nearest
-
-_AMOUNT = re.compile(NUMBER)
 
 
 def amount(text: str) -> Fraction:
     """`0.002` -> exactly that. Raises ValueError for anything but a decimal number of 15 digits on each side at most."""
-    if not _AMOUNT.fullmatch(text.strip()):
+    if not re.fullmatch(NUMBER, text.strip()):
         raise ValueError(f"{text!r} is not an amount: write a number such as 0.002, without a currency")
     return Fraction(text.strip())
 
 
-def _as_text(value: object) -> object:
-    """A number of JSON or YAML as the text that was written: 0.002 and not its neighbour among the floats."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return format(Decimal(str(value)), "f")
-    return value
-
-
-Amount = Annotated[str, BeforeValidator(_as_text), checked(amount)]
+Amount = Annotated[str, BeforeValidator(as_written), checked(amount)]
 """Text such as 0.002, kept as it was written; a number is read as the text that it is written as."""
 
 

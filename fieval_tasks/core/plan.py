@@ -21,7 +21,6 @@ from pydantic import (
 from pydantic_core import CoreSchema
 
 from fieval_tasks.core.budget import Amount
-from fieval_tasks.core.disagreements import disagreements
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.plan_fields import (
     Address,
@@ -280,8 +279,30 @@ class EvaluationPlan(BaseModel):
 
     @model_validator(mode="after")
     def _options_agree(self) -> EvaluationPlan:
-        if faults := disagreements(self):
-            raise ValueError("; ".join(faults))
+        faults = {
+            "retry_failed: needs resume, the run whose failed items are to be tried again":
+                self.retry_failed and not self.resume,
+            "same_account: needs resume, the run whose keys or address are new":
+                self.same_account and not self.resume,
+            "stop_when_decided: needs a gate to be decided, such as groundedness.pass_rate >= 0.95":
+                self.stop_when_decided and not (self.gates or self.resume),
+            "stop_when_decided: mode submit waits for no verdict, so nothing would be decided; take async":
+                self.stop_when_decided and self.mode == "submit",
+            "stop_when_decided counts one verdict of each row, and repeats asks for more: leave one of them out":
+                self.stop_when_decided and self.repeats > 1,
+            "stratify: needs sample or precision, by which rows are drawn in the shares of that column":
+                self.stratify and not (self.sample or self.precision),
+            "audit judges a part twice, and repeats all of it more than once: leave one of them out":
+                self.audit and self.repeats > 1,
+            "reuse would give all copies of a row one earlier verdict, and no sharing asks for one each: leave one of them out":
+                self.reuse and not self.sharing,
+            "baseline_max_age: needs baseline, what the run is compared with":
+                self.baseline_max_age and not self.baseline,
+            "run names a new run and resume is one to carry on: leave one of them out":
+                self.run and self.resume not in (None, self.run),
+        }  # fmt: skip
+        if met := [sentence for sentence, is_met in faults.items() if is_met]:
+            raise ValueError("; ".join(met))
         return self
 
     @property

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
 
-from fieval_tasks.core import errors
-from fieval_tasks.core.errors import ApiError
+from fieval_tasks.core.errors import ApiError, Miscounted
 
 OnLostReply = Literal["resubmit", "fail", "ask"]
 """What to do with an item whose submission may have been accepted, though no reply came."""
@@ -40,25 +39,33 @@ SILENCE = 120.0
 
 
 class Signal(Enum):
-    """What an error, or the lack of an answer, is a sign of: a row of the table."""
+    """What an error, or the lack of an answer, is a sign of: a row of the table. The values are the errors' kinds in results."""
 
-    UNREACHABLE = "no connection"
-    LOST = "reply lost"
+    UNREACHABLE = "unreachable"
+    LOST = "lost_reply"
     THROTTLED = "throttled"
-    AWAY = "server away"
-    SERVER_FAULT = "server fault"
+    AWAY = "unavailable"
+    SERVER_FAULT = "server_fault"
     REFUSED = "refused"
-    UNKNOWN_ID = "unknown eval_id"
-    TURNED_AWAY = "turned away"
-    KEYS_REFUSED = "keys refused"
-    NO_CREDIT = "no credit"
-    STRANGE = "not the protocol"
-    RATE_LIMITED = "hidden throttle"
-    KEPT_BACK = "hidden throttle, for too long"
-    EVALUATION_ERROR = "evaluation error"
-    JUDGES_FAILURE = "evaluation error, synchronously"
+    UNKNOWN_ID = "not_found"
+    TURNED_AWAY = "turned_away"
+    KEYS_REFUSED = "keys_refused"
+    NO_CREDIT = "insufficient_credits"
+    STRANGE = "not_the_protocol"
+    RATE_LIMITED = "rate_limited"
+    KEPT_BACK = "kept_back"
+    EVALUATION_ERROR = "evaluation_error"
     HOLLOW = "hollow"
     ORPHAN = "orphan"
+
+    @classmethod
+    def of(cls, kind: str) -> Signal:
+        """By `ApiError.kind`, or the `Failed.kind` of an evaluation that failed."""
+        return cls(_SAME_AS.get(kind, kind))
+
+
+_SAME_AS = {"gateway_fault": "lost_reply", "unreadable_value": "hollow", "wrong_item": "hollow"}
+"""Kind of error -> the kind of which the same is done."""
 
 
 class Remedy(Enum):
@@ -106,17 +113,15 @@ class Rule:
     """How the signal is recognised, for the docs."""
     means: str
     """What it says of the request or the item, for the docs."""
-    submitting: Course | Mapping[OnLostReply, Course] | None = None
+    submitting: Course | Mapping[str, Course] | None = None
     """What is done where a POST brought the signal; a mapping where `--on-lost-reply` decides."""
-    asking: Course | None = None
-    """What is done where a GET brought the signal."""
-    judged: Course | Mapping[OnStuck, Course] | None = None
-    """What is done where a GET succeeded and its evaluation is the signal; a mapping where `--on-stuck` decides."""
+    asking: Course | Mapping[str, Course] | None = None
+    """What is done where a GET brought the signal, or the evaluation that it asked for; a mapping where `--on-stuck` decides."""
 
 
 _STOP = Course(Remedy.STOP)
 _FAIL = Course(Remedy.FAIL)
-_AMBIGUOUS: Mapping[OnLostReply, Course] = {
+_AMBIGUOUS = {
     "resubmit": Course(Remedy.SEND_AGAIN_AS_DUPLICATE, 1, Remedy.LEAVE_PENDING),
     "fail": _FAIL,
     "ask": Course(Remedy.LEAVE_PENDING),
@@ -180,7 +185,6 @@ POLICY: Mapping[Signal, Rule] = {
         "no credit left",
         submitting=_STOP,
         asking=_STOP,
-        judged=_STOP,
     ),
     Signal.STRANGE: Rule(
         "HTML, truncated JSON, or a shape that can't be read with 200; no eval_id for an item of a pack",
@@ -192,33 +196,29 @@ POLICY: Mapping[Signal, Rule] = {
     Signal.RATE_LIMITED: Rule(
         'a row `failed` with "API call not allowed: rate_limited"',
         "a hidden limit; where it lets most others of the check pass, perhaps the item's own words",
-        judged=Course(Remedy.REQUEUE, OVERTAKEN, Remedy.FAIL),
+        asking=Course(Remedy.REQUEUE, OVERTAKEN, Remedy.FAIL),
     ),
     Signal.KEPT_BACK: Rule(
         "the same, five times or more, longer than `--item-timeout` after the item was sent first",
         "it has had its time",
-        judged=Course(Remedy.LEAVE_PENDING),
+        asking=Course(Remedy.LEAVE_PENDING),
     ),
     Signal.EVALUATION_ERROR: Rule(
-        "a row `failed` with any other error, or without a value",
-        "the evaluation itself failed",
-        judged=Course(Remedy.RESUBMIT, 1, Remedy.FAIL),
-    ),
-    Signal.JUDGES_FAILURE: Rule(
-        "400 of a synchronous call, with neither `details` nor `errors`",
-        "the evaluation itself failed; such a call carries one item, for it would keep from us what its neighbours were "
-        "judged, and perhaps charged",
+        "a row `failed` with any other error, or without a value; 400 of a synchronous call, with neither `details` nor `errors`",
+        "the evaluation itself failed; a synchronous call that did so carries one item, for it would keep from us what its "
+        "neighbours were judged, and perhaps charged",
         submitting=Course(Remedy.RESUBMIT, 1, Remedy.FAIL),
+        asking=Course(Remedy.RESUBMIT, 1, Remedy.FAIL),
     ),
     Signal.HOLLOW: Rule(
         "a row `completed` with neither reason nor runtime, or with a value that can't be read, or on another item's inputs",
         "no verdict: never a pass",
-        judged=_FAIL,
+        asking=_FAIL,
     ),
     Signal.ORPHAN: Rule(
         "pending far beyond this run's own times, while later ones finish",
         "perhaps forgotten by the server",
-        judged={
+        asking={
             "wait": Course(Remedy.KEEP_WAITING, None),
             "resubmit": Course(Remedy.RESUBMIT, 1, Remedy.KEEP_WAITING),
         },
@@ -226,76 +226,36 @@ POLICY: Mapping[Signal, Rule] = {
 }
 
 
-def signal(error: ApiError) -> Signal:
-    """The row of the table for an error of a call."""
-    return next(named for kind, named in _SIGNALS if isinstance(error, kind))
-
-
-_SIGNALS: tuple[tuple[type[ApiError], Signal], ...] = (
-    (errors.Unreachable, Signal.UNREACHABLE),
-    (errors.Throttled, Signal.THROTTLED),
-    (errors.Lost, Signal.LOST),
-    (errors.GatewayFault, Signal.LOST),
-    (errors.Unavailable, Signal.AWAY),
-    (errors.ServerFault, Signal.SERVER_FAULT),
-    (errors.NotFound, Signal.UNKNOWN_ID),
-    (errors.Refused, Signal.REFUSED),
-    (errors.EvaluationFailed, Signal.JUDGES_FAILURE),
-    (errors.TurnedAway, Signal.TURNED_AWAY),
-    (errors.KeysRefused, Signal.KEYS_REFUSED),
-    (errors.NoCredit, Signal.NO_CREDIT),
-    (errors.NotTheProtocol, Signal.STRANGE),
-)
-
 # "Unable to generate a response at this time. Please check your input for accuracy." does not belong here: the server
 # says so of a judge's reply that held no JSON, and the next reply may hold some.
 HOPELESS = re.compile("No input received for ")
 """How the message of an evaluation error begins that every further try would meet again."""
 
 
-def judgement(kind: str) -> Signal:
-    """The row of the table for a failed evaluation, by its `Failed.kind`."""
-    return _JUDGEMENTS.get(kind, Signal.EVALUATION_ERROR)
-
-
-_JUDGEMENTS = {
-    "rate_limited": Signal.RATE_LIMITED,
-    "insufficient_credits": Signal.NO_CREDIT,
-    "hollow": Signal.HOLLOW,
-    "unreadable_value": Signal.HOLLOW,
-    "wrong_item": Signal.HOLLOW,
-}
-
-
 def on_submitting(error: ApiError, *, faults: int, packed: bool, ambiguous: OnLostReply = "resubmit") -> Remedy:
     """The remedy for a POST that brought no ticket. `faults`: this request's earlier faults."""
-    course = POLICY[signal(error)].submitting
-    if course is None:
-        raise error
-    return _chosen(course, ambiguous).after(faults, packed=packed)
+    return _chosen(POLICY[Signal.of(error.kind)].submitting, ambiguous).after(faults, packed=packed)
 
 
 def on_asking(error: ApiError, *, age: float) -> Remedy:
     """The remedy for a GET that failed. `age`: seconds since the submission."""
-    sign = signal(error)
+    sign = Signal.of(error.kind)
     if sign is Signal.UNKNOWN_ID and age < GRACE_FOR_UNKNOWN:
         return Remedy.ASK_AGAIN
-    course = POLICY[sign].asking
-    if course is None:
-        raise error
-    return course.after(0)
+    return _chosen(POLICY[sign].asking).after(0)
 
 
 def is_answer(error: ApiError) -> bool:
     """Whether the API itself gave this error. If not (no reply, a gateway's, HTML, 5xx), the server may be away."""
-    is_none = signal(error) in (Signal.UNREACHABLE, Signal.LOST, Signal.STRANGE, Signal.AWAY, Signal.SERVER_FAULT)
-    return not is_none or isinstance(error, errors.Miscounted)
+    is_none = Signal.of(error.kind) in (
+        Signal.UNREACHABLE, Signal.LOST, Signal.STRANGE, Signal.AWAY, Signal.SERVER_FAULT
+    )  # fmt: skip
+    return not is_none or isinstance(error, Miscounted)
 
 
 def on_judgement(kind: str, message: str, *, redone: int) -> Remedy:
     """The remedy for an evaluation that the server ran and that failed. `redone`: earlier resubmissions of the item."""
-    course = POLICY[judgement(kind)].judged
-    assert isinstance(course, Course)
+    course = _chosen(POLICY[Signal.of(kind)].asking)
     hopeless = HOPELESS.match(message) is not None
     return Remedy.FAIL if hopeless and course.first is Remedy.RESUBMIT else course.after(redone)
 
@@ -306,20 +266,17 @@ def on_setback(overtaken: int, *, had_its_time: bool) -> Remedy:
     `overtaken`: how often that happened while the limit let most other items pass; `had_its_time`: the item has been
     refused for longer than `--item-timeout`.
     """
-    course = POLICY[Signal.KEPT_BACK if had_its_time else Signal.RATE_LIMITED].judged
-    assert isinstance(course, Course)
-    return course.after(overtaken)
+    return _chosen(POLICY[Signal.KEPT_BACK if had_its_time else Signal.RATE_LIMITED].asking).after(overtaken)
 
 
 def on_orphan(policy: OnStuck, *, redone: int) -> Remedy:
     """The remedy for an evaluation that is still pending long after later ones have finished."""
-    course = POLICY[Signal.ORPHAN].judged
-    assert isinstance(course, Mapping)
-    return course[policy].after(redone)
+    return _chosen(POLICY[Signal.ORPHAN].asking, policy).after(redone)
 
 
-def _chosen(course: Course | Mapping[OnLostReply, Course], choice: OnLostReply) -> Course:
-    return course if isinstance(course, Course) else course[choice]
+def _chosen(said: Course | Mapping[str, Course] | None, choice: str = "") -> Course:
+    assert said is not None, "such a call never brings this signal"
+    return said[choice] if isinstance(said, Mapping) else said
 
 
 # -- the table as text ---------------------------------------------------------------------------------------------
@@ -329,13 +286,13 @@ def as_markdown() -> str:
     """The table in Markdown, a row for each signal: docs/errors.md holds it."""
     lines = ["| signal | what it means | after a POST | after a GET |", "|---|---|---|---|"]
     lines += [
-        f"| {rule.shows_as} | {rule.means} | {_cell(rule.submitting)} | {_cell(rule.asking or rule.judged)} |"
+        f"| {rule.shows_as} | {rule.means} | {_cell(rule.submitting)} | {_cell(rule.asking)} |"
         for rule in POLICY.values()
     ]
     return "\n".join(lines) + "\n"
 
 
-def _cell(course: Course | Mapping[OnLostReply, Course] | Mapping[OnStuck, Course] | None) -> str:
+def _cell(course: Course | Mapping[str, Course] | None) -> str:
     if course is None:
         return ""
     if isinstance(course, Course):

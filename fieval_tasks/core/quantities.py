@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from fractions import Fraction
 from functools import partial
 from typing import Annotated
@@ -96,11 +97,14 @@ def _in_seconds(value: object) -> object:
     return parse_duration(value) if isinstance(value, str) else value
 
 
-def _as_text(value: object) -> object:
-    return format(value, "g") if isinstance(value, float) else value
+def as_written(value: object) -> object:
+    """A number of JSON or YAML as the text that was written: 0.002 and not its neighbour among the floats."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return format(Decimal(str(value)), "f")
+    return value
 
 
-Precision = Annotated[str, BeforeValidator(_as_text), checked(parse_precision)]
+Precision = Annotated[str, BeforeValidator(as_written), checked(parse_precision)]
 """Text such as 0.02 or 2%, kept as it was written."""
 Seconds = Annotated[float, BeforeValidator(_in_seconds)]
 """A number, or text such as 10m."""

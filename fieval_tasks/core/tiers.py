@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import AfterValidator
+from fieval_tasks.core.quantities import checked
 
 DAY = 86_400.0
 _SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0, "day": DAY}
@@ -69,10 +69,5 @@ NO_TIER = Tier("none", ())
 TIERS = {tier.name: tier for tier in (DEFAULT, CUSTOM, NO_TIER)}
 
 
-def _known(tier: str) -> str:
-    Tier.parse(tier)
-    return tier
-
-
-TierName = Annotated[str, AfterValidator(_known)]
+TierName = Annotated[str, checked(Tier.parse)]
 """Text that `Tier.parse` reads."""

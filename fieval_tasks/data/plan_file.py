@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import yaml  # type: ignore[import-untyped]
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.locations import is_url
 from fieval_tasks.core.plan import Check, EvaluationPlan
+from fieval_tasks.core.quantities import as_written
 from fieval_tasks.core.spelling import did_you_mean, nearest
 from fieval_tasks.data.parameters import AsTyped
 from fieval_tasks.data.yaml_text import yaml_documents
@@ -171,7 +171,7 @@ def _plain(value: Any) -> Any:
         return [_plain(part) for part in value]
     if isinstance(value, bool) or value is None:
         return value
-    return format(Decimal(str(value)), "f") if isinstance(value, (int, float)) else str(value)
+    return str(as_written(value))
 
 
 def _placed(fields: Mapping[str, Any], folder: Path) -> dict[str, Any]:

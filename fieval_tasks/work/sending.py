@@ -402,4 +402,4 @@ def _is_opaque(error: ApiError) -> bool:
 
 def _sign(error: ApiError) -> Signal:
     """The error's signal; all ambiguous errors count as LOST, because their resubmissions share one bound."""
-    return Signal.LOST if error.ambiguous else policy.signal(error)
+    return Signal.LOST if error.ambiguous else Signal.of(error.kind)

@@ -193,7 +193,7 @@ class Settlement:
         """The evaluation failed: for a hidden limit, for want of credit, or by itself."""
         chosen = self._remedy(item, answer, lane)
         if chosen is Remedy.FAIL:
-            if policy.judgement(answer.kind) is Signal.RATE_LIMITED:
+            if Signal.of(answer.kind) is Signal.RATE_LIMITED:
                 answer = _no_limit(item, answer)
             return self._judged(item, answer, lane)
         note = Noted((item.seq,), answer.kind, f"{item.eval_id}: {answer.message}", utc_now())
@@ -214,7 +214,7 @@ class Settlement:
         )  # of want of credit, it was from before this process
 
     def _remedy(self, item: OpenItem, answer: Failed, lane: Lane) -> Remedy:
-        if policy.judgement(answer.kind) is not Signal.RATE_LIMITED:
+        if Signal.of(answer.kind) is not Signal.RATE_LIMITED:
             return policy.on_judgement(answer.kind, answer.message, redone=item.redone)
         lane.peers.refused(item)
         had_its_time = lane.peers.has_had_its_time(item, self.clock(), self.options.item_timeout)

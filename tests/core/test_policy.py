@@ -34,7 +34,7 @@ def _kinds(error: type[ApiError]) -> list[type[ApiError]]:
 
 def test_every_error_of_a_call_is_a_sign_of_something() -> None:
     for kind in _kinds(ApiError)[1:]:
-        assert policy.signal(kind("said the server")) in POLICY
+        assert Signal.of(kind.kind) in POLICY
 
 
 @pytest.mark.parametrize("kind", _kinds(ApiError)[1:])
@@ -137,7 +137,7 @@ def test_an_orphan_is_resubmitted_once_and_only_on_request() -> None:
 def test_nothing_is_sent_again_for_ever_but_what_costs_no_attempt() -> None:
     again = {Remedy.SEND_AGAIN, Remedy.SEND_AGAIN_AS_DUPLICATE, Remedy.RESUBMIT, Remedy.CONNECT_AGAIN}
     for rule in POLICY.values():
-        for course in (rule.submitting, rule.asking, rule.judged):
+        for course in (rule.submitting, rule.asking):
             for one in [course] if isinstance(course, Course) else (course or {}).values():
                 assert one.first not in again or (one.times is not None and one.then not in again)
 
