@@ -27,8 +27,9 @@ LONGEST = 2_000
 """Characters of an expression."""
 ALLOWED = (
     "columns, texts in quotes, numbers, ==, !=, <, <=, >, >=, in, not in, is None, and, or, not, len(COLUMN), and "
+    "COLUMN.startswith(), .endswith() and .lower()"
 )
-ALLOWED += "COLUMN.startswith(), .endswith() and .lower()"
+_TESTS = ("startswith", "endswith")
 # Backticks hold a column's name that is no name in Python; texts are matched first, so that they may hold backticks.
 _QUOTED = re.compile(r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"|`([^`]+)`")
 # Bounded, because Python refuses to convert numbers of thousands of digits.
@@ -99,14 +100,16 @@ class _Reader:
     def _condition(self, node: ast.expr) -> Condition:
         if isinstance(node, ast.BoolOp):
             parts = [self._condition(value) for value in node.values]
-            is_all = isinstance(node.op, ast.And)
-            return partial(_all_of, parts) if is_all else partial(_any_of, parts)
+            told = all if isinstance(node.op, ast.And) else any
+            return lambda values: told(part(values) for part in parts)
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-            return partial(_not, self._condition(node.operand))
+            return _not(self._condition(node.operand))
         if isinstance(node, ast.Compare):
-            return partial(_all_of, list(self._comparisons(node)))
+            comparisons = list(self._comparisons(node))
+            return lambda values: all(one(values) for one in comparisons)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _TESTS:
-            return partial(_starts, self._operand(node.func.value), node.func.attr, self._only_text(node))
+            side, text, test = self._operand(node.func.value), self._only_text(node), getattr(str, node.func.attr)
+            return lambda values: (value := side.of(values)) is not None and test(_text(value), text)
         raise self._refusal(
             node.col_offset, "this is neither true nor false; write a comparison, such as lang == 'fr' or ok == True"
         )
@@ -114,22 +117,23 @@ class _Reader:
     def _comparisons(self, node: ast.Compare) -> Iterator[Condition]:
         sides = [node.left, *node.comparators]
         for left, sign, right in zip(sides, node.ops, sides[1:], strict=False):
-            negated = isinstance(sign, (ast.NotEq, ast.NotIn, ast.IsNot))
             found = self._comparison(left, sign, right)
-            yield partial(_not, found) if negated else found
+            yield _not(found) if isinstance(sign, (ast.NotEq, ast.NotIn, ast.IsNot)) else found
 
     def _comparison(self, left: ast.expr, sign: ast.cmpop, right: ast.expr) -> Condition:
         if isinstance(sign, (ast.Is, ast.IsNot)):
             if not (isinstance(right, ast.Constant) and right.value is None):
                 raise self._refusal(right.col_offset, "only None may follow `is`: a blank cell is None")
-            return partial(_is_none, self._operand(left))
+            side = self._operand(left)
+            return lambda values: side.of(values) is None
         for side in (left, right):
             if isinstance(side, ast.Constant) and (side.value is None or side.value == ""):
                 raise self._refusal(
                     side.col_offset, "a blank cell is asked for by `is None`, and one that is not by `is not None`"
                 )
         if isinstance(sign, (ast.In, ast.NotIn)) and isinstance(right, (ast.Tuple, ast.List, ast.Set)):
-            return partial(_is_among, self._operand(left), [self._operand(one) for one in right.elts])
+            those = [partial(_equals, self._operand(left), self._operand(one)) for one in right.elts]
+            return lambda values: any(is_that(values) for is_that in those)
         pair = self._operand(left), self._operand(right)
         if pair[0].is_literal and pair[1].is_literal:
             raise self._refusal(left.col_offset, "it compares two values that are no column's")
@@ -188,8 +192,8 @@ class _Reader:
             return f"{self._name(node.value)}.{node.attr}"
         if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
             step = node.slice.value
-            if type(step) is int or isinstance(step, str):
-                return f"{self._name(node.value)}[{step}]" if type(step) is int else f"{self._name(node.value)}.{step}"
+            if type(step) in (int, str):
+                return self._name(node.value) + (f"[{step}]" if type(step) is int else f".{step}")
         raise self._refusal(node.col_offset, "this is no place in a row; write COLUMN, COLUMN.name or COLUMN[0]")
 
     def _refusal(self, offset: int, why: str) -> PlanError:
@@ -207,29 +211,13 @@ def _bytes(text: str) -> bytes:
 # -- what a row says -------------------------------------------------------------------------------------------------
 
 
-def _all_of(parts: Sequence[Condition], values: Values) -> bool:
-    return all(part(values) for part in parts)
-
-
-def _any_of(parts: Sequence[Condition], values: Values) -> bool:
-    return any(part(values) for part in parts)
-
-
-def _not(part: Condition, values: Values) -> bool:
-    return not part(values)
-
-
-def _is_none(side: _Operand, values: Values) -> bool:
-    return side.of(values) is None
+def _not(part: Condition) -> Condition:
+    return lambda values: not part(values)
 
 
 def _equals(left: _Operand, right: _Operand, values: Values) -> bool:
     a, b = left.of(values), right.of(values)
     return a is not None and b is not None and _alike(a, b, left, right)
-
-
-def _is_among(left: _Operand, those: Sequence[_Operand], values: Values) -> bool:
-    return any(_equals(left, one, values) for one in those)
 
 
 def _is_within(left: _Operand, right: _Operand, values: Values) -> bool:
@@ -248,11 +236,9 @@ def _is_ordered(order: Callable[[Any, Any], bool], left: _Operand, right: _Opera
         return False
     pair = _of_one_kind(a, b, left, right)
     if pair is None:
-        said = " and ".join(
-            f"{side.name} is {_shown(one)}" for side, one in ((left, a), (right, b)) if not side.is_literal
-        )
+        cells = [f"{side.name} is {_shown(one)}" for side, one in ((left, a), (right, b)) if not side.is_literal]
         other = "".join(f" with {side.name}" for side in (left, right) if side.is_literal)
-        raise Incomparable(f"{said}, which can't be put in order{other}")
+        raise Incomparable(f"{' and '.join(cells)}, which can't be put in order{other}")
     return order(*pair)
 
 
@@ -273,14 +259,6 @@ def _of_one_kind(a: object, b: object, left: _Operand, right: _Operand) -> tuple
     if None not in numbers:
         return numbers
     return (a, b) if isinstance(a, str) and isinstance(b, str) else None
-
-
-def _starts(side: _Operand, test: str, text: str, values: Values) -> bool:
-    value = side.of(values)
-    return value is not None and _TESTS[test](_text(value), text)
-
-
-_TESTS: Mapping[str, Callable[[str, str], bool]] = {"startswith": str.startswith, "endswith": str.endswith}
 
 
 def _length(side: _Operand, values: Values) -> int:
