@@ -65,10 +65,12 @@ def _refusal(status: int, reply: Mapping[str, Any], message: str) -> ApiError | 
     if status == 402:
         return errors.NoCredit(message)
     if message.rstrip(".") == "Evaluation not found":
-        return errors.NotFound(message, fields=_fields(reply))
+        return errors.NotFound(message)
     if status == 404:
         return None  # another server than this API
-    return Refused(message, fields=_fields(reply), is_validation=status != 400 or _is_validation(reply))
+    refused = Refused(message)
+    refused.is_validation = status != 400 or _is_validation(reply)
+    return refused
 
 
 def _is_error_envelope(reply: JSON) -> TypeGuard[Mapping[str, Any]]:

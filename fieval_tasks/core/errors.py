@@ -31,17 +31,10 @@ FievalError
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import Any
 
 from fieval_tasks.core.scrubbing import scrubbed
-
-MOST_COMPLAINTS = 20
-"""Fields that are kept of a refusal, and complaints about each field."""
-LONGEST_COMPLAINT = 2_000
-"""Characters that are kept of each complaint."""
-# The server may send a megabyte of complaints, and every error is kept in the ledger and shown in reports.
 
 
 class ExitCode(IntEnum):
@@ -184,20 +177,8 @@ class Refused(ApiError):
 
     kind = "refused"
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        fields: Mapping[str, Sequence[str]] | None = None,
-        is_validation: bool = True,
-        **reply: Any,
-    ) -> None:
-        super().__init__(message, **reply)
-        kept = [(name, [*said][:MOST_COMPLAINTS]) for name, said in (fields or {}).items()][:MOST_COMPLAINTS]
-        self.fields = {_kept_of(name): [*map(_kept_of, said)] for name, said in kept}
-        """Field name -> the server's complaints about it: MOST_COMPLAINTS at most, of LONGEST_COMPLAINT characters."""
-        self.is_validation = is_validation
-        """The answer says that the request is invalid. Where False, the judge of a synchronous call may have failed."""
+    is_validation = True
+    """The answer says that the request is invalid. Where False, the judge of a synchronous call may have failed."""
 
 
 class NotFound(Refused):
@@ -278,10 +259,6 @@ def stopped_by(error: ApiError) -> RunStopped:
 
 def no_credit(reason: str) -> RunStopped:
     return RunStopped(f"no credit left ({reason}): top up the account, then resume")
-
-
-def _kept_of(complaint: str) -> str:
-    return scrubbed(complaint[:LONGEST_COMPLAINT])
 
 
 def in_words(error: BaseException) -> str:

@@ -124,8 +124,8 @@ class _Reader:
         if isinstance(sign, (ast.Is, ast.IsNot)):
             if not (isinstance(right, ast.Constant) and right.value is None):
                 raise self._refusal(right.col_offset, "only None may follow `is`: a blank cell is None")
-            side = self._operand(left)
-            return lambda values: side.of(values) is None
+            cell = self._operand(left)
+            return lambda values: cell.of(values) is None
         for side in (left, right):
             if isinstance(side, ast.Constant) and (side.value is None or side.value == ""):
                 raise self._refusal(
@@ -192,8 +192,8 @@ class _Reader:
             return f"{self._name(node.value)}.{node.attr}"
         if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
             step = node.slice.value
-            if type(step) in (int, str):
-                return self._name(node.value) + (f"[{step}]" if type(step) is int else f".{step}")
+            if type(step) is int or isinstance(step, str):
+                return self._name(node.value) + (f".{step}" if isinstance(step, str) else f"[{step}]")
         raise self._refusal(node.col_offset, "this is no place in a row; write COLUMN, COLUMN.name or COLUMN[0]")
 
     def _refusal(self, offset: int, why: str) -> PlanError:

@@ -115,9 +115,8 @@ async def test_in_a_submitted_pack_only_the_blank_item_fails(client: EvalClient,
 
 async def test_a_pack_beyond_three_is_refused(client: EvalClient) -> None:
     pack = [{"output": f"ab{n}", "expected": f"ac{n}"} for n in range(4)]
-    with pytest.raises(Refused, match="cannot have more than 3 items, but found length 4") as told:
+    with pytest.raises(Refused, match=r"^inputs: .*cannot have more than 3 items, but found length 4"):
         await client.evaluate_pack("levenshtein_similarity", pack)
-    assert list(told.value.fields) == ["inputs"]
 
 
 # -- what is refused -----------------------------------------------------------------------------------------------
@@ -137,16 +136,15 @@ async def test_an_unknown_template_is_refused_by_name(client: EvalClient) -> Non
 
 
 async def test_a_missing_key_is_refused_under_its_field(client: EvalClient) -> None:
-    with pytest.raises(Refused, match="Missing required keys: expected") as told:
+    with pytest.raises(Refused, match=r"^inputs: Missing required keys: expected$") as told:
         await client.evaluate("levenshtein_similarity", {"output": "abc"})
-    assert told.value.fields == {"inputs": ["Missing required keys: expected"]}
     assert_final(told.value, status=400)
 
 
 async def test_an_extra_key_is_refused_under_its_field(client: EvalClient) -> None:
-    with pytest.raises(Refused, match="Unexpected keys provided: foo") as told:
+    said = r"^inputs: Unexpected keys provided: foo. Accepted keys are: output, expected$"
+    with pytest.raises(Refused, match=said):
         await client.evaluate("levenshtein_similarity", {"output": "abc", "expected": "abd", "foo": "x"})
-    assert told.value.fields == {"inputs": ["Unexpected keys provided: foo. Accepted keys are: output, expected"]}
 
 
 async def test_wrong_keys_are_refused(platform: Platform) -> None:
@@ -164,10 +162,9 @@ async def test_an_unknown_eval_id_is_not_found(client: EvalClient) -> None:
 
 
 async def test_an_eval_id_that_is_none_is_refused(client: EvalClient) -> None:
-    with pytest.raises(Refused, match="Must be a valid UUID") as told:
+    with pytest.raises(Refused, match=r"^eval_id: .*Must be a valid UUID") as told:
         await client.get_result("abc")
     assert not isinstance(told.value, NotFound)
-    assert list(told.value.fields) == ["eval_id"]
 
 
 async def test_a_blank_value_fails_when_submitted(client: EvalClient, platform: Platform) -> None:

@@ -155,7 +155,7 @@ def test_the_folder_in_which_a_shell_works_is_no_secret(monkeypatch: pytest.Monk
 
 def test_every_error_of_ours_is_scrubbed_at_its_birth() -> None:
     remember_secrets_of("http://who:kn%40ws-it@proxy:1")
-    refused = Refused("no kn@ws-it", fields={"kn@ws-it": ["kn%40ws-it"]}, request_id="kn@ws-it")
+    refused = Refused("no kn@ws-it: kn%40ws-it", request_id="kn@ws-it")
     for error in (PlanError("a", "kn@ws-it"), Lost("kn@ws-it"), RunStopped("x kn@ws-it"), refused):
         assert "ws-it" not in f"{error} {error!r} {vars(error)}"
         assert MARK in str(error)
