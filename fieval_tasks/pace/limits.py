@@ -139,6 +139,8 @@ class Limits:
         self._level: Level | None = None
         self._level_before: Level | None = None
         """The level before the latest refusals that stood alone, to be restored if those come by chance."""
+        self._shortest_reply = inf
+        """The shortest time from a request to its reply, in seconds."""
         self._alone = 0
         """Refusals that stood alone in a row, although the rate was lowered."""
         self._in_a_row = 0
@@ -178,7 +180,7 @@ class Limits:
         wait = self._beat.wait(now)
         if (level := self._level) is not None and self._counts_exactly:
             most = max(1, int(level.rate * level.window))
-            wait = max(wait, self._sent.wait(most, level.window + self._tuning.skew, now))
+            wait = max(wait, self._sent.wait(most, level.window, now))
         self._pressed = self._pressed or wait > 0.0
         return wait
 
@@ -208,8 +210,21 @@ class Limits:
         event = self._refusals
         if event is not None and event.first <= began <= event.noticed:
             event.beside -= n
+        if not self._in_secret:
+            self._arrived(began, now)
         self.let_pass(began, now)
         self._grow(now)
+
+    def _arrived(self, began: float, now: float) -> None:
+        """Count a request from the latest time at which it may have reached the server.
+
+        The reply took so much longer than the shortest; whether on the way there or back is unknown.
+        """
+        self._shortest_reply = min(self._shortest_reply, now - began)
+        late = min(self._tuning.reply_delay, now - began - self._shortest_reply)
+        if late > 0.0:
+            self._sent.remove(began)
+            self._sent.add(began + late)
 
     def let_pass(self, began: float, now: float) -> None:
         """A request that began then was not refused."""
@@ -274,7 +289,9 @@ class Limits:
             if self._is_chance and self._alone == tuning.by_chance:
                 self._level = self._level_before
                 self._set_beat()
-            if self._is_chance or self._level is None:
+            # A first refusal is believed where it may have met a limit a second: a second crowd of refusals costs a second's pause.
+            is_too_little = self._level is None and self._sent.within(tuning.windows[0], event.noticed) < tuning.burst
+            if self._is_chance or is_too_little:
                 return
             event.margin = tuning.margin * min(8.0, 2.0 ** (self._alone - 1))
         event.window = self._full_window(event)

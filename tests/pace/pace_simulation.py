@@ -215,6 +215,23 @@ def untold(_: float) -> float | None:
     return None
 
 
+class Halting:
+    """Stands still for a share of its time, so many seconds at a time on average."""
+
+    def __init__(self, share: float, seconds: float, seed: int) -> None:
+        self._share = share
+        self._seconds = seconds
+        self._random = random.Random(seed)
+        self._halts = deque([(0.0, 0.0)], maxlen=100)
+
+    def at_work(self, now: float) -> float:
+        """When it does what comes up at that time: then, or when its halt has ended."""
+        while self._share and self._halts[-1][1] < now:
+            start = self._halts[-1][1] + self._random.expovariate(self._share / (self._seconds * (1.0 - self._share)))
+            self._halts.append((start, start + self._random.expovariate(1 / self._seconds)))
+        return next((end for start, end in reversed(self._halts) if start <= now < end), now)
+
+
 # -- requests past a limit that answers 429 --------------------------------------------------------------------------------
 
 
@@ -252,24 +269,17 @@ def requests(
     jitter: float = 0.1,
     judged: float = 3.0,
     halts: float = 0.0,
+    server_halts: float = 0.0,
     tuning: PaceTuning = TUNING,
 ) -> Account:
     """Submit `items`, poll each until it is judged. `jitter`: standard deviation of the logarithm of reply times.
 
     `halts`: share of its time for which the client stands still, 0.2 s at a time on average, as where others need the cores.
+    `server_halts`: the same of the server, 0.02 s at a time, after which all that came meanwhile arrive together.
     """
     chance = random.Random(seed)
-    halting = random.Random(seed + 1)
-    halted = (0.0, 0.0)
-
-    def at_work(now: float) -> float:
-        """When the client does what comes up at that time: then, or when its halt has ended."""
-        nonlocal halted
-        while halts and halted[1] < now:
-            start = halted[1] + halting.expovariate(halts / (0.2 * (1.0 - halts)))
-            halted = (start, start + halting.expovariate(1 / 0.2))
-        return max(now, halted[1]) if halted[0] <= now else now
-
+    at_work = Halting(halts, 0.2, seed + 1).at_work
+    reached = Halting(server_halts, 0.02, seed + 2).at_work
     random.seed(seed)  # backoff's
     clock, account, queue = Clock(), Account(), FairQueue[tuple[Kind, float]]()
     account.pace = pace = Pace(concurrency=concurrency, rate=rate, tuning=tuning, clock=lambda: clock.now)
@@ -298,7 +308,7 @@ def requests(
         account.most_in_flight = max(account.most_in_flight, pace.in_flight)
         began = clock.now
         half = reply / 2 * chance.lognormvariate(0.0, jitter)
-        clock.after(half, lambda: arrive(kind, since, began))
+        clock.at(reached(clock.now + half), lambda: arrive(kind, since, began))
 
     def arrive(kind: Kind, since: float, began: float) -> None:
         left = limiter.refuses(clock.now)
