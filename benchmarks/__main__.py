@@ -17,12 +17,9 @@ def main() -> int:
     """0 where every target was met, 1 where one was missed, 3 where a benchmark did not end."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers and clients under way end too
     chosen = _parser().parse_args()
-    names = chosen.names
-    if "all" in names:
-        names = [*BENCHMARKS]
+    names = [*BENCHMARKS] if "all" in chosen.names else chosen.names
     options = _options(chosen)
-    codes = [_benchmark(name, options) for name in names]
-    return max(codes)
+    return max(_benchmark(name, options) for name in names)
 
 
 def _benchmark(name: str, options: Options) -> int:
@@ -81,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         "--data",
         type=Path,
         metavar="FILE",
-        help="for agreement: texts that people judged, as QAGS or HaluEval has them (JSONL); for report: HaluEval's",
+        help="for agreement: texts that people judged, as QAGS or HaluEval has them (JSONL); for report: HaluEval's; for page_size: prose",
     )
     add(
         "--pictures", type=Path, metavar="FOLDER", help="for report: take the pictures of the docs, such as docs/images"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -14,12 +12,14 @@ from tempfile import TemporaryDirectory
 from time import time
 from typing import Any, NamedTuple
 
-from benchmarks.agreement import agreement as agreement_on
-from benchmarks.history import history as history_of
+from benchmarks.agreement import agreement
+from benchmarks.corrected_rates import corrected_rates
 from benchmarks.judge import Limit
+from benchmarks.ledgers import comparing, history, reuse
 from benchmarks.measures import Measure, Table
+from benchmarks.page_size import page_size
 from benchmarks.reports import reports
-from benchmarks.running import DidNotEnd, Run, Setting, environment, run_cookbook, run_ours
+from benchmarks.running import DidNotEnd, Run, Setting, command, environment, run_cookbook, run_ours
 from benchmarks.stopping import stopped
 
 COOKBOOK_EVALUATIONS = ("lognormal:3:0.5", "constant:3")
@@ -73,19 +73,16 @@ def speed(options: Options) -> Iterator[Table]:
 
 def cookbook(options: Options) -> Iterator[Table]:
     """Ours beside the official SDK with 8 and 16 threads, on a server whose tail caps every client, and on one without."""
-    for evaluation in [options.evaluation] if options.evaluation else COOKBOOK_EVALUATIONS:
-        yield from _beside_the_sdk(replace(options, evaluation=evaluation))
-
-
-def _beside_the_sdk(options: Options) -> Iterator[Table]:
     items = options.items or 10_000
-    ours = _ours("cookbook", options.setting(items), options)
-    for threads in (8, 16):
-        setting = options.setting(options.sdk_items or items)
-        options.say(f"cookbook: the SDK, {threads} threads, {setting.items:,} items")
-        theirs = run_cookbook(setting, threads=threads)
-        options.keep("cookbook", theirs)
-        yield _compared(ours, theirs)
+    for evaluation in [options.evaluation] if options.evaluation else COOKBOOK_EVALUATIONS:
+        chosen = replace(options, evaluation=evaluation)
+        ours = _ours("cookbook", chosen.setting(items), options)
+        for threads in (8, 16):
+            setting = chosen.setting(options.sdk_items or items)
+            options.say(f"cookbook: the SDK, {threads} threads, {setting.items:,} items")
+            theirs = run_cookbook(setting, threads=threads)
+            options.keep("cookbook", theirs)
+            yield _compared(ours, theirs)
 
 
 def _compared(ours: Run, theirs: Run) -> Table:
@@ -128,7 +125,7 @@ def rate(options: Options) -> Iterator[Table]:
     """A server that answers 429 past 100 requests a second."""
     limit = "100/s"
     run = _ours("rate", options.setting(options.items or 3_000, rate=limit, patience=LIMITED_PATIENCE), options)
-    allowed, refused = _series(run, "requests"), _series(run, "refused_requests")
+    allowed, refused = (run.server.get(f"{kind}_by_second", []) for kind in ("requests", "refused_requests"))
     submitting = int(run.server["last_accepted"] - run.server["first_post"])
     used = allowed[FIRST_SECONDS:submitting]
     late, late_refused = sum(allowed[FIRST_SECONDS:]), sum(refused[FIRST_SECONDS:])
@@ -174,36 +171,27 @@ def _on_tier(
 ) -> Table:
     """`most`: times the earliest moment at which all can be done; `refused`: evaluations at most."""
     assert setting.tier is not None
+    limit = Limit.parse(setting.tier)
     try:
         run = _ours("tier", setting, options, *more)
     except DidNotEnd as error:
         title = f"tier {setting.tier}: ours {' '.join(more)}, {setting.items:,} items"
-        return Table(title, [_ENDED_BADLY], [str(error)])
-    table = _tier_table(run, Limit.parse(setting.tier))
-    if most is None:
-        return table
-    takes = Limit.parse(setting.tier).least_seconds(setting.items) + run.server["longest_evaluation"]
+        return Table(title, [Measure("runs that did not end", 1, at_most=0)], [str(error)])
+    span = max(limit.window, run.server["last_accepted"] - run.server["first_post"])
+    runs, not_run, least = run.server["items"], run.server["refused_runs"], limit.least_seconds(setting.items)
+    takes = least + run.server["longest_evaluation"]
     bounds = [
         Measure("last verdict / the earliest it could have been", run.seconds / takes, at_most=most),
-        Measure("evaluations refused", run.server["refused_runs"], at_most=refused),
+        Measure("evaluations refused", not_run, at_most=refused),
     ]
-    return Table(f"{table.title} {' '.join(more)}".rstrip(), [*bounds, *table.measures])
-
-
-_ENDED_BADLY = Measure("runs that did not end", 1, at_most=0)
-
-
-def _tier_table(run: Run, limit: Limit) -> Table:
-    span = max(limit.window, run.server["last_accepted"] - run.server["first_post"])
-    runs, refused = run.server["items"], run.server["refused_runs"]
-    best = max(limit.least_seconds(run.setting.items), 1e-9)
     return Table(
-        f"tier {run.setting.tier}: {_described(run)}",
+        f"tier {setting.tier}: {_described(run)} {' '.join(more)}".rstrip(),
         [
+            *(bounds if most is not None else ()),
             Measure("items without the right verdict", run.client["wrong"], at_most=0),
             Measure("of the tier's rate used", runs / (span * limit.per_second), at_least=0.85, unit="%"),
-            Measure("of runs refused", refused / max(1, runs + refused), at_most=0.10, unit="%"),
-            Measure("last run allowed / the earliest it could have been", span / best),
+            Measure("of runs refused", not_run / max(1, runs + not_run), at_most=0.10, unit="%"),
+            Measure("last run allowed / the earliest it could have been", span / max(least, 1e-9)),
             *_time(run, target=None),
             *_requests(run, target=None),
             Measure("evaluated more than once", run.server["duplicates"], at_most=0),
@@ -317,39 +305,11 @@ class _Took(NamedTuple):
 
 def _command(home: Path, folder: Path, *words: str) -> _Took:
     """The sample on the embedded evaluator, whose database tells when it was asked first. Prefect keeps its own in `home`."""
-    before = set(folder.glob("fieval-runs/*/report.html"))
-    command = [sys.executable, "-m", "flows.evaluate", *words]
     began = time()
-    ended = subprocess.run(
-        command, cwd=folder, env=environment(None, home), capture_output=True, text=True, timeout=STARTUP_PATIENCE, check=False,
-    )  # fmt: skip
-    end = time()
-    if ended.returncode != 0 or not set(folder.glob("fieval-runs/*/report.html")) - before:
-        raise DidNotEnd(f"{' '.join(command[1:])} ended with {ended.returncode}: {ended.stderr[-500:]}")
+    ended = command(["flows.evaluate", *words], folder, environment(None, home), patience=STARTUP_PATIENCE)
     with closing(sqlite3.connect(folder / "fieval-runs/local.db")) as jobs:
         [[first]] = jobs.execute("SELECT min(submitted) FROM evaluations WHERE submitted >= ?", (began,))
-    return _Took(first - began, end - began)
-
-
-def agreement(options: Options) -> Iterator[Table]:
-    """The embedded evaluator's judges beside people."""
-    yield from agreement_on(options.data)
-
-
-def stop(options: Options) -> Iterator[Table]:
-    """Runs of 5,000 rows that stop when their gate is decided: a good one, a fair one and a bad one."""
-    yield from stopped(options.setting(options.items or 5_000))
-
-
-def history(options: Options) -> Iterator[Table]:
-    """A ledger with 1,000 runs of 10,000 items: trends and lists are read without the items."""
-    options.say("history: filling a ledger")
-    yield from history_of(options.items or 10_000)
-
-
-def report(options: Options) -> Iterator[Table]:
-    """report.html in a browser: its size, how soon it is read and searched, and that it keeps nobody out."""
-    yield from reports(options.data, options.items, options.pictures)
+    return _Took(first - began, ended.seconds)
 
 
 BENCHMARKS: Mapping[str, Callable[[Options], Iterator[Table]]] = {
@@ -361,10 +321,14 @@ BENCHMARKS: Mapping[str, Callable[[Options], Iterator[Table]]] = {
     "cpu": cpu,
     "startup": startup,
     "direct": direct,
-    "agreement": agreement,
-    "stop": stop,
-    "history": history,
-    "report": report,
+    "agreement": lambda options: agreement(options.data),
+    "stop": lambda options: stopped(options.setting(options.items or 5_000)),
+    "history": lambda options: history(options.items or 10_000),
+    "compare": lambda options: comparing(options.items or 100_000),
+    "reuse": lambda options: reuse(options.items or 100_000),
+    "corrected": lambda options: corrected_rates(),
+    "page_size": lambda options: page_size(options.data, options.items or 10_000),
+    "report": lambda options: reports(options.data, options.items, options.pictures),
 }
 
 
@@ -410,8 +374,3 @@ def _truth(run: Run) -> list[Measure]:
         Measure("wrong or missing verdicts", run.client["wrong"], at_most=0),
         Measure("evaluated more than once", run.server["duplicates"], at_most=0),
     ]
-
-
-def _series(run: Run, kind: str) -> list[int]:
-    """Events in each second since the first POST."""
-    return list(run.server.get(f"{kind}_by_second", ()))

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import dataset
+from benchmarks.judge import digest, verdict
 from benchmarks.usage import Usage
 
 ROUND = 3.0
@@ -37,11 +38,11 @@ def run(path: Path, threads: int) -> dict[str, Any]:
         values = settled(evaluator, ids, pool)
     ended = Usage.now()
     return {
-        "cpu": ended.cpu - began.cpu,
+        "cpu": (ended - began).cpu,
         "began": began.at,
         "ended": ended.at,
         "peak": ended.peak,
-        "wrong": sum(value != right for value, right in zip(values, _right(rows), strict=True)),
+        "wrong": sum(value != verdict(digest(row)) for value, row in zip(values, rows, strict=True)),
     }
 
 
@@ -64,12 +65,6 @@ def settled(evaluator: Any, ids: Sequence[str | None], pool: ThreadPoolExecutor)
         finished = {place for place, _ in done}
         waiting = [place for place in waiting if place not in finished]
     return values
-
-
-def _right(rows: Sequence[dict[str, str]]) -> list[str]:
-    from benchmarks.judge import digest, verdict
-
-    return [verdict(digest(row)) for row in rows]
 
 
 if __name__ == "__main__":

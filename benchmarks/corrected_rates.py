@@ -1,15 +1,13 @@
-"""How often the interval of a corrected pass rate holds the true rate: `python -m benchmarks.corrected_rates`.
-
-A line for each number of labels and true rate: the share of 2,000 seeded simulations whose 95 % interval holds the rate, and
-the interval's mean width; for labels of the very items (PPI++, as it is and as we widen it) and for labels of others.
-"""
+"""How often the 95 % interval of a corrected pass rate holds the true rate, in 2,000 seeded simulations, and how wide it is: for
+labels of the very items (PPI++, as it is and as we widen it), and for labels of others."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
+from benchmarks.measures import Measure, Table
 from fieval_tasks.decisions.agreement import Confusion
 from fieval_tasks.decisions.labels import NotCorrectable, corrected, ppi, transferred
 from fieval_tasks.decisions.statistics import Interval
@@ -34,7 +32,17 @@ def plain(confusion: Confusion, passed: int, failed: int) -> Interval:
     return found.point - reach, found.point + reach
 
 
-def measured(interval: Callable[[Confusion, int, int], Interval], labels: int, rate: float, *, elsewhere: bool) -> str:
+WAYS: Mapping[str, tuple[Callable[[Confusion, int, int], Interval], bool]] = {
+    "PPI++ as it is": (plain, False),
+    "PPI++, ours": (lambda *of: corrected(*of).interval, False),
+    "of other items": (lambda *of: transferred(*of).interval, True),
+}
+"""How the interval is computed, and whether its labels are of other items."""
+
+
+def measured(way: str, labels: int, rate: float) -> Iterator[Measure]:
+    """How often the interval holds the rate, and how wide it is."""
+    interval, elsewhere = WAYS[way]
     random = np.random.default_rng(labels)
     held, width = [], []
     for _ in range(RUNS):
@@ -47,21 +55,14 @@ def measured(interval: Callable[[Confusion, int, int], Interval], labels: int, r
             continue
         held.append(low <= rate <= high)
         width.append(min(high, 1) - max(low, 0))
-    return f"{np.mean(held):6.1%} {np.mean(width):5.3f}"
+    yield Measure(f"a rate of {rate}, {way}: held", float(np.mean(held)), unit="%")
+    yield Measure(f"a rate of {rate}, {way}: mean width", float(np.mean(width)))
 
 
-def main() -> None:
-    print(f"{RUNS:,} runs of {ITEMS:,} items, judge {JUDGE[0]} / {JUDGE[1]}; held and width of what says 95 %")
-    print("labels  rate   PPI++ as it is   PPI++, ours      of other items")
+def corrected_rates() -> Iterator[Table]:
+    """A table for each number of labels."""
     for labels in LABELS:
-        for rate in RATES:
-            ways = (
-                measured(plain, labels, rate, elsewhere=False),
-                measured(lambda *of: corrected(*of).interval, labels, rate, elsewhere=False),
-                measured(lambda *of: transferred(*of).interval, labels, rate, elsewhere=True),
-            )
-            print(f"{labels:6} {rate:5}   {'    '.join(ways)}", flush=True)
-
-
-if __name__ == "__main__":
-    main()
+        measures = [one for rate in RATES for way in WAYS for one in measured(way, labels, rate)]
+        yield Table(
+            f"corrected: {RUNS:,} runs of {ITEMS:,} items, judge {JUDGE[0]} / {JUDGE[1]}, {labels} labels", measures
+        )

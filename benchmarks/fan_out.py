@@ -29,7 +29,7 @@ from benchmarks.judge import Limit
 from benchmarks.measures import Measure, Table
 from benchmarks.ours import wrong
 from benchmarks.relay import Relay, relays
-from benchmarks.running import DidNotEnd, Setting, account_of, environment, served
+from benchmarks.running import DidNotEnd, Setting, account_of, command, environment, served
 from fieval_tasks.on_prefect.prefect_server import free_port, is_healthy
 
 POOL, LIMIT = "fieval", "one-key"
@@ -47,24 +47,17 @@ class Place:
     folder: Path
     variables: Mapping[str, str]
 
-    def start(self, *command: str, log: str) -> subprocess.Popen[bytes]:
+    def start(self, *words: str, log: str) -> subprocess.Popen[bytes]:
         """In a session of its own, so that it can be killed with all its children."""
         with (self.folder / log).open("wb") as file:
             return subprocess.Popen(
-                [sys.executable, "-m", *command], cwd=self.folder, env=dict(self.variables), stdout=file,
+                [sys.executable, "-m", *words], cwd=self.folder, env=dict(self.variables), stdout=file,
                 stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
 
     def by(self, way: Relay) -> Place:
         """The same, with its own way to Prefect's API."""
         return replace(self, variables={**self.variables, "PREFECT_API_URL": f"http://127.0.0.1:{way.port}/api"})
-
-    def run(self, *command: str) -> None:
-        done = subprocess.run(
-            [sys.executable, "-m", *command], cwd=self.folder, env=dict(self.variables), capture_output=True, text=True
-        )
-        if done.returncode:
-            raise DidNotEnd(f"{' '.join(command)}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
 
 
 @contextmanager
@@ -110,11 +103,6 @@ def descendants(pid: int) -> list[int]:
     return [one for child in children for one in (child, *descendants(child))]
 
 
-def set_up(place: Place, rate: int) -> None:
-    """The shared limit, the pool, the deployments."""
-    place.run("deployments", "setup", "--shared-limit", f"{LIMIT}={rate}/s")
-
-
 def measured(options: argparse.Namespace) -> Table:
     setting = Setting(options.items, rate=f"{options.limit}/s", patience=600.0)
     with ExitStack() as stack:
@@ -135,16 +123,16 @@ def measured(options: argparse.Namespace) -> Table:
         }
         place = Place(folder, variables)
         stack.enter_context(prefect_server(place, port))
-        set_up(place, options.rate)
+        command(("deployments", "setup", "--shared-limit", f"{LIMIT}={options.rate}/s"), folder, variables)
         own, *theirs = [place.by(way) for way in ways]
         workers = [
             stack.enter_context(ended(theirs[n].start(*_worker(n), log=f"worker-{n}.log")))
             for n in range(options.workers)
         ]
         dataset.write(folder / "dataset.jsonl", setting.items, setting.size)
-        command = stack.enter_context(ended(own.start(*_command(options), log="command.log")))
+        asked = stack.enter_context(ended(own.start(*_command(options), log="command.log")))
         killed = _killed(address, workers[0], options) if options.kill else 0.0
-        code = command.wait(setting.patience)
+        code = asked.wait(setting.patience)
         time.sleep(3)  # what Prefect's clients have queued
         account = account_of(address)
         made = [of_flow_runs(way.calls) for way in ways]

@@ -15,8 +15,8 @@ TEMPLATES: Mapping[str, tuple[str, ...]] = {"is_helpful": ("input", "output"), "
 """Template -> required keys. Both answer Pass/Fail."""
 RATE_LIMITED = "API call not allowed: rate_limited"
 
-Durations: TypeAlias = Callable[[float], float]
-"""Seconds since the first evaluation -> seconds that this one takes."""
+Durations: TypeAlias = Callable[[], float]
+"""Seconds that the next evaluation takes."""
 
 
 def digest(inputs: Mapping[str, object]) -> bytes:
@@ -34,52 +34,13 @@ def verdict(item: bytes) -> str:
 
 
 def durations(text: str, seed: int) -> Durations:
-    """Evaluation times, in seconds, by name and numbers.
-
-    `constant:SECONDS`; `lognormal:MEDIAN:SIGMA`; `bimodal:FAST:SLOW:SHARE_OF_SLOW`; `heavy:LEAST:ALPHA:MOST` (Pareto,
-    cut at MOST); `drifting:FIRST:LAST:OVER` (lognormal, sigma 0.3, its median going from FIRST to LAST in OVER seconds).
-    """
+    """Evaluation times, in seconds: `constant:SECONDS`, or `lognormal:MEDIAN:SIGMA`. Raises ValueError for others."""
     name, *numbers = text.split(":")
-    make = _DISTRIBUTIONS.get(name)
-    if make is None:
-        raise ValueError(f"evaluation time {text!r}: the names are {', '.join(_DISTRIBUTIONS)}")
-    try:
-        return make(random.Random(seed), *(float(n) for n in numbers))
-    except TypeError as error:
-        raise ValueError(f"evaluation time {text!r}: {error}") from error
-
-
-def _constant(_: random.Random, seconds: float) -> Durations:
-    return lambda elapsed: seconds
-
-
-def _lognormal(chance: random.Random, median: float, sigma: float = 0.5) -> Durations:
-    return lambda elapsed: chance.lognormvariate(math.log(median), sigma)
-
-
-def _bimodal(chance: random.Random, fast: float, slow: float, share_of_slow: float = 0.2) -> Durations:
-    return lambda elapsed: chance.lognormvariate(math.log(slow if chance.random() < share_of_slow else fast), 0.1)
-
-
-def _heavy(chance: random.Random, least: float, alpha: float = 1.5, most: float = 60.0) -> Durations:
-    return lambda elapsed: min(most, least * chance.paretovariate(alpha))
-
-
-def _drifting(chance: random.Random, first: float, last: float, over: float = 60.0) -> Durations:
-    def seconds(elapsed: float) -> float:
-        median = first + (last - first) * min(1.0, elapsed / over)
-        return chance.lognormvariate(math.log(median), 0.3)
-
-    return seconds
-
-
-_DISTRIBUTIONS: Mapping[str, Callable[..., Durations]] = {
-    "constant": _constant,
-    "lognormal": _lognormal,
-    "bimodal": _bimodal,
-    "heavy": _heavy,
-    "drifting": _drifting,
-}
+    if len(numbers) != {"constant": 1, "lognormal": 2}.get(name):
+        raise ValueError(f"evaluation time {text!r}: write constant:SECONDS or lognormal:MEDIAN:SIGMA")
+    median, sigma = [*map(float, numbers), 0.0][:2]
+    chance = random.Random(seed)
+    return lambda: chance.lognormvariate(math.log(median), sigma)
 
 
 # -- how much ------------------------------------------------------------------------------------------------------

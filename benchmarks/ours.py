@@ -50,9 +50,8 @@ def run_engine(options: argparse.Namespace) -> dict[str, Any]:
         ended = Usage.now()
         told = ({"row": r.row, "value": r.value} for r in run.book.results())
         return {
-            "preparation_cpu": ready.cpu - began.cpu,
-            "preparation_seconds": ready.at - began.at,
-            "cpu": ended.cpu - ready.cpu,
+            "preparation_cpu": (ready - began).cpu,
+            "cpu": (ended - ready).cpu,
             "ended": ended.at,
             "peak": ended.peak,
             "wrong": wrong(told, options.items, options.size),

@@ -6,8 +6,6 @@ import json
 import os
 import random
 import re
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -16,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.browser import WAYS, OpenedReport, chromium
 from benchmarks.measures import Measure, Table
-from benchmarks.running import ROOT, DidNotEnd, environment
+from benchmarks.running import ROOT, command, environment
 
 FEW, MANY, SIZE = 1_000, 10_000, 2_000
 """Rows, and characters of a row."""
@@ -26,8 +24,6 @@ CHECKS = ("no_llm_reference", "completeness", "tone")
 """One that passes or fails, one with a score, one with choices."""
 SAMPLE = ROOT / "fieval_tasks" / "data" / "sample.jsonl"
 """Whose words the made rows are of."""
-PATIENCE = 1200.0
-"""Seconds for a run."""
 TYPED = "model, I can"
 """It is in many rows at its beginning, and in few at its end."""
 Row = Mapping[str, str]
@@ -79,16 +75,11 @@ def _run(folder: Path, name: str, rows: Iterator[Row] | Sequence[Row], checks: S
     dataset = folder / f"{name}.jsonl"
     with dataset.open("w", encoding="utf-8") as file:
         file.writelines(f"{json.dumps(row)}\n" for row in rows)
-    command = ["-m", "flows.evaluate", dataset.name, *_each("--template", checks), "--id", "id", "--run", name]
-    command += ["--connection", "local", "--no-prefect", *more]
-    ended = subprocess.run(
-        [sys.executable, *command], cwd=folder, env=environment(None, folder), capture_output=True, text=True,
-        timeout=PATIENCE, check=False,
-    )  # fmt: skip
-    report = folder / "fieval-runs" / name / "report.html"
-    if not report.exists():
-        raise DidNotEnd(f"{' '.join(command)} ended with {ended.returncode}: {ended.stderr[-500:]}")
-    return report
+    words = ["flows.evaluate", dataset.name, *_each("--template", checks), "--id", "id", "--run", name]
+    words += ["--connection", "local", "--no-prefect", *more]
+    report = f"fieval-runs/{name}/report.html"
+    command(words, folder, environment(None, folder), makes=report)
+    return folder / report
 
 
 def _each(option: str, words: Sequence[str]) -> list[str]:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from time import monotonic
 from typing import Any
 
 from benchmarks import dataset
@@ -105,9 +106,8 @@ def _run(who: str, module: str, setting: Setting, options: Sequence[str]) -> Run
         path = Path(folder) / "dataset.jsonl"
         dataset.write(path, setting.items, setting.size)
         try:
-            said = _client(
-                [module, str(path), *options], Path(folder), environment(address, Path(folder)), setting.patience
-            )
+            words, variables = [module, str(path), *options], environment(address, Path(folder))
+            said = command(words, Path(folder), variables, patience=setting.patience).said
         except DidNotEnd as error:
             raise DidNotEnd(f"{error}\n{_half_way(account_of(address))}") from error
         account = account_of(address)
@@ -128,32 +128,39 @@ def _half_way(account: Mapping[str, Any]) -> str:
     )
 
 
-def _client(arguments: Sequence[str], folder: Path, variables: Mapping[str, str], patience: float) -> str:
+@dataclass(frozen=True)
+class Ended:
+    """A command that has ended."""
+
+    code: int
+    said: str
+    """On standard output."""
+    seconds: float
+
+
+def command(
+    words: Sequence[str], folder: Path, variables: Mapping[str, str], *, patience: float = 1200.0, makes: str = ""
+) -> Ended:
+    """`python -m WORDS`, to its end. Raises DidNotEnd where that takes more than `patience` seconds, where its exit code is not
+    0 or, if it is to make a file, where there is none."""
+    began = monotonic()
     try:
         ended = subprocess.run(
-            [sys.executable, "-m", *arguments], cwd=folder, env=variables, capture_output=True, text=True,
-            timeout=patience, check=False,
+            [sys.executable, "-m", *words], cwd=folder, env=variables, capture_output=True, text=True, timeout=patience, check=False
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
-        raise DidNotEnd(f"{arguments[0]} was not done after {patience:.0f} s") from error
-    if ended.returncode != 0 or not ended.stdout.strip():
+        raise DidNotEnd(f"{' '.join(words)} was not done after {patience:.0f} s") from error
+    if not (folder / makes).is_file() if makes else ended.returncode:
         last = "\n".join((ended.stderr.strip() or ended.stdout.strip()).splitlines()[-5:])
-        raise DidNotEnd(f"{arguments[0]} ended with {ended.returncode}: {last}")
-    return ended.stdout
+        raise DidNotEnd(f"{' '.join(words)} ended with {ended.returncode}: {last}")
+    return Ended(ended.returncode, ended.stdout, monotonic() - began)
 
 
 @contextmanager
 def served(setting: Setting) -> Iterator[str]:
     """The address of a server that lives as long as the block."""
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks.server",
-        "--end-after",
-        str(setting.patience + END),
-        *setting.server_options,
-    ]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+    words = ["benchmarks.server", "--end-after", str(setting.patience + END), *setting.server_options]
+    with subprocess.Popen([sys.executable, "-m", *words], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
             address = process.stdout.readline().strip()

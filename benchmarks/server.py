@@ -116,7 +116,7 @@ class Judge:
     def begin(self, item: bytes, now: float) -> int:
         """Take on an item, or refuse to run it; its number in both cases."""
         allowed = self._tier.allows(now)
-        seconds = self._takes(now - (self.account.first_post or now)) if allowed else 0.0
+        seconds = self._takes() if allowed else 0.0
         self._digests.append(item)
         self._ready_at.append(now + seconds)
         self._state.append(_RUNNING if allowed else _REFUSED)

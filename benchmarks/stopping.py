@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import monotonic
 
 from benchmarks import dataset
 from benchmarks.judge import digest, verdict
 from benchmarks.measures import Measure, Table
-from benchmarks.running import DidNotEnd, Setting, account_of, environment, served
+from benchmarks.running import Setting, account_of, command, environment, served
 
 GATE = f"{dataset.TEMPLATE}.pass_rate >= 0.95"
 RATES = {0.99: 0, 0.97: 0, 0.9: 1}
@@ -32,30 +29,23 @@ def _stopped(setting: Setting, rate: float, code: int) -> Table:
         folder = Path(name)
         rows = "".join(f"{json.dumps(row)}\n" for row in _rows(setting, rate))
         (folder / "rows.jsonl").write_text(rows, encoding="utf-8")
-        command = ["-m", "flows.evaluate", "rows.jsonl", "--template", dataset.TEMPLATE, "--connection", "env"]
-        command += ["--gate", GATE, "--stop-when-decided", "--run", "r", "--seed", str(setting.seed)]
-        began = monotonic()
-        ended = subprocess.run(
-            [sys.executable, *command], cwd=folder, env=environment(address, folder), capture_output=True, text=True,
-            timeout=setting.patience, check=False,
-        )  # fmt: skip
-        seconds = monotonic() - began
-        told = folder / "fieval-runs" / "r" / "summary.json"
-        if not told.exists():
-            raise DidNotEnd(f"{' '.join(command)} ended with {ended.returncode}: {ended.stderr[-500:]}")
-        summary, account = json.loads(told.read_text(encoding="utf-8")), account_of(address)
+        words = ["flows.evaluate", "rows.jsonl", "--template", dataset.TEMPLATE, "--connection", "env", "--gate", GATE]
+        words += ["--stop-when-decided", "--run", "r", "--seed", str(setting.seed)]
+        told, variables = "fieval-runs/r/summary.json", environment(address, folder)
+        ended = command(words, folder, variables, patience=setting.patience, makes=told)
+        summary, account = json.loads((folder / told).read_text(encoding="utf-8")), account_of(address)
     items, [gate] = summary["items"], summary["gates"]
     return Table(
         f"stop: {setting.items:,} rows, of which {rate:.0%} pass, evaluations {setting.evaluation}, {GATE}",
         [
-            Measure(f"exit code, which should be {code}", ended.returncode),
-            Measure("wrong exit codes", int(ended.returncode != code), at_most=0),
+            Measure(f"exit code, which should be {code}", ended.code),
+            Measure("wrong exit codes", int(ended.code != code), at_most=0),
             Measure("settled after, in the order of drawing", gate["settled_after"] or setting.items),
             Measure("evaluations at the server", account["items"], at_most=setting.items // 2),
             Measure("evaluations not spent", items["not_needed"]),
             Measure("left without an account", abs(setting.items - items["not_needed"] - account["items"]), at_most=0),
             Measure("evaluated more than once", account["duplicates"], at_most=0),
-            Measure("seconds, from the command to its end", seconds, unit="s"),
+            Measure("seconds, from the command to its end", ended.seconds, unit="s"),
         ],
         [gate["sentence"]],
     )

@@ -49,7 +49,7 @@ def corrected(confusion: Confusion, passed: int, failed: int, confidence: float 
     # Half a label more in each of the four cells, as Haldane and Anscombe (1956) add it to a table of two by two before
     # taking logarithms, and Jeffreys' prior to a rate. Without it the interval of 30 labels holds the rate in 91.6 % of
     # cases where 95 are said, and in 78.8 % at a true rate of 0.95; with it in 94.7 and 97.5 % (`python -m
-    # benchmarks.corrected_rates`). All counts are doubled to stay whole, which makes the variance half as large.
+    # benchmarks corrected`). All counts are doubled to stay whole, which makes the variance half as large.
     doubled = ppi([2 * n + 1 for n in confusion.cells], 2 * passed, 2 * failed)
     assert doubled.standard_error is not None
     reach = normal_reach(confidence) * doubled.standard_error * math.sqrt(2)
@@ -91,7 +91,7 @@ def _drawn_interval(rates: Sequence[int], of: Sequence[int], confidence: float) 
 
     M. Flor, M. Weiss, T. Selhorst, C. Mueller-Graf and M. Greiner, "Comparison of Bayesian and frequentist methods for
     prevalence estimation under misclassification", BMC Public Health 20 (2020) 1135. `python -m
-    benchmarks.corrected_rates` finds the rate in 94.2 to 98.6 % of them where 95 are said.
+    benchmarks corrected` finds the rate in 94.2 to 98.6 % of them where 95 are said.
     """
     random = np.random.default_rng(0)  # the same labels give the same interval
     draws = (random.beta(k + 0.5, n - k + 0.5, DRAWS) for k, n in zip(rates, of, strict=True))

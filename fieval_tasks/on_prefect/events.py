@@ -10,14 +10,10 @@ from prefect.events import emit_event
 
 from fieval_tasks.core.errors import ExitCode
 from fieval_tasks.core.gates import GateVerdict
+from fieval_tasks.report.endings import ENDINGS
 from fieval_tasks.report.summary import GateOutcome, Report
 from fieval_tasks.runs.conclusion import Outcome
 
-ENDED = {
-    ExitCode.STOPPED: "fieval.run.stopped",
-    ExitCode.UNEXPECTED: "fieval.run.stopped",
-    ExitCode.INTERRUPTED: "fieval.run.cancelled",
-}
 GATES = {GateVerdict.FAIL.value: "fieval.gate.failed", GateVerdict.UNDECIDED.value: "fieval.gate.undecided"}
 
 
@@ -25,7 +21,7 @@ def announce(outcome: Outcome) -> None:
     """Emit `fieval.run.completed` or `fieval.run.stopped`, and one event for each gate that was not passed."""
     report, run_id = outcome.report, outcome.report.facts.run_id
     said = {"exit_code": int(outcome.exit_code), "message": outcome.message, **_figures(report)}
-    _emit(ENDED.get(outcome.exit_code, "fieval.run.completed"), run_id, said)
+    _emit(f"fieval.run.{ENDINGS[outcome.exit_code].event}", run_id, said)
     for gate in report.gates:
         if gate.verdict in GATES:
             _emit(GATES[gate.verdict], run_id, _gate(gate))
@@ -33,7 +29,7 @@ def announce(outcome: Outcome) -> None:
 
 def announce_cancelled(run_id: str) -> None:
     """Emit `fieval.run.cancelled`: nothing was counted, and the run can be resumed."""
-    _emit(ENDED[ExitCode.INTERRUPTED], run_id, {"exit_code": int(ExitCode.INTERRUPTED)})
+    _emit("fieval.run.cancelled", run_id, {"exit_code": int(ExitCode.INTERRUPTED)})
 
 
 def _emit(event: str, run_id: str, payload: Mapping[str, Any]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from html import escape
 from typing import Any
 
@@ -14,35 +13,24 @@ from fieval_tasks.core.items import Result
 from fieval_tasks.report.caps import CAPS, Caps
 from fieval_tasks.report.pages import BREAK, environment, fenced, inert
 from fieval_tasks.report.past_runs import PastRuns
-from fieval_tasks.report.reasons import ReasonGroup
 from fieval_tasks.report.record import value_text
 from fieval_tasks.report.summary import GateOutcome, Report
 from fieval_tasks.report.text import count, one_line, share
 from fieval_tasks.report.words import known
 
 
-@dataclass(frozen=True)
-class FoldedReason:
-    """Items of one check that failed for one reason."""
-
-    group: ReasonGroup
-    examples: list[Result]
-    """Of the group's first rows, the items that the report holds."""
-
-
 def run_page(report: Report, past: Mapping[str, PastRuns], *, caps: Caps = CAPS) -> str:
     """The page of the whole run: report.md with each check's trend, and its failures folded."""
     trends = [(name, runs) for name, runs in past.items() if runs.chart]
-    groups = _reasons(report)
     worst = {name: _lowest(report, name)[: caps.worst_in_markdown] for name in report.checks}
-    shown = {"worst": caps.worst_in_markdown, "lowest": worst, "trends": trends, "groups": groups}
+    shown = {"worst": caps.worst_in_markdown, "lowest": worst, "trends": trends, "groups": report.page.reasons.found}
     return _drawn("artifact.md.j2", report=report, caps=caps, **shown)
 
 
 def check_page(report: Report, name: str, past: PastRuns, *, caps: Caps = CAPS) -> str:
     """The page of one check: how it stands, its trend and why its items failed."""
     gates = gates_of(report, name)
-    groups = [reason for reason in _reasons(report) if reason.group.check == name]
+    groups = [group for group in report.page.reasons.found if group.check == name]
     return _drawn(
         "artifact_of_check.md.j2",
         report=report,
@@ -82,15 +70,6 @@ def verdict_of_gates(gates: list[GateOutcome]) -> str:
     found = {outcome.verdict for outcome in gates}
     worst_first = (GateVerdict.FAIL, GateVerdict.UNDECIDED, GateVerdict.PASS)
     return next((verdict.value for verdict in worst_first if verdict.value in found), "")
-
-
-def _reasons(report: Report) -> list[FoldedReason]:
-    """Why items failed, the most frequent reasons first."""
-    held = [result for tally in report.checks.values() for result in (*tally.examples.worst, *tally.examples.failed)]
-    return [
-        FoldedReason(group, [one for one in held if one.check == group.check and one.row in group.rows])
-        for group in report.page.reasons.found
-    ]
 
 
 def _lowest(report: Report, check: str) -> list[Result]:

@@ -18,7 +18,7 @@ class Caps:
     rows_open: int = 3
     """Worst rows that report.html shows unfolded."""
     first_rows: int = 5
-    """Row numbers that are named for a group of failures, and for pending items."""
+    """Rows that are named for a group of reasons, and for pending items."""
     # compare --json and summary.json hold both answers of each, in memory, too.
     flips_kept: int = 1_000
     """Flipped items of a check that are kept with both answers; all are counted."""
@@ -74,7 +74,7 @@ class Caps:
     groups_shown: int = 60
     """and those that it shows at all."""
     groups_in_artifact: int = 12
-    """Groups that an artifact in Prefect shows."""
+    """Groups that report.md and an artifact in Prefect show."""
     # With more of them nobody gets to the failures below.
     charts: int = 5
     """Trends that the artifact of a run draws."""

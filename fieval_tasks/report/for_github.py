@@ -9,41 +9,22 @@ from hashlib import sha256
 from itertools import islice
 from typing import Any
 
-from fieval_tasks.core.errors import ExitCode
 from fieval_tasks.report.caps import CAPS, Caps
 from fieval_tasks.report.deciding import deciding
 from fieval_tasks.report.differences import Comparison, Flip, verdict_of
+from fieval_tasks.report.endings import PENDING, headline, verdict
 from fieval_tasks.report.pages import environment, fenced, inert
 from fieval_tasks.report.record import value_text
 from fieval_tasks.report.summary import Report
 from fieval_tasks.report.text import count, one_line
-from fieval_tasks.report.words import headline, standing
+from fieval_tasks.report.words import standing
 
-VERDICTS = {
-    ExitCode.OK: "PASS",
-    ExitCode.GATE_FAILED: "FAIL",
-    ExitCode.BAD_INPUT: "REFUSED",
-    ExitCode.INCOMPLETE: "UNDECIDED",
-    ExitCode.STOPPED: "STOPPED",
-    ExitCode.UNEXPECTED: "ERROR",
-    ExitCode.INTERRUPTED: "INTERRUPTED",
-}
-"""What an exit code says, in the word that a workflow's next step reads."""
-PENDING = "PENDING"
-"""That of a run that was only submitted."""
 # GitHub's coloured boxes; all else is a WARNING.
 _ALERTS = {"PASS": "TIP", "FAIL": "CAUTION", PENDING: "NOTE"}
 _MARKER = "<!-- fieval: {} -->"
 _UNSAFE_IN_MARKER = re.compile(r"[^\w./=-]+|--+")
 _SPARE = 400
 """Bytes that are kept for the end of a page that is cut: it closes what is folded, and says what is left out."""
-
-
-def verdict(code: int, report: Report | None = None) -> str:
-    """PASS, FAIL, … of a command that ended with that exit code."""
-    if code == ExitCode.OK and report is not None and report.facts.mode == "submit" and report.items.pending:
-        return PENDING
-    return VERDICTS[ExitCode(code)]
 
 
 @dataclass(frozen=True)

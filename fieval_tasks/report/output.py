@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -52,7 +51,7 @@ def write_results(
         cells = csv.writer(table)
         cells.writerow(map(inert_cell, columns.kinds))
         write_parquet = files.enter_context(_parquet(folder / PARQUET, columns))
-        suites, page = Suites(facts, files, caps), PageData(comparison, caps)
+        suites = Suites(facts, files, caps)
 
         def written() -> Iterator[Result]:
             for batch in batches(results, most=caps.batch, largest=caps.batch_text, size=Result.input_length):
@@ -63,10 +62,9 @@ def write_results(
                 write_parquet(rows)
                 for result in batch:
                     suites.add(result)
-                    page.add(result)
                 yield from batch  # what is counted is what was written, also where a verdict comes meanwhile
 
-        report = replace(decide(summarise(facts, written(), caps=caps)), page=page)
+        report = decide(summarise(facts, written(), caps=caps, page=PageData(comparison, caps)))
         suites.write(files.enter_context(new_file(folder / "junit.xml")), report.gates, report.changes)
     return report
 

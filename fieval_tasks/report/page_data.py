@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,12 +60,6 @@ class PageData:
         if word in (NOT_PASSED, "unmeasured") and len(self.failures) < self.caps.page_failures:
             self.failures.append(result)
 
-    def passing(self, results: Iterable[Result]) -> Iterator[Result]:
-        """The same results, each added on its way."""
-        for result in results:
-            self.add(result)
-            yield result
-
     def counted(self, check: str | None = None) -> list[tuple[str, int]]:
         """Verdict -> rows, of one check or of all; those that there are none of are left out."""
         of = {
@@ -74,9 +68,9 @@ class PageData:
         }
         return [(word, n) for word, n in of.items() if n]
 
-    def first(self, check: str, verdict: str) -> list[tuple[int, str]]:
-        """Row and id of the first items of a check with such a verdict."""
-        return [(one.row, one.item_id) for one in self.named.get((check, verdict), [])[: self.caps.first_rows]]
+    def first(self, check: str, verdict: str) -> list[Named]:
+        """The first items of a check with such a verdict."""
+        return self.named.get((check, verdict), [])[: self.caps.first_rows]
 
     @property
     def failed(self) -> int:

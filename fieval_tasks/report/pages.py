@@ -17,6 +17,7 @@ from fieval_tasks.report import plots, words
 from fieval_tasks.report.caps import CAPS, Caps
 from fieval_tasks.report.deciding import deciding
 from fieval_tasks.report.differences import NO_ANSWER, told, verdict_of
+from fieval_tasks.report.endings import headline
 from fieval_tasks.report.links import view
 from fieval_tasks.report.record import value_text
 from fieval_tasks.report.summary import Report
@@ -24,7 +25,7 @@ from fieval_tasks.report.text import NONE, between, clean, clip, count, duration
 
 # Characters of a text for which a template names no other limit: enough for any name.
 _LINE = 200
-_SAID = ("headline", "standing", "requests", "cost", "doubled", "amendment", "belief", "held")
+_SAID = ("standing", "requests", "cost", "doubled", "amendment", "belief", "held")
 _PLOTS = (plots.histogram, plots.throughput, plots.evaluation_times, plots.took)
 
 
@@ -92,7 +93,7 @@ def environment(line: Callable[..., str], command: Callable[[str], str]) -> Envi
         "NO_ANSWER": NO_ANSWER,
         "ExitCode": ExitCode,
         **{name: getattr(words, name) for name in _SAID},
-        **{made.__name__: made for made in (view, deciding, *_PLOTS)},
+        **{made.__name__: made for made in (view, headline, deciding, *_PLOTS)},
         "SHARES": plots.SHARES,
     }
     return pages

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fieval_tasks.core.items import Result
 from fieval_tasks.report.caps import CAPS, Caps
+from fieval_tasks.report.text import clip
 
 _COMPARED = 200
 """Characters of a reason that are compared: what tells reasons apart stands at their beginning."""
@@ -25,19 +26,21 @@ class ReasonGroup:
 
     number: int
     check: str
+    stage: str
+    """At which an error came; empty where the judge gave the reason."""
     kind: str
-    """The error's kind; empty where the judge gave the reason."""
+    """The error's; empty where the judge gave the reason."""
     text: str
     """The first one's reason; empty where there is none, and for all that are like no other, once there are too many groups."""
     is_rest: bool = False
     """Of those that are like no other."""
     count: int = 0
-    items: list[tuple[int, str]] = field(default_factory=list)
-    """Row and id of the first ones."""
+    examples: list[Result] = field(default_factory=list)
+    """The first ones, their inputs cut."""
 
     @property
     def rows(self) -> list[int]:
-        return [row for row, _ in self.items]
+        return [result.row for result in self.examples]
 
 
 class ReasonGroups:
@@ -46,22 +49,24 @@ class ReasonGroups:
     def __init__(self, caps: Caps = CAPS) -> None:
         self._caps = caps
         self._groups: list[ReasonGroup] = []
-        self._known: dict[tuple[str, str], dict[str, ReasonGroup]] = {}
-        """Check and kind -> the first reason of each group, as it is compared -> the group."""
+        self._known: dict[tuple[str, str, str], dict[str, ReasonGroup]] = {}
+        """Check, stage and kind -> the first reason of each group, as it is compared -> the group."""
 
     def add(self, result: Result) -> int | None:
         """The number of the group that the result is in now; None where it needs no reason, or has none."""
         if result.status == "failed":
             error = result.error or {}
-            kind, text = error.get("kind", "unknown"), error.get("message", "")
+            of: tuple[str, str, str] = (result.check, result.stage or "unknown", error.get("kind", "unknown"))
+            text = error.get("message", "")
         elif result.passed is False:
-            kind, text = "", result.reason or ""
+            of, text = (result.check, "", ""), result.reason or ""
         else:
             return None
-        group = self._group(result.check, kind, text)
+        group = self._group(of, text)
         group.count += 1
-        if len(group.items) < self._caps.first_rows:
-            group.items.append((result.row, result.item_id))
+        if len(group.examples) < self._caps.first_rows:
+            cut = {key: clip(text, self._caps.long_text) for key, text in (result.inputs or {}).items()}
+            group.examples.append(replace(result, inputs=cut))
         return group.number
 
     @property
@@ -69,14 +74,14 @@ class ReasonGroups:
         """The largest first; those that are like no other last."""
         return sorted(self._groups, key=lambda group: (group.is_rest, -group.count))
 
-    def _group(self, check: str, kind: str, text: str) -> ReasonGroup:
-        known = self._known.setdefault((check, kind), {})
+    def _group(self, of: tuple[str, str, str], text: str) -> ReasonGroup:
+        known = self._known.setdefault(of, {})
         compared = _compared(text)
         group = known.get(compared) or self._nearest(known, compared)
         if group is None:
             is_full = len(known) >= self._caps.reason_groups
             key = _REST if is_full else compared
-            group = known.get(key) or ReasonGroup(len(self._groups), check, kind, "" if is_full else text, is_full)
+            group = known.get(key) or ReasonGroup(len(self._groups), *of, "" if is_full else text, is_full)
             if key not in known:
                 known[key] = group
                 self._groups.append(group)

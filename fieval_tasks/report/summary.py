@@ -19,9 +19,10 @@ from fieval_tasks.report.corrections import Correction
 from fieval_tasks.report.differences import Comparison
 from fieval_tasks.report.figures import STATUSES, Counts
 from fieval_tasks.report.page_data import PageData
+from fieval_tasks.report.reasons import ReasonGroup
 from fieval_tasks.report.record import finite, iso
 from fieval_tasks.report.repeated import steadiness, within_noise
-from fieval_tasks.report.tally import FailureGroup, Tally, Wanted
+from fieval_tasks.report.tally import Tally, Wanted
 from fieval_tasks.report.text import count
 
 
@@ -211,10 +212,9 @@ class Report:
         return Counts.sum_of([counts for tally in self.checks.values() for counts in (tally, tally.audited)])
 
     @property
-    def failures(self) -> list[FailureGroup]:
-        """The most frequent first."""
-        groups = (group for tally in self.checks.values() for group in tally.examples.failures.values())
-        return sorted(groups, key=lambda group: -group.count)
+    def failures(self) -> list[ReasonGroup]:
+        """Why items have no verdict, the most frequent reasons first."""
+        return [group for group in self.page.reasons.found if group.kind]
 
     @property
     def worst(self) -> list[Result]:
@@ -324,8 +324,8 @@ def _without_figure(tally: Tally) -> str:
     )
 
 
-def summarise(facts: RunFacts, results: Iterable[Result], *, caps: Caps = CAPS) -> Report:
-    """Count the results in one pass."""
+def summarise(facts: RunFacts, results: Iterable[Result], *, caps: Caps = CAPS, page: PageData | None = None) -> Report:
+    """Count the results in one pass. `page`: gathers them, too; None where no page is to be made."""
     said: dict[str, Any] = {"caps": caps, "is_audited": facts.is_audited, "wanted": facts.segments}
     tallies = {
         name: Tally(name, template, model, scale=scale_of(template, output, facts.good.get(name, ())), **said)
@@ -337,8 +337,10 @@ def summarise(facts: RunFacts, results: Iterable[Result], *, caps: Caps = CAPS) 
         if result.check not in tallies:
             tallies[result.check] = Tally(result.check, result.template, result.model, scale=Scale(""), **said)
         tallies[result.check].add(result)
+        if page is not None:
+            page.add(result)
         if result.doubts:
             lost_count += 1
             if len(lost) <= caps.lost_named:
                 lost[result.item_id] = None
-    return Report(facts, tallies, tuple(lost), lost_count)
+    return Report(facts, tallies, tuple(lost), lost_count, page=page or PageData())

@@ -15,7 +15,7 @@ from fieval_tasks.report.reasons import ReasonGroup
 from fieval_tasks.report.summary import Report
 from fieval_tasks.report.tally import Tally
 from fieval_tasks.report.text import FIGURE, clean, count, figure, one_line
-from fieval_tasks.report.words import amendment, cost, doubled, failed, known, requests, standing
+from fieval_tasks.report.words import amendment, cost, doubled, known, requests, standing
 
 _NAMED = 3
 """Groups of reasons, the largest first: a screen is for what to do next, and the report has them all."""
@@ -56,10 +56,8 @@ def _notes(report: Report) -> Iterator[str]:
     for check in report.checks.values():
         if check.scored < check.total or check.evaluations < check.scored:
             yield f"{one_line(check.name, 24)}: {known(check)}"
-    yield from map(failed, report.failures[:_NAMED])
-    if others := report.failures[_NAMED:]:
-        yield f"{count(sum(group.count for group in others), 'item')} more failed for other reasons, which the report names"
-    yield from _reasons([group for group in report.page.reasons.found if not group.kind])
+    yield from _reasons(report.failures, "ended without a verdict")
+    yield from _reasons([group for group in report.page.reasons.found if not group.kind], "did not pass")
     for name, correction in report.corrections.items():
         yield f"{one_line(name, 24)}: {correction.sentence}"
     yield from (gate.sentence for gate in report.gates)
@@ -77,13 +75,14 @@ def _notes(report: Report) -> Iterator[str]:
         yield double
 
 
-def _reasons(groups: list[ReasonGroup]) -> Iterator[str]:
-    """Why items did not pass, as their judges say."""
-    named = [group for group in groups if group.text][:_NAMED]
+def _reasons(groups: list[ReasonGroup], did: str) -> Iterator[str]:
+    """Why items `did` so, with the first one's words: `tone: 2 items ended without a verdict (blank): row 18: 'output' is blank`."""
+    named = [group for group in groups if group.text or (group.kind and not group.is_rest)][:_NAMED]
     for group in named:
-        yield f"{one_line(group.check, 24)}: {count(group.count, 'item')} did not pass: {one_line(group.text, CAPS.short_text)}"
+        kind = f" ({group.kind})" if group.kind else ""
+        yield f"{one_line(group.check, 24)}: {count(group.count, 'item')} {did}{kind}: {one_line(group.text, CAPS.short_text)}"
     if others := sum(group.count for group in groups if group not in named):
-        yield f"{count(others, 'item')} more did not pass for other reasons, which the report names"
+        yield f"{count(others, 'item')} more {did} for other reasons, which the report names"
 
 
 def _row(check: Tally) -> dict[str, str]:

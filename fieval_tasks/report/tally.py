@@ -21,29 +21,11 @@ OTHERS = "(other)"
 
 
 @dataclass
-class FailureGroup:
-    """Items of one check that failed at one stage for one kind of reason."""
-
-    check: str
-    stage: str
-    kind: str
-    count: int = 0
-    example: str = ""
-    """The first message that says anything."""
-    rows: list[int] = field(default_factory=list)
-    """The first ones."""
-
-
-@dataclass
 class Examples:
-    """Examples for the report: groups of failures, the worst rows, the choices."""
+    """Examples for the report: failures, the worst rows, the choices."""
 
-    failures: dict[tuple[str, str], FailureGroup] = field(default_factory=dict)
-    """By stage and kind."""
     failed: list[Result] = field(default_factory=list)
     """The first items without a verdict."""
-    pending_rows: list[int] = field(default_factory=list)
-    """The first ones."""
     choices: Counter[str] = field(default_factory=Counter)
     """Choice -> how often; those beyond the cap together."""
     _lowest: list[tuple[float, int, Result]] = field(default_factory=list)
@@ -63,17 +45,6 @@ class Examples:
     def add_choices(self, value: Value, most: int) -> None:
         for choice in choices_in(value):
             self.choices[choice if choice in self.choices or len(self.choices) < most else OTHERS] += 1
-
-    def add_failure(self, check: str, result: Result, caps: Caps) -> None:
-        error = result.error or {}
-        key = (result.stage or "unknown", error.get("kind", "unknown"))
-        group = self.failures.setdefault(key, FailureGroup(check, *key))
-        group.count += 1
-        group.example = group.example or error.get("message", "")
-        if len(group.rows) < caps.first_rows:
-            group.rows.append(result.row)
-        if len(self.failed) < caps.worst:
-            self.failed.append(result)
 
 
 Wanted: TypeAlias = Mapping[str, frozenset[str] | None]
@@ -114,10 +85,8 @@ class Tally(Measured):
             self._add_to_segments(result)
         if result.status == "scored" and not is_audit:
             self._add_examples(result)
-        elif result.status == "failed":
-            self.examples.add_failure(self.name, result, self.caps)
-        elif result.status == "pending" and len(self.examples.pending_rows) < self.caps.first_rows:
-            self.examples.pending_rows.append(result.row)
+        elif result.status == "failed" and len(self.examples.failed) < self.caps.worst:
+            self.examples.failed.append(result)
 
     @property
     def output(self) -> str:

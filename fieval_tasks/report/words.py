@@ -9,42 +9,15 @@ from math import isfinite
 from typing import Any
 
 from fieval_tasks.core.budget import written
-from fieval_tasks.core.errors import ExitCode
-from fieval_tasks.core.gates import Gate, GateVerdict, Number
+from fieval_tasks.core.gates import Gate, Number
 from fieval_tasks.core.quantities import percent
 from fieval_tasks.decisions.statistics import Interval
 from fieval_tasks.report.amendments import Amendment
 from fieval_tasks.report.figures import Counts
 from fieval_tasks.report.page_rows import PageRows, Telling
 from fieval_tasks.report.summary import Cost, GateOutcome, Report, Requests
-from fieval_tasks.report.tally import FailureGroup, Tally
-from fieval_tasks.report.text import beside, between, count, one_line, share
-
-_HEADLINES = {
-    ExitCode.OK: "Finished",
-    ExitCode.GATE_FAILED: "A gate failed",
-    ExitCode.BAD_INPUT: "Bad input: nothing was sent",
-    ExitCode.STOPPED: "Stopped before the end",
-    ExitCode.UNEXPECTED: "Stopped by an unexpected error",
-    ExitCode.INTERRUPTED: "Interrupted",
-}
-
-
-def headline(report: Report) -> str:
-    """How the run ended, in a few words."""
-    code, items = report.facts.exit_code, report.items
-    if code == ExitCode.OK and items.pending:  # of --mode submit, or within --allow-failures
-        return "Submitted, verdicts still to come"
-    if code == ExitCode.OK and items.not_needed:
-        return "Finished early: every gate is decided"
-    if code in _HEADLINES:
-        return _HEADLINES[ExitCode(code)]
-    if code == ExitCode.INCOMPLETE:
-        if items.scored + items.not_needed < items.total:
-            return "Finished, with verdicts missing"
-        is_undecided = any(gate.verdict == GateVerdict.UNDECIDED.value for gate in report.gates)
-        return "Finished, with a gate undecided" if is_undecided else "Finished, and a table of yours lacks verdicts"
-    return "Waiting for verdicts" if items.pending else "Finished"
+from fieval_tasks.report.tally import Tally
+from fieval_tasks.report.text import beside, between, count, share
 
 
 @dataclass(frozen=True)
@@ -121,11 +94,6 @@ def standing(report: Report) -> str:
     others = ("failed", "pending", "not_needed")
     parts += [f"{getattr(items, name):,} {name.replace('_', ' ')}" for name in others if getattr(items, name)]
     return f"{count(items.total, 'item')}{further}: {', '.join(parts)}"
-
-
-def failed(group: FailureGroup) -> str:
-    """Why items have no verdict, with the first one's message: `tone: 2 items ended without a verdict (blank): row 18: 'output' is blank`."""
-    return f"{one_line(group.check, 24)}: {count(group.count, 'item')} ended without a verdict ({group.kind}): {group.example}"
 
 
 def requests(asked: Requests) -> str:

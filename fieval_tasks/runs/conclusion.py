@@ -203,9 +203,7 @@ def concluded_again(run: Kept) -> Outcome:
 def report_of(prepared: Kept) -> Report:
     """The run's report at this moment, read from the ledger. Writes nothing."""
     compared = beside_baseline(prepared)
-    page = PageData(compared[0])
-    report = _reported(prepared, page.passing(prepared.book.results(with_inputs=True)), compared)
-    return replace(report, page=page)
+    return _reported(prepared, prepared.book.results(with_inputs=True), compared, PageData(compared[0]))
 
 
 def count_anew(prepared: Kept) -> None:
@@ -216,8 +214,10 @@ def count_anew(prepared: Kept) -> None:
     History(prepared.ledger.database).record(prepared.run_id, figures_of(prepared, report, asked))
 
 
-def _reported(prepared: Kept, results: Iterable[Result], compared: tuple[Comparison | None, str]) -> Report:
-    counted = summarise(facts_of(prepared, Ended()), results)
+def _reported(
+    prepared: Kept, results: Iterable[Result], compared: tuple[Comparison | None, str], page: PageData | None = None
+) -> Report:
+    counted = summarise(facts_of(prepared, Ended()), results, page=page)
     earlier = prepared.ledger.conclusions(prepared.run_id)
     return _decided(prepared, Ended(), earlier, prepared.ledger.now(), compared, counted)
 

@@ -16,6 +16,7 @@ from fieval_tasks.ledger.processes import owner_name
 from fieval_tasks.ledger.run import Run
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.report.amendments import Amendment, amendments
+from fieval_tasks.report.endings import ENDINGS
 from fieval_tasks.report.figures import STATUSES
 from fieval_tasks.report.folder import FILES
 from fieval_tasks.report.record import iso, utc
@@ -24,15 +25,6 @@ from fieval_tasks.runs.trends import count_old, named
 if TYPE_CHECKING:
     from fieval_tasks.report.summary import Requests
 
-ENDED: Mapping[int, str] = {
-    ExitCode.OK: "ok",
-    ExitCode.GATE_FAILED: "gate failed",
-    ExitCode.INCOMPLETE: "incomplete",
-    ExitCode.STOPPED: "stopped",
-    ExitCode.INTERRUPTED: "interrupted",
-    ExitCode.UNEXPECTED: "unexpected error",
-}
-"""How a run ended, in a word."""
 AT_WORK, UNFINISHED = "at work", "unfinished"
 """Of runs that have not been concluded: a process works on it, or none does."""
 PENDING = "pending"
@@ -105,14 +97,14 @@ def how_ended(ledger: Ledger, run: Run) -> str:
     if run.exit_code == ExitCode.OK and run.mode == "submit" and ledger.book(run.run_id).open_chunks():
         return PENDING
     if run.exit_code is not None:
-        return ENDED.get(run.exit_code, f"exit code {run.exit_code}")
+        return ENDINGS[run.exit_code].listed
     claims = ledger.book(run.run_id).claims.of_others(owner_name())
     return AT_WORK if any(claim.is_live for claim in claims) else UNFINISHED
 
 
 def meant_end(text: str) -> str:
     """`gate-failed` or `1` -> `gate failed`. Raises PlanError, with what there is."""
-    words = {**{str(int(code)): how for code, how in ENDED.items()}, **{how: how for how in ENDED.values()}}
+    words = {key: one.listed for code, one in ENDINGS.items() for key in (str(int(code)), one.listed)}
     words |= {one: one for one in (PENDING, AT_WORK, UNFINISHED)}
     if (wanted := text.strip().lower().replace("-", " ").replace("_", " ")) not in words:
         known = ", ".join(dict.fromkeys(how.replace(" ", "-") for how in words.values()))

@@ -19,6 +19,7 @@ from fieval_tasks.data.dataset import lines_of
 from fieval_tasks.data.finding import Reading
 from fieval_tasks.report.caps import CAPS
 from fieval_tasks.report.differences import Comparison
+from fieval_tasks.report.endings import verdict
 from fieval_tasks.report.folder import COMMENT, COMPARISON, new_file
 from fieval_tasks.report.for_github import (
     GitHubPage,
@@ -26,7 +27,6 @@ from fieval_tasks.report.for_github import (
     annotation,
     annotations_of,
     comparison_annotations,
-    verdict,
 )
 from fieval_tasks.report.text import clean
 from fieval_tasks.runs.conclusion import Outcome

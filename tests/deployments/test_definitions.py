@@ -72,12 +72,13 @@ def test_every_field_of_an_automation_is_one_that_prefect_knows(prefect_home: Pa
 
 
 def test_notifications_listen_to_events_that_runs_emit(prefect_home: Path) -> None:
-    from fieval_tasks.on_prefect.events import ENDED, GATES
+    from fieval_tasks.on_prefect.events import GATES
+    from fieval_tasks.report.endings import ENDINGS
 
     listening = [said for said in automations() if said["actions"][0]["type"] == "send-notification"]
     heard = {event for said in listening for event in said["trigger"]["expect"]}
     assert heard == {"fieval.run.stopped", "fieval.gate.failed", "fieval.gate.undecided"}
-    assert heard <= {*ENDED.values(), *GATES.values()}
+    assert heard <= {*(f"fieval.run.{one.event}" for one in ENDINGS.values()), *GATES.values()}
     assert {said["trigger"]["match"]["prefect.resource.id"] for said in listening} == {"fieval.run.*"}
 
 

@@ -137,7 +137,7 @@ def gathered(results: list[Result], caps: Caps = CAPS, comparison: Comparison | 
 
 def reported(results: list[Result], **changes: Any) -> Report:
     """The report of such a run, with all that its page shows."""
-    return replace(summarise(facts(**changes), results), page=gathered(results))
+    return summarise(facts(**changes), results, page=PageData())
 
 
 def hostile() -> list[Result]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -37,10 +36,9 @@ def failing(n: int = 3) -> Report:
         for row in range(1, n + 1)
     ]
     lost = item(n + 1, status="failed", stage="evaluate", error={"kind": "hollow", "message": "no verdict came"})
-    page = PageData()
-    report = summarise(facts(), page.passing([*judged, lost]))
+    report = summarise(facts(), [*judged, lost], page=PageData())
     gates = [GateOutcome("groundedness.pass_rate >= 0.9", "FAIL", sentence="gate FAIL: groundedness; it is 0")]
-    return replace(report.with_outcome(1, gates), page=page)
+    return report.with_outcome(1, gates)
 
 
 # -- the chart ---------------------------------------------------------------------------------------------------------
@@ -107,12 +105,12 @@ def test_the_page_of_a_check_begins_with_its_gates_verdict_and_has_its_failures_
 
 
 def test_of_many_reasons_the_most_frequent_are_shown_and_the_others_counted() -> None:
-    page, kinds = PageData(), [*range(1, 16), 1]
+    kinds = [*range(1, 16), 1]
     failed = [
         item(row, status="failed", stage="submit", error={"kind": f"k{kind}", "message": "no"})
         for row, kind in enumerate(kinds, start=1)
     ]
-    report = replace(summarise(facts(), page.passing(failed)), page=page)
+    report = summarise(facts(), failed, page=PageData())
     for shown in (run_page(report, {}), check_page(report, "groundedness", NO_RUNS)):
         assert shown.count("<details>") == 12
         assert shown.index("2 items of groundedness, k1:") < shown.index("1 item of groundedness, k2:")

@@ -19,7 +19,7 @@ from fieval_tasks.report.for_github import (
     verdict,
 )
 from fieval_tasks.report.summary import GateOutcome, Report, summarise
-from tests.report.report_examples import HOSTILE, facts, failed, gathered, item, judged, small
+from tests.report.report_examples import HOSTILE, facts, failed, gathered, item, judged, reported, small
 from tests.report.test_differences import beside
 from tests.security import hostile_runs
 from tests.security.test_hostile_content import LINKED_AS_READ, LINKED_AS_WRITTEN, STEERS
@@ -38,7 +38,7 @@ READER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethroug
 
 
 def a_report(exit_code: int = 1) -> Report:
-    return replace(summarise(facts(), small()), page=gathered(small())).with_outcome(exit_code, GATES)
+    return reported(small()).with_outcome(exit_code, GATES)
 
 
 def page_of(report: Report) -> GitHubPage:
@@ -98,6 +98,12 @@ def test_a_run_that_was_only_submitted_has_not_passed() -> None:
         "ERROR",
         "INTERRUPTED",
     }
+
+
+def test_only_a_table_of_the_users_that_lacks_verdicts_leaves_no_gate_undecided() -> None:
+    run = summarise(facts(exit_code=3), [judged(1, True)])
+    assert verdict(3, run) == "INCOMPLETE"
+    assert verdict(3, run.with_outcome(3, GATES)) == verdict(3, a_report(3)) == "UNDECIDED"
 
 
 def test_one_comment_is_kept_for_a_dataset_and_its_checks() -> None:

@@ -16,6 +16,7 @@ from rich.cells import cell_len
 
 from fieval_tasks.core.gates import Gate, GateVerdict
 from fieval_tasks.core.items import Result
+from fieval_tasks.report.page_data import PageData
 from fieval_tasks.report.pages import environment, html, html_line, inert, markdown
 from fieval_tasks.report.summary import GateOutcome, Report, summarise
 from fieval_tasks.report.table import table
@@ -164,7 +165,7 @@ def test_long_texts_are_folded_and_cut() -> None:
 def test_a_small_run_has_its_table() -> None:
     run = [result for result in small() if result.check == "groundedness"]
     checks = {"groundedness": ("groundedness", "turing_flash", "Pass/Fail")}
-    lines = table(summarise(facts(checks=checks), run)).splitlines()
+    lines = table(reported(run, checks=checks)).splitlines()
     assert lines[0] == "check         model         n  scored  failed  pending  pass rate [95 %]"
     assert lines[1] == "groundedness  turing_flash  4       3       1        0  0.667 [0.20, 0.94]"
     assert lines[-2:] == [
@@ -177,13 +178,13 @@ def test_a_small_run_has_its_table() -> None:
 @settings(max_examples=40)
 @given(RUNS)
 def test_the_table_never_steers_the_terminal_or_leaves_its_width(run: list[Result]) -> None:
-    drawn = table(summarise(facts(), run))
+    drawn = table(reported(run))
     assert not CONTROL.search(drawn.replace("\n", ""))
     assert all(cell_len(line) <= 80 for line in drawn.splitlines())
 
 
 def test_a_hostile_check_does_not_break_the_table() -> None:
-    report = summarise(hostile_facts(), hostile())
+    report = summarise(hostile_facts(), hostile(), page=PageData())
     drawn = table(report)
     assert not CONTROL.search(drawn.replace("\n", ""))
     assert all(cell_len(line) <= 80 for line in drawn.splitlines() if not line.startswith("to see one of them: "))
@@ -193,7 +194,7 @@ def test_wide_names_are_cut_to_fit_and_numbers_are_not() -> None:
     name = "検査" * 20
     checks = {name: (name, "a-model-with-a-very-long-name", "Pass/Fail")}
     run = [judged(row, True, check=name) for row in range(1234)]
-    drawn = table(summarise(facts(checks=checks), run)).splitlines()
+    drawn = table(reported(run, checks=checks)).splitlines()
     assert cell_len(drawn[1]) <= 80
     assert "1234    1234" in drawn[1]
 
@@ -212,7 +213,7 @@ def parsed(source: str) -> list[str]:
 
 
 def test_hostile_text_is_inert_in_markdown() -> None:
-    report = summarise(hostile_facts(), hostile())
+    report = summarise(hostile_facts(), hostile(), page=PageData())
     kinds = parsed(markdown(report))
     foreign = {"link_open", "image", "html_block", "code_inline", "em_open", "s_open", "code_block", "hr"}
     assert not foreign & set(kinds)
@@ -224,7 +225,7 @@ def test_hostile_text_is_inert_in_markdown() -> None:
 @settings(max_examples=40)
 @given(RUNS)
 def test_every_row_of_a_markdown_table_has_as_many_cells_as_its_head(run: list[Result]) -> None:
-    tables = [block for block in markdown(summarise(facts(), run)).split("\n\n") if block.startswith("|")]
+    tables = [block for block in markdown(reported(run)).split("\n\n") if block.startswith("|")]
     for block in tables:
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}) == 1
 
@@ -286,7 +287,7 @@ def test_no_figure_is_shown_as_a_threshold_that_it_is_not(value: Fraction, thous
 
 def test_the_terminal_rounds_an_interval_outwards() -> None:
     run = [judged(row, row > 0) for row in range(3000)]
-    assert ">0.999 [0.99, 1.00]" in table(summarise(facts(), run))
+    assert ">0.999 [0.99, 1.00]" in table(reported(run))
 
 
 def test_rows_that_repeat_others_are_told_apart_from_evaluations_in_every_report() -> None:

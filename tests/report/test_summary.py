@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from fieval_tasks.core.items import Result
 from fieval_tasks.decisions.statistics import wilson_interval
 from fieval_tasks.report.caps import CAPS, Caps
+from fieval_tasks.report.endings import headline
 from fieval_tasks.report.summary import GateOutcome, summarise
-from fieval_tasks.report.words import belief, headline, standing
-from tests.report.report_examples import RUNS, facts, failed, item, judged, scored, small
+from fieval_tasks.report.words import belief, standing
+from tests.report.report_examples import RUNS, facts, failed, item, judged, reported, scored, small
 
 GOLDEN = {
     "run_id": "amber-otter",
@@ -86,7 +87,7 @@ def test_the_small_run_comes_to_its_golden_summary() -> None:
 
 
 def test_what_a_person_looks_at_next_is_there() -> None:
-    report = summarise(facts(), small())
+    report = reported(small())
     assert [(r.check, r.row) for r in report.worst] == [("groundedness", 2), ("fluency", 3), ("fluency", 1)]
     assert report.checks["fluency"].bins == [0, 0, 1, 0, 0, 1, 0, 0, 0, 1]
     assert {name: check.examples.choices for name, check in report.checks.items() if check.examples.choices} == {
@@ -95,12 +96,12 @@ def test_what_a_person_looks_at_next_is_there() -> None:
     assert [(g.check, g.stage, g.kind, g.count, g.rows) for g in report.failures] == [
         ("groundedness", "submit", "refused", 1, [4])
     ]
-    assert [check.examples.pending_rows for check in report.checks.values()] == [[], [4], [4]]
+    assert [[one.row for one in report.page.first(name, "pending")] for name in report.checks] == [[], [4], [4]]
 
 
 @given(RUNS)
 def test_every_item_is_counted_once(run: list[Result]) -> None:
-    report = summarise(facts(planned=len(run)), run)
+    report = reported(run, planned=len(run))
     items = report.items
     assert items.total == len(run) == items.scored + items.failed + items.pending
     assert items.total == sum(check.total for check in report.checks.values())

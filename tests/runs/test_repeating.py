@@ -225,10 +225,10 @@ def test_scores_are_compared_by_how_far_they_are_apart() -> None:
 def test_missing_verdicts_of_an_audit_are_missing_and_help_no_gate() -> None:
     from dataclasses import replace
 
-    from tests.report.report_examples import failed
+    from tests.report.report_examples import failed, reported
 
     results = [judged(1, True), replace(failed(1), repeat=1)]
-    report = summarise(facts(is_audited=True, planned=2), results)
+    report = reported(results, is_audited=True, planned=2)
     assert (report.items.total, report.items.failed) == (2, 1)
     assert report.checks["groundedness"].bounds == (1.0, 1.0)
     assert sum(group.count for group in report.failures) == 1

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fieval_tasks.core.items import Result
 from fieval_tasks.report.output import write_report, write_results
+from fieval_tasks.report.page_data import PageData
 from fieval_tasks.report.summary import GateOutcome, Report, Requests, RunFacts, summarise
 
 MARK = "zq7"
@@ -88,7 +89,7 @@ def written(text: str, folder: Path) -> Written:
 
 def report_of(text: str) -> Report:
     gates = [GateOutcome(text, text, 0.5, (0.4, 0.6))]
-    report = summarise(facts(text), results(text)).with_outcome(3, gates)
+    report = summarise(facts(text), results(text), page=PageData()).with_outcome(3, gates)
     before = {name: {**check, "scored": 0, "mean": None} for name, check in report.standing["checks"].items()}
     return report.amended([(START, {**report.standing, "checks": before})], START + timedelta(hours=1))
 

@@ -149,7 +149,7 @@ def test_of_several_runs_the_outputs_are_of_the_one_that_ended_worst(step: Runne
     for name, code in (("good", 0), ("bad", 3), ("better", 1)):
         github.conclude(outcome(tmp_path / name, code, name))
     github.end(3)
-    assert (step.outputs()["verdict"], step.outputs()["run"], step.outputs()["exit-code"]) == ("UNDECIDED", "bad", "3")
+    assert (step.outputs()["verdict"], step.outputs()["run"], step.outputs()["exit-code"]) == ("INCOMPLETE", "bad", "3")
     assert step.summary.read_text(encoding="utf-8").count("<!-- fieval") == 3
 
 

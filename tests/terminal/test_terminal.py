@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -16,12 +15,11 @@ from rich.text import Text
 from fieval_tasks.core.commands import command
 from fieval_tasks.core.progress import CheckProgress, Progress
 from fieval_tasks.report.listing import console_of, listing
-from fieval_tasks.report.page_data import PageData
 from fieval_tasks.report.summary import GateOutcome, Requests, summarise
 from fieval_tasks.report.table import table
 from fieval_tasks.terminal.live import LiveTable, shown
 from fieval_tasks.terminal.progress_lines import Look, PlainLines, clock_time
-from tests.report.report_examples import facts, failed, judged
+from tests.report.report_examples import facts, failed, judged, reported
 
 
 def drawn(
@@ -275,17 +273,16 @@ def test_a_narrow_table_is_a_paragraph_for_each_check() -> None:
 def test_why_items_failed_is_said_with_the_first_of_each_kind() -> None:
     refused = [failed(row) for row in range(2)]
     others = [failed(2 + n, error={"kind": kind, "message": f"so it was {kind}"}) for n, kind in enumerate("abc")]
-    told = table(summarise(facts(), [*refused, *others, judged(9, True)]), of(200))
+    told = table(reported([*refused, *others, judged(9, True)]), of(200))
     assert "groundedness: 2 items ended without a verdict (refused): output: may not be blank\n" in told
     assert "groundedness: 1 item ended without a verdict (b): so it was b\n" in told
-    assert "1 item more failed for other reasons, which the report names" in " ".join(told.split())
+    assert "1 item more ended without a verdict for other reasons, which the report names" in " ".join(told.split())
 
 
 def test_why_items_did_not_pass_is_said_by_reason_with_the_command_that_explains_the_first() -> None:
     said = ["The answer names no source."] * 9 + [f"{word} is missing entirely" for word in ("Alpha", "Bread", "Chalk")]
     run = [judged(row, False, reason=reason) for row, reason in enumerate(said)]
-    page = PageData()
-    report = replace(summarise(facts(explain_command=EXPLAIN), page.passing([*run, judged(99, True)])), page=page)
+    report = reported([*run, judged(99, True)], explain_command=EXPLAIN)
     told = table(report, of(120)).splitlines()
     assert "groundedness: 9 items did not pass: The answer names no source." in told
     assert told[-1] == f"to see the first that did not pass: {EXPLAIN.removesuffix('ITEM')}row:0"
