@@ -204,9 +204,8 @@ class EvalClient:
     ) -> list[str | None]:
         """Submit items of one check in one request; their eval_ids, in order. None: perhaps accepted, without an eval_id."""
         body = wire.submission(template, inputs, model=model, params=params, is_async=True)
-        count = len(inputs)
-        decode = partial(wire.eval_ids, expected=count)
-        return await self._call("POST", wire.EVALUATIONS, decode, body=body, sent=count)
+        decode = partial(wire.eval_ids, expected=len(inputs))
+        return await self._call("POST", wire.EVALUATIONS, decode, body=body, sent=len(inputs))
 
     async def evaluate_pack(
         self,
@@ -221,10 +220,9 @@ class EvalClient:
         Where the reply has no verdict for an item, it is Pending if there is an eval_id to ask for, else None.
         """
         body = wire.submission(template, inputs, model=model, params=params, is_async=False)
-        count = len(inputs)
-        decode = partial(wire.verdicts, expected=count)
+        decode = partial(wire.verdicts, expected=len(inputs))
         try:
-            return await self._call("POST", wire.EVALUATIONS, decode, body=body, sent=count)
+            return await self._call("POST", wire.EVALUATIONS, decode, body=body, sent=len(inputs))
         except Refused as error:
             raise error_replies.judges_failure(error) from error.__cause__
 

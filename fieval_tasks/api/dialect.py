@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from fieval_tasks.api.wire import dicts, pick
+
 _ALL_THE_SAME = ": perhaps it is being upgraded; every answer was read as it came"
 SPELLING = "the server answered partly in {before}, partly in {now}" + _ALL_THE_SAME
 OUTPUT_TYPE = "the server said of {about!r} that it gives {before!r}, and that it gives {now!r}" + _ALL_THE_SAME
@@ -41,9 +43,7 @@ class Listener:
             answers += part == "a submission"
             self._trait(SPELLING, part, now=_spelling(fields))
             if (template := _name(fields.get("name"))) is not None:
-                self._trait(
-                    OUTPUT_TYPE, part, template, now=_name(fields.get("output_type") or fields.get("outputType"))
-                )
+                self._trait(OUTPUT_TYPE, part, template, now=_name(pick(fields, "output_type")))
         if answers > sent:
             self._notices.setdefault(MORE_THAN_SENT, MORE_THAN_SENT)
 
@@ -62,16 +62,11 @@ def _objects(reply: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
     server may spell them differently."""
     level = [reply]
     for _ in range(_LEVELS):
-        objects = _dicts(level)
+        objects = [fields for value in level for fields in dicts(value)]
         for fields in objects:
             yield "a state", fields
-            yield from (("a submission", one) for one in _dicts([fields.get("evaluations")]))
+            yield from (("a submission", one) for one in dicts(fields.get("evaluations")))
         level = [fields.get("result") for fields in objects]
-
-
-def _dicts(values: list[Any]) -> list[dict[str, Any]]:
-    flat = (one for value in values for one in (value if isinstance(value, list) else [value]))
-    return [one for one in flat if isinstance(one, dict)]
 
 
 def _spelling(fields: Mapping[str, Any]) -> str | None:

@@ -89,7 +89,7 @@ def evaluation(reply: JSON, *, eval_id: str) -> Evaluation:
 def state(reply: JSON, *, eval_id: str | None = None) -> Pending | Verdict:
     """The state of one evaluation, from a GET's reply. Raises NotTheProtocol where the reply names another eval_id."""
     result = _result(reply)
-    status, row = _pick(result, "eval_status"), result.get("result")
+    status, row = pick(result, "eval_status"), result.get("result")
     status = status.strip().lower() if isinstance(status, str) else status
     if status not in ("pending", "processing", "completed", "failed"):
         raise NotTheProtocol(f"an evaluation's state is {shown(status)}, which this API does not have")
@@ -105,7 +105,7 @@ def state(reply: JSON, *, eval_id: str | None = None) -> Pending | Verdict:
 def judged_inputs(reply: JSON) -> Mapping[str, Any] | None:
     """The inputs that were judged, from a GET's reply; None where it has none."""
     row = _result(reply).get("result")
-    inputs = _pick(row, "input_data") if isinstance(row, dict) else None
+    inputs = pick(row, "input_data") if isinstance(row, dict) else None
     return inputs if isinstance(inputs, dict) and len(inputs) <= MOST_KEYS else None
 
 
@@ -136,16 +136,16 @@ def _answered(evaluation: Mapping[str, Any]) -> Answered:
     eval_id = _eval_id(evaluation)
     if evaluation.keys().isdisjoint(("output", "reason", "runtime")):
         return eval_id, None if eval_id is None else Pending()
-    kind = _pick(evaluation, "output_type")
+    kind = pick(evaluation, "output_type")
     return eval_id, _judged(evaluation.get("output"), kind, evaluation.get("reason"), evaluation.get("runtime"))
 
 
 def _row_verdict(status: str, row: Mapping[str, Any]) -> Verdict:
-    value, message = row.get("value"), _pick(row, "error_message")
+    value, message = row.get("value"), pick(row, "error_message")
     if status == "failed" and (value is None or message):
         reason = message if isinstance(message, str) else shown(message) if message else ""
         return evaluation_error(reason or "the evaluation failed and the server gave no reason")
-    return _judged(value, _pick(row, "output_type"), row.get("reason"), row.get("runtime"))
+    return _judged(value, pick(row, "output_type"), row.get("reason"), row.get("runtime"))
 
 
 def _judged(value: Any, output_type: str | None, reason: Any, runtime: Any) -> Verdict:
@@ -160,13 +160,13 @@ def _judged(value: Any, output_type: str | None, reason: Any, runtime: Any) -> V
 def _template(entry: Mapping[str, Any]) -> Template:
     config = entry.get("config")
     config = config if isinstance(config, dict) else {}
-    optional = _names(_pick(config, "optional_keys"))
+    optional = _names(pick(config, "optional_keys"))
     return Template(
         name=entry["name"],
-        required=tuple(k for k in _names(_pick(config, "required_keys")) if k not in optional),
+        required=tuple(k for k in _names(pick(config, "required_keys")) if k not in optional),
         optional=optional,
         output=text_of(config.get("output") or ""),
-        needs_model=_pick(config, "eval_type_id") != "CustomCodeEval",
+        needs_model=pick(config, "eval_type_id") != "CustomCodeEval",
         models=_names(config.get("models")),
         parameters=_parameters(config),
         description=text_of(entry.get("description") or ""),
@@ -176,8 +176,8 @@ def _template(entry: Mapping[str, Any]) -> Template:
 
 def _parameters(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Parameter -> its entry, from `config` or `function_params_schema`; its allowed values stand in `config_params_option`."""
-    options = _objects(_pick(config, "config_params_option"), of=list)
-    rules = _objects(config.get("config")) | _objects(_pick(config, "function_params_schema"))
+    options = _objects(pick(config, "config_params_option"), of=list)
+    rules = _objects(config.get("config")) | _objects(pick(config, "function_params_schema"))
     return {name: {"options": options[name], **rule} if name in options else rule for name, rule in rules.items()}
 
 
@@ -195,7 +195,7 @@ def _names(value: Any) -> tuple[str, ...]:
 def _evaluations(reply: JSON, *, expected: int) -> list[Mapping[str, Any]]:
     """The object for each item in a submission's reply, in input order; {} where the reply has none for the item."""
     groups = reply.get("result", reply) if isinstance(reply, dict) else reply
-    listed = [g["evaluations"] for g in _dicts(groups) if isinstance(g.get("evaluations"), list)]
+    listed = [g["evaluations"] for g in dicts(groups) if isinstance(g.get("evaluations"), list)]
     if not listed:
         raise NotTheProtocol(f"a submission was answered by {shown(reply)}")
     found: list[Mapping[str, Any]] = [e if isinstance(e, dict) else {} for evaluations in listed for e in evaluations]
@@ -210,21 +210,21 @@ def _evaluations(reply: JSON, *, expected: int) -> list[Mapping[str, Any]]:
     return found
 
 
-def _dicts(value: JSON) -> list[dict[str, Any]]:
+def dicts(value: JSON) -> list[dict[str, Any]]:
     """The objects of a list, or the one object that stands in its place."""
     return [v for v in (value if isinstance(value, list) else [value]) if isinstance(v, dict)]
 
 
 def _result(reply: JSON) -> Mapping[str, Any]:
     """The object with an evaluation's state: under `result`, or the reply itself where it has no envelope."""
-    for part in _dicts(reply):
+    for part in dicts(reply):
         for fields in (part.get("result"), part):
-            if isinstance(fields, dict) and _pick(fields, "eval_status") is not None:
+            if isinstance(fields, dict) and pick(fields, "eval_status") is not None:
                 return fields
     raise NotTheProtocol(f"a question for an evaluation was answered by {shown(reply)}")
 
 
-def _pick(mapping: Mapping[str, Any], name: str) -> Any:
+def pick(mapping: Mapping[str, Any], name: str) -> Any:
     """A field by its present name, or by the camelCase name of servers before April 2026."""
     value = mapping.get(name)
     return mapping.get(_in_camel_case(name)) if value is None else value
@@ -238,7 +238,7 @@ def _in_camel_case(name: str) -> str:
 
 def _eval_id(evaluation: Mapping[str, Any]) -> str | None:
     """The evaluation's eval_id; None where it has none, or one that is too long or unprintable."""
-    eval_id = _pick(evaluation, "eval_id")
+    eval_id = pick(evaluation, "eval_id")
     if not isinstance(eval_id, str) or not 0 < len(eval_id) <= LONGEST_ID:
         return None
     return eval_id if eval_id.isprintable() and not eval_id.isspace() else None

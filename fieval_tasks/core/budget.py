@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from decimal import Context
 from fractions import Fraction
 from typing import Annotated, NamedTuple
 
@@ -123,8 +124,5 @@ def ends_in_words(
 
 def written(exact: Fraction) -> str:
     """An amount with all its digits: 2.96, 0.002, 1,250. Only for what has a finite decimal form, as sums of prices have."""
-    places = 0
-    while exact.denominator > 1:
-        exact, places = exact * 10, places + 1
-    whole, part = divmod(exact.numerator, 10**places)
-    return f"{whole:,}.{part:0{places}}" if places else f"{whole:,}"
+    # A budget of 15 digits on each side, spent a billion times, has less than 60 digits.
+    return f"{Context(prec=60).divide(exact.numerator, exact.denominator):,f}"

@@ -88,8 +88,6 @@ class NoRows(PlanError):
 class StoreError(FievalError):
     """The ledger can't be opened, read or written. Nothing is sent, because it could not be recorded."""
 
-    exit_code = ExitCode.STOPPED
-
 
 class StoreAway(StoreError):
     """The ledger can't be used at this moment: its database is locked, restarting or out of reach. Try again."""
@@ -224,8 +222,6 @@ class Miscounted(NotTheProtocol):
 
 class RunStopped(FievalError):
     """The run stopped before all items had verdicts. The ledger has what is known; the message names the command to resume."""
-
-    exit_code = ExitCode.STOPPED
 
 
 class RunsRefused(RunStopped):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
@@ -42,13 +42,8 @@ class Template:
 class NoSuchTemplate(KeyError):
     """Raised for a template name that is not in the catalogue; the message names the nearest ones."""
 
-    def __init__(self, name: object, nearest: Sequence[str], source: str) -> None:
-        super().__init__(name)
-        hint = f"did you mean {' or '.join(nearest)}?" if nearest else "check its name"
-        self._message = f"no template {name!r} in {source}: {hint}"
-
-    def __str__(self) -> str:
-        return self._message
+    def __str__(self) -> str:  # KeyError's own is in quotes
+        return str(self.args[0])
 
 
 @dataclass(frozen=True, repr=False)
@@ -61,7 +56,9 @@ class Catalogue(Mapping[str, Template]):
 
     def __getitem__(self, name: str) -> Template:
         if name not in self.templates:
-            raise NoSuchTemplate(name, self.nearest(str(name)), self.source)
+            near = " or ".join(self.nearest(str(name)))
+            hint = f"did you mean {near}?" if near else "check its name"
+            raise NoSuchTemplate(f"no template {name!r} in {self.source}: {hint}")
         return self.templates[name]
 
     def __iter__(self) -> Iterator[str]:

@@ -155,14 +155,14 @@ def _bound(
     bound, unfit = [], []
     for check, template in known:
         by_row = _param_sources(check, template, plan.mapping, keys, columns)
-        params = parameters.read(template, check.params, elsewhere=elsewhere, by_row=by_row)
+        params, problems = parameters.read(template, check.params, elsewhere=elsewhere, by_row=by_row)
         whose = f"check {check.name!r}: " if check.name else ""  # else its template says which
-        unfit += [whose + problem for problem in params.problems]
+        unfit += [whose + problem for problem in problems]
         model = (check.model or default_model) if template.needs_model or template.models else None
         sources = _sources(template, settings_for(check, plan.mapping), columns)
         name = _name(plan, check, model)
         good = good_of(plan.good, name, template.name)
-        bound.append((check, Binding(name, template, model, params.values, sources, by_row, good)))
+        bound.append((check, Binding(name, template, model, params, sources, by_row, good)))
     return bound, unfit
 
 

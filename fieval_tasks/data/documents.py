@@ -11,7 +11,7 @@ from decimal import Decimal, InvalidOperation
 
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.data.files import File, Row
-from fieval_tasks.data.places import MISSING, place_of
+from fieval_tasks.data.places import MISSING, kind_of, place_of
 
 # Depth to which objects are searched for the rows: results.data.examples is as deep as exports go.
 _LOOKED_INTO = 3
@@ -153,7 +153,7 @@ def _elements(file: File, documents: list[object]) -> Iterator[Row]:
 def _row(number: int, place: str, value: object) -> Row:
     if isinstance(value, dict):
         return Row(number, value)
-    return Row(number, problem=f"{place} is {_kind(value)}, not an object")
+    return Row(number, problem=f"{place} is {kind_of(value)}, not an object")
 
 
 def _list_of_rows(file: File, content: object) -> tuple[str, list[object]]:
@@ -173,7 +173,7 @@ def _list_of_rows(file: File, content: object) -> tuple[str, list[object]]:
     if lists:
         raise PlanError(f"{file.name} holds several lists of objects: {_listed(lists)}; say which by --rows PATH")
     raise PlanError(
-        f"{file.name} holds {_kind(content)}, not an array of objects;"
+        f"{file.name} holds {kind_of(content)}, not an array of objects;"
         ' write [{...}, {...}], {"data": [...]} or {"rows": [...]}, or JSONL with one object a line'
     )
 
@@ -198,12 +198,3 @@ def _lists(content: object, path: str = "", depth: int = _LOOKED_INTO) -> Iterat
 
 def _listed(lists: dict[str, list[object]]) -> str:
     return ", ".join(f"{place} ({len(rows):,})" for place, rows in lists.items())
-
-
-def _kind(value: object) -> str:
-    if isinstance(value, dict):
-        keys = ", ".join([*value][:5]) + (", ..." if len(value) > 5 else "")
-        return f"an object with the keys {keys}" if keys else "an object"
-    if value is None:
-        return "null"
-    return {list: "an array", str: "a string", bool: "a boolean"}.get(type(value), "a number")

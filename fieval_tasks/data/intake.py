@@ -18,7 +18,7 @@ from fieval_tasks.data import parameters
 from fieval_tasks.data.binding import Binding
 from fieval_tasks.data.dataset import Dataset, Row
 from fieval_tasks.data.places import Place, place_of
-from fieval_tasks.data.selection import Chosen, choose, rows_of
+from fieval_tasks.data.selection import Chosen, among, choose, rows_of
 from fieval_tasks.data.values import Flaw, text_of, typed
 
 Evaluations: TypeAlias = Callable[[int, Binding], int]
@@ -78,7 +78,7 @@ def items(
     id_place = None if id_column is None else place_of(id_column, dataset.columns) or Place(id_column)
     if id_place is not None:
         _require_ids(dataset, id_place, chosen.candidates)
-    identified = _chosen(_identified(dataset, id_place), chosen.numbers)
+    identified = among(_identified(dataset, id_place), chosen.numbers, lambda found: found[0].number)
     return _items(identified, bindings, keep, traits, evaluations)
 
 
@@ -144,17 +144,6 @@ def _items(
             further = 0 if failed else evaluations(row.number, binding) - 1
             yield from ((replace(item, seq=seq + repeat, repeat=repeat), None) for repeat in range(1, further + 1))
             seq += 1 + further
-
-
-def _chosen(rows: Iterable[tuple[Row, str]], numbers: Sequence[int]) -> Iterator[tuple[Row, str]]:
-    """The rows with these numbers, which ascend; no more is read than they need."""
-    wanted = iter(numbers)
-    number = next(wanted, None)
-    for row, item_id in rows:
-        if row.number == number:
-            yield row, item_id
-            if (number := next(wanted, None)) is None:
-                return
 
 
 def _columns(places: Sequence[Place], row: Row) -> dict[str, object] | None:

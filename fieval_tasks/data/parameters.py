@@ -11,7 +11,6 @@ import math
 import re
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from fieval_tasks.core.spelling import nearest
@@ -38,16 +37,6 @@ class AsTyped(str):
         return typed
 
 
-@dataclass(frozen=True)
-class CheckedParameters:
-    """A check's parameters after reading."""
-
-    values: Mapping[str, Any]
-    """Parameter -> value, in the type that the server wants."""
-    problems: tuple[str, ...]
-    """A sentence for each parameter that is wrong or missing; empty where all are good."""
-
-
 class Unfit(Exception):
     """Raised for a value that its parameter can't have; the message says what to write."""
 
@@ -67,8 +56,8 @@ def needed(template: Template) -> tuple[str, ...]:
 
 def read(
     template: Template, given: Mapping[str, Any], *, elsewhere: Collection[str] = (), by_row: Collection[str] = ()
-) -> CheckedParameters:
-    """The given values in the types that the template's entry names.
+) -> tuple[dict[str, Any], list[str]]:
+    """The given values in the types that the template's entry names; and a sentence for each that is wrong or missing.
 
     `elsewhere`: parameters of the plan's other templates; a value for all templates that only they have is left out here.
     `by_row`: parameters that a column of the dataset gives.
@@ -85,10 +74,8 @@ def read(
         for name in mine
         if name in by_row
     )
-    return CheckedParameters(
-        {name: value for name, value in values.items() if value is not None or listed is None},
-        (*_missing(template, missing, known), *_unknown(template, alien, known), *twice, *problems),
-    )
+    kept = {name: value for name, value in values.items() if value is not None or listed is None}
+    return kept, [*_missing(template, missing, known), *_unknown(template, alien, known), *twice, *problems]
 
 
 def parameter_from_cell(template: Template, name: str, value: object) -> Any:
@@ -225,6 +212,10 @@ _WANTED = {
     "list": 'a list, as ["a", "b"] or a,b',
     "object": 'an object, as {"a": "b"}',
 }
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    **dict.fromkeys(("text", "option"), (str,)),
+    **{"whole": (int,), "number": (int, float), "truth": (bool,), "list": (list, tuple), "object": (dict,)},
+}
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
@@ -240,15 +231,12 @@ def _of_kind(kind: str | None, given: Any) -> Any:
 
 
 def _fits(kind: str, value: Any) -> bool:
-    if isinstance(value, bool):
-        return kind == "truth"
-    if kind == "number":
-        return isinstance(value, (int, float)) and abs(value) < LARGEST
+    is_of_type = isinstance(value, _TYPES[kind])  # of which Python's bool is an int
+    if not is_of_type or (isinstance(value, bool) and kind != "truth"):
+        return False
     if kind == "list":
-        return isinstance(value, (list, tuple)) and all(isinstance(one, (str, dict, list)) for one in value)
-    if kind == "whole":
-        return isinstance(value, int) and abs(value) < LARGEST
-    return isinstance(value, {"text": str, "option": str, "object": dict}.get(kind, bool))
+        return all(isinstance(one, (str, dict, list)) for one in value)
+    return kind not in ("whole", "number") or abs(value) < LARGEST
 
 
 def _from_text(kind: str, text: str) -> Any:

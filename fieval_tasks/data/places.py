@@ -7,12 +7,16 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Final
 
 from fieval_tasks.core.spelling import did_you_mean, listed, nearest
 
 # One step of a path: `.name` or `[0]`.
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d{1,9})\]")
+
+_SHOWN = 5
+"""Keys of an object that a message names."""
 
 
 class Missing:
@@ -112,14 +116,20 @@ def where_path_ends(place: Place, values: Mapping[str, object]) -> str:
         before = Place(place.column, place.path[: length - 1])
         found = before.value_in(values)
         if found is not MISSING:
-            return f"{str(before)!r} holds {_kind(_opened(found) if isinstance(found, str) else found)}"
+            return f"{str(before)!r} holds {kind_of(_opened(found) if isinstance(found, str) else found)}"
     return f"{place.column!r} is missing"
 
 
-def _kind(value: object) -> str:
+def kind_of(value: object) -> str:
+    """What a value of JSON is, for messages."""
     if isinstance(value, Mapping):
-        names = [str(key) for key in value]
-        return f"an object with {listed(names)}" if names else "an empty object"
+        return f"an object with the keys {listed(map(str, value), _SHOWN)}" if value else "an object"
     if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
-        return f"a list of {len(value)}"
-    return "null" if value is None else f"a {type(value).__name__}"
+        return f"an array of {len(value)}"
+    return _KINDS.get(type(value), f"a {type(value).__name__}")
+
+
+_KINDS: dict[type, str] = {
+    **{type(None): "null", str: "a string", bool: "a boolean"},
+    **dict.fromkeys((int, float, Decimal), "a number"),
+}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from hashlib import blake2b
 from heapq import nsmallest
 from itertools import islice
 from math import ceil
+from typing import TypeVar
 
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.data.dataset import Dataset, Row
@@ -18,6 +19,7 @@ from fieval_tasks.data.places import Place
 from fieval_tasks.data.values import text_of
 from fieval_tasks.data.where import Incomparable, condition
 
+T = TypeVar("T")
 _EXAMPLES = 3
 """Rows that a message names."""
 BLANK, UNREADABLE = "(blank)", "(unreadable)"
@@ -171,10 +173,15 @@ def _stratum(row: Row, by: Place) -> str:
 
 def rows_of(dataset: Dataset, numbers: Sequence[int]) -> Iterator[Row]:
     """The rows with these numbers, which ascend."""
+    return among(dataset.rows(), numbers, lambda row: row.number)
+
+
+def among(rows: Iterable[T], numbers: Sequence[int], number_of: Callable[[T], int]) -> Iterator[T]:
+    """Those of the rows that have one of these numbers, which ascend; no more is read than they need."""
     wanted = iter(numbers)
     number = next(wanted, None)
-    for row in islice(dataset.rows(), numbers[-1] if numbers else 0):
-        if row.number == number:
+    for row in islice(rows, numbers[-1] if numbers else 0):
+        if number_of(row) == number:
             yield row
             number = next(wanted, None)
 

@@ -9,7 +9,7 @@ import pytest
 
 from fieval_tasks.api import wire
 from fieval_tasks.core.templates import Template, bundled_catalogue
-from fieval_tasks.data.parameters import AsTyped, CheckedParameters, Unfit, needed, parameter_from_cell, read
+from fieval_tasks.data.parameters import AsTyped, Unfit, needed, parameter_from_cell, read
 
 CONTAINS = {
     "keyword": {"type": "string", "default": None},
@@ -28,13 +28,13 @@ def bundled(name: str) -> Template:
 
 
 def value_of(kind: str, given: object, **rule: object) -> object:
-    reading = read(template(k={"type": kind, "default": 1, **rule}), {"k": given})
-    assert reading.problems == ()
-    return reading.values.get("k")
+    values, problems = read(template(k={"type": kind, "default": 1, **rule}), {"k": given})
+    assert problems == []
+    return values.get("k")
 
 
 def problem_of(kind: str, given: object, **rule: object) -> str:
-    (problem,) = read(template(k={"type": kind, "default": 1, **rule}), {"k": given}).problems
+    (problem,) = read(template(k={"type": kind, "default": 1, **rule}), {"k": given})[1]
     return problem
 
 
@@ -42,37 +42,35 @@ def problem_of(kind: str, given: object, **rule: object) -> str:
 
 
 def test_a_misspelt_and_a_missing_name_are_both_told() -> None:
-    problems = read(template("contains", **CONTAINS), {"keywrd": AsTyped("the")}).problems
-    assert problems == (
+    problems = read(template("contains", **CONTAINS), {"keywrd": AsTyped("the")})[1]
+    assert problems == [
         "template 'contains' needs parameter 'keyword' (text); add --param keyword=VALUE, or --map keyword=COLUMN for one in each row",
         "template 'contains' has no parameter 'keywrd' (it has: keyword, case_sensitive); did you mean 'keyword'?",
-    )
+    ]
 
 
 def test_a_parameter_of_another_template_is_left_out_where_it_was_said_for_all() -> None:
     mine = template("equals", case_sensitive={"type": "boolean", "default": True})
     shared, own = AsTyped("refund", is_shared=True), AsTyped("refund")
-    assert read(mine, {"keyword": shared}, elsewhere=["keyword"]).problems == ()
-    assert read(mine, {"keyword": shared}, elsewhere=["keyword"]).values == {}
-    assert "no parameter 'keyword'" in read(mine, {"keyword": own}, elsewhere=["keyword"]).problems[0]
-    assert "no parameter 'keyword'" in read(mine, {"keyword": shared}, elsewhere=["substring"]).problems[0]
+    assert read(mine, {"keyword": shared}, elsewhere=["keyword"]) == ({}, [])
+    assert "no parameter 'keyword'" in read(mine, {"keyword": own}, elsewhere=["keyword"])[1][0]
+    assert "no parameter 'keyword'" in read(mine, {"keyword": shared}, elsewhere=["substring"])[1][0]
 
 
 def test_a_template_that_has_none_takes_none() -> None:
-    assert read(bundled("one_line"), {"keyword": "x"}).problems == (
+    assert read(bundled("one_line"), {"keyword": "x"})[1] == [
         "template 'one_line' has no parameters, so 'keyword' would do nothing; leave it out",
-    )
+    ]
 
 
 def test_where_a_server_names_none_the_bundled_copy_is_asked() -> None:
-    assert "did you mean 'keyword'" in read(template("contains"), {"keywrd": "x"}).problems[1]
+    assert "did you mean 'keyword'" in read(template("contains"), {"keywrd": "x"})[1][1]
 
 
 def test_what_nobody_knows_passes_as_it_is() -> None:
     given = {"a": AsTyped("10"), "b": AsTyped("1.10"), "c": AsTyped("1e5"), "d": AsTyped('["x"]'), "e": "10", "f": None}
-    reading = read(template("of my own"), given)
-    assert reading.problems == ()
-    assert reading.values == {"a": 10, "b": "1.10", "c": "1e5", "d": ["x"], "e": "10", "f": None}
+    meant = {"a": 10, "b": "1.10", "c": "1e5", "d": ["x"], "e": "10", "f": None}
+    assert read(template("of my own"), given) == (meant, [])
 
 
 # -- what is needed ------------------------------------------------------------------------------------------------------
@@ -111,7 +109,7 @@ def test_what_has_no_default_is_needed(name: str, wanted: set[str]) -> None:
 
 @pytest.mark.parametrize("nothing", ["", [], "[]", None, [""]])
 def test_what_is_needed_and_empty_is_missing(nothing: object) -> None:
-    (problem,) = read(bundled("contains_any"), {"keywords": nothing}).problems
+    (problem,) = read(bundled("contains_any"), {"keywords": nothing})[1]
     assert problem.startswith("template 'contains_any' needs parameter 'keywords'")
 
 
@@ -119,7 +117,7 @@ def test_each_template_with_named_parameters_tells_a_misspelt_one() -> None:
     named = [t for t in bundled_catalogue().templates.values() if t.parameters]
     assert len(named) == 44
     for one in named:
-        assert any("has no parameter 'nonsense'" in problem for problem in read(one, {"nonsense": 1}).problems)
+        assert any("has no parameter 'nonsense'" in problem for problem in read(one, {"nonsense": 1})[1])
 
 
 # -- types ---------------------------------------------------------------------------------------------------------------
@@ -218,7 +216,7 @@ def test_the_catalogues_three_places_are_read_as_one() -> None:
     }
     found = wire.catalogue({"result": [{"name": "t", "config": config}]}, source="x").templates["t"]
     assert needed(found) == ("keyword", "n")
-    problems = read(found, {"keyword": "x", "mode": "c", "n": 0}).problems
+    problems = read(found, {"keyword": "x", "mode": "c", "n": 0})[1]
     assert ["one of a, b" in problems[0], "1 or more" in problems[1]] == [True, True]
 
 
@@ -268,16 +266,16 @@ def test_a_cell_that_will_not_do_says_what_would(name: str, parameter: str, cell
 
 @pytest.mark.parametrize("pattern", ["(a", "tot[", "a{2,1}", "(" * 5_000, "(?P<a>x)(?P<a>y)", "*"])
 def test_a_pattern_that_does_not_compile_is_refused_before_it_is_paid_for(pattern: str) -> None:
-    (problem,) = read(bundled("regex"), {"pattern": AsTyped(pattern)}).problems
+    (problem,) = read(bundled("regex"), {"pattern": AsTyped(pattern)})[1]
     assert "it is no regular expression of Python's" in problem
 
 
 @pytest.mark.parametrize("pattern", ["refund", "[[a]", r"\d+(?=x)", "a{1000}" * 9, "(?x)(?:a{1000}){40000}"])
 def test_a_pattern_that_compiles_is_sent_as_it_is(pattern: str) -> None:
-    assert read(bundled("regex"), {"pattern": AsTyped(pattern)}) == CheckedParameters({"pattern": pattern}, ())
+    assert read(bundled("regex"), {"pattern": AsTyped(pattern)}) == ({"pattern": pattern}, [])
 
 
 @pytest.mark.parametrize("text", ["NaN", "1e5", "1.10", "007", "true", " x ", "Infinity", "null", "[1]", '"q"', "-0"])
 @pytest.mark.parametrize(("name", "parameter"), [("contains", "keyword"), ("ends_with", "substring")])
 def test_text_is_text_whatever_else_it_could_be(name: str, parameter: str, text: str) -> None:
-    assert read(bundled(name), {parameter: AsTyped(text)}) == CheckedParameters({parameter: text}, ())
+    assert read(bundled(name), {parameter: AsTyped(text)}) == ({parameter: text}, [])

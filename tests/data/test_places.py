@@ -68,11 +68,10 @@ def test_a_place_that_a_row_does_not_have_is_missing_there(name: str) -> None:
 
 
 def test_a_message_says_how_far_a_path_leads() -> None:
-    assert where_path_ends(Place("output", ("answr",)), ROW) == "'output' holds an object with answer, tokens"
-    assert (
-        where_path_ends(Place("response", ("body", "choices", 1)), ROW) == "'response.body.choices' holds a list of 1"
-    )
-    assert where_path_ends(Place("id", ("x", "y")), ROW) == "'id' holds a str"
+    assert where_path_ends(Place("output", ("answr",)), ROW) == "'output' holds an object with the keys answer, tokens"
+    ended = where_path_ends(Place("response", ("body", "choices", 1)), ROW)
+    assert ended == "'response.body.choices' holds an array of 1"
+    assert where_path_ends(Place("id", ("x", "y")), ROW) == "'id' holds a string"
     assert where_path_ends(Place("none", ("x",)), ROW) == "'none' is missing"
 
 
