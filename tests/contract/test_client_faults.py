@@ -260,11 +260,26 @@ async def test_a_page_not_found_names_the_base_url(status: int) -> None:
     assert str(error).startswith("http://127.0.0.1:")
 
 
-@pytest.mark.parametrize("status", [400, 401, 402, 403, 413])
-async def test_a_firewalls_page_is_neither_the_keys_nor_a_doubt(status: int) -> None:
-    error = await failure(answers(status, HTML))
-    assert type(error) is TurnedAway
-    assert (error.status, error.ambiguous, error.retryable) == (status, False, False)
+TOLD: dict[str, tuple[Manner, type[ApiError], bool, bool]] = {
+    # kind of the error, whether the request may have been taken, and whether it may be sent again as it is
+    **{
+        f"a firewall's {status}": (answers(status, HTML), TurnedAway, False, False)
+        for status in (400, 401, 402, 403, 413)
+    },
+    **{f"a gateway's {status}": (answers(status, HTML), GatewayFault, True, False) for status in (502, 504)},
+    "503 for a time": (answers(503, HTML, retry_after="7"), Throttled, False, True),
+    "503": (answers(503, HTML), Unavailable, False, False),
+    "429": (answers(429, b'{"result":{"code":"RATE_LIMITED","message":"slow down"}}'), Throttled, False, True),
+    "402": (answers(402, b'{"detail":"Out of credits"}'), NoCredit, False, False),
+}
+
+
+@pytest.mark.parametrize(("manner", "kind", "ambiguous", "retryable"), TOLD.values(), ids=TOLD)
+async def test_an_answer_that_is_no_success_tells_whether_the_request_was_taken(
+    manner: Manner, kind: type[ApiError], ambiguous: bool, retryable: bool
+) -> None:
+    error = await failure(manner)
+    assert (type(error), error.ambiguous, error.retryable) == (kind, ambiguous, retryable)
 
 
 @pytest.mark.parametrize("status", [301, 403, 413])
@@ -273,37 +288,6 @@ async def test_a_refusal_whose_body_never_comes_is_one_all_the_same(status: int)
     head = b"HTTP/1.1 %d So\r\nContent-Length: 1000\r\n\r\n<html>" % status
     error = await failure(says_and_hangs_up(head))
     assert type(error) is TurnedAway
-
-
-@pytest.mark.parametrize("status", [502, 504])
-async def test_a_gateways_page_leaves_it_open_whether_the_request_was_taken(status: int) -> None:
-    error = await failure(answers(status, HTML))
-    assert type(error) is GatewayFault
-    assert error.ambiguous
-
-
-async def test_a_503_with_retry_after_throttles_for_that_long() -> None:
-    error = await failure(answers(503, HTML, retry_after="7"))
-    assert isinstance(error, Throttled)
-    assert (error.retry_after, error.retryable, error.ambiguous) == (7.0, True, False)
-
-
-async def test_a_503_without_retry_after_is_a_server_that_takes_nothing_now() -> None:
-    error = await failure(answers(503, HTML))
-    assert type(error) is Unavailable
-    assert not error.ambiguous
-
-
-async def test_a_429_throttles_as_its_body_says() -> None:
-    body = b'{"status":false,"result":{"code":"RATE_LIMITED","message":"slow down","retry_after":9}}'
-    error = await failure(answers(429, body))
-    assert isinstance(error, Throttled)
-    assert (error.retry_after, str(error)) == (9.0, "slow down")
-
-
-async def test_a_402_is_no_credit() -> None:
-    error = await failure(answers(402, b'{"detail":"Out of credits"}'))
-    assert type(error) is NoCredit
 
 
 @pytest.mark.parametrize("status", [401, 403])

@@ -89,16 +89,6 @@ def test_a_name_that_gates_and_columns_could_not_tell_apart_is_refused(text: str
         Check.named(text)
 
 
-def test_two_spellings_of_one_key_are_no_mapping() -> None:
-    with pytest.raises(PlanError, match="stands twice"):
-        EvaluationPlan(mapping={"gr\u00f6\u00dfe.text": "a", "gro\u0308\u00dfe.text": "b"})
-
-
-def test_a_delimiter_is_one_character() -> None:
-    with pytest.raises(PlanError, match="delimiter: write text of 1 character at most"):
-        EvaluationPlan(delimiter=",,")
-
-
 @given(st.dictionaries(st.one_of(names, st.tuples(names, names).map(".".join)), names), names)
 def test_a_template_sees_what_is_named_for_it_and_what_is_named_for_all_and_nothing_else(
     mapping: dict[str, str], template: str
@@ -159,6 +149,14 @@ def problem(**fields: Any) -> str:
             {"checks": [{"template": "tone", "moddel": "x"}]},
             "checks.0: there is no field 'moddel', did you mean model?",
         ),
+        ({"mapping": {"gr\u00f6\u00dfe.text": "a", "gro\u0308\u00dfe.text": "b"}}, "mapping: a name stands twice"),
+        ({"good": {"tone": ""}}, "good: tone has no choice, or an empty one; write such as tone=neutral,joy"),
+        ({"good": {"tone": "neutral,,joy"}}, "good: tone has no choice, or an empty one"),
+        ({"good": {"tone": []}}, "good: tone has no choice"),
+        ({"confidence": 95}, "confidence: 95 will not do, write a number below 1"),
+        ({"confidence": 0.5}, "confidence: 0.5 will not do, write a number above 0.5"),
+        *(({"delimiter": two}, "delimiter: write text of 1 character at most") for two in (",,", "||")),
+        *(({"delimiter": one}, "delimiter: what parts cells") for one in ('"', "\n", "\r", "\0", "a", "7")),
     ],
 )
 def test_a_plan_that_can_not_be_meant_is_refused(fields: dict[str, Any], why: str) -> None:
@@ -288,28 +286,6 @@ def test_a_form_offers_the_platforms_templates_and_takes_any_other() -> None:
 
 def test_a_tab_may_be_written_as_it_is_in_programs() -> None:
     assert EvaluationPlan(delimiter=r"\t").delimiter == "\t"
-
-
-@pytest.mark.parametrize("delimiter", ['"', "\n", "\r", "\0", "a", "7", "||"])
-def test_what_can_part_no_cells_is_refused(delimiter: str) -> None:
-    with pytest.raises(PlanError, match="delimiter"):
-        EvaluationPlan(delimiter=delimiter)
-
-
-@pytest.mark.parametrize(
-    ("said", "words"),
-    [
-        ({"good": {"tone": ""}}, "good: tone has no choice, or an empty one; write such as tone=neutral,joy"),
-        ({"good": {"tone": "neutral,,joy"}}, "good: tone has no choice, or an empty one"),
-        ({"good": {"tone": []}}, "good: tone has no choice"),
-        ({"confidence": 95}, "confidence: 95 will not do, write a number below 1"),
-        ({"confidence": 0.5}, "confidence: 0.5 will not do, write a number above 0.5"),
-    ],
-)
-def test_good_choices_and_a_confidence_that_say_nothing_are_refused(said: dict[str, Any], words: str) -> None:
-    with pytest.raises(PlanError) as error:
-        EvaluationPlan(**said)
-    assert words in error.value.problems[0]
 
 
 @pytest.mark.parametrize("good", ["neutral, joy", ["neutral", "joy"], ("neutral", "joy")])
