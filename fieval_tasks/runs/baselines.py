@@ -17,7 +17,6 @@ from fieval_tasks.ledger.blessings import Blessing, blessings
 from fieval_tasks.ledger.run import Run
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.report.text import duration
-from fieval_tasks.runs.pairing import require_a_pair
 from fieval_tasks.runs.sides import FileSide, RunSide, Side, problems
 
 _PINNED = re.compile(r"(?P<path>.+)@sha256:(?P<digest>[0-9a-f]{64})")
@@ -124,11 +123,6 @@ def is_about(gate: Gate, scale: Scale) -> bool:
     if gate.dropping == "mean":
         return scale.has_scores  # where verdicts pass or fail, the mean is the pass rate
     return scale.has_scores or scale.has_passes
-
-
-def require_pairs(run: Run, side: Side, ledger: Ledger) -> None:
-    """Raises PlanError where the run and its baseline have no row in common: nothing of the run is sent by then."""
-    require_a_pair(RunSide(ledger, run), side)
 
 
 def too_old(side: Side, most: float | None, now: datetime) -> str | None:

@@ -13,13 +13,13 @@ from fieval_tasks.core.plan import EvaluationPlan
 from fieval_tasks.data.dataset import Dataset
 from fieval_tasks.ledger.run import Run
 from fieval_tasks.ledger.store import Ledger
-from fieval_tasks.runs.baselines import require_pairs
 from fieval_tasks.runs.calibrating import record
 from fieval_tasks.runs.choosing import Rows
 from fieval_tasks.runs.connections import WITHOUT_PREFECT, Connection, Openers
 from fieval_tasks.runs.outline import earlier_verdicts, outlined
+from fieval_tasks.runs.pairing import recognised
 from fieval_tasks.runs.run_tuning import DEFAULT_TUNING, RunTuning
-from fieval_tasks.runs.sides import Side
+from fieval_tasks.runs.sides import RunSide
 
 
 def begin(
@@ -40,18 +40,14 @@ def begin(
         create = partial(ledger.create, chunk_size=outline.chunk_size, earlier=earlier_verdicts(outline, ledger))
         run = _written(ledger, outline.run, outline.read, create)
     if outline.baseline is not None:
-        _require_pairs(ledger, run, outline.baseline)
+        try:
+            recognised(RunSide(ledger, run), outline.baseline)
+        except BaseException:  # it has no row in common with its baseline, and nothing of it is sent
+            ledger.forget(run.run_id)
+            raise
     if outline.given is not None:
         record(ledger, run.run_id, outline.given)
     return run, outline.plan, outline.way
-
-
-def _require_pairs(ledger: Ledger, run: Run, baseline: Side) -> None:
-    try:
-        require_pairs(run, baseline, ledger)
-    except BaseException:
-        ledger.forget(run.run_id)
-        raise
 
 
 def _written(ledger: Ledger, run: Run, read: Callable[[], Rows], create: Callable[[Run, Rows], Run]) -> Run:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -25,12 +26,11 @@ from fieval_tasks.report.figures import Counts
 from fieval_tasks.report.folder import locked_folder
 from fieval_tasks.report.output import write_report, write_results
 from fieval_tasks.report.page_data import PageData
-from fieval_tasks.report.summary import GateOutcome, Report, Requests, RunFacts, summarise
+from fieval_tasks.report.summary import Cost, GateOutcome, Report, Requests, RunFacts, summarise
 from fieval_tasks.report.tally import Wanted
 from fieval_tasks.report.text import clean, count
-from fieval_tasks.runs.budgeting import cost_of, end_reached
 from fieval_tasks.runs.correcting import corrections
-from fieval_tasks.runs.gating import Evidence, outcomes
+from fieval_tasks.runs.gating import outcomes
 from fieval_tasks.runs.kept_figures import AskedRows, figures_of
 from fieval_tasks.runs.preparation import Kept
 from fieval_tasks.runs.regressions import beside_baseline
@@ -230,7 +230,7 @@ def _decided(
     found, remarks = corrections(prepared)
     comparison, why_none = compared
     report = replace(report, corrections=found, remarks=remarks, comparison=comparison, no_comparison=why_none)
-    gates = [*outcomes(Evidence(report, prepared))]
+    gates = [*outcomes(report, prepared)]
     decided = report.with_outcome(_exit_code(prepared, report.items, gates, ended), gates)
     return decided.amended([(one.at, one.standing) for one in earlier], at)
 
@@ -252,10 +252,14 @@ def _sentence(prepared: Kept, items: Counts, ended: Ended) -> str:
     counted += f" ({items.reused:,} of them reused)" if items.reused else ""
     counted += f", {items.failed:,} failed" if items.failed else ""
     counted += f", {items.pending:,} pending" if items.pending else ""
-    counted += f", {items.not_needed:,} not needed: {_not_spent(prepared)} not spent" if items.not_needed else ""
+    counted += (
+        f", {items.not_needed:,} not needed: {count(prepared.book.draws.not_spent(), 'evaluation')} not spent"
+        if items.not_needed
+        else ""
+    )
     if ended.stopped is not None:
         return f"{ended.stopped}\n{counted}; to carry on: {prepared.resume_command}"
-    if items.pending and (end := end_reached(prepared)):
+    if items.pending and (end := _end_reached(prepared)):
         counted += f"; {end}"
     elif items.pending and (unsent := prepared.book.count_unsent()):
         counted += f", {unsent:,} of them still to be sent; to send them: {prepared.resume_command}"
@@ -264,10 +268,6 @@ def _sentence(prepared: Kept, items: Counts, ended: Ended) -> str:
     elif ended.is_behind:
         counted += f"; not all of them are where --to says: {prepared.collect_command}"
     return counted
-
-
-def _not_spent(prepared: Kept) -> str:
-    return count(prepared.book.draws.not_spent(), "evaluation")
 
 
 def facts_of(prepared: Kept, ended: Ended) -> RunFacts:
@@ -281,14 +281,14 @@ def facts_of(prepared: Kept, ended: Ended) -> RunFacts:
     return RunFacts(
         **{name: getattr(run, name) for name in _SAME_IN_FACTS},
         started_at=run.started_at or run.created_at,
-        cost=cost_of(prepared),
+        cost=_cost(prepared),
         requests=Requests.of(run),
         checks={c.name: (c.template, c.model, c.output) for c in run.checks},
         notices=(
             *run.notices,
             *prepared.reused,
             *([shared] if copies else []),
-            *filter(None, [end_reached(prepared)]),
+            *filter(None, [_end_reached(prepared)]),
             *ended.notices,
         ),
         news=ended.notices,
@@ -303,6 +303,26 @@ def facts_of(prepared: Kept, ended: Ended) -> RunFacts:
         is_audited=prepared.plan.audit is not None,
         further=tuple(name for name, is_there in further.items() if is_there),
     )
+
+
+def _cost(kept: Kept) -> Cost | None:
+    """What the run has cost so far, at the worst; None where the plan has no prices."""
+    if not kept.plan.prices:
+        return None  # without a look at the ledger
+    judges = {check.name: check.model for check in kept.run.checks}
+    by_model: Counter[str | None] = Counter()
+    for check, n in kept.ledger.spent(kept.run_id).items():
+        by_model[judges.get(check)] += n
+    return Cost.of(by_model, kept.plan.prices, judges.values())
+
+
+def _end_reached(kept: Kept) -> str | None:
+    """A sentence on the hard end that keeps items from being sent, with the command that goes on; None where none does."""
+    if not (ends := kept.ends_reached):
+        return None
+    reached = " and ".join(f"{end.option} {end.bound}" for end in ends)
+    not_sent = count(kept.book.count_unsent(), "item was", "items were")
+    return f"the end set by {reached} is reached, and {not_sent} not sent; to go on: {kept.next_command}"
 
 
 def _segments(plan: EvaluationPlan) -> Wanted:

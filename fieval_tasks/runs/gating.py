@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -21,29 +21,19 @@ if TYPE_CHECKING:
     from fieval_tasks.decisions.stopping import Settled
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """All that a judge may look at."""
-
-    report: Report
-    """The run's counted results."""
-    kept: Kept
-    """The run, its plan and its ledger."""
+Judge: TypeAlias = Callable[[Gate, Report, Kept], GateOutcome]
+"""Judges one gate on one check, or on all of them where the gate names none; its segment, if any, has a value. By the run's
+counted results; makes its outcome by `GateOutcome.of`."""
 
 
-Judge: TypeAlias = Callable[[Gate, Evidence], GateOutcome]
-"""Judges one gate on one check, or on all of them where the gate names none; its segment, if any, has a value. Makes its
-outcome by `GateOutcome.of`."""
-
-
-def outcomes(evidence: Evidence) -> Iterator[GateOutcome]:
+def outcomes(report: Report, kept: Kept) -> Iterator[GateOutcome]:
     """The outcome of each of the plan's gates; of one on each value of a column, an outcome for every value."""
-    settled = _settled_early(evidence.kept)
-    for text in evidence.kept.plan.gates:
+    settled = _settled_early(kept)
+    for text in kept.plan.gates:
         asked = Gate.parse(text)
-        for gate in asked.for_each(_values(asked, evidence.report)):
-            outcome = JUDGES[gate.metric](gate, evidence)
-            yield _by_the_drawn(gate, outcome, settled.get(str(gate)), evidence.kept)
+        for gate in asked.for_each(_values(asked, report)):
+            outcome = JUDGES[gate.metric](gate, report, kept)
+            yield _by_the_drawn(gate, outcome, settled.get(str(gate)), kept)
 
 
 def _values(gate: Gate, report: Report) -> Iterator[str]:
@@ -72,9 +62,9 @@ def _by_the_drawn(gate: Gate, outcome: GateOutcome, found: Settled | None, kept:
     return replace(outcome, verdict=verdict.value, sentence=sentence, settled_after=found.after)
 
 
-def by_figure(gate: Gate, evidence: Evidence) -> GateOutcome:
+def by_figure(gate: Gate, report: Report, kept: Kept) -> GateOutcome:
     """By a figure of the verdicts, over the best and the worst that the items without one could still get."""
-    if not (about := measured(gate, evidence.report)):
+    if not (about := measured(gate, report)):
         return GateOutcome.of(gate, GateVerdict.UNDECIDED, no_such_rows(gate))
     [rows] = about
     figure = rows.rate if gate.metric == "pass_rate" else rows.average
@@ -88,16 +78,17 @@ def by_figure(gate: Gate, evidence: Evidence) -> GateOutcome:
         return GateOutcome.of(
             gate, GateVerdict.UNDECIDED, figure_found(gate, found), value=value, bounds=bounds, n=found.n
         )
-    sampled = _sampled(gate, rows, figure, evidence.kept)
-    verdict = gate.verdict(*(bounds if sampled is None else sampled.interval))
-    said = figure_found(gate, found) + ("" if sampled is None else f"; {sampled.words}")
-    interval = None if sampled is None else sampled.interval
+    interval, said = _sampled(gate, rows, figure, kept), figure_found(gate, found)
+    if interval is not None and kept.plan.confidence is not None:
+        of = _drawn_from(gate, kept.run.population)
+        said += f"; {confidence_found(gate, interval, kept.plan.confidence, of)}"
+    verdict = gate.verdict(*(interval or bounds))
     return GateOutcome.of(gate, verdict, said, value=value, bounds=bounds, n=found.n, interval=interval)
 
 
-def by_failures(gate: Gate, evidence: Evidence) -> GateOutcome:
+def by_failures(gate: Gate, report: Report, kept: Kept) -> GateOutcome:
     """By the number or the share of the items that failed, or could still."""
-    if not (about := measured(gate, evidence.report)) and gate.segment is not None:
+    if not (about := measured(gate, report)) and gate.segment is not None:
         return GateOutcome.of(gate, GateVerdict.UNDECIDED, no_such_rows(gate))
     counts = Counts.sum_of(about)
     most = counts.failed + counts.pending + counts.not_needed
@@ -107,9 +98,9 @@ def by_failures(gate: Gate, evidence: Evidence) -> GateOutcome:
     )
 
 
-def by_labels(gate: Gate, evidence: Evidence) -> GateOutcome:
+def by_labels(gate: Gate, report: Report, kept: Kept) -> GateOutcome:
     """By the interval of the pass rate that people's labels correct, with each item without a verdict failed, or passed."""
-    correction = evidence.report.corrections.get(gate.check or "")
+    correction = report.corrections.get(gate.check or "")
     if correction is None:
         return GateOutcome.of(gate, GateVerdict.UNDECIDED, "no labels correct it")
     verdict, said = gate.verdict(*correction.bounds), correction.sentence
@@ -131,22 +122,15 @@ JUDGES: Mapping[str, Judge] = {
     **dict.fromkeys(("pass_rate", "mean", "median", "p10"), by_figure),
     "failures": by_failures,
     "corrected_pass_rate": by_labels,
-    "regressions": lambda gate, evidence: by_regressions(gate, evidence.report),
-    "max_drop": lambda gate, evidence: by_drop(gate, evidence.report),
+    "regressions": by_regressions,
+    "max_drop": by_drop,
 }
 """Metric -> its judge. A gate whose metric needs a field of the plan (`core/gates.KINDS`) is refused where that is empty."""
 
 
-@dataclass(frozen=True)
-class _Sampled:
-    """Where a figure lies for all that the rows are a sample of."""
-
-    interval: Interval
-    words: str
-
-
-def _sampled(gate: Gate, rows: Measured, figure: Figure, kept: Kept) -> _Sampled | None:
-    """By the plan's confidence: of the rows that the sample was drawn from, else of any more like these. None: none is asked."""
+def _sampled(gate: Gate, rows: Measured, figure: Figure, kept: Kept) -> Interval | None:
+    """Where the figure lies for all that the rows are a sample of, at the plan's confidence: for the rows that they were drawn
+    from, else for any more like these. None: no confidence is asked for."""
     confidence, population = kept.plan.confidence, None
     if confidence is None or kept.plan.stop_when_decided:  # then it is said of these rows alone
         return None
@@ -161,16 +145,11 @@ def _sampled(gate: Gate, rows: Measured, figure: Figure, kept: Kept) -> _Sampled
     scale = UNIT if gate.metric == "pass_rate" else rows.scale
     if gate.metric == "pass_rate" or (gate.metric == "mean" and scale.output == "Pass/Fail"):  # which is the same
         least, most = figure.bounds(rows.total, scale) or (Fraction(0), Fraction(1))
-        interval = intervals.rate_interval(Fraction(least), Fraction(most), n, confidence, population)
-    else:
-        scores = figure.completed(rows.total, scale.low), figure.completed(rows.total, scale.high)
-        share, ends = QUANTILES.get(gate.metric), (scale.low, scale.high)
-        interval = (
-            intervals.mean_interval(scores, n, confidence, population)
-            if share is None
-            else intervals.quantile_interval(scores, share, n, confidence, ends)
-        )
-    return _Sampled(interval, confidence_found(gate, interval, confidence, _drawn_from(gate, drawn_from)))
+        return intervals.rate_interval(Fraction(least), Fraction(most), n, confidence, population)
+    scores = figure.completed(rows.total, scale.low), figure.completed(rows.total, scale.high)
+    if share := QUANTILES.get(gate.metric):
+        return intervals.quantile_interval(scores, share, n, confidence, (scale.low, scale.high))
+    return intervals.mean_interval(scores, n, confidence, population)
 
 
 def _drawn_from(gate: Gate, rows: int | None) -> str:

@@ -4,37 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib import resources
 from itertools import islice
+from math import ceil
 from pathlib import Path
 
 from fieval_tasks.core.budget import budget_problems
 from fieval_tasks.core.commands import option_name
 from fieval_tasks.core.errors import ApiError, Lost, NameTaken, PlanError, RunStopped, ServerFault, SinkError, Throttled
-from fieval_tasks.core.gates import gate_notices
+from fieval_tasks.core.gates import CEILINGS, Gate, GateVerdict, gate_notices
 from fieval_tasks.core.mode_choice import Load, choose_mode, judging_time
 from fieval_tasks.core.plan import Check, EvaluationPlan, Mode
-from fieval_tasks.core.quantities import parse_rate
+from fieval_tasks.core.quantities import parse_rate, percent
 from fieval_tasks.core.sink_names import at_home, tables_in
 from fieval_tasks.core.templates import Catalogue, bundled_catalogue
 from fieval_tasks.data import parameters
 from fieval_tasks.data.binding import Binding, bind
 from fieval_tasks.data.dataset import Dataset, Reading, read_dataset
 from fieval_tasks.data.places import is_in_a_row, where_path_ends
+from fieval_tasks.decisions.statistics import normal_reach, wilson_interval
 from fieval_tasks.ledger.reuse import Earlier
 from fieval_tasks.ledger.run import CheckRecord, Run
 from fieval_tasks.ledger.store import Ledger
-from fieval_tasks.runs.baselines import require_comparable
+from fieval_tasks.runs.baselines import COMPARING, require_comparable
 from fieval_tasks.runs.calibrating import Handed, handed, require_labels
 from fieval_tasks.runs.choosing import Meant, Rows, meant, reading
 from fieval_tasks.runs.connections import WITHOUT_PREFECT, Connection, Openers, connection
 from fieval_tasks.runs.earlier import reusable
-from fieval_tasks.runs.reach import of_these_rows, out_of_reach
 from fieval_tasks.runs.run_tuning import DEFAULT_TUNING, RunTuning
 from fieval_tasks.runs.sides import Side
 from fieval_tasks.sinks.sink import opened
@@ -248,6 +249,33 @@ def _notices(bindings: Sequence[Binding], found: Meant, plan: EvaluationPlan) ->
     yield from _unfilled(bindings)
     yield from _passed_over(bindings)
     yield from _unchecked(bindings)
+
+
+def out_of_reach(gates: Iterable[str], rows: int, confidence: float) -> Iterator[str]:
+    """A sentence for each gate on a pass rate that these rows can't pass even with the best verdicts."""
+    for gate in map(Gate.parse, gates):
+        if gate.metric != "pass_rate" or gate.segment is not None or gate.is_out_of_any_samples_reach:
+            continue
+        is_ceiling = gate.operator in CEILINGS
+        best = wilson_interval(0 if is_ceiling else rows, rows, confidence)
+        if best is not None and gate.verdict(*best) is not GateVerdict.PASS:
+            # Of n rows of which all pass, Wilson's interval begins at n / (n + z^2).
+            share = float(1 - gate.threshold if is_ceiling else gate.threshold)
+            needed = ceil(normal_reach(confidence) ** 2 * share / (1 - share))
+            yield (
+                f"gate {str(gate)!r}: {rows:,} rows can't pass it at {percent(confidence)} confidence, whatever their verdicts; "
+                f"it takes {needed:,} at least"
+            )
+
+
+def of_these_rows(gates: Iterable[str]) -> Iterator[str]:
+    """A sentence for each gate that is judged by these rows alone, whatever confidence is asked for."""
+    for text in gates:
+        if Gate.parse(text).metric in COMPARING:
+            yield (
+                f"gate {text!r} is about these very rows: --confidence says nothing of it, and the comparison has the interval for more "
+                f"rows like these"
+            )
 
 
 def _unfilled(bindings: Sequence[Binding]) -> Iterator[str]:

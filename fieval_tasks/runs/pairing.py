@@ -32,13 +32,8 @@ class Pairs:
     """Items that may be pairs, and can't be recognised."""
 
 
-def require_a_pair(run: Side, baseline: Side) -> None:
-    """Raises PlanError where the two have no row in common."""
-    recognised(run, baseline, ())
-
-
 def recognised(
-    run: Side, baseline: Side, columns: Sequence[str]
+    run: Side, baseline: Side, columns: Sequence[str] = ()
 ) -> tuple[dict[str, Table], dict[str, Table], Recognised]:
     """The tables of the checks that both have, and which rows are the same. Raises PlanError where none is."""
     common = [name for name in run.checks if name in baseline.checks]

@@ -34,7 +34,7 @@ def beside_baseline(kept: Kept) -> tuple[Comparison | None, str]:
         return None, f"the run can't be compared with {kept.plan.baseline}: {error}"
 
 
-def by_regressions(gate: Gate, report: Report) -> GateOutcome:
+def by_regressions(gate: Gate, report: Report, _: Kept) -> GateOutcome:
     """By the items that passed in the baseline and fail now; one without a verdict could be another."""
     changes = _meant(gate, report)
     if not changes:
@@ -53,7 +53,7 @@ def by_regressions(gate: Gate, report: Report) -> GateOutcome:
     return GateOutcome.of(gate, gate.verdict(*bounds), said, value=bounds[0], bounds=bounds, n=n)
 
 
-def by_drop(gate: Gate, report: Report) -> GateOutcome:
+def by_drop(gate: Gate, report: Report, _: Kept) -> GateOutcome:
     """By how much the pass rate, or the mean score, is lower than in the baseline; of several checks by the one that lost most."""
     changes = _meant(gate, report)
     ends = {name: one.compared.bounds for name, one in changes.items() if one.compared.bounds is not None}

@@ -32,7 +32,7 @@ from fieval_tasks.report.summary import Report, summarise
 from fieval_tasks.report.table import table
 from fieval_tasks.runs.conclusion import Ended, Outcome, conclude
 from fieval_tasks.runs.connections import Connection
-from fieval_tasks.runs.gating import JUDGES, Evidence
+from fieval_tasks.runs.gating import JUDGES
 from fieval_tasks.runs.preparation import Prepared
 from fieval_tasks.runs.preparation import prepared as resumed
 from tests.report import report_examples as examples
@@ -240,8 +240,7 @@ def test_a_run_begun_with_a_gate_that_is_now_refused_is_resumed_with_another(pre
 def judged_of(text: str, run: list[Result]) -> tuple[str, str]:
     gate = Gate.parse(text)
     kept = SimpleNamespace(plan=EvaluationPlan())  # no ledger is needed
-    evidence = Evidence(summarise(facts(), run), kept)  # type: ignore[arg-type]
-    outcome = JUDGES[gate.metric](gate, evidence)
+    outcome = JUDGES[gate.metric](gate, summarise(facts(), run), kept)  # type: ignore[arg-type]
     assert outcome.sentence.startswith(f"gate {outcome.verdict}: {text}; ")
     return outcome.verdict, outcome.sentence.partition("; ")[2]
 

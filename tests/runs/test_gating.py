@@ -28,9 +28,9 @@ from fieval_tasks.report.figures import QUANTILES
 from fieval_tasks.report.summary import GateOutcome, Report, summarise
 from fieval_tasks.report.table import table
 from fieval_tasks.runs.conclusion import Ended, conclude, report_of
-from fieval_tasks.runs.gating import Evidence, by_labels, outcomes
+from fieval_tasks.runs.gating import by_labels, outcomes
+from fieval_tasks.runs.outline import of_these_rows, out_of_reach
 from fieval_tasks.runs.preparation import Prepared, prepared
-from fieval_tasks.runs.reach import of_these_rows, out_of_reach
 from fieval_tasks.runs.segments import MOST_VALUES, require_recorded, segmented, wanted
 from tests.report import report_examples as examples
 
@@ -50,7 +50,7 @@ def found(run: list[Result], *gates: str, drawn_from: int | None = None, **said:
     kept = SimpleNamespace(
         plan=plan, drawn=None, run=SimpleNamespace(population=drawn_from, total=len(run), checks=("mine",))
     )
-    return [*outcomes(Evidence(report(run, *gates, **said), kept))]  # type: ignore[arg-type]
+    return [*outcomes(report(run, *gates, **said), kept)]  # type: ignore[arg-type]
 
 
 def row(number: int, score: float | None, lang: str = "fr", **changes: object) -> Result:
@@ -394,8 +394,8 @@ def test_an_interval_that_is_rounded_up_to_the_threshold_is_said_in_more_digits(
     """Else a gate that fails would be said to reach what it asks for."""
     figures = Corrected(0.5, (0.4, 0.5498), 0.95, "ppi++", Confusion(20, 5, 3, 12), 0.6, 0.6)
     corrected = Correction(figures, 100, 100, "mine", is_of_these_items=True, policy="")
-    evidence = Evidence(replace(report([]), corrections={"mine": corrected}), SimpleNamespace())  # type: ignore[arg-type]
-    failed, other = (by_labels(Gate.parse(f"mine.corrected_pass_rate >= {n}"), evidence) for n in ("0.55", "0.5"))
+    evidence = replace(report([]), corrections={"mine": corrected}), SimpleNamespace()
+    failed, other = (by_labels(Gate.parse(f"mine.corrected_pass_rate >= {n}"), *evidence) for n in ("0.55", "0.5"))
     assert failed.verdict == "FAIL"
     assert failed.sentence.endswith("between 0.400 and 0.550 (95 % interval); more exactly between 0.4 and 0.5498")
     assert other.sentence.endswith("between 0.400 and 0.550 (95 % interval)")
