@@ -133,13 +133,11 @@ class Book:
     def count_unsent(self, *, check: str | None = None) -> int:
         """How many items, of one check or of all, still have to be sent, for the first time or once more."""
         query = self._select(sa.func.count()).where(_TO_SEND)
-        [n] = self._database.column(query if check is None else query.where(items.c.check_name == check))
-        return int(n)
+        return self._database.number(query if check is None else query.where(items.c.check_name == check))
 
     def count_copies(self) -> int:
         """How many items are copies of another of the run."""
-        [n] = self._database.column(self._select(sa.func.count()).where(items.c.same_as.is_not(None)))
-        return int(n)
+        return self._database.number(self._select(sa.func.count()).where(items.c.same_as.is_not(None)))
 
     # -- what is left to do --------------------------------------------------------------------------------------
 
@@ -152,14 +150,8 @@ class Book:
         """The tickets without a verdict: all, or those of these chunks."""
         columns = (items.c.seq, items.c.eval_id, items.c.check_name.label("check"), items.c.submitted_at)
         query = self._select(*columns).where(_HAS_OPEN_TICKET)
-        if chunks is None:
-            return [OpenTicket(**row) for row in self._database.read(query)]
-        # In parts: a statement takes a bounded number of parameters (SQLite: 32,766), and a run may have more chunks.
-        wanted, most = sorted(set(chunks)), self._database.tuning.batch
-        parts = (wanted[start : start + most] for start in range(0, len(wanted), most))
-        return [
-            OpenTicket(**row) for part in parts for row in self._database.read(query.where(items.c.chunk.in_(part)))
-        ]
+        found = self._database.read(query) if chunks is None else self._database.among(query, items.c.chunk, chunks)
+        return [OpenTicket(**row) for row in found]
 
     def submitted_since(self, moment: datetime, check: str, most: int) -> list[datetime]:
         """The submission times since `moment` of a check's items that no hidden limit refused: the latest `most` of them."""
@@ -225,14 +217,8 @@ class Book:
         """A result for every item, or for those `of` these seqs, or that are `settled`, in the run's order. Streams."""
         query = self._select(items, _LENDER.label("lender"))
         query = query.where(items.c.finished_at.is_not(None)) if settled else query
-        wanted, most = sorted(set(of or ())), self._database.tuning.batch  # a statement takes a bounded number of them
-        parts = (
-            [query]
-            if of is None
-            else [query.where(items.c.seq.in_(wanted[i : i + most])) for i in range(0, len(wanted), most)]
-        )
-        for part in parts:
-            yield from (_result(row, self._checks, with_inputs) for row in self._pages(part))
+        found = self._pages(query) if of is None else self._database.among(query.order_by(items.c.seq), items.c.seq, of)
+        yield from (_result(row, self._checks, with_inputs) for row in found)
 
     def kept(self) -> Iterator[dict[str, Any]]:
         """The kept columns of each item's row. Streams."""

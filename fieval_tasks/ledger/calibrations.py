@@ -58,7 +58,13 @@ class Calibration:
     def policy(self) -> str:
         return str(self.identity.get("policy", ""))
 
+    @property
+    def content(self) -> dict[str, Any]:
+        """The fields that the ledger keeps together, as JSON."""
+        return {name: getattr(self, name) for name in _IN_CONTENT}
 
+
+_IN_COLUMNS = ("run_id", "check_name", "at", "identity")
 _IN_CONTENT = ("labelled_run", "is_of_these_items", "labels", "drawn", "outside", "cells")
 
 
@@ -69,9 +75,8 @@ class Calibrations:
         self._database = database
 
     def record_draw(self, draw: LabelDraw) -> None:
-        row = {**vars(draw), "items": list(draw.items)}
         same = sa.select(label_draws.c.n).where(label_draws.c.run_id == draw.run_id, label_draws.c.at == draw.at)
-        self._insert_once(label_draws, row, same)
+        self._insert_once(label_draws, vars(draw), same)
 
     def draws(self, run_id: str | None = None, check: str | None = None) -> list[LabelDraw]:
         """Those of a run, or of a check, the newest first."""
@@ -81,31 +86,21 @@ class Calibrations:
         return [LabelDraw(**row) for row in self._database.read(query)]
 
     def record(self, calibration: Calibration) -> None:
-        made = calibration
-        row = {name: getattr(made, name) for name in ("run_id", "check_name", "at")}
-        row |= {"identity": dict(made.identity), "content": {name: _plain(getattr(made, name)) for name in _IN_CONTENT}}
+        row = {name: getattr(calibration, name) for name in (*_IN_COLUMNS, "content")}
         same = sa.select(calibrations.c.n).where(
-            calibrations.c.run_id == made.run_id,
-            calibrations.c.check_name == made.check_name,
-            calibrations.c.at == made.at,
+            *(calibrations.c[name] == row[name] for name in ("run_id", "check_name", "at"))
         )
         self._insert_once(calibrations, row, same)
 
     def set_cells(self, calibration: Calibration, cells: Sequence[int]) -> None:
         """Record what the labels and the run's verdicts come to together."""
-        content = {name: _plain(getattr(replace(calibration, cells=cells), name)) for name in _IN_CONTENT}
-        this = sa.update(calibrations).where(calibrations.c.n == calibration.n).values(content=content)
-        self._database.write(lambda connection: connection.execute(this) and None)
+        content = replace(calibration, cells=cells).content
+        self._database.execute(sa.update(calibrations).where(calibrations.c.n == calibration.n).values(content=content))
 
     def all(self) -> list[Calibration]:
         """The newest first."""
         rows = self._database.read(sa.select(calibrations).order_by(calibrations.c.n.desc()))
-        return [
-            Calibration(
-                **{name: row[name] for name in ("run_id", "check_name", "at", "identity", "n")}, **row["content"]
-            )
-            for row in rows
-        ]
+        return [Calibration(**{name: row[name] for name in (*_IN_COLUMNS, "n")}, **row["content"]) for row in rows]
 
     def _insert_once(self, table: sa.Table, row: Mapping[str, Any], same: sa.Select[Any]) -> None:
         """Insert the row unless it is there: a write is tried again where the database was away while it was made."""
@@ -115,9 +110,3 @@ class Calibrations:
                 connection.execute(sa.insert(table).values(**row))
 
         self._database.write(make)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return dict(value)
-    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value

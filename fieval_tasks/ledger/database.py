@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -80,6 +80,18 @@ class Database:
         """The values that a query for a single column finds. Tried again while the database is away."""
         return self.look(lambda connection: list(connection.scalars(query)))
 
+    def number(self, query: sa.Select[Any]) -> int:
+        """The number that a query finds, such as a count. Tried again while the database is away."""
+        [n] = self.column(query)
+        return int(n)
+
+    def among(self, query: sa.Select[Any], column: sa.Column[Any], wanted: Iterable[Any]) -> Iterator[sa.RowMapping]:
+        """The rows that a query finds which have one of the wanted values in a column, in their order."""
+        # In parts: a statement takes a bounded number of parameters (SQLite: 32,766).
+        values, most = sorted(set(wanted)), self.tuning.batch
+        for start in range(0, len(values), most):
+            yield from self.read(query.where(column.in_(values[start : start + most])))
+
     def pages(self, query: sa.Select[Any], by: sa.Column[int]) -> Iterator[sa.RowMapping]:
         """The rows that a query finds, in the order of a column that it has and in which no two are equal. Streams."""
         last = -1
@@ -105,6 +117,10 @@ class Database:
                 return make(connection)
 
         return self._tried_again(once)
+
+    def execute(self, statement: sa.Update | sa.Insert | sa.Delete) -> int:
+        """Commit a statement; how many rows it has changed. Tried again as by `write`."""
+        return self.write(lambda connection: connection.execute(statement).rowcount)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:

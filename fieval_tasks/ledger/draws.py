@@ -91,18 +91,15 @@ class Draws:
 
     def take_back_in(self) -> int:
         """What was not needed is to be sent after all; how many items those are."""
-        return self._update(items.c.state == State.NOT_NEEDED.value, state=State.READY.value, finished_at=None)
+        those = (self._mine, items.c.state == State.NOT_NEEDED.value)
+        ready = {"state": State.READY.value, "finished_at": None}
+        return self._database.execute(sa.update(items).where(*those).values(**ready))
 
     def not_spent(self) -> int:
         """How many evaluations were not needed: copies would have shared others', and a lost reply may have been paid."""
         those = (self._mine, items.c.state == State.NOT_NEEDED.value, items.c.same_as.is_(None), items.c.doubts == 0)
-        [n] = self._database.column(sa.select(sa.func.count()).select_from(items).where(*those))
-        return int(n)
+        return self._database.number(sa.select(sa.func.count()).select_from(items).where(*those))
 
     @property
     def _mine(self) -> sa.ColumnElement[bool]:
         return items.c.run_id == self._run_id
-
-    def _update(self, those: sa.ColumnElement[bool], **values: Any) -> int:
-        statement = sa.update(items).where(self._mine, those).values(**values)
-        return self._database.write(lambda connection: int(connection.execute(statement).rowcount))

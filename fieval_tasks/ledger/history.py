@@ -84,11 +84,8 @@ class History:
     def of_runs(self, run_ids: Collection[str]) -> dict[str, dict[str, CheckFigures]]:
         """Run -> check -> what is kept of it."""
         found: dict[str, dict[str, CheckFigures]] = {run_id: {} for run_id in run_ids}
-        wanted, most = sorted(found), self._database.tuning.batch  # a statement takes a bounded number of them
-        for first in range(0, len(wanted), most):
-            query = sa.select(figures).where(figures.c.run_id.in_(wanted[first : first + most]))
-            for row in self._database.read(query):
-                found[row["run_id"]][row["check_name"]] = CheckFigures(**row)
+        for row in self._database.among(sa.select(figures), figures.c.run_id, found):
+            found[row["run_id"]][row["check_name"]] = CheckFigures(**row)
         return found
 
     def uncounted(self, run_ids: Collection[str]) -> list[str]:

@@ -17,8 +17,7 @@ LOOKED_AT = 20
 
 def record_tier(database: Database, run_id: str, tier: str) -> None:
     """Record the tier that a run has recognised by what was refused."""
-    statement = sa.update(runs).where(runs.c.run_id == run_id).values(tier=tier)
-    database.write(lambda connection: connection.execute(statement) and None)
+    database.execute(sa.update(runs).where(runs.c.run_id == run_id).values(tier=tier))
 
 
 def recognised_tier(database: Database, address: str, is_mine: Callable[[str | None], bool]) -> tuple[str, str] | None:

@@ -200,8 +200,7 @@ class Ledger:
         self._update(run_id, {"flow_run_id": flow_run_id})
 
     def _update(self, run_id: str, values: Mapping[str, Any]) -> None:
-        statement = sa.update(runs).where(runs.c.run_id == run_id).values(**values)
-        self.database.write(lambda connection: connection.execute(statement) and None)
+        self.database.execute(sa.update(runs).where(runs.c.run_id == run_id).values(**values))
 
     def spent(self, run_id: str) -> dict[str, int]:
         """Check -> evaluations that all processes of the run have sent, and that may be charged."""

@@ -14,7 +14,7 @@ from fieval_tasks.decisions.agreement import Confusion
 from fieval_tasks.ledger.calibrations import Calibration, Calibrations, LabelDraw
 from fieval_tasks.ledger.run import CheckRecord, Run
 from fieval_tasks.ledger.store import Ledger
-from fieval_tasks.runs.sheets import Sheet, drawable, labels_of, matching, read_sheet
+from fieval_tasks.runs.sheets import drawable, labels_of, matching, read_sheet
 
 _OF_ROWS = (
     "id_column", "where", "limit", "sample", "stratify", "precision", "seed", "format", "delimiter", "rows"
@@ -30,10 +30,10 @@ _IN_WORDS = {
 """Parts of a calibration's identity, as messages call them."""
 
 
-def identity(run: Run, check: CheckRecord, address: str | None, policy: str) -> dict[str, Any]:
-    """What labels of this check are worth anything for. `address`: the server's, where the run has not recorded it yet."""
+def identity(run: Run, check: CheckRecord, policy: str) -> dict[str, Any]:
+    """What labels of this check are worth anything for."""
     return {
-        "judge": run.address or address or run.connection,
+        "judge": run.address or run.connection,
         "template": check.template,
         "model": check.model,
         "params": check.all_params,
@@ -49,15 +49,14 @@ def identity(run: Run, check: CheckRecord, address: str | None, policy: str) -> 
 class Handed:
     """A sheet that was read for a run, before anything is recorded."""
 
-    sheet: Sheet
     drawn: LabelDraw
     labels: Mapping[str, bool]
     is_of_these_items: bool
     identity: Mapping[str, Any]
 
 
-def handed(ledger: Ledger, plan: EvaluationPlan, run: Run, address: str | None = None) -> Handed | None:
-    """The sheet that a plan names, for a run that need not be written yet; None where it names none.
+def handed(ledger: Ledger, plan: EvaluationPlan, run: Run) -> Handed | None:
+    """The sheet that a plan names, for a run that need not be written yet but knows its server; None where it names none.
 
     Raises PlanError where the labels can't be read, are of chosen items, or are worth nothing for the run's judge.
     """
@@ -78,15 +77,15 @@ def handed(ledger: Ledger, plan: EvaluationPlan, run: Run, address: str | None =
             f"{sheet.name} has labels of {drawn.check_name}, which is no check of this run (checks: {names})"
         )
     labelled = ledger.run(drawn.run_id)
-    here = identity(run, check, address, drawn.policy)
+    here = identity(run, check, drawn.policy)
     is_of_these_items = run.run_id == labelled.run_id or has_same_items(run, labelled, check)
-    there = identity(labelled, labelled.check(check.name), None, drawn.policy)
+    there = identity(labelled, labelled.check(check.name), drawn.policy)
     if here["template"] != there["template"] or (not is_of_these_items and here != there):
         raise PlanError(
             f"{sheet.name} was labelled in run {labelled.run_id} with {_difference(there, here)}, and on other rows: its labels say "
             f"nothing of this run; draw a sheet of a run like this one"
         )
-    return Handed(sheet, drawn, labels, is_of_these_items, here)
+    return Handed(drawn, labels, is_of_these_items, here)
 
 
 def has_same_items(run: Run, labelled: Run, check: CheckRecord) -> bool:
@@ -130,7 +129,7 @@ def record(ledger: Ledger, run_id: str, handed: Handed) -> Calibration:
 
 
 def applying(
-    known: Sequence[Calibration], run: Run, check: CheckRecord, plan: EvaluationPlan, address: str | None = None
+    known: Sequence[Calibration], run: Run, check: CheckRecord, plan: EvaluationPlan
 ) -> Calibration | str | None:
     """The newest labels that say something of the check: this run's own, else those of the same judge.
 
@@ -141,17 +140,16 @@ def applying(
     others = [
         one for one in known if one.run_id != run.run_id and one.cells and one.identity["template"] == check.template
     ]
+    why = None
     for one in (*own, *others):
-        here = identity(run, check, address, one.policy if wanted is None else wanted)
+        here = identity(run, check, one.policy if wanted is None else wanted)
         if one.identity == here:
             return one
-    if not (newest := [*own, *others][:1]):
-        return None
-    here = identity(run, check, address, newest[0].policy if wanted is None else wanted)
-    return (
-        f"{check.name}: the {len(newest[0].labels):,} labels of run {newest[0].labelled_run} are not applied, since they were made "
-        f"with {_difference(newest[0].identity, here)}"
-    )
+        why = why or (
+            f"{check.name}: the {len(one.labels):,} labels of run {one.labelled_run} are not applied, since they were made "
+            f"with {_difference(one.identity, here)}"
+        )
+    return why
 
 
 def _difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
@@ -177,9 +175,7 @@ def _policy(name: str) -> str:
     return f"labelling policy {name!r}" if name else "no labelling policy named"
 
 
-def require_labels(
-    ledger: Ledger, plan: EvaluationPlan, run: Run, given: Handed | None, address: str | None = None
-) -> None:
+def require_labels(ledger: Ledger, plan: EvaluationPlan, run: Run, given: Handed | None) -> None:
     """Raises PlanError for a gate on a corrected pass rate that no labels could decide."""
     gates = [gate for text in plan.gates if (gate := Gate.parse(text)).metric == "corrected_pass_rate"]
     known = Calibrations(ledger.database).all() if gates else []
@@ -193,7 +189,7 @@ def require_labels(
                 f"gate {str(gate)!r}: labels correct the rate of all rows, not of a segment; leave out {gate.segment}"
             )
         elif given is None or given.drawn.check_name != gate.check:
-            found = applying(known, run, check, plan, address)
+            found = applying(known, run, check, plan)
             if not isinstance(found, Calibration):
                 problems.append(f"gate {str(gate)!r}: {_how_to_label(found, check.name)}")
     if problems:

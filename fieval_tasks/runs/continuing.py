@@ -114,9 +114,10 @@ def _checked(
 
 def _with_labels(run: Run, plan: EvaluationPlan, ledger: Ledger, way: Connection) -> EvaluationPlan:
     """The plan without its labels, which the ledger has from now on. Raises PlanError where they are worth nothing."""
-    given = handed(ledger, plan, run, way.account.address)
+    at_server = replace(run, address=run.address or way.account.address)
+    given = handed(ledger, plan, at_server)
     if given is not None or tuple(run.plan.get("gates", ())) != plan.gates:  # a collector asks for nothing new
-        require_labels(ledger, plan, run, given, way.account.address)
+        require_labels(ledger, plan, at_server, given)
     if given is None:
         return plan
     record(ledger, run.run_id, given)

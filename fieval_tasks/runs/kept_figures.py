@@ -76,7 +76,7 @@ def figures_of(kept: Kept, report: Report, asked: AskedRows) -> list[CheckFigure
 
 def _judged(run: Run, check: CheckRecord) -> dict[str, Any]:
     """What makes a judge the same one, as for people's labels; parameters as a digest, for they may hold keys."""
-    same = identity(run, check, None, "")
+    same = identity(run, check, "")
     params = sha256(canonical(same["params"]).encode()).hexdigest()[: 2 * DIGEST]
     return {
         **{"server": same["judge"], "template": check.template, "model": check.model},

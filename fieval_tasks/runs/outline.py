@@ -104,8 +104,9 @@ def outlined(
         run = _run(plan, rows, way, bindings, found, said, at=ledger.now())
         plan = with_sinks(plan, run, is_new=True)
         run = replace(run, plan={**run.plan, "to": [*plan.to]})
-        given = handed(ledger, plan, run, way.account.address)
-        require_labels(ledger, plan, run, given, way.account.address)
+        at_server = replace(run, address=way.account.address)  # which is recorded before the first request
+        given = handed(ledger, plan, at_server)
+        require_labels(ledger, plan, at_server, given)
         plan, run, side = _beside_baseline(plan, run, ledger)
         yield Outline(
             run=run,

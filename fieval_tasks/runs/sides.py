@@ -82,7 +82,6 @@ class Table:
     ids: list[str] = field(default_factory=list)
     asked: list[bytes] = field(default_factory=list)
     """Digests of the input side; empty where an item has none."""
-    rows: array[int] = field(default_factory=lambda: array("q"))
     seqs: array[int] = field(default_factory=lambda: array("q"))
     evaluations: array[int] = field(default_factory=lambda: array("q"))
     """The seq of the item whose evaluation gave the verdict."""
@@ -95,8 +94,12 @@ class Table:
     columns: dict[str, list[str | None]] = field(default_factory=dict)
     """Column that divides the results -> each item's value as text."""
 
-    def add(self, item_id: str, asked: bytes, passed: bool | None, score: float | None) -> None:
+    def add(
+        self, item_id: str, asked: bytes, passed: bool | None, score: float | None, *, seq: int, evaluation: int
+    ) -> None:
         self.ids.append(item_id)
+        self.seqs.append(seq)
+        self.evaluations.append(evaluation)
         self.asked.append(asked)
         self.passed.append(_UNKNOWN if passed is None else int(passed))
         self.scores.append(score if score is not None and 0 <= score <= 1 else float("nan"))
@@ -153,11 +156,10 @@ class RunSide:
 def _add(table: Table, result: Result, keys: Sequence[str]) -> None:
     is_scored = result.status == "scored"
     passed, score = (result.passed, result.score) if is_scored else (None, None)
-    table.add(result.item_id, asked_of(result.inputs or {}, keys), passed, score)
-    table.rows.append(result.row)
     seq = _UNKNOWN if result.seq is None else result.seq
-    table.seqs.append(seq)
-    table.evaluations.append(seq if result.same_as is None else result.same_as)
+    evaluation = seq if result.same_as is None else result.same_as
+    asked = asked_of(result.inputs or {}, keys)
+    table.add(result.item_id, asked, passed, score, seq=seq, evaluation=evaluation)
     for column, values in table.columns.items():
         there = {
             normalize("NFC", name).strip(): cell
@@ -247,10 +249,8 @@ class FileSide:
             for place, (item_id, asked, passed, score, evaluation) in enumerate(check["items"]):
                 if not (passed is None or isinstance(passed, bool)):
                     raise ValueError(f"passed is {passed!r}")
-                table.add(str(item_id), bytes.fromhex(asked) if fits else b"", passed, score)
-                table.seqs.append(place)
-                table.rows.append(place + 1)
-                table.evaluations.append(evaluation)
+                digest = bytes.fromhex(asked) if fits else b""
+                table.add(str(item_id), digest, passed, score, seq=place, evaluation=evaluation)
         except (ValueError, TypeError, OverflowError, KeyError) as error:
             raise PlanError(
                 f"the baseline file of run {self.name} holds an item that can't be read ({error})"
