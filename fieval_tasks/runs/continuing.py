@@ -109,7 +109,10 @@ def _checked(
         plan, _, old = require_comparable(run, plan, ledger)
     if "output" in said:
         require_writable(plan)
-    return with_sinks(plan, run, is_new=False) if "to" in said else plan, old
+    doubts: tuple[str, ...] = ()
+    if "to" in said:
+        plan, doubts = with_sinks(plan, run, is_new=False)
+    return plan, (*old, *doubts)
 
 
 def _with_labels(run: Run, plan: EvaluationPlan, ledger: Ledger, way: Connection) -> EvaluationPlan:

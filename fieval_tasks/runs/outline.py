@@ -16,7 +16,17 @@ from pathlib import Path
 
 from fieval_tasks.core.budget import budget_problems
 from fieval_tasks.core.commands import option_name
-from fieval_tasks.core.errors import ApiError, Lost, NameTaken, PlanError, RunStopped, ServerFault, SinkError, Throttled
+from fieval_tasks.core.errors import (
+    ApiError,
+    Lost,
+    NameTaken,
+    PlanError,
+    RowsUnwanted,
+    RunStopped,
+    ServerFault,
+    SinkError,
+    Throttled,
+)
 from fieval_tasks.core.gates import CEILINGS, Gate, GateVerdict, gate_notices
 from fieval_tasks.core.mode_choice import Load, choose_mode, judging_time
 from fieval_tasks.core.plan import Check, EvaluationPlan, Mode
@@ -102,8 +112,8 @@ def outlined(
         plan, why = _with_mode(found.plan, bindings, found.count * plan.repeats)
         said = (*way.notices, *rows.notices, *found.notices, *unread, *why, *_notices(bindings, found, plan))
         run = _run(plan, rows, way, bindings, found, said, at=ledger.now())
-        plan = with_sinks(plan, run, is_new=True)
-        run = replace(run, plan={**run.plan, "to": [*plan.to]})
+        plan, doubts = with_sinks(plan, run, is_new=True)
+        run = replace(run, plan={**run.plan, "to": [*plan.to]}, notices=(*run.notices, *doubts))
         at_server = replace(run, address=way.account.address)  # which is recorded before the first request
         given = handed(ledger, plan, at_server)
         require_labels(ledger, plan, at_server, given)
@@ -179,18 +189,24 @@ def _require_agreement(plan: EvaluationPlan) -> None:
         raise PlanError("no template is named: add --template NAME, such as --template groundedness")
 
 
-def with_sinks(plan: EvaluationPlan, run: Run, *, is_new: bool) -> EvaluationPlan:
-    """The plan with whole paths in its `to`. Raises PlanError where something that it names there can't take verdicts."""
-    plan, problems = plan.model_copy(update={"to": tuple(dict.fromkeys(map(at_home, plan.to)))}), []
+def with_sinks(plan: EvaluationPlan, run: Run, *, is_new: bool) -> tuple[EvaluationPlan, tuple[str, ...]]:
+    """The plan with whole paths in its `to`, and notices on tables that may take some verdicts only. Raises PlanError where
+    something that it names there can't take any."""
+    plan = plan.model_copy(update={"to": tuple(dict.fromkeys(map(at_home, plan.to)))})
+    problems, doubts = list[str](), list[str]()
     for to in tables_in(plan.to):
         try:
             with closing(opened(to, run)) as sink:
                 sink.check(is_new=is_new)
+        except RowsUnwanted as error:  # its own constraints may be about what the rows say, which those tried made up
+            doubts.append(
+                f"{error}: so it refuses rows made up to try it; of this run's, those that it refuses are told"
+            )
         except SinkError as error:
             problems.append(str(error))
     if problems:
         raise PlanError(*problems)
-    return plan
+    return plan, tuple(doubts)
 
 
 def require_writable(plan: EvaluationPlan) -> None:

@@ -31,6 +31,8 @@ _FAILED = replace(
 )
 _TRIED = (_PENDING, _SCORED, _FAILED)
 """What is written, and taken back, to see whether a table takes verdicts of all kinds."""
+_ALWAYS = [name for name in TABLE if all(table_row("", one)[name] is not None for one in _TRIED)]
+"""Columns in which every row has a value."""
 
 
 class VerdictTable(ABC):
@@ -41,7 +43,8 @@ class VerdictTable(ABC):
         self._run_id = run_id
 
     def check(self, *, is_new: bool) -> None:
-        """Raises SinkError where the table can't be written to, or a new run has the name of one whose verdicts it holds."""
+        """Raises SinkError where the table can't be written to, or a new run has the name of one whose verdicts it holds;
+        RowsUnwanted where it refuses rows that are tried: it may take others."""
         file = self.name.file
         if file is not None and not file.exists():
             if not os.access(file.parent, os.W_OK | os.X_OK):
@@ -77,7 +80,7 @@ class VerdictTable(ABC):
             )
 
     def _require_fit(self, columns: Mapping[str, bool]) -> None:
-        """Raises SinkError where the table that is there lacks a column, or needs one that no verdict has.
+        """Raises SinkError where the table that is there lacks a column, or needs a value where a verdict may have none.
 
         `columns`: column -> whether it must be given a value.
         """
@@ -87,9 +90,9 @@ class VerdictTable(ABC):
                 f"--to {self.name}: there is such a table, and it lacks {', '.join(missing)}; it is left as it is: name another "
                 f"(it is made), or give it the columns {has}"
             )
-        if needed := [name for name, is_needed in columns.items() if is_needed and name not in TABLE]:
+        if needed := [name for name, is_needed in columns.items() if is_needed and name not in _ALWAYS]:
             raise SinkError(
-                f"--to {self.name}: there is such a table, and it wants values for {', '.join(needed)}, which no verdict has; "
+                f"--to {self.name}: there is such a table, and it wants values for {', '.join(needed)}, which not every verdict has; "
                 f"name another table, or let them be empty"
             )
 

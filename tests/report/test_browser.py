@@ -82,6 +82,8 @@ def test_a_hostile_report_is_complete_asks_for_nothing_and_keeps_nobody_out(
     assert page.locator("img, iframe, object, embed, link, [onclick], [onmouseover], [style*=url]").count() == 0
     assert page.locator("h1").is_visible()
     assert page.locator("#list").is_visible() == (way not in ("print", "scripts off"))
+    leads = page.evaluate("getComputedStyle(document.querySelector('a[href^=\\'#\\']')).pointerEvents")
+    assert leads == ("none" if way == "scripts off" else "auto")  # without scripts there is no list to lead to
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")  # nothing to the side
     report.close()
     assert (report.complaints, severe) == ([], [])

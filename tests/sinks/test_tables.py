@@ -15,9 +15,11 @@ import pytest
 
 from fieval_tasks.core.errors import RowsUnwanted, SinkError
 from fieval_tasks.core.items import Result
+from fieval_tasks.core.plan import EvaluationPlan
 from fieval_tasks.core.sink_names import TableName
 from fieval_tasks.ledger.run import Run
 from fieval_tasks.report.columns import TABLE
+from fieval_tasks.runs.outline import with_sinks
 from fieval_tasks.sinks.sink import Sink, opened
 from tests.sinks.conftest import asked, made_by_hand
 
@@ -160,7 +162,20 @@ def test_a_table_that_wants_more_is_refused_and_one_that_has_more_is_taken(to: s
     assert asked(place, 'SELECT count(*), count(noted) FROM "order"') == [(2, 0)]
     columns = ", ".join(f'"{name}" VARCHAR' for name in TABLE)
     asked(place, f"CREATE TABLE mine ({columns}, tenant VARCHAR NOT NULL)")
-    assert "wants values for tenant, which no verdict has" in refusal(f"{place}#mine")
+    assert "wants values for tenant, which not every verdict has" in refusal(f"{place}#mine")
+
+
+def test_a_table_whose_own_rule_refuses_only_what_was_tried_is_told_and_not_refused(place: str) -> None:
+    asked(place, made_by_hand("mine", "CHECK (item_id NOT LIKE 'row-%%')"))
+    plan = EvaluationPlan(dataset="answers.csv", to=(f"{place}#mine",))
+    checked, [doubt] = with_sinks(plan, a_run(), is_new=True)
+    assert checked.to == plan.to
+    assert doubt.endswith("so it refuses rows made up to try it; of this run's, those that it refuses are told")
+
+
+def test_a_table_that_wants_a_value_where_a_verdict_may_have_none_is_refused(place: str) -> None:
+    asked(place, made_by_hand("mine", "UNIQUE (reason)").replace('"reason" VARCHAR', '"reason" VARCHAR NOT NULL'))
+    assert "wants values for reason, which not every verdict has" in refusal(f"{place}#mine")
 
 
 def test_a_table_without_the_key_is_refused(place: str) -> None:
