@@ -15,8 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from benchmarks import dataset
-from benchmarks.judge import digest, verdict
+from benchmarks.judge import TEMPLATE, digest, verdict
 from benchmarks.usage import Usage
 
 ROUND = 3.0
@@ -47,7 +46,7 @@ def run(path: Path, threads: int) -> dict[str, Any]:
 
 
 def submitted(evaluator: Any, row: dict[str, str]) -> str | None:
-    result = evaluator.evaluate(dataset.TEMPLATE, inputs=row, model_name="turing_flash", is_async=True)
+    result = evaluator.evaluate(TEMPLATE, inputs=row, model_name="turing_flash", is_async=True)
     eval_id: str | None = result.eval_results[0].eval_id
     return eval_id
 

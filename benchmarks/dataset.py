@@ -8,7 +8,6 @@ from pathlib import Path
 
 from benchmarks.judge import digest, verdict
 
-TEMPLATE = "is_helpful"
 _WORDS = "the quick brown fox jumps over the lazy dog while nobody in the quiet village takes any notice of it "
 
 

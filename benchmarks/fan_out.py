@@ -25,7 +25,7 @@ from typing import Any
 
 from benchmarks import dataset, postgres
 from benchmarks.cases import FIRST_SECONDS
-from benchmarks.judge import Limit
+from benchmarks.judge import TEMPLATE, Limit
 from benchmarks.measures import Measure, Table
 from benchmarks.ours import wrong
 from benchmarks.relay import Relay, relays
@@ -146,7 +146,7 @@ def _worker(n: int) -> Sequence[str]:
 
 def _command(options: argparse.Namespace) -> Sequence[str]:
     shared = ("--shared-limit", LIMIT, "--shards", str(options.workers), "--output", "output")
-    return ("flows.fan_out", "dataset.jsonl", "--template", dataset.TEMPLATE, "--connection", "env", *shared)
+    return ("flows.fan_out", "dataset.jsonl", "--template", TEMPLATE, "--connection", "env", *shared)
 
 
 def _killed(address: str, worker: subprocess.Popen[bytes], options: argparse.Namespace) -> float:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TypeAlias
 
-TEMPLATES: Mapping[str, tuple[str, ...]] = {"is_helpful": ("input", "output"), "is_concise": ("output",)}
-"""Template -> required keys. Both answer Pass/Fail."""
+TEMPLATE, KEYS = "is_helpful", ("input", "output")
+"""The one template, which answers Pass/Fail, and its required keys."""
 RATE_LIMITED = "API call not allowed: rate_limited"
 
 Durations: TypeAlias = Callable[[], float]

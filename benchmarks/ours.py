@@ -18,6 +18,7 @@ from time import thread_time
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from benchmarks import dataset
+from benchmarks.judge import TEMPLATE
 from benchmarks.usage import Usage
 
 if TYPE_CHECKING:
@@ -34,9 +35,9 @@ def run_engine(options: argparse.Namespace) -> dict[str, Any]:
 
     plan = EvaluationPlan(
         dataset=options.dataset,
-        checks=(Check(template=dataset.TEMPLATE),),
+        checks=(Check(template=TEMPLATE),),
         connection="env",
-        mode=Mode(options.mode),
+        mode=Mode.ASYNC,
         store=options.store,
         tier=options.tier,
         to=() if options.otel is None else ("otel",),
@@ -123,8 +124,8 @@ def export_to_memory() -> Callable[[], int]:
 def run_command(options: argparse.Namespace) -> dict[str, Any]:
     """The whole command. `cpu` is all that this process used: imports, preparation and report included."""
     output = Path("output")
-    sys.argv = ["flows.evaluate", options.dataset, "--template", dataset.TEMPLATE, "--connection", "env"]
-    sys.argv += ["--mode", options.mode, "--store", options.store, "--output", str(output)]
+    sys.argv = ["flows.evaluate", options.dataset, "--template", TEMPLATE, "--connection", "env"]
+    sys.argv += ["--mode", "async", "--store", options.store, "--output", str(output)]
     sys.argv += [] if options.tier is None else ["--tier", options.tier]
     sys.argv += [] if options.concurrency is None else ["--concurrency", str(options.concurrency)]
     code: object = 0
@@ -160,7 +161,6 @@ def parsed() -> argparse.Namespace:
     add("dataset", help="as benchmarks.dataset wrote it; the server is FI_BASE_URL")
     add("--items", type=int, required=True)
     add("--size", type=int, required=True, help="as it was written with, to know the right verdicts")
-    add("--mode", choices=("async", "sync"), default="async")
     add("--store", default="ledger.db")
     add("--concurrency", type=int)
     add("--tier", help="as the plan has it; without it, limits are found")

@@ -14,18 +14,18 @@ import signal
 import sys
 from array import array
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from time import monotonic, process_time
 from typing import Any
 from urllib.parse import parse_qs
 
-from benchmarks.judge import RATE_LIMITED, TEMPLATES, Durations, Limit, SlidingWindow, digest, durations, verdict
+from benchmarks.judge import KEYS, RATE_LIMITED, TEMPLATE, Durations, Limit, SlidingWindow, digest, durations, verdict
 
 EVALUATIONS = "/sdk/api/v1/new-eval/"
 CATALOGUE = "/sdk/api/v1/get-evals/"
 MOST_PACKED = 3
-"""Items in a request whose template has two keys or more."""
+"""Items in a request: what the platform takes of a template with two keys or more."""
 ID_PREFIX = "00000000-0000-4000-8000-"
 """The rest of an eval_id is its number in hexadecimal, so that no table of ids is kept."""
 
@@ -54,12 +54,8 @@ class Account:
 
     posts: int = 0
     polls: int = 0
-    wasted_polls: int = 0
-    """Answered with pending."""
-    catalogues: int = 0
     refused_requests: int = 0
     """429."""
-    invalid_requests: int = 0
     items: int = 0
     """That the judge took on."""
     refused_runs: int = 0
@@ -69,7 +65,6 @@ class Account:
     most_open: int = 0
     """Evaluations whose verdict had not been given, at the worst moment."""
     longest_evaluation: float = 0.0
-    first_request: float | None = None
     first_post: float | None = None
     last_accepted: float | None = None
     """When the judge took on its last item."""
@@ -180,14 +175,7 @@ class Server:
         self, *, reply: float, evaluation: str, rate: Limit | None = None, tier: Limit | None = None, seed: int = 0
     ) -> None:
         self._reply = reply
-        self._evaluation = evaluation
-        self._limits = (rate, tier)
-        self._seed = seed
-        self._reset()
-
-    def _reset(self) -> None:
-        rate, tier = self._limits
-        self.judge = Judge(durations(self._evaluation, self._seed), tier)
+        self.judge = Judge(durations(evaluation, seed), tier)
         self._inputs: dict[int, str] = {}
         self._rate = SlidingWindow(rate)
 
@@ -197,29 +185,23 @@ class Server:
 
     def answer(self, method: str, path: str, query: str, body: bytes) -> Answer:
         if path == "/account":
-            return _plain({**self.account.as_json(), "duplicates": self.judge.duplicates, "cpu": process_time()})
-        if path == "/reset" and method == "POST":
-            self._reset()
-            return _plain({"status": True})
+            account = {**self.account.as_json(), "duplicates": self.judge.duplicates, "cpu": process_time()}
+            return Answer(json.dumps(account).encode())
         try:
             return self._api(method, path, query, body, monotonic() + self._reply / 2)
         except Refusal as refusal:
             return Answer(json.dumps(refusal.body).encode(), refusal.status, self._reply)
 
     def _api(self, method: str, path: str, query: str, body: bytes, now: float) -> Answer:
-        account = self.account
-        if account.first_request is None:
-            account.first_request = now
         is_post = path == EVALUATIONS and method == "POST"
-        if is_post and account.first_post is None:
-            account.first_post = now
+        if is_post and self.account.first_post is None:
+            self.account.first_post = now
         self._require_rate(now)
         if is_post:
             return self._post(body, now)
         if path == EVALUATIONS and method == "GET":
             return self._get(query, now)
         if path == CATALOGUE and method == "GET":
-            account.catalogues += 1
             return Answer(_CATALOGUE_BODY, delay=self._reply)
         raise Refusal(404, {"detail": "Not found."})
 
@@ -234,39 +216,16 @@ class Server:
 
     def _post(self, body: bytes, now: float) -> Answer:
         self.account.posts += 1
-        try:
-            request = json.loads(body or b"{}")
-            inputs = unpacked(request)
-            items = [digest(item) for item in inputs]
-        except Refusal:
-            self.account.invalid_requests += 1
-            raise
-        if request.get("is_async"):
-            numbers = [self.judge.begin(item, now) for item in items]
-            self._inputs.update(zip(numbers, map(json.dumps, inputs), strict=True))
-            return self._submitted(request["eval_name"], numbers)
-        return self._evaluated(request["eval_name"], items, now)
-
-    def _submitted(self, template: str, numbers: Sequence[int]) -> Answer:
+        request = json.loads(body or b"{}")
+        inputs = unpacked(request)
+        if not request.get("is_async"):
+            raise invalid("is_async", "This server evaluates in the background only.")
+        numbers = [self.judge.begin(digest(item), now) for item in inputs]
+        self._inputs.update(zip(numbers, map(json.dumps, inputs), strict=True))
         told = ",".join(
-            f'{{"name":"{template}","output_type":"Pass/Fail","eval_id":"{ID_PREFIX}{n:012x}"}}' for n in numbers
+            f'{{"name":"{TEMPLATE}","output_type":"Pass/Fail","eval_id":"{ID_PREFIX}{n:012x}"}}' for n in numbers
         )
         return Answer(_ENVELOPE % told.encode(), delay=self._reply)
-
-    def _evaluated(self, template: str, items: Sequence[bytes], now: float) -> Answer:
-        """One after the other, as the platform does."""
-        told, done_at = [], now
-        for item in items:
-            n = self.judge.begin(item, done_at)
-            if self.judge.was_refused(n):
-                raise Refusal(500, _SERVER_ERROR)
-            done_at = self.judge.ready_at(n)
-            self.judge.tell(n)
-            told.append(
-                f'{{"name":"{template}","reason":"because","runtime":{1000 * (done_at - now):.0f},'
-                f'"output":"{self.judge.verdict(n)}","output_type":"Pass/Fail","eval_id":"{ID_PREFIX}{n:012x}"}}'
-            )
-        return Answer(_ENVELOPE % ",".join(told).encode(), delay=self._reply + done_at - now, tells_verdict=True)
 
     def _get(self, query: str, now: float) -> Answer:
         self.account.polls += 1
@@ -276,13 +235,12 @@ class Server:
             told = dict.fromkeys(("detail", "message", "error", "result"), "Evaluation not found.")
             raise Refusal(400, {"status": False, "type": "validation_error", "code": "invalid", **told})
         if now < self.judge.ready_at(number):
-            self.account.wasted_polls += 1
             return Answer(_PENDING, delay=self._reply)
         return self._row(eval_id, number)
 
     def _row(self, eval_id: str, number: int) -> Answer:
         inputs = self._inputs.pop(number, "{}")  # kept until its end is told, which is once as a rule
-        common = f'"eval_id":"{eval_id}","name":"is_helpful","input_data":{inputs}'
+        common = f'"eval_id":"{eval_id}","name":"{TEMPLATE}","input_data":{inputs}'
         if self.judge.was_refused(number):
             row = (
                 f'{{"eval_status":"failed","result":{{{common},"reason":null,"runtime":null,"model":null,"output_type":'
@@ -300,20 +258,18 @@ class Server:
 def unpacked(request: Any) -> list[dict[str, Any]]:
     """The items of a request, one or packed as lists. Raises Refusal where the platform does."""
     template, inputs = request.get("eval_name"), request.get("inputs")
-    if template not in TEMPLATES:
+    if template != TEMPLATE:
         raise invalid("non_field_errors", f"Evaluation template with name :{template} not found.")
-    if not isinstance(inputs, dict) or set(inputs) != set(TEMPLATES[template]):
-        raise invalid("inputs", f"Accepted keys are: {', '.join(TEMPLATES[template])}")
+    if not isinstance(inputs, dict) or set(inputs) != set(KEYS):
+        raise invalid("inputs", f"Accepted keys are: {', '.join(KEYS)}")
     if not any(isinstance(value, list) for value in inputs.values()):
         return [inputs]
     lengths = {len(value) if isinstance(value, list) else -1 for value in inputs.values()}
     if len(lengths) > 1:
         raise invalid("inputs", "Input lists must have the same length.")
     [length] = lengths
-    if len(inputs) > 1 and length > MOST_PACKED:
-        raise invalid(
-            "inputs", f"Input lists cannot have more than {MOST_PACKED} items, but found length {length}."
-        )  # fmt: skip
+    if length > MOST_PACKED:
+        raise invalid("inputs", f"Input lists cannot have more than {MOST_PACKED} items, but found length {length}.")
     return [{key: inputs[key][i] for key in inputs} for i in range(length)]
 
 
@@ -324,29 +280,14 @@ def _number(eval_id: str) -> int | None:
         return None
 
 
-def _plain(body: Mapping[str, Any]) -> Answer:
-    return Answer(json.dumps(body).encode())
-
-
-def _entry(number: int, name: str, keys: Sequence[str]) -> dict[str, Any]:
-    config = {"required_keys": list(keys), "output": "Pass/Fail", "eval_type_id": "CustomPromptEvaluator"}
-    about = {"id": str(number), "eval_id": number, "name": name, "description": "", "eval_tags": [], "criteria": ""}
-    return about | {"config": config, "choices": ["Passed", "Failed"], "multi_choice": False, "owner": "system"}
-
-
-_CATALOGUE_BODY = json.dumps(
-    {"status": True, "result": [_entry(n, name, keys) for n, (name, keys) in enumerate(TEMPLATES.items(), 1)]}
-).encode()
+_ABOUT = {
+    "id": "1", "eval_id": 1, "name": TEMPLATE, "description": "", "eval_tags": [], "criteria": "",
+    "config": {"required_keys": KEYS, "output": "Pass/Fail", "eval_type_id": "CustomPromptEvaluator"},
+    "choices": ["Passed", "Failed"], "multi_choice": False, "owner": "system",
+}  # fmt: skip
+_CATALOGUE_BODY = json.dumps({"status": True, "result": [_ABOUT]}).encode()
 _PENDING = b'{"status":true,"result":{"eval_status":"pending","result":"Evaluation is being processed."}}'
 _ENVELOPE = b'{"status":true,"result":[{"evaluations":[%s]}]}'
-_SERVER_ERROR = {
-    "status": False,
-    "type": "server_error",
-    "code": "server_error",
-    **dict.fromkeys(
-        ("detail", "message", "error", "result"), "Unable to run standalone evaluation. Please try again."
-    ),
-}  # fmt: skip
 
 
 # -- its HTTP ------------------------------------------------------------------------------------------------------

@@ -9,11 +9,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks import dataset
-from benchmarks.judge import digest, verdict
+from benchmarks.judge import TEMPLATE, digest, verdict
 from benchmarks.measures import Measure, Table
 from benchmarks.running import Setting, account_of, command, environment, served
 
-GATE = f"{dataset.TEMPLATE}.pass_rate >= 0.95"
+GATE = f"{TEMPLATE}.pass_rate >= 0.95"
 RATES = {0.99: 0, 0.97: 0, 0.9: 1}
 """True pass rate -> the exit code that the gate must end with."""
 
@@ -29,7 +29,7 @@ def _stopped(setting: Setting, rate: float, code: int) -> Table:
         folder = Path(name)
         rows = "".join(f"{json.dumps(row)}\n" for row in _rows(setting, rate))
         (folder / "rows.jsonl").write_text(rows, encoding="utf-8")
-        words = ["flows.evaluate", "rows.jsonl", "--template", dataset.TEMPLATE, "--connection", "env", "--gate", GATE]
+        words = ["flows.evaluate", "rows.jsonl", "--template", TEMPLATE, "--connection", "env", "--gate", GATE]
         words += ["--stop-when-decided", "--run", "r", "--seed", str(setting.seed)]
         told, variables = "fieval-runs/r/summary.json", environment(address, folder)
         ended = command(words, folder, variables, patience=setting.patience, makes=told)
