@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 
 from benchmarks.agreement import agreement
 from benchmarks.corrected_rates import corrected_rates
+from benchmarks.fan_out import fan_out
 from benchmarks.judge import Limit
 from benchmarks.ledgers import comparing, history, reuse
-from benchmarks.measures import Measure, Table
+from benchmarks.measures import FIRST_SECONDS, Measure, Table
 from benchmarks.page_size import page_size
 from benchmarks.reports import reports
 from benchmarks.running import DidNotEnd, Run, Setting, command, environment, run_cookbook, run_ours
@@ -24,8 +25,6 @@ from benchmarks.stopping import stopped
 
 COOKBOOK_EVALUATIONS = ("lognormal:3:0.5", "constant:3")
 TIMES_FASTER = 8
-FIRST_SECONDS = 2
-"""In which a client may still be finding out what a server allows."""
 LIMITED_PATIENCE = 300.0
 """Seconds for a run that takes about one minute where the limit is used well."""
 STARTUP_PATIENCE = 180.0
@@ -323,6 +322,7 @@ BENCHMARKS: Mapping[str, Callable[[Options], Iterator[Table]]] = {
     "direct": direct,
     "agreement": lambda options: agreement(options.data),
     "stop": lambda options: stopped(options.setting(options.items or 5_000)),
+    "fan_out": lambda options: fan_out(options.items or 10_000),
     "history": lambda options: history(options.items or 10_000),
     "compare": lambda options: comparing(options.items or 100_000),
     "reuse": lambda options: reuse(options.items or 100_000),

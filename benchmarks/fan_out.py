@@ -1,4 +1,4 @@
-"""One run on three workers that share a limit: `python -m benchmarks.fan_out`. A worker is killed on the way.
+"""One run on three workers that share a limit. A worker is killed on the way.
 
 Everything is real and on this machine: a stock `prefect server start`, PostgreSQL, process workers, and
 benchmarks.server, which answers 429 past its rate.
@@ -6,7 +6,6 @@ benchmarks.server, which answers 429 past its rate.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import re
@@ -24,15 +23,17 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks import dataset, postgres
-from benchmarks.cases import FIRST_SECONDS
-from benchmarks.judge import TEMPLATE, Limit
-from benchmarks.measures import Measure, Table
+from benchmarks.judge import TEMPLATE
+from benchmarks.measures import FIRST_SECONDS, Measure, Table
 from benchmarks.ours import wrong
 from benchmarks.relay import Relay, relays
 from benchmarks.running import DidNotEnd, Setting, account_of, command, environment, served
 from fieval_tasks.on_prefect.prefect_server import free_port, is_healthy
 
-POOL, LIMIT = "fieval", "one-key"
+POOL, SHARED = "fieval", "one-key"
+WORKERS = 3
+LIMIT, RATE = 200, 189
+"""Requests a second that the server allows, and those of the shared limit: README.md says why they are fewer."""
 START = 120.0
 """Seconds for the Prefect server to come up."""
 TASK_RUNS = "SELECT max(n) FROM (SELECT count(*) AS n FROM task_run GROUP BY flow_run_id) AS counts"
@@ -103,18 +104,19 @@ def descendants(pid: int) -> list[int]:
     return [one for child in children for one in (child, *descendants(child))]
 
 
-def measured(options: argparse.Namespace) -> Table:
-    setting = Setting(options.items, rate=f"{options.limit}/s", patience=600.0)
+def fan_out(items: int) -> Iterator[Table]:
+    """Raises DidNotEnd where PostgreSQL or its driver is not installed, too."""
+    if find_spec("psycopg") is None:
+        raise DidNotEnd("PostgreSQL's driver is not installed: pip install -e '.[postgres]'")
+    setting = Setting(items, rate=f"{LIMIT}/s", patience=600.0)
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(TemporaryDirectory(prefix="fan-out-"))) if not options.keep else options.keep
-        folder.mkdir(exist_ok=True)
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="fan-out-")))
         address = stack.enter_context(served(setting))
-        database = stack.enter_context(postgres.serving())
-        store = str(folder / "ledger.db") if options.sqlite else postgres.fresh_database(database)
+        database = stack.enter_context(postgres.server()).url
         port = free_port()
-        ways = stack.enter_context(relays(port, options.workers + 1))
+        own, *theirs = stack.enter_context(relays(port, WORKERS + 1))
         variables = environment(address, folder) | {
-            "FIEVAL_STORE_URL": store,
+            "FIEVAL_STORE_URL": postgres.fresh_database(database),
             "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
             # on SQLite, a stock server that workers and flow runs write to at once is locked for a minute now and then
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": database.replace("postgresql:", "postgresql+asyncpg:", 1),
@@ -123,38 +125,37 @@ def measured(options: argparse.Namespace) -> Table:
         }
         place = Place(folder, variables)
         stack.enter_context(prefect_server(place, port))
-        command(("deployments", "setup", "--shared-limit", f"{LIMIT}={options.rate}/s"), folder, variables)
-        own, *theirs = [place.by(way) for way in ways]
+        command(("deployments", "setup", "--shared-limit", f"{SHARED}={RATE}/s"), folder, variables)
         workers = [
-            stack.enter_context(ended(theirs[n].start(*_worker(n), log=f"worker-{n}.log")))
-            for n in range(options.workers)
+            stack.enter_context(ended(place.by(way).start(*_worker(n), log=f"worker-{n}.log")))
+            for n, way in enumerate(theirs)
         ]
         dataset.write(folder / "dataset.jsonl", setting.items, setting.size)
-        asked = stack.enter_context(ended(own.start(*_command(options), log="command.log")))
-        killed = _killed(address, workers[0], options) if options.kill else 0.0
+        asked = stack.enter_context(ended(place.by(own).start(*_COMMAND, log="command.log")))
+        killed = _killed(address, workers[0], items)
         code = asked.wait(setting.patience)
         time.sleep(3)  # what Prefect's clients have queued
         account = account_of(address)
-        made = [of_flow_runs(way.calls) for way in ways]
-        recorded = (_one(database, TASK_RUNS), _one(database, REPORTS))
-        return _table(options, setting, account, folder, made, recorded, code, killed)
+        made = [of_flow_runs(way.calls) for way in (own, *theirs)]
+        yield _table(setting, account, folder, made, database, [Measure("exit code", code, at_most=0), killed])
 
 
 def _worker(n: int) -> Sequence[str]:
     return ("prefect", "worker", "start", "--pool", POOL, "--type", "process", "--limit", "1", "--name", f"worker-{n}")
 
 
-def _command(options: argparse.Namespace) -> Sequence[str]:
-    shared = ("--shared-limit", LIMIT, "--shards", str(options.workers), "--output", "output")
-    return ("flows.fan_out", "dataset.jsonl", "--template", TEMPLATE, "--connection", "env", *shared)
+_COMMAND = (
+    *("flows.fan_out", "dataset.jsonl", "--template", TEMPLATE, "--connection", "env"),
+    *("--shared-limit", SHARED, "--shards", str(WORKERS), "--output", "output"),
+)
 
 
-def _killed(address: str, worker: subprocess.Popen[bytes], options: argparse.Namespace) -> float:
+def _killed(address: str, worker: subprocess.Popen[bytes], items: int) -> Measure:
     """Kill a worker and its shard once a third of the verdicts are out; how many were."""
-    while (settled := account_of(address)["settled"]) < options.items / 3:
+    while (settled := account_of(address)["settled"]) < items / 3:
         time.sleep(0.5)
     kill(worker)
-    return float(settled)
+    return Measure("verdicts out when a worker was killed", settled)
 
 
 def of_flow_runs(calls: Counter[str]) -> Counter[str]:
@@ -165,33 +166,25 @@ def of_flow_runs(calls: Counter[str]) -> Counter[str]:
 
 
 def _table(
-    options: argparse.Namespace,
-    setting: Setting,
-    account: Mapping[str, Any],
-    folder: Path,
-    made: Sequence[Counter[str]],
-    recorded: tuple[int, int],
-    code: int,
-    killed: float,
-) -> Table:
+    setting: Setting, account: Mapping[str, Any], folder: Path, made: Sequence[Counter[str]], database: str,
+    told: Sequence[Measure],
+) -> Table:  # fmt: skip
+    """`made`: the calls of each relay; `told`: what was seen on the way."""
     summary = json.loads((folder / "output/summary.json").read_text(encoding="utf-8"))
     with (folder / "output/results.jsonl").open(encoding="utf-8") as lines:
         mistakes = wrong((json.loads(line) for line in lines), setting.items, setting.size)
     allowed = account["requests_by_second"]
     used = allowed[FIRST_SECONDS : int(account["last_accepted"] - account["first_post"])]
     seconds = account["last_verdict"] - account["first_post"]
-    per_second = Limit.parse(f"{options.limit}/s").per_second
-    task_runs, reports = recorded
     calls = sum(made, Counter[str]())
     return Table(
-        f"fan-out: {setting.items:,} items, {options.workers} workers, {options.limit}/s allowed, {options.rate}/s shared",
+        f"fan_out: {setting.items:,} items, {WORKERS} workers, {LIMIT}/s allowed, {RATE}/s shared",
         [
-            Measure("exit code", code, at_most=0),
+            *told,
             Measure("items without the right verdict", mistakes, at_most=0),
-            Measure("reports", reports, at_most=1),
-            Measure("verdicts out when a worker was killed", killed),
-            Measure("of the limit used while items were left to send", sum(used) / per_second / max(1, len(used)), at_least=0.85, unit="%"),
-            Measure("of the limit used from the first submission to the last verdict", sum(allowed) / per_second / seconds, unit="%"),
+            Measure("reports", _one(database, REPORTS), at_most=1),
+            Measure("of the limit used while items were left to send", sum(used) / LIMIT / max(1, len(used)), at_least=0.85, unit="%"),
+            Measure("of the limit used from the first submission to the last verdict", sum(allowed) / LIMIT / seconds, unit="%"),
             Measure("most requests in a second", max(allowed)),
             Measure("requests past the limit (429)", account["refused_requests"], at_most=0),
             Measure("seconds, first submission to last verdict", seconds, unit="s"),
@@ -200,7 +193,7 @@ def _table(
             Measure("possible duplicates told", summary["requests"]["possible_duplicates"], at_least=account["duplicates"]),
             Measure("calls of Prefect's API, of all flow runs", calls.total()),
             Measure("most calls of Prefect's API by one flow run", max(one.total() for one in made), at_most=500),
-            Measure("most task runs of one flow run", task_runs, at_most=200),
+            Measure("most task runs of one flow run", _one(database, TASK_RUNS), at_most=200),
         ],
         [f"{n} x {name}" for name, n in calls.most_common(14)] + ["requests by second: " + " ".join(map(str, allowed))],
     )  # fmt: skip
@@ -213,26 +206,3 @@ def _one(database: str, query: str) -> int:
     with psycopg.connect(database) as connection:
         [found] = connection.execute(query.encode()).fetchone() or (0,)
     return int(found)
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.fan_out", description=__doc__)
-    add = parser.add_argument
-    add("--items", type=int, default=10_000)
-    add("--workers", type=int, default=3)
-    add("--limit", type=int, default=200, help="requests a second that the server allows (default 200)")
-    add("--rate", type=int, default=189, help="a second, of the shared limit (default 189)")
-    add("--no-kill", dest="kill", action="store_false", help="let all workers live")
-    add("--sqlite", action="store_true", help="a file as the ledger, instead of PostgreSQL")
-    add("--keep", type=Path, metavar="FOLDER", help="work there, and leave everything")
-    options = parser.parse_args()
-    if find_spec("psycopg") is None:
-        parser.error("PostgreSQL's driver is not installed: pip install -e '.[postgres]'")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    table = measured(options)
-    print(table)
-    return int(table.misses > 0)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+FIRST_SECONDS = 2
+"""In which a client may still be finding out what a server allows."""
+
 
 @dataclass(frozen=True)
 class Measure:

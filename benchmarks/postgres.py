@@ -89,13 +89,6 @@ def server() -> Iterator[Server]:
         one.remove()
 
 
-@contextmanager
-def serving() -> Iterator[str]:
-    """The URL of the first database of a running server."""
-    with server() as one:
-        yield one.url
-
-
 def cut_connections(url: str) -> None:
     """End every other connection to the database."""
     import psycopg
