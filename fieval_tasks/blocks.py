@@ -20,7 +20,7 @@ from fieval_tasks.on_prefect.openers import prepared
 from fieval_tasks.runs.conclusion import Ended, conclude, report_of
 from fieval_tasks.runs.continuing import Continuation
 from fieval_tasks.runs.preparation import Prepared, kept
-from fieval_tasks.runs.threads import resumable, submit_all
+from fieval_tasks.runs.threads import resumable, threads, work_once
 from fieval_tasks.work.engine import current
 
 __all__ = ["EvaluationJob", "EvaluationRun", "FutureAGICredentials", "load_credentials"]
@@ -60,8 +60,8 @@ class EvaluationRun(JobRun[dict[str, Any]]):
 
     def submit(self) -> None:
         """Send every item that was not sent yet. Raises RunStopped where that can't go on."""
-        with self._at_work() as run, run.engine(Mode.SUBMIT) as engine:
-            sent = submit_all(engine)
+        with self._at_work() as run, run.engine(Mode.SUBMIT) as engine, threads(engine) as workers:
+            sent = work_once(engine, Mode.SUBMIT, workers)
             notices = engine.notices
         for line in (*notices, f"{sent:,} items submitted"):
             self.logger.info("run %s: %s", self.run_id, line)

@@ -10,7 +10,6 @@ if __name__ == "__main__":  # first of all: the command starts a Prefect server,
 from collections.abc import Iterator, Sequence
 
 from prefect import State, flow, get_run_logger
-from prefect.exceptions import Pause
 from prefect.runtime import deployment, flow_run
 from prefect.states import Completed, Failed
 
@@ -25,7 +24,7 @@ from fieval_tasks.on_prefect.openers import prepared
 from fieval_tasks.on_prefect.permitted import require_permitted_store
 from fieval_tasks.on_prefect.showing import shown_in_prefect
 from fieval_tasks.on_prefect.times import TIMES
-from fieval_tasks.on_prefect.watching import Watch, reason_of, steerable
+from fieval_tasks.on_prefect.watching import Watch, steerable
 from fieval_tasks.runs.conclusion import Ended, Outcome, concluded_again
 from fieval_tasks.runs.continuing import Continuation
 from fieval_tasks.runs.display import display
@@ -111,8 +110,8 @@ def wait_for_tickets(run: Prepared, quiet: float | None) -> Ended | State[None]:
         with shown_in_prefect(run.run.total, series=run.series, watch=Watch(engine)):
             try:
                 poll_evaluations(engine.run.run_id)
-            except (FievalError, Pause) as error:
-                return Ended(reason_of(error), engine.notices)
+            except FievalError as error:
+                return Ended(error, engine.notices)
         if not engine.left:
             return Ended(notices=engine.notices)
     waiting = sum(n for state, n in run.book.counts().items() if not state.is_final)

@@ -13,7 +13,6 @@ from time import monotonic
 from typing import Annotated, Any
 
 from prefect import State, flow, get_run_logger
-from prefect.futures import PrefectFutureList
 from prefect.states import Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
@@ -36,11 +35,9 @@ from fieval_tasks.on_prefect.watching import Rhythm
 from fieval_tasks.runs.conclusion import Ended
 from fieval_tasks.runs.continuing import Continuation
 from fieval_tasks.runs.preparation import Prepared
-from fieval_tasks.tasks import submit_rest
-from fieval_tasks.work.engine import Engine
 from fieval_tasks.work.options import Share
 from fieval_tasks.work.work_tuning import TUNING
-from flows.evaluate import start_submitting, submit_and_wait
+from flows.evaluate import submit_and_wait
 
 # -- the whole run -----------------------------------------------------------------------------------------------------
 
@@ -193,7 +190,7 @@ def evaluate_shard(
         require_permitted_store(plan.store)
         with prepared(continued(plan)) as run:
             may_be_shared_out(run.plan, of)
-            ended = submit_and_wait(run, share=Share(shard - 1, of), start=start_both)
+            ended = submit_and_wait(run, share=Share(shard - 1, of))
         message = "\n".join((str(ended.stopped or "nothing is left to do"), *ended.notices))
         if isinstance(ended.stopped, Interrupted):
             return cancelled(message)
@@ -205,13 +202,3 @@ def evaluate_shard(
 def continued(plan: EvaluationPlan) -> Continuation:
     """The run as a shard opens it. The failed items were reopened before the shards began: what failed since is not."""
     return replace(Continuation.from_plan(plan), retry_failed=False)
-
-
-def start_both(engine: Engine) -> PrefectFutureList[Any]:
-    """What is this shard's, and one task for all that others have not come to, or have left behind."""
-    submissions = start_submitting(engine)
-    engine.expect(1)
-    helping = submit_rest.submit(engine.run.run_id)
-    helping.add_done_callback(lambda _: engine.chunk_done())
-    submissions.append(helping)
-    return submissions

@@ -6,12 +6,14 @@ from typing import Any
 
 import httpx
 from prefect import State, flow, get_run_logger, tags
+from prefect.exceptions import Pause
 from prefect.states import Cancelled
 
 from fieval_tasks.core.commands import command
 from fieval_tasks.core.errors import Interrupted, RunStopped
 from fieval_tasks.core.scrubbing import scrubbed_errors
 from fieval_tasks.on_prefect.prefect_errors import why
+from fieval_tasks.on_prefect.watching import SUSPENDED
 from fieval_tasks.runs.display import display
 from fieval_tasks.work.engine import current
 
@@ -29,6 +31,8 @@ def poll_evaluations(run_id: str) -> int:
             ended: State[Any] = polling(run_id, return_state=True)
     except httpx.HTTPError as error:  # Prefect's own, at the subflow's begin or end
         raise RunStopped(f"the Prefect API can't be asked ({why(error)})") from error
+    except Pause as pause:  # Prefect may notice a suspension before `Watch` does
+        raise Interrupted(SUSPENDED) from pause
     if ended.is_cancelled():
         raise Interrupted(str(ended.message))
     return int(ended.result())

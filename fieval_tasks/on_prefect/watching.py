@@ -16,11 +16,11 @@ from prefect import State, get_run_logger
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import VariableCreate
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
-from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, Pause
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.runtime import flow_run
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-from fieval_tasks.core.errors import FievalError, Interrupted, PlanError
+from fieval_tasks.core.errors import Interrupted, PlanError
 from fieval_tasks.core.steering import Control, control_of, value_of, variable_of
 from fieval_tasks.on_prefect.prefect_errors import why
 from fieval_tasks.on_prefect.times import TIMES
@@ -138,7 +138,7 @@ class Watch:
             self._control = wanted
 
 
-_SUSPENDED = "suspended in Prefect"
+SUSPENDED = "suspended in Prefect"
 
 
 def asked_to_end(states: Iterable[State[Any] | None]) -> Interrupted | None:
@@ -146,17 +146,12 @@ def asked_to_end(states: Iterable[State[Any] | None]) -> Interrupted | None:
     known = [state for state in states if state is not None]
     if any(state.is_cancelling() or state.is_cancelled() for state in known):
         return Interrupted("cancelled in Prefect")
-    return Interrupted(_SUSPENDED) if any(is_suspended(state) for state in known) else None
+    return Interrupted(SUSPENDED) if any(is_suspended(state) for state in known) else None
 
 
 def is_suspended(state: State[Any]) -> bool:
     """Whether the flow run is suspended: no process works on it until it is resumed. (A paused one keeps its process.)"""
     return state.is_paused() and state.name == "Suspended"
-
-
-def reason_of(error: FievalError | Pause) -> FievalError:
-    """The reason of a stop. Prefect may notice a suspension before we do; it then raises its own Pause."""
-    return error if isinstance(error, FievalError) else Interrupted(_SUSPENDED)
 
 
 def suspended_state() -> State[Any] | None:

@@ -1,12 +1,13 @@
-"""Working on a run with plain threads, without Prefect's tasks: submitting its chunks while polling, to its conclusion."""
+"""Working on a run: its chunks are submitted while its tickets are polled, by plain threads or by other workers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import count
+from dataclasses import dataclass
 from time import monotonic
+from typing import Any
 
 from fieval_tasks.core.errors import FievalError, Interrupted, RunStopped
 from fieval_tasks.core.plan import Mode
@@ -17,6 +18,18 @@ from fieval_tasks.work.engine import Engine
 from fieval_tasks.work.work_tuning import TUNING
 
 
+@dataclass(frozen=True)
+class Workers:
+    """What submits the chunks of a run and asks about its tickets: plain threads, or Prefect's tasks and a subflow."""
+
+    start: Callable[[Sequence[int]], Sequence[Any]]
+    """Starts submitting these chunks; the futures."""
+    result: Callable[[Any], int]
+    """Waits for such a future; how many items were sent. Raises what ended the submission."""
+    settle: Callable[[], object]
+    """Polls until all tickets are settled and no more will come."""
+
+
 def evaluated(run: Prepared) -> Outcome:
     """Work on the run until it is done or something stops it, and conclude it: what the flow `evaluate` does in Prefect.
 
@@ -24,7 +37,8 @@ def evaluated(run: Prepared) -> Outcome:
     """
     began = monotonic()
     run.ledger.started(run.run_id, flow_run_id=None)
-    ended = _ended(run)
+    with run.engine() as engine, threads(engine) as workers:
+        ended = how_it_ended(engine, run.plan.mode, workers)
     seconds = monotonic() - began
     if isinstance(ended.stopped, Interrupted):
         raise Interrupted(interrupted(run, seconds=seconds)) from ended.stopped
@@ -33,53 +47,47 @@ def evaluated(run: Prepared) -> Outcome:
     return outcome
 
 
-def _ended(run: Prepared) -> Ended:
-    with run.engine() as engine:
-        try:
-            work_to_the_end(engine, run.plan.mode)
-        except FievalError as error:
-            engine.stop(error)
-            engine.come_in(display.get().show)
-            return Ended(error, engine.notices)
-        return Ended(notices=engine.notices, waited=run.plan.mode is not Mode.SUBMIT)
-
-
 def work_on(run: Prepared) -> None:
     """Work until every item has its verdict or is past its timeout. Raises RunStopped, which says how to carry on."""
-    with resumable(run), run.engine() as engine:
-        work_to_the_end(engine, run.plan.mode)
+    with resumable(run), run.engine() as engine, threads(engine) as workers:
+        work_to_the_end(engine, run.plan.mode, workers)
 
 
-def work_to_the_end(engine: Engine, mode: Mode) -> None:
+def how_it_ended(engine: Engine, mode: Mode, workers: Workers) -> Ended:
+    """Work to the end, or until something stops it: then the replies to requests under way come in first."""
+    try:
+        work_to_the_end(engine, mode, workers)
+    except FievalError as error:
+        engine.stop(error)
+        engine.come_in(display.get().show)
+        return Ended(error, engine.notices)
+    return Ended(notices=engine.notices, waited=mode is not Mode.SUBMIT)
+
+
+def work_to_the_end(engine: Engine, mode: Mode, workers: Workers) -> None:
     """Submit and settle, also what other processes leave, until nothing is left to do. Raises what stops the run."""
-    work_once(engine, mode)
+    work_once(engine, mode, workers)
     while engine.wait_for_others(display.get().show):
-        work_once(engine, mode)
+        work_once(engine, mode, workers)
 
 
-def work_once(engine: Engine, mode: Mode) -> None:
-    """Submit what is unsent and settle what is open, as far as this process may. Raises what stops the run."""
-    show, chunks = display.get().show, engine.to_submit()
-    with submitting(engine) as threads:
-        engine.expect(len(chunks))
-        submissions = [threads.submit(submit, engine, chunk) for chunk in chunks]
-        if mode is Mode.ASYNC:
-            engine.settle(show)
-        while not engine.chunks_have_ended(within=TUNING.round):
-            show(engine.progress)
-            if mode is Mode.SYNC and engine.awaits_verdicts:  # a lane whose calls keep failing turns to submitting
-                engine.settle(show)
-        for submission in submissions:
-            submission.result()
+def work_once(engine: Engine, mode: Mode, workers: Workers) -> int:
+    """Submit what is unsent and settle what is open, as far as this process may; how many items were sent. Raises what stops
+    the run."""
+    show = display.get().show
+    submissions = workers.start(engine.to_submit())
+    engine.expect(submissions)
+    if mode is Mode.ASYNC:
+        workers.settle()
+    while not engine.chunks_have_ended(within=TUNING.round):
+        show(engine.progress)
+        if mode is Mode.SYNC and engine.awaits_verdicts:  # a lane whose calls keep failing turns to submitting
+            workers.settle()
+    sent = sum(map(workers.result, submissions))
     if mode is Mode.SYNC and engine.awaits_verdicts:
-        engine.settle(show)
+        workers.settle()
     show(engine.progress)
-
-
-def submit_all(engine: Engine) -> int:
-    """Send every chunk that this process may; how many items those were."""
-    with submitting(engine) as threads:
-        return sum(threads.map(engine.submit_chunk, engine.to_submit()))
+    return sent
 
 
 @contextmanager
@@ -92,31 +100,29 @@ def resumable(run: Prepared) -> Iterator[None]:
 
 
 @contextmanager
-def submitting(engine: Engine) -> Iterator[ThreadPoolExecutor]:
-    """Yields a pool of threads for chunks. An error in the block, or Ctrl-C, stops the engine: nothing more is sent."""
-    with ThreadPoolExecutor(TUNING.submitters) as threads:
+def threads(engine: Engine) -> Iterator[Workers]:
+    """Plain threads. An error in the block, or Ctrl-C, stops the engine: nothing more is sent."""
+    show = display.get().show
+    with ThreadPoolExecutor(TUNING.submitters) as pool:
         try:
-            yield threads
+            yield Workers(
+                start=lambda chunks: [pool.submit(_submit_patiently, engine, chunk) for chunk in chunks],
+                result=Future.result,
+                settle=lambda: engine.settle(show),
+            )
         except BaseException as error:
             engine.stop(error if isinstance(error, FievalError) else Interrupted("the run was interrupted"))
             raise
 
 
-def submit(engine: Engine, chunk: int) -> None:
-    """Send a chunk, again after a pause where an outage keeps it, and report its end to the engine."""
-    try:
-        _submit_patiently(engine, chunk)
-    finally:
-        engine.chunk_done()
-
-
-def _submit_patiently(engine: Engine, chunk: int) -> None:
-    for tries in count(2):
+def _submit_patiently(engine: Engine, chunk: int) -> int:
+    """Send a chunk, again after a pause where an outage keeps it; how many items that was."""
+    tries = 1
+    while True:
         try:
-            engine.submit_chunk(chunk)
+            return engine.submit_chunk(chunk)
         except FievalError as error:
+            tries += 1
             if not error.retryable or tries > engine.tuning.chunk_tries:
                 raise
-        else:
-            return
         engine.rest(engine.tuning.chunk_pause(tries))

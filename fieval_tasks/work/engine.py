@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import wait
 from functools import partial
 from math import inf
 from time import monotonic
+from typing import Any
 
 from fieval_tasks.api.client import EvalClient
 from fieval_tasks.core.errors import FievalError, Interrupted
@@ -163,13 +164,14 @@ class Engine:
         """The chunks with unsent items that this process should try."""
         return self._holdings.to_submit()
 
-    def expect(self, chunks: int) -> None:
-        """Announce that so many chunks will be submitted; each end is reported by `chunk_done`."""
+    def expect(self, submissions: Sequence[Any]) -> None:
+        """Expect further tickets until each of these futures, which submit chunks, is done."""
         with self._chunk_ended:
-            self._at_work.chunks_left += chunks
+            self._at_work.chunks_left += len(submissions)
+        for submission in submissions:
+            submission.add_done_callback(self._chunk_done)
 
-    def chunk_done(self) -> None:
-        """Report that a chunk's task has ended, with or without an error."""
+    def _chunk_done(self, _: object) -> None:
         with self._chunk_ended:
             self._at_work.chunks_left -= 1
             self._chunk_ended.notify_all()
@@ -177,6 +179,7 @@ class Engine:
 
     def chunks_have_ended(self, *, within: float) -> bool:
         """Wait until every expected chunk is done, `within` seconds at most; whether they are."""
+        # Prefect's own wait for a future goes by an alarm, and may hang for ever.
         with self._chunk_ended:
             return self._chunk_ended.wait_for(lambda: self._at_work.chunks_left <= 0, timeout=within)
 

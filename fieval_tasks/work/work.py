@@ -65,7 +65,7 @@ class Work:
             self.lanes, self.items, echoes, self.poller, self._recorder, pace, options, tuning, early_end
         )
         self.chunks_left = 0
-        """Chunks that will be submitted, and whose end has not been reported by `Engine.chunk_done`."""
+        """Chunks that will be submitted, and have not ended (`Engine.expect`)."""
         self._earlier_tickets: deque[OpenTicket] = deque()
         """Tickets of earlier processes that have not been asked about yet."""
         self._resending = 0

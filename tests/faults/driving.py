@@ -11,7 +11,7 @@ from fieval_tasks.ledger.run import CheckRecord, Run
 from fieval_tasks.ledger.schema import utc_now
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.pace.pace_tuning import PaceTuning
-from fieval_tasks.runs.threads import work_to_the_end
+from fieval_tasks.runs.threads import threads, work_to_the_end
 from fieval_tasks.work.engine import Engine
 from fieval_tasks.work.options import Options
 from fieval_tasks.work.work_tuning import WorkTuning
@@ -67,10 +67,9 @@ def _worked(ledger: Ledger, run: Run, platform: FaultyPlatform, options: dict[st
     connect = FaultyTransport(platform).client
     pace = options.pop("tuning", QUICK_PACE)
     chosen = Options(mode=mode, concurrency=8, timeout=PATIENCE, tuning=pace, **options)
-    with Engine(run, ledger, connect, chosen, tuning=QUICK) as engine:
-        try:
-            work_to_the_end(engine, mode)
-        except FievalError as error:
-            engine.stop(error)
-            return error
+    try:
+        with Engine(run, ledger, connect, chosen, tuning=QUICK) as engine, threads(engine) as workers:
+            work_to_the_end(engine, mode, workers)
+    except FievalError as error:
+        return error
     return None

@@ -15,12 +15,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from fieval_tasks.core.errors import FievalError
 from fieval_tasks.core.plan import Check, EvaluationPlan
 from fieval_tasks.core.sink_names import TableName
-from fieval_tasks.runs.conclusion import Ended, conclude
+from fieval_tasks.runs.conclusion import conclude
 from fieval_tasks.runs.preparation import prepared
-from fieval_tasks.runs.threads import work_to_the_end
+from fieval_tasks.runs.threads import how_it_ended, threads
 
 
 def main(to: str, what: str, rows: str = "") -> int:
@@ -41,13 +40,8 @@ def main(to: str, what: str, rows: str = "") -> int:
         )
     with prepared(plan) as run:
         print("begun", flush=True)
-        with run.engine() as engine:
-            try:
-                work_to_the_end(engine, run.plan.mode)
-                ended = Ended(notices=engine.notices)
-            except FievalError as error:
-                engine.stop(error)
-                ended = Ended(error, engine.notices)
+        with run.engine() as engine, threads(engine) as workers:
+            ended = how_it_ended(engine, run.plan.mode, workers)
         outcome = conclude(run, ended, seconds=0.0)
     print(outcome.message, flush=True)
     return outcome.exit_code

@@ -25,7 +25,7 @@ from fieval_tasks.ledger.database import store_url
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.on_prefect.times import PrefectTimes
 from fieval_tasks.runs.preparation import prepared
-from fieval_tasks.runs.threads import submit_all
+from fieval_tasks.runs.threads import threads, work_once
 from flows.cli.command import (
     app_of,
     collect_command,
@@ -515,7 +515,7 @@ def test_with_no_prefect_at_all_the_command_brings_its_own_and_ends_clean(prefec
 @pytest.mark.parametrize(
     ("place", "error", "code"),
     [
-        ("flows.evaluate.work_once", KeyError(545), 70),  # in the flow
+        ("flows.evaluate.how_it_ended", KeyError(545), 70),  # in the flow
         ("fieval_tasks.work.engine.Engine.submit_chunk", MemoryError(), 70),  # in a task
         ("fieval_tasks.work.open_items.OpenItems.decide", KeyError(545), 70),  # in the engine's loop
         ("fieval_tasks.on_prefect.flow_runs.conclude", RecursionError("too deep"), 70),  # at the end
@@ -570,8 +570,12 @@ def test_on_a_resume_what_was_typed_counts_though_it_be_the_default(capfd: pytes
 
 
 def test_a_run_that_is_only_to_be_submitted_does_not_wait_for_verdicts_when_all_of_it_is_out() -> None:
-    with prepared(EvaluationPlan(run="out", mode=Mode.SUBMIT, limit=2)) as run, run.engine() as engine:
-        submit_all(engine)
+    with (
+        prepared(EvaluationPlan(run="out", mode=Mode.SUBMIT, limit=2)) as run,
+        run.engine() as engine,
+        threads(engine) as workers,
+    ):
+        work_once(engine, Mode.SUBMIT, workers)
     with prepared(typed("--resume", "out")) as run:
         assert run.plan.mode is Mode.ASYNC, "all that is left to do is to ask"
     with prepared(typed("--resume", "out", "--mode", "submit")) as run:

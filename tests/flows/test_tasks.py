@@ -113,7 +113,7 @@ def test_a_stop_ends_the_pause_before_a_chunks_next_try_at_once(
     from fieval_tasks.work.engine import Engine
     from fieval_tasks.work.options import Options
     from fieval_tasks.work.work_tuning import WorkTuning
-    from flows.evaluate import finish, start_submitting
+    from flows.evaluate import sent, start_submitting
 
     monkeypatch.setattr("fieval_tasks.tasks.TUNING", WorkTuning(chunk_rests=3_600.0))
     resting = threading.Event()
@@ -131,10 +131,11 @@ def test_a_stop_ends_the_pause_before_a_chunks_next_try_at_once(
             run = a_run(ledger, ["one", "two"], chunk_size=1)
             quickly = Options(mode=Mode.SUBMIT, tuning=PaceTuning(longest_away_pause=0.001))
             with Engine(run, ledger, platform.client, quickly, tuning=WorkTuning(pause=lambda faults: 0.001)) as engine:
-                submissions = start_submitting(engine)
+                submissions = start_submitting(run.run_id, engine.to_submit())
                 assert resting.wait(timeout=PATIENCE)
                 engine.stop(Interrupted("a worker's SIGTERM"), hurry=True)
-                finish(submissions, engine, polls_later=False)
+                for submission in submissions:
+                    sent(submission)
 
     with pytest.raises(Interrupted, match="a worker's SIGTERM"):
         mine()

@@ -23,7 +23,7 @@ from fieval_tasks.ledger.database import store_url
 from fieval_tasks.ledger.run import Run
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.runs.preparation import Prepared, prepared
-from fieval_tasks.runs.threads import submit_all, work_on
+from fieval_tasks.runs.threads import threads, work_on, work_once
 from tests.conftest import Evaluator
 
 ROWS = '{"answer": "one"}\n{"answer": "two"}\n{"answer": "three"}\n'
@@ -104,8 +104,8 @@ def begun(name: str = "mine", connection: str = "env") -> Run:
         run=name,
         connection=connection,
     )
-    with prepared(plan) as run, run.engine(Mode.SUBMIT) as engine:
-        submit_all(engine)
+    with prepared(plan) as run, run.engine(Mode.SUBMIT) as engine, threads(engine) as workers:
+        work_once(engine, Mode.SUBMIT, workers)
     with the_store() as connected:
         failed = {"state": "failed", "stage": "submit", "error_kind": "refused", "error_message": "no"}
         connected.execute(sa.update(schema.items).where(schema.items.c.seq == 2).values(**failed))

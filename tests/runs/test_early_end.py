@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from fieval_tasks.core.errors import ExitCode, FievalError, PlanError
+from fieval_tasks.core.errors import ExitCode, PlanError
 from fieval_tasks.core.items import Failed, Item, Scored, Ticket
 from fieval_tasks.core.plan import EvaluationPlan, Mode
 from fieval_tasks.data.intake import first_drawn, in_random_order, mark_copies
@@ -25,7 +25,7 @@ from fieval_tasks.runs.conclusion import Ended, Outcome, conclude
 from fieval_tasks.runs.connections import Connection
 from fieval_tasks.runs.preparation import Prepared
 from fieval_tasks.runs.preparation import prepared as resumed
-from fieval_tasks.runs.threads import work_to_the_end
+from fieval_tasks.runs.threads import how_it_ended, threads
 from fieval_tasks.work.options import Share
 from tests.platform import TEMPLATE, Platform, ok, refusal
 
@@ -73,13 +73,8 @@ def a_run(
 
 
 def worked(run: Prepared, *, share: Share | None = None) -> Ended:
-    with run.engine(share=share) as engine:
-        try:
-            work_to_the_end(engine, run.plan.mode)
-        except FievalError as error:
-            engine.stop(error)
-            return Ended(error, engine.notices)
-        return Ended(notices=engine.notices)
+    with run.engine(share=share) as engine, threads(engine) as workers:
+        return how_it_ended(engine, run.plan.mode, workers)
 
 
 def concluded(run: Prepared) -> Outcome:

@@ -10,7 +10,7 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from fractions import Fraction
@@ -39,7 +39,7 @@ from fieval_tasks.ledger.schema import utc_now
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.pace import pace_tuning
 from fieval_tasks.pace.pace_tuning import PaceTuning
-from fieval_tasks.runs.threads import submit, submitting, work_once
+from fieval_tasks.runs.threads import threads, work_once, work_to_the_end
 from fieval_tasks.work.engine import Engine
 from fieval_tasks.work.lanes import LONGEST_PACK, packs
 from fieval_tasks.work.options import Options
@@ -81,12 +81,9 @@ def work(
     """Submit and settle everything, as a flow does; the results by answer, and the run's own account."""
     mode = mode or Mode(run.mode)
     options = {"tuning": QUICK_PACE, **options}
-    with Engine(
-        run, ledger, platform.client, Options(mode=mode, concurrency=8, **options), tuning=work_tuning
-    ) as engine:
-        work_once(engine, mode)
-        while engine.wait_for_others():
-            work_once(engine, mode)
+    chosen = Options(mode=mode, concurrency=8, **options)
+    with Engine(run, ledger, platform.client, chosen, tuning=work_tuning) as engine, threads(engine) as workers:
+        work_to_the_end(engine, mode, workers)
         notices = engine.notices
     return results(ledger, run), replace(ledger.run(run.run_id), notices=notices)
 
@@ -630,10 +627,13 @@ def test_a_mistake_of_ours_while_an_item_is_sent_again_ends_the_run_and_is_told(
 
     platform = Platform(trouble=once_per_answer(limited, method="GET"))
     run = a_run(ledger, ["x"])
-    with Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC, concurrency=8), tuning=QUICK) as engine:
+    with (
+        Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC, concurrency=8), tuning=QUICK) as engine,
+        threads(engine) as workers,
+    ):
         engine._at_work._send_again = broken  # type: ignore[method-assign]
         with pytest.raises(RunStopped, match="ZeroDivisionError: a slip"):
-            work_once(engine, Mode.ASYNC)
+            work_once(engine, Mode.ASYNC, workers)
 
 
 async def broken(*_: object) -> None:
@@ -669,9 +669,9 @@ def test_whatever_ends_the_work_early_lets_what_is_on_its_way_come_in(ledger: Le
     with (
         suppress(KeyboardInterrupt),
         Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC, concurrency=2), tuning=QUICK) as engine,
-        submitting(engine) as threads,
+        threads(engine) as workers,
     ):
-        threads.submit(submit, engine, 0)
+        workers.start([0])
         while not platform.taken:
             sleep(0.01)
         raise KeyboardInterrupt
@@ -690,13 +690,12 @@ def test_an_item_that_is_put_back_while_its_chunk_is_sent_goes_out_once_more_and
         Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC), tuning=QUICK) as engine,
         ThreadPoolExecutor(1) as aside,
     ):
-        engine.expect(1)
+        engine.expect([chunk := Future[int]()])
         settling = aside.submit(engine.settle)
         while platform.taken["x"] < 2:  # it was refused, and goes out again
             assert not settling.done()
             sleep(0.01)
-        engine.submit_chunk(0)
-        engine.chunk_done()
+        chunk.set_result(engine.submit_chunk(0))
         settling.result(timeout=PATIENCE)
     assert platform.taken == {"x": 2, "y": 1}
     assert {(r.status, r.attempts) for r in results(ledger, run).values()} == {("scored", 1)}
@@ -837,10 +836,11 @@ def test_work_that_will_not_be_cancelled_holds_up_no_end(ledger: Ledger) -> None
 
 def test_chunks_that_have_ended_are_told_from_those_that_have_not(ledger: Ledger) -> None:
     with Engine(a_run(ledger, ["x"]), ledger, Platform().client, Options(mode=Mode.ASYNC), tuning=QUICK) as engine:
-        engine.expect(2)
-        engine.chunk_done()
+        first, second = Future[int](), Future[int]()
+        engine.expect([first, second])
+        first.set_result(1)
         assert not engine.chunks_have_ended(within=0.01)
-        threading.Timer(0.05, engine.chunk_done).start()
+        threading.Timer(0.05, second.cancel).start()
         assert engine.chunks_have_ended(within=30.0)
 
 
@@ -1203,10 +1203,11 @@ def test_a_chunk_that_comes_when_the_engine_has_ended_is_told_so_and_holds_nobod
     run = a_run(ledger, ["one", "two"])
     with Engine(run, ledger, Platform().client, Options(mode=Mode.ASYNC), tuning=QUICK) as engine:
         [chunk] = engine.to_submit()
+        engine.expect([ended := Future[int]()])
         engine.stop(RunStopped("no credit left"))
     with pytest.raises(RunStopped, match="no credit left"):
         engine.submit_chunk(chunk)
-    engine.chunk_done()
+    ended.set_result(0)
 
 
 def test_a_chunk_that_the_ending_loop_never_came_to_is_told_so_and_holds_nobody(

@@ -31,7 +31,7 @@ from fieval_tasks.core.plan import Mode
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.pace.pace import LongestWait, Pace
 from fieval_tasks.pace.pace_tuning import SHOWN_FROM, TUNING, PaceTuning
-from fieval_tasks.runs.threads import work_once
+from fieval_tasks.runs.threads import threads, work_once
 from fieval_tasks.work.engine import Engine
 from fieval_tasks.work.options import Options
 from fieval_tasks.work.work_tuning import WorkTuning
@@ -220,12 +220,13 @@ def test_a_server_that_asks_to_wait_a_day_ends_the_run_at_once_and_it_can_be_res
         with (
             pytest.raises(RunStopped, match="asked to wait until"),
             Engine(run, ledger, platform.client, Options(mode=mode)) as engine,
+            threads(engine) as workers,
         ):
-            work_once(engine, mode)
+            work_once(engine, mode, workers)
     assert ledger.book(run.run_id).counts()[State.FAILED] == 0
     platform.trouble = None
-    with Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC)) as engine:
-        work_once(engine, Mode.ASYNC)
+    with Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC)) as engine, threads(engine) as workers:
+        work_once(engine, Mode.ASYNC, workers)
     assert {r.status for r in results(ledger, run).values()} == {"scored"}
     assert set(platform.taken.values()) == {1}
 
@@ -255,8 +256,9 @@ def test_a_server_that_is_gone_while_only_submissions_are_made_is_given_up(
     with (
         pytest.raises(RunStopped, match="no answer for"),
         Engine(run, ledger, platform.client, options, tuning=WorkTuning(silence=0.2)) as engine,
+        threads(engine) as workers,
     ):
-        work_once(engine, Mode.SUBMIT)
+        work_once(engine, Mode.SUBMIT, workers)
 
 
 # -- no request outlasts its item's time ------------------------------------------------------------------------------------
@@ -288,6 +290,6 @@ def test_slow_bytes_do_not_outlast_an_items_time(ledger: Ledger, method: str, mo
     tuning = WorkTuning(last_question=0.1, shortest_post=0.1, pause=lambda faults: 0.001, last_word=0.1)
     options = Options(mode=mode, item_timeout=0.3, on_lost_reply="ask", timeout=60.0)
     run = a_run(ledger, ["x"], mode=mode)
-    with Engine(run, ledger, Dripping(method).client, options, tuning=tuning) as engine:
-        work_once(engine, mode)
+    with Engine(run, ledger, Dripping(method).client, options, tuning=tuning) as engine, threads(engine) as workers:
+        work_once(engine, mode, workers)
     assert results(ledger, run)["x"].status == "pending"

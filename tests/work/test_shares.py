@@ -6,6 +6,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,6 @@ from fieval_tasks.core.budget import Budget
 from fieval_tasks.core.errors import Unreachable
 from fieval_tasks.core.items import Item, State, Ticket
 from fieval_tasks.core.plan import Mode
-from fieval_tasks.core.progress import Progress
 from fieval_tasks.ledger.changes import Sending, Submitted
 from fieval_tasks.ledger.processes import owner_name
 from fieval_tasks.ledger.reuse import Earlier
@@ -24,7 +25,7 @@ from fieval_tasks.ledger.run import Run
 from fieval_tasks.ledger.schema import utc_now
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.pace.permits import Leased
-from fieval_tasks.runs.threads import submit
+from fieval_tasks.runs.threads import Workers, threads, work_once, work_to_the_end
 from fieval_tasks.work.engine import Engine
 from fieval_tasks.work.options import Options, Share
 from fieval_tasks.work.work_tuning import WorkTuning
@@ -51,45 +52,24 @@ QUICK = WorkTuning(
 )
 
 
-def unseen(_: Progress) -> None:
-    return
-
-
 def work(ledger: Ledger, run: Run, platform: Platform, share: Share | None, **options: Any) -> list[int]:
     """What a shard does; the chunks that it began with."""
     mode, open_limit = options.pop("mode", Mode.ASYNC), options.pop("open_limit", None)
-    with Engine(
-        run,
-        ledger,
-        platform.client,
-        Options(mode=mode, concurrency=8, share=share, **options),
-        tuning=QUICK,
-        open_limit=open_limit,
-    ) as engine:
+    chosen = Options(mode=mode, concurrency=8, share=share, **options)
+    with (
+        Engine(run, ledger, platform.client, chosen, tuning=QUICK, open_limit=open_limit) as engine,
+        helping(engine) as workers,
+    ):
         began_with = engine.to_submit()
-        work_round(engine, mode)
-        while engine.wait_for_others(unseen):
-            work_round(engine, mode)
+        work_to_the_end(engine, mode, workers)
     return began_with
 
 
-def work_round(engine: Engine, mode: Mode) -> None:
-    chunks = engine.to_submit()
-    engine.expect(len(chunks) + 1)
-    with ThreadPoolExecutor(4) as threads:
-        tasks = [threads.submit(submit, engine, chunk) for chunk in chunks]
-        tasks.append(threads.submit(help_out, engine))
-        if mode is Mode.ASYNC:
-            engine.settle(unseen)
-        for task in tasks:
-            task.result()
-
-
-def help_out(engine: Engine) -> None:
-    try:
-        engine.submit_rest()
-    finally:
-        engine.chunk_done()
+@contextmanager
+def helping(engine: Engine) -> Iterator[Workers]:
+    """Threads that also send what others leave."""
+    with threads(engine) as workers, ThreadPoolExecutor(1) as aside:
+        yield replace(workers, start=lambda chunks: [*workers.start(chunks), aside.submit(engine.submit_rest)])
 
 
 def counted(ledger: Ledger, run: Run) -> dict[State, int]:
@@ -158,17 +138,16 @@ def test_what_one_sent_that_helped_and_died_is_asked_about_by_whoever_comes_to_t
     run, platform = a_run(ledger, ANSWERS[:10], chunk_size=5), Platform()
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         dead = owner_name(process.pid)
-    with Engine(
-        run, ledger, platform.client, Options(mode=Mode.ASYNC, concurrency=8, share=Share(0, 2)), tuning=QUICK
-    ) as engine:
+    options = Options(mode=Mode.ASYNC, concurrency=8, share=Share(0, 2))
+    with Engine(run, ledger, platform.client, options, tuning=QUICK) as engine, helping(engine) as workers:
         assert engine.to_submit() == [0]
         assert ledger.book(run.run_id).claims.take([0], dead, lease=60.0) == [0]
         tickets = [Ticket(item.seq, platform.accept(body(item))[0]) for item in ledger.book(run.run_id).unsent(0)]
         ledger.book(run.run_id).apply([Submitted(tuple(tickets), utc_now())])
         assert engine.submit_chunk(0) == 0
-        engine.settle(unseen)
-        while engine.wait_for_others(unseen):
-            work_round(engine, Mode.ASYNC)
+        engine.settle()
+        while engine.wait_for_others():
+            work_once(engine, Mode.ASYNC, workers)
     assert counted(ledger, run) == {State.SCORED: 10}
     assert set(platform.taken.values()) == {1}
 
@@ -182,14 +161,13 @@ def test_what_another_held_for_a_moment_and_let_go_is_finished_by_whoever_came_m
     tickets = [Ticket(item.seq, platform.accept(body(item))[0]) for item in ledger.book(run.run_id).unsent(1)]
     ledger.book(run.run_id).apply([Submitted(tuple(tickets), utc_now())])
     assert ledger.book(run.run_id).claims.take(others, "a collector", lease=60.0) == others
-    with Engine(
-        run, ledger, platform.client, Options(mode=Mode.ASYNC, concurrency=8, share=share), tuning=QUICK
-    ) as engine:
-        work_round(engine, Mode.ASYNC)
+    options = Options(mode=Mode.ASYNC, concurrency=8, share=share)
+    with Engine(run, ledger, platform.client, options, tuning=QUICK) as engine, helping(engine) as workers:
+        work_once(engine, Mode.ASYNC, workers)
         assert counted(ledger, run) == {State.READY: 5, State.SUBMITTED: 5, State.SCORED: 5}
         ledger.book(run.run_id).claims.release("a collector")
-        while engine.wait_for_others(unseen):
-            work_round(engine, Mode.ASYNC)
+        while engine.wait_for_others():
+            work_once(engine, Mode.ASYNC, workers)
     assert counted(ledger, run) == {State.SCORED: 15}
     assert set(platform.taken.values()) == {1}
 
