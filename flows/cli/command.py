@@ -134,8 +134,12 @@ Status = Annotated[
         help="Only runs that ended so: ok, gate-failed, incomplete, stopped, interrupted, pending, at-work, unfinished, or a code.",
     ),
 ]
-Limit = Annotated[int, Parameter(help="Runs at most. Default: 20.", converter=whole)]
-Last = Annotated[int, Parameter(help="Runs at most, the latest. Default: 20.", converter=whole)]
+Limit = Annotated[
+    int, Parameter(name=("--limit", "--last"), help="Runs at most, the latest. Default: 20.", converter=whole)
+]
+Last = Annotated[
+    int, Parameter(name=("--last", "--limit"), help="Runs at most, the latest. Default: 20.", converter=whole)
+]
 DatasetArgument = Annotated[str, Parameter(help="A dataset's name or path, or a pattern such as 'answers-*.csv'.")]
 CheckArgument = Annotated[str, Parameter(help="A check's name, as in the results.")]
 RunAsObject = Annotated[bool, Parameter(help="As a JSON object.")]

@@ -9,8 +9,12 @@ from shutil import get_terminal_size
 
 from fieval_tasks.core.errors import ExitCode, PlanError
 from fieval_tasks.core.quantities import parse_share
+from fieval_tasks.ledger.blessings import blessings
+from fieval_tasks.ledger.database import store_url
+from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.report.listing import WIDEST, console_of, listing, sentence, wrapped
 from fieval_tasks.report.text import clean, moment, shown_json
+from fieval_tasks.runs.preparation import kept
 
 
 def compare(
@@ -26,7 +30,6 @@ def compare(
 ) -> int:
     from fieval_tasks.core.plan import DEFAULT_MARGIN
     from fieval_tasks.report.differences import as_lines
-    from fieval_tasks.runs.preparation import kept
     from fieval_tasks.terminal.github_step import github_step
     from flows.compare import compare as compared
 
@@ -53,18 +56,24 @@ LONGEST_LINE = 360
 
 
 def bless(run: str | None, note: str, file: Path | None, anyway: bool, is_list: bool, store: str | None) -> int:
-    from flows.bless import bless as blessed
-    from flows.bless import blessed as all_blessed
+    from fieval_tasks.runs.blessing import blessed_run, written_baseline
 
     if is_list == (run is not None):
         raise PlanError("name the run that is to be the baseline, or --list to see those that are")
     if run is not None:
         if file is not None and note:
             raise PlanError("--note: a file holds none; leave it out, or say it in the commit")
-        print(clean(blessed(run, store, note=note, file=file, anyway=anyway)))
+        with kept(run, store) as found:
+            if file is None:
+                of = blessed_run(found, note, anyway=anyway).dataset
+                print(clean(f"run {found.run_id} is blessed: the baseline for {of}"))
+            else:
+                n = written_baseline(found, file, anyway=anyway)
+                print(clean(f"run {found.run_id} is written to {file}: {n:,} items; compare with --baseline {file}"))
         return ExitCode.OK
-    found = all_blessed(store)
-    rows = [{"at": moment(one.at), "run": one.run_id, "dataset": one.dataset, "note": one.note} for one in found]
+    with Ledger(store_url(store), must_exist=True) as ledger:
+        all_blessed = blessings(ledger.database)
+    rows = [{"at": moment(one.at), "run": one.run_id, "dataset": one.dataset, "note": one.note} for one in all_blessed]
     if rows:
         print(*listing(rows, console_of(sys.stdout), names=["run", "dataset", "note"]), sep="\n")
     else:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from fieval_tasks.core.commands import command
 from fieval_tasks.core.errors import ExitCode, PlanError
 from fieval_tasks.decisions.agreement import Confusion
-from fieval_tasks.ledger.calibrations import Calibration
+from fieval_tasks.ledger.calibrations import Calibration, Calibrations, LabelDraw
+from fieval_tasks.ledger.database import store_url
+from fieval_tasks.ledger.run import Run
+from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.report.listing import console_of, listing
 from fieval_tasks.report.text import clean, count, moment
+from fieval_tasks.runs.calibrating import handed, record
+from fieval_tasks.runs.conclusion import Ended, conclude
+from fieval_tasks.runs.preparation import kept
+from fieval_tasks.runs.sheets import draw, write_sheet
 from fieval_tasks.terminal.door import say
-from flows.label import drawn_sheet, known_labels, read_back
 
 
 def written(
@@ -24,30 +31,63 @@ def written(
     output: str | None,
     store: str | None,
 ) -> int:
-    """Draw and write a sheet, and say what to do with it."""
+    """Draw items of a check at random, record the draw, write the sheet, and say what to do with it."""
     if n is not None and n < 1:
         raise PlanError("--n: draw one item at least")
-    sheet = drawn_sheet(
-        run, n=100 if n is None else n, check=check, seed=seed or 0, policy=policy, output=output, store=store
-    )
-    made = sheet.made
+    with kept(run, store) as opened:
+        name = _labelled_check(opened.run, check)
+        drawn, of = draw(opened.book, name, n=100 if n is None else n, seed=seed or 0)
+        if not drawn:
+            raise PlanError(
+                f"no item of {name} in run {opened.run_id} has been passed or failed, so none can be labelled"
+            )
+        ids = [one.item_id for one in drawn]
+        made = LabelDraw(opened.run_id, name, opened.ledger.now(), policy or "", seed or 0, of, ids)
+        plain = "".join(c if c.isalnum() else "-" for c in name)
+        path = Path(output).expanduser() if output else opened.folder / f"labels-{plain}.csv"
+        try:
+            cut = write_sheet(path, drawn, made)
+        except OSError as error:
+            raise PlanError(f"{path} can't be written ({error}): name another file with --output") from error
+        Calibrations(opened.ledger.database).record_draw(made)
     print(
         clean(
             f"{count(len(made.items), 'item')} of {made.of:,} that {made.check_name} passed or failed, drawn with seed {made.seed}: "
-            f"{sheet.path}\nwrite pass or fail into the column label of each, then: "
-            f"{command('label', made.run_id, '--labels', str(sheet.path), store=store)}"
+            f"{path}\nwrite pass or fail into the column label of each, then: "
+            f"{command('label', made.run_id, '--labels', str(path), store=store)}"
         )
     )
-    if sheet.cut:
+    if cut:
         say(
-            f"note: {count(sheet.cut, 'text was', 'texts were')} too long for a spreadsheet's cell and cut; --output NAME.jsonl has all"
+            f"note: {count(cut, 'text was', 'texts were')} too long for a spreadsheet's cell and cut; --output NAME.jsonl has all"
         )
     return ExitCode.OK
 
 
+def _labelled_check(run: Run, wanted: str | None) -> str:
+    names = [check.name for check in run.checks if check.scale.has_passes]
+    if not names:
+        raise PlanError(
+            f"no check of run {run.run_id} answers Pass/Fail, so there is no pass rate to correct (of one that answers with "
+            f"choices, --good CHECK=CHOICE says which pass)"
+        )
+    if wanted is None and len(names) > 1:
+        raise PlanError(f"run {run.run_id} has several checks: name one of {', '.join(names)} with --check")
+    if wanted not in (None, *names):
+        raise PlanError(f"--check {wanted}: it is no Pass/Fail check of run {run.run_id} (it has: {', '.join(names)})")
+    return wanted or names[0]
+
+
 def read(run: str, labels: str, policy: str | None, store: str | None) -> int:
-    """Read a sheet back, and say what it comes to."""
-    check, outcome = read_back(run, labels, policy, store)
+    """Record a sheet's labels, write the run's report anew with them, and say what they come to."""
+    with kept(run, store) as opened:
+        if busy := opened.worked_on_by_others():
+            raise PlanError(f"run {opened.run_id} is at work ({busy}): read the labels back once it has ended")
+        labelled = opened.plan.model_copy(update={"labels": labels, "labelling_policy": policy})
+        given = handed(opened.ledger, labelled, opened.run)
+        assert given is not None, "the plan names labels"
+        check = record(opened.ledger, opened.run_id, given).check_name
+        outcome = conclude(opened, Ended(), seconds=0.0)
     report = outcome.report
     if (correction := report.corrections.get(check)) is not None:
         print(*listing(_rows(correction.figures.confusion), console_of(sys.stdout), names=[""]), sep="\n")
@@ -73,7 +113,8 @@ def _rows(found: Confusion) -> list[dict[str, str]]:
 
 def listed(store: str | None) -> int:
     """A paragraph for all labels of each reading, the newest first."""
-    found = known_labels(store)
+    with Ledger(store_url(store), must_exist=True) as ledger:
+        found = Calibrations(ledger.database).all()
     for one in found:
         print(clean(_line(one)))
     if not found:

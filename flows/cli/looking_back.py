@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
 from fractions import Fraction
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
@@ -14,21 +14,25 @@ from fieval_tasks.core.budget import written
 from fieval_tasks.core.commands import command
 from fieval_tasks.core.errors import ExitCode, PlanError
 from fieval_tasks.ledger.check_figures import CheckFigures
+from fieval_tasks.ledger.database import store_url
+from fieval_tasks.ledger.history import History
+from fieval_tasks.ledger.pruning import Prunable, give_back, prunable
+from fieval_tasks.ledger.pruning import prune as delete
+from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.report.listing import COLUMNS, WIDEST, Row, console_of, listing, wrapped
 from fieval_tasks.report.text import FIGURE, NONE, clean, count, duration, figure, moment, one_line, share, shown_json
+from fieval_tasks.runs.overview import RunOverview, RunPage, meant_end, meant_moment, overviews, page_of
+from fieval_tasks.runs.trends import Trend, TrendPoint, count_old
+from fieval_tasks.runs.trends import trend as found_in
 from fieval_tasks.terminal.door import answered, say
-
-if TYPE_CHECKING:
-    from fieval_tasks.ledger.pruning import Prunable
-    from fieval_tasks.runs.overview import RunOverview, RunPage
-    from fieval_tasks.runs.trends import Trend, TrendPoint
-    from flows.prune import Pruned
 
 WHEN = "%Y-%m-%d %H:%M"
 _LONGEST_LINE = 360
 """Characters of a sentence: a dataset's or a check's name may be a page."""
 # Colours say nothing that the words don't.
 _STYLES = {"ok": "green", "gate failed": "red", "incomplete": "yellow"}
+# `3m` is three minutes, and `90` is 90 seconds: who writes that means months, or days.
+_LEAST_AGE = timedelta(hours=1)
 _RUNS_NAMED = 10
 """Of those that would be pruned: the oldest."""
 
@@ -36,17 +40,22 @@ _RUNS_NAMED = 10
 # -- runs ----------------------------------------------------------------------------------------------------------
 
 
-def runs(store: str | None, *, as_data: bool, limit: int, **filters: str | None) -> int:
-    from flows.runs import runs as listed
-
+def runs(
+    store: str | None, *, as_data: bool, limit: int, dataset: str | None, check: str | None, since: str | None,
+    status: str | None,
+) -> int:  # fmt: skip
+    """The runs, the newest first. Raises PlanError for a filter that can't be read, or a dataset that no run is on."""
     if limit < 1:
         raise PlanError("--limit: show one run at least")
-    found = listed(store, limit=limit, tell=say, **filters)
+    with Ledger(store_url(store), must_exist=True) as ledger:
+        begun = None if since is None else meant_moment(since, ledger.now(), "--since")
+        ended = None if status is None else meant_end(status)
+        found = overviews(ledger, dataset=dataset, check=check, since=begun, ended=ended, limit=limit, tell=say)
     if as_data:
         print(shown_json([one.to_json() for one in found]))
     elif found:
         _print(listing([row for one in found for row in _rows(one)], console_of(sys.stdout), names=_NAMES))
-    elif any(filters.values()):
+    elif dataset or check or since or status:
         print("no run is like that")
     else:
         print(f"there are no runs yet: {command('evaluate', store=store)} begins one")
@@ -92,9 +101,9 @@ def _print(lines: Iterable[str]) -> None:
 
 
 def show(run: str, store: str | None, *, as_data: bool) -> int:
-    from flows.show import show as shown
-
-    page = shown(run, store, tell=say)
+    """All that the ledger says of a run as a whole, also of one whose items were pruned. Raises PlanError where there is none."""
+    with Ledger(store_url(store), must_exist=True) as ledger:
+        page = page_of(ledger, run, store, say)
     if as_data:
         print(shown_json(page.to_json()))
         return ExitCode.OK
@@ -173,12 +182,13 @@ def _found(page: RunPage) -> Iterator[str]:
 
 
 def trend(dataset: str, check: str, store: str | None, *, as_data: bool, last: int) -> int:
+    """How the check went in the `last` runs on the dataset that ended. Raises PlanError where there is none."""
     from fieval_tasks.terminal.trend_plot import plot
-    from flows.trend import trend as found_in
 
     if last < 1:
         raise PlanError("--last: show one run at least")
-    found = found_in(dataset, check, store, last=last, tell=say)
+    with Ledger(store_url(store), must_exist=True) as ledger:
+        found = found_in(ledger, dataset, check, last=last, tell=say)
     if as_data:
         print(shown_json(found.to_json()))
     elif not found.points:
@@ -214,19 +224,21 @@ def _broken(found: Trend) -> Iterator[str]:
 
 
 def prune(older_than: str, store: str | None, *, yes: bool, dry_run: bool) -> int:
-    from flows.prune import prune as pruned
+    """Delete the items of the runs that were begun before then. Files are never deleted: a run's folder is its user's.
 
-    def agreed(found: Prunable) -> bool:
-        _say_what(found, older_than)
-        if dry_run or yes:
-            return yes and not dry_run
-        if not sys.stdin.isatty():
-            raise PlanError("nobody can be asked here, and nothing was deleted: add --yes, or see --dry-run")
-        print("delete them? [y/N] ", end="", flush=True)
-        return sys.stdin.readline().strip().lower() in ("y", "yes")
+    Raises PlanError for a time that can't be read, or is less than an hour ago.
+    """
 
     def work() -> int:
-        _say_end(pruned(older_than, agreed, store, tell=say), older_than)
+        with Ledger(store_url(store), must_exist=True) as ledger:
+            found = prunable(ledger.database, _long_ago(older_than, ledger.now()))
+            if not found.runs:
+                print(clean(f"there is nothing to prune that is older than {older_than}"))
+                _print(_stays(found))
+                return ExitCode.OK
+            _say_what(found, older_than)
+            if dry_run or not _is_agreed(yes) or not _pruned(ledger, found):
+                print("nothing was deleted")
         return ExitCode.OK
 
     return answered(
@@ -234,17 +246,36 @@ def prune(older_than: str, store: str | None, *, yes: bool, dry_run: bool) -> in
     )
 
 
-def _say_end(done: Pruned, older_than: str) -> None:
-    if not done.found.runs:
-        print(clean(f"there is nothing to prune that is older than {older_than}"))
-        _print(_stays(done.found))
-    elif not done.runs:
-        print("nothing was deleted")
-    else:
-        print(f"pruned {count(len(done.runs), 'run')}; the trends keep what they came to, and their files stay")
-        print(f"the ledger is {_megabytes(done.freed)} smaller" if isinstance(done.freed, int) else done.freed)
-        left = (run.run_id for run in done.found.runs if run.run_id not in done.runs)
-        _print(f"not pruned, since it came into use or can't be counted: {run_id}" for run_id in left)
+def _long_ago(older_than: str, now: datetime) -> datetime:
+    before = meant_moment(older_than, now, "--older-than")
+    if now - before < _LEAST_AGE:
+        raise PlanError(
+            f"--older-than {older_than}: that is no hour ago (m is minutes, a bare number seconds), and nothing was "
+            "deleted: write days, such as 90d, or a date"
+        )
+    return before
+
+
+def _is_agreed(yes: bool) -> bool:
+    if not yes and not sys.stdin.isatty():
+        raise PlanError("nobody can be asked here, and nothing was deleted: add --yes, or see --dry-run")
+    if not yes:
+        print("delete them? [y/N] ", end="", flush=True)
+    return yes or sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _pruned(ledger: Ledger, found: Prunable) -> bool:
+    """Delete the runs' items, and say so; whether there were any to delete."""
+    names = [run.run_id for run in found.runs]
+    count_old(ledger, names, say)  # what they came to would be lost with their items
+    uncounted = History(ledger.database).uncounted(names)
+    done = [name for name in names if name not in uncounted and delete(ledger.database, name)]
+    freed = give_back(ledger.database)
+    if done:
+        print(f"pruned {count(len(done), 'run')}; the trends keep what they came to, and their files stay")
+        print(f"the ledger is {_megabytes(freed)} smaller" if isinstance(freed, int) else freed)
+        _print(f"not pruned, since it came into use or can't be counted: {name}" for name in names if name not in done)
+    return bool(done)
 
 
 def _say_what(found: Prunable, older_than: str) -> None:
