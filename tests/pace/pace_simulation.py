@@ -400,7 +400,6 @@ def evaluations(
     clock, tier = Clock(since), Tier()
     tier.quota = hidden = Quota(**(quota or {}), clock=lambda: clock.now)
     waiting = items
-    tickets, scouted_at = 0, -inf
     next_turn = since
     look_at = inf
 
@@ -449,17 +448,8 @@ def evaluations(
             tier.last_submitted = began
         ends = clock.now if refused else clock.now + chance.lognormvariate(log(judged), 0.5)
         ticket = began + reply + recorded
-        first = ticket + (sentinel_age if early else WORK.first_guess if is_scout(ticket) else judged)
+        first = ticket + (sentinel_age if early else judged)
         clock.at(first + reply, lambda: poll(began, ends, refused))
-
-    def is_scout(now: float) -> bool:
-        """One in 32, three a second at most."""
-        nonlocal tickets, scouted_at
-        tickets += 1
-        if tickets % 32 or now < scouted_at + 1 / 3:
-            return False
-        scouted_at = now
-        return True
 
     def poll(began: float, ends: float, refused: bool) -> None:
         tier.polls += 1
