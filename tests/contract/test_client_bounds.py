@@ -7,6 +7,7 @@ import gzip
 import tracemalloc
 import zlib
 from collections.abc import Awaitable, Callable
+from functools import cache
 
 import pytest
 
@@ -66,6 +67,7 @@ async def test_a_reply_may_be_as_long_as_the_limit(spare: int, is_read: bool) ->
                     await get_result(client)
 
 
+@cache
 def bomb(size: int) -> bytes:
     """So many spaces, packed a thousandfold."""
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)

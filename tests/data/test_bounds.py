@@ -117,9 +117,7 @@ except PlanError as error:
 @pytest.mark.parametrize("kind", ["jsonl", "csv", "tsv", "json"])
 def test_a_gzip_of_one_line_is_refused_within_256_mib(tmp_path: Path, kind: str) -> None:
     path = tmp_path / f"a.{kind}.gz"
-    with gzip.open(path, "wb", compresslevel=1) as file:
-        for _ in range(512):
-            file.write(b"x" * 2**20)
+    path.write_bytes(gzip.compress(b"x" * 2**20) * 512)  # files of gzip one after another are one
     done = subprocess.run(
         [sys.executable, "-c", BOMB, str(path), kind, str(2**28)], capture_output=True, text=True, check=True
     )
