@@ -17,10 +17,10 @@ from typing import BinaryIO
 from urllib.parse import SplitResult, unquote
 
 from fieval_tasks.core.errors import PlanError, in_words
-from fieval_tasks.core.foreign import foreign_by_extension
 from fieval_tasks.core.locations import dataset_url, is_url, path_of
 from fieval_tasks.core.spelling import listed, nearest
 from fieval_tasks.data.files import File
+from fieval_tasks.data.foreign import foreign_by_extension
 from fieval_tasks.data.records import FORMATS
 
 STDIN = "<stdin>"

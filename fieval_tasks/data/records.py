@@ -11,11 +11,11 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 
 from fieval_tasks.core.errors import PlanError
-from fieval_tasks.core.foreign import LOOKED_AT, foreign_by_bytes
 from fieval_tasks.data.delimited import delimited_rows
 from fieval_tasks.data.documents import json_lines, json_rows, yaml_rows
 from fieval_tasks.data.encodings import complaint
 from fieval_tasks.data.files import File, Row
+from fieval_tasks.data.foreign import LOOKED_AT, foreign_by_bytes
 from fieval_tasks.data.parquet import parquet_rows
 
 # Extension -> format. Any text format may be gzipped.
@@ -54,5 +54,5 @@ def _refuse_foreign(file: File) -> None:
     """Raises PlanError for a file whose first bytes are those of another type than its name says."""
     is_parquet = file.format == "parquet"
     found = foreign_by_bytes(file.start(LOOKED_AT) if is_parquet else file.head(LOOKED_AT))
-    if found is not None and not (is_parquet and found.starts == (b"PAR1",)):
+    if found is not None and not (is_parquet and found.start == b"PAR1"):
         raise PlanError(f"{file.name} is {found.kind}, not {file.format.upper()}: {found.step}")
