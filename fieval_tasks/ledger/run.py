@@ -37,11 +37,6 @@ class CheckRecord:
     def scale(self) -> Scale:
         return scale_of(self.template, self.output, self.good)
 
-    @property
-    def all_params(self) -> dict[str, Any]:
-        """Every parameter; for one that each row gives, the column that it comes from."""
-        return {**self.params, **{name: f"(column {column})" for name, column in self.param_sources.items()}}
-
 
 @dataclass(frozen=True)
 class Run:

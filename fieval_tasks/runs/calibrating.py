@@ -32,11 +32,12 @@ _IN_WORDS = {
 
 def identity(run: Run, check: CheckRecord, policy: str) -> dict[str, Any]:
     """What labels of this check are worth anything for."""
+    from_rows = {name: f"(column {column})" for name, column in check.param_sources.items()}
     return {
         "judge": run.address or run.connection,
         "template": check.template,
         "model": check.model,
-        "params": check.all_params,
+        "params": {**check.params, **from_rows},
         "good": sorted(folded(check.good)),
         "policy": policy,
     }

@@ -43,12 +43,14 @@ class Judged:
     template: str
     model: str | None
     params: str
-    """A digest of the parameters, and of the columns that some come from: they may hold what no file should."""
+    """A digest of the parameters that are the same for every row: they may hold what no file should."""
     output: str
     good: tuple[str, ...]
     """The labelling policy: choices that pass."""
     keys: tuple[str, ...]
     """Keys of the input side."""
+    by_row: tuple[str, ...] | None = ()
+    """PARAMETER=COLUMN of each parameter that the rows give; None: not known, of a file that an earlier version wrote."""
 
     @property
     def scale(self) -> Scale:
@@ -60,10 +62,11 @@ class Judged:
         return cls(
             check.template,
             check.model,
-            hashlib.sha256(canonical(check.all_params).encode()).hexdigest()[: 2 * DIGEST],
+            hashlib.sha256(canonical(dict(check.params)).encode()).hexdigest()[: 2 * DIGEST],
             check.output,
             check.good,
             keys,
+            tuple(sorted(f"{name}={column}" for name, column in check.param_sources.items())),
         )
 
     def is_alike(self, other: Judged) -> bool:
@@ -72,7 +75,7 @@ class Judged:
 
     @property
     def _meaning(self) -> tuple[object, ...]:
-        return self.template, self.model, self.params, self.output, folded(self.good)
+        return self.template, self.model, self.params, self.by_row, self.output, folded(self.good)
 
 
 @dataclass
@@ -228,7 +231,7 @@ class FileSide:
             self.checks: Mapping[str, Judged] = {
                 name: Judged(
                     check["template"], check["model"], check["params"], check["output"], tuple(check["good"]),
-                    tuple(check["keys"]),
+                    tuple(check["keys"]), tuple(check["by_row"]) if "by_row" in check else None,
                 )
                 for name, check in self._content["checks"].items()
             }  # fmt: skip
@@ -280,7 +283,7 @@ def problems(run: Side, baseline: Side, *, across_models: bool = False) -> Itera
         here, there = f"in {this}", f"in the baseline {baseline.name}"
         if (now.template, now.output) != (before.template, before.output):
             yield f"{name} is {now.template} ({now.output}) {here}, and {before.template} ({before.output}) {there}: their figures mean different things"
-        elif now.params != before.params:
+        elif now.params != before.params or (before.by_row is not None and now.by_row != before.by_row):
             yield f"{name} has other parameters {here} than {there}: its figures mean different things"
         elif folded(now.good) != folded(before.good):
             good, other = (", ".join(one.good) or "none" for one in (now, before))

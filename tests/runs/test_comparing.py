@@ -362,6 +362,19 @@ def test_a_baseline_file_compares_as_its_run_does_and_holds_no_text(ledger: Ledg
         baseline_of(pinned, ledger, new)
 
 
+def test_a_baseline_file_of_an_earlier_version_does_not_say_which_column_gave_a_parameter(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    a_run(ledger, "old", told(True, True), check=replace(CHECK, param_sources={"k": "before"}))
+    new = RunSide(ledger, a_run(ledger, "new", told(True, True), check=replace(CHECK, param_sources={"k": "now"})))
+    file, text = tmp_path / "baseline.json", written(ledger, "old")
+    file.write_text(text)
+    with pytest.raises(PlanError, match="other parameters"):
+        compared(new, FileSide(file), terms=TERMS)
+    file.write_text(text.replace(', "by_row": ["k=before"]', ""))
+    assert compared(new, FileSide(file), terms=TERMS).checks["tone"].compared.n_pairs == 2
+
+
 @pytest.mark.parametrize(
     "content",
     ["", "[]", "{}", '{"format": "fieval baseline 9"}', '{"format": 1, "run": null}', "[" * 100_000],
