@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
-from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
+from fieval_tasks.on_prefect.changed_settings import with_settings
 from fieval_tasks.on_prefect.times import TIMES
 
 
@@ -20,7 +20,7 @@ def on_laptop() -> Iterator[None]:
     run has died, and a server of ours dies with it. Logs, and events, which carry the task runs' states, are sent by
     threads that do not hurry: unsent ones would be lost, with a minute of connection errors at exit.
     """
-    with temporary_settings(updates={PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+    with with_settings("flows", heartbeat_frequency=None):
         yield
     send_what_is_queued()
 

@@ -69,19 +69,16 @@ def require_configured(problem: str, instead: str) -> None:
 def require_api(times: PrefectTimes = TIMES) -> None:
     """Raises RunStopped, with the cause and what to set, where Prefect's client can't work with the API."""
     require_settings()
-    from prefect.settings import (
-        PREFECT_API_REQUEST_TIMEOUT,
-        PREFECT_API_URL,
-        PREFECT_CLIENT_MAX_RETRIES,
-        temporary_settings,
-    )
+    from prefect.settings import PREFECT_API_URL
+
+    from fieval_tasks.on_prefect.changed_settings import with_settings
 
     url = str(PREFECT_API_URL.value())
-    with temporary_settings(updates={PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_API_REQUEST_TIMEOUT: times.answers_within}):
+    with with_settings("client", max_retries=0), with_settings("api", request_timeout=times.answers_within):
         wrong = _wrong(times)
         whole = f"{url.rstrip('/')}/api"
         if wrong and not url.rstrip("/").endswith("/api"):
-            with temporary_settings(updates={PREFECT_API_URL: whole}):
+            with with_settings("api", url=whole):
                 wrong = f"its address lacks /api: set PREFECT_API_URL={whole}" if _wrong(times) is None else wrong
     if wrong:
         raise RunStopped(f"the Prefect API at {url} can't be used, so nothing was sent: {wrong}")

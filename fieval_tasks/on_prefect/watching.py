@@ -18,10 +18,10 @@ from prefect.client.schemas.actions import VariableCreate
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.runtime import flow_run
-from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from fieval_tasks.core.errors import Interrupted, PlanError
 from fieval_tasks.core.steering import Control, control_of, value_of, variable_of
+from fieval_tasks.on_prefect.changed_settings import with_settings
 from fieval_tasks.on_prefect.prefect_errors import why
 from fieval_tasks.on_prefect.times import TIMES
 from fieval_tasks.runs.preparation import Prepared
@@ -48,7 +48,7 @@ class Rhythm:
 def without_retries() -> AbstractContextManager[Any]:
     """Disable the retries of Prefect's client in the block, for calls that are repeated anyway: while Prefect is away its
     retries would block the flow for a minute."""
-    return temporary_settings(updates={PREFECT_CLIENT_MAX_RETRIES: 0})
+    return with_settings("client", max_retries=0)
 
 
 class PrefectApi:
@@ -90,7 +90,7 @@ def steerable(run: Prepared, *, is_all: bool = False) -> Iterator[None]:
 
 def _forget(variable: str) -> None:
     """Delete the variable, with a few retries, since nothing else would delete it later."""
-    few = temporary_settings(updates={PREFECT_CLIENT_MAX_RETRIES: TIMES.last_attempts})
+    few = with_settings("client", max_retries=TIMES.last_attempts)
     try:
         with few, get_client(sync_client=True) as client, suppress(ObjectNotFound):
             client.delete_variable_by_name(variable)

@@ -1,0 +1,18 @@
+"""Prefect's settings, changed for a block."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect.context import SettingsContext, get_settings_context
+
+
+def with_settings(group: str, **changes: Any) -> SettingsContext:
+    """In the block Prefect goes by these fields of a group of its settings, as `client`.
+
+    Prefect's own `temporary_settings` reads all its settings again, from the environment and from files: 30 ms of CPU
+    each time, and the calls for one run would take a third of what the run takes.
+    """
+    context = get_settings_context()
+    changed = getattr(context.settings, group).model_copy(update=changes)
+    return SettingsContext(profile=context.profile, settings=context.settings.model_copy(update={group: changed}))
