@@ -6,7 +6,6 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePath
 from shlex import quote
 from typing import Any, Literal
 from unicodedata import normalize
@@ -119,14 +118,14 @@ class Binding:
 
 
 def bind(
-    plan: EvaluationPlan, columns: Sequence[str], catalogue: Catalogue, *, default_model: str | None = DEFAULT_JUDGE
+    plan: EvaluationPlan, columns: Sequence[str], catalogue: Catalogue, *, dataset: str = "the dataset"
 ) -> tuple[Binding, ...]:
     """Find the columns for each check: by the mapping first, then by name, then by alias.
 
-    Names are compared without case, blanks, dashes and underscores. Raises one PlanError with every problem.
+    Names are compared without case, blanks, dashes and underscores. Raises one PlanError with every problem, which calls the
+    dataset by the name `dataset`.
     """
-    dataset = _shown_name(plan)
-    bound, unfit = _bound(plan, columns, catalogue, default_model)
+    bound, unfit = _bound(plan, columns, catalogue)
     bindings = tuple(binding for _, binding in bound)
     problems = (
         *_unknown_templates(plan, catalogue),
@@ -146,7 +145,7 @@ def bind(
 
 
 def _bound(
-    plan: EvaluationPlan, columns: Sequence[str], catalogue: Catalogue, default_model: str | None
+    plan: EvaluationPlan, columns: Sequence[str], catalogue: Catalogue
 ) -> tuple[list[tuple[Check, Binding]], list[str]]:
     """The checks whose templates are in the catalogue, and the problems of their parameters."""
     known = [(check, template) for check in plan.checks if (template := catalogue.get(check.template))]
@@ -158,7 +157,7 @@ def _bound(
         params, problems = parameters.read(template, check.params, elsewhere=elsewhere, by_row=by_row)
         whose = f"check {check.name!r}: " if check.name else ""  # else its template says which
         unfit += [whose + problem for problem in problems]
-        model = (check.model or default_model) if template.needs_model or template.models else None
+        model = (check.model or DEFAULT_JUDGE) if template.needs_model or template.models else None
         sources = _sources(template, settings_for(check, plan.mapping), columns)
         name = _name(plan, check, model)
         good = good_of(plan.good, name, template.name)
@@ -329,11 +328,3 @@ def _like(name: str, columns: Sequence[str]) -> list[str]:
     kinds = [names for names in (_ANSWERS, _QUESTIONS, _CONTEXTS, _TRUTHS, _TALKS, _ORDERS) if name in names]
     kin = {_fold(other) for names in kinds or ([_ANSWERS] if name == "text" else []) for other in names}
     return nearest(name, columns) or [column for column in columns if _fold(column) in kin][:3]
-
-
-def _shown_name(plan: EvaluationPlan) -> str:
-    if plan.dataset is None:
-        return "the sample"
-    first, *others = plan.dataset.splitlines()
-    name = "standard input" if first == "-" else PurePath(first.partition("?")[0]).name
-    return f"{name} and {len(others)} more" if others else name

@@ -5,17 +5,16 @@ from __future__ import annotations
 import hashlib
 import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import replace
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
-from typing import BinaryIO
 
 from fieval_tasks.core.errors import NoRows, PlanError
 from fieval_tasks.core.locations import locations_in
 from fieval_tasks.data.files import File, Row
-from fieval_tasks.data.finding import AS_FOUND, STDIN, Reading, Spool, files_of, left_out, printable
+from fieval_tasks.data.finding import AS_FOUND, STDIN, Reading, files_of, left_out, printable
 from fieval_tasks.data.records import read_rows
 from fieval_tasks.data.scan import Scan
 from fieval_tasks.data.values import text_of
@@ -35,7 +34,6 @@ class Dataset(AbstractContextManager["Dataset"]):
         rows: Callable[[], Iterator[Row]],
         *,
         notices: Sequence[str] = (),
-        release: Callable[[], None] = lambda: None,
     ) -> None:
         self.name = name
         """The file's base name, or <stdin>; for several files the location that named them."""
@@ -49,27 +47,31 @@ class Dataset(AbstractContextManager["Dataset"]):
         """Streams every row. Raises PlanError when a file is no longer the one that was scanned."""
         self.notices = tuple(notices)
         """How the files were read, where their names do not say it, and what looks odd in them."""
-        self.close = weakref.finalize(self, release)
+        self.close: Callable[[], object] = lambda: None
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
 
-def read_dataset(
-    location: str, reading: Reading = AS_FOUND, *, stdin: BinaryIO | None = None, spool: Path | None = None
-) -> Dataset:
+def read_dataset(location: str, reading: Reading = AS_FOUND) -> Dataset:
     """The dataset at a path, at a URL (`locations.SCHEMES`), or on standard input (`-`, as JSONL).
 
     A folder, a pattern such as `part-*.csv`, or several locations, one a line, are one dataset. One scan counts the
     rows and learns the columns. Sources that can't be read twice (standard input, pipes, URLs) are first copied to a file
-    in the folder `spool` (None: the system's). Raises PlanError when there is nothing to evaluate.
+    in the system's folder for temporary files. Raises PlanError when there is nothing to evaluate.
     """
-    copies = Spool(spool)
-    try:
-        return _read(locations_in(location), reading, copies, stdin)
-    except BaseException:
-        copies.remove()
-        raise
+    named = locations_in(location)
+    with ExitStack() as copies:
+        files = files_of(named, reading, copies)
+        read = partial(_unchanged_rows, files, [_stamp(file.path) for file in files])
+        unread = filter(None, (left_out(one, files) for one in named))
+        together = Path(named[0]).name if len(named) == 1 else f"{files[0].name} and {len(files) - 1} more"
+        name = files[0].name if len(files) == 1 else together
+        scan = Scan(name, files, _rows(files))
+        notices = (*scan.notices, *unread)
+        dataset = Dataset(printable(name), scan.columns, scan.size, _fingerprint(files), read, notices=notices)
+        dataset.close = weakref.finalize(dataset, copies.pop_all().close)
+        return dataset
 
 
 def lines_of(location: str, reading: Reading, fingerprint: str, numbers: Collection[int]) -> dict[int, int]:
@@ -78,27 +80,9 @@ def lines_of(location: str, reading: Reading, fingerprint: str, numbers: Collect
     path = Path(location).expanduser()
     if not numbers or not path.is_file() or path.suffix == ".gz" or _sha256(path) != fingerprint:
         return {}
-    (file,) = files_of([location], reading, Spool(None))
+    (file,) = files_of([location], reading, ExitStack())
     rows = takewhile(lambda row: row.number <= max(numbers), _file_rows(file))
     return {row.number: row.line for row in rows if row.number in numbers and row.line is not None}
-
-
-def _read(named: Sequence[str], reading: Reading, copies: Spool, stdin: BinaryIO | None) -> Dataset:
-    files = files_of(named, reading, copies, stdin)
-    read = partial(_unchanged_rows, files, [_stamp(file.path) for file in files])
-    unread = filter(None, (left_out(one, files) for one in named))
-    together = Path(named[0]).name if len(named) == 1 else f"{files[0].name} and {len(files) - 1} more"
-    name = files[0].name if len(files) == 1 else together
-    scan = Scan(name, files, _rows(files))
-    return Dataset(
-        printable(name),
-        scan.columns,
-        scan.size,
-        _fingerprint(files),
-        read,
-        notices=(*scan.notices, *unread),
-        release=copies.remove,
-    )
 
 
 def _unchanged_rows(files: Sequence[File], stamps: Sequence[tuple[int, int]]) -> Iterator[Row]:

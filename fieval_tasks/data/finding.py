@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from glob import glob, has_magic
 from pathlib import Path, PurePosixPath
@@ -50,30 +51,18 @@ class Reading:
 AS_FOUND = Reading()
 
 
-class Spool:
-    """Copies on disk of sources that can't be read twice, in `folder` (None: the system's)."""
-
-    def __init__(self, folder: Path | None) -> None:
-        self._folder = folder
-        self._copies: list[Path] = []
-
-    def copy(self, stream: BinaryIO) -> Path:
-        if self._folder is not None:
-            self._folder.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix="fieval-", suffix=".spool", dir=self._folder)
-        self._copies.append(Path(name))
-        with os.fdopen(handle, "wb") as copy:
-            shutil.copyfileobj(stream, copy, 2**20)
-        return Path(name)
-
-    def remove(self) -> None:
-        for path in self._copies:
-            path.unlink(missing_ok=True)
+def _copied(stream: BinaryIO, copies: ExitStack) -> Path:
+    """A copy on disk of a source that can't be read twice. Closing `copies` removes it."""
+    handle, name = tempfile.mkstemp(prefix="fieval-", suffix=".spool")
+    copies.callback(Path(name).unlink, missing_ok=True)
+    with os.fdopen(handle, "wb") as copy:
+        shutil.copyfileobj(stream, copy, 2**20)
+    return Path(name)
 
 
-def files_of(locations: Sequence[str], reading: Reading, spool: Spool, stdin: BinaryIO | None = None) -> list[File]:
+def files_of(locations: Sequence[str], reading: Reading, copies: ExitStack) -> list[File]:
     """The files of all these locations. Raises PlanError where there is none, or a file is named twice."""
-    files = [file for location in locations for file in _files(location, reading, spool, stdin)]
+    files = [file for location in locations for file in _files(location, reading, copies)]
     counts = Counter(file.path.resolve() for file in files)
     twice = dict.fromkeys(file.name for file in files if counts[file.path.resolve()] > 1)
     if twice:  # its rows would count as often
@@ -81,12 +70,12 @@ def files_of(locations: Sequence[str], reading: Reading, spool: Spool, stdin: Bi
     return files
 
 
-def _files(location: str, reading: Reading, spool: Spool, stdin: BinaryIO | None) -> list[File]:
+def _files(location: str, reading: Reading, copies: ExitStack) -> list[File]:
     if location == "-":
-        return [_file(STDIN, spool.copy(stdin or sys.stdin.buffer), reading, default="jsonl")]
+        return [_file(STDIN, _copied(sys.stdin.buffer, copies), reading, default="jsonl")]
     url = dataset_url(location) if is_url(location) else None
     if url is not None and url.scheme != "file":
-        return [_remote_file(url, location, reading, spool)]
+        return [_remote_file(url, location, reading, copies)]
     path = Path(location).expanduser() if url is None else path_of(url)
     try:
         mode = path.stat().st_mode
@@ -103,7 +92,7 @@ def _files(location: str, reading: Reading, spool: Spool, stdin: BinaryIO | None
     if stat.S_ISREG(mode):
         return [_file(path.name, path, reading)]
     with path.open("rb") as pipe:  # <(a command), /dev/stdin
-        return [_file(location, spool.copy(pipe), reading, default="jsonl")]
+        return [_file(location, _copied(pipe, copies), reading, default="jsonl")]
 
 
 def _matching(path: Path) -> list[Path]:
@@ -245,14 +234,14 @@ def _datasets_in(folder: Path) -> str:
     return f" ({folder} has: {listed(names, SHOWN)})" if names else ""
 
 
-def _remote_file(url: SplitResult, location: str, reading: Reading, spool: Spool) -> File:
+def _remote_file(url: SplitResult, location: str, reading: Reading, copies: ExitStack) -> File:
     name = PurePosixPath(unquote(url.path)).name or url.hostname or "it"
     file_format = reading.format or _format(name)  # before anything is fetched
     import fsspec  # type: ignore[import-untyped]  # it takes a while, and few datasets are remote
 
     try:
         with fsspec.open(location, "rb") as stream:
-            return _file(name, spool.copy(stream), replace(reading, format=file_format))
+            return _file(name, _copied(stream, copies), replace(reading, format=file_format))
     except Exception as error:  # each file system behind fsspec raises its own
         problem = f"{name} can't be fetched from {url.scheme}"
         cause = error.__cause__ or error  # fsspec says that the file is not there, whatever the server answered

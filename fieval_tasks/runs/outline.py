@@ -104,7 +104,7 @@ def outlined(
     # The rows are looked at before the server is asked: a misspelt path needs no network to be found.
     with dataset or _dataset(plan) as rows:
         catalogue, unread = templates_of(way)
-        bindings = bind(plan, rows.columns, catalogue)
+        bindings = bind(plan, rows.columns, catalogue, dataset=rows.name)
         if unfit := [*budget_problems(plan.max_cost, plan.prices, [binding.model for binding in bindings])]:
             raise PlanError(*unfit)
         _require_places(rows, bindings, tuning.rows_looked_at)

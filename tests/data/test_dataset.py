@@ -196,19 +196,35 @@ def test_json_lines_and_a_json_array_hold_the_same(
 # Where it comes from
 
 
-def test_standard_input_is_jsonl_and_its_copy_goes_with_the_dataset(tmp_path: Path) -> None:
-    with read_dataset("-", stdin=io.BytesIO(JSONL.encode()), spool=tmp_path / "spool") as dataset:
+@pytest.fixture
+def copies(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The system's folder for temporary files, empty."""
+    folder = tmp_path_factory.mktemp("copies")
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    return folder
+
+
+def typed_in(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+
+
+def test_standard_input_is_jsonl_and_its_copy_goes_with_the_dataset(
+    copies: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typed_in(JSONL, monkeypatch)
+    with read_dataset("-") as dataset:
         assert values(dataset) == values(dataset) == TABLE
         assert dataset.name == "<stdin>"
         assert dataset.fingerprint == hashlib.sha256(JSONL.encode()).hexdigest()
-        assert len(os.listdir(tmp_path / "spool")) == 1
-    assert os.listdir(tmp_path / "spool") == []
+        assert len(os.listdir(copies)) == 1
+    assert os.listdir(copies) == []
 
 
-def test_a_refused_standard_input_leaves_no_copy(tmp_path: Path) -> None:
+def test_a_refused_standard_input_leaves_no_copy(copies: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    typed_in(CSV, monkeypatch)
     with pytest.raises(PlanError, match="standard input is read as JSONL"):
-        read_dataset("-", stdin=io.BytesIO(CSV.encode()), spool=tmp_path)
-    assert os.listdir(tmp_path) == []
+        read_dataset("-")
+    assert os.listdir(copies) == []
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
@@ -217,7 +233,7 @@ def test_a_pipe_is_copied_because_it_can_be_read_only_once(tmp_path: Path) -> No
     os.mkfifo(pipe)
     writer = threading.Thread(target=pipe.write_text, args=(JSONL,))
     writer.start()
-    with read_dataset(str(pipe), spool=tmp_path) as dataset:
+    with read_dataset(str(pipe)) as dataset:
         writer.join()
         assert values(dataset) == values(dataset) == TABLE
 
@@ -229,15 +245,15 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("memory")
-def test_a_url_is_fetched_once_by_fsspec(tmp_path: Path) -> None:
+def test_a_url_is_fetched_once_by_fsspec(copies: Path) -> None:
     import fsspec
 
     with fsspec.open("memory://bucket/answers.csv", "wb") as stream:
         stream.write(CSV.encode())
-    with read_dataset("memory://bucket/answers.csv", spool=tmp_path) as dataset:
+    with read_dataset("memory://bucket/answers.csv") as dataset:
         assert dataset.name == "answers.csv"
         assert values(dataset) == TABLE
-    assert os.listdir(tmp_path) == []
+    assert os.listdir(copies) == []
 
 
 @pytest.mark.usefixtures("memory")
@@ -531,8 +547,9 @@ def test_what_a_file_is_can_be_said(write: Write, name: str) -> None:
     assert values(read_dataset(location, Reading(format="csv"))) == TABLE
 
 
-def test_what_comes_by_standard_input_can_be_said() -> None:
-    dataset = read_dataset("-", Reading(format="csv"), stdin=io.BytesIO(CSV.encode()))
+def test_what_comes_by_standard_input_can_be_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    typed_in(CSV, monkeypatch)
+    dataset = read_dataset("-", Reading(format="csv"))
     assert values(dataset) == TABLE
     assert dataset.name == "<stdin>"
 
