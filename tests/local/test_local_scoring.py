@@ -26,22 +26,24 @@ TEXTS = st.one_of(
     st.lists(
         st.sampled_from(
             [
-                "the",
-                "cat",
-                "sat",
-                "on",
-                "a",
-                "mat",
-                "in",
-                "Paris",
-                "12",
-                "not",
-                "3.5",
-                "[1,2]",
-                "{}",
-                ".",
-                "?",
-                ",",
+                *[
+                    "the",
+                    "cat",
+                    "sat",
+                    "on",
+                    "a",
+                    "mat",
+                    "in",
+                    "Paris",
+                    "12",
+                    "not",
+                    "3.5",
+                    "[1,2]",
+                    "{}",
+                    ".",
+                    "?",
+                    ",",
+                ],
                 "\n",
             ]
         ),
@@ -85,13 +87,8 @@ def test_a_similarity_is_one_only_between_equals_and_symmetric(name: str, one: s
 @pytest.mark.parametrize(
     "name",
     [
-        "bleu_score",
-        "gleu_score",
-        "rouge_score",
-        "word_error_rate",
-        "match_error_rate",
-        "word_info_preserved",
-        "recall_score",
+        *("bleu_score", "gleu_score", "rouge_score", "recall_score"),
+        *("word_error_rate", "match_error_rate", "word_info_preserved"),
     ],
 )
 @given(text=WORDS, other=WORDS)
@@ -437,17 +434,8 @@ def test_parameters_outside_their_schema_are_refused() -> None:
 def _params(name: str) -> st.SearchStrategy[dict[str, Any]]:
     schema = CATALOGUE[name].parameters
     if schema is None:
-        names = [
-            "keyword",
-            "keywords",
-            "pattern",
-            "substring",
-            "min_length",
-            "max_length",
-            "mode",
-            "case_sensitive",
-            "prefix_weight",
-        ]
+        names = ["keyword", "keywords", "pattern", "substring", "min_length", "max_length", "mode"]
+        names += ["case_sensitive", "prefix_weight"]
         return st.dictionaries(
             st.sampled_from(names), st.one_of(TEXTS, st.integers(), st.none(), st.lists(TEXTS)), max_size=4
         )
@@ -456,11 +444,7 @@ def _params(name: str) -> st.SearchStrategy[dict[str, Any]]:
 
 def _parameter(rule: Mapping[str, Any]) -> st.SearchStrategy[Any]:
     low, high = rule.get("minimum", 0), rule.get("maximum", 1000)
-    kinds: dict[str, st.SearchStrategy[Any]] = {
-        "integer": st.integers(low, high),
-        "number": st.floats(low, 100),
-        "string": TEXTS,
-    }
+    kinds: dict[str, Any] = {"integer": st.integers(low, high), "number": st.floats(low, 100), "string": TEXTS}
     return kinds[rule["type"]] if rule.get("required") else kinds[rule["type"]] | st.just(rule.get("default"))
 
 

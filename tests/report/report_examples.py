@@ -69,27 +69,16 @@ def facts(**changes: Any) -> RunFacts:
 
 def item(row: int, check: str = "groundedness", **changes: Any) -> Result:
     template, model, _ = CHECKS.get(check, (check, None, ""))
-    plain = Result(
-        item_id=f"s-{row}",
-        row=row,
-        check=check,
-        template=template,
-        model=model,
-        status="pending",
-        value=None,
-        score=None,
-        passed=None,
-        reason=None,
-        runtime_ms=None,
-        eval_id=f"e-{row}",
-        stage=None,
-        error=None,
-        attempts=1,
-        submitted_at=START,
-        finished_at=None,
-        inputs={"output": "An answer."},
-    )
-    return replace(plain, **changes)
+    unknown = dict.fromkeys(("value", "score", "passed", "reason", "runtime_ms", "stage", "error", "finished_at"))
+    known = {
+        "status": "pending",
+        "eval_id": f"e-{row}",
+        "attempts": 1,
+        "submitted_at": START,
+        "inputs": {"output": "An answer."},
+    }
+    told: dict[str, Any] = {**unknown, **known, **changes}
+    return Result(**({"item_id": f"s-{row}", "row": row, "check": check, "template": template, "model": model} | told))
 
 
 def judged(row: int, passed: bool, **changes: Any) -> Result:
@@ -148,34 +137,17 @@ def hostile() -> list[Result]:
 
 def hostile_facts() -> RunFacts:
     text = " ".join(HOSTILE)
-    return facts(
-        run_id=text,
-        dataset=text,
-        connection=text,
-        requests=Requests(possible_duplicates=1),
-        checks={text: (text, text, "Pass/Fail")},
-        mapping={text: {text: text}},
-        notices=(text,),
-        resume_command=text,
-        explain_command=text,
-    )
+    same = dict.fromkeys(("run_id", "dataset", "connection", "resume_command", "explain_command"), text)
+    checks, mapping = {text: (text, text, "Pass/Fail")}, {text: {text: text}}
+    return facts(requests=Requests(possible_duplicates=1), checks=checks, mapping=mapping, notices=(text,), **same)
 
 
 def _poisoned(result: Result, text: str) -> Result:
     check = " ".join(HOSTILE)
     error = {"kind": text, "message": text * 9} if result.error else None
     inputs = {text: text * 40}
-    return replace(
-        result,
-        item_id=text,
-        check=check,
-        template=text,
-        reason=text,
-        value=text,
-        eval_id=text,
-        error=error,
-        inputs=inputs,
-    )
+    same = dict.fromkeys(("item_id", "template", "reason", "value", "eval_id"), text)
+    return replace(result, check=check, error=error, inputs=inputs, **same)
 
 
 @st.composite

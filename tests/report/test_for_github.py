@@ -10,13 +10,13 @@ from markdown_it import MarkdownIt
 
 from fieval_tasks.core.errors import ExitCode
 from fieval_tasks.report.caps import CAPS
+from fieval_tasks.report.endings import verdict
 from fieval_tasks.report.for_github import (
     GitHubPage,
     InRepository,
     annotation,
     annotations_of,
     comparison_annotations,
-    verdict,
 )
 from fieval_tasks.report.summary import GateOutcome, Report, summarise
 from tests.report.report_examples import HOSTILE, facts, failed, gathered, item, judged, reported, small
@@ -89,15 +89,8 @@ def test_a_run_that_was_only_submitted_has_not_passed() -> None:
     assert verdict(0, report) == "PENDING"
     assert "> [!NOTE]\n> **PENDING**." in whole(page_of(report))
     assert verdict(0, summarise(facts(mode="submit", exit_code=0), [judged(1, True)])) == "PASS"
-    assert {verdict(code) for code in ExitCode} == {
-        "PASS",
-        "FAIL",
-        "REFUSED",
-        "UNDECIDED",
-        "STOPPED",
-        "ERROR",
-        "INTERRUPTED",
-    }
+    known = {"PASS", "FAIL", "REFUSED", "UNDECIDED", "STOPPED", "ERROR", "INTERRUPTED"}
+    assert {verdict(code) for code in ExitCode} == known
 
 
 def test_only_a_table_of_the_users_that_lacks_verdicts_leaves_no_gate_undecided() -> None:

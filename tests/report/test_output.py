@@ -21,7 +21,7 @@ from hypothesis import given, settings
 
 from fieval_tasks.core.items import Result
 from fieval_tasks.report.caps import Caps
-from fieval_tasks.report.columns import Columns, inert_cell, kinds
+from fieval_tasks.report.columns import Columns, kinds
 from fieval_tasks.report.folder import FILES
 from fieval_tasks.report.output import parquet_missing, parquet_schema, write_report, write_results
 from fieval_tasks.report.record import FIELDS
@@ -74,16 +74,6 @@ def test_all_three_files_hold_every_result(run: list[Result]) -> None:
     assert table["score"].to_pylist() == [result.score for result in run]
     outputs = [(result.inputs or {}).get("output") for result in run]
     assert table["inputs.output"].to_pylist() == outputs
-
-
-@pytest.mark.parametrize("number", ["-1", "+2.5", "-.5", "-1e-7", "0.3", "12"])
-def test_a_plain_number_stays_a_number(number: str) -> None:
-    assert inert_cell(number) == number
-
-
-@pytest.mark.parametrize("text", ["a=b", "it's", "", "2-1"])
-def test_harmless_text_stays_as_it_is(text: str) -> None:
-    assert inert_cell(text) == text
 
 
 def test_csv_and_parquet_hold_nested_fields_as_json(tmp_path: Path) -> None:
@@ -151,18 +141,21 @@ def junit(folder: Path, run: list[Result]) -> ElementTree.Element:
     return ElementTree.parse(folder / "junit.xml").getroot()
 
 
+def assert_counts_are_right(root: ElementTree.Element) -> None:
+    for node in (root, *root):
+        for tag, name in (("testcase", "tests"), ("failure", "failures"), ("error", "errors"), ("skipped", "skipped")):
+            if (node, name) != (root, "skipped"):  # for which Jenkins' schema has no place
+                assert len(list(node.iter(tag))) == int(node.get(name, "-1"))
+
+
 def test_junit_has_a_suite_per_check_and_a_case_per_item(tmp_path: Path) -> None:
     root = junit(tmp_path, small())
     suites = {suite.get("name"): suite for suite in root}
     assert list(suites) == ["groundedness", "fluency", "tone"]
     first = suites["groundedness"]
     assert [first.get(name) for name in ("tests", "failures", "errors", "skipped")] == ["4", "1", "1", "0"]
-    assert [[outcome.tag for outcome in case] for case in first] == [
-        ["system-out"],
-        ["failure"],
-        ["system-out"],
-        ["error"],
-    ]
+    assert [case[0].tag for case in first] == ["system-out", "failure", "system-out", "error"]
+    assert {len(case) for case in first} == {1}
     assert first[3][0].get("type") == "refused"
     assert [case[0].tag for case in suites["fluency"]] == ["system-out"] * 3 + ["skipped"]
     assert suites["tone"][3][0].tag == "skipped"
@@ -173,10 +166,7 @@ def test_junit_has_a_suite_per_check_and_a_case_per_item(tmp_path: Path) -> None
 def test_junit_counts_what_it_contains(run: list[Result]) -> None:
     with TemporaryDirectory() as folder:
         root = junit(Path(folder), run)
-    for node in (root, *root):
-        for tag, name in (("testcase", "tests"), ("failure", "failures"), ("error", "errors"), ("skipped", "skipped")):
-            if (node, name) != (root, "skipped"):  # for which Jenkins' schema has no place
-                assert len(list(node.iter(tag))) == int(node.get(name, "-1"))
+    assert_counts_are_right(root)
 
 
 @settings(max_examples=30)
@@ -216,14 +206,6 @@ def test_a_spreadsheet_is_told_that_the_csv_file_is_utf8(tmp_path: Path) -> None
     assert (tmp_path / "results.csv").read_bytes().startswith(codecs.BOM_UTF8 + b"item_id,row,")
 
 
-@pytest.mark.parametrize("item_id", ["\u200f\u05e9-1", "\u0e41\u200b\u0e21", "\u0645\u200c\u06cc", "\u200e8\u061c"])
-def test_an_id_comes_out_as_it_went_in(tmp_path: Path, item_id: str) -> None:
-    write_results(facts(), [judged(1, True, item_id=item_id)], tmp_path)
-    assert [line["item_id"] for line in jsonl(tmp_path)] == [item_id]
-    assert [row["item_id"] for row in cells(tmp_path)] == [item_id]
-    assert pq.read_table(tmp_path / "results.parquet")["item_id"].to_pylist() == [item_id]
-
-
 def test_results_with_long_inputs_are_written_in_small_batches(tmp_path: Path) -> None:
     run = [judged(n, True, inputs={"output": "x" * 6}) for n in range(1, 6)]
     write_results(facts(), run, tmp_path, caps=Caps(batch_text=10))
@@ -249,10 +231,7 @@ def test_where_there_are_gates_they_are_the_cases_that_fail(tmp_path: Path) -> N
         ("tone.failures <= 0", "error", "UNDECIDED"),
     ]
     assert [suite.get("failures") for suite in checks] == ["0"] * len(checks)
-    for node in (root, *root):
-        for tag, name in (("testcase", "tests"), ("failure", "failures"), ("error", "errors"), ("skipped", "skipped")):
-            if (node, name) != (root, "skipped"):  # for which Jenkins' schema has no place
-                assert len(list(node.iter(tag))) == int(node.get(name, "-1"))
+    assert_counts_are_right(root)
 
 
 def test_columns_that_are_kept_stand_beside_each_result_with_their_types(tmp_path: Path) -> None:

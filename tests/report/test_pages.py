@@ -212,16 +212,6 @@ def parsed(source: str) -> list[str]:
     return [token.type for token in tokens] + [child.type for token in tokens for child in token.children or ()]
 
 
-def test_hostile_text_is_inert_in_markdown() -> None:
-    report = summarise(hostile_facts(), hostile(), page=PageData())
-    kinds = parsed(markdown(report))
-    foreign = {"link_open", "image", "html_block", "code_inline", "em_open", "s_open", "code_block", "hr"}
-    assert not foreign & set(kinds)
-    assert kinds.count("heading_open") == 6
-    assert kinds.count("fence") == 1
-    assert not CONTROL.search(markdown(report))
-
-
 @settings(max_examples=40)
 @given(RUNS)
 def test_every_row_of_a_markdown_table_has_as_many_cells_as_its_head(run: list[Result]) -> None:

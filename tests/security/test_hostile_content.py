@@ -376,7 +376,8 @@ def test_a_program_gets_a_csv_text_back(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "mark", "\u061c\u200b\u200e\u200f\u2028\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff\U000e0067"
+    "mark",
+    "\u061c\u200b\u200c\u200e\u200f\u2028\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff\U000e0067",
 )
 def test_an_id_comes_out_of_the_csv_file_as_it_went_in(mark: str, tmp_path: Path) -> None:
     text = f"{mark}a{mark}-1{mark}"
@@ -386,7 +387,11 @@ def test_an_id_comes_out_of_the_csv_file_as_it_went_in(mark: str, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    "kept", ["-1.5", "+2", "1e-7", "-.5", "It is good:\n- short\n- true; - and kind", "a=b", "x;y"]
+    "kept",
+    [
+        *("-1", "-1.5", "+2", "+2.5", "1e-7", "-1e-7", "-.5", "0.3", "12"),
+        *("It is good:\n- short\n- true; - and kind", "a=b", "x;y", "it's", "", "2-1"),
+    ],
 )
 def test_numbers_and_lists_stay_as_they_are(kept: str) -> None:
     assert inert_cell(kept) == kept

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hmac
 import json
-import os
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import httpx
@@ -33,22 +31,6 @@ def server() -> Iterator[Server]:
 def browser(server: Server) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=server.base_url, headers=KEYS) as client:
         yield client
-
-
-@contextmanager
-def talkative(*options: str) -> Iterator[Server]:
-    """A server of its own that may complain on its standard error."""
-    command = [sys.executable, "-m", "fieval_tasks.local", "--port", "0", *options]
-    environment = os.environ | dict(zip(("FI_API_KEY", "FI_SECRET_KEY"), KEYS.values(), strict=True))
-    with subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        try:
-            yield Server(process, process.stdout.readline().split()[-1])
-        finally:
-            process.terminate()
-            process.communicate(timeout=PATIENCE)
 
 
 def raw(server: Server, request: bytes, *, half_close: bool = True) -> bytes:
@@ -104,7 +86,7 @@ def test_names_are_compared_whole_and_whatever_their_case() -> None:
 def test_a_host_that_is_said_twice_is_none() -> None:
     assert not answers_to(["localhost", "localhost"], [])
     request = f"GET {GET_EVALS} HTTP/1.1\r\nHost: localhost\r\nHost: evil.test\r\nConnection: close\r\n\r\n"
-    with talkative() as server:
+    with serving(is_quiet=False) as server:
         assert raw(server, request.encode()).startswith(b"HTTP/1.1 400")
 
 
@@ -213,7 +195,7 @@ ODD = (
 
 
 def test_odd_requests_get_no_traceback_and_the_next_caller_an_answer() -> None:
-    with talkative() as server:
+    with serving(is_quiet=False) as server:
         for request in ODD:
             told = raw(server, request).decode("latin-1")
             assert "Traceback" not in told
@@ -239,6 +221,6 @@ def test_by_default_it_listens_on_loopback_only(server: Server) -> None:
 
 
 def test_an_address_that_others_can_reach_is_warned_of() -> None:
-    with talkative("--host", "0.0.0.0", "--allow-remote") as server:
+    with serving("--host", "0.0.0.0", "--allow-remote", is_quiet=False) as server:
         assert server.process.stderr is not None
         assert server.process.stderr.readline().startswith("warning: 0.0.0.0 can be reached from other machines")
