@@ -41,50 +41,36 @@ class DuckTable(VerdictTable):
         others = [f'"{column}"' for column in TABLE if column not in KEY]
         update = ", ".join(f"{column} = excluded.{column}" for column in others)
         changed = " OR ".join(f"{self._table}.{column} IS DISTINCT FROM excluded.{column}" for column in others)
-        self._write = (
+        self._insert = (
             f"INSERT INTO {self._table} ({names}) SELECT {lists} "
             f"ON CONFLICT ({key}) DO UPDATE SET {update} WHERE {changed}"
         )
 
-    def close(self) -> None:
-        return
-
-    def _try(self, rows: Sequence[Mapping[str, Any]], *, is_new: bool) -> None:
-        mine = f"SELECT 1 FROM {self._table} WHERE run_id = ? LIMIT 1"
-        with self._transaction() as connection:
-            if there := self._columns(connection):
-                self._require_fit(there)
-                self._require_new(is_new and connection.execute(mine, [self._run_id]).fetchone() is not None)
-            self._fill(connection, rows)
-            connection.execute("ROLLBACK")
-
-    def _upsert(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        with self._transaction() as connection:
-            self._fill(connection, rows)
-            connection.execute("COMMIT")
-
-    def _fill(self, connection: Any, rows: Sequence[Mapping[str, Any]]) -> None:
-        connection.execute(self._make)
+    def _write(self, connection: Any, rows: Sequence[Mapping[str, Any]]) -> None:
         columns = zip(*(map(_storable, row.values()) for row in rows), strict=True)
-        connection.execute(self._write, [list(column) for column in columns])
+        connection.execute(self._insert, [list(column) for column in columns])
+
+    def _has_run(self, connection: Any) -> bool:
+        found = connection.execute(f"SELECT 1 FROM {self._table} WHERE run_id = ? LIMIT 1", [self._run_id])
+        return found.fetchone() is not None
 
     def _columns(self, connection: Any) -> dict[str, bool]:
-        """Column of the table that is there -> whether it must be given a value; empty where there is none."""
         schema = "current_schema()" if self.name.schema is None else "?"
         asked = [part for part in (self.name.table, self.name.schema) if part]
         found = connection.execute(f"{_COLUMNS}{schema}", asked).fetchall()
         return {name: not (is_nullable or default is not None) for name, is_nullable, default in found}
 
     @contextmanager
-    def _transaction(self) -> Iterator[Any]:
-        """A connection with a transaction, which the block ends."""
+    def _transaction(self, *, keep: bool) -> Iterator[Any]:
         try:
             is_new = not self._file.exists()
             with self._duckdb.connect(str(self._file)) as connection:
                 if is_new:
                     self._file.chmod(0o600)
                 connection.execute("BEGIN")
+                connection.execute(self._make)
                 yield connection
+                connection.execute("COMMIT" if keep else "ROLLBACK")
         except (self._duckdb.Error, OSError) as error:
             is_of_the_rows = isinstance(error, self._duckdb.DataError | self._duckdb.IntegrityError)
             kind = RowsUnwanted if is_of_the_rows else SinkError

@@ -1,19 +1,19 @@
-"""What takes a run's verdicts while they arrive. One more kind of it: a class with these methods, opened in `opened`."""
+"""What takes a run's verdicts while they arrive. One more kind of it: a subclass of `Sink`, opened in `opened`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Protocol
 
 from fieval_tasks.core.items import Result
-from fieval_tasks.core.sink_names import TableName
+from fieval_tasks.core.sink_names import OTEL, TableName
 from fieval_tasks.ledger.run import Run
 from fieval_tasks.work.options import Within, nothing_around
 
 
-class Sink(Protocol):
-    """Takes one run's verdicts. Called from a thread that the run does not wait for, so every method may block.
+class Sink:
+    """Takes one run's verdicts, and by itself does nothing with them. Called from a thread that the run does not wait for, so every method may block.
 
     Raises SinkError where it can't at the moment; then it is called again, later. Raises RowsUnwanted where it would take none of
     these results because of one of them; then it is called with fewer. The same results may come several times:
@@ -48,6 +48,24 @@ class Telemetry:
 
 
 SILENT = Telemetry(nothing_around, None)
+
+
+def telemetry(run: Run, to: Collection[str]) -> AbstractContextManager[Telemetry]:
+    """Around the work on a run: what tells OpenTelemetry of it, where `to` says so."""
+    if OTEL not in to:
+        return nullcontext(SILENT)
+    from fieval_tasks.sinks.telemetry import traced  # its API takes a tenth of a second
+
+    return traced(run)
+
+
+def telemetry_said(to: Collection[str]) -> list[str]:
+    """A line for the user where OpenTelemetry is to be told: that it is, or what is missing."""
+    if OTEL not in to:
+        return []
+    from fieval_tasks.sinks.telemetry import NOT_CONFIGURED, is_configured
+
+    return ["verdicts also go to OpenTelemetry" if is_configured() else f"note: {NOT_CONFIGURED}"]
 
 
 def opened(to: str, run: Run) -> Sink:

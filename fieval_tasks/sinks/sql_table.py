@@ -53,29 +53,14 @@ class SqlTable(VerdictTable):
     def close(self) -> None:
         self._engine.dispose()
 
-    def _try(self, rows: Sequence[Mapping[str, Any]], *, is_new: bool) -> None:
-        mine = sa.select(sa.literal(1)).where(self._table.c.run_id == self._run_id).limit(1)
-        with self._explained(), self._engine.connect() as connection, connection.begin() as transaction:
-            if there := self._columns(connection):
-                self._require_fit(there)
-                self._require_new(is_new and connection.scalar(mine) is not None)
-            self._table.create(connection, checkfirst=True)
-            connection.execute(self._statement, rows)
-            transaction.rollback()
+    def _write(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+        connection.execute(self._statement, rows)
 
-    def _upsert(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        with self._explained(), self._written() as connection:
-            if not self._is_there:
-                self._table.create(connection, checkfirst=True)
-            self._is_there = False  # until this is done: somebody may have dropped it
-            connection.execute(self._statement, rows)
-        self._is_there = True
+    def _has_run(self, connection: Connection) -> bool:
+        mine = sa.select(sa.literal(1)).where(self._table.c.run_id == self._run_id).limit(1)
+        return connection.scalar(mine) is not None
 
     def _columns(self, connection: Connection) -> dict[str, bool]:
-        """Column of the table that is there -> whether it must be given a value; empty where there is none."""
-        seen = sa.inspect(connection)
-        if not seen.has_table(self._table.name, schema=self._table.schema):
-            return {}
         return {
             column["name"]: not (
                 column["nullable"]
@@ -84,21 +69,22 @@ class SqlTable(VerdictTable):
                 or "identity" in column
                 or "computed" in column
             )
-            for column in seen.get_columns(self._table.name, schema=self._table.schema)
+            for column in sa.inspect(connection).get_columns(self._table.name, schema=self._table.schema)
         }
 
     @contextmanager
-    def _written(self) -> Iterator[Connection]:
-        """A connection with a transaction, to a file that is there."""
-        if self.name.file is not None:
-            make_file(self.name.file)
-        with self._engine.begin() as connection:
-            yield connection
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _transaction(self, *, keep: bool) -> Iterator[Connection]:
+        is_there, self._is_there = self._is_there, False  # until this is done: somebody may have dropped it
         try:
-            yield
+            if keep and self.name.file is not None:
+                make_file(self.name.file)
+            with self._engine.connect() as connection, connection.begin() as transaction:
+                if not is_there:
+                    self._table.create(connection, checkfirst=True)
+                yield connection
+                if not keep:
+                    transaction.rollback()
+            self._is_there = keep
         except (SQLAlchemyError, OSError) as error:
             said = in_a_line(error)
             hint = "; PGPASSWORD or ~/.pgpass gives it" if "password" in said else ""

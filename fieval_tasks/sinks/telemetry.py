@@ -25,7 +25,7 @@ from fieval_tasks.ledger.run import Run
 from fieval_tasks.report.columns import sound
 from fieval_tasks.report.record import utc
 from fieval_tasks.report.tally import choices_in
-from fieval_tasks.sinks.sink import SILENT, Telemetry
+from fieval_tasks.sinks.sink import SILENT, Sink, Telemetry
 
 EVENT = "gen_ai.evaluation.result"
 SCHEMA = "https://opentelemetry.io/schemas/gen-ai-dev/1.42.0-dev"
@@ -77,7 +77,7 @@ def _span(
             raise
 
 
-class EvaluationEvents:
+class EvaluationEvents(Sink):
     """The sink that emits an event for each verdict that this process has settled.
 
     An event can't be taken back or emitted anew, so what the run has from earlier processes, or from the beginning, is not told.
@@ -88,9 +88,6 @@ class EvaluationEvents:
         self._context = context
         self._logger = _logs.get_logger(SCOPE, schema_url=SCHEMA)
 
-    def check(self, *, is_new: bool) -> None:
-        return
-
     def take(self, results: Sequence[Result]) -> None:
         for result in results:
             if result.status in ("scored", "failed"):  # else it has been taken back meanwhile
@@ -100,12 +97,6 @@ class EvaluationEvents:
                     event_name=EVENT,
                     attributes=attributes_of(result, self._outputs.get(result.check, "")),
                 )
-
-    def bring_up_to_date(self, results: Sequence[Result]) -> None:
-        return
-
-    def close(self) -> None:
-        return
 
 
 def attributes_of(result: Result, output: str) -> dict[str, Any]:

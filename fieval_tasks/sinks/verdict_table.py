@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from fieval_tasks.ledger.schema import utc_now
 from fieval_tasks.ledger.troubles import first_line
 from fieval_tasks.report.columns import TABLE, table_row
 from fieval_tasks.report.text import clean, clip
+from fieval_tasks.sinks.sink import Sink
 
 KEY = ("run_id", "item_id", "check", "repeat")
 """Columns that tell the rows of the table apart."""
@@ -35,7 +37,7 @@ _ALWAYS = [name for name in TABLE if all(table_row("", one)[name] is not None fo
 """Columns in which every row has a value."""
 
 
-class VerdictTable(ABC):
+class VerdictTable(Sink, ABC):
     """A table of the user's own as a `Sink`: a row for each item of a run, written again when it changes."""
 
     def __init__(self, name: TableName, run_id: str) -> None:
@@ -54,30 +56,37 @@ class VerdictTable(ABC):
                     f"--to {self.name}: there is no file {file}, so it has no schema {self.name.schema}: make them first"
                 )
             return  # it is made with the first verdict
-        self._try([table_row("", result) for result in _TRIED], is_new=is_new)
+        with self._transaction(keep=False) as connection:
+            self._require_fit(self._columns(connection))
+            if is_new and self._has_run(connection):
+                raise SinkError(
+                    f"--to {self.name}: the table holds verdicts of a run named {self._run_id} already, which this one would "
+                    f"write over: choose another --run"
+                )
+            self._write(connection, [table_row("", result) for result in _TRIED])
 
     def take(self, results: Sequence[Result]) -> None:
-        self._upsert([table_row(self._run_id, result) for result in results])
+        with self._transaction(keep=True) as connection:
+            self._write(connection, [table_row(self._run_id, result) for result in results])
 
     bring_up_to_date = take
 
     @abstractmethod
-    def close(self) -> None: ...
+    def _transaction(self, *, keep: bool) -> AbstractContextManager[Any]:
+        """A connection with a transaction, in which the table is there: it is made where there is none. `keep`: what is done
+        in the block stays, else it is taken back. Errors of the block become a SinkError, or RowsUnwanted."""
 
     @abstractmethod
-    def _try(self, rows: Sequence[Mapping[str, Any]], *, is_new: bool) -> None:
-        """Write the rows, and take it all back. Raises SinkError as `check` does."""
+    def _columns(self, connection: Any) -> dict[str, bool]:
+        """Column of the table -> whether it must be given a value."""
 
     @abstractmethod
-    def _upsert(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write the rows, or write them over those that have their KEY; makes the table where there is none."""
+    def _has_run(self, connection: Any) -> bool:
+        """Whether the table has rows of a run of this name."""
 
-    def _require_new(self, has_run: bool) -> None:
-        if has_run:
-            raise SinkError(
-                f"--to {self.name}: the table holds verdicts of a run named {self._run_id} already, which this one would write "
-                f"over: choose another --run"
-            )
+    @abstractmethod
+    def _write(self, connection: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write the rows, or write them over those that have their KEY."""
 
     def _require_fit(self, columns: Mapping[str, bool]) -> None:
         """Raises SinkError where the table that is there lacks a column, or needs a value where a verdict may have none.
