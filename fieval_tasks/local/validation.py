@@ -120,13 +120,15 @@ def _read(
     values: dict[str, Any] = {}
     complaints: dict[str, list[str]] = {}
     for name, field in fields.items():
-        if name in data:
+        if name not in data:
+            complaints |= {name: ["This field is required."]} if name in required else {}
+        elif data[name] is None:
+            complaints |= {} if name in _MAY_BE_NULL else {name: [_NULL]}
+        else:
             try:
                 values[name] = field(data[name])
             except _Wrong as wrong:
                 complaints[name] = [str(wrong)]
-        elif name in required:
-            complaints[name] = ["This field is required."]
     complaints.update({name: ["Unknown field."] for name in sorted(set(data) - set(fields))})
     if complaints:
         raise bad_fields(complaints)
@@ -171,8 +173,6 @@ class _Wrong(ValueError):
 
 
 def _text(value: Any) -> str:
-    if value is None:
-        raise _Wrong(_NULL)
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise _Wrong("Not a valid string.")
     return str(value).strip()
@@ -187,13 +187,7 @@ def _name(value: Any) -> str:
     return text
 
 
-def _text_or_null(value: Any) -> str | None:
-    return None if value is None else _text(value)
-
-
 def _boolean(value: Any) -> bool:
-    if value is None:
-        raise _Wrong(_NULL)
     if isinstance(value, (bool, int, float)) and value in (0, 1):
         return bool(value)
     word = value.lower() if isinstance(value, str) else ""
@@ -203,8 +197,6 @@ def _boolean(value: Any) -> bool:
 
 
 def _object(value: Any) -> dict[str, Any]:
-    if value is None:
-        raise _Wrong(_NULL)
     if not isinstance(value, dict):
         raise _Wrong(f'Expected a dictionary of items but got type "{type(value).__name__}".')
     return value
@@ -242,14 +234,15 @@ def _uuid(value: Any) -> UUID:
         raise _Wrong("Must be a valid UUID.") from None
 
 
+_MAY_BE_NULL: Final = ("model", "custom_eval_name", "span_id")
 _FIELDS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "eval_name": _name,
     "inputs": _inputs,
-    "model": _text_or_null,
+    "model": _text,
     "is_async": _boolean,
     "error_localizer": _boolean,
     "config": _object,
-    "custom_eval_name": _text_or_null,
+    "custom_eval_name": _text,
     "trace_eval": _boolean,
-    "span_id": _text_or_null,
+    "span_id": _text,
 }

@@ -113,8 +113,7 @@ def _information(reference: Words, hypothesis: Words) -> float:
 
 def _hits(reference: Words, hypothesis: Words) -> int:
     """Words left as they are by a shortest edit."""
-    blocks = Levenshtein.opcodes(reference, hypothesis)
-    return sum(block.src_end - block.src_start for block in blocks if block.tag == "equal")
+    return sum(block.size for block in Levenshtein.editops(reference, hypothesis).as_matching_blocks())
 
 
 def _bleu(reference: Words, hypothesis: Words) -> tuple[float, float]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Mapping
-from itertools import count
 from math import log, log2, sqrt
 from statistics import StatisticsError, correlation, mean
 from typing import Any, Final
@@ -130,9 +130,8 @@ def _pearson(one: list[float], other: list[float]) -> float:
 
 def _ranks(values: list[float]) -> list[float]:
     """Ties share their mean rank."""
-    first = dict(zip(sorted(values, reverse=True), count(len(values), -1), strict=False))
-    last = dict(zip(sorted(values), count(1), strict=False))
-    return [(first[value] + last[value]) / 2 for value in values]
+    ordered = sorted(values)
+    return [(bisect_left(ordered, value) + 1 + bisect_right(ordered, value)) / 2 for value in values]
 
 
 # -- rankings ----------------------------------------------------------------------------------------------------------
