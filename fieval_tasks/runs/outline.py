@@ -48,7 +48,7 @@ from fieval_tasks.runs.connections import WITHOUT_PREFECT, Connection, Openers, 
 from fieval_tasks.runs.earlier import reusable
 from fieval_tasks.runs.run_tuning import DEFAULT_TUNING, RunTuning
 from fieval_tasks.runs.sides import Side
-from fieval_tasks.sinks.sink import opened
+from fieval_tasks.sinks.opening import opened
 from fieval_tasks.work.lanes import longest_pack
 
 SAMPLE_CHECKS = (Check(template="groundedness"), Check(template="completeness"))

@@ -32,7 +32,8 @@ from fieval_tasks.runs.connections import WITHOUT_PREFECT, Connection, Openers
 from fieval_tasks.runs.continuing import Continuation, carry_on
 from fieval_tasks.runs.earlier import evaluated_before, reuse_notice
 from fieval_tasks.sinks.following import followed
-from fieval_tasks.sinks.sink import Sink, opened, telemetry, telemetry_said
+from fieval_tasks.sinks.opening import opened, telemetry, telemetry_said
+from fieval_tasks.sinks.sink import Sink
 from fieval_tasks.work.engine import Engine
 from fieval_tasks.work.options import Options, Share
 

@@ -17,7 +17,7 @@ from fieval_tasks.report.text import count
 from fieval_tasks.report.words import cost_in_words
 from fieval_tasks.runs.forecast import CheckForecast, Forecast, SampleForecast, TierForecast
 from fieval_tasks.runs.preparation import described_check
-from fieval_tasks.sinks.sink import telemetry_said
+from fieval_tasks.sinks.opening import telemetry_said
 
 _EACH = {1.0: "a second", 60.0: "a minute", 3600.0: "an hour", DAY: "a day"}
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psycopg
 
-from fieval_tasks.sinks.sink import opened
+from fieval_tasks.sinks.opening import opened
 from tests import postgres
 from tests.conftest import PATIENCE
 from tests.faults.running import ROOT, wait_until

@@ -20,7 +20,8 @@ from fieval_tasks.core.sink_names import TableName
 from fieval_tasks.ledger.run import Run
 from fieval_tasks.report.columns import TABLE
 from fieval_tasks.runs.outline import with_sinks
-from fieval_tasks.sinks.sink import Sink, opened
+from fieval_tasks.sinks.opening import opened
+from fieval_tasks.sinks.sink import Sink
 from tests.sinks.conftest import asked, made_by_hand
 
 NOON = datetime(2026, 11, 28, 12, 0, 0, 123456, tzinfo=timezone(timedelta(hours=5, minutes=30)))

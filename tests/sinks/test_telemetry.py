@@ -23,7 +23,8 @@ from fieval_tasks.ledger.run import CheckRecord, Run
 from fieval_tasks.runs.continuing import Continuation
 from fieval_tasks.runs.preparation import prepared
 from fieval_tasks.runs.threads import work_on
-from fieval_tasks.sinks.sink import SILENT, telemetry
+from fieval_tasks.sinks.opening import telemetry
+from fieval_tasks.sinks.sink import SILENT
 from fieval_tasks.sinks.telemetry import attributes_of, is_configured
 
 SECRET = "what nobody else may read"
