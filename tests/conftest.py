@@ -150,6 +150,15 @@ def _send_what_is_queued() -> None:
 
 
 @pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The URL of the first database of a PostgreSQL server of this session's own."""
+    from tests import postgres
+
+    with postgres.serving() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
 def evaluator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evaluator]:
     """The embedded evaluator as a server of its own, whose evaluations take a moment."""
     database = tmp_path_factory.mktemp("evaluator") / "jobs.db"

@@ -10,7 +10,7 @@ import pytest
 from benchmarks import postgres
 from benchmarks.postgres import Server, cut_connections, fresh_database
 
-__all__ = ["Server", "cut_connections", "fresh_database", "server", "serving"]
+__all__ = ["Server", "cut_connections", "emptied", "fresh_database", "server", "serving"]
 
 
 @contextmanager
@@ -27,3 +27,15 @@ def serving() -> Iterator[str]:
     """The URL of the first database of a running server."""
     with server() as one:
         yield one.url
+
+
+def emptied(url: str) -> str:
+    """The database, once nothing is in it that earlier tests left: quicker than a new one, which is seven megabytes to copy."""
+    import psycopg
+
+    cut_connections(url)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("SET client_min_messages = warning")
+        connection.execute("DROP SCHEMA public CASCADE")
+        connection.execute("CREATE SCHEMA public")
+    return url

@@ -65,24 +65,22 @@ def test_killed_in_the_middle_of_a_write_to_sqlite_and_resumed(tmp_path: Path) -
     everything_is_there_once(tmp_path, to)
 
 
-def test_killed_in_the_middle_of_a_write_to_postgresql_and_resumed(tmp_path: Path) -> None:
-    with postgres.serving() as url:
-        to = f"{url}#verdicts"
-        with_table(to)
-        with psycopg.connect(url) as other, psycopg.connect(url, autocommit=True) as watching:
-            # A row that another one has written and not committed: the write waits in its middle.
-            other.execute(
-                "INSERT INTO verdicts (run_id, item_id, \"check\", repeat) VALUES ('r', 'id-150', 'is_json', 0)"
-            )
-            waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%INSERT INTO%'"
-            with at_work(tmp_path, to, str(ITEMS)) as process:
-                wait_until(lambda: watching.execute(waits).fetchone() is not None, within=PATIENCE)
-                process.kill()
-            other.rollback()
-        assert asked(to, COUNTED) < [(ITEMS,)]
-        with at_work(tmp_path, to, "resume") as process:
-            assert ended(process) == 0
-        everything_is_there_once(tmp_path, to)
+def test_killed_in_the_middle_of_a_write_to_postgresql_and_resumed(tmp_path: Path, postgres_server: str) -> None:
+    url = postgres.emptied(postgres_server)
+    to = f"{url}#verdicts"
+    with_table(to)
+    with psycopg.connect(url) as other, psycopg.connect(url, autocommit=True) as watching:
+        # A row that another one has written and not committed: the write waits in its middle.
+        other.execute("INSERT INTO verdicts (run_id, item_id, \"check\", repeat) VALUES ('r', 'id-150', 'is_json', 0)")
+        waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%INSERT INTO%'"
+        with at_work(tmp_path, to, str(ITEMS)) as process:
+            wait_until(lambda: watching.execute(waits).fetchone() is not None, within=PATIENCE)
+            process.kill()
+        other.rollback()
+    assert asked(to, COUNTED) < [(ITEMS,)]
+    with at_work(tmp_path, to, "resume") as process:
+        assert ended(process) == 0
+    everything_is_there_once(tmp_path, to)
 
 
 def with_table(to: str) -> None:

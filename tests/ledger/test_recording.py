@@ -420,16 +420,10 @@ async def test_a_file_that_another_program_locks_is_waited_for(tmp_path: Path) -
         assert ledger.book(run.run_id).counts()[State.SENDING] == 1
 
 
-@pytest.fixture
-def postgres_server() -> Iterator[postgres.Server]:
-    with postgres.server() as server:
-        yield server
-
-
 async def test_connections_that_are_cut_again_and_again_lose_and_repeat_nothing(
-    postgres_server: postgres.Server,
+    postgres_server: str,
 ) -> None:
-    url = postgres.fresh_database(postgres_server.url)
+    url = postgres.emptied(postgres_server)
     with Ledger(store_url(url)) as ledger:
         run = begun(ledger, 200)
         recorder = Recorder(ledger.book(run.run_id))
@@ -448,18 +442,16 @@ async def test_connections_that_are_cut_again_and_again_lose_and_repeat_nothing(
         assert ledger.run(run.run_id).polls == 200
 
 
-async def test_a_server_that_is_started_again_meanwhile_is_waited_for_by_writes_and_reads(
-    postgres_server: postgres.Server,
-) -> None:
-    with Ledger(store_url(postgres.fresh_database(postgres_server.url))) as ledger:
+async def test_a_server_that_is_started_again_meanwhile_is_waited_for_by_writes_and_reads() -> None:
+    with postgres.server() as server, Ledger(store_url(server.url)) as ledger:
         run = begun(ledger, 3)
-        clock = Clock(at=lambda n: postgres_server.start() if n == 2 else None)
+        clock = Clock(at=lambda n: server.start() if n == 2 else None)
         recorder = Recorder(ledger.book(run.run_id), clock=clock, sleep=clock.sleep)
-        postgres_server.stop()
+        server.stop()
         await recorder.record(Sending((0, 1)))
         await recorder.aclose()
         assert len(clock.slept) == 2
-        postgres_server.stop()
+        server.stop()
         reading = asyncio.ensure_future(asyncio.to_thread(ledger.book(run.run_id).counts))
-        await asyncio.to_thread(postgres_server.start)
+        await asyncio.to_thread(server.start)
         assert (await reading)[State.SENDING] == 2

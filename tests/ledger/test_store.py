@@ -1012,12 +1012,12 @@ def program(text: str, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def test_processes_that_make_the_schema_at_once_do_no_harm(url: str, tmp_path: Path) -> None:
-    is_file = url.startswith("sqlite")
+def test_processes_that_make_the_schema_at_once_do_no_harm(new_url: str, tmp_path: Path) -> None:
+    is_file = new_url.startswith("sqlite")
     processes = [program(OPENS) for _ in range(3)]
     try:
         for turn in range(10):
-            same = f"sqlite:///{tmp_path / f'{turn}.db'}" if is_file else url
+            same = f"sqlite:///{tmp_path / f'{turn}.db'}" if is_file else new_url
             for process in processes:
                 assert process.stdin is not None
                 process.stdin.write(f"{same}\n")
@@ -1027,24 +1027,24 @@ def test_processes_that_make_the_schema_at_once_do_no_harm(url: str, tmp_path: P
                 assert process.stdout.readline() == "opened\n"
             assert schema_versions(same) == [versions.SCHEMA_VERSION]
             if not is_file:
-                drop_everything(url)
+                drop_everything(new_url)
     finally:
         for process in processes:
             process.communicate()
 
 
-def test_threads_that_make_the_schema_at_once_do_no_harm(url: str) -> None:
+def test_threads_that_make_the_schema_at_once_do_no_harm(new_url: str) -> None:
     together = threading.Barrier(6)
 
     def open_and_create(number: int) -> None:
         together.wait()
-        with Ledger(url) as opened:
+        with Ledger(new_url) as opened:
             begun(opened, name=f"by-{number}")
 
     with ThreadPoolExecutor(6) as threads:
         list(threads.map(open_and_create, range(6)))
-    assert schema_versions(url) == [versions.SCHEMA_VERSION]
-    with Ledger(url) as opened:
+    assert schema_versions(new_url) == [versions.SCHEMA_VERSION]
+    with Ledger(new_url) as opened:
         assert len(opened.names("by-")) == 6
 
 
@@ -1078,7 +1078,7 @@ def test_a_killed_process_loses_nothing_that_was_committed(ledger: Ledger) -> No
 
 
 def test_a_connection_that_was_cut_is_made_anew(postgres_server: str) -> None:
-    database_url = postgres.fresh_database(postgres_server)
+    database_url = postgres.emptied(postgres_server)
     with Ledger(store_url(database_url)) as ledger:
         run = begun(ledger)
         postgres.cut_connections(database_url)
@@ -1088,7 +1088,7 @@ def test_a_connection_that_was_cut_is_made_anew(postgres_server: str) -> None:
 
 def test_what_was_committed_outlives_a_crash_of_the_server_whatever_its_default_is() -> None:
     with postgres.server() as server:
-        url = postgres.fresh_database(server.url)
+        url = server.url
         with Ledger(store_url(url)) as ledger:
             run = begun(ledger, 50)
             ledger.book(run.run_id).apply([Decided(seq, PASSED, NOON) for seq in range(50)])
@@ -1100,7 +1100,7 @@ def test_what_was_committed_outlives_a_crash_of_the_server_whatever_its_default_
 
 @pytest.mark.parametrize(("asked", "kept"), [("off", "on"), ("local", "on"), ("remote_apply", "remote_apply")])
 def test_a_session_waits_for_the_disk_unless_it_waits_for_more(postgres_server: str, asked: str, kept: str) -> None:
-    url = f"{postgres.fresh_database(postgres_server)}?options=-csynchronous_commit%3D{asked}"
+    url = f"{postgres.emptied(postgres_server)}?options=-csynchronous_commit%3D{asked}"
     engine = database.opened(store_url(url))
     for _ in range(2):
         with engine.connect() as connection:
@@ -1140,12 +1140,12 @@ def test_a_ledger_that_another_program_holds_is_opened_and_read(
             assert len(results(ledger, ledger.run("mine"))) == 2
 
 
-def test_a_database_without_a_ledger_is_not_made_one_by_who_only_reads(url: str) -> None:
-    if url.startswith("sqlite"):
-        Path(url.removeprefix("sqlite:///")).touch()
+def test_a_database_without_a_ledger_is_not_made_one_by_who_only_reads(new_url: str) -> None:
+    if new_url.startswith("sqlite"):
+        Path(new_url.removeprefix("sqlite:///")).touch()
     with pytest.raises(PlanError, match="is no ledger"):
-        Ledger(url, must_exist=True)
-    engine = sa.create_engine(url)
+        Ledger(new_url, must_exist=True)
+    engine = sa.create_engine(new_url)
     assert sa.inspect(engine).get_table_names() == []
     engine.dispose()
 
@@ -1178,14 +1178,14 @@ def sentence(kind: type[Exception], url: str) -> str:
     return said
 
 
-def test_another_schema_version_is_refused_and_left_alone(url: str) -> None:
-    Ledger(url).close()
-    engine = sa.create_engine(url)
+def test_another_schema_version_is_refused_and_left_alone(new_url: str) -> None:
+    Ledger(new_url).close()
+    engine = sa.create_engine(new_url)
     with engine.begin() as connection:
         connection.execute(sa.update(schema.schema).values(version=99))
     engine.dispose()
-    assert f"has schema version 99, and this program writes {versions.SCHEMA_VERSION}" in sentence(StoreError, url)
-    assert schema_versions(url) == [99]
+    assert f"has schema version 99, and this program writes {versions.SCHEMA_VERSION}" in sentence(StoreError, new_url)
+    assert schema_versions(new_url) == [99]
 
 
 def test_draws_and_labels_are_kept_with_their_run(ledger: Ledger) -> None:
@@ -1261,19 +1261,19 @@ def made_by_an_older_program(url: str, version: int = 1) -> Run:
 
 
 @pytest.mark.parametrize("version", versions.UPGRADES)
-def test_a_ledger_of_an_older_program_is_brought_up_to_date_once_whoever_opens_it(url: str, version: int) -> None:
-    run = made_by_an_older_program(url, version)
+def test_a_ledger_of_an_older_program_is_brought_up_to_date_once_whoever_opens_it(new_url: str, version: int) -> None:
+    run = made_by_an_older_program(new_url, version)
     together = threading.Barrier(4)
 
     def opened(_: int) -> str | None:
         together.wait()
-        with Ledger(url) as ledger:
+        with Ledger(new_url) as ledger:
             return ledger.begun_by("nightly")
 
     with ThreadPoolExecutor(4) as threads:
         assert list(threads.map(opened, range(4))) == [run.run_id] * 4
-    assert schema_versions(url) == [versions.SCHEMA_VERSION]
-    with Ledger(url) as ledger:
+    assert schema_versions(new_url) == [versions.SCHEMA_VERSION]
+    with Ledger(new_url) as ledger:
         assert [result.lost for result in ledger.book(run.run_id).results()] == [2, 2, 2, 2, 0, 0]
         assert (
             sum(past.possible_duplicates for seq in range(6) for past in ledger.book(run.run_id).pasts(row=seq + 1))
@@ -1285,7 +1285,7 @@ def test_a_ledger_of_an_older_program_is_brought_up_to_date_once_whoever_opens_i
         assert History(ledger.database).uncounted([run.run_id]) == [run.run_id]
         [[kept]] = [found.values() for found in History(ledger.database).of_runs([run.run_id]).values()]
         assert (kept.check_name, kept.template, kept.model, kept.at) == ("tone", "tone", "turing_flash", None)
-    assert columns(url) == made_columns(url)
+    assert columns(new_url) == made_columns(new_url)
 
 
 def columns(url: str) -> dict[str, Any]:
@@ -1311,13 +1311,13 @@ def made_columns(url: str) -> dict[str, Any]:
     return columns(url)
 
 
-def test_a_ledger_that_can_not_be_brought_up_to_date_stays_as_it_was(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = made_by_an_older_program(url)
+def test_a_ledger_that_can_not_be_brought_up_to_date_stays_as_it_was(new_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = made_by_an_older_program(new_url)
     with monkeypatch.context() as patched:
         patched.setitem(versions.UPGRADES, 1, (versions.UPGRADES[1][0], "UPDATE nothing_of_that_name SET it = 1"))
-        assert "nothing_of_that_name" in sentence(StoreError, url)
-    assert schema_versions(url) == [1]
-    with Ledger(url) as ledger:
+        assert "nothing_of_that_name" in sentence(StoreError, new_url)
+    assert schema_versions(new_url) == [1]
+    with Ledger(new_url) as ledger:
         assert ledger.begun_by("nightly") == run.run_id
 
 
@@ -1472,7 +1472,7 @@ def test_a_server_s_store_without_its_driver_names_the_extra_that_brings_it(monk
 
 
 def test_the_name_of_a_ledger_and_its_messages_hide_its_password(postgres_server: str) -> None:
-    url = store_url(postgres.fresh_database(postgres_server).replace("postgres@", "postgres:s3cret@"))
+    url = store_url(postgres.emptied(postgres_server).replace("postgres@", "postgres:s3cret@"))
     for way in (url, f"{url}?sslpassword=s3cret"):
         with Ledger(way) as ledger:
             assert "s3cret" not in ledger.name

@@ -57,8 +57,8 @@ def test_its_columns_stay(ledger: Ledger) -> None:
     assert tuple(seen(ledger).columns) == COLUMNS
 
 
-def test_views_that_users_made_of_it_stay_when_it_is_made_again(ledger: Ledger) -> None:
-    with ledger.database.transaction() as connection:
+def test_views_that_users_made_of_it_stay_when_it_is_made_again(new_url: str) -> None:
+    with Ledger(new_url) as ledger, ledger.database.transaction() as connection:
         connection.execute(sa.text("CREATE VIEW of_mine AS SELECT run_id, passed FROM fieval_verdicts"))
         create_views(connection)
         assert connection.execute(sa.text("SELECT * FROM of_mine")).all() == []
@@ -104,7 +104,7 @@ def test_drafts_and_pruned_runs_have_no_rows(ledger: Ledger, tmp_path: Path) -> 
     assert seen(ledger).empty
 
 
-@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 def test_duckdb_understands_what_the_view_says(ledger: Ledger, tmp_path: Path) -> None:
     """It runs the text of an attached SQLite file's views itself. Its extension for that would have to be downloaded."""
     duckdb = pytest.importorskip("duckdb")

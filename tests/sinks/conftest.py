@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -18,17 +17,11 @@ from tests import postgres
 BACKENDS = ("sqlite", "postgresql", "duckdb")
 
 
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[str]:
-    with postgres.serving() as url:
-        yield url
-
-
 @pytest.fixture(params=BACKENDS)
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of a database, without a table."""
     if request.param == "postgresql":
-        return postgres.fresh_database(request.getfixturevalue("postgres_server"))
+        return postgres.emptied(request.getfixturevalue("postgres_server"))
     return f"{request.param}:///{tmp_path / 'mine.db'}"
 
 

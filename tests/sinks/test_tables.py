@@ -224,9 +224,9 @@ def test_a_server_that_is_away_is_said_without_its_password(monkeypatch: pytest.
 
 
 def test_who_may_not_write_is_told_before_anything_is_sent(postgres_server: str) -> None:
-    from tests.postgres import fresh_database
+    from tests.postgres import emptied
 
-    place = fresh_database(postgres_server)
+    place = emptied(postgres_server)
     written(f"{place}#mine", SCORED)
     asked(place, "DO $$ BEGIN CREATE ROLE reader LOGIN; EXCEPTION WHEN duplicate_object THEN END $$")
     asked(place, "GRANT SELECT ON mine TO reader")
@@ -285,9 +285,9 @@ REFUSE = "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAIS
 def test_postgresql_has_many_ways_of_refusing_a_row(
     postgres_server: str, altered: str, said: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from tests.postgres import fresh_database
+    from tests.postgres import emptied
 
-    place = fresh_database(postgres_server)
+    place = emptied(postgres_server)
     asked(place, made_by_hand("mine", "UNIQUE (eval_id)"))
     asked(place, altered)
     long = "".join(hashlib.sha256(f"{n}".encode()).hexdigest() for n in range(200))
