@@ -16,7 +16,6 @@ from typing import Any, ClassVar
 import psutil
 import pytest
 import sqlalchemy as sa
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
@@ -29,6 +28,7 @@ from fieval_tasks.ledger.processes import owner_name
 from fieval_tasks.ledger.run import CheckRecord, Run
 from fieval_tasks.ledger.store import Ledger
 from tests.conftest import PATIENCE
+from tests.ledger.test_store import few_and_long
 
 NOON = datetime(2026, 8, 1, 12, tzinfo=timezone.utc)
 CHECK = CheckRecord("tone", "tone", None, {}, "choices", {"output": "answer"})
@@ -359,7 +359,7 @@ class Company(RuleBasedStateMachine):
 @pytest.mark.usefixtures("tells")
 def test_no_chunk_ever_has_two_living_owners(ledger: Ledger) -> None:
     company = type("CompanyOfThisLedger", (Company,), {"ledger": ledger})
-    run_state_machine_as_test(company, settings=settings(max_examples=20, stateful_step_count=20))
+    run_state_machine_as_test(company, settings=few_and_long(ledger))
 
 
 # At the same time

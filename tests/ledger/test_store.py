@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
@@ -56,7 +56,8 @@ CHECK = CheckRecord("tone", "tone", "turing_flash", {"strict": [1, "é"]}, "choi
 PASSED = Scored("Passed", 1.0, True, "It is said so.", 12.5)
 NO_ANSWER = Failed("wait", "timed_out", "no verdict in 600 s")
 INVALID = Failed("validate", "blank", "row 1: 'output' is blank")
-lawfully = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+# On each database: what is written is the same, and one of them alone is strict about NUL and half a surrogate pair.
+lawfully = settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 fresh = count()
 
 
@@ -282,6 +283,8 @@ def test_results_can_be_read_while_verdicts_arrive(url: str) -> None:
 
 any_text = st.text(st.characters())
 """With NUL, half surrogate pairs and everything else that a file or a server may hold."""
+UGLY = "\0\ud800%\\u0000\U0001f600"
+"""Some of it that every run of the tests writes."""
 proper_text = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 values = st.one_of(
@@ -308,6 +311,7 @@ failed = st.builds(
 
 @lawfully
 @given(st.dictionaries(any_text, any_text), proper_text, st.text("0123456789abcdef", min_size=64, max_size=64))
+@example({UGLY: UGLY, "": ""}, "'\\x00\n", "0" * 64)
 def test_an_item_comes_back_as_it_went_in(
     ledger: Ledger, inputs: dict[str, str], item_id: str, fingerprint: str
 ) -> None:
@@ -322,6 +326,7 @@ def test_an_item_comes_back_as_it_went_in(
 
 @lawfully
 @given(st.one_of(scored, failed), moments, moments)
+@example(Scored({UGLY: [UGLY, 1e308]}, 5e-324, False, "", 0.1), NOON, NOON)
 def test_a_verdict_comes_back_as_it_was_decided(
     ledger: Ledger, verdict: Scored | Failed, submitted_at: datetime, decided_at: datetime
 ) -> None:
@@ -337,6 +342,7 @@ def test_a_verdict_comes_back_as_it_was_decided(
 
 @lawfully
 @given(any_text, any_text, any_text.filter(bool))
+@example(UGLY, UGLY, UGLY)
 def test_no_text_of_a_server_stops_the_ledger_and_all_of_it_can_be_written_to_a_file(
     ledger: Ledger, reason: str, message: str, eval_id: str
 ) -> None:
@@ -888,9 +894,14 @@ def written_out(text: str) -> str:
     return text.replace("\0", r"\x00").encode("utf-8", "backslashreplace").decode()
 
 
+def few_and_long(ledger: Ledger) -> settings:
+    """How many times a state machine is run, and its steps: most states are met late. The statements are the same for both databases."""
+    return settings(max_examples=8 if ledger.url.startswith("sqlite") else 4, stateful_step_count=25)
+
+
 def test_the_ledger_agrees_with_a_plain_dict_whatever_happens(ledger: Ledger) -> None:
     account = type("AccountOfThisLedger", (Account,), {"ledger": ledger})
-    run_state_machine_as_test(account, settings=settings(max_examples=25, stateful_step_count=15))
+    run_state_machine_as_test(account, settings=few_and_long(ledger))
 
 
 def test_only_a_verdict_ends_an_item_or_that_it_is_not_needed() -> None:
@@ -935,6 +946,8 @@ def test_a_forgotten_run_is_gone_with_its_items_and_no_other(ledger: Ledger) -> 
 
 @lawfully
 @given(st.lists(st.text("aA%_.-1", min_size=1, max_size=5), unique=True, max_size=5), st.text("aA%_.-1", max_size=3))
+@example(["a%", "aa", "a_", "A%"], "a%")
+@example(["a_b", "aab", "a_"], "a_")
 def test_names_are_those_that_start_so_letter_by_letter(ledger: Ledger, names: list[str], prefix: str) -> None:
     for name in names:
         begun(ledger, name=name)
@@ -1311,7 +1324,9 @@ def made_columns(url: str) -> dict[str, Any]:
     return columns(url)
 
 
-def test_a_ledger_that_can_not_be_brought_up_to_date_stays_as_it_was(new_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ledger_that_can_not_be_brought_up_to_date_stays_as_it_was(
+    new_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = made_by_an_older_program(new_url)
     with monkeypatch.context() as patched:
         patched.setitem(versions.UPGRADES, 1, (versions.UPGRADES[1][0], "UPDATE nothing_of_that_name SET it = 1"))
