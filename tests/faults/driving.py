@@ -15,7 +15,8 @@ from fieval_tasks.runs.threads import threads, work_to_the_end
 from fieval_tasks.work.engine import Engine
 from fieval_tasks.work.options import Options
 from fieval_tasks.work.work_tuning import WorkTuning
-from tests.faults.platform import TEMPLATES, FaultyPlatform, FaultyTransport
+from tests.faults.platform import TEMPLATES, FaultyPlatform
+from tests.faults.transport import FaultyTransport
 
 RUN_ID = "r"
 QUICK = WorkTuning(

@@ -87,7 +87,7 @@ MIXES = st.builds(
 )
 
 
-@settings(max_examples=12, phases=(Phase.reuse, Phase.generate))
+@settings(max_examples=6, phases=(Phase.reuse, Phase.generate))
 @given(mix=MIXES, mode=st.sampled_from([Mode.ASYNC, Mode.ASYNC, Mode.SYNC]), most=st.integers(1, 40))
 def test_no_mix_of_faults_and_no_number_of_processes_buys_more_than_the_budget(mix: Mix, mode: Mode, most: int) -> None:
     with a_ledger() as ledger, closing(Account()) as account:
@@ -98,11 +98,9 @@ def test_no_mix_of_faults_and_no_number_of_processes_buys_more_than_the_budget(m
         assert Accounts.of(ledger, RUN_ID, account).disagreements() == []
 
 
-def test_a_run_that_is_killed_keeps_its_end_when_it_is_resumed_and_says_how_to_go_on(
-    tmp_path: Path, prefect_api: str
-) -> None:
+def test_a_run_that_is_killed_keeps_its_end_when_it_is_resumed_and_says_how_to_go_on(tmp_path: Path) -> None:
     mix = Mix(seed=5, post={"taken drop": 0.1, "drop": 0.05}, reply=0.04, takes=(0.2, 0.6))
-    ends = ("--max-items", "80", "--max-cost", "0.5", "--price", "turing_flash=0.01")
+    ends = ("--max-items", "80", "--max-cost", "0.5", "--price", "turing_flash=0.01", "--no-prefect")
     with serving(tmp_path, mix) as server:
         command = Command(tmp_path, server, *dataset(tmp_path, 200), *ends, "--concurrency", "4")
         wait_until(lambda: server.account.items_accepted() >= 20 or not command.is_running)

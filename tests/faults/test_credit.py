@@ -9,9 +9,9 @@ from tests.faults.running import accounts, evaluated, resumed, serving
 
 
 def test_a_run_without_credit_stops_before_much_is_sent_in_vain_and_is_finished_later(tmp_path: Path) -> None:
-    mix = Mix(reply=0.04, takes=(0.2, 1.0), credit=500)
+    mix = Mix(reply=0.04, takes=(0.2, 1.0), credit=200)
     with serving(tmp_path, mix) as server:
-        stopped = evaluated(tmp_path, server, 1_000)
+        stopped = evaluated(tmp_path, server, 450)
         assert stopped.exit_code == 4, stopped.message
         assert "credit" in stopped.message
         ended_at = server.account.first_without_credit()
@@ -26,4 +26,4 @@ def test_a_run_without_credit_stops_before_much_is_sent_in_vain_and_is_finished_
         assert finished.exit_code == 0, finished.message
         found = accounts(tmp_path, server)
         assert found.disagreements() == []
-        assert (found.statuses, found.duplicates) == ({"scored": 1_000}, 0)
+        assert (found.statuses, found.duplicates) == ({"scored": 450}, 0)

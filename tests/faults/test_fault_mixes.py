@@ -51,7 +51,7 @@ def a_ledger() -> Iterator[Ledger]:
         yield ledger
 
 
-@settings(max_examples=25, phases=AS_DRAWN)
+@settings(max_examples=12, phases=AS_DRAWN)
 @given(mix=MIXES, mode=st.sampled_from([Mode.ASYNC, Mode.ASYNC, Mode.SYNC]), **COMMON)
 def test_the_accounts_agree_after_any_mix_of_faults(mix: Mix, mode: Mode, template: str, items: int) -> None:
     with a_ledger() as ledger, closing(Account()) as account:
@@ -59,7 +59,7 @@ def test_the_accounts_agree_after_any_mix_of_faults(mix: Mix, mode: Mode, templa
         assert Accounts.of(ledger, RUN_ID, account).disagreements() == []
 
 
-@settings(max_examples=10, phases=AS_DRAWN)
+@settings(max_examples=6, phases=AS_DRAWN)
 @given(mix=MIXES, mode=st.sampled_from([Mode.ASYNC, Mode.SYNC]), ambiguous=st.sampled_from(["fail", "ask"]), **COMMON)
 def test_nothing_is_bought_twice_where_the_user_wants_no_duplicate(
     mix: Mix, mode: Mode, ambiguous: str, template: str, items: int
@@ -73,7 +73,7 @@ def test_nothing_is_bought_twice_where_the_user_wants_no_duplicate(
         assert accounts.duplicates == accounts.run.possible_duplicates == 0
 
 
-@settings(max_examples=10, phases=AS_DRAWN)
+@settings(max_examples=6, phases=AS_DRAWN)
 @given(mix=MIXES, **COMMON)
 def test_forgotten_evaluations_that_are_submitted_again_are_accounted_for(mix: Mix, template: str, items: int) -> None:
     mix = replace(mix, rows={**mix.rows, "stuck": 0.1})
@@ -83,7 +83,7 @@ def test_forgotten_evaluations_that_are_submitted_again_are_accounted_for(mix: M
         assert Accounts.of(ledger, RUN_ID, account).disagreements() == []
 
 
-@settings(max_examples=10, phases=AS_DRAWN)
+@settings(max_examples=6, phases=AS_DRAWN)
 @given(mix=MIXES, **COMMON)
 def test_what_a_bad_day_left_is_finished_on_a_good_one(mix: Mix, template: str, items: int) -> None:
     with a_ledger() as ledger, closing(Account()) as account:

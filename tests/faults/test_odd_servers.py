@@ -31,7 +31,7 @@ def notices(folder: Path) -> str:
 
 @pytest.mark.parametrize("mode", [Mode.ASYNC, Mode.SYNC])
 def test_a_server_that_changes_its_spelling_with_every_reply_is_read_as_any_other(tmp_path: Path, mode: Mode) -> None:
-    items = 400 if mode is Mode.ASYNC else ITEMS
+    items = 200 if mode is Mode.ASYNC else ITEMS
     with concluded(tmp_path, Mix(habits=("alternates",), takes=(0.0, 0.3)), mode=mode, items=items) as (
         code,
         found,

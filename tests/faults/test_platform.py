@@ -30,11 +30,11 @@ from tests.faults.platform import (
     IN_CONTEXT,
     SECRET_KEY,
     FaultyPlatform,
-    FaultyTransport,
     reason,
     verdict,
 )
 from tests.faults.running import Server, serving
+from tests.faults.transport import FaultyTransport
 
 SEEN_AS: dict[str, type[ApiError]] = {
     "500": ServerFault, "503": Throttled, "429": Throttled, "drop": Lost, "html": NotTheProtocol, "502": GatewayFault,

@@ -139,7 +139,7 @@ def test_a_few_unknown_tickets_fail_and_a_retry_asks_first(
     assert scene.accounts.run.possible_duplicates == 0
 
 
-@settings(max_examples=25, phases=(Phase.reuse, Phase.generate))
+@settings(max_examples=12, phases=(Phase.reuse, Phase.generate))
 @given(
     first=MIXES,
     second=MIXES,

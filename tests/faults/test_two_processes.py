@@ -12,13 +12,13 @@ from tests.faults.test_kills import SLOWLY, being_sent
 ITEMS = 400
 
 
-def test_two_processes_that_resume_one_run_at_once_send_nothing_twice(tmp_path: Path, prefect_api: str) -> None:
+def test_two_processes_that_resume_one_run_at_once_send_nothing_twice(tmp_path: Path) -> None:
     with serving(tmp_path, Mix(reply=0.04, takes=(0.5, 1.0))) as server:
-        begun = Command(tmp_path, server, *dataset(tmp_path, ITEMS), *SLOWLY)
+        begun = Command(tmp_path, server, *dataset(tmp_path, ITEMS), *SLOWLY, "--no-prefect")
         wait_until(lambda: server.account.items_accepted() >= 60)
         begun.kill()
         in_flight = len(being_sent(tmp_path))
-        both = [Command(tmp_path, server, *RESUME, *SLOWLY, name=name) for name in ("one", "other")]
+        both = [Command(tmp_path, server, *RESUME, *SLOWLY, "--no-prefect", name=name) for name in ("one", "other")]
         codes = [command.ended(within=PATIENCE) for command in both]
         assert set(codes) <= {0, 3}, "\n".join(command.said for command in both)
         if 0 not in codes:
