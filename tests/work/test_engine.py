@@ -45,9 +45,9 @@ from fieval_tasks.work.lanes import LONGEST_PACK, packs
 from fieval_tasks.work.options import Options
 from fieval_tasks.work.work_tuning import TUNING, WorkTuning
 from tests.conftest import PATIENCE
+from tests.faults.driving import QUICK_PACE
 from tests.platform import TEMPLATE, Platform, Trouble, ok, refusal
 
-QUICK_PACE = PaceTuning(longest_away_pause=0.001, pause=0.001)
 QUICK = WorkTuning(pause=lambda faults: 0.001, chunk_rests=0.001, shortest_gap=0.001, first_guess=0.001)
 CHECK = CheckRecord(TEMPLATE, TEMPLATE, "turing_flash", {}, "Pass/Fail", {"output": "answer"})
 
@@ -150,7 +150,8 @@ def test_a_ledger_that_is_held_while_claims_are_to_be_renewed_stops_no_run(
 
 def test_a_check_that_is_stopped_by_lost_replies_says_so(ledger: Ledger) -> None:
     platform = Platform(trouble=lambda request, _: httpx.ReadError("reset") if request.method == "POST" else None)
-    found, run = work(ledger, a_run(ledger, ANSWERS), platform, on_lost_reply="fail")
+    tuning = replace(QUICK, first_pack_within=0.02)
+    found, run = work(ledger, a_run(ledger, ANSWERS), platform, work_tuning=tuning, on_lost_reply="fail")
     [notice] = run.notices
     assert f"was stopped: the replies were lost to {TUNING.refused_anyhow} items in a row, each with" in notice
     assert sum(result.status == "failed" for result in found.values()) < TUNING.refused_anyhow + TUNING.canaries
@@ -425,7 +426,7 @@ def test_a_server_that_names_one_eval_id_for_a_pack_is_sent_no_more_of_them(ledg
 def test_a_firewall_that_turns_everything_away_stops_the_run_soon(ledger: Ledger, status: int, after: int) -> None:
     let_pass = count()
     platform = Platform(trouble=turns_away(status, lambda _: next(let_pass) >= after))
-    run = a_run(ledger, [f"answer {n}" for n in range(2_000)], chunk_size=200)
+    run = a_run(ledger, [f"answer {n}" for n in range(1_200)], chunk_size=200)
     with pytest.raises(RunStopped, match=f"10 answers in a row are not the evaluation API's: .*HTTP {status}"):
         work(ledger, run, platform)
     counts = ledger.book(run.run_id).counts()
@@ -550,7 +551,7 @@ def test_a_judge_that_fails_twice_on_a_synchronous_call_has_failed_on_that_item(
 
 def test_a_judge_that_fails_on_every_synchronous_call_stops_its_check(ledger: Ledger) -> None:
     platform = Platform(trouble=judge_fails(lambda *_: True, "request {}: no answer"))
-    answers = [f"answer {n}" for n in range(2_000)]
+    answers = [f"answer {n}" for n in range(500)]
     found, run = work(ledger, a_run(ledger, answers, mode=Mode.SYNC, chunk_size=200), platform)
     assert platform.taken.total() <= 120
     assert "the judge gave no verdict on" in run.notices[0]
@@ -1107,14 +1108,14 @@ def fails_with(message: str, **fields: Any) -> Callable[[httpx.Request, Platform
 
 def test_a_wrong_mapping_that_the_server_refuses_costs_a_few_requests(ledger: Ledger) -> None:
     platform = Platform(trouble=lambda r, _: refusal("Missing required keys: context") if r.method == "POST" else None)
-    found, run = work(ledger, a_run(ledger, [f"answer {i}" for i in range(1000)], chunk_size=100), platform)
+    found, run = work(ledger, a_run(ledger, [f"answer {i}" for i in range(300)], chunk_size=100), platform)
     assert platform.posts <= 4
     assert sum(r.status == "failed" for r in found.values()) == platform.posts
-    assert sum(r.status == "pending" for r in found.values()) == 1000 - platform.posts
+    assert sum(r.status == "pending" for r in found.values()) == 300 - platform.posts
     assert "Missing required keys: context" in run.notices[0]
     platform.trouble = None
     found, _ = work(ledger, run, platform)
-    assert sum(r.status == "scored" for r in found.values()) == 1000 - 4
+    assert sum(r.status == "scored" for r in found.values()) == 300 - 4
 
 
 def test_a_stopped_lane_stops_no_other(ledger: Ledger) -> None:

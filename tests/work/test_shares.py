@@ -30,8 +30,9 @@ from fieval_tasks.work.engine import Engine
 from fieval_tasks.work.options import Options, Share
 from fieval_tasks.work.work_tuning import WorkTuning
 from tests.conftest import PATIENCE
+from tests.faults.driving import QUICK_PACE
 from tests.platform import TEMPLATE, Platform, ok
-from tests.work.test_engine import CHECK, QUICK_PACE, a_run
+from tests.work.test_engine import CHECK, a_run
 
 ANSWERS = [f"answer {i}" for i in range(60)]
 
