@@ -38,4 +38,5 @@ def emptied(url: str) -> str:
         connection.execute("SET client_min_messages = warning")
         connection.execute("DROP SCHEMA public CASCADE")
         connection.execute("CREATE SCHEMA public")
+        connection.execute("GRANT USAGE ON SCHEMA public TO PUBLIC")
     return url

@@ -91,9 +91,7 @@ def test_holm_is_as_done_by_hand() -> None:
 
 @pytest.mark.parametrize("n", [1, 2, 7])
 def test_holm_is_as_statsmodels_has_it(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        gc, "collect", lambda: 0
-    )  # statsmodels collects garbage at each call, for a second among many tests
+    monkeypatch.setattr(gc, "collect", lambda: 0)  # statsmodels does it at each call, for a second among many tests
     for p_values in np.random.default_rng(n).random((20, n)) ** 4:
         assert holm(p_values.tolist()) == pytest.approx(multipletests(p_values, method="holm")[1])
 
