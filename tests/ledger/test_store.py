@@ -894,14 +894,11 @@ def written_out(text: str) -> str:
     return text.replace("\0", r"\x00").encode("utf-8", "backslashreplace").decode()
 
 
-def few_and_long(ledger: Ledger) -> settings:
-    """How many times a state machine is run, and its steps: most states are met late. The statements are the same for both databases."""
-    return settings(max_examples=8 if ledger.url.startswith("sqlite") else 4, stateful_step_count=25)
-
-
 def test_the_ledger_agrees_with_a_plain_dict_whatever_happens(ledger: Ledger) -> None:
     account = type("AccountOfThisLedger", (Account,), {"ledger": ledger})
-    run_state_machine_as_test(account, settings=few_and_long(ledger))
+    # Most states are met late, so few runs and long ones; the statements are the same for both databases.
+    runs = 8 if ledger.url.startswith("sqlite") else 4
+    run_state_machine_as_test(account, settings=settings(max_examples=runs, stateful_step_count=25))
 
 
 def test_only_a_verdict_ends_an_item_or_that_it_is_not_needed() -> None:
