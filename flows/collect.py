@@ -92,7 +92,7 @@ def collect_run(name: str, store: str | None, *, quiet: float | None = None) -> 
     A run that is over needs no keys: it is concluded again, and published if Prefect knows nothing of its end.
     """
     with kept(name, store) as found:
-        if busy := found.worked_on_by_others():
+        if busy := found.book.claims.holder():
             return Completed(message=f"run {found.run_id} is left alone: {busy} is working on it")
         if store:
             may_begin(found.plan)  # what it says comes from a ledger that a parameter names

@@ -72,7 +72,7 @@ def _known(client: SyncPrefectClient, run: str, store: str | None) -> str:
         return run
     try:
         with kept(run, store) as there:
-            found, busy = there.run, there.worked_on_by_others()
+            found, busy = there.run, there.book.claims.holder()
     except PlanError as error:
         raise PlanError(f"no run {run!r} is at work{_near(client, run)}; {error}") from error
     if busy and found.flow_run_id is None:

@@ -137,7 +137,7 @@ def rounds(run: Prepared, team: Team) -> Iterator[None]:
                 f"no worker took up a run of {team.deployment} within {TIMES.begins_within:.0f} s: start one for its work pool, "
                 f"with `prefect worker start --pool NAME`"
             )
-        if not team.has_begun or run.worked_on_by_others():
+        if not team.has_begun or run.book.claims.holder():
             last_sign = now
         is_done = not run.book.unfinished_chunks()
         if now - last_sign > (TIMES.last_words if is_done else TIMES.shards_quiet):

@@ -72,6 +72,10 @@ class Claims:
         """Release the owner's claims."""
         self._database.write(lambda connection: release(connection, self._run_id, owner))
 
+    def holder(self) -> str | None:
+        """A process that works on the run now, in words; None where there is none."""
+        return self._database.look(lambda connection: holder(connection, self._run_id))
+
     def of_others(self, owner: str) -> list[Claim]:
         """The claims of all but this owner, in the order of the chunks."""
         found = self._database.look(lambda connection: standing(connection, self._run_id))
@@ -117,6 +121,11 @@ def standing(connection: Connection, run_id: str) -> list[Claim]:
     now = _now(connection)
     gone = {owner for owner in {row.owner for row in found} if has_gone(owner)}
     return [Claim(row.chunk, row.owner, row.until, row.until > now and row.owner not in gone) for row in found]
+
+
+def holder(connection: Connection, run_id: str) -> str | None:
+    """`Claims.holder` in a transaction."""
+    return next((claim.holder for claim in standing(connection, run_id) if claim.is_live), None)
 
 
 def sign(connection: Connection, run_id: str, stamp: Stamp) -> bool:

@@ -183,6 +183,8 @@ def _sqlite(url: sa.URL, must_exist: bool, patience: float) -> Engine:
     file = Path(url.database or "")
     if must_exist and not file.is_file():
         raise PlanError(f"there is no ledger {url.database}: name the one that holds the run with --store")
+    if must_exist and not url.query and _is_at_rest(file.resolve()):
+        return _at_rest(url, file.resolve())
     make_folder(file.parent)
     if not url.query:  # else SQLite may look it up by other rules
         make_file(file)  # and SQLite gives what it puts beside a file the file's own mode
@@ -190,6 +192,18 @@ def _sqlite(url: sa.URL, must_exist: bool, patience: float) -> Engine:
     sa.event.listen(engine, "connect", partial(_sqlite_settings, patience))
     sa.event.listen(engine, "begin", _begin_immediate)
     return engine
+
+
+def _is_at_rest(file: Path) -> bool:
+    """Whether nothing can be made beside the file, as on a read-only mount, and no writer has left its log there."""
+    return not os.access(file.parent, os.W_OK) and not Path(f"{file}-wal").exists()
+
+
+def _at_rest(url: sa.URL, file: Path) -> Engine:
+    """A file that is only read. Without `immutable` SQLite reads no such file: it would have to make its index of the log."""
+    uri = f"{file.as_uri()}?mode=ro&immutable=1"
+    connect = partial(sqlite3.connect, uri, uri=True, isolation_level=None, check_same_thread=False)
+    return sa.create_engine(url, creator=connect)
 
 
 def network_timeouts(url: sa.URL) -> dict[str, int]:

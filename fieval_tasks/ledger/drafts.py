@@ -72,7 +72,7 @@ def take_out(database: Database, run_id: str, owner: str) -> None:
 def left_behind(connection: Connection) -> list[str]:
     """Drafts without a live claim. They may have changed by the time they are deleted, so `take_out` checks again."""
     drafts = connection.scalars(sa.select(runs.c.run_id).where(~is_whole)).all()
-    return [run_id for run_id in drafts if not any(claim.is_live for claim in claims.standing(connection, run_id))]
+    return [run_id for run_id in drafts if claims.holder(connection, run_id) is None]
 
 
 def _take_out_what_was_left(database: Database) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -17,20 +16,6 @@ from fieval_tasks.ledger.run import Run
 from fieval_tasks.ledger.schema import figures, runs
 
 RUNS = sa.select(runs, duplicates.of_run().label("doubled")).where(is_whole)
-
-
-@dataclass(frozen=True)
-class PastCheck:
-    """What a check came to in one run, and when."""
-
-    at: datetime
-    """When the run began."""
-    exit_code: int | None
-    figures: CheckFigures
-
-    @property
-    def run_id(self) -> str:
-        return self.figures.run_id
 
 
 class History:
@@ -74,12 +59,16 @@ class History:
         query = sa.select(figures.c.check_name).distinct().join(runs, runs.c.run_id == figures.c.run_id)
         return self._database.column(query.where(is_whole, runs.c.dataset.in_(datasets)).order_by(figures.c.check_name))
 
-    def past_checks(self, datasets: Collection[str], check: str, most: int | None = None) -> list[PastCheck]:
-        """What the check came to in the latest runs on these datasets that ended, the oldest first."""
+    def past_checks(
+        self, datasets: Collection[str], check: str, most: int | None = None
+    ) -> list[tuple[datetime, int | None, CheckFigures]]:
+        """Of the latest runs on these datasets that ended: when each began, its exit code, and what the check came to in it; the
+        oldest first."""
         query = sa.select(runs.c.created_at, runs.c.exit_code, figures).join(runs, runs.c.run_id == figures.c.run_id)
         query = query.where(is_whole, runs.c.dataset.in_(datasets), figures.c.check_name == check, HAS_ENDED)
         query = query.order_by(runs.c.created_at.desc(), runs.c.run_id).limit(most)
-        return [_past_check(row) for row in reversed(self._database.read(query))]
+        found: list[dict[str, Any]] = [dict(row) for row in reversed(self._database.read(query))]
+        return [(row.pop("created_at"), row.pop("exit_code"), CheckFigures(**row)) for row in found]
 
     def of_runs(self, run_ids: Collection[str]) -> dict[str, dict[str, CheckFigures]]:
         """Run -> check -> what is kept of it."""
@@ -98,8 +87,3 @@ class History:
 
 HAS_ENDED = sa.or_(figures.c.at.is_not(None), runs.c.exit_code.is_not(None))
 """The run has been concluded; a run that goes on since keeps the figures that it had then."""
-
-
-def _past_check(row: sa.RowMapping) -> PastCheck:
-    said: dict[str, Any] = dict(row)
-    return PastCheck(said.pop("created_at"), said.pop("exit_code"), CheckFigures(**said))

@@ -75,7 +75,7 @@ def _still_used(database: Database, old: Sequence[Run]) -> dict[str, str]:
 
 def _at_work(connection: Connection) -> set[str]:
     named = connection.scalars(sa.select(claimed.c.run_id).distinct()).all()
-    return {run_id for run_id in named if any(claim.is_live for claim in claims.standing(connection, run_id))}
+    return {run_id for run_id in named if claims.holder(connection, run_id) is not None}
 
 
 def _keep_lenders(database: Database, there: Sequence[Run], old: set[str], kept: dict[str, str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -45,6 +46,10 @@ class Moment(sa.TypeDecorator[datetime]):
 
 def _of_run() -> sa.ForeignKey:
     return sa.ForeignKey("fieval_runs.run_id", ondelete="CASCADE")
+
+
+def _each(kind: type[sa.types.TypeEngine[Any]], *names: str) -> list[sa.Column[Any]]:
+    return [sa.Column(name, kind) for name in names]
 
 
 metadata = sa.MetaData()
@@ -234,23 +239,9 @@ figures = sa.Table(
     sa.Column("good", Text),
     sa.Column("policy", Text),
     sa.Column("asked", sa.String(64)),
-    sa.Column("total", sa.Integer),
-    sa.Column("scored", sa.Integer),
-    sa.Column("failed", sa.Integer),
-    sa.Column("pending", sa.Integer),
-    sa.Column("not_needed", sa.Integer),
-    sa.Column("reused", sa.Integer),
-    sa.Column("passed", sa.Integer),
-    sa.Column("pass_rate", sa.Float),
-    sa.Column("pass_rate_low", sa.Float),
-    sa.Column("pass_rate_high", sa.Float),
-    sa.Column("mean", sa.Float),
-    sa.Column("bounds_low", sa.Float),
-    sa.Column("bounds_high", sa.Float),
-    sa.Column("corrected_rate", sa.Float),
-    sa.Column("corrected_low", sa.Float),
-    sa.Column("corrected_high", sa.Float),
-    sa.Column("cost", sa.Float),
+    *_each(sa.Integer, "total", "scored", "failed", "pending", "not_needed", "reused", "passed"),
+    *_each(sa.Float, "pass_rate", "pass_rate_low", "pass_rate_high", "mean", "bounds_low", "bounds_high"),
+    *_each(sa.Float, "corrected_rate", "corrected_low", "corrected_high", "cost"),
     sa.Column("gates", sa.JSON),
 )
 

@@ -31,8 +31,8 @@ from fieval_tasks.report.record import value_text
 from fieval_tasks.report.summary import Report
 from fieval_tasks.report.text import one_line, share
 from fieval_tasks.report.words import standing
-from fieval_tasks.runs.past import past_of
 from fieval_tasks.runs.preparation import Kept
+from fieval_tasks.runs.trends import past_of
 
 # Bytes of an artifact. A hosted server takes less than 5 MB, and the UI shows ten rows of a table on a page.
 LARGEST = 900_000
@@ -71,7 +71,7 @@ def publish(report: Report, run: Kept, *, series: str | None = None) -> None:
     paid for and written by then.
     """
     run_id, end, checks, series = inert(report.facts.run_id), _files(run.folder), [*report.checks], series or run.series
-    past = past_of(run, checks[:PAGES])
+    past = past_of(run.ledger, run.run.dataset, checks[:PAGES])
     _page(partial(run_page, report, past), end, key(series, "summary"), f"{run_id}: {standing(report)}")
     for name in checks[:PAGES]:
         page = partial(check_page, report, name, past[name])

@@ -84,7 +84,7 @@ def steerable(run: Prepared, *, is_all: bool = False) -> Iterator[None]:
     try:
         yield
     finally:
-        if is_all or not run.worked_on_by_others():
+        if is_all or not run.book.claims.holder():
             _forget(variable_of(run.run_id))
 
 

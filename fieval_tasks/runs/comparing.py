@@ -5,7 +5,7 @@ Imported only where runs are compared: numpy and scipy take a second.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -100,20 +100,21 @@ def _figures(scale: Scale, run: Table, baseline: Table, pairs: Pairs, cluster: s
 
     After the pairs stand the doubtful items, without a verdict: what they would say is not known of a pair.
     """
-    doubtful = np.full(pairs.doubtful, np.nan)
-    passed, before = (
-        np.append(_passes(table)[places], doubtful) for table, places in ((run, pairs.run), (baseline, pairs.baseline))
-    )
     if not scale.is_unit:
         return None
+
+    def of_pairs(figures: Callable[[Table], Figures]) -> tuple[Figures, Figures]:
+        doubtful = np.full(pairs.doubtful, np.nan)
+        sides = ((run, pairs.run), (baseline, pairs.baseline))
+        now, then = (np.append(figures(table)[places], doubtful) for table, places in sides)
+        return now, then
+
+    passed, before = of_pairs(_passes)
     is_rate = scale.has_passes or not np.isnan(passed).all() or not np.isnan(before).all()
     clusters = _clusters(run, baseline, pairs, cluster)
     if is_rate:
         return Paired(passed, before, is_rate=True, unrecognised=pairs.doubtful, clusters=clusters)
-    scores, former = (
-        np.append(np.array(table.scores, dtype=np.float64)[places], doubtful)
-        for table, places in ((run, pairs.run), (baseline, pairs.baseline))
-    )
+    scores, former = of_pairs(lambda table: np.array(table.scores, dtype=np.float64))
     if not scale.has_scores and np.isnan(scores).all() and np.isnan(former).all():
         return None
     return Paired(scores, former, is_rate=False, unrecognised=pairs.doubtful, clusters=clusters)
@@ -137,13 +138,9 @@ def _clusters(run: Table, baseline: Table, pairs: Pairs, cluster: str | None) ->
         values = run.columns[cluster]
         found = [numbers.setdefault(value, len(numbers)) if (value := values[i]) else -1 - i for i in pairs.run]
         return np.append(np.array(found, dtype=np.int64), alone)
-    both = (
-        np.stack([np.array(run.evaluations)[pairs.run], np.array(baseline.evaluations)[pairs.baseline]])
-        if pairs.run
-        else None
-    )
-    if both is None:
+    if not pairs.run:
         return None
+    both = np.stack([np.array(run.evaluations)[pairs.run], np.array(baseline.evaluations)[pairs.baseline]])
     _, numbered = np.unique(both, axis=1, return_inverse=True)
     is_shared = len(numbered) > numbered.max() + 1
     return np.append(numbered.ravel(), alone).astype(np.int64) if is_shared else None

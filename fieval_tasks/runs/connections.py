@@ -63,7 +63,12 @@ def connection(plan: EvaluationPlan, openers: Openers = WITHOUT_PREFECT) -> Conn
     chosen = plan.connection or _default(plan)
     if chosen == "local":
         return _local(plan)
-    credentials = _of_environment(plan) if chosen == "env" else _of_block(plan, chosen, openers)
+    if chosen == "env":
+        credentials = Credentials.from_environment(base_url=plan.base_url)
+    elif plan.base_url:  # anybody who may edit a run's parameters could have the block's keys sent to their server
+        raise PlanError(f"--base-url names a server and the block {chosen!r} has its own: leave one of them out")
+    else:
+        credentials = openers.keys(chosen)
     return Connection(
         chosen,
         credentials.base_url,
@@ -72,20 +77,9 @@ def connection(plan: EvaluationPlan, openers: Openers = WITHOUT_PREFECT) -> Conn
     )
 
 
-def _of_environment(plan: EvaluationPlan) -> Credentials:
-    return Credentials.from_environment(base_url=plan.base_url)
-
-
-def _of_block(plan: EvaluationPlan, name: str, openers: Openers) -> Credentials:
-    if plan.base_url:  # anybody who may edit a run's parameters could have the block's keys sent to their server
-        raise PlanError(f"--base-url names a server and the block {name!r} has its own: leave one of them out")
-    return openers.keys(name)
-
-
 def _default(plan: EvaluationPlan) -> str:
-    if plan.base_url:
-        return "env"
-    return "env" if plan.dataset is not None and Credentials.in_environment() else "local"
+    is_platform = plan.base_url or (plan.dataset is not None and Credentials.in_environment())
+    return "env" if is_platform else "local"
 
 
 def _local(plan: EvaluationPlan) -> Connection:

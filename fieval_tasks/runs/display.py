@@ -14,19 +14,15 @@ class Display(Protocol):
 
     def show(self, progress: Progress) -> None:
         """Called whenever the counts may have changed."""
+        return
 
     def conclude(self, outcome: Outcome) -> None:
         """Called once at the end of the run."""
+        return
 
 
-class NoDisplay:
+class NoDisplay(Display):
     """Shows nothing. A deployment's run has its log and its artifacts."""
-
-    def show(self, progress: Progress) -> None:
-        return
-
-    def conclude(self, outcome: Outcome) -> None:
-        return
 
 
 display: ContextVar[Display] = ContextVar("display", default=NoDisplay())  # noqa: B039 - it holds no state

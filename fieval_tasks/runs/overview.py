@@ -12,7 +12,6 @@ from fieval_tasks.core.errors import ExitCode, PlanError
 from fieval_tasks.core.quantities import parse_duration
 from fieval_tasks.ledger.check_figures import CheckFigures
 from fieval_tasks.ledger.history import History
-from fieval_tasks.ledger.processes import owner_name
 from fieval_tasks.ledger.run import Run
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.report.amendments import Amendment, amendments
@@ -98,8 +97,7 @@ def how_ended(ledger: Ledger, run: Run) -> str:
         return PENDING
     if run.exit_code is not None:
         return ENDINGS[run.exit_code].listed
-    claims = ledger.book(run.run_id).claims.of_others(owner_name())
-    return AT_WORK if any(claim.is_live for claim in claims) else UNFINISHED
+    return UNFINISHED if ledger.book(run.run_id).claims.holder() is None else AT_WORK
 
 
 def meant_end(text: str) -> str:

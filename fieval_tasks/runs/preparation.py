@@ -21,7 +21,6 @@ from fieval_tasks.core.tiers import Tier
 from fieval_tasks.data.dataset import Dataset
 from fieval_tasks.ledger.book import Book
 from fieval_tasks.ledger.database import store_url
-from fieval_tasks.ledger.processes import owner_name
 from fieval_tasks.ledger.run import CheckRecord, Run
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.pace.quota import Allowed
@@ -57,11 +56,6 @@ class Kept:
     def book(self) -> Book:
         """The run's items in the ledger."""
         return self.ledger.book(self.run_id)
-
-    def worked_on_by_others(self) -> str | None:
-        """The name in words of another process that works on this run now; None where there is none."""
-        claims = self.book.claims.of_others(owner_name())
-        return next((claim.holder for claim in claims if claim.is_live), None)
 
     @property
     def is_over(self) -> bool:

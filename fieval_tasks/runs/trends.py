@@ -2,32 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from fieval_tasks.core.errors import FievalError, PlanError
 from fieval_tasks.ledger.check_figures import WHOLE, CheckFigures
-from fieval_tasks.ledger.history import History, PastCheck
+from fieval_tasks.ledger.history import History
 from fieval_tasks.ledger.store import Ledger
+from fieval_tasks.report.past_runs import PastRun, PastRuns
 from fieval_tasks.report.record import iso
 from fieval_tasks.report.text import count
 
+# As many bars can be told apart in a column of a page, and a month of nightly runs is mostly on it.
+SHOWN = 20
+"""The latest runs that a page shows."""
 NAMED = {"server": "server", "template": "template", "model": "judge model", "good": "good choices"}
 """Figures of different ones are not comparable; a message names both."""
 NO_IDS = "; give its rows ids by --id COLUMN, so that new answers are told from other rows"
 
 
 @dataclass(frozen=True)
-class TrendPoint(PastCheck):
-    """A run in a trend."""
+class TrendPoint:
+    """What a check came to in one run of a trend."""
 
+    at: datetime
+    """When the run began."""
+    exit_code: int | None
+    figures: CheckFigures
     breaks: tuple[str, ...] = ()
     """Why no line leads here from the point before, such as `judge model turing_small, was turing_flash`; empty where one does."""
     change: float | None = None
     """Of the figure since the point before; None where the line is broken, or nothing was measured."""
+
+    @property
+    def run_id(self) -> str:
+        return self.figures.run_id
 
     def to_json(self) -> dict[str, Any]:
         run = {"run_id": self.run_id, "at": iso(self.at), "exit_code": self.exit_code}
@@ -64,7 +77,7 @@ def trend(
     dataset: str,
     check: str,
     *,
-    last: int | None = 20,
+    last: int | None = SHOWN,
     tell: Callable[[str], None] = lambda sentence: None,
 ) -> Trend:
     """How the check went in the `last` runs on the dataset that ended; None: in all.
@@ -77,15 +90,26 @@ def trend(
     if check not in (known := history.checks(datasets)):
         raise PlanError(f"no run on {dataset} has a check {check!r}: there are {', '.join(known)}")
     found = history.past_checks(datasets, check, last)
-    if count_old(ledger, [one.run_id for one in found if one.figures.at is None], tell):
+    if count_old(ledger, [figures.run_id for _, _, figures in found if figures.at is None], tell):
         found = history.past_checks(datasets, check, last)
     return Trend(datasets, check, [*_points(found)])
 
 
-def recent(ledger: Ledger, dataset: str, check: str, *, last: int) -> list[TrendPoint]:
-    """The last runs of the check on the dataset of that very name, the oldest first. Counts nothing: runs of older versions
-    have no figures here until `trend` was asked."""
-    return [*_points(History(ledger.database).past_checks([dataset], check, last))]
+def past_of(ledger: Ledger, dataset: str, checks: Iterable[str]) -> dict[str, PastRuns]:
+    """Check -> its last runs on the dataset of that very name. Counts nothing: runs of older versions have no figures here until
+    `trend` was asked."""
+    history = History(ledger.database)
+    return {check: _past([*_points(history.past_checks([dataset], check, SHOWN))]) for check in checks}
+
+
+def _past(points: Sequence[TrendPoint]) -> PastRuns:
+    is_rate = any(point.figures.pass_rate is not None for point in points)
+    return PastRuns("pass rate" if is_rate else "mean", [_run(point) for point in points])
+
+
+def _run(point: TrendPoint) -> PastRun:
+    found = point.figures
+    return PastRun(found.run_id, point.at, found.figure, found.interval, found.scored or 0, "; ".join(point.breaks))
 
 
 def named(history: History, dataset: str, store: str) -> list[str]:
@@ -118,16 +142,15 @@ def count_old(ledger: Ledger, run_ids: Collection[str], tell: Callable[[str], No
     return True
 
 
-def _points(found: Sequence[PastCheck]) -> Iterator[TrendPoint]:
+def _points(found: Iterable[tuple[datetime, int | None, CheckFigures]]) -> Iterator[TrendPoint]:
     before: CheckFigures | None = None
-    for past in found:
-        one = past.figures
+    for at, exit_code, one in found:
         # Without a figure it is on no line that could be broken.
         breaks = () if before is None or one.figure is None else tuple(_breaks(before, one))
         change = None
         if before is not None and before.figure is not None and one.figure is not None and not breaks:
             change = one.figure - before.figure
-        yield TrendPoint(past.at, past.exit_code, one, breaks, change)
+        yield TrendPoint(at, exit_code, one, breaks, change)
         if one.figure is not None:  # else the next run goes on from the one before
             before = one if one.policy is not None or before is None else replace(one, policy=before.policy)
 

@@ -81,7 +81,7 @@ def _labelled_check(run: Run, wanted: str | None) -> str:
 def read(run: str, labels: str, policy: str | None, store: str | None) -> int:
     """Record a sheet's labels, write the run's report anew with them, and say what they come to."""
     with kept(run, store) as opened:
-        if busy := opened.worked_on_by_others():
+        if busy := opened.book.claims.holder():
             raise PlanError(f"run {opened.run_id} is at work ({busy}): read the labels back once it has ended")
         labelled = opened.plan.model_copy(update={"labels": labels, "labelling_policy": policy})
         given = handed(opened.ledger, labelled, opened.run)

@@ -1357,6 +1357,31 @@ def test_a_folder_that_may_not_be_written_is_refused(tmp_path: Path) -> None:
         tmp_path.chmod(0o700)
 
 
+def test_a_ledger_in_a_folder_that_may_not_be_written_is_read_there_and_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = store_url(str(tmp_path / "ledger.db"))
+    with Ledger(url) as ledger:
+        begun(ledger, 3, name="mine")
+    monkeypatch.setattr(os, "access", lambda *_: False)  # as on a read-only mount
+    with Ledger(url, must_exist=True) as ledger:
+        assert len(results(ledger, ledger.run("mine"))) == 3
+        assert [file.name for file in tmp_path.iterdir()] == ["ledger.db"]
+        with pytest.raises(StoreError, match="readonly database; make the file and its folder writable"):
+            ledger.forget("mine")
+
+
+def test_a_ledger_with_a_writer_s_log_is_read_with_the_log_also_where_its_folder_may_not_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = store_url(str(tmp_path / "ledger.db"))
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with Ledger(url) as writer:
+        begun(writer, 3, name="mine")
+        with Ledger(url, must_exist=True) as ledger:
+            assert ledger.run("mine").total == 3
+
+
 def test_the_folder_of_a_new_ledger_is_made(tmp_path: Path) -> None:
     with Ledger(store_url(str(tmp_path / "a" / "b" / "ledger.db"))):
         assert (tmp_path / "a" / "b" / "ledger.db").is_file()
