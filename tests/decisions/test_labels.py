@@ -125,45 +125,34 @@ def test_labels_that_are_all_passed_leave_a_width() -> None:
     assert found.interval[0] < 0.97
 
 
-@pytest.mark.parametrize(("n", "words"), [(0, "there are none"), (1, "there is 1")])
-def test_too_few_labels_are_refused(n: int, words: str) -> None:
-    with pytest.raises(NotCorrectable, match=words):
-        corrected(Confusion(n), 50, 50)
+CHANCE = [(3, 7, 7, 3), (3, 3, 7, 7), (0, 10, 10, 0)]
+IMPOSSIBLE = "of these items, which by the labels of other items can't be"
 
 
-@pytest.mark.parametrize("by", [corrected, transferred])
-@pytest.mark.parametrize("cells", [(3, 7, 7, 3), (3, 3, 7, 7), (0, 10, 10, 0)])
-def test_a_judge_no_better_than_chance_is_refused(by: Callable[..., Corrected], cells: tuple[int, ...]) -> None:
-    with pytest.raises(NotCorrectable, match="no better than chance"):
-        by(Confusion(*cells), 70, 30)
+@pytest.mark.parametrize(
+    ("by", "cells", "rest", "why"),
+    [
+        (corrected, (0, 0, 0, 0), (50, 50), "there are none"),
+        (corrected, (1, 0, 0, 0), (50, 50), "there is 1"),
+        *((corrected, cells, (70, 30), "no better than chance") for cells in CHANCE),
+        *((transferred, cells, (70, 30), "no better than chance") for cells in CHANCE),
+        (corrected, (20, 10, 0, 0), (970, 0), "passes 100 % of what people pass, and fails 0 % of what they fail"),
+        (transferred, (20, 0, 5, 0), (70, 30), "all 25 labelled items are passed"),
+        (transferred, (0, 5, 0, 20), (70, 30), "all 25 labelled items are failed"),
+        (transferred, (70, 60, 60, 110), (1000, 0), f"it passes 100 % {IMPOSSIBLE}"),
+        (transferred, (70, 60, 60, 110), (0, 1000), f"it passes 0 % {IMPOSSIBLE}"),
+        (transferred, (20, 5, 5, 20), (0, 0), "no verdicts"),
+    ],
+)
+def test_labels_that_allow_no_correction_are_refused_and_it_is_said_why(
+    by: Callable[..., Corrected], cells: tuple[int, ...], rest: tuple[int, int], why: str
+) -> None:
+    with pytest.raises(NotCorrectable, match=why):
+        by(Confusion(*cells), *rest)
 
 
 def test_a_judge_just_above_chance_is_taken() -> None:
     assert corrected(Confusion(51, 50, 49, 51), 50, 50)
-
-
-@pytest.mark.parametrize(("cells", "words"), [((20, 0, 5, 0), "passed"), ((0, 5, 0, 20), "failed")])
-def test_labels_of_one_kind_say_nothing_of_other_items(cells: tuple[int, ...], words: str) -> None:
-    with pytest.raises(NotCorrectable, match=f"all 25 labelled items are {words}"):
-        transferred(Confusion(*cells), 70, 30)
-
-
-@pytest.mark.parametrize(("passed", "words"), [(1000, "100 %"), (0, "0 %")])
-def test_a_judge_that_can_t_be_as_it_was_is_refused(passed: int, words: str) -> None:
-    with pytest.raises(
-        NotCorrectable, match=f"it passes {words} of these items, which by the labels of other items can't be"
-    ):
-        transferred(Confusion(70, 60, 60, 110), passed, 1000 - passed)
-
-
-def test_other_items_without_a_verdict_are_refused() -> None:
-    with pytest.raises(NotCorrectable, match="no verdicts"):
-        transferred(Confusion(20, 5, 5, 20), 0, 0)
-
-
-def test_a_judge_that_says_the_same_of_everything_is_no_better_than_chance() -> None:
-    with pytest.raises(NotCorrectable, match="passes 100 % of what people pass, and fails 0 % of what they fail"):
-        corrected(Confusion(20, 10, 0, 0), 970, 0)
 
 
 # -- agreement with others ------------------------------------------------------------------------------------------

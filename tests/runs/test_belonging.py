@@ -84,7 +84,6 @@ def test_another_server_has_another_address(other: str) -> None:
 
 @pytest.fixture(autouse=True)
 def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
     Path("d.jsonl").write_text(ROWS)
 
 

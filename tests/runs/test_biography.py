@@ -6,7 +6,6 @@ import json
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -19,7 +18,6 @@ from fieval_tasks.core.commands import command
 from fieval_tasks.core.errors import ExitCode, PlanError
 from fieval_tasks.core.items import Failed, Item, Scored, Ticket
 from fieval_tasks.ledger.changes import Asked, Change, Decided, Noted, ReplyLost, Requeued, Sending, Submitted
-from fieval_tasks.ledger.database import store_url
 from fieval_tasks.ledger.run import CheckRecord, Run
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.report.text import INVISIBLE
@@ -43,12 +41,6 @@ def after(seconds: float) -> datetime:
 def an_item(seq: int, check: str = "tone", **fields: object) -> Item:
     known = Item(seq, f"id-{seq}", seq + 1, check, check, "turing_flash", {"output": f"text {seq}"}, f"{seq:064}")
     return replace(known, **fields)  # type: ignore[arg-type]
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with Ledger(store_url(str(tmp_path / "ledger.db"))) as opened:
-        yield opened
 
 
 def begun(ledger: Ledger, *items: Item, run: Run = RUN) -> Run:

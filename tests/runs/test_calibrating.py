@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -29,13 +29,6 @@ from fieval_tasks.runs.sheets import draw
 NOON = datetime(2026, 8, 1, 12, tzinfo=timezone.utc)
 CHECK = CheckRecord("tone", "tone", "turing_flash", {"strict": True}, "Pass/Fail", {"output": "answer"})
 ITEMS = 400
-
-
-@pytest.fixture
-def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
-    monkeypatch.chdir(tmp_path)
-    with Ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as opened:
-        yield opened
 
 
 def truth(n: int) -> bool:

@@ -18,7 +18,6 @@ Said = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture(autouse=True)
 def _runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
     with Ledger(store_url()) as ledger:
         a_run(ledger, "old", told(*[True] * 60))
         a_run(ledger, "worse", told(*[False] * 20, *[True] * 40))

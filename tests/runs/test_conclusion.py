@@ -137,13 +137,13 @@ def test_a_run_is_somebodys_while_its_files_are_written_and_nobodys_after(
     seen = []
 
     def watched(*given: Any, **said: Any) -> Report:
-        seen.append(prepared.worked_on_by_others())
+        seen.append(prepared.book.claims.holder())
         return write_results(*given, **said)
 
     monkeypatch.setattr("fieval_tasks.runs.conclusion.write_results", watched)
     concluded(prepared)
     assert seen == [described(owner_name())]
-    assert prepared.worked_on_by_others() is None
+    assert prepared.book.claims.holder() is None
 
 
 def test_a_conclusion_is_news_where_figures_or_exit_code_differ_from_the_last(prepared: Prepared) -> None:

@@ -36,11 +36,6 @@ NOON = datetime(2026, 8, 1, 12, tzinfo=timezone.utc)
 NAMES = ["value", "score", "passed", "reason", "error"]
 
 
-@pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
 def test_the_frame_comes_back_with_five_columns_a_check_and_its_own_rows_and_index() -> None:
     scored = evaluate_dataframe(FRAME, ["completeness", "is_json"], mapping={"text": "answer"}, connection="local")
     new = [f"{check}.{name}" for check in ("completeness", "is_json") for name in NAMES]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -21,12 +19,6 @@ from fieval_tasks.runs.earlier import evaluated_before
 MINE = Account.from_credentials(Credentials("my-key", "s", base_url="https://a.example"))
 ANOTHERS = Account.from_credentials(Credentials("another-key", "s", base_url="https://a.example"))
 ELSEWHERE = Account.from_credentials(Credentials("my-key", "s", base_url="https://b.example"))
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with Ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as opened:
-        yield opened
 
 
 def sent(ledger: Ledger, name: str, account: Account, model: str, *at: datetime) -> None:

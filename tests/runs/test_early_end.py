@@ -347,19 +347,22 @@ def tried_again(folder: Path, platform: Platform) -> Iterator[Prepared]:
         yield replace(run, connection=replace(run.connection, open=platform.client))
 
 
-@pytest.mark.parametrize("is_marked", [True, False])
-def test_failed_rows_of_a_decided_run_are_tried_again_where_that_is_asked_for(tmp_path: Path, is_marked: bool) -> None:
+@pytest.mark.parametrize(("rows", "passed", "is_marked"), [(N, 200, True), (N, 200, False), (300, 299, False)])
+def test_failed_rows_of_a_run_that_is_decided_or_was_evaluated_whole_are_tried_again_where_that_is_asked_for(
+    tmp_path: Path, rows: int, passed: int, is_marked: bool
+) -> None:
     platform = Platform()
-    with a_run(tmp_path, [answer(n, N) for n in range(N)], platform=platform) as run:
-        given(run, [PASSED] * 200)
-        [late] = in_drawn_order(run)[200:201]
+    with a_run(tmp_path, [answer(n, N) for n in range(rows)], platform=platform) as run:
+        given(run, [PASSED] * passed)
+        [late] = in_drawn_order(run)[passed : passed + 1]
         run.book.apply([Sending((late,)), Decided(late, LATE, utc_now())])
         if is_marked:  # else the process was killed before it left out what is not needed
             assert concluded(run).exit_code is ExitCode.INCOMPLETE
         with tried_again(tmp_path, platform) as again:
             assert concluded(again).exit_code is ExitCode.OK
         assert sum(platform.taken.values()) == 1
-        assert statuses(run) == {"scored": 201, "not_needed": N - 201}
+        left = rows - passed - 1
+        assert statuses(run) == {"scored": passed + 1} | ({"not_needed": left} if left else {})
 
 
 def test_shards_try_the_failed_rows_of_a_decided_run_again_and_reopen_none_that_failed_since(tmp_path: Path) -> None:
@@ -375,17 +378,6 @@ def test_shards_try_the_failed_rows_of_a_decided_run_again_and_reopen_none_that_
         with resumed(continued(asked)) as shard:
             assert shard._is_decided is None, "the reopened row is sent, although the run is decided"
         assert statuses(run)["failed"] == 1
-
-
-def test_failed_rows_of_a_run_that_was_evaluated_whole_are_tried_again(tmp_path: Path) -> None:
-    platform = Platform()
-    with a_run(tmp_path, [answer(n, N) for n in range(300)], platform=platform) as run:
-        given(run, [PASSED] * 299)
-        [late] = in_drawn_order(run)[299:]
-        run.book.apply([Sending((late,)), Decided(late, LATE, utc_now())])
-        with tried_again(tmp_path, platform) as again:
-            assert concluded(again).exit_code is ExitCode.OK
-        assert statuses(run) == {"scored": 300}
 
 
 def test_a_run_that_too_many_failed_rows_had_decided_goes_on_once_they_are_tried_again(tmp_path: Path) -> None:

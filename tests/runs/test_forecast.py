@@ -32,11 +32,6 @@ from tests.faults.running import Server, evaluated, serving
 GROUNDED = Check(template="groundedness")
 
 
-@pytest.fixture(autouse=True)
-def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
 def written(rows: list[dict[str, Any]]) -> str:
     Path("d.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     return "d.jsonl"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +13,12 @@ import pytest
 import fieval_tasks
 from fieval_tasks import PlanError
 from fieval_tasks.core.plan import EvaluationPlan
-from fieval_tasks.ledger.database import store_url
 from fieval_tasks.ledger.pruning import prune
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.runs.conclusion import Ended, conclude
 from fieval_tasks.runs.preparation import Kept
 from tests.report.report_examples import HOSTILE
 from tests.runs.compared_runs import Told, a_run, told
-
-
-@pytest.fixture
-def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
-    monkeypatch.chdir(tmp_path)
-    with Ledger(store_url()) as opened:
-        yield opened
 
 
 def ended(ledger: Ledger, name: str, verdicts: list[Told], **fields: Any) -> Path:

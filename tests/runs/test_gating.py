@@ -271,7 +271,6 @@ def test_a_gate_reads_what_it_is_asked_by_its_own_name() -> None:
 
 @pytest.fixture
 def answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.chdir(tmp_path)
     (tmp_path / "answers.csv").write_text(
         "output,lang,city\n" + "".join(f"text {n},{'fr' if n % 2 else ''},x\n" for n in range(6))
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,12 +20,6 @@ from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.runs.conclusion import Ended, conclude, count_anew
 from fieval_tasks.runs.preparation import Kept
 from tests.runs.compared_runs import CHECK, NOON, Told, a_run, told
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with Ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as opened:
-        yield opened
 
 
 @pytest.fixture

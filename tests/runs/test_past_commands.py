@@ -36,13 +36,8 @@ LATER = NOON + timedelta(days=100)
 ALL = [prune_command, runs_command, show_command, trend_command]
 
 
-@pytest.fixture(autouse=True)
-def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
 @pytest.fixture
-def ledger(_in_a_folder_of_its_own: None) -> Iterator[Ledger]:
+def ledger(in_a_folder_of_its_own: None) -> Iterator[Ledger]:
     with Ledger(store_url(), clock=LedgerClock(now=lambda: LATER)) as opened:
         yield opened
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from fieval_tasks.core.errors import PlanError
@@ -11,11 +9,6 @@ from fieval_tasks.core.plan import EvaluationPlan, Mode
 from fieval_tasks.runs.continuing import Continuation
 from fieval_tasks.runs.preparation import prepared
 from fieval_tasks.runs.run_tuning import RunTuning
-
-
-@pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
 
 
 def test_a_run_that_is_open_is_taken_over_and_stays_open() -> None:

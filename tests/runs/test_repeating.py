@@ -28,11 +28,6 @@ JUDGE = Check(template="completeness")
 CODE = Check(template="is_json", name="code")
 
 
-@pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
 def plan(rows: int, *checks: Check, copies: int = 0, **said: Any) -> EvaluationPlan:
     texts = [*range(rows), *range(copies)]
     lines = [

@@ -27,11 +27,6 @@ from fieval_tasks.runs.preparation import prepared
 from fieval_tasks.runs.threads import work_on
 
 
-@pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
 def nightly(rows: int, **said: Any) -> EvaluationPlan:
     """A plan on the first rows of a table that grows."""
     Path("d.jsonl").write_text("".join(f'{{"id": "r{n}", "text": "[{n % 40}]"}}\n' for n in range(rows)))

@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from fieval_tasks.core.errors import PlanError
-from fieval_tasks.core.plan import EvaluationPlan
 from fieval_tasks.ledger.check_figures import CheckFigures
 from fieval_tasks.ledger.history import History
 from fieval_tasks.ledger.run import Run
 from fieval_tasks.ledger.schema import figures
 from fieval_tasks.ledger.store import Ledger
-from fieval_tasks.runs.past import past_of
-from fieval_tasks.runs.preparation import Kept
-from fieval_tasks.runs.trends import trend
+from fieval_tasks.runs.trends import past_of, trend
 from tests.runs.compared_runs import CHECK, NOON, a_run, told
 
 PLAIN: dict[str, Any] = {
     **{"template": "groundedness", "model": "flash", "server": "local", "params": "p", "good": "", "asked": "q"},
     **{"total": 10, "scored": 10, "failed": 0, "pending": 0, "pass_rate": 0.5, "pass_rate_low": 0.4, "pass_rate_high": 0.6},
 }  # fmt: skip
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with Ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as opened:
-        yield opened
 
 
 def ended(ledger: Ledger, name: str, *, dataset: str = "a.csv", **changed: Any) -> None:
@@ -177,8 +166,7 @@ def test_the_pages_in_prefect_get_the_last_twenty_runs_of_each_check_with_what_b
     for number in range(22):
         ended(ledger, f"run-{number}", pass_rate=number / 22, model="small" if number == 21 else "flash")
     ended(ledger, "elsewhere", dataset="b.csv")
-    plan = EvaluationPlan(dataset="a.csv")
-    found = past_of(Kept(ledger.run("run-21"), plan, ledger), ["tone", "unheard"])
+    found = past_of(ledger, "a.csv", ["tone", "unheard"])
     assert [run.run_id for run in found["tone"].runs] == [f"run-{number}" for number in range(2, 22)]
     assert found["tone"].breaks == [("A", 20, "judge model small, was flash")]
     assert found["tone"].runs[-1].interval == (0.4, 0.6)
