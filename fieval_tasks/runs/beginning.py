@@ -15,28 +15,26 @@ from fieval_tasks.ledger.run import Run
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.runs.calibrating import record
 from fieval_tasks.runs.choosing import Rows
-from fieval_tasks.runs.connections import WITHOUT_PREFECT, Connection, Openers
+from fieval_tasks.runs.connections import Connection, Openers
 from fieval_tasks.runs.outline import earlier_verdicts, outlined
 from fieval_tasks.runs.pairing import recognised
-from fieval_tasks.runs.run_tuning import DEFAULT_TUNING, RunTuning
 from fieval_tasks.runs.sides import RunSide
 
 
 def begin(
     plan: EvaluationPlan,
     ledger: Ledger,
-    openers: Openers = WITHOUT_PREFECT,
+    openers: Openers,
     *,
     processes: int = 1,
     dataset: Dataset | None = None,
-    tuning: RunTuning = DEFAULT_TUNING,
 ) -> tuple[Run, EvaluationPlan, Connection]:
     """Write the plan's run to the ledger; the run, the plan with its mode decided, and its connection.
 
     `processes`: how many will share its chunks. `dataset`: the rows, where the plan only names them. Raises PlanError with
     every problem.
     """
-    with outlined(plan, ledger, openers, processes=processes, dataset=dataset, tuning=tuning) as outline:
+    with outlined(plan, ledger, openers, processes=processes, dataset=dataset) as outline:
         create = partial(ledger.create, chunk_size=outline.chunk_size, earlier=earlier_verdicts(outline, ledger))
         run = _written(ledger, outline.run, outline.read, create)
     if outline.baseline is not None:

@@ -117,7 +117,7 @@ def conclude(prepared: Kept, ended: Ended, *, seconds: float, tuning: SinkTuning
 
     Raises RunStopped where the files can't be written; the run then has no exit code, so that a collector concludes it.
     """
-    with _claimed(prepared, DEFAULT_TUNING.lease), ExitStack() as afterwards:
+    with _claimed(prepared), ExitStack() as afterwards:
         if ended.stopped is None and (drawn := prepared.drawn) is not None and drawn.look():
             prepared.book.draws.leave_out()  # what a process left unsent that was killed, or that heard of it late
         behind = handed_on(prepared, tuning)
@@ -173,10 +173,10 @@ def handed_on(prepared: Kept, tuning: SinkTuning = TUNING) -> list[str]:
 
 
 @contextmanager
-def _claimed(prepared: Kept, lease: float) -> Iterator[None]:
+def _claimed(prepared: Kept) -> Iterator[None]:
     """Claim the run's conclusion, so that no collector concludes it too."""
     owner = owner_name()
-    prepared.book.claims.take([LAST_CHUNK], owner, lease=lease)
+    prepared.book.claims.take([LAST_CHUNK], owner, lease=DEFAULT_TUNING.lease)
     try:
         yield
     finally:

@@ -44,9 +44,9 @@ from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.runs.baselines import COMPARING, require_comparable
 from fieval_tasks.runs.calibrating import Handed, handed, require_labels
 from fieval_tasks.runs.choosing import Meant, Rows, meant, reading
-from fieval_tasks.runs.connections import WITHOUT_PREFECT, Connection, Openers, connection
+from fieval_tasks.runs.connections import Connection, Openers, connection
 from fieval_tasks.runs.earlier import reusable
-from fieval_tasks.runs.run_tuning import DEFAULT_TUNING, RunTuning
+from fieval_tasks.runs.run_tuning import DEFAULT_TUNING
 from fieval_tasks.runs.sides import Side
 from fieval_tasks.sinks.opening import opened
 from fieval_tasks.work.lanes import longest_pack
@@ -86,11 +86,10 @@ class Outline:
 def outlined(
     plan: EvaluationPlan,
     ledger: Ledger,
-    openers: Openers = WITHOUT_PREFECT,
+    openers: Openers,
     *,
     processes: int = 1,
     dataset: Dataset | None = None,
-    tuning: RunTuning = DEFAULT_TUNING,
 ) -> Iterator[Outline]:
     """Yields the plan's run as `begin` would write it. Raises PlanError with every problem but those of single rows."""
     # First: a table that has this run's verdicts would be a worse reason.
@@ -107,7 +106,7 @@ def outlined(
         bindings = bind(plan, rows.columns, catalogue, dataset=rows.name)
         if unfit := [*budget_problems(plan.max_cost, plan.prices, [binding.model for binding in bindings])]:
             raise PlanError(*unfit)
-        _require_places(rows, bindings, tuning.rows_looked_at)
+        _require_places(rows, bindings)
         found = meant(plan, rows)
         plan, why = _with_mode(found.plan, bindings, found.count * plan.repeats)
         said = (*way.notices, *rows.notices, *found.notices, *unread, *why, *_notices(bindings, found, plan))
@@ -125,7 +124,8 @@ def outlined(
             read=reading(found, rows, bindings),
             rows=found.count,
             population=found.population,
-            chunk_size=plan.chunk_size or tuning.chunk_size(found.count * len(bindings) * plan.repeats, processes),
+            chunk_size=plan.chunk_size
+            or DEFAULT_TUNING.chunk_size(found.count * len(bindings) * plan.repeats, processes),
             given=given,
             baseline=side,
         )
@@ -318,13 +318,13 @@ def _unchecked(bindings: Sequence[Binding]) -> Iterator[str]:
             yield f"{binding.check}: its template names no parameters, so {names} could not be checked"
 
 
-def _require_places(dataset: Dataset, bindings: Sequence[Binding], rows: int) -> None:
+def _require_places(dataset: Dataset, bindings: Sequence[Binding]) -> None:
     """Raises PlanError for each place inside of a column at which none of the first rows has a value."""
     sources = (source for b in bindings for source in (*b.sources.values(), *b.param_sources.values()))
     deep = {source.place for source in sources if source.place.path}
     if not deep:
         return
-    first = [row.values for row in islice(dataset.rows(), rows) if row.problem is None]
+    first = [row.values for row in islice(dataset.rows(), DEFAULT_TUNING.rows_looked_at) if row.problem is None]
     empty = sorted((place for place in deep if not is_in_a_row(place, first)), key=str)
     if empty:
         nowhere = f"none of the first {len(first):,} rows of {dataset.name} holds anything there"
