@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import shutil
 import signal
@@ -73,11 +74,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--quick", action="store_true", help="leave out the tests of commands, servers and whole runs")
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """What is slow as a whole isn't read: it is a third of all the tests' code, and imports Prefect."""
+    is_left_out = (
+        config.getoption("--quick") and collection_path.suffix == ".py" and _place(collection_path) < len(SLOW)
+    )
+    return True if is_left_out else None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: _place(item.path))
     if config.getoption("--quick"):
         config.hook.pytest_deselected(items=[item for item in items if _is_slow(item)])
         items[:] = [item for item in items if not _is_slow(item)]
+
+
+def pytest_collection_finish() -> None:
+    """The tests themselves stay to the end: a search for garbage need not go through thousands of them."""
+    gc.freeze()
 
 
 def _is_slow(item: pytest.Item) -> bool:

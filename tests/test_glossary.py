@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from tests.test_layers import ROOT, modules
+from tests.test_layers import ROOT, modules, tree
 
 PAGE = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
 ENTRIES = re.findall(r"\*\*([a-z ]+)\*\*[^(*\n]{0,12}\(`([A-Z]\w+)`\)", PAGE, re.IGNORECASE)
@@ -19,8 +19,7 @@ NAMED_OTHERWISE |= {"Facts": "RunFacts", "steering": "Control", "overview": "Run
 
 def names_defined() -> set[str]:
     """Classes of ours, and types that stand for several, such as Verdict."""
-    trees = (ast.parse(file.read_text(encoding="utf-8")) for file in modules().values())
-    nodes = [node for tree in trees for node in tree.body]
+    nodes = [node for name in modules() for node in tree(name).body]
     aliases = {
         node.target.id for node in nodes if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
     }

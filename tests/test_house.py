@@ -8,22 +8,20 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.test_layers import FOR_OTHERS, modules
+from tests.test_layers import FOR_OTHERS, modules, tree
 
 LONGEST_MODULE = 450
 """Lines: what can be read in one sitting."""
 MOST_METHODS, MOST_ATTRIBUTES, MOST_PARAMETERS = 25, 16, 9
 """A class or a function beyond them is two things."""
 
-TREES = {name: ast.parse(file.read_text(encoding="utf-8")) for name, file in modules().items()}
-
 
 def classes(name: str) -> Iterator[ast.ClassDef]:
-    return (node for node in ast.walk(TREES[name]) if isinstance(node, ast.ClassDef))
+    return (node for node in ast.walk(tree(name)) if isinstance(node, ast.ClassDef))
 
 
-def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    return (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+def functions(name: str) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    return (node for node in ast.walk(tree(name)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
 
 
 def methods(of: ast.ClassDef) -> list[ast.AST]:
@@ -48,7 +46,7 @@ def test_a_module_a_class_and_a_function_are_small_enough_to_be_one_thing(name: 
             ("attributes", len(attributes(one)), MOST_ATTRIBUTES),
         ):
             too_large += [f"{one.name} has {n} {what}"] if n > most else []
-    for function in functions(TREES[name]):
+    for function in functions(name):
         given = [arg.arg for arg in function.args.args[:1] if arg.arg not in ("self", "cls")]
         n = len(given) + len(function.args.args[1:]) + len(function.args.kwonlyargs)
         too_large += [f"{function.name} takes {n} parameters"] if n > MOST_PARAMETERS else []

@@ -41,16 +41,28 @@ def modules() -> dict[str, Path]:
     return {name.removesuffix(".__init__"): file for name, file in found.items()}
 
 
+@cache
+def tree(name: str) -> ast.Module:
+    """The source of a module of ours, parsed; nobody changes it."""
+    return ast.parse(modules()[name].read_text(encoding="utf-8"))
+
+
 def room(name: str) -> str:
     package, *rest = name.split(".")
     return ROOM_OF_A_DOOR.get(name, rest[0] if package == "fieval_tasks" and rest else package)
 
 
-def imports(name: str) -> Iterator[str]:
+@cache
+def imports(name: str) -> tuple[str, ...]:
     """What a module imports, wherever in it that stands, except under `if __name__ == "__main__"`: its own door."""
-    tree = ast.parse(modules()[name].read_text(encoding="utf-8"))
-    tree.body = [node for node in tree.body if not (isinstance(node, ast.If) and "__main__" in ast.unparse(node.test))]
-    for node in ast.walk(tree):
+    return tuple(_imports(name))
+
+
+def _imports(name: str) -> Iterator[str]:
+    outside = (
+        node for node in tree(name).body if not (isinstance(node, ast.If) and "__main__" in ast.unparse(node.test))
+    )
+    for node in (inner for statement in outside for inner in ast.walk(statement)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -87,9 +99,7 @@ def test_every_module_has_a_room_with_a_promise() -> None:
     assert not empty, f"nothing lies in {', '.join(empty)}"
     for name in FLOOR:
         if name not in PACKAGES:
-            assert ast.get_docstring(ast.parse(modules()[f"fieval_tasks.{name}"].read_text())), (
-                f"{name} promises nothing"
-            )
+            assert ast.get_docstring(tree(f"fieval_tasks.{name}")), f"{name} promises nothing"
 
 
 @pytest.mark.parametrize("name", [name for name in modules() if not is_in(name, LOCAL) and name not in FOR_OTHERS])
@@ -136,7 +146,7 @@ def test_nobody_waits_for_prefects_futures_with_a_timeout() -> None:
 
 
 def names_imported(name: str) -> Iterator[str]:
-    for node in ast.walk(ast.parse(modules()[name].read_text(encoding="utf-8"))):
+    for node in ast.walk(tree(name)):
         if isinstance(node, ast.ImportFrom):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
@@ -146,5 +156,5 @@ def test_the_page_on_architecture_shows_these_floors_and_rooms() -> None:
     assert FLOORS in page
     for name in FLOOR:
         if name not in PACKAGES:
-            promise = ast.get_docstring(ast.parse(modules()[f"fieval_tasks.{name}"].read_text(encoding="utf-8"))) or ""
+            promise = ast.get_docstring(tree(f"fieval_tasks.{name}")) or ""
             assert promise[:-1].casefold() in page.casefold(), f"{name} promises something else"
