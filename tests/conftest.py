@@ -10,7 +10,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,13 +25,14 @@ PATIENCE = 300.0
 # that has nothing to do with it.
 settings.register_profile(
     "house",
-    max_examples=40,  # and not 100: which the gate draws does not change, and more of them find nothing new there
+    max_examples=25,  # and not 100: which the gate draws does not change, and more of them find nothing new there
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
     derandomize="CI" in os.environ,
     phases=set(Phase) - {Phase.explain},  # it can take longer than all the tests together
 )
-settings.register_profile("brief", settings.get_profile("house"), max_examples=20)  # for other Pythons
+settings.register_profile("brief", settings.get_profile("house"), max_examples=10)  # for other Pythons
+settings.register_profile("thorough", settings.get_profile("house"), max_examples=500, derandomize=False)  # to search
 settings.load_profile("house")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -89,9 +90,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if not _is_slow(item)]
 
 
-def pytest_collection_finish() -> None:
-    """The tests themselves stay to the end: a search for garbage need not go through thousands of them."""
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """The tests themselves stay to the end: no search for garbage goes through thousands of them."""
+    gc.disable()
+    collected = yield
     gc.freeze()
+    gc.enable()
+    return collected
 
 
 def _is_slow(item: pytest.Item) -> bool:

@@ -303,9 +303,7 @@ def alike(row: Mapping[str, object], record: Mapping[str, str]) -> bool:
     )
 
 
-QUICK = settings(
-    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
-)
+QUICK = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 KINDS = {
     "delimited": delimited_files(),
     "in an encoding of one code page": delimited_files(NARROW),

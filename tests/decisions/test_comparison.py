@@ -6,7 +6,7 @@ import gc
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
@@ -140,7 +140,7 @@ def test_the_interval_of_a_rate_covers(n: int, flips: tuple[float, float]) -> No
     assert np.mean([low <= better - worse <= high for low, high in intervals]) > 0.94
 
 
-@pytest.mark.parametrize("n", [15, 150])
+@pytest.mark.parametrize("n", [15, 60])
 def test_the_interval_of_a_mean_covers(n: int) -> None:
     rng = np.random.default_rng(6)
     covered = []
@@ -155,7 +155,7 @@ def test_turns_of_one_conversation_are_not_as_many_witnesses() -> None:
     rng = np.random.default_rng(7)
     numbers = np.repeat(np.arange(12), 10)
     alone, together = [], []
-    for _ in range(150):
+    for _ in range(80):
         turns = np.repeat(rng.choice([-0.1, -0.05, 0.05, 0.1], 12), 10) + rng.normal(0, 0.02, 120)
         sums, sizes = clustered(turns, numbers)
         low, high = mean_interval(sums, sizes, 0.05) or (1, 1)
@@ -226,7 +226,6 @@ def test_without_any_verdict_nothing_is_said() -> None:
     assert (found.verdict, found.is_open, found.n_pairs, found.missing) == (CANT_TELL, True, 0, 80)
 
 
-@settings(deadline=None, max_examples=60)
 @given(st.lists(st.tuples(st.sampled_from([0.0, 1.0, NONE]), st.sampled_from([0.0, 1.0, NONE])), max_size=60))
 def test_a_verdict_that_stands_stands_whatever_the_missing_ones_are(pairs: list[tuple[float, float]]) -> None:
     run, baseline = (np.array([pair[side] for pair in pairs]) for side in (0, 1))
@@ -239,7 +238,6 @@ def test_a_verdict_that_stands_stands_whatever_the_missing_ones_are(pairs: list[
             assert one(Paired(*whole, is_rate=True)).verdict is found.verdict
 
 
-@settings(deadline=None, max_examples=40)
 @given(st.integers(0, 300), st.integers(0, 40), st.integers(0, 40), st.integers(0, 40))
 def test_the_interval_holds_the_difference_and_turning_the_runs_round_turns_the_answer(
     kept: int, worse: int, better: int, failing: int

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import betabinom, hypergeom
@@ -80,7 +80,6 @@ def test_slow_failing_rows_let_no_more_runs_pass() -> None:
 
 @pytest.mark.parametrize("is_counted", [True, False])
 @given(data=st.data())
-@settings(deadline=None, max_examples=60)
 def test_a_verdict_for_sure_is_never_contradicted_and_all_rows_settle_what_is_to_be_counted(
     is_counted: bool, data: st.DataObject
 ) -> None:
@@ -106,7 +105,6 @@ def test_a_verdict_for_sure_is_never_contradicted_and_all_rows_settle_what_is_to
 
 
 @given(st.lists(st.sampled_from([0.0, 1.0]), min_size=200, max_size=200), st.data())
-@settings(deadline=None, max_examples=40)
 def test_what_is_settled_with_verdicts_missing_stays_so_when_they_come(
     values: list[float], data: st.DataObject
 ) -> None:

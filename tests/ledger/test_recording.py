@@ -164,7 +164,6 @@ async def test_many_that_are_at_leisure_wait_no_longer() -> None:
         assert pages.written == list(range(5))
 
 
-@settings(max_examples=30)
 @given(st.lists(st.tuples(st.integers(1, 4), st.booleans()), max_size=30), st.integers(0, 3))
 def test_whatever_comes_together_each_change_is_committed_once_or_its_failure_is_told(
     groups: list[tuple[int, bool]], failures: int
@@ -350,7 +349,7 @@ def begun(ledger: Ledger, size: int, name: str = "run") -> Run:
 names = count()
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.sampled_from(["good", "lost before", "lost during"]), max_size=30))
 def test_every_change_is_made_exactly_once_however_often_the_connection_is_lost(
     tmp_path: Path, days: list[str]

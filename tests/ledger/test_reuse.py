@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fieval_tasks.core.items import Failed, Item, Scored, State
@@ -105,7 +105,6 @@ evaluations = st.tuples(st.sampled_from("abcd"), st.sampled_from(sorted(KINDS)),
 nights = st.lists(st.lists(evaluations, max_size=4, unique_by=lambda one: one[0]), max_size=4)
 
 
-@settings(max_examples=25)
 @given(nights, st.sets(st.integers(0, 3)), st.lists(st.sampled_from("abcd"), min_size=1, max_size=8), st.integers(0, 9))
 def test_an_item_has_the_newest_real_verdict_that_may_be_reused(
     earlier: list[list[tuple[str, str, int]]], mine: set[int], asked: str, since: int

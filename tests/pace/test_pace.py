@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import Any, TypeVar
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fieval_tasks.core.tiers import NO_TIER
@@ -254,7 +254,6 @@ def test_refusals_by_chance_cost_the_pauses_they_ask_for_and_little_more(
     assert account.pace.limits.rate is None, "no limit is behind them"
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     share=st.floats(0.0, 0.25),
     limiter=st.sampled_from([Limiter, lambda: Sliding(20, 1.0), lambda: Bucket(20, 5), lambda: Busy(3, 0.05)]),
@@ -374,7 +373,6 @@ async def one_turn(pace: Pace, began: list[float], seconds: float = 0.0) -> None
 LOADS = st.lists(st.tuples(st.floats(0, 3), st.floats(0, 0.5), st.sampled_from(["submit", "poll"])), max_size=60)
 
 
-@settings(max_examples=40)
 @given(load=LOADS, concurrency=st.integers(1, 8), rate=st.none() | st.floats(2, 200))
 def test_never_more_than_asked_for_and_everyone_gets_a_turn(load: Any, concurrency: int, rate: float | None) -> None:
     async def run(loop: asyncio.AbstractEventLoop) -> None:
@@ -408,7 +406,6 @@ def assert_no_more_than(began: list[float], rate: float, *, burst: float) -> Non
             assert j + 1 <= rate * (last - first) + burst + A_LITTLE
 
 
-@settings(max_examples=40)
 @given(
     load=st.lists(st.floats(0, 5), min_size=1, max_size=40),
     refusals=st.lists(st.tuples(st.floats(0, 5), st.floats(0, 3)), max_size=5),
@@ -439,7 +436,6 @@ def test_everyone_pauses_for_as_long_as_the_server_asks(load: Any, refusals: Any
     in_no_time(run)
 
 
-@settings(max_examples=40)
 @given(waiting=st.integers(0, 30), cancelled=st.sets(st.integers(0, 29)), rate=st.none() | st.floats(1, 50))
 def test_places_of_the_cancelled_are_not_lost(waiting: int, cancelled: set[int], rate: float | None) -> None:
     async def run(loop: asyncio.AbstractEventLoop) -> None:

@@ -186,7 +186,6 @@ def test_one_process_keeps_an_even_beat() -> None:
     assert len(went) >= 0.97 * 100 * 30
 
 
-@settings(max_examples=25)
 @given(processes=st.integers(1, 5), rate=st.integers(1, 500), blocks=st.integers(2, 6), block=st.integers(1, 100))
 def test_the_limit_holds_whatever_its_shape(processes: int, rate: int, blocks: int, block: int) -> None:
     went, _ = saturated(processes, rate=float(rate), limit=blocks * block, block=block, seconds=10)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from fieval_tasks.core.items import Result
 from fieval_tasks.report.amendments import Standing
@@ -64,14 +64,12 @@ def test_late_verdicts_are_shown_with_what_they_changed() -> None:
     ]
 
 
-@settings(max_examples=30)
 @given(RUNS)
 def test_a_first_report_amends_nothing_and_an_equal_one_neither(run: list[Result]) -> None:
     for report in (after(run), after(run, run), after(run, run, run)):
         assert shows_an_amendment(report) == [False] * 4
 
 
-@settings(max_examples=30)
 @given(RUNS, RUNS)
 def test_a_run_of_other_figures_is_always_an_amendment(first: list[Result], second: list[Result]) -> None:
     report = after(first, second)

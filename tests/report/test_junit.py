@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 import xmlschema
-from hypothesis import given, settings
+from hypothesis import given
 
 from fieval_tasks.core.items import Result
 from fieval_tasks.report.caps import CAPS, Caps
@@ -66,7 +66,6 @@ def test_hostile_names_and_ids_are_too(tmp_path: Path, text: str) -> None:
     assert len(cases(tmp_path)) == len(run)
 
 
-@settings(max_examples=20)
 @given(RUNS)
 def test_any_run_is_too(run: list[Result]) -> None:
     with TemporaryDirectory() as folder:

@@ -17,7 +17,7 @@ from xml.etree import ElementTree
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from fieval_tasks.core.items import Result
 from fieval_tasks.report.caps import Caps
@@ -52,7 +52,6 @@ def decoded(line: dict[str, Any]) -> Result:
     return Result(**line | times)
 
 
-@settings(max_examples=40)
 @given(RUNS)
 def test_a_line_of_jsonl_reads_back_as_the_result_it_was(run: list[Result]) -> None:
     with TemporaryDirectory() as folder:
@@ -62,7 +61,6 @@ def test_a_line_of_jsonl_reads_back_as_the_result_it_was(run: list[Result]) -> N
     assert all(tuple(line) == FIELDS for line in lines)
 
 
-@settings(max_examples=40)
 @given(RUNS)
 def test_all_three_files_hold_every_result(run: list[Result]) -> None:
     with TemporaryDirectory() as folder:
@@ -161,7 +159,6 @@ def test_junit_has_a_suite_per_check_and_a_case_per_item(tmp_path: Path) -> None
     assert suites["tone"][3][0].tag == "skipped"
 
 
-@settings(max_examples=30)
 @given(RUNS)
 def test_junit_counts_what_it_contains(run: list[Result]) -> None:
     with TemporaryDirectory() as folder:
@@ -169,7 +166,6 @@ def test_junit_counts_what_it_contains(run: list[Result]) -> None:
     assert_counts_are_right(root)
 
 
-@settings(max_examples=30)
 @given(RUNS)
 def test_every_file_tells_of_the_same_items(run: list[Result]) -> None:
     """Also where a verdict comes while they are written: the results are asked for once."""

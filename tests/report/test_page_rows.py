@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from fieval_tasks.core.items import Result
 from fieval_tasks.decisions.comparison import Terms, compare
@@ -40,7 +40,6 @@ def words(row: int, characters: int) -> str:
     return "".join(random.Random(row).choices(string.ascii_letters + "   ", k=characters))
 
 
-@settings(max_examples=40)
 @given(RUNS)
 def test_every_result_is_a_row_of_the_page(run: list[Result]) -> None:
     rows = gathered_rows(run)

@@ -174,7 +174,7 @@ any_text = st.text(st.characters())
 """With escapes, half surrogate pairs and whatever else a row or a server may hold."""
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(any_text, any_text, any_text, any_text)
 def test_no_text_from_outside_makes_a_line_of_its_own_or_steers_a_terminal(
     ledger: Ledger, key: str, value: str, said: str, reason: str

@@ -160,7 +160,7 @@ def test_labels_come_back_for_the_items_they_were_given_to(book: Book, tmp_path:
     assert back.belongs_to == {"check": "tone", "run": "mine"}
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     ids=st.lists(
         st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1).filter(str.strip), min_size=1, unique=True

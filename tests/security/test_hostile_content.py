@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -77,7 +77,6 @@ def steering_in(run: Written, name: str) -> list[str]:
     return [one for one in found if not is_apart or clean(one, apart=True) != one]
 
 
-@settings(max_examples=25)
 @given(ANY_TEXT)
 def test_any_text_at_all_leaves_every_file_sound(parts: list[str]) -> None:
     text = "".join([*parts, MARK])

@@ -13,7 +13,7 @@ from random import Random
 from statistics import fmean
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fieval_tasks.work.agenda import Agenda, Answer
@@ -157,7 +157,6 @@ def test_an_open_ticket_takes_little_memory() -> None:
 seconds = st.floats(0.0, 30.0)
 
 
-@settings(max_examples=60)
 @given(
     tickets=st.lists(st.tuples(st.floats(0.0, 2.0), seconds | st.just(inf), st.sampled_from("ab")), max_size=30),
     found=st.lists(st.tuples(st.floats(0.001, 100.0), seconds | st.just(inf)), max_size=30),
@@ -216,7 +215,6 @@ def test_every_ticket_is_settled_or_given_up_at_its_deadline(
             assert asked_then or account.given_up[seq] >= deadline, "the last answer came after it"
 
 
-@settings(max_examples=60)
 @given(st.lists(st.tuples(st.floats(0.001, 1e5), st.floats(0.001, 1e5), st.booleans()), max_size=50), st.floats(0, 1e5))
 def test_what_is_learned_is_a_distribution(seen: list[tuple[float, float, bool]], pending_at: float) -> None:
     waits = Waits(TUNING.first_guess)
@@ -351,7 +349,6 @@ def test_the_last_question_at_the_deadline_is_urgent() -> None:
     assert ticket.is_urgent
 
 
-@settings(max_examples=50)
 @given(dues=st.lists(st.integers(0, 50), min_size=1, max_size=60), place=st.integers(0, 14))
 def test_a_ticket_taken_out_of_the_heap_leaves_a_heap(dues: list[int], place: int) -> None:
     agenda = Agenda(give_up_after=600)
