@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("deployments", "flows", "fieval_tasks")
 LOCAL = "fieval_tasks.local"
@@ -102,13 +100,16 @@ def test_every_module_has_a_room_with_a_promise() -> None:
             assert ast.get_docstring(tree(f"fieval_tasks.{name}")), f"{name} promises nothing"
 
 
-@pytest.mark.parametrize("name", [name for name in modules() if not is_in(name, LOCAL) and name not in FOR_OTHERS])
-def test_a_module_knows_its_own_room_and_the_floors_below(name: str) -> None:
-    floor = FLOOR[room(name)]
-    assert not set(ours(name)) & set(FOR_OTHERS), "what is for other programs leads here by a longer way"
-    known = {imported for imported in ours(name) if room(imported) in FLOOR and room(imported) != room(name)}
-    upward = sorted(imported for imported in known if FLOOR[room(imported)] >= floor)
-    assert not upward, f"{name} imports {', '.join(upward)}, which does not lie on a floor below"
+def test_a_module_knows_its_own_room_and_the_floors_below() -> None:
+    upward = []
+    for name in modules():
+        if not is_in(name, LOCAL) and name not in FOR_OTHERS:
+            assert not set(ours(name)) & set(FOR_OTHERS), (
+                f"{name}: what is for other programs leads here by a longer way"
+            )
+            known = {imported for imported in ours(name) if room(imported) in FLOOR and room(imported) != room(name)}
+            upward += [f"{name} imports {one}" for one in known if FLOOR[room(one)] >= FLOOR[room(name)]]
+    assert not upward, "which does not lie on a floor below"
 
 
 def test_no_module_knows_itself_by_way_of_others() -> None:
@@ -120,19 +121,19 @@ def test_no_module_knows_itself_by_way_of_others() -> None:
     assert not left, f"a circle among {', '.join(sorted(left))}"
 
 
-@pytest.mark.parametrize("name", [name for name in modules() if FLOOR.get(room(name), 0) < FLOOR["on_prefect"]])
-def test_prefect_is_imported_at_the_rim_only(name: str) -> None:
-    assert not [imported for imported in imports(name) if is_in(imported, "prefect")]
+def test_prefect_is_imported_at_the_rim_only() -> None:
+    inside = [name for name in modules() if FLOOR.get(room(name), 0) < FLOOR["on_prefect"]]
+    assert not [name for name in inside if any(is_in(imported, "prefect") for imported in imports(name))]
 
 
-@pytest.mark.parametrize("name", [name for name in modules() if is_in(name, LOCAL)])
-def test_the_local_evaluator_imports_nothing_of_ours_outside_itself(name: str) -> None:
-    assert [imported for imported in ours(name) if not is_in(imported, LOCAL)] == []
+def test_the_local_evaluator_imports_nothing_of_ours_outside_itself() -> None:
+    local = [name for name in modules() if is_in(name, LOCAL)]
+    assert not [name for name in local if not all(is_in(imported, LOCAL) for imported in ours(name))]
 
 
-@pytest.mark.parametrize("name", [name for name in modules() if not is_in(name, LOCAL, *OPENS_LOCAL)])
-def test_only_what_opens_connections_imports_the_local_evaluator(name: str) -> None:
-    assert [imported for imported in ours(name) if is_in(imported, LOCAL)] == []
+def test_only_what_opens_connections_imports_the_local_evaluator() -> None:
+    others = [name for name in modules() if not is_in(name, LOCAL, *OPENS_LOCAL)]
+    assert not [name for name in others if any(is_in(imported, LOCAL) for imported in ours(name))]
 
 
 def test_flows_is_an_empty_package() -> None:

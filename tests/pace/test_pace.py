@@ -37,7 +37,7 @@ from tests.pace.pace_simulation import (
 )
 
 T = TypeVar("T")
-SEEDS = [101, 102, 103]
+SEEDS = [101, 102]
 A_LITTLE = 1e-6
 MANY = TUNING.carries * int(TUNING.unheard)
 """As many evaluations in one request as may be out without a word about them."""
@@ -52,7 +52,7 @@ def found(pace: Pace) -> tuple[Any, float | None]:
 # -- a limit that answers 429 ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", [*SEEDS, 104])
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("items", [900, 2500])
 def test_a_limit_a_second_is_found_and_used(seed: int, items: int) -> None:
     account = requests(Sliding(100, 1.0), items=items, seed=seed, concurrency=64)
@@ -90,7 +90,7 @@ def test_a_token_bucket(seed: int, rate: int, burst: int, least: float) -> None:
     assert account.refused_share(2.0) < 0.02
 
 
-@pytest.mark.parametrize("seed", SEEDS[:2])
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize(("limiter", "least"), [(lambda: Bucket(100, 20), 75), (lambda: Busy(10, 0.02), 60)])
 def test_what_looks_low_after_a_short_burst_rises_within_a_quarter_of_a_minute(
     seed: int, limiter: Callable[[], Limiter], least: float
@@ -156,7 +156,7 @@ def test_a_limit_a_minute_that_drops_is_not_taken_for_one_an_hour() -> None:
 
 
 @pytest.mark.parametrize("concurrency", [32, 128])
-@pytest.mark.parametrize("seed", SEEDS[:2])
+@pytest.mark.parametrize("seed", SEEDS)
 def test_without_a_limit_only_the_first_round_trips_differ_from_fixed_concurrency(concurrency: int, seed: int) -> None:
     at_once = PaceTuning(first_places=concurrency)
     expected = requests(Limiter(), items=3000, seed=seed, concurrency=concurrency, tuning=at_once)
@@ -242,7 +242,7 @@ def test_retry_after_zero_closes_nothing_and_teaches_nothing_at_first() -> None:
     assert limits.rate is None
 
 
-@pytest.mark.parametrize("seed", SEEDS[:2])
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("share", [0.05, 0.1])
 @pytest.mark.parametrize("retry_after", [one_second, at_once])
 def test_refusals_by_chance_cost_the_pauses_they_ask_for_and_little_more(
@@ -267,7 +267,7 @@ def test_whatever_is_refused_everything_is_sent_in_the_end(
     assert account.submitted == 60
 
 
-@pytest.mark.parametrize("seed", SEEDS[:2])
+@pytest.mark.parametrize("seed", SEEDS)
 def test_a_limit_is_found_although_others_are_refused_by_chance(seed: int) -> None:
     account = requests(Chance(0.02, Sliding(1000, 60.0), seed), items=2000, seed=seed, concurrency=32)
     assert found(account.pace) == (pytest.approx(1000, rel=0.05), 60.0)
@@ -305,7 +305,7 @@ def test_a_known_rate_gets_the_places_it_keeps_busy() -> None:
 # -- a limit that hides ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", SEEDS[:2])
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("pack", [1, 3, 10])
 @pytest.mark.parametrize("speed", [300.0, 600.0])
 def test_a_hidden_limit_a_second(seed: int, speed: float, pack: int) -> None:
@@ -315,7 +315,7 @@ def test_a_hidden_limit_a_second(seed: int, speed: float, pack: int) -> None:
     assert 3000 / tier.last_submitted >= 0.85 * 50
 
 
-@pytest.mark.parametrize("seed", SEEDS[:2])
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("items", [1800, 2400])
 @pytest.mark.parametrize(("speed", "pack"), [(300.0, 1), (600.0, 3), (600.0, 10)])
 def test_a_hidden_limit_a_minute(seed: int, speed: float, pack: int, items: int) -> None:
@@ -337,7 +337,7 @@ def test_a_server_slow_to_reply_makes_the_beginning_slower_and_no_more() -> None
     assert watched.last_submitted < free.last_submitted + 12.0, "32 requests at once, a second each"
 
 
-@pytest.mark.parametrize("seed", SEEDS[:2])
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("credit", [3, 150, 500, 900])
 @pytest.mark.parametrize("speed", [300.0, 600.0, 1500.0])
 def test_where_credit_ends_few_more_submissions_are_made(seed: int, credit: int, speed: float) -> None:

@@ -145,7 +145,7 @@ class Halting(Permits):
         return super().wait(now) if end is None else end - now
 
 
-@settings(max_examples=10)
+@settings(max_examples=5)
 @given(chance=st.randoms(use_true_random=False), longest=st.floats(0.01, 1.0))
 def test_processes_that_halt_hardly_make_up_for_it(chance: Random, longest: float) -> None:
     async def work(loop: JumpingLoop) -> list[float]:
@@ -225,7 +225,7 @@ def test_middling_demand_of_one_process_costs_three_calls_a_block(demand: float)
     assert calls <= 3 * (sent / 200 + 2)
 
 
-@settings(max_examples=10)
+@settings(max_examples=5)
 @given(demand=st.floats(10.0, 190.0), joins=st.floats(5.0, 30.0))
 def test_whoever_joins_a_process_that_was_alone_exceeds_the_limit_by_a_block_at_most(
     demand: float, joins: float
