@@ -1,4 +1,4 @@
-"""Every check of the repository, in the order in which they are quickest to fail: `python -m tests`.
+"""Every check of the repository, those that take long beside each other: `python -m tests`.
 
 `python -m tests --quick` leaves out the tests of commands, servers and whole runs, and other Pythons. Other arguments go to pytest.
 """
@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -21,12 +21,14 @@ WORKERS, QUICK_WORKERS = 4, 2
 CHECKS = (
     ("ruff", "check", "."),
     ("ruff", "format", "--check", "."),
-    ("mypy",),
     # A file stays in one process, in which its tests share what they have started; see SLOW in tests/conftest.py.
     ("pytest", "--dist", "loadfile", "--no-loadscope-reorder"),
 )
+OTHER_PYTHONS = "tests.other_pythons"
+BESIDE = ("mypy", OTHER_PYTHONS)
+"""Modules that run beside the checks, on one processor each; what they say is printed at the end."""
 ROOT = Path(__file__).parent.parent
-OTHER_PYTHONS = "FIEVAL_OTHER_PYTHONS"
+PYTHONS_APART = "FIEVAL_OTHER_PYTHONS"
 """`apart` in this variable says that somebody else runs the quick tests on other Pythons, as .ci/run does."""
 COMPILED = {"PYTHONDONTWRITEBYTECODE": ""}
 """Or every process that the tests start would compile the project anew."""
@@ -34,13 +36,12 @@ COMPILED = {"PYTHONDONTWRITEBYTECODE": ""}
 
 def main(arguments: list[str]) -> int:
     """Run them all, the arguments going to pytest; 0 where every one passes."""
-    if arguments or os.environ.get(OTHER_PYTHONS) == "apart":
+    is_apart = arguments or os.environ.get(PYTHONS_APART) == "apart"
+    modules = [module for module in BESIDE if module != OTHER_PYTHONS or not is_apart]
+    with ExitStack() as running:
+        beside = {module: running.enter_context(_beside(module)) for module in modules}
         failed = _failed(arguments)
-    else:
-        with _other_pythons() as others:
-            failed = _failed(arguments)
-            print("== the quick tests on other Pythons, begun beside the others", flush=True)
-            failed += ["other Pythons"] if others.wait() else []
+    failed += [module for module, process in beside.items() if process.returncode]
     print(f"failed: {', '.join(failed)}" if failed else "every check passed")
     return 1 if failed else 0
 
@@ -58,16 +59,16 @@ def _failed(arguments: list[str]) -> list[str]:
 
 
 @contextmanager
-def _other_pythons() -> Iterator[subprocess.Popen[bytes]]:
-    """A process that takes what the tests of this Python leave of the machine; what it says is printed at the end."""
-    command = [sys.executable, "-m", "tests.other_pythons"]
+def _beside(module: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that runs it meanwhile, and has ended afterwards."""
+    command = [sys.executable, "-m", module]
     with TemporaryFile() as said:
         with subprocess.Popen(
             command, cwd=ROOT, env=os.environ | COMPILED, stdout=said, stderr=subprocess.STDOUT
         ) as process:
             yield process
         said.seek(0)
-        print(said.read().decode(errors="replace"), end="", flush=True)
+        print(f"== {module}, beside the others\n{said.read().decode(errors='replace')}", end="", flush=True)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -84,7 +85,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: _place(item.path))
+    items.sort(key=lambda item: (_place(item.path), -_size(item.path)))
     if config.getoption("--quick"):
         config.hook.pytest_deselected(items=[item for item in items if _is_slow(item)])
         items[:] = [item for item in items if not _is_slow(item)]
@@ -110,10 +111,17 @@ def pytest_make_parametrize_id(val: object) -> str | None:
     return "gzipped" if isinstance(val, bytes) and val.startswith(GZIP) else None
 
 
+@cache
 def _place(path: Path) -> int:
     """Where among the slow ones its tests are; behind them all if they are quick."""
     name = path.relative_to(TESTS).as_posix()
     return next((place for place, beginning in enumerate(SLOW) if name.startswith(beginning)), len(SLOW))
+
+
+@cache
+def _size(path: Path) -> int:
+    """Of a file of tests: among the quick ones, that is how long they take, more or less. The small ones fill the end."""
+    return path.stat().st_size
 
 
 @pytest.fixture(scope="session")
