@@ -303,18 +303,6 @@ def test_every_recorded_poll_is_pending_or_a_verdict_with_storable_parts(case: s
     assert_storable(state)
 
 
-@pytest.mark.parametrize("case", [*POLLS, *SYNC])
-def test_the_old_spelling_means_the_same(case: str) -> None:
-    old = in_old_spelling(reply(case))
-    if case in POLLS:
-        assert "eval_status" not in old["result"]
-        assert wire.state(old) == wire.state(reply(case))
-    else:
-        count = items_in(case)
-        assert wire.verdicts(old, expected=count) == wire.verdicts(reply(case), expected=count)
-        assert wire.eval_ids(old, expected=count) == wire.eval_ids(reply(case), expected=count)
-
-
 def test_eval_ids_and_sync_verdicts_come_in_input_order() -> None:
     told = wire.verdicts(reply("a pack that is judged in order"), expected=3)
     assert [v.passed for _, v in told if isinstance(v, Scored)] == [True, False, True]

@@ -94,42 +94,38 @@ def test_submissions_and_states_may_be_spelt_each_in_its_way() -> None:
     assert run.notices == ()
 
 
-def test_what_a_failed_row_lacks_is_no_news() -> None:
+NO_NEWS: dict[str, tuple[int, list[tuple[str, Any]]]] = {
+    # how many of these replies are a judge's verdict, and the replies
+    "what a failed row lacks": (
+        6,
+        [("state", told) for told in (
+            done(), done("failed"), done(reason=None), done("failed", runtime=3.0), PENDING, done(),
+            done(output_type=None, value="[1]"), done(name=None), done(runtime=7), done(value=None),
+        )],
+    ),
+    "a number, or text of one": (
+        6,
+        [*(("verdict", judged(output=output)) for output in (0.5, 1, 0, None, "0.25")),
+         *(("state", done(value=value)) for value in ("0.5", 0.5))],
+    ),
+    "an item's own words": (
+        2, [("state", done(input_data=said)) for said in ({"eval_id": "a"}, {"evalId": "b", "outputType": "c"})],
+    ),
+    "a choice as text, a list or an object": (
+        4,
+        [("verdict", judged(output=output, output_type="choices"))
+         for output in ("joy", ["joy", "love"], {"score": 1.0, "choice": "joy"}, "love")],
+    ),
+    "another template": (
+        2, [("verdict", judged(name="a")), ("verdict", judged(name="b", output="Passed", output_type="Pass/Fail"))],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("scored", "replies"), NO_NEWS.values(), ids=NO_NEWS)
+def test_what_may_differ_from_reply_to_reply_is_no_news(scored: int, replies: list[tuple[str, Any]]) -> None:
     run = Run()
-    for told in (done(), done("failed"), done(reason=None), done("failed", runtime=3.0), PENDING, done()):
-        run.state(told)
-    for told in (done(output_type=None, value="[1]"), done(name=None), done(runtime=7), done(value=None)):
-        run.state(told)
-    assert run.notices == ()
-
-
-def test_a_value_may_be_a_number_or_text_of_one() -> None:
-    run = Run()
-    for output in (0.5, 1, 0, None, "0.25"):
-        run.verdict(judged(output=output))
-    for value in ("0.5", 0.5):
-        assert isinstance(run.state(done(value=value)), Scored)
-    assert run.notices == ()
-
-
-def test_the_words_of_an_item_are_not_the_servers_spelling() -> None:
-    run = Run()
-    for inputs in ({"eval_id": "a"}, {"evalId": "b", "outputType": "c"}):
-        run.state(done(input_data=inputs))
-    assert run.notices == ()
-
-
-def test_a_choice_is_text_a_list_or_an_object_as_its_template_has_it() -> None:
-    run = Run()
-    for output in ["joy", ["joy", "love"], {"score": 1.0, "choice": "joy"}, "love"]:
-        assert isinstance(run.verdict(judged(output=output, output_type="choices")), Scored)
-    assert run.notices == ()
-
-
-def test_templates_may_differ_from_each_other() -> None:
-    run = Run()
-    run.verdict(judged(name="a"))
-    assert isinstance(run.verdict(judged(name="b", output="Passed", output_type="Pass/Fail")), Scored)
+    assert sum(isinstance(getattr(run, way)(told), Scored) for way, told in replies) == scored
     assert run.notices == ()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import pytest
@@ -102,54 +101,6 @@ def test_a_quote_in_tsv_is_a_character(file) -> None:  # type: ignore[no-untyped
     text = "id\tanswer\n" + "".join(f"{n}\t{answer}\n" for n, answer in enumerate(answers))
     rows = read(file(text, "answers.tsv"))
     assert [row["answer"] for row in rows] == answers
-
-
-CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\0")) | st.text('ab"\t\r\n ,')
-
-
-@pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
-@given(rows=st.lists(st.lists(CELLS, min_size=2, max_size=2)))
-def test_tsv_that_a_program_quoted_comes_back(
-    tmp_path_factory: pytest.TempPathFactory, quoting: int, rows: list[list[str]]
-) -> None:
-    path = tmp_path_factory.mktemp("tsv") / "a.tsv"
-    with path.open("w", encoding="utf-8", newline="") as stream:
-        csv.writer(stream, delimiter="\t", quoting=quoting).writerows([["left", "right"], *rows])  # type: ignore[arg-type]
-    if any(map(any, rows)):
-        expected = [{"left": left, "right": right} for left, right in rows]
-        assert comes_back(File("a.tsv", path, "tsv"), expected)
-
-
-WRITERS = {"minimal": csv.QUOTE_MINIMAL, "all": csv.QUOTE_ALL, "text": csv.QUOTE_NONNUMERIC}
-
-
-@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
-@given(
-    rows=st.integers(1, 3).flatmap(lambda n: st.lists(st.lists(CELLS, min_size=n, max_size=n), min_size=1)),
-    quoting=st.sampled_from([*WRITERS]),
-    delimiter=st.sampled_from(",;\t|"),
-)
-def test_what_a_program_wrote_comes_back_cell_for_cell_or_is_named(
-    tmp_path_factory: pytest.TempPathFactory, line_end: str, rows: list[list[str]], quoting: str, delimiter: str
-) -> None:
-    path = tmp_path_factory.mktemp("csv") / "a.csv"
-    header = [f"column {n}" for n in range(len(rows[0]))]
-    with path.open("w", encoding="utf-8", newline="") as stream:
-        csv.writer(stream, delimiter=delimiter, quoting=WRITERS[quoting], lineterminator=line_end).writerows(  # type: ignore[arg-type]
-            [header, *rows]
-        )
-    expected = [dict(zip(header, row, strict=True)) for row in rows]
-    assert comes_back(File("a.csv", path, "csv", delimiter=delimiter), expected)
-    assert comes_back(File("a.csv", path, "csv"), expected)
-
-
-def comes_back(file: File, expected: list[dict[str, str]]) -> bool:
-    """Or it is refused, or one of its rows is named."""
-    try:
-        rows = list(delimited_rows(file))
-    except PlanError:
-        return True
-    return any(row.problem for row in rows) or [dict(row.values) for row in rows] == expected
 
 
 @pytest.mark.parametrize(
