@@ -47,10 +47,7 @@ class State(str, Enum):
     @property
     def status(self) -> Status:
         """The word that results.jsonl uses."""
-        return _STATUSES.get(self, "pending")
-
-
-_STATUSES: dict[State, Status] = {State.SCORED: "scored", State.FAILED: "failed", State.NOT_NEEDED: "not_needed"}
+        return self.value if self.is_final else "pending"  # type: ignore[return-value]  # final states are statuses
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from math import inf
 from typing import Literal, TypeAlias
 
 from fieval_tasks.core.spelling import did_you_mean, nearest
-from fieval_tasks.core.templates import Template
 
 Direction: TypeAlias = Literal["higher", "lower"]
 
@@ -82,10 +81,6 @@ class Offer:
     output: str
     choices: tuple[str, ...]
     """Empty: the catalogue does not tell them, or it answers with something else."""
-
-    @classmethod
-    def of(cls, template: Template) -> Offer:
-        return cls(template.name, template.output, template.choices)
 
 
 def good_of(good: Mapping[str, tuple[str, ...]], check: str, template: str) -> tuple[str, ...]:

@@ -56,7 +56,7 @@ class Catalogue(Mapping[str, Template]):
 
     def __getitem__(self, name: str) -> Template:
         if name not in self.templates:
-            near = " or ".join(self.nearest(str(name)))
+            near = " or ".join(nearest(str(name), self.templates))
             hint = f"did you mean {near}?" if near else "check its name"
             raise NoSuchTemplate(f"no template {name!r} in {self.source}: {hint}")
         return self.templates[name]
@@ -72,10 +72,6 @@ class Catalogue(Mapping[str, Template]):
 
     def __repr__(self) -> str:
         return f"<{len(self)} templates of {self.source}>"
-
-    def nearest(self, name: str) -> list[str]:
-        """Up to three template names that are spelled like `name`."""
-        return nearest(name, self.templates)
 
 
 @cache

@@ -127,6 +127,9 @@ def bind(
     """
     bound, unfit = _bound(plan, columns, catalogue)
     bindings = tuple(binding for _, binding in bound)
+    offers = {
+        found.check: Offer(found.template.name, found.template.output, found.template.choices) for found in bindings
+    }
     problems = (
         *_unknown_templates(plan, catalogue),
         *_repeated_checks(bindings),
@@ -136,7 +139,7 @@ def bind(
         *_unfilled_keys(plan, bound, columns, dataset),
         *_wrong_models(bindings),
         *unfit,
-        *choice_problems(plan.good, {binding.check: Offer.of(binding.template) for binding in bindings}),
+        *choice_problems(plan.good, offers),
         *gate_problems(plan.gates, {binding.check: binding.scale for binding in bindings}, said=plan.filled),
     )
     if problems:
@@ -236,7 +239,7 @@ def _unknown_templates(plan: EvaluationPlan, catalogue: Catalogue) -> Iterator[s
         if catalogue.get(check.template) is None:
             yield (
                 f"template {check.template!r} is not in {catalogue.source}"
-                f"{did_you_mean(catalogue.nearest(check.template)) or '; check its name'}"
+                f"{did_you_mean(nearest(check.template, catalogue)) or '; check its name'}"
             )
 
 

@@ -49,7 +49,7 @@ def test_a_name_with_one_wrong_letter_or_in_another_case_is_found(name: str, dat
         swapped,
     ]
     for typo in typos:
-        assert name in bundled_catalogue().nearest(typo)
+        assert name in nearest(typo, BUNDLED)
 
 
 @given(st.text(), st.lists(st.text(), max_size=8))
@@ -60,7 +60,7 @@ def test_at_most_three_are_suggested_all_of_them_known(name: str, known: list[st
 
 
 def test_what_is_like_nothing_finds_nothing() -> None:
-    assert bundled_catalogue().nearest("qqqqqqqq") == []
+    assert nearest("qqqqqqqq", BUNDLED) == []
 
 
 def test_a_catalogue_is_a_mapping_of_names() -> None:

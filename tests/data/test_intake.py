@@ -325,22 +325,6 @@ def test_a_row_that_could_not_be_read_is_called_by_its_number(tmp_path: Path) ->
 # Choosing rows
 
 
-def test_limit_takes_the_first_rows_and_sample_draws_from_those(rows: Rows) -> None:
-    dataset = rows({"answer": str(number)} for number in range(100))
-    assert [item.row for item, _ in run(dataset, limit=3)] == [1, 2, 3]
-    drawn = [item.row for item, _ in run(dataset, limit=50, sample=10)]
-    assert drawn == sorted(set(drawn))
-    assert len(drawn) == 10
-    assert max(drawn) <= 50
-
-
-def test_a_sample_is_the_same_for_the_same_seed_and_all_rows_when_it_is_larger(rows: Rows) -> None:
-    dataset = rows({"answer": str(number)} for number in range(100))
-    draw = [[item.row for item, _ in run(dataset, sample=10, seed=seed)] for seed in (1, 1, 2)]
-    assert draw[0] == draw[1] != draw[2]
-    assert len(run(dataset, sample=1000)) == len(run(dataset, limit=1000)) == 100
-
-
 def test_no_more_is_read_than_the_chosen_rows_need(rows: Rows) -> None:
     dataset = rows({"answer": str(number)} for number in range(100))
     read: list[int] = []
