@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
+from fieval_tasks.core.commands import NAMES
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.locations import is_url
 from fieval_tasks.core.plan import Check, EvaluationPlan
@@ -26,13 +27,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-ALIASES = {
-    "template": "checks",
-    "check": "checks",
-    "map": "mapping",
-    "gate": "gates",
-    "id": "id_column",
-    "price": "prices",
+ALIASES = {"check": "checks"} | {
+    option.removeprefix("--"): field for field, option in NAMES.items() if option.startswith("--")
 }
 """Names of the command's options that are not their field's -> the field. A dash is as good as an underscore in all names."""
 JUDGE = "model"
