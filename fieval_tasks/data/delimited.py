@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import islice
 
 from fieval_tasks.core.errors import NoRows, PlanError
@@ -45,6 +46,7 @@ class Style:
         return self.delimiter == {"csv": ",", "tsv": "\t"}[file_format]
 
 
+@lru_cache(maxsize=128)  # a dataset is read several times, and of TSV this takes as long as reading it
 def style_of(file: File) -> Style:
     """The file's style: by its `sep=` line, else the one that its header and rows fit. Raises PlanError where two fit."""
     with file.text() as text:

@@ -78,9 +78,9 @@ class Lines(io.TextIOWrapper):
 _TOO_MANY = "which are more than one row can have: give each row a line of its own, or see what made it so long"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class File:
-    """A dataset on this machine's disk."""
+    """A dataset on this machine's disk. Each is only equal to itself, so that what was found out about it can be kept."""
 
     name: str
     """The file's name for messages."""
