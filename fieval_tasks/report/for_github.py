@@ -52,10 +52,8 @@ class GitHubPage:
     @classmethod
     def of_comparison(cls, found: Comparison, where: str, link: str, caps: Caps = CAPS) -> GitHubPage:
         """As `of_report`."""
-        title, mark = (
-            f"{found.run} compared with {found.baseline}",
-            marker("comparison", [found.baseline, *found.checks]),
-        )
+        title = f"{found.run} compared with {found.baseline}"
+        mark = marker("comparison", [found.baseline, *found.checks])
         return cls._drawn(verdict(found.exit_code), found, caps, marker=mark, title=title, where=where, link=link)
 
     @classmethod
@@ -114,16 +112,14 @@ def annotations_of(report: Report, located: Located, *, most: int = CAPS.annotat
     """The lines that have GitHub show what failed: gates, then the regressed and the failed items beside their rows."""
     items = list(islice(_items(report), most))
     place = located([row for row, _, _ in items])
-    errors = [
-        annotation("error", gate.sentence, file=place.file, title="gate failed")
-        for gate in report.gates
-        if gate.verdict == "FAIL"
-    ]
-    warnings = [
-        annotation("warning", gate.sentence, file=place.file, title="gate undecided")
-        for gate in report.gates
-        if gate.verdict == "UNDECIDED"
-    ]
+    errors, warnings = (
+        [
+            annotation(kind, gate.sentence, file=place.file, title=f"gate {how}")
+            for gate in report.gates
+            if gate.verdict == verdict
+        ]
+        for kind, how, verdict in (("error", "failed", "FAIL"), ("warning", "undecided", "UNDECIDED"))
+    )
     warnings += [
         annotation("warning", said, file=place.file, line=place.lines.get(row), title=title)
         for row, title, said in items

@@ -11,10 +11,9 @@ from fieval_tasks.core.items import Result
 from fieval_tasks.report.caps import CAPS, Caps
 from fieval_tasks.report.differences import Comparison
 from fieval_tasks.report.figures import segments_of
-from fieval_tasks.report.links import shown_text
 from fieval_tasks.report.page_rows import COLUMNS, NOT_PASSED, WITHOUT_VERDICT, PageRows, verdict_word
 from fieval_tasks.report.reasons import ReasonGroups
-from fieval_tasks.report.text import clip
+from fieval_tasks.report.text import clip, shown_text
 from fieval_tasks.report.timeline import Timeline
 
 WORDS = ("passed", NOT_PASSED, "scored", *WITHOUT_VERDICT.values())

@@ -15,9 +15,8 @@ from fieval_tasks.core.items import Result
 from fieval_tasks.report.caps import CAPS, Caps
 from fieval_tasks.report.differences import Comparison, Flip, JudgedAnswer
 from fieval_tasks.report.figures import segments_of
-from fieval_tasks.report.links import shown_text
 from fieval_tasks.report.record import finite, value_text
-from fieval_tasks.report.text import clip
+from fieval_tasks.report.text import clip, shown_text
 
 COLUMNS = (
     *("item", "row", "check", "repeat", "verdict", "value", "score", "reason", "group", "segments", "change", "before"),

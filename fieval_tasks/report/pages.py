@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from functools import cache
 from typing import Any
+from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -18,10 +19,21 @@ from fieval_tasks.report.caps import CAPS, Caps
 from fieval_tasks.report.deciding import deciding
 from fieval_tasks.report.differences import NO_ANSWER, told, verdict_of
 from fieval_tasks.report.endings import headline
-from fieval_tasks.report.links import view
 from fieval_tasks.report.record import value_text
 from fieval_tasks.report.summary import Report
-from fieval_tasks.report.text import NONE, between, clean, clip, count, duration, moment, one_line, plain_json, share
+from fieval_tasks.report.text import (
+    NONE,
+    between,
+    clean,
+    clip,
+    count,
+    duration,
+    moment,
+    one_line,
+    plain_json,
+    share,
+    shown_text,
+)
 
 # Characters of a text for which a template names no other limit: enough for any name.
 _LINE = 200
@@ -97,6 +109,16 @@ def environment(line: Callable[..., str], command: Callable[[str], str]) -> Envi
         "SHARES": plots.SHARES,
     }
     return pages
+
+
+def view(**chosen: str | int | None) -> Markup:
+    """`#check=tone&verdict=failed`: an address of report.html's list, by what its rows have in common.
+
+    Keys: check, verdict, segment (COLUMN:VALUE), group (its number), change, q (a text to search for), sort, and item with
+    `of`, its check. Those without a value are left out.
+    """
+    said = {key: shown_text(str(value)) for key, value in chosen.items() if value is not None}
+    return Markup("#" + urlencode(said, quote_via=quote, safe="").replace("&", "&amp;"))
 
 
 def plain(text: str, *, apart: bool = False) -> Markup:

@@ -72,12 +72,7 @@ class Cost:
 
     def to_json(self) -> dict[str, Any]:
         by_model = {model: float(cost) for model, cost in self.by_model.items()}
-        return {
-            "total": float(self.total),
-            "by_model": by_model,
-            "evaluations": self.evaluations,
-            "unpriced": [*self.unpriced],
-        }
+        return asdict(self) | {"total": float(self.total), "by_model": by_model, "unpriced": [*self.unpriced]}
 
 
 @dataclass(frozen=True)

@@ -69,8 +69,8 @@ def _notes(report: Report) -> Iterator[str]:
         yield f"amended: {amendment(report.amendments[-1])}"
     yield standing(report)
     yield f"requests: {requests(report.facts.requests)}"
-    if paid := cost(report):
-        yield f"cost: {paid}"
+    if report.facts.cost:
+        yield f"cost: {cost(report.facts.cost)}"
     if double := doubled(report):
         yield double
 

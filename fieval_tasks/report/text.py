@@ -39,6 +39,11 @@ def clean(text: str, *, apart: bool = False) -> str:
     return (_NO_TEXT if apart else INVISIBLE).sub("\ufffd", text.replace("\r\n", "\n"))
 
 
+def shown_text(text: str) -> str:
+    """The text as report.html shows it and as its links name it: with a sign for what is no text, and in its own lines."""
+    return clean(text, apart=True)
+
+
 def one_line(text: str, limit: int, *, apart: bool = False) -> str:
     """The text cleaned, on one line, of at most `limit` characters."""
     return clip(clean(" ".join(text[: 8 * limit].split()), apart=apart), limit)

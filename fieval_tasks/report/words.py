@@ -104,12 +104,7 @@ def requests(asked: Requests) -> str:
     return f"{begun}, {asked.throttled:,} throttled, {count(asked.possible_duplicates, 'possible duplicate')}"
 
 
-def cost(report: Report) -> str:
-    """What the run has cost; empty where no prices are known."""
-    return cost_in_words(report.facts.cost) if report.facts.cost else ""
-
-
-def cost_in_words(paid: Cost) -> str:
+def cost(paid: Cost) -> str:
     """`1.23 for 615 evaluations by turing_flash`."""
     parts = [f"{written(part)} by {model}" for model, part in paid.by_model.items()]
     models = f" ({', '.join(parts)})" if len(parts) > 1 else f" by {', '.join(paid.by_model)}" if parts else ""

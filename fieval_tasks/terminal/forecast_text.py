@@ -14,7 +14,7 @@ from fieval_tasks.core.quantities import parse_precision, percent, plus_minus
 from fieval_tasks.core.sink_names import tables_in
 from fieval_tasks.core.tiers import DAY, TIERS
 from fieval_tasks.report.text import count
-from fieval_tasks.report.words import cost_in_words
+from fieval_tasks.report.words import cost
 from fieval_tasks.runs.forecast import CheckForecast, Forecast, SampleForecast, TierForecast
 from fieval_tasks.runs.preparation import described_check
 from fieval_tasks.sinks.opening import telemetry_said
@@ -137,7 +137,7 @@ def span(seconds: float) -> str:
 def _money(forecast: Forecast) -> Iterator[str]:
     plan = forecast.outline.plan
     if forecast.cost is not None:
-        yield f"  cost: {cost_in_words(forecast.cost)}"
+        yield f"  cost: {cost(forecast.cost)}"
     else:
         yield "  cost: not known; --price MODEL=X says what one evaluation costs"
     yield from (f"  {line}" for line in ends_in_words(plan.max_items, plan.max_cost, (), ()))
