@@ -19,7 +19,6 @@ from pydantic import Field
 
 from fieval_tasks.blocks import FutureAGICredentials
 from fieval_tasks.core.errors import FievalError, Interrupted, PlanError, RunStopped
-from fieval_tasks.core.items import State as ItemState
 from fieval_tasks.core.plan import MOST_SHARDS, SHARD_DEPLOYMENT, EvaluationPlan, Mode
 from fieval_tasks.core.progress import Progress
 from fieval_tasks.on_prefect.ending import REFUSED, cancelled, failed, state_name_of
@@ -149,19 +148,9 @@ def rounds(run: Prepared, team: Team) -> Iterator[None]:
 
 def progress_of(run: Prepared) -> Progress:
     """How far the shards are, by the ledger."""
-    counts, spent = run.book.counts(), run.ledger.spent(run.run_id)
-    prices = run.budget.prices
-    return Progress(
-        total=sum(counts.values()),
-        scored=counts[ItemState.SCORED],
-        failed=counts[ItemState.FAILED],
-        waiting=counts[ItemState.SUBMITTED],
-        not_needed=counts[ItemState.NOT_NEEDED],
-        checks=tuple(
-            counts.progress_of(check.name, price=prices.get(check.name), sent=spent.get(check.name, 0))
-            for check in run.run.checks
-        ),
-    )
+    spent = run.ledger.spent(run.run_id)
+    sent = {check.name: spent.get(check.name, 0) for check in run.run.checks}
+    return run.book.counts().progress(run.budget.prices, sent)
 
 
 # -- a shard -----------------------------------------------------------------------------------------------------------

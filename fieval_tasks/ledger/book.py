@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from fieval_tasks.core.budget import UNBOUNDED, Budget
 from fieval_tasks.core.items import Failed, Item, Result, State
-from fieval_tasks.core.progress import CheckProgress
+from fieval_tasks.core.progress import CheckProgress, Progress
 from fieval_tasks.ledger import claims, duplicates
 from fieval_tasks.ledger.changes import OPEN, UNSENT, Change, make
 from fieval_tasks.ledger.claims import Claims, Stamp
@@ -76,8 +76,19 @@ class StateCounts(dict[State, int]):
         self[state] += n
         self.by_check.setdefault(check, dict.fromkeys(State, 0))[state] += n
 
-    def progress_of(self, check: str, *, price: Fraction | None, sent: int) -> CheckProgress:
-        """Of the check, of which so many evaluations were sent; None: its price is not known."""
+    def progress(self, prices: Mapping[str, Fraction], sent: Mapping[str, int], **more: Any) -> Progress:
+        """`sent`: each of the run's checks -> evaluations that were sent; `more`: further fields."""
+        return Progress(
+            total=sum(self.values()),
+            scored=self[State.SCORED],
+            failed=self[State.FAILED],
+            waiting=self[State.SUBMITTED],
+            not_needed=self[State.NOT_NEEDED],
+            checks=tuple(self._progress_of(check, prices.get(check), n) for check, n in sent.items()),
+            **more,
+        )
+
+    def _progress_of(self, check: str, price: Fraction | None, sent: int) -> CheckProgress:
         counts = self.by_check.get(check, dict.fromkeys(State, 0))
         return CheckProgress(
             name=check,

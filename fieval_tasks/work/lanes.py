@@ -86,7 +86,8 @@ class Lane:
         """Items in one request; smaller once the server has refused a longer pack."""
         self._client = client
         self._params = params
-        self._is_sync = options.mode is Mode.SYNC
+        self.is_sync = options.mode is Mode.SYNC
+        """Each call waits for its verdict; it could be made asynchronously, and a failed row says more than a failed call."""
         self._within = max(tuning.shortest_post, options.item_timeout)
         self._tuning = tuning
         self._faults_in_a_row = 0
@@ -100,7 +101,7 @@ class Lane:
         """
         # All items of a request have the same check, keys and parameters (`packs`), so the first one's are used.
         client, first = self._client, items[0]
-        is_sync = self._is_sync and not (async_instead or self._faults_in_a_row >= self._tuning.turn_async_at)
+        is_sync = self.is_sync and not (async_instead or self._faults_in_a_row >= self._tuning.turn_async_at)
         inputs, params = [item.inputs for item in items], {**self._params, **first.params}
         if is_sync:
             call = client.evaluate_pack(first.template, inputs, model=first.model, params=params)
@@ -113,11 +114,6 @@ class Lane:
             tickets=tuple(Ticket(seq, e) for seq, e, verdict in both if e and isinstance(verdict, Pending)),
             verdicts=tuple((seq, e, verdict) for seq, e, verdict in both if isinstance(verdict, (Scored, Failed))),
         )
-
-    @property
-    def has_another_way(self) -> bool:
-        """Whether calls are synchronous and could be made asynchronously; a failed row says more than a failed call."""
-        return self._is_sync
 
     def answered(self, *, well: bool) -> None:
         """Count server faults of synchronous calls. After WorkTuning.turn_async_at in a row the lane submits instead."""

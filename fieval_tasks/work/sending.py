@@ -282,7 +282,7 @@ class Sender:
         untaken = NotTaken(seqs, counts_as_attempt=not error.retryable)
         change = ReplyLost(seqs) if error.ambiguous else untaken
         # A synchronous call whose judge failed is a 400 or, as a bad input is too, a 500 that says nothing.
-        was_begun = isinstance(error, EvaluationFailed) or (lane.has_another_way and _is_opaque(error))
+        was_begun = isinstance(error, EvaluationFailed) or (lane.is_sync and _is_opaque(error))
         may_be_charged = error.ambiguous or was_begun
         given_back = Spent(items[0].check, 0 if may_be_charged else -len(seqs))
         await self.recorder.record(change, Noted(seqs, error.kind, error.explained, utc_now()), given_back)
@@ -370,7 +370,7 @@ class Sender:
         return sum(await together(self._sent((item,), lane) for item in items))
 
     async def _failed(self, error: ApiError, items: tuple[Item, ...], lane: Lane, tries: Tries) -> int | None:
-        if _is_opaque(error) and lane.has_another_way and not tries.async_instead:
+        if _is_opaque(error) and lane.is_sync and not tries.async_instead:
             tries.async_instead = True  # a server fault has no reason; a failed row has one
             return None
         lane.breaker.refused(str(error), of_its_own=not isinstance(error, TurnedAway), lost=error.ambiguous)

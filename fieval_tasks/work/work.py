@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from fieval_tasks.core.items import Failed, Item, State
 from fieval_tasks.core.plan import Mode
-from fieval_tasks.core.progress import CheckProgress, Progress
+from fieval_tasks.core.progress import Progress
 from fieval_tasks.core.steering import Control
 from fieval_tasks.ledger.book import Book, OpenTicket
 from fieval_tasks.ledger.recording import Recorder
@@ -98,24 +98,20 @@ class Work:
 
     @property
     def progress(self) -> Progress:
-        counts, under_way = self.items.counts, len(self.sender.under_way)
+        under_way = len(self.sender.under_way)
+        sent = {
+            check.name: self._spent.get(check.name, 0) + self._recorder.spent[check.name]
+            for check in self.lanes.run.checks
+        }
         coming_in = f"stopping: {under_way:,} requests under way come in first"
-        return Progress(
-            total=sum(counts.values()),
-            scored=counts[State.SCORED],
-            failed=counts[State.FAILED],
-            waiting=counts[State.SUBMITTED],
-            not_needed=counts[State.NOT_NEEDED],
+        return self.items.counts.progress(
+            self._options.budget.prices,
+            sent,
             paused=self.sender.is_paused,
             lag=self._options.audience.lag if self._options.audience else "",
             waits=coming_in if self._loop.is_stopped and under_way else self.pace.waits or self.lanes.quotas.waits,
             throttled=self._recorder.so_far["throttled"],
-            checks=tuple(self._progress_of(check.name) for check in self.lanes.run.checks),
         )
-
-    def _progress_of(self, check: str) -> CheckProgress:
-        price, sent = self._options.budget.prices.get(check), self._spent.get(check, 0) + self._recorder.spent[check]
-        return self.items.counts.progress_of(check, price=price, sent=sent)
 
     # -- what is sent ----------------------------------------------------------------------------------------------
 

@@ -89,3 +89,16 @@ def test_only_runs_of_ours_are_called_dead_and_never_between_two_of_prefects_own
     assert {"Completed", "Failed", "Cancelled", "Crashed"} <= {
         event.rpartition(".")[2] for event in zombies["trigger"]["expect"]
     }
+
+
+def test_a_text_in_a_notification_calls_nobody_and_links_nowhere() -> None:
+    from prefect.server.utilities.user_templates import render_user_template_sync
+
+    said = "<!channel> the judge refused <https://evil.example|Prefect>, [see](http://evil.example); rate >= 0.9"
+    event = {"payload": {"sentence": said, "message": said}, "resource": {"name": "nightly"}}
+    for action in (one["actions"][0] for one in automations() if "send-notification" in str(one)):
+        shown = render_user_template_sync(action["body"], {"event": event})
+        assert "<!" not in shown
+        assert "<http" not in shown
+        assert "](" not in shown
+        assert "rate >= 0.9" in shown
