@@ -41,7 +41,6 @@ class EarlyEnd:
     loop: LoopThread
     options: Options
     tuning: WorkTuning
-    is_over: bool = field(default=False, init=False)
     _ended: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _waiting: list[tuple[int, int, int, asyncio.Future[bool]]] = field(default_factory=list, init=False)
     """A heap of place, number and size of each request that waits for its turn."""
@@ -79,16 +78,16 @@ class EarlyEnd:
 
     async def _look(self) -> None:
         """Let items go while the gates are open; end the run once they are decided. Until nobody waits."""
-        while self._waiting and not self.is_over:
+        while self._waiting and not self._ended.is_set():
             began = monotonic()
-            self.is_over = await asyncio.to_thread(self.is_decided)
-            if not self.is_over:
+            if await asyncio.to_thread(self.is_decided):
+                self._ended.set()
+            else:
                 self._let_go()  # only after a look, so that no slow one buys more than the next wave
                 pause = max(self.tuning.look_every, 10 * (monotonic() - began))
                 await asyncio.sleep(min(pause, self.tuning.look_at_last))
-        if self.is_over:
+        if self._ended.is_set():  # again for each item that is to be sent once more after the end
             self.lanes.end(_DECIDED)
-            self._ended.set()
             self.items.leave_out(await asyncio.to_thread(self.draws.leave_out))
         while self._waiting:
             self._answer(heapq.heappop(self._waiting)[-1], False)

@@ -6,7 +6,7 @@ What a command does is imported once it is asked for: the help and a typing erro
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from inspect import BoundArguments
 from pathlib import Path
@@ -155,14 +155,7 @@ def evaluate(*dataset: str, no_prefect: bool = False, github: bool | None = None
     Without a dataset: a bundled sample, on the embedded local evaluator.
     """
 
-    def evaluated() -> int:
-        is_quiet.set(bool(said.get("quiet")))
-        plan, dry = _plan_of(dataset, said)
-        from flows.cli import actions
-
-        return actions.evaluate(plan, **dry, no_prefect=no_prefect)
-
-    return _told_github(evaluated, False if said.get("dry_run") else github, as_json=bool(said.get("as_json")))
+    return _by_plan("evaluate", dataset, said, github, no_prefect=no_prefect)
 
 
 @typed_as_plan(
@@ -179,25 +172,25 @@ def fan_out(
     """Evaluate a dataset in shards: flow runs on the work pool of your Prefect server."""
     if no_prefect:
         raise PlanError(f"--no-prefect: shards are flow runs in Prefect; it is for {program('evaluate')}")
+    if not 1 <= shards <= MOST_SHARDS:
+        raise PlanError(f"--shards: {shards} is not a number from 1 to {MOST_SHARDS}")
+    return _by_plan("fan_out", dataset, said, github, shards=shards, deployment=deployment)
 
-    def shared_out() -> int:
+
+def _by_plan(action: str, dataset: Sequence[str], said: Mapping[str, Any], github: bool | None, **more: Any) -> int:
+    """The exit code of a function of `actions` that is given the plan, and whether it is only to be foretold."""
+    dry_run = bool(said.get("dry_run"))
+
+    def acted() -> int:
         is_quiet.set(bool(said.get("quiet")))
-        plan, dry = _plan_of(dataset, said)
-        if not 1 <= shards <= MOST_SHARDS:
-            raise PlanError(f"--shards: {shards} is not a number from 1 to {MOST_SHARDS}")
+        if dry_run and "resume" in said:
+            raise PlanError("--dry-run: it is for a run that begins; leave it or --resume out")
+        plan = plan_of(dataset, said)
         from flows.cli import actions
 
-        return actions.fan_out(plan, **dry, shards=shards, deployment=deployment)
+        return int(getattr(actions, action)(plan, dry_run=dry_run, **more))
 
-    return _told_github(shared_out, False if said.get("dry_run") else github, as_json=bool(said.get("as_json")))
-
-
-def _plan_of(dataset: Sequence[str], said: dict[str, Any]) -> tuple[Any, dict[str, bool]]:
-    """The plan, and whether it is only to be foretold."""
-    dry_run = bool(said.pop("dry_run", False))
-    if dry_run and "resume" in said:
-        raise PlanError("--dry-run: it is for a run that begins; leave it or --resume out")
-    return plan_of(dataset, said), {"dry_run": dry_run}
+    return _told_github(acted, False if dry_run else github, as_json=bool(said.get("as_json")))
 
 
 def collect(
