@@ -27,7 +27,6 @@ from fieval_tasks.work.lanes import Lanes
 from fieval_tasks.work.loop import Begin, LoopThread, T
 from fieval_tasks.work.options import Options
 from fieval_tasks.work.work import Work
-from fieval_tasks.work.work_tuning import TUNING, WorkTuning
 
 
 class Engine:
@@ -44,7 +43,6 @@ class Engine:
         options: Options,
         *,
         open_limit: Callable[[], PermitSource] | None = None,
-        tuning: WorkTuning = TUNING,
     ) -> None:
         """`open_limit` opens the source of permits that every request needs; None: no request needs any."""
         self.run = run
@@ -54,10 +52,10 @@ class Engine:
         self._connect = connect
         self._options = options
         self._open_limit = open_limit
-        self.tuning = tuning
+        self.tuning = options.work
         self._ends_at = inf if options.timeout is None else monotonic() + options.timeout
-        self._loop = LoopThread(tuning, ends_at=self._ends_at)
-        self._holdings = Holdings(self._book, options, tuning)
+        self._loop = LoopThread(options.work, ends_at=self._ends_at)
+        self._holdings = Holdings(self._book, options)
         self._permits: Permits | None = None
         self._work: Work | None = None
         self._helping_with: list[int] = []
@@ -98,8 +96,8 @@ class Engine:
             longest_wait=longest_wait,
             tuning=options.tuning,
         )
-        lanes = Lanes(self.run, self._connect(), quotas, options, tuning)
-        return Work(self._book, lanes, pace, self._holdings, self._loop, options, tuning, spent=self._spent_before)
+        lanes = Lanes(self.run, self._connect(), quotas, options)
+        return Work(self._book, lanes, pace, self._holdings, self._loop, options, spent=self._spent_before)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:  # an error ends the block: send nothing new while replies under way come in

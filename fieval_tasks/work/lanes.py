@@ -18,7 +18,6 @@ from fieval_tasks.work.breaker import Breaker
 from fieval_tasks.work.open_items import ItemVerdict
 from fieval_tasks.work.options import Options
 from fieval_tasks.work.peers import Peers
-from fieval_tasks.work.work_tuning import WorkTuning
 
 # The API has no limit for items with a single key; 10 were observed to be accepted (api/contract.md).
 LONGEST_PACK = 10
@@ -77,19 +76,18 @@ class Lane:
         breaker: Breaker,
         params: dict[str, Any],
         options: Options,
-        tuning: WorkTuning,
     ) -> None:
         self.quota = quota
         self.breaker = breaker
-        self.peers = Peers(tuning)
+        self.peers = Peers(options.work)
         self.longest_pack = LONGEST_PACK
         """Items in one request; smaller once the server has refused a longer pack."""
         self._client = client
         self._params = params
         self.is_sync = options.mode is Mode.SYNC
         """Each call waits for its verdict; it could be made asynchronously, and a failed row says more than a failed call."""
-        self._within = max(tuning.shortest_post, options.item_timeout)
-        self._tuning = tuning
+        self._within = max(options.work.shortest_post, options.item_timeout)
+        self._tuning = options.work
         self._faults_in_a_row = 0
         self._pack_is_out = False
         self._pack_answered = asyncio.Event()
@@ -143,7 +141,6 @@ class Lanes:
     client: EvalClient
     quotas: Quotas
     options: Options
-    tuning: WorkTuning
     _lanes: dict[str, Lane] = field(default_factory=dict, init=False)
     _no_longer: str | None = field(default=None, init=False)
 
@@ -153,9 +150,9 @@ class Lanes:
             breaker = Breaker(
                 awaits_verdicts=self.options.mode is not Mode.SUBMIT,
                 other_judges=other_judges(judge.template, judge.model, judge.models),
-                tuning=self.tuning,
+                tuning=self.options.work,
             )
-            self._lanes[check] = Lane(self.client, quota, breaker, dict(judge.params), self.options, self.tuning)
+            self._lanes[check] = Lane(self.client, quota, breaker, dict(judge.params), self.options)
         return self._lanes[check]
 
     def end(self, why: str) -> None:

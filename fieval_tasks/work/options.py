@@ -11,8 +11,11 @@ from fieval_tasks.core.budget import UNBOUNDED, Budget
 from fieval_tasks.core.plan import Mode
 from fieval_tasks.core.policy import OnLostReply, OnStuck
 from fieval_tasks.ledger.processes import owner_name
-from fieval_tasks.pace.pace_tuning import TUNING, PaceTuning
+from fieval_tasks.pace import pace_tuning
+from fieval_tasks.pace.pace_tuning import PaceTuning
 from fieval_tasks.pace.quota import NOTHING_KNOWN, Allowed
+from fieval_tasks.work import work_tuning
+from fieval_tasks.work.work_tuning import WorkTuning
 
 Within: TypeAlias = "Callable[[str, Mapping[str, str | int]], AbstractContextManager[Any]]"
 """What is opened around a part of the work, by its name and what is known of it."""
@@ -64,8 +67,10 @@ class Options:
     """The platform may accept submissions and refuse their evaluations for a limit of the account's tier."""
     allowed: Allowed = NOTHING_KNOWN
     """The account's tier, and what was evaluated within its windows before the run."""
-    tuning: PaceTuning = TUNING
+    tuning: PaceTuning = pace_tuning.TUNING
     """The constants of the pace."""
+    work: WorkTuning = work_tuning.TUNING
+    """The constants of this room."""
     budget: Budget = UNBOUNDED
     """The hard ends of what the run may spend, over all its processes."""
     on_lost_reply: OnLostReply = "resubmit"

@@ -41,7 +41,6 @@ from fieval_tasks.work.open_items import OpenItems
 from fieval_tasks.work.options import Options
 from fieval_tasks.work.poller import Poller
 from fieval_tasks.work.under_way import UnderWay, together
-from fieval_tasks.work.work_tuning import WorkTuning
 
 _UNNAMED = NotTheProtocol("the answer to a request of several items named no eval_id for this one")
 _LOST = Failed("submit", "lost_reply", "the reply to its submission was lost, and --on-lost-reply fail was chosen")
@@ -72,7 +71,6 @@ class Sender:
     recorder: Recorder
     pace: Pace
     options: Options
-    tuning: WorkTuning
     early_end: EarlyEnd | None = None
     """Says when items may be sent; None: at any time."""
     under_way: UnderWay = field(default_factory=UnderWay, init=False)
@@ -297,8 +295,8 @@ class Sender:
             turn.faltered()
         if policy.is_answer(error):
             turn.answered()
-        elif turn.failed(self._about(error, seqs)) > self.tuning.silence:
-            raise RunStopped(f"no answer for {self.tuning.silence:.0f} s: {error}") from error
+        elif turn.failed(self._about(error, seqs)) > self.options.work.silence:
+            raise RunStopped(f"no answer for {self.options.work.silence:.0f} s: {error}") from error
         if isinstance(error, Miscounted):
             lane.answered_pack(fully=False)
         elif isinstance(error, NotTheProtocol) or (isinstance(error, TurnedAway) and len(seqs) == 1):
@@ -389,10 +387,10 @@ class Sender:
     async def _before_next_try(self, chosen: Remedy, faults: int) -> None:
         self.recorder.count("retries")
         if chosen is Remedy.SEND_AGAIN:  # the server may be back, so the pause does not grow with the outage
-            faults = min(faults, self.tuning.sent_again_soon)
+            faults = min(faults, self.options.work.sent_again_soon)
         waits_in_its_turn = chosen is Remedy.WAIT_AND_SEND or (chosen is Remedy.SEND_AGAIN and self.pace.is_away)
         if not waits_in_its_turn:  # with everyone
-            await asyncio.sleep(self.tuning.pause(faults))
+            await asyncio.sleep(self.options.work.pause(faults))
 
 
 def _is_opaque(error: ApiError) -> bool:

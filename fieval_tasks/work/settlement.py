@@ -31,7 +31,6 @@ from fieval_tasks.work.echoes import Echoes
 from fieval_tasks.work.lanes import Lane, Lanes
 from fieval_tasks.work.open_items import ItemVerdict, OpenItem, PutBack
 from fieval_tasks.work.options import Options
-from fieval_tasks.work.work_tuning import WorkTuning
 
 
 class QuestionResult(NamedTuple):
@@ -98,7 +97,6 @@ class Settlement:
     recorder: Recorder
     pace: Pace
     options: Options
-    tuning: WorkTuning
     clock: Callable[[], float] = monotonic
     _unknown: Unknown = field(default_factory=Unknown, init=False)
     _stuck: set[int] = field(default_factory=set, init=False)
@@ -128,7 +126,7 @@ class Settlement:
             left = self.options.item_timeout - (self.clock() - item.since)
             try:
                 row = await self.lanes.client.in_time(
-                    self.lanes.client.get_row(item.eval_id), max(self.tuning.last_question, left)
+                    self.lanes.client.get_row(item.eval_id), max(self.options.work.last_question, left)
                 )
             except ApiError as error:
                 return await self._unanswered(item, error, turn)
@@ -281,7 +279,7 @@ class Settlement:
         self._strange_in_a_row = self._strange_in_a_row + 1 if is_strange else 0
         if self._strange_in_a_row >= STRANGE_REPLIES:
             return f"{STRANGE_REPLIES} answers in a row are not the evaluation API's"
-        now, silence = self.clock(), self.tuning.silence
+        now, silence = self.clock(), self.options.work.silence
         self._failing_since = now if self._failing_since is None else self._failing_since
         return f"no answer for {silence:.0f} s" if now - self._failing_since > silence else None
 
@@ -291,7 +289,7 @@ class Settlement:
             return True
         if self._is_there is None:
             self._is_there = await self.lanes.client.is_there()
-        return self._is_there and len(self._asked_in_vain) < self.tuning.in_vain
+        return self._is_there and len(self._asked_in_vain) < self.options.work.in_vain
 
     @property
     def notices(self) -> tuple[str, ...]:

@@ -25,7 +25,6 @@ from fieval_tasks.work.options import Options
 from fieval_tasks.work.poller import Poller
 from fieval_tasks.work.sending import Sender
 from fieval_tasks.work.settlement import Settlement
-from fieval_tasks.work.work_tuning import WorkTuning
 
 
 class Work:
@@ -39,7 +38,6 @@ class Work:
         holdings: Holdings,
         loop: LoopThread,
         options: Options,
-        tuning: WorkTuning,
         *,
         spent: Mapping[str, int],
     ) -> None:
@@ -47,23 +45,20 @@ class Work:
         self._loop = loop
         self._spent = spent
         self._options = options
-        self._tuning = tuning
         self._recorder = Recorder(book, owner=options.owner, budget=options.budget)
         self.pace = pace
         self.items = OpenItems(book, self._recorder, options.audience)
         self.lanes = lanes
         echoes = Echoes(book)
-        self.settlement = Settlement(self.lanes, echoes, self._recorder, pace, options, tuning)
+        self.settlement = Settlement(self.lanes, echoes, self._recorder, pace, options)
         agenda = Agenda(
-            give_up_after=options.item_timeout, to_come=lambda: self.items.counts[State.READY], tuning=tuning
+            give_up_after=options.item_timeout, to_come=lambda: self.items.counts[State.READY], tuning=options.work
         )
-        self.poller = Poller(agenda, self._ask_about, more_to_come=self._more_to_come, at_once=tuning.at_once)
+        self.poller = Poller(agenda, self._ask_about, more_to_come=self._more_to_come, at_once=options.work.at_once)
         early_end = None
         if options.is_decided is not None:
-            early_end = EarlyEnd(options.is_decided, book.draws, self.items, lanes, self.poller, loop, options, tuning)
-        self.sender = Sender(
-            self.lanes, self.items, echoes, self.poller, self._recorder, pace, options, tuning, early_end
-        )
+            early_end = EarlyEnd(options.is_decided, book.draws, self.items, lanes, self.poller, loop, options)
+        self.sender = Sender(self.lanes, self.items, echoes, self.poller, self._recorder, pace, options, early_end)
         self.chunks_left = 0
         """Chunks that will be submitted, and have not ended (`Engine.expect`)."""
         self._earlier_tickets: deque[OpenTicket] = deque()
@@ -86,7 +81,7 @@ class Work:
 
     def hurry(self) -> None:
         """Cancel requests under way after WorkTuning.last_moment, and record them as lost. From any thread."""
-        self._loop.call_later(self._tuning.last_moment, self.sender.under_way.cut_off)
+        self._loop.call_later(self._options.work.last_moment, self.sender.under_way.cut_off)
 
     def control(self, wanted: Control) -> None:
         """Pause or go on, and change the bounds. A rate is the run's, of which this process takes its share."""

@@ -67,9 +67,9 @@ def _worked(ledger: Ledger, run: Run, platform: FaultyPlatform, options: dict[st
     mode = Mode(run.mode)
     connect = FaultyTransport(platform).client
     pace = options.pop("tuning", QUICK_PACE)
-    chosen = Options(mode=mode, concurrency=8, timeout=PATIENCE, tuning=pace, **options)
+    chosen = Options(mode=mode, concurrency=8, timeout=PATIENCE, tuning=pace, work=QUICK, **options)
     try:
-        with Engine(run, ledger, connect, chosen, tuning=QUICK) as engine, threads(engine) as workers:
+        with Engine(run, ledger, connect, chosen) as engine, threads(engine) as workers:
             work_to_the_end(engine, mode, workers)
     except FievalError as error:
         return error

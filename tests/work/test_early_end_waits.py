@@ -12,7 +12,7 @@ from fieval_tasks.work.early_end import EarlyEnd, NotNeeded
 
 def an_end() -> EarlyEnd:
     nobody: Any = None
-    return EarlyEnd(lambda: False, *[nobody] * 7)
+    return EarlyEnd(lambda: False, *[nobody] * 6)
 
 
 async def test_a_wait_that_is_over_gives_its_result() -> None:

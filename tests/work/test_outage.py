@@ -251,11 +251,11 @@ def test_a_server_that_is_gone_while_only_submissions_are_made_is_given_up(
     ledger: Ledger,
 ) -> None:
     platform = Platform(trouble=lambda *_: httpx.ReadTimeout("silence"))
-    options = Options(mode=Mode.SUBMIT, tuning=PaceTuning(longest_away_pause=0.02))
+    options = Options(mode=Mode.SUBMIT, tuning=PaceTuning(longest_away_pause=0.02), work=WorkTuning(silence=0.2))
     run = a_run(ledger, [f"answer {n}" for n in range(600)], chunk_size=600)
     with (
         pytest.raises(RunStopped, match="no answer for"),
-        Engine(run, ledger, platform.client, options, tuning=WorkTuning(silence=0.2)) as engine,
+        Engine(run, ledger, platform.client, options) as engine,
         threads(engine) as workers,
     ):
         work_once(engine, Mode.SUBMIT, workers)
@@ -288,8 +288,8 @@ class Dripping(Platform):
 @pytest.mark.parametrize(("method", "mode"), [("GET", Mode.ASYNC), ("POST", Mode.SYNC), ("POST", Mode.ASYNC)])
 def test_slow_bytes_do_not_outlast_an_items_time(ledger: Ledger, method: str, mode: Mode) -> None:
     tuning = WorkTuning(last_question=0.1, shortest_post=0.1, pause=lambda faults: 0.001, last_word=0.1)
-    options = Options(mode=mode, item_timeout=0.3, on_lost_reply="ask", timeout=60.0)
+    options = Options(mode=mode, item_timeout=0.3, on_lost_reply="ask", timeout=60.0, work=tuning)
     run = a_run(ledger, ["x"], mode=mode)
-    with Engine(run, ledger, Dripping(method).client, options, tuning=tuning) as engine, threads(engine) as workers:
+    with Engine(run, ledger, Dripping(method).client, options) as engine, threads(engine) as workers:
         work_once(engine, mode, workers)
     assert results(ledger, run)["x"].status == "pending"

@@ -67,8 +67,13 @@ class Scene:
         self.client = platform.client()
         self.echoes = Echoes(self.ledger.book("r"))
         self.now = 1_000.0
-        chosen = Options(mode=Mode.ASYNC, tuning=PaceTuning(longest_away_pause=away_pause), **options)
-        lanes = Lanes(self.run, self.client, Quotas(), chosen, TUNING)
+        chosen = Options(
+            mode=Mode.ASYNC,
+            tuning=PaceTuning(longest_away_pause=away_pause),
+            work=replace(TUNING, in_vain=in_vain),
+            **options,
+        )
+        lanes = Lanes(self.run, self.client, Quotas(), chosen)
         self.lane = lanes.lane_of(TEMPLATE)
         self.settlement = Settlement(
             lanes,
@@ -76,7 +81,6 @@ class Scene:
             self.recorder,
             Pace(concurrency=8, tuning=chosen.tuning),
             chosen,
-            replace(TUNING, in_vain=in_vain),
             clock=lambda: self.now,
         )
 

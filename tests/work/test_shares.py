@@ -56,9 +56,9 @@ QUICK = WorkTuning(
 def work(ledger: Ledger, run: Run, platform: Platform, share: Share | None, **options: Any) -> list[int]:
     """What a shard does; the chunks that it began with."""
     mode, open_limit = options.pop("mode", Mode.ASYNC), options.pop("open_limit", None)
-    chosen = Options(mode=mode, concurrency=8, share=share, **options)
+    chosen = Options(mode=mode, concurrency=8, share=share, work=QUICK, **options)
     with (
-        Engine(run, ledger, platform.client, chosen, tuning=QUICK, open_limit=open_limit) as engine,
+        Engine(run, ledger, platform.client, chosen, open_limit=open_limit) as engine,
         helping(engine) as workers,
     ):
         began_with = engine.to_submit()
@@ -139,8 +139,8 @@ def test_what_one_sent_that_helped_and_died_is_asked_about_by_whoever_comes_to_t
     run, platform = a_run(ledger, ANSWERS[:10], chunk_size=5), Platform()
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         dead = owner_name(process.pid)
-    options = Options(mode=Mode.ASYNC, concurrency=8, share=Share(0, 2))
-    with Engine(run, ledger, platform.client, options, tuning=QUICK) as engine, helping(engine) as workers:
+    options = Options(mode=Mode.ASYNC, concurrency=8, share=Share(0, 2), work=QUICK)
+    with Engine(run, ledger, platform.client, options) as engine, helping(engine) as workers:
         assert engine.to_submit() == [0]
         assert ledger.book(run.run_id).claims.take([0], dead, lease=60.0) == [0]
         tickets = [Ticket(item.seq, platform.accept(body(item))[0]) for item in ledger.book(run.run_id).unsent(0)]
@@ -162,8 +162,8 @@ def test_what_another_held_for_a_moment_and_let_go_is_finished_by_whoever_came_m
     tickets = [Ticket(item.seq, platform.accept(body(item))[0]) for item in ledger.book(run.run_id).unsent(1)]
     ledger.book(run.run_id).apply([Submitted(tuple(tickets), utc_now())])
     assert ledger.book(run.run_id).claims.take(others, "a collector", lease=60.0) == others
-    options = Options(mode=Mode.ASYNC, concurrency=8, share=share)
-    with Engine(run, ledger, platform.client, options, tuning=QUICK) as engine, helping(engine) as workers:
+    options = Options(mode=Mode.ASYNC, concurrency=8, share=share, work=QUICK)
+    with Engine(run, ledger, platform.client, options) as engine, helping(engine) as workers:
         work_once(engine, Mode.ASYNC, workers)
         assert counted(ledger, run) == {State.READY: 5, State.SUBMITTED: 5, State.SCORED: 5}
         ledger.book(run.run_id).claims.release("a collector")
@@ -205,8 +205,7 @@ def test_help_that_an_outage_cut_short_goes_on_with_the_chunk_it_was_at(ledger: 
         run,
         ledger,
         platform.client,
-        Options(mode=Mode.ASYNC, concurrency=8, share=Share(1, 2), tuning=QUICK_PACE),
-        tuning=QUICK,
+        Options(mode=Mode.ASYNC, concurrency=8, share=Share(1, 2), tuning=QUICK_PACE, work=QUICK),
     ) as engine:
         engine.to_submit()
         with pytest.raises(Unreachable):
