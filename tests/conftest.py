@@ -15,9 +15,13 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
+
+if TYPE_CHECKING:
+    from fieval_tasks.ledger.store import Ledger
 
 PATIENCE = 300.0
 """Seconds after which a test gives up what it waits for: it is never reached where all is well, however busy the machine."""
@@ -213,3 +217,12 @@ class Evaluator:
         with closing(sqlite3.connect(self.database)) as connection:
             rows = connection.execute("SELECT inputs FROM evaluations WHERE instr(inputs, ?)", (marker,))
             return [inputs for (inputs,) in rows]
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    """An empty one in the test's own folder."""
+    from fieval_tasks.ledger.store import Ledger
+
+    with Ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as opened:
+        yield opened

@@ -16,7 +16,6 @@ from dataclasses import replace
 from fractions import Fraction
 from itertools import count
 from math import inf
-from pathlib import Path
 from time import sleep
 from typing import Any
 from uuid import uuid4
@@ -50,12 +49,6 @@ from tests.platform import TEMPLATE, Platform, Trouble, ok, refusal
 
 QUICK = WorkTuning(pause=lambda faults: 0.001, chunk_rests=0.001, shortest_gap=0.001, first_guess=0.001)
 CHECK = CheckRecord(TEMPLATE, TEMPLATE, "turing_flash", {}, "Pass/Fail", {"output": "answer"})
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with Ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as opened:
-        yield opened
 
 
 def a_run(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from contextlib import closing
 from itertools import pairwise
 from math import inf
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -198,12 +197,6 @@ def test_a_wait_beyond_what_anybody_waits_stops_the_run(longest: LongestWait, as
     pace = Pace(concurrency=4, clock=lambda: 0.0, longest_wait=longest)
     with pytest.raises(RunStopped, match=said):
         pace.throttled(asked, 0.0)
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with Ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as opened:
-        yield opened
 
 
 @pytest.mark.parametrize("method", ["POST", "GET"])

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -35,12 +34,6 @@ from tests.platform import TEMPLATE, Platform, ok
 from tests.work.test_engine import CHECK, a_run
 
 ANSWERS = [f"answer {i}" for i in range(60)]
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with Ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as opened:
-        yield opened
 
 
 QUICK = WorkTuning(
