@@ -20,19 +20,8 @@ if TYPE_CHECKING:
 def flow_end(flow: Callable[[], State[Any]], again: str) -> WorkEnd:
     """Call the flow, with all of its log sent before this returns. Raises Unexpected for what nobody foresaw, whether Prefect
     caught it or not; `again` is the command that carries on."""
-    state = _ended(flow, again)
-    message, error = str(state.message), _error_of(state)
-    if state.is_cancelled():
-        return WorkEnd(message, ExitCode.INTERRUPTED)
-    if error is not None:
-        return WorkEnd(message, error.exit_code)
-    return WorkEnd(message, ExitCode.OK if state.is_completed() else None)
-
-
-def _ended(flow: Callable[[], State[Any]], again: str) -> State[Any]:
     require_settings()
     from prefect import tags
-    from prefect.states import Crashed
 
     from fieval_tasks.on_prefect.laptop import on_laptop
     from flows.poll import TAG
@@ -40,25 +29,22 @@ def _ended(flow: Callable[[], State[Any]], again: str) -> State[Any]:
     try:
         with on_laptop(), tags(TAG):
             state = flow()
-        _error_of(state)
-        return state
+        return _end_of(state)
     except FievalError:
         raise
     except Exception as error:
         if not isinstance(error, httpx.HTTPError) and not isinstance(error.__cause__, httpx.HTTPError):
             raise as_unexpected(error, then=f"to carry on: {again}") from error
-        lost: State[Any] = Crashed(message=f"the Prefect API can't be asked ({why(error)}); to carry on: {again}")
-        return lost
+        return WorkEnd(f"the Prefect API can't be asked ({why(error)}); to carry on: {again}", None)
 
 
-def _error_of(state: State[Any]) -> FievalError | None:
-    """What the flow ended with, where that was an error: Prefect keeps it with the state, in this process only.
-
-    Raises it where it is none of ours.
-    """
-    data = getattr(state.data, "result", state.data)
-    if state.is_cancelled() or not isinstance(data, BaseException):
-        return None
+def _end_of(state: State[Any]) -> WorkEnd:
+    """Raises what the flow ended with, where that is no error of ours: Prefect keeps it with the state, in this process only."""
+    message, data = str(state.message), getattr(state.data, "result", state.data)
+    if state.is_cancelled():
+        return WorkEnd(message, ExitCode.INTERRUPTED)
     if isinstance(data, FievalError):
-        return data
-    raise data
+        return WorkEnd(message, data.exit_code)
+    if isinstance(data, BaseException):
+        raise data
+    return WorkEnd(message, ExitCode.OK if state.is_completed() else None)
