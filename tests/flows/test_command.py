@@ -858,16 +858,9 @@ def test_what_was_only_submitted_is_collected_later(
     assert len(evaluator.submissions("What is later")) == 30
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (("",), "DATASET is empty"),
-        (("  ", "--template", "groundedness"), "DATASET is empty"),
-        (("a.csv", "", "--template", "groundedness"), "DATASET is empty"),
-    ],
-)
-def test_an_empty_dataset_is_an_unset_variable_and_not_the_sample(words: tuple[str, ...], said: str) -> None:
-    with pytest.raises(PlanError, match=said):
+@pytest.mark.parametrize("words", [[""], ["  ", "--template", "tone"], ["a.csv", "", "--template", "tone"]])
+def test_an_empty_dataset_is_an_unset_variable_and_not_the_sample(words: list[str]) -> None:
+    with pytest.raises(PlanError, match="DATASET is empty"):
         typed(*words)
 
 
