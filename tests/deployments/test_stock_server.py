@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -20,6 +18,7 @@ import httpx
 import pytest
 
 from deployments.__main__ import main
+from flows.cli.command import evaluate_command
 from tests.conftest import PATIENCE
 from tests.deployments.conftest import running
 from tests.flows.test_fan_out import children
@@ -82,10 +81,10 @@ def test_the_command_a_scheduled_run_and_a_run_from_the_ui_give_the_same_verdict
     elsewhere = stock_place / "elsewhere"
     elsewhere.mkdir()
     worker = running("worker", "start", "--pool", "fieval", folder=elsewhere, PREFECT_WORKER_QUERY_SECONDS="1")
-    with worker, commanded("answers.jsonl", *CHECKS, "--run", "command") as command:
+    with worker:
+        assert evaluate_command(["answers.jsonl", *CHECKS, "--run", "command"]) == 0
         scheduled = ended(scheduled_run())
         from_ui = ended(run_from_the_ui(PLAN | {"gates": ["groundedness.pass_rate >= 1"]}))
-    assert command.returncode == 0
     assert scheduled.state.is_completed(), scheduled.state.message
     assert scheduled.auto_scheduled
     assert from_ui.state.is_failed()
@@ -95,11 +94,6 @@ def test_the_command_a_scheduled_run_and_a_run_from_the_ui_give_the_same_verdict
     notified = eventually(lambda: told[0] if told else None)
     assert f"{run_of(from_ui.id)} did not pass a gate: gate FAIL: groundedness.pass_rate >= 1" in notified
     assert len(told) == 1
-
-
-def commanded(*arguments: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "flows.evaluate", *arguments]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def scheduled_run() -> UUID:
@@ -173,8 +167,7 @@ def test_a_run_that_was_stopped_is_told_of_with_the_reason(stock_place: Path, to
     [stopped] = [said for said in automations() if said["trigger"]["expect"] == ["fieval.run.stopped"]]
     with get_client(sync_client=True) as client:
         _automation(client, stopped, _notification_block(client, "custom-webhook/team"))
-    with commanded("--run", "halted", "--rate", "2/s", "--timeout", "1s") as command:
-        assert command.wait(PATIENCE) == 4
+    assert evaluate_command(["--run", "halted", "--rate", "2/s", "--timeout", "1s"]) == 4
     notified = eventually(lambda: told[0] if told else None)
     assert "fieval: run halted was stopped" in notified
     assert "run halted: the time given by --timeout is over" in notified

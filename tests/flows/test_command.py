@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import pkgutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stdout
+from contextvars import copy_context
+from datetime import datetime, tzinfo
 from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
-from threading import Event
+from threading import Barrier, Event
 from typing import Any, TypeAlias
 
 import httpx
@@ -52,13 +56,6 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def typed(*arguments: str) -> EvaluationPlan:
     _, given = parsed(app_of(evaluate), arguments)
     return plan_of(given.args, given.kwargs)
-
-
-def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-W", "error", "-m", *arguments]
-    return subprocess.run(
-        command, capture_output=True, text=True, env=os.environ | environment, timeout=PATIENCE, check=False
-    )
 
 
 @pytest.fixture
@@ -205,14 +202,15 @@ def test_values_that_begin_with_a_dash_are_taken_after_an_equals_sign_and_files_
     assert (plan.dataset, plan.delimiter, plan.id_column, plan.mapping) == ("-a.csv\n-", "-", "-id", {"-x": "y"})
 
 
-@pytest.mark.parametrize("command", ["evaluate", "collect", "control", "explain", "label", "fan_out"])
-def test_the_help_of_every_command_is_plain_letters_and_needs_no_prefect(command: str) -> None:
-    program = f"import sys, flows.cli.command as c; c.{command}_command(['--help']); sys.exit('prefect' in sys.modules)"
+def test_the_help_of_every_command_is_plain_letters_and_needs_no_prefect() -> None:
+    commands = ["evaluate", "collect", "control", "explain", "label", "fan_out"]
+    program = "import sys, flows.cli.command as c; [getattr(c, f'{name}_command')(['--help']) for name in sys.argv[1:]]; sys.exit('prefect' in sys.modules)"
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, env=os.environ | {"LC_ALL": "C"}, check=True
+        [sys.executable, "-c", program, *commands], capture_output=True, env=os.environ | {"LC_ALL": "C"}, check=True
     )
     assert done.stdout.isascii()
-    assert f"Usage: python -m flows.{command} " in done.stdout.decode()
+    for command in commands:
+        assert f"Usage: python -m flows.{command} " in done.stdout.decode()
 
 
 def test_in_the_narrowest_terminal_the_help_comes_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -464,15 +462,17 @@ def test_a_base_url_without_keys_is_an_error_and_never_the_local_evaluator(capfd
 # -- whole runs ----------------------------------------------------------------------------------------------------
 
 
-def test_wrong_keys_stop_at_once_with_one_sentence(evaluator: Evaluator, prefect_api: str) -> None:
+def test_wrong_keys_stop_at_once_with_one_sentence(
+    evaluator: Evaluator, here: Command, capfd: pytest.CaptureFixture[str]
+) -> None:
     Path("d.jsonl").write_text(GOOD)
     wrong = evaluator.environment | {"FI_SECRET_KEY": "not-this-one"}
-    done = run("flows.evaluate", "d.jsonl", "--template", "completeness", **wrong)
-    assert done.returncode == 4
-    assert done.stderr.startswith("error: ")
-    assert "refused the keys" in done.stderr
-    assert done.stderr.count("\n") == 1
-    assert "not-this-one" not in done.stderr
+    assert here(evaluate_command, "d.jsonl", "--template", "completeness", **wrong) == 4
+    told = capfd.readouterr().err
+    assert told.startswith("error: ")
+    assert "refused the keys" in told
+    assert told.count("\n") == 1
+    assert "not-this-one" not in told
 
 
 def test_a_shared_limit_that_is_not_there_is_bad_input_and_begins_no_run(
@@ -496,20 +496,17 @@ def test_an_unreachable_server_stops_at_once_with_one_sentence(
     assert "can't connect to http://127.0.0.1:9" in told
 
 
-def test_a_prefect_api_that_is_set_and_does_not_answer_is_an_error() -> None:
-    done = run("flows.evaluate", PREFECT_API_URL="http://127.0.0.1:9/api")
-    assert done.returncode == 4
-    assert "nothing was sent" in done.stderr
+def test_a_prefect_api_that_is_set_and_does_not_answer_is_an_error(
+    prefect_home: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from prefect.context import refresh_global_settings_context
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+        assert evaluate_command([]) == 4
+    refresh_global_settings_context()
+    assert "nothing was sent" in capfd.readouterr().err
     assert not Path("fieval-runs").exists()
-
-
-def test_with_no_prefect_at_all_the_command_brings_its_own_and_ends_clean(prefect_home: Path) -> None:
-    done = run("flows.evaluate", "--run", "mine", "--limit", "3", PREFECT_API_URL="")
-    assert done.returncode == 0
-    assert "report: " in done.stdout
-    assert "Traceback" not in done.stderr
-    assert "Error" not in done.stderr
-    assert summary("mine")["items"]["scored"] == 6
 
 
 @pytest.mark.parametrize(
@@ -582,40 +579,27 @@ def test_a_run_that_is_only_to_be_submitted_does_not_wait_for_verdicts_when_all_
         assert run.plan.mode is Mode.SUBMIT, "somebody has said so"
 
 
-def test_two_commands_on_one_dataset_in_one_second_are_two_runs() -> None:
-    commands = [
-        subprocess.Popen(
-            [sys.executable, "-c", ONE_SECOND], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, stdin=subprocess.PIPE, text=True
-        )
-        for _ in range(4)
-    ]  # fmt: skip
-    for command in commands:
-        assert command.stdin is not None
-        command.stdin.write("now\n")
-        command.stdin.flush()
-    told = [command.communicate(timeout=PATIENCE)[1] for command in commands]
-    assert [command.returncode for command in commands] == [0] * 4, told
+def test_commands_on_one_dataset_in_one_second_are_as_many_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stopped(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Stopped:
+            return cls(2026, 1, 2, 3, 4, 5)
+
+    at_once = Barrier(4)
+
+    def begin() -> None:
+        at_once.wait(PATIENCE)
+        with prepared(EvaluationPlan()):
+            pass
+
+    with monkeypatch.context() as patched:
+        patched.setattr("fieval_tasks.runs.beginning.datetime", Stopped)
+        patched.setattr(Ledger, "names", lambda *_: set())  # as if the others were quicker, each time
+        with ThreadPoolExecutor(4) as commands:
+            for begun in [commands.submit(begin) for _ in range(4)]:
+                begun.result()
     with Ledger(store_url(), must_exist=True) as ledger:
         assert len(ledger.names("sample-20260102-030405")) == 4
-
-
-ONE_SECOND = """
-import datetime, sys
-from fieval_tasks.runs import beginning, preparation
-from fieval_tasks.core.plan import EvaluationPlan
-
-class Stopped(datetime.datetime):
-    @classmethod
-    def now(cls, tz=None):
-        return cls(2026, 1, 2, 3, 4, 5)
-
-beginning.datetime = Stopped
-names = preparation.Ledger.names
-preparation.Ledger.names = lambda *_: set()  # as if the others were quicker, each time
-sys.stdin.readline()
-with preparation.prepared(EvaluationPlan()):
-    pass
-"""
 
 
 def test_a_name_that_somebody_chose_is_never_another_one() -> None:
@@ -697,6 +681,16 @@ sys.exit(evaluate_command(sys.argv[2:]))
 """A command in which Ctrl-C is pressed, twice, just before something."""
 
 
+@pytest.fixture
+def signals() -> Iterator[None]:
+    """Whatever a command has made of Ctrl-C and SIGTERM is undone."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("signals")
 @pytest.mark.parametrize(
     ("before", "said"),
     [
@@ -709,17 +703,24 @@ sys.exit(evaluate_command(sys.argv[2:]))
         ("flows.cli.screen.table", "interrupted; run cut had ended: 6 of 6 items scored"),
     ],
 )
-def test_ctrl_c_says_what_is_true_at_each_moment(before: str, said: str, prefect_api: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED, before, "--run", "cut", "--limit", "3"],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    assert done.returncode == 130, done.stderr
-    assert [line for line in done.stderr.splitlines() if "interrupted" in line] == [said]
-    assert "Traceback" not in done.stderr
+def test_ctrl_c_says_what_is_true_at_each_moment(
+    before: str, said: str, here: Command, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    whole = pkgutil.resolve_name(before)
+    monkeypatch.setattr("flows.cli.interruption._end_now", lambda _: None)  # the end of the process that runs the tests
+
+    def interrupted(*arguments: Any, **options: Any) -> Any:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+        return whole(*arguments, **options)
+
+    monkeypatch.setattr(before, interrupted)
+    with pytest.raises(SystemExit) as end:
+        raise SystemExit(here(evaluate_command, "--run", "cut", "--limit", "3"))
+    told = capfd.readouterr().err
+    assert end.value.code == 130, told
+    assert [line for line in told.splitlines() if "interrupted" in line] == [said]
+    assert "Traceback" not in told
 
 
 def test_ctrl_c_while_the_own_server_ends_names_the_run_that_was_paid_for(prefect_home: Path) -> None:
@@ -733,7 +734,9 @@ def test_ctrl_c_while_the_own_server_ends_names_the_run_that_was_paid_for(prefec
     assert done.stderr.splitlines()[-1] == "interrupted; run paid had ended: 6 of 6 items scored"
 
 
-def test_after_a_run_with_a_server_of_its_own_the_process_is_as_it_was_and_runs_another(prefect_home: Path) -> None:
+def test_with_no_prefect_at_all_a_command_brings_its_own_ends_clean_and_the_process_runs_another(
+    prefect_home: Path,
+) -> None:
     script = """
 import os, sys
 before = dict(os.environ)
@@ -748,28 +751,37 @@ sys.exit(max(codes))
 """
     clean = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=PATIENCE, check=False, env=clean
-    )
+        [sys.executable, "-W", "error", "-c", script],
+        capture_output=True, text=True, timeout=PATIENCE, check=False, env=clean,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    assert done.stdout.count("report: ") == 2
+    assert "Traceback" not in done.stderr
+    assert "Error" not in done.stderr
     assert summary("one")["items"]["scored"] == summary("two")["items"]["scored"] == 6
 
 
 def test_a_cancel_from_prefect_stops_the_run_and_it_can_be_resumed(
-    evaluator: Evaluator, prefect_api: str, here: Command
+    evaluator: Evaluator, prefect_api: str, here: Command, capfd: pytest.CaptureFixture[str]
 ) -> None:
     many("cancelled", 150)
-    environment = os.environ | evaluator.environment
-    command = [sys.executable, "-m", "flows.evaluate", *COMPLETENESS, "--run", "cancelled", "--rate", "15/s"]
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    wait_until(lambda: len(evaluator.submissions("What is cancelled")) >= 10)
-    wanted = {"flow_runs": {"name": {"any_": ["cancelled"]}}, "flows": {"name": {"any_": ["evaluate"]}}}
-    [flow_run] = httpx.post(f"{prefect_api}/flow_runs/filter", json=wanted).raise_for_status().json()
-    asked = {"state": {"type": "CANCELLING"}}
-    httpx.post(f"{prefect_api}/flow_runs/{flow_run['id']}/set_state", json=asked).raise_for_status()
-    _, told = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 130
+
+    def cancel() -> str:
+        wait_until(lambda: len(evaluator.submissions("What is cancelled")) >= 10)
+        wanted = {"flow_runs": {"name": {"any_": ["cancelled"]}}, "flows": {"name": {"any_": ["evaluate"]}}}
+        [flow_run] = httpx.post(f"{prefect_api}/flow_runs/filter", json=wanted).raise_for_status().json()
+        asked = {"state": {"type": "CANCELLING"}}
+        httpx.post(f"{prefect_api}/flow_runs/{flow_run['id']}/set_state", json=asked).raise_for_status()
+        return str(flow_run["id"])
+
+    with ThreadPoolExecutor(1) as aside:
+        cancelled = aside.submit(cancel)
+        code = here(evaluate_command, *COMPLETENESS, "--run", "cancelled", "--rate", "15/s", **evaluator.environment)
+    told = capfd.readouterr().err
+    assert code == 130
     assert "python -m flows.evaluate --resume cancelled" in told
-    after = httpx.get(f"{prefect_api}/flow_runs/{flow_run['id']}").raise_for_status().json()
+    assert "Traceback" not in told
+    after = httpx.get(f"{prefect_api}/flow_runs/{cancelled.result()}").raise_for_status().json()
     assert after["state"]["type"] == "CANCELLED"
     assert here(evaluate_command, "--resume", "cancelled", "--rate", "1000/s", **evaluator.environment) == 0
     assert summary("cancelled")["items"]["scored"] == 150
@@ -779,20 +791,23 @@ def test_a_run_is_paused_and_quickened_while_it_is_at_work(
     evaluator: Evaluator, here: Command, capfd: pytest.CaptureFixture[str]
 ) -> None:
     many("steered", 500)  # over a minute and a half at its first pace: no command takes so long to steer it
-    command = [sys.executable, "-m", "flows.evaluate", *COMPLETENESS, "--run", "steered", "--rate", "5/s"]
-    quiet = {"stderr": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
-    process = subprocess.Popen(command, env=os.environ | evaluator.environment, **quiet)
 
     def sent() -> int:
         return len(evaluator.submissions("What is steered"))
 
-    wait_until(lambda: sent() >= 10)
-    assert here(control_command, "steered", "--pause") == 0
-    wait_until(lambda: is_still(sent))
-    assert sent() < 500
-    code = here(control_command, "steered", "--unpause", "--rate", "1000/s")
-    assert (code, "1000/s" in capfd.readouterr().err) == (0, True)
-    assert process.wait(timeout=PATIENCE) == 0
+    def steer() -> tuple[int, int, int]:
+        wait_until(lambda: sent() >= 10)
+        paused = control_command(["steered", "--pause"])
+        wait_until(lambda: is_still(sent))
+        return paused, sent(), control_command(["steered", "--unpause", "--rate", "1000/s"])
+
+    with ThreadPoolExecutor(1) as aside:
+        steered = aside.submit(copy_context().run, steer)
+        code = here(evaluate_command, *COMPLETENESS, "--run", "steered", "--rate", "5/s", **evaluator.environment)
+    paused, sent_by_then, quickened = steered.result()
+    assert (paused, quickened, "1000/s" in capfd.readouterr().err) == (0, 0, True)
+    assert sent_by_then < 500
+    assert code == 0
     assert (summary("steered")["items"]["scored"], sent()) == (500, 500)
 
 
@@ -804,12 +819,13 @@ def test_two_commands_that_steer_one_run_at_once_are_both_heard_and_an_unknown_r
     for name in ("both", "other"):
         with prepared(EvaluationPlan(run=name, limit=1)):
             pass
-    steering = [
-        subprocess.Popen([sys.executable, "-m", "flows.control", *words], stderr=subprocess.PIPE, text=True)
-        for words in (["both", "--pause"], ["both", "--rate", "5/s"], ["other", "--pause"])
-    ]
-    told = [command.communicate(timeout=PATIENCE)[1] for command in steering]
-    assert [command.returncode for command in steering] == [0, 0, 0], told
+    with ThreadPoolExecutor(3) as at_once:
+        steering = [
+            at_once.submit(copy_context().run, control_command, words)
+            for words in (["both", "--pause"], ["both", "--rate", "5/s"], ["other", "--pause"])
+        ]
+    assert [command.result() for command in steering] == [0, 0, 0], capfd.readouterr().err
+    capfd.readouterr()
     said = {
         name: httpx.get(f"{prefect_api}/variables/name/{variable_of(name)}").raise_for_status().json()["value"]
         for name in ("both", "other")
@@ -888,10 +904,15 @@ def test_several_files_are_one_dataset() -> None:
     assert plan.dataset == "a.csv\nb.csv"
 
 
-def test_rows_that_are_piped_without_being_named_are_not_passed_over(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "flows.evaluate", "--dry-run"]
-    ended = subprocess.run(
-        command, input='{"output": "x"}\n', cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert (ended.returncode, ended.stdout) == (2, "")
-    assert "no DATASET is named: name it -" in ended.stderr
+def test_rows_that_are_piped_without_being_named_are_not_passed_over(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    reader, writer = os.pipe()
+    with open(writer, "w") as pipe:
+        pipe.write('{"output": "x"}\n')
+    with open(reader) as rows:
+        monkeypatch.setattr(sys, "stdin", rows)
+        assert evaluate_command(["--dry-run"]) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "no DATASET is named: name it -" in err

@@ -301,15 +301,10 @@ def under_way(run: str, *, verdicts: int = ITEMS // 10) -> bool:
     from fieval_tasks.ledger.database import store_url
     from fieval_tasks.ledger.store import Ledger
 
-    deadline = monotonic() + PATIENCE
-    while monotonic() < deadline:
-        sleep(0.1)
-        if not Path("fieval-runs/ledger.db").exists():
-            continue
-        with Ledger(store_url()) as ledger:
-            if run in ledger.names(run) and ledger.book(run).counts()[State.SCORED] >= verdicts:
-                return True
-    return False
+    until(Path("fieval-runs/ledger.db").exists)
+    with Ledger(store_url()) as ledger:
+        until(lambda: run in ledger.names(run) and ledger.book(run).counts()[State.SCORED] >= verdicts)
+    return True
 
 
 def children(pid: int) -> list[int]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -85,35 +85,44 @@ def base_url(place: Path) -> Iterator[str]:
 def stories(place: Path, base_url: str, prefect_api: str) -> dict[str, Story]:
     """Runs that end well, badly, at the door, at once and not at all."""
     server = GOOD | {"FI_BASE_URL": base_url}
-    with ThreadPoolExecutor(2) as threads:
-        begun = {
-            name: threads.submit(told, place, *arguments, **variables)
-            for name, arguments, variables in (
-                ("incomplete", ("blank.jsonl", *TEMPLATE, "--run", "incomplete"), server),
-                ("refused", ("rows.jsonl", *TEMPLATE, "--run", "refused"), server | WRONG),
-                ("unreachable", ("rows.jsonl", *TEMPLATE), GOOD | {"FI_BASE_URL": "http://127.0.0.1:9"}),
-                ("not an address", ("rows.jsonl", *TEMPLATE), GOOD | {"FI_BASE_URL": "http://me:zq-api@127.0.0.1"}),
-            )
-        }
-        apart = {name: story.result() for name, story in begun.items()}
-    return apart | {
-        "killed": killed(place, "rows.jsonl", *TEMPLATE, "--run", "killed", "--rate", "40/s", **server),
-        "resumed": told(place, "--resume", "killed", "--rate", "1000/s", **server),
+    struck = killed(place, "rows.jsonl", *TEMPLATE, "--run", "killed", "--rate", "40/s", **server)
+    commands = {
+        "incomplete": (("blank.jsonl", *TEMPLATE, "--run", "incomplete"), server),
+        "refused": (("rows.jsonl", *TEMPLATE, "--run", "refused"), server | WRONG),
+        "unreachable": (("rows.jsonl", *TEMPLATE), GOOD | {"FI_BASE_URL": "http://127.0.0.1:9"}),
+        "not an address": (("rows.jsonl", *TEMPLATE), GOOD | {"FI_BASE_URL": "http://me:zq-api@127.0.0.1"}),
+        "resumed": (("--resume", "killed", "--rate", "1000/s"), server),
     }
+    return {"killed": struck, **dict(zip(commands, told(place, *commands.values()), strict=True))}
 
 
-def told(place: Path, *arguments: str, **environment: str) -> Story:
-    command = [sys.executable, "-X", "dev", "-m", "flows.evaluate", *arguments]
+ONE_AFTER_ANOTHER = """
+import json, os, sys
+from flows.cli.command import evaluate_command
+before = dict(os.environ)
+for arguments, variables in json.loads(sys.argv[1]):
+    os.environ.clear()
+    os.environ.update(before | variables)
+    print("\\nended with", evaluate_command(arguments), flush=True)
+"""
+
+
+def told(place: Path, *commands: tuple[tuple[str, ...], dict[str, str]]) -> list[Story]:
+    """Commands, each with variables of its own, in one process that is as loud as it can be."""
     done = subprocess.run(
-        command,
-        capture_output=True,
+        [sys.executable, "-X", "dev", "-c", ONE_AFTER_ANOTHER, json.dumps(commands)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         cwd=place,
-        env=os.environ | LOUD | environment,
+        env=os.environ | LOUD,
         timeout=PATIENCE,
         check=False,
     )
-    return Story(done.returncode, done.stdout + done.stderr)
+    *parts, at_exit = re.split(r"^ended with (\d+)$", done.stdout, flags=re.MULTILINE)
+    stories = [Story(int(code), text) for text, code in zip(parts[::2], parts[1::2], strict=True)]
+    assert (done.returncode, len(stories)) == (0, len(commands)), done.stdout[-2000:]
+    return [*stories[:-1], Story(stories[-1].code, stories[-1].told + at_exit)]
 
 
 def killed(place: Path, *arguments: str, **environment: str) -> Story:

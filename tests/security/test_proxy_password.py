@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import threading
 import urllib.request
 from base64 import b64encode
@@ -16,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import PATIENCE, Evaluator
-from tests.security.test_keys import LOUD, Story, forms
+from tests.conftest import Evaluator
+from tests.security.test_keys import Story, forms, told
 
 USER, PASSWORD = "zu-who", "zp/kn@ws+93bd7c1e"
 WRITTEN = "zp%2Fkn%40ws+93bd7c1e"
@@ -92,27 +89,19 @@ def stories(place: Path, evaluator: Evaluator, prefect_api: str) -> dict[str, St
     """A run that gets no connection, and one whose submissions a proxy refuses."""
     with proxy(evaluator.environment["FI_BASE_URL"]) as server:
         there = f"http://{USER}:{WRITTEN}@127.0.0.1:{server.server_port}"
-        told = {scheme: _told(place, evaluator, scheme, there) for scheme in ("https", "http")}
+        commands = {
+            scheme: (
+                ("rows.jsonl", "--template", "completeness", "--run", scheme),
+                {
+                    **evaluator.environment, f"{scheme}_proxy": there, "no_proxy": "127.0.0.1",
+                    "FI_BASE_URL": f"{scheme}://platform.test",
+                },
+            )
+            for scheme in ("https", "http")
+        }  # fmt: skip
+        stories = dict(zip(commands, told(place, *commands.values()), strict=True))
         assert server.seen == {"CONNECT", "POST"}
-    return told
-
-
-def _told(place: Path, evaluator: Evaluator, scheme: str, proxy: str) -> Story:
-    command = [sys.executable, "-X", "dev", "-m", "flows.evaluate", "rows.jsonl", "--template", "completeness"]
-    environment = {
-        **os.environ, **LOUD, **evaluator.environment,
-        f"{scheme}_proxy": proxy, "no_proxy": "127.0.0.1", "FI_BASE_URL": f"{scheme}://platform.test",
-    }  # fmt: skip
-    done = subprocess.run(
-        [*command, "--run", scheme],
-        capture_output=True,
-        text=True,
-        cwd=place,
-        env=environment,
-        timeout=PATIENCE,
-        check=False,
-    )
-    return Story(done.returncode, done.stdout + done.stderr)
+    return stories
 
 
 def test_a_refused_connect_stops_the_run_before_anything_is_sent(stories: dict[str, Story]) -> None:

@@ -93,13 +93,6 @@ def test_ctrl_c_while_the_command_is_imported_is_130_and_says_what_is_true(comma
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_wrong_arguments_are_2_as_everywhere(command: str) -> None:
-    done = run(command, "--xyzzy")
-    assert done.returncode == 2
-    assert "See --help." in done.stderr or "usage: " in done.stderr
-
-
 def test_the_sentence_and_the_log_hold_no_secret(breaking: None) -> None:
     error = "OSError('http://me:pw-4c1@proxy refused key-77aa')"
     done = run("flows.evaluate", BREAK_IMPORT="sqlalchemy", BREAK_WITH=error, FI_SECRET_KEY="key-77aa")
@@ -179,28 +172,11 @@ def test_a_second_ctrl_c_does_not_cut_off_what_is_said_because_of_the_first(brea
     assert (done.returncode, done.stderr) == (130, "interrupted: nothing was sent\n")
 
 
-ODD = "gr\u00f6\u00dfe-\u6771\u4eac"
-
-
-@pytest.mark.parametrize(
-    ("module", "arguments"),
-    [
-        ("flows.evaluate", [ODD, "--template", "tone", "--dry-run"]),
-        ("flows.fan_out", [ODD, "--template", "tone", "--dry-run"]),
-        ("flows.collect", ["run", "--store", ODD]),
-        ("flows.control", ["run", ODD]),
-        ("flows.explain", ["run", ODD, "--store", ODD]),
-        ("deployments", [ODD]),
-        ("fieval_tasks.local", ["--host", ODD]),
-    ],
-)
-def test_a_terminal_of_ascii_is_shown_all_that_it_can_show(module: str, arguments: list[str]) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-m", module, *arguments],
-        env=os.environ | {"PYTHONIOENCODING": "ascii:strict"},
-        capture_output=True,
-        check=False,
-        timeout=60,
-    )
-    assert ended.returncode == 2
-    assert rb"gr\xf6\xdfe-\u6771\u4eac" in ended.stderr
+@pytest.mark.parametrize("command", COMMANDS)
+def test_wrong_arguments_are_2_as_everywhere_and_a_terminal_of_ascii_is_shown_all_that_it_can_show(
+    command: str,
+) -> None:
+    done = run(command, "--gr\u00f6\u00dfe-\u6771\u4eac", PYTHONIOENCODING="ascii:strict")
+    assert done.returncode == 2
+    assert r"--gr\xf6\xdfe-\u6771\u4eac" in done.stderr
+    assert "See --help." in done.stderr or "usage: " in done.stderr
