@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -96,12 +97,12 @@ def test_a_gate_decides_the_exit_code_and_the_failing_sentence_is_said(capfd: py
 # -- stopped, and carried on ---------------------------------------------------------------------------------------
 
 
-def cut(place: str, *, by: str) -> subprocess.CompletedProcess[str]:
+def cut(place: str, *, by: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
     """A run of six items to which a signal comes, twice, just before something."""
     script = INTERRUPTED.replace("signal.SIGINT", f"signal.{by}")
     return subprocess.run(
         [sys.executable, "-c", script, place, "--no-prefect", "--run", "cut-direct", "--limit", "3"], capture_output=True,
-        text=True, timeout=PATIENCE, check=False,
+        text=True, timeout=PATIENCE, check=False, cwd=folder,
     )  # fmt: skip
 
 
@@ -119,9 +120,17 @@ def test_a_signal_ends_it_in_order_and_the_command_that_carries_on_is_said(place
     assert summary("cut-direct")["items"]["scored"] == 6
 
 
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that was killed before its first request."""
+    folder = tmp_path_factory.mktemp("killed")
+    assert cut("fieval_tasks.work.sending.together", by="SIGKILL", folder=folder).returncode == -9
+    return folder
+
+
 @pytest.mark.parametrize("words", [["--no-prefect"], []])
-def test_a_killed_run_is_carried_on_with_and_without_prefect(words: list[str], workplace: Path) -> None:
-    assert cut("fieval_tasks.work.sending.together", by="SIGKILL").returncode == -9
+def test_a_killed_run_is_carried_on_with_and_without_prefect(words: list[str], killed: Path, workplace: Path) -> None:
+    shutil.copytree(killed, workplace, dirs_exist_ok=True)
     assert evaluate_command(["--resume", "cut-direct", *words]) == 0
     told = summary("cut-direct")
     assert (told["items"]["scored"], told["flow_run_id"] is None) == (6, bool(words))
