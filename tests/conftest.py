@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
+from tests.sqlite_dialect import share_compiled_statements
+
 if TYPE_CHECKING:
     from fieval_tasks.ledger.store import Ledger
 
@@ -39,6 +41,8 @@ settings.register_profile(
 settings.register_profile("brief", settings.get_profile("house"), max_examples=10)  # for other Pythons
 settings.register_profile("thorough", settings.get_profile("house"), max_examples=500, derandomize=False)  # to search
 settings.load_profile("house")
+
+share_compiled_statements()
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell's background job ignores Ctrl-C, and so would all that it starts: Prefect's workers end by nothing else.

@@ -10,7 +10,7 @@ from fractions import Fraction
 from html.parser import HTMLParser
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
@@ -89,7 +89,6 @@ def page(report: Report) -> Page:
     return read
 
 
-@settings(max_examples=40)
 @given(RUNS)
 def test_any_run_makes_a_page_of_known_tags_that_all_close(run: list[Result]) -> None:
     page(reported(run))
@@ -175,7 +174,6 @@ def test_a_small_run_has_its_table() -> None:
     assert "so the true pass rate of all 4 lies" in " ".join(lines[2:-2])
 
 
-@settings(max_examples=40)
 @given(RUNS)
 def test_the_table_never_steers_the_terminal_or_leaves_its_width(run: list[Result]) -> None:
     drawn = table(reported(run))
@@ -212,7 +210,6 @@ def parsed(source: str) -> list[str]:
     return [token.type for token in tokens] + [child.type for token in tokens for child in token.children or ()]
 
 
-@settings(max_examples=40)
 @given(RUNS)
 def test_every_row_of_a_markdown_table_has_as_many_cells_as_its_head(run: list[Result]) -> None:
     tables = [block for block in markdown(reported(run)).split("\n\n") if block.startswith("|")]
