@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from difflib import get_close_matches
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,6 +16,7 @@ from sqlalchemy.engine import Connection
 from fieval_tasks.core.commands import command
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.items import Failed, Item
+from fieval_tasks.core.spelling import nearest
 from fieval_tasks.ledger import check_figures, drafts
 from fieval_tasks.ledger.book import Book, row_of
 from fieval_tasks.ledger.changes import OPEN
@@ -56,7 +56,6 @@ class Ledger:
         """Raises PlanError where the ledger must exist and does not, and StoreError where it can't be opened."""
         self.url = url
         self.database = Database(url, must_exist=must_exist, tuning=tuning, clock=clock)
-        self.tuning = tuning
         self.now = clock.now
         self.name = self.database.name
         """Its URL, without a password."""
@@ -244,6 +243,6 @@ def _nearest(wanted: str, known: Sequence[str]) -> str:
     """A hint with the names of runs that are spelled like `wanted`."""
     if not known:
         return "it has no runs yet"
-    near = get_close_matches(wanted, known, n=3)
-    nearest = f"nearest is {', '.join(near)}; " if near else ""
-    return f"{nearest}the latest are {', '.join(known[:5])}"
+    near = nearest(wanted, known)
+    hint = f"nearest is {', '.join(near)}; " if near else ""
+    return f"{hint}the latest are {', '.join(known[:5])}"
