@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from starlette.applications import Starlette
 
 from fieval_tasks.local import create_app
 from tests.conftest import PATIENCE
@@ -71,11 +72,18 @@ def serving(*options: str, is_quiet: bool = True) -> Iterator[Server]:
 @asynccontextmanager
 async def in_process(**options: Any) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a fresh app, called without a socket and without lifespan events."""
-    app = create_app(api_key=KEYS["X-Api-Key"], secret_key=KEYS["X-Secret-Key"], **options)
-    transport = httpx.ASGITransport(app=app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://evaluator", headers=KEYS) as client:
+    app = an_app(**options)
+    async with client_of(app) as client:
         yield client
     await app.state.evaluator.aclose()
+
+
+def an_app(**options: Any) -> Starlette:
+    return create_app(api_key=KEYS["X-Api-Key"], secret_key=KEYS["X-Secret-Key"], **options)
+
+
+def client_of(app: Starlette) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://evaluator", headers=KEYS)
 
 
 async def settled(client: httpx.AsyncClient, eval_id: str) -> dict[str, Any]:

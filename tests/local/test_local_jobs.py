@@ -8,7 +8,7 @@ import os
 import sqlite3
 import time
 import weakref
-from contextlib import ExitStack, closing
+from contextlib import AsyncExitStack, ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import pytest
 from fieval_tasks.local import create_app
 from fieval_tasks.local.jobs import Job, JobStore
 from fieval_tasks.local.scorer import Broken, ScoringProcess
-from tests.local.local_evaluator import KEYS, NEW_EVAL, in_process, serving, settled
+from tests.local.local_evaluator import KEYS, NEW_EVAL, an_app, client_of, in_process, serving, settled
 
 
 async def test_jobs_survive_a_killed_process(tmp_path: Path) -> None:
@@ -69,11 +69,16 @@ def test_only_its_owner_may_read_a_database_also_one_that_was_open_before(tmp_pa
         os.umask(before)
 
 
-def test_several_processes_may_open_one_new_database(tmp_path: Path) -> None:
+async def test_several_processes_may_open_one_new_database(tmp_path: Path) -> None:
     with ExitStack() as running:
         servers = [running.enter_context(serving("--database", str(tmp_path / "shared.db"))) for _ in range(3)]
-        ids = [asyncio.run(_submit_to(server.base_url)) for server in servers]
-        states = [asyncio.run(_settled_at(servers[0].base_url, eval_id)) for eval_id in ids]
+        async with AsyncExitStack() as open_:
+            clients = [
+                await open_.enter_async_context(httpx.AsyncClient(base_url=server.base_url, headers=KEYS))
+                for server in servers
+            ]
+            ids = [eval_id for client in clients for eval_id in await _submit(client, "[1]")]
+            states = [await settled(clients[0], eval_id) for eval_id in ids]
     assert [state["eval_status"] for state in states] == ["completed"] * 3
 
 
@@ -124,12 +129,10 @@ async def test_a_delay_holds_back_sync_and_async_alike() -> None:
 
 
 def test_one_app_serves_one_event_loop_after_another() -> None:
-    app = create_app(api_key="k", secret_key="s")
+    app = an_app()
 
     async def submit_and_settle() -> str:
-        headers = {"X-Api-Key": "k", "X-Secret-Key": "s"}
-        transport = httpx.ASGITransport(app=app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://evaluator", headers=headers) as client:
+        async with client_of(app) as client:
             await _post(client, {"eval_name": "is_json", "inputs": {"text": "[1]"}})
             state = await settled(client, (await _submit(client, "[1]"))[0])
             return str(state["eval_status"])
@@ -140,9 +143,8 @@ def test_one_app_serves_one_event_loop_after_another() -> None:
 
 async def test_closing_twice_is_closing_once_and_leaves_rows_pending(tmp_path: Path) -> None:
     database = tmp_path / "evaluations.db"
-    app = create_app(api_key=KEYS["X-Api-Key"], secret_key=KEYS["X-Secret-Key"], database=database, delay=30)
-    transport = httpx.ASGITransport(app=app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://evaluator", headers=KEYS) as client:
+    app = an_app(database=database, delay=30)
+    async with client_of(app) as client:
         (eval_id,) = await _submit(client, "[1]")
         await app.state.evaluator.aclose()
         await app.state.evaluator.aclose()
@@ -152,9 +154,8 @@ async def test_closing_twice_is_closing_once_and_leaves_rows_pending(tmp_path: P
 
 def test_an_app_nobody_closed_is_collected_once_idle() -> None:
     async def use() -> weakref.ref[Any]:
-        app = create_app(api_key=KEYS["X-Api-Key"], secret_key=KEYS["X-Secret-Key"])
-        transport = httpx.ASGITransport(app=app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://evaluator", headers=KEYS) as client:
+        app = an_app()
+        async with client_of(app) as client:
             await settled(client, (await _submit(client, "[1]"))[0])
         return weakref.ref(app.state.evaluator)
 
@@ -180,16 +181,6 @@ async def test_a_fault_of_ours_is_a_failed_row_and_logged(
         state = await settled(client, (await _submit(client, "[1]"))[0])
     assert state["result"]["error_message"] == "ValueError: broken on purpose"
     assert "Traceback of ours" in caplog.text
-
-
-async def _submit_to(base_url: str) -> str:
-    async with httpx.AsyncClient(base_url=base_url, headers=KEYS) as client:
-        return (await _submit(client, "[1]"))[0]
-
-
-async def _settled_at(base_url: str, eval_id: str) -> dict[str, Any]:
-    async with httpx.AsyncClient(base_url=base_url, headers=KEYS) as client:
-        return await settled(client, eval_id)
 
 
 async def _post(client: httpx.AsyncClient, body: dict[str, Any]) -> list[dict[str, Any]]:

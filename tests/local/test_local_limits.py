@@ -15,7 +15,6 @@ from typing import Any
 import httpx
 import pytest
 
-from fieval_tasks.local import create_app
 from fieval_tasks.local.catalogue import CATALOGUE, CatalogueEntry
 from fieval_tasks.local.jobs import Job
 from fieval_tasks.local.process import LONGEST_REASON
@@ -23,7 +22,7 @@ from fieval_tasks.local.scorer import Broken, Closed, ScoringLimits, ScoringProc
 from fieval_tasks.local.validation import LARGEST_PACK
 from fieval_tasks.local.verdicts import NoInput, Unscorable
 from tests.conftest import PATIENCE
-from tests.local.local_evaluator import GET_EVALS, KEYS, NEW_EVAL, in_process, settled
+from tests.local.local_evaluator import GET_EVALS, NEW_EVAL, an_app, client_of, in_process, settled
 
 MEGABYTE = 2**20
 COMMENTS = {"eval_name": "is_html", "inputs": {"text": "<!--" * (MEGABYTE // 4)}}
@@ -222,14 +221,8 @@ def test_who_is_closed_scores_no_more() -> None:
 
 async def test_closing_cuts_off_what_is_scored_and_leaves_its_row_pending(tmp_path: Path) -> None:
     database = tmp_path / "evaluations.db"
-    app = create_app(
-        api_key=KEYS["X-Api-Key"],
-        secret_key=KEYS["X-Secret-Key"],
-        database=database,
-        limits=ScoringLimits(cpu_seconds=600),
-    )
-    transport = httpx.ASGITransport(app=app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://evaluator", headers=KEYS) as client:
+    app = an_app(database=database, limits=ScoringLimits(cpu_seconds=600))
+    async with client_of(app) as client:
         (eval_id,) = await submitted(client, COMMENTS)
         while (await client.get(NEW_EVAL, params={"eval_id": eval_id})).json()["result"]["eval_status"] != "processing":
             pass

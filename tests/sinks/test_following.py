@@ -21,6 +21,7 @@ from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.runs.conclusion import Ended, Outcome, conclude
 from fieval_tasks.runs.preparation import Kept, runs_to_collect
 from fieval_tasks.sinks.following import CatchingUp, followed
+from fieval_tasks.sinks.sink import Sink
 from fieval_tasks.sinks.sink_tuning import SinkTuning
 from tests.conftest import PATIENCE
 from tests.faults.running import wait_until
@@ -34,16 +35,13 @@ ITEMS = 12
 
 
 @dataclass
-class Listener:
+class Listener(Sink):
     """A sink that keeps what it takes, and does first whatever is asked of it."""
 
     does_first: Callable[[], None] = lambda: None
     taken: dict[int, str] = field(default_factory=dict)
     """Seq -> the last status that was told of it."""
     told: int = 0
-
-    def check(self, *, is_new: bool) -> None:
-        return
 
     def take(self, results: Sequence[Result]) -> None:
         for result in results:
@@ -52,9 +50,6 @@ class Listener:
             self.taken[result.seq], self.told = result.status, self.told + 1
 
     bring_up_to_date = take
-
-    def close(self) -> None:
-        return
 
 
 class Away:
