@@ -16,6 +16,7 @@ from benchmarks.measures import Measure, Table
 from benchmarks.running import command, environment
 from benchmarks.usage import Usage, spent
 from fieval_tasks.core.items import Item, Scored
+from fieval_tasks.decisions.comparison import Terms
 from fieval_tasks.ledger.changes import Decided
 from fieval_tasks.ledger.check_figures import CheckFigures, write
 from fieval_tasks.ledger.database import store_url
@@ -23,11 +24,12 @@ from fieval_tasks.ledger.reuse import Earlier, reused
 from fieval_tasks.ledger.run import CheckRecord, Run
 from fieval_tasks.ledger.schema import figures, items, runs
 from fieval_tasks.ledger.store import Ledger
+from fieval_tasks.runs.comparing import compared
 from fieval_tasks.runs.conclusion import count_anew
 from fieval_tasks.runs.frames import runs as as_frame
 from fieval_tasks.runs.preparation import kept_run
+from fieval_tasks.runs.sides import RunSide
 from fieval_tasks.runs.trends import trend
-from flows.compare import compare
 
 RUNS = 1_000
 """Of a ledger with a history."""
@@ -90,7 +92,9 @@ def comparing(size: int) -> Iterator[Table]:
                 random = Random(seed)
                 judged(ledger, name, size, lambda _, random=random: random.random() < 0.9)  # type: ignore[misc]
         began = Usage.now()
-        change = compare("tuesday", "monday", store).checks[CHECK.name]
+        with Ledger(store_url(store), must_exist=True) as ledger:
+            sides = (RunSide(ledger, ledger.run(name)) for name in ("tuesday", "monday"))
+            change = compared(*sides, terms=Terms()).checks[CHECK.name]
         took = Usage.now() - began
     yield Table(
         f"compare: two runs of {size:,} items of 2 KB",

@@ -29,15 +29,27 @@ def compare(
     as_data: bool,
 ) -> int:
     from fieval_tasks.core.plan import DEFAULT_MARGIN
+    from fieval_tasks.decisions.comparison import Terms
     from fieval_tasks.report.differences import as_lines
+    from fieval_tasks.runs.baselines import baseline_of
+    from fieval_tasks.runs.comparing import compared
+    from fieval_tasks.runs.sides import RunSide
     from fieval_tasks.terminal.github_step import github_step
-    from flows.compare import compare as compared
 
     try:
         allowed = float(parse_share(margin or DEFAULT_MARGIN))
     except ValueError as error:
         raise PlanError(f"--margin: {error}") from None
-    found = compared(run, baseline, store, margin=allowed, cluster=cluster, by=by, across_models=across_models)
+    with kept(run, store) as one:
+        other, _ = baseline_of(baseline, one.ledger, one.run)
+        found = compared(
+            RunSide(one.ledger, one.run),
+            other,
+            terms=Terms(margin=allowed),
+            cluster=cluster or one.plan.cluster,
+            by=dict.fromkeys(by),
+            across_models=across_models,
+        )
     if as_data:
         print(shown_json(found.to_json()))
     else:
@@ -46,8 +58,7 @@ def compare(
             indent = line[: len(line) - len(line.lstrip())]
             print(*wrapped(sentence(line, out, LONGEST_LINE), out, first=indent), sep="\n")
     if step := github_step.get():
-        with kept(run, store) as one:
-            step.compare(found, one.folder)
+        step.compare(found, one.folder)
     return found.exit_code
 
 
