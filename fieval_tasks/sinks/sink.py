@@ -12,9 +12,10 @@ from fieval_tasks.work.options import Within, nothing_around
 class Sink:
     """Takes one run's verdicts; by itself it does nothing with them.
 
-    Called from a thread that the run does not wait for, so every method may block. Raises SinkError where it can't at the moment; then it is called again, later. Raises RowsUnwanted where it would take none of
-    these results because of one of them; then it is called with fewer. The same results may come several times:
-    from a process that carries the run on, and after an error.
+    Called from a thread that the run does not wait for, so every method may block. Raises SinkError where it can't at the
+    moment; then it is called again, later. Raises RowsUnwanted where it would take none of these results because of one of
+    them; then it is called with fewer. The same results may come several times: from a process that carries the run on, and
+    after an error.
     """
 
     def check(self, *, is_new: bool) -> None:
