@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,3 +31,21 @@ def block(workplace: Path, evaluator: Evaluator) -> Any:
     fields: dict[str, Any] = {field: evaluator.environment[name] for field, name in names.items()}
     FutureAGICredentials(**fields).save("evaluator", overwrite=True)
     return FutureAGICredentials.load("evaluator")
+
+
+@pytest.fixture
+def interruptible_here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A command in this process may be interrupted: it does not end the process, and its handling of signals is undone."""
+    monkeypatch.setattr("flows.cli.interruption._end_now", lambda _: None)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def exit_code(command: Callable[[], int]) -> int:
+    """Of a command in this process, which may end it."""
+    try:
+        return command()
+    except SystemExit as end:
+        return int(end.code or 0)

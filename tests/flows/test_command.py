@@ -42,6 +42,7 @@ from flows.cli.command import (
 from flows.cli.plan_options import plan_of
 from flows.cli.prefect_session import patiently
 from tests.conftest import PATIENCE, Evaluator
+from tests.flows.conftest import exit_code
 
 Command: TypeAlias = Callable[..., int]
 
@@ -681,16 +682,7 @@ sys.exit(evaluate_command(sys.argv[2:]))
 """A command in which Ctrl-C is pressed, twice, just before something."""
 
 
-@pytest.fixture
-def signals() -> Iterator[None]:
-    """Whatever a command has made of Ctrl-C and SIGTERM is undone."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
-@pytest.mark.usefixtures("signals")
+@pytest.mark.usefixtures("interruptible_here")
 @pytest.mark.parametrize(
     ("before", "said"),
     [
@@ -707,7 +699,6 @@ def test_ctrl_c_says_what_is_true_at_each_moment(
     before: str, said: str, here: Command, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     whole = pkgutil.resolve_name(before)
-    monkeypatch.setattr("flows.cli.interruption._end_now", lambda _: None)  # the end of the process that runs the tests
 
     def interrupted(*arguments: Any, **options: Any) -> Any:
         for _ in range(2):
@@ -715,10 +706,9 @@ def test_ctrl_c_says_what_is_true_at_each_moment(
         return whole(*arguments, **options)
 
     monkeypatch.setattr(before, interrupted)
-    with pytest.raises(SystemExit) as end:
-        raise SystemExit(here(evaluate_command, "--run", "cut", "--limit", "3"))
+    code = exit_code(lambda: here(evaluate_command, "--run", "cut", "--limit", "3"))
     told = capfd.readouterr().err
-    assert end.value.code == 130, told
+    assert code == 130, told
     assert [line for line in told.splitlines() if "interrupted" in line] == [said]
     assert "Traceback" not in told
 

@@ -24,6 +24,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from tests.conftest import PATIENCE, Evaluator
+from tests.flows.conftest import exit_code
 
 ITEMS = 200
 
@@ -463,18 +464,26 @@ def test_where_a_shard_can_not_be_started_none_is_left_behind_not_even_one_whose
     assert shards_of(deployed) == ["CANCELLED", "CANCELLED"]
 
 
-def test_ctrl_c_on_the_command_cancels_the_fan_out_and_its_shards(deployed: str, prefect_api: str) -> None:
+@pytest.mark.usefixtures("interruptible_here")
+def test_ctrl_c_on_the_command_cancels_the_fan_out_and_its_shards(
+    deployed: str, prefect_api: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     from fieval_tasks.ledger.database import store_url
     from fieval_tasks.ledger.store import Ledger
+    from flows.cli.command import fan_out_command
     from tests.flows.test_events import events
 
-    patient = "import sys, flows.cli.interruption as i, flows.cli.command as c; i.ENDS_WITHIN = 60; sys.exit(c.fan_out_command(sys.argv[1:]))"
-    options = ["--run", "let-go", "--limit", "3", "--shards", "2", "--deployment", deployed]
-    command = subprocess.Popen([sys.executable, "-c", patient, *options], stderr=subprocess.PIPE, text=True)
-    until(lambda: len(states_of(deployed)) == 2)
-    command.send_signal(signal.SIGINT)
-    _, told = command.communicate(timeout=PATIENCE)
-    assert command.returncode == 130
+    def press() -> None:
+        until(lambda: len(states_of(deployed)) == 2)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    words = ["--run", "let-go", "--limit", "3", "--shards", "2", "--deployment", deployed]
+    with ThreadPoolExecutor(1) as aside:
+        pressed = aside.submit(copy_context().run, press)
+        code = exit_code(lambda: fan_out_command(words))
+    pressed.result()
+    told = capfd.readouterr().err
+    assert code == 130, told
     assert "--resume let-go" in told
     assert "Traceback" not in told
     assert shards_of(deployed) == ["CANCELLED", "CANCELLED"]
