@@ -19,7 +19,7 @@ class Foreign:
     step: str
     """What the user can do to get a dataset from it."""
     start: bytes = b"(?!)"
-    """A regular expression for the file's first LOOKED_AT bytes, in which case does not count; by default none matches."""
+    """A regular expression for the first LOOKED_AT bytes, compared without case; what it is by default matches no file."""
     extensions: tuple[str, ...] = ()
     """Lower-case, with the dot."""
 
