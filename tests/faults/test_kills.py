@@ -14,7 +14,7 @@ from fieval_tasks.core.items import State
 from tests.faults.mix import Mix
 from tests.faults.running import RESUME, Command, Server, accounts, dataset, resumed, serving, summary, wait_until
 
-ITEMS = 500
+ITEMS = 300
 KILLS = int(os.environ.get("FIEVAL_KILLS", "4"))
 SLOWLY = ("--concurrency", "4")
 """So that every kill finds work under way."""
