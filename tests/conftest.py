@@ -74,7 +74,7 @@ SLOW = (
     "terminal/test_script.py",
 )
 """The tests of commands, servers and whole runs, the longest first, so that none is left to run alone at the end."""
-SERVERS = {"prefect_home", "prefect_api", "evaluator", "postgres_server", "browser"}
+SERVERS = {"prefect_home", "prefect_api", "evaluator", "postgres_server", "own_postgres_server", "browser"}
 """Fixtures by which a test in any other file is as slow."""
 TESTS = Path(__file__).parent
 GZIP = b"\x1f\x8b"

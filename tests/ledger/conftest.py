@@ -60,6 +60,13 @@ def begun_database(postgres_server: str) -> str:
 
 
 @pytest.fixture
+def own_postgres_server() -> Iterator[postgres.Server]:
+    """For a test that stops it."""
+    with postgres.server() as server:
+        yield server
+
+
+@pytest.fixture
 def ledger(url: str) -> Iterator[Ledger]:
     with Ledger(url) as opened:
         yield opened

@@ -441,8 +441,11 @@ async def test_connections_that_are_cut_again_and_again_lose_and_repeat_nothing(
         assert ledger.run(run.run_id).polls == 200
 
 
-async def test_a_server_that_is_started_again_meanwhile_is_waited_for_by_writes_and_reads() -> None:
-    with postgres.server() as server, Ledger(store_url(server.url)) as ledger:
+async def test_a_server_that_is_started_again_meanwhile_is_waited_for_by_writes_and_reads(
+    own_postgres_server: postgres.Server,
+) -> None:
+    server = own_postgres_server
+    with Ledger(store_url(server.url)) as ledger:
         run = begun(ledger, 3)
         clock = Clock(at=lambda n: server.start() if n == 2 else None)
         recorder = Recorder(ledger.book(run.run_id), clock=clock, sleep=clock.sleep)

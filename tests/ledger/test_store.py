@@ -1096,16 +1096,17 @@ def test_a_connection_that_was_cut_is_made_anew(postgres_server: str) -> None:
         assert results(ledger, run)[0].status == "scored"
 
 
-def test_what_was_committed_outlives_a_crash_of_the_server_whatever_its_default_is() -> None:
-    with postgres.server() as server:
-        url = server.url
-        with Ledger(store_url(url)) as ledger:
-            run = begun(ledger, 50)
-            ledger.book(run.run_id).apply([Decided(seq, PASSED, NOON) for seq in range(50)])
-        server.stop(signal.SIGQUIT)
-        server.start()
-        with Ledger(store_url(url)) as ledger:
-            assert ledger.book(run.run_id).counts()[State.SCORED] == 50
+def test_what_was_committed_outlives_a_crash_of_the_server_whatever_its_default_is(
+    own_postgres_server: postgres.Server,
+) -> None:
+    url = store_url(own_postgres_server.url)
+    with Ledger(url) as ledger:
+        run = begun(ledger, 50)
+        ledger.book(run.run_id).apply([Decided(seq, PASSED, NOON) for seq in range(50)])
+    own_postgres_server.stop(signal.SIGQUIT)
+    own_postgres_server.start()
+    with Ledger(url) as ledger:
+        assert ledger.book(run.run_id).counts()[State.SCORED] == 50
 
 
 @pytest.mark.parametrize(("asked", "kept"), [("off", "on"), ("local", "on"), ("remote_apply", "remote_apply")])
