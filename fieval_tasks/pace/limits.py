@@ -124,6 +124,7 @@ class Limits:
         """
         self._tuning = tuning
         self._in_secret = in_secret
+        self._margin = tuning.margin_in_secret if in_secret else tuning.margin
         self._sent = Sent(kept=tuning.windows[-1]) if sent is None else sent
         self._beat = Metronome()
         self._level: Level | None = None
@@ -246,7 +247,7 @@ class Limits:
     def _is_tolerable(self) -> bool:
         """Whether so few are refused in secret that sending them again costs less than going slower."""
         is_steady = self._in_secret and self._level is not None and not self._level.grown
-        return is_steady and self._share < self._tuning.tolerated
+        return is_steady and self._share < self._margin
 
     def _full_window(self, event: Refusals) -> float:
         """The shortest window that is longer than the time from the first refusal to the last, and than the Retry-After."""
@@ -259,7 +260,7 @@ class Limits:
         event.over, self._share = True, 0.0
         if not self.learns or event.asked_pause > self._tuning.longest_pause + 1.0:
             return  # the server named a long wait itself, so the next refusal costs nothing but another such wait
-        level, window, kept = self._level, self._full_window(event), 1.0 - self._tuning.margin
+        level, window, kept = self._level, self._full_window(event), 1.0 - self._margin
         # A busy machine's requests arrive in another order than they began; evaluations are noticed too late for that to matter.
         counted = self._sent.within(window, event.first if self._in_secret else event.noticed)
         if self._shows_a_limit(event):
@@ -274,7 +275,7 @@ class Limits:
             least = level.base
         # What comes by chance comes below the full level. Two may be missing: a window begins and ends between requests.
         elif counted + 2 >= kept * level.base * window:
-            least = kept**2 * level.base
+            least = kept * level.base
         else:
             self._at_once /= 2.0
             self._level = level if self._is_proven else None  # the first one came by chance, too
@@ -305,11 +306,11 @@ class Limits:
         return self._level is not None and self._level.window == self._tuning.windows[0] and not self._in_secret
 
     def _set_beat(self) -> None:
-        level, tuning = self._level, self._tuning
+        level = self._level
         if level is None:
             return self._beat.set(inf, burst=1.0)
         # Half of the margin is for late timers, the other half for requests that arrive unevenly.
-        spare = tuning.margin / 2 * level.base * level.window
+        spare = self._margin / 2 * level.base * level.window
         if self._counts_exactly:
             spare = max(spare, self._at_once * level.rate * level.window)
         self._beat.set(level.rate, burst=max(1.5, spare))
