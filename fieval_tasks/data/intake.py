@@ -221,6 +221,7 @@ def _by_content(dataset: Dataset) -> Iterator[tuple[Row, str]]:
     """Each row with its id: the first 12 hex digits of the content's SHA-256, and for repeated rows -2, -3, ..."""
     seen: dict[bytes, int] = {}
     for row in dataset.rows():
+        # The words of a row's problem are in its id: other words would make it another row than in earlier runs.
         content = row.values if row.problem is None else [row.number, row.problem]
         digest = hashlib.sha256(canonical(content).encode()).digest()[:6]
         count = seen[digest] = seen.get(digest, 0) + 1

@@ -116,7 +116,9 @@ def where_path_ends(place: Place, values: Mapping[str, object]) -> str:
         before = Place(place.column, place.path[: length - 1])
         found = before.value_in(values)
         if found is not MISSING:
-            return f"{str(before)!r} holds {kind_of(_opened(found) if isinstance(found, str) else found)}"
+            there = _opened(found) if isinstance(found, str) else found
+            size = f" of {len(there)}" if isinstance(there, list) else ""
+            return f"{str(before)!r} holds {kind_of(there)}{size}"
     return f"{place.column!r} is missing"
 
 
@@ -125,7 +127,7 @@ def kind_of(value: object) -> str:
     if isinstance(value, Mapping):
         return f"an object with the keys {listed(map(str, value), _SHOWN)}" if value else "an object"
     if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
-        return f"an array of {len(value)}"
+        return "an array"
     return _KINDS.get(type(value), f"a {type(value).__name__}")
 
 

@@ -132,7 +132,8 @@ class _Reader:
                     side.col_offset, "a blank cell is asked for by `is None`, and one that is not by `is not None`"
                 )
         if isinstance(sign, (ast.In, ast.NotIn)) and isinstance(right, (ast.Tuple, ast.List, ast.Set)):
-            those = [partial(_equals, self._operand(left), self._operand(one)) for one in right.elts]
+            cell = self._operand(left)
+            those = [partial(_equals, cell, self._operand(one)) for one in right.elts]
             return lambda values: any(is_that(values) for is_that in those)
         pair = self._operand(left), self._operand(right)
         if pair[0].is_literal and pair[1].is_literal:

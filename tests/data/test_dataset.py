@@ -878,7 +878,7 @@ def test_lines_that_are_not_json_objects_are_problems(write: Write) -> None:
     problems = [row.problem for row in rows if row.problem]
     assert problems[0].startswith("line 2 is not JSON (column 2: ")
     assert problems[1:4] == [
-        "line 3 is an array of 1, not an object",
+        "line 3 is an array, not an object",
         "line 4 is null, not an object",
         "line 5 is a string, not an object",
     ]
@@ -893,7 +893,7 @@ def test_a_line_nested_beyond_reason_is_a_problem(write: Write) -> None:
 
 def test_elements_that_are_not_objects_are_problems(write: Write) -> None:
     dataset = read_dataset(write("a.json", '[{"a": 1}, [2], {"a": 3}]'))
-    assert [row.problem for row in dataset.rows()] == [None, "element 2 is an array of 1, not an object", None]
+    assert [row.problem for row in dataset.rows()] == [None, "element 2 is an array, not an object", None]
 
 
 def test_a_row_is_its_number_its_values_and_its_problem() -> None:

@@ -325,6 +325,12 @@ def test_a_row_that_could_not_be_read_is_called_by_its_number(tmp_path: Path) ->
 # Choosing rows
 
 
+def test_a_row_that_could_not_be_read_has_the_id_that_it_had_in_earlier_runs(tmp_path: Path) -> None:
+    (tmp_path / "bad.jsonl").write_text('[1]\nnull\n"x"\n7\ntrue\n{"output": "b"}\n')
+    found = ids(read_dataset(str(tmp_path / "bad.jsonl")))
+    assert found == ["1e371a6c19ac", "8bd547a8ff0b", "3574f172159e", "3532e75bbda6", "eff61c0305c5", "f8f189ad9255"]
+
+
 def test_no_more_is_read_than_the_chosen_rows_need(rows: Rows) -> None:
     dataset = rows({"answer": str(number)} for number in range(100))
     read: list[int] = []

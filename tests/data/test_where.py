@@ -105,6 +105,7 @@ def test_what_an_expression_says_of_a_row(text: str, row: dict[str, Any], chosen
         ),
         ("'é' == lang and lnag == 'x'", "at position 17 (\"lnag == 'x'\")"),
         ("`c d` == 'x'", "there is no column 'c d'"),
+        ("lnag not in []", "there is no column 'lnag'"),
         ("lang = 'fr'", "equality is written =="),
         ("lang == 'fr", "it can't be read"),
         ("`année` == 'x' and and", "at position 20 ('and')"),
