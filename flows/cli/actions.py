@@ -18,7 +18,7 @@ from pydantic_core import PydanticSerializationError
 
 from fieval_tasks.core.commands import command, option_name
 from fieval_tasks.core.errors import ExitCode, PlanError
-from fieval_tasks.core.plan import EvaluationPlan
+from fieval_tasks.core.plan import MOST_SHARDS, EvaluationPlan
 from fieval_tasks.core.refusals import sentences, spelled
 from fieval_tasks.core.steering import Control
 from fieval_tasks.ledger.database import store_url
@@ -166,6 +166,8 @@ def _say_wrapped(said: Iterable[str]) -> None:
 
 @interruptible
 def fan_out(interruption: Interruption, plan: EvaluationPlan, *, dry_run: bool, shards: int, deployment: str) -> int:
+    if not 1 <= shards <= MOST_SHARDS:
+        raise PlanError(f"--shards: {shards} is not a number from 1 to {MOST_SHARDS}")
     if dry_run:
         return _dry_run(plan, processes=shards)
     require_configured(

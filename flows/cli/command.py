@@ -19,7 +19,7 @@ from rich.console import Console
 
 from fieval_tasks.core.commands import SCRIPT, program
 from fieval_tasks.core.errors import PlanError
-from fieval_tasks.core.plan import MOST_SHARDS, SHARD_DEPLOYMENT, EvaluationPlan
+from fieval_tasks.core.plan import SHARD_DEPLOYMENT, EvaluationPlan
 from fieval_tasks.terminal.door import answered
 from fieval_tasks.terminal.manner import as_one_object, is_on_github, is_quiet, no_commands
 from flows.cli.plan_options import option, plan_of, typed_as_plan, whole
@@ -172,8 +172,6 @@ def fan_out(
     """Evaluate a dataset in shards: flow runs on the work pool of your Prefect server."""
     if no_prefect:
         raise PlanError(f"--no-prefect: shards are flow runs in Prefect; it is for {program('evaluate')}")
-    if not 1 <= shards <= MOST_SHARDS:
-        raise PlanError(f"--shards: {shards} is not a number from 1 to {MOST_SHARDS}")
     return _by_plan("fan_out", dataset, said, github, shards=shards, deployment=deployment)
 
 

@@ -238,6 +238,16 @@ def test_an_error_is_said_while_nothing_is_a_command(
     assert told.startswith("::error title=evaluation refused::")
 
 
+def test_a_number_of_shards_that_there_can_t_be_is_told_as_every_refusal(
+    step: RunnerFiles, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in step.environment.items():
+        monkeypatch.setenv(name, value)
+    assert command.fan_out("a.csv", shards=0, github=True) == 2
+    assert step.outputs()["verdict"] == "REFUSED"
+    assert "::error title=evaluation refused::--shards: 0" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     "words", [("explain", "no::error::run", "x"), ("runs", "##[error]"), ("show", "a\n::error::b")]
 )
