@@ -104,7 +104,7 @@ class Database:
         """The result of `see` in one read-only transaction. Tried again while the database is away."""
 
         def once() -> T:
-            with explained(self.name), self.engine.connect() as connection:
+            with _unchanged(self.engine, self.name), explained(self.name), self.engine.connect() as connection:
                 return see(connection)
 
         return self._tried_again(once)
@@ -196,14 +196,34 @@ def _sqlite(url: sa.URL, must_exist: bool, patience: float) -> Engine:
 
 def _is_at_rest(file: Path) -> bool:
     """Whether nothing can be made beside the file, as on a read-only mount, and no writer has left its log there."""
-    return not os.access(file.parent, os.W_OK) and not Path(f"{file}-wal").exists()
+    logs = (Path(f"{file}{end}") for end in ("-wal", "-journal"))
+    return not os.access(file.parent, os.W_OK) and not any(log.exists() for log in logs)
 
 
 def _at_rest(url: sa.URL, file: Path) -> Engine:
     """A file that is only read. Without `immutable` SQLite reads no such file: it would have to make its index of the log."""
     uri = f"{file.as_uri()}?mode=ro&immutable=1"
     connect = partial(sqlite3.connect, uri, uri=True, isolation_level=None, check_same_thread=False)
-    return sa.create_engine(url, creator=connect)
+    return sa.create_engine(url, creator=connect, execution_options={"stamp": (file, _stamp(file))})
+
+
+def _stamp(file: Path) -> tuple[int, int, int]:
+    now = file.stat()
+    return now.st_ino, now.st_size, now.st_mtime_ns
+
+
+@contextmanager
+def _unchanged(engine: Engine, name: str) -> Iterator[None]:
+    """Raises StoreError where a file that is read as if at rest was written to meanwhile, by somebody who may: what the block has
+    read may be half of one state and half of another."""
+    try:
+        yield
+    finally:
+        file, stamp = engine.get_execution_options().get("stamp", (None, None))
+        if file is not None and _stamp(file) != stamp:
+            raise StoreError(
+                f"the store {name} was written to while it was read: do this again once nobody works with it"
+            )
 
 
 def network_timeouts(url: sa.URL) -> dict[str, int]:

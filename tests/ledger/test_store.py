@@ -1372,6 +1372,21 @@ def test_a_ledger_in_a_folder_that_may_not_be_written_is_read_there_and_not_writ
             ledger.forget("mine")
 
 
+def test_a_ledger_that_is_written_to_while_it_is_read_as_if_at_rest_is_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = store_url(str(tmp_path / "ledger.db"))
+    with Ledger(url) as ledger:
+        begun(ledger, 300, name="mine")
+    monkeypatch.setattr(os, "access", lambda *_: False)  # of the reader; the writer may write there
+    with Ledger(url, must_exist=True) as ledger:
+        assert ledger.run("mine").total == 300
+        with Ledger(url) as writer:
+            writer.forget("mine")
+        with pytest.raises(StoreError, match="was written to while it was read"):
+            ledger.run("mine")
+
+
 def test_a_ledger_with_a_writer_s_log_is_read_with_the_log_also_where_its_folder_may_not_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
