@@ -104,7 +104,12 @@ def as_written(value: object) -> object:
     return value
 
 
-Precision = Annotated[str, BeforeValidator(as_written), checked(parse_precision)]
+def _with_digits_that_are_read(value: object) -> object:
+    """A number as text, and 1 / 30, which a program may compute, with as many digits as `NUMBER` reads."""
+    return as_written(round(value, 15) if isinstance(value, float) else value)
+
+
+Precision = Annotated[str, BeforeValidator(_with_digits_that_are_read), checked(parse_precision)]
 """Text such as 0.02 or 2%, kept as it was written."""
 Seconds = Annotated[float, BeforeValidator(_in_seconds)]
 """A number, or text such as 10m."""

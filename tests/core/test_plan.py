@@ -198,6 +198,11 @@ def test_a_plan_is_the_same_after_a_journey_through_json(plan: EvaluationPlan) -
     assert EvaluationPlan.model_validate(json.loads(json.dumps(plan.model_dump(mode="json")))) == plan
 
 
+@pytest.mark.parametrize(("number", "text"), [(0.02, "0.02"), (1e-5, "0.00001"), (1 / 30, "0.033333333333333")])
+def test_a_precision_may_be_a_number_also_one_that_was_computed(number: Any, text: str) -> None:
+    assert EvaluationPlan(precision=number).precision == text
+
+
 def test_a_plan_can_not_be_changed_after_it_was_checked() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         EvaluationPlan().run = "another"
