@@ -33,6 +33,7 @@ _BY_STATUS: Mapping[int, type[ApiError]] = {
     # The server takes nothing now, or a content network can't connect to it.
     **dict.fromkeys((503, 521, 523), errors.Unavailable),
 }
+"""Status -> its error, whoever answered and whatever the body says. What is not here goes by its hundred, and by the body."""
 
 
 def longest_pack_named(error: Refused) -> int | None:
@@ -49,12 +50,14 @@ def error(status: int, headers: Mapping[str, str], body: bytes, *, now: float | 
     if status == 429 or (status == 503 and "retry-after" in headers):
         wait = _retry_after(headers.get("retry-after"), reply, now=time() if now is None else now)
         return errors.Throttled(message, retry_after=wait, status=status, request_id=request_id)
+    if (of_its_own := _BY_STATUS.get(status)) is not None:
+        return of_its_own(message, status=status, request_id=request_id)
     if 300 <= status < 500:
         refusal = _refusal(status, reply, message) if _is_error_envelope(reply) and status >= 400 else None
         refusal = refusal or errors.TurnedAway(_hint(status, headers))
         refusal.status, refusal.request_id = status, request_id
         return refusal
-    kind = _BY_STATUS.get(status, errors.ServerFault if status >= 500 else errors.NotTheProtocol)
+    kind = errors.ServerFault if status >= 500 else errors.NotTheProtocol
     return kind(message, status=status, request_id=request_id)
 
 

@@ -9,14 +9,12 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from fractions import Fraction
 from math import inf, isinf
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias
 from unicodedata import normalize
 
 from fieval_tasks.core.scales import Scale
 from fieval_tasks.core.spelling import did_you_mean, nearest
 
-Metric = Literal["pass_rate", "mean", "median", "p10", "failures", "regressions", "max_drop", "corrected_pass_rate"]
-METRICS: tuple[str, ...] = get_args(Metric)
 Number: TypeAlias = "Fraction | int | float"
 """Exact, but for an infinity, which a scale may end at."""
 
@@ -33,20 +31,24 @@ class Kind:
     """The field of the plan without which it can't be judged."""
     needing: str = ""
     """Why, and which option to add."""
+    quantile: Fraction | None = None
+    """Of a quantile of the scores: the share of the items that lie at or below it."""
 
 
 _BASELINE = ("baseline", "it compares with a baseline, so name one: --baseline RUN, blessed or last")
 KINDS: Mapping[str, Kind] = {
     "pass_rate": Kind("rate"),
     "mean": Kind("scores"),
-    "median": Kind("scores"),
-    "p10": Kind("scores"),
+    "median": Kind("scores", quantile=Fraction(1, 2)),
+    "p10": Kind("scores", quantile=Fraction(1, 10)),
     "failures": Kind("items", of_all_checks=True),
     "regressions": Kind("items", True, *_BASELINE),
     "max_drop": Kind("drop", True, *_BASELINE),
     "corrected_pass_rate": Kind("rate"),  # whether labels apply is for `runs/calibrating.require_labels` to say
 }
-"""A metric's row here makes it part of the grammar; who judges it stands in `runs/gating.JUDGES`."""
+"""A metric's row here makes it part of the grammar. A quantile needs no more; who judges all others stands in
+`runs/gating.JUDGES`."""
+METRICS = tuple(KINDS)
 
 _OPERATORS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt, "==": operator.eq}
 UNIT = Scale("Pass/Fail")
@@ -106,7 +108,8 @@ class Gate:
 
     check: str | None
     """None: all checks together, or each (see `Kind`)."""
-    metric: Metric
+    metric: str
+    """One of METRICS."""
     operator: str
     threshold: Fraction
     """Exactly as typed: 99.9% is 999/1000, which no float is."""
@@ -146,7 +149,7 @@ class Gate:
                 check, dropping = owner or None, figure
         return cls(
             check,
-            metric,  # type: ignore[arg-type]  # it is in METRICS
+            metric,
             match["operator"] or "<=",
             Fraction(match["number"]) / (100 if match["percent"] else 1),
             bool(match["percent"]) and KINDS[metric].of == "items",

@@ -18,8 +18,6 @@ from fieval_tasks.decisions.statistics import Interval, effective_size, inverted
 from fieval_tasks.report.record import value_text
 
 STATUSES: tuple[str, ...] = get_args(Status)
-QUANTILES: Mapping[str, Fraction] = {"median": Fraction(1, 2), "p10": Fraction(1, 10)}
-"""Metric of a gate -> the share of the items that lie at or below it."""
 
 
 @dataclass(kw_only=True)

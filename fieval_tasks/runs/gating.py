@@ -7,10 +7,10 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, TypeAlias
 
-from fieval_tasks.core.gates import UNIT, Gate, GateVerdict, Number
+from fieval_tasks.core.gates import KINDS, UNIT, Gate, GateVerdict, Number
 from fieval_tasks.decisions.statistics import Interval
 from fieval_tasks.report.deciding import measured
-from fieval_tasks.report.figures import QUANTILES, Counts, Figure, Measured
+from fieval_tasks.report.figures import Counts, Figure, Measured
 from fieval_tasks.report.summary import GateOutcome, Report
 from fieval_tasks.report.text import beside, outwards
 from fieval_tasks.report.words import Found, confidence_found, failures_found, figure_found, no_such_rows, settled_found
@@ -71,7 +71,7 @@ def by_figure(gate: Gate, report: Report, kept: Kept) -> GateOutcome:
     scale = UNIT if gate.metric == "pass_rate" else rows.scale
     value: Number | None = figure.value
     bounds = figure.bounds(rows.total, scale)
-    if share := QUANTILES.get(gate.metric):
+    if share := gate.kind.quantile:
         value, bounds = figure.quantile(share), figure.quantile_bounds(share, rows.total, scale)
     found = Found(value, bounds, figure.measured, rows.total, rows.scored - figure.measured)
     if bounds is None or found.uncounted:
@@ -119,7 +119,7 @@ def by_labels(gate: Gate, report: Report, kept: Kept) -> GateOutcome:
 
 
 JUDGES: Mapping[str, Judge] = {
-    **dict.fromkeys(("pass_rate", "mean", "median", "p10"), by_figure),
+    **dict.fromkeys(("pass_rate", "mean", *(name for name, kind in KINDS.items() if kind.quantile)), by_figure),
     "failures": by_failures,
     "corrected_pass_rate": by_labels,
     "regressions": by_regressions,
@@ -147,7 +147,7 @@ def _sampled(gate: Gate, rows: Measured, figure: Figure, kept: Kept) -> Interval
         least, most = figure.bounds(rows.total, scale) or (Fraction(0), Fraction(1))
         return intervals.rate_interval(Fraction(least), Fraction(most), n, confidence, population)
     scores = figure.completed(rows.total, scale.low), figure.completed(rows.total, scale.high)
-    if share := QUANTILES.get(gate.metric):
+    if share := gate.kind.quantile:
         return intervals.quantile_interval(scores, share, n, confidence, (scale.low, scale.high))
     return intervals.mean_interval(scores, n, confidence, population)
 

@@ -540,6 +540,14 @@ def test_a_page_of_html_is_told_by_its_status_alone(status: int, kind: type[ApiE
     assert "Sorry" not in str(error)
 
 
+@pytest.mark.parametrize("body", [b"<html>", b'{"status": false, "message": "locked"}'])
+def test_a_status_with_an_error_of_its_own_has_it_also_where_others_go_by_the_body(
+    monkeypatch: pytest.MonkeyPatch, body: bytes
+) -> None:
+    monkeypatch.setattr(error_replies, "_BY_STATUS", {423: Unavailable})
+    assert type(error_replies.error(423, {}, body)) is Unavailable
+
+
 @pytest.mark.parametrize("status", [401, 403])
 @pytest.mark.parametrize(
     ("body", "kind"),

@@ -17,24 +17,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fieval_tasks.core.errors import PlanError
-from fieval_tasks.core.gates import Gate
+from fieval_tasks.core.gates import KINDS, Gate
 from fieval_tasks.core.items import Item, Result, Scored
 from fieval_tasks.core.plan import Check, EvaluationPlan
 from fieval_tasks.decisions.agreement import Confusion, Corrected
 from fieval_tasks.ledger.changes import Decided
 from fieval_tasks.on_prefect.events import _gate
 from fieval_tasks.report.corrections import Correction
-from fieval_tasks.report.figures import QUANTILES
 from fieval_tasks.report.summary import GateOutcome, Report, summarise
 from fieval_tasks.report.table import table
 from fieval_tasks.runs.conclusion import Ended, conclude, report_of
-from fieval_tasks.runs.gating import by_labels, outcomes
+from fieval_tasks.runs.gating import JUDGES, by_labels, outcomes
 from fieval_tasks.runs.outline import of_these_rows, out_of_reach
 from fieval_tasks.runs.preparation import Prepared, prepared
 from fieval_tasks.runs.segments import MOST_VALUES, require_recorded, segmented, wanted
 from tests.report import report_examples as examples
 
-OF_FIGURES = ["pass_rate", "mean", *QUANTILES]
+OF_FIGURES = ["pass_rate", "mean", *(name for name, kind in KINDS.items() if kind.quantile)]
 LANGS = ("fr", "de", "")
 
 
@@ -69,8 +68,13 @@ def answer(metric: str, scores: list[float]) -> Fraction:
         return Fraction(sum(score >= 0.5 for score in exact), len(exact))
     if metric == "mean":
         return sum(exact, Fraction(0)) / len(exact)
-    share = {"median": 0.5, "p10": 0.1}[metric]
-    return Fraction(repr(float(np.quantile([float(score) for score in exact], share, method="inverted_cdf"))))
+    share = KINDS[metric].quantile
+    assert share is not None
+    return Fraction(repr(float(np.quantile([float(score) for score in exact], float(share), method="inverted_cdf"))))
+
+
+def test_every_metric_of_the_grammar_has_its_judge() -> None:
+    assert set(JUDGES) == set(KINDS), "a metric has a row in core/gates.KINDS and a judge in runs/gating.JUDGES"
 
 
 rows = st.tuples(st.integers(0, 20).map(lambda n: n / 20), st.booleans(), st.sampled_from(LANGS))
