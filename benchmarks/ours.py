@@ -31,7 +31,7 @@ def run_engine(options: argparse.Namespace) -> dict[str, Any]:
     """The engine alone. `cpu` and `ended` are of the work between the plan being ready and the last commit."""
     from fieval_tasks.core.plan import Check, EvaluationPlan, Mode
     from fieval_tasks.runs.preparation import prepared
-    from fieval_tasks.runs.threads import work_on
+    from fieval_tasks.runs.workers import work_on
 
     plan = EvaluationPlan(
         dataset=options.dataset,

@@ -26,7 +26,7 @@ from fieval_tasks.api.client import Credentials
 from fieval_tasks.blocks import EvaluationJob, FutureAGICredentials
 from fieval_tasks.core.errors import PlanError, RunStopped
 from fieval_tasks.core.quantities import parse_rate
-from fieval_tasks.on_prefect.shared import LEASING, usual_block
+from fieval_tasks.on_prefect.shared_limit import LEASING, usual_block
 
 
 def register_all(

@@ -20,7 +20,7 @@ from fieval_tasks.on_prefect.openers import prepared
 from fieval_tasks.runs.conclusion import Ended, conclude, report_of
 from fieval_tasks.runs.continuing import Continuation
 from fieval_tasks.runs.preparation import Prepared, kept
-from fieval_tasks.runs.threads import resumable, threads, work_once
+from fieval_tasks.runs.workers import resumable, threads, work_once
 from fieval_tasks.work.engine import current
 
 __all__ = ["EvaluationJob", "EvaluationRun", "FutureAGICredentials", "load_credentials"]

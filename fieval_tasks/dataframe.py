@@ -21,7 +21,7 @@ from fieval_tasks.data.intake import canonical
 from fieval_tasks.on_prefect.openers import prepared
 from fieval_tasks.runs.conclusion import handed_on, report_of
 from fieval_tasks.runs.preparation import Prepared
-from fieval_tasks.runs.threads import work_on
+from fieval_tasks.runs.workers import work_on
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -20,12 +20,12 @@ from fieval_tasks.core.plan import EvaluationPlan
 from fieval_tasks.on_prefect.flow_runs import begun, ended_in_order, series_of, work_on
 from fieval_tasks.on_prefect.naming import title
 from fieval_tasks.on_prefect.permitted import require_permitted
-from fieval_tasks.on_prefect.shared import require_limit
+from fieval_tasks.on_prefect.shared_limit import require_limit
 from fieval_tasks.on_prefect.showing import shown_in_prefect
 from fieval_tasks.on_prefect.watching import Watch
 from fieval_tasks.runs.conclusion import Ended
 from fieval_tasks.runs.preparation import Prepared
-from fieval_tasks.runs.threads import Workers, how_it_ended
+from fieval_tasks.runs.workers import Workers, how_it_ended
 from fieval_tasks.tasks import submit_chunk, submit_rest
 from fieval_tasks.work.options import Share
 from fieval_tasks.work.work_tuning import TUNING

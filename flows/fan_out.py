@@ -26,7 +26,7 @@ from fieval_tasks.on_prefect.flow_runs import begun, ended_in_order, series_of, 
 from fieval_tasks.on_prefect.naming import title
 from fieval_tasks.on_prefect.openers import prepared
 from fieval_tasks.on_prefect.permitted import require_permitted, require_permitted_store
-from fieval_tasks.on_prefect.shared import require_limit
+from fieval_tasks.on_prefect.shared_limit import require_limit
 from fieval_tasks.on_prefect.showing import shown_in_prefect
 from fieval_tasks.on_prefect.team import Team
 from fieval_tasks.on_prefect.times import TIMES

@@ -17,8 +17,8 @@ from fieval_tasks.api.client import CLOUD, Credentials, EvalClient, checked_url
 from fieval_tasks.core.errors import PlanError, RunStopped
 from fieval_tasks.core.plan import EvaluationPlan
 from fieval_tasks.core.refusals import sentences
-from fieval_tasks.on_prefect.at_rest import unknown_block
 from fieval_tasks.on_prefect.prefect_errors import why
+from fieval_tasks.on_prefect.prefect_names import unknown_block
 
 LOGO = HttpUrl("https://github.com/future-agi.png")
 """Prefect takes no other than an address on the web here: no data URL, and no file of this package."""

@@ -17,7 +17,7 @@ def _keys(block: str) -> Credentials:
 
 
 def _limit(name: str) -> PermitSource:
-    from fieval_tasks.on_prefect.shared import shared_limit
+    from fieval_tasks.on_prefect.shared_limit import shared_limit
 
     return shared_limit(name)
 

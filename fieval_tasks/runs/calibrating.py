@@ -43,11 +43,11 @@ def identity(run: Run, check: CheckRecord, policy: str) -> dict[str, Any]:
     }
 
 
-# -- labels that are handed in -------------------------------------------------------------------------------------
+# -- labels of a sheet that a plan names -------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Handed:
+class CheckedLabels:
     """A sheet that was read for a run, before anything is recorded."""
 
     drawn: LabelDraw
@@ -56,7 +56,7 @@ class Handed:
     identity: Mapping[str, Any]
 
 
-def handed(ledger: Ledger, plan: EvaluationPlan, run: Run) -> Handed | None:
+def checked_labels(ledger: Ledger, plan: EvaluationPlan, run: Run) -> CheckedLabels | None:
     """The sheet that a plan names, for a run that need not be written yet but knows its server; None where it names none.
 
     Raises PlanError where the labels can't be read, are of chosen items, or are worth nothing for the run's judge.
@@ -86,7 +86,7 @@ def handed(ledger: Ledger, plan: EvaluationPlan, run: Run) -> Handed | None:
             f"{sheet.name} was labelled in run {labelled.run_id} with {_difference(there, here)}, and on other rows: its labels say "
             f"nothing of this run; draw a sheet of a run like this one"
         )
-    return Handed(drawn, labels, is_of_these_items, here)
+    return CheckedLabels(drawn, labels, is_of_these_items, here)
 
 
 def has_same_items(run: Run, labelled: Run, check: CheckRecord) -> bool:
@@ -99,28 +99,28 @@ def has_same_items(run: Run, labelled: Run, check: CheckRecord) -> bool:
     return all(run.plan.get(name) == labelled.plan.get(name) for name in _OF_ROWS)
 
 
-def record(ledger: Ledger, run_id: str, handed: Handed) -> Calibration:
+def record(ledger: Ledger, run_id: str, given: CheckedLabels) -> Calibration:
     """Write the labels into the ledger for the run, which is written by now."""
-    drawn = handed.drawn
+    drawn = given.drawn
     those = {*drawn.items}  # also where the clock of another machine is behind
     verdicts = {
         one.item_id: bool(one.passed)
         for one in drawable(ledger.book(drawn.run_id), drawn.check_name)
         if one.item_id in those or (one.finished_at is not None and one.finished_at <= drawn.at)
     }
-    of_others = [(verdicts[item], label) for item, label in handed.labels.items() if item in verdicts]
+    of_others = [(verdicts[item], label) for item, label in given.labels.items() if item in verdicts]
     mine = (one for one in ledger.book(run_id).results() if one.check == drawn.check_name and not one.repeat)
     made = Calibration(
         run_id=run_id,
         check_name=drawn.check_name,
         at=ledger.now(),
-        identity=handed.identity,
+        identity=given.identity,
         labelled_run=drawn.run_id,
-        is_of_these_items=handed.is_of_these_items,
-        labels=handed.labels,
+        is_of_these_items=given.is_of_these_items,
+        labels=given.labels,
         drawn=len(drawn.items),
-        outside=[one.item_id for one in mine if one.item_id not in verdicts] if handed.is_of_these_items else (),
-        cells=None if handed.is_of_these_items else Confusion.of(of_others).cells,
+        outside=[one.item_id for one in mine if one.item_id not in verdicts] if given.is_of_these_items else (),
+        cells=None if given.is_of_these_items else Confusion.of(of_others).cells,
     )
     Calibrations(ledger.database).record(made)
     return made
@@ -176,7 +176,7 @@ def _policy(name: str) -> str:
     return f"labelling policy {name!r}" if name else "no labelling policy named"
 
 
-def require_labels(ledger: Ledger, plan: EvaluationPlan, run: Run, given: Handed | None) -> None:
+def require_labels(ledger: Ledger, plan: EvaluationPlan, run: Run, given: CheckedLabels | None) -> None:
     """Raises PlanError for a gate on a corrected pass rate that no labels could decide."""
     gates = [gate for text in plan.gates if (gate := Gate.parse(text)).metric == "corrected_pass_rate"]
     known = Calibrations(ledger.database).all() if gates else []

@@ -23,7 +23,7 @@ Rows: TypeAlias = Iterable[tuple[Item, Failed | None]]
 
 
 @dataclass(frozen=True)
-class Meant:
+class ChosenRows:
     """The rows and columns of a dataset that a plan means."""
 
     plan: EvaluationPlan
@@ -46,16 +46,16 @@ class Meant:
         return len(self.chosen.candidates)
 
 
-def meant(plan: EvaluationPlan, dataset: Dataset) -> Meant:
+def chosen_rows(plan: EvaluationPlan, dataset: Dataset) -> ChosenRows:
     """Raises PlanError for columns that are not there, and as `choose` does."""
     keep = _places("--keep", plan.keep, dataset)
     traits = [place for option, names in _dividing(plan).items() for place in _places(option, names, dataset)]
     plan, drawn = _with_precision(plan.model_copy(update={"keep": tuple(map(str, keep))}), dataset)
     chosen = choose(dataset, _selection(plan, dataset))
-    return Meant(plan, chosen, keep, traits, (*chosen.notices, *drawn))
+    return ChosenRows(plan, chosen, keep, traits, (*chosen.notices, *drawn))
 
 
-def reading(found: Meant, dataset: Dataset, bindings: Sequence[Binding]) -> Callable[[], Rows]:
+def reading(found: ChosenRows, dataset: Dataset, bindings: Sequence[Binding]) -> Callable[[], Rows]:
     """Reads the items as they are written to the ledger; while the dataset is open. Raises PlanError for an audit of nothing."""
     plan, numbers = found.plan, found.chosen.numbers
     read = partial(

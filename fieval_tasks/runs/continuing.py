@@ -17,7 +17,7 @@ from fieval_tasks.ledger.run import Run
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.runs import belonging
 from fieval_tasks.runs.baselines import COMPARING, require_comparable
-from fieval_tasks.runs.calibrating import handed, record, require_labels
+from fieval_tasks.runs.calibrating import checked_labels, record, require_labels
 from fieval_tasks.runs.connections import Connection, Openers, connection
 from fieval_tasks.runs.outline import require_writable, with_sinks
 from fieval_tasks.runs.segments import require_recorded, segments_in
@@ -118,7 +118,7 @@ def _checked(
 def _with_labels(run: Run, plan: EvaluationPlan, ledger: Ledger, way: Connection) -> EvaluationPlan:
     """The plan without its labels, which the ledger has from now on. Raises PlanError where they are worth nothing."""
     at_server = replace(run, address=run.address or way.account.address)
-    given = handed(ledger, plan, at_server)
+    given = checked_labels(ledger, plan, at_server)
     if given is not None or tuple(run.plan.get("gates", ())) != plan.gates:  # a collector asks for nothing new
         require_labels(ledger, plan, at_server, given)
     if given is None:

@@ -42,8 +42,8 @@ from fieval_tasks.ledger.reuse import Earlier
 from fieval_tasks.ledger.run import CheckRecord, Run
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.runs.baselines import COMPARING, require_comparable
-from fieval_tasks.runs.calibrating import Handed, handed, require_labels
-from fieval_tasks.runs.choosing import Meant, Rows, meant, reading
+from fieval_tasks.runs.calibrating import CheckedLabels, checked_labels, require_labels
+from fieval_tasks.runs.choosing import ChosenRows, Rows, chosen_rows, reading
 from fieval_tasks.runs.connections import Connection, Openers, connection
 from fieval_tasks.runs.earlier import reusable
 from fieval_tasks.runs.run_tuning import DEFAULT_TUNING
@@ -76,7 +76,7 @@ class Outline:
     population: int
     """Rows of which these were chosen, or could have been drawn."""
     chunk_size: int
-    given: Handed | None
+    given: CheckedLabels | None
     """People's labels that the plan names, checked and not recorded."""
     baseline: Side | None = None
     """What the run will be compared with; judged alike, and its rows not looked at yet."""
@@ -107,14 +107,14 @@ def outlined(
         if unfit := [*budget_problems(plan.max_cost, plan.prices, [binding.model for binding in bindings])]:
             raise PlanError(*unfit)
         _require_places(rows, bindings)
-        found = meant(plan, rows)
+        found = chosen_rows(plan, rows)
         plan, why = _with_mode(found.plan, bindings, found.count * plan.repeats)
         said = (*way.notices, *rows.notices, *found.notices, *unread, *why, *_notices(bindings, found, plan))
         run = _run(plan, rows, way, bindings, found, said, at=ledger.now())
         plan, doubts = with_sinks(plan, run, is_new=True)
         run = replace(run, plan={**run.plan, "to": [*plan.to]}, notices=(*run.notices, *doubts))
         at_server = replace(run, address=way.account.address)  # which is recorded before the first request
-        given = handed(ledger, plan, at_server)
+        given = checked_labels(ledger, plan, at_server)
         require_labels(ledger, plan, at_server, given)
         plan, run, side = _beside_baseline(plan, run, ledger)
         yield Outline(
@@ -136,7 +136,7 @@ def _run(
     dataset: Dataset,
     way: Connection,
     bindings: Sequence[Binding],
-    found: Meant,
+    found: ChosenRows,
     notices: tuple[str, ...],
     *,
     at: datetime,
@@ -256,7 +256,7 @@ def _with_mode(plan: EvaluationPlan, bindings: Sequence[Binding], rows: int) -> 
     return plan.model_copy(update={"mode": lane.mode}), (f"mode: {lane.reason}",)
 
 
-def _notices(bindings: Sequence[Binding], found: Meant, plan: EvaluationPlan) -> Iterator[str]:
+def _notices(bindings: Sequence[Binding], found: ChosenRows, plan: EvaluationPlan) -> Iterator[str]:
     """Notices on gates and bindings that are valid and may be mistakes."""
     yield from gate_notices(plan.gates, {binding.check: binding.scale for binding in bindings})
     if plan.confidence is not None and not plan.stop_when_decided:

@@ -71,7 +71,7 @@ def answered(work: Callable[[], int], *, if_interrupted: str = "interrupted: not
 
 
 def _unforeseen(error: BaseException) -> int:
-    from fieval_tasks.core.faults import as_unexpected
+    from fieval_tasks.core.unexpected import as_unexpected
 
     say(f"error: {failed(str(as_unexpected(error)))}")
     return ExitCode.UNEXPECTED

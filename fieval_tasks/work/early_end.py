@@ -82,8 +82,8 @@ class EarlyEnd:
                 self._ended.set()
             else:
                 self._let_go()  # only after a look, so that no slow one buys more than the next wave
-                pause = max(self.options.work.look_every, 10 * (monotonic() - began))
-                await asyncio.sleep(min(pause, self.options.work.look_at_last))
+                pause = max(self.options.work_tuning.look_every, 10 * (monotonic() - began))
+                await asyncio.sleep(min(pause, self.options.work_tuning.look_at_last))
         if self._ended.is_set():  # again for each item that is to be sent once more after the end
             self.lanes.end(_DECIDED)
             self.items.leave_out(await asyncio.to_thread(self.draws.leave_out))
@@ -92,7 +92,7 @@ class EarlyEnd:
 
     def _let_go(self) -> None:
         """Let go what was drawn first, as far as there is room."""
-        most = max(self.options.work.ahead, int(self._settled * self.options.work.ahead_share))
+        most = max(self.options.work_tuning.ahead, int(self._settled * self.options.work_tuning.ahead_share))
         most = max(1, most // (self.options.share.of if self.options.share else 1))
         while self._waiting and self._on_their_way + self.poller.open < most:
             _, _, size, turn = heapq.heappop(self._waiting)

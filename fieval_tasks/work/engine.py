@@ -52,9 +52,9 @@ class Engine:
         self._connect = connect
         self._options = options
         self._open_limit = open_limit
-        self.tuning = options.work
+        self.tuning = options.work_tuning
         self._ends_at = inf if options.timeout is None else monotonic() + options.timeout
-        self._loop = LoopThread(options.work, ends_at=self._ends_at)
+        self._loop = LoopThread(options.work_tuning, ends_at=self._ends_at)
         self._holdings = Holdings(self._book, options)
         self._permits: Permits | None = None
         self._work: Work | None = None
@@ -86,7 +86,7 @@ class Engine:
             rate=options.rate,
             permits=self._permits,
             longest_wait=longest_wait,
-            tuning=options.tuning,
+            tuning=options.pace_tuning,
         )
         quotas = Quotas(
             options.allowed,
@@ -94,7 +94,7 @@ class Engine:
             hears_refusals=options.may_have_tiers and options.mode is not Mode.SUBMIT,
             waits_for_judges=options.mode is Mode.SYNC,
             longest_wait=longest_wait,
-            tuning=options.tuning,
+            tuning=options.pace_tuning,
         )
         lanes = Lanes(self.run, self._connect(), quotas, options)
         return Work(self._book, lanes, pace, self._holdings, self._loop, options, spent=self._spent_before)

@@ -43,7 +43,7 @@ class Holdings:
 
     def claim(self, chunks: Sequence[int]) -> list[int]:
         """Claim these chunks; those that were free. The others may be tried again."""
-        ours = self.book.claims.take(chunks, self.options.owner, lease=self.options.work.lease) if chunks else []
+        ours = self.book.claims.take(chunks, self.options.owner, lease=self.options.work_tuning.lease) if chunks else []
         self._claimed.update(ours)
         # Another process may release a chunk unfinished; this process may then claim it.
         self._tried.difference_update(chunks)
@@ -94,7 +94,7 @@ class Holdings:
     async def keep(self) -> None:
         """Renew the claims until cancelled. Raises RunStopped where another process has taken one over."""
         while True:
-            await asyncio.sleep(self.options.work.lease / 3)
+            await asyncio.sleep(self.options.work_tuning.lease / 3)
             try:
                 is_kept = await asyncio.to_thread(self._renew)
             except StoreAway:
@@ -105,4 +105,4 @@ class Holdings:
     def _renew(self) -> bool:
         with self._kept:
             held = len(self._claimed)
-            return self.book.claims.renew(self.options.owner, lease=self.options.work.lease) >= held
+            return self.book.claims.renew(self.options.owner, lease=self.options.work_tuning.lease) >= held

@@ -79,15 +79,15 @@ class Lane:
     ) -> None:
         self.quota = quota
         self.breaker = breaker
-        self.peers = Peers(options.work)
+        self.peers = Peers(options.work_tuning)
         self.longest_pack = LONGEST_PACK
         """Items in one request; smaller once the server has refused a longer pack."""
         self._client = client
         self._params = params
         self.is_sync = options.mode is Mode.SYNC
         """Each call waits for its verdict; it could be made asynchronously, and a failed row says more than a failed call."""
-        self._within = max(options.work.shortest_post, options.item_timeout)
-        self._tuning = options.work
+        self._within = max(options.work_tuning.shortest_post, options.item_timeout)
+        self._tuning = options.work_tuning
         self._faults_in_a_row = 0
         self._pack_is_out = False
         self._pack_answered = asyncio.Event()
@@ -150,7 +150,7 @@ class Lanes:
             breaker = Breaker(
                 awaits_verdicts=self.options.mode is not Mode.SUBMIT,
                 other_judges=other_judges(judge.template, judge.model, judge.models),
-                tuning=self.options.work,
+                tuning=self.options.work_tuning,
             )
             self._lanes[check] = Lane(self.client, quota, breaker, dict(judge.params), self.options)
         return self._lanes[check]

@@ -12,8 +12,8 @@ from time import monotonic
 from typing import Any, TypeAlias, TypeVar
 
 from fieval_tasks.core.errors import FievalError, Interrupted, RunStopped
-from fieval_tasks.core.faults import as_unexpected
 from fieval_tasks.core.scrubbing import without_secrets
+from fieval_tasks.core.unexpected import as_unexpected
 from fieval_tasks.work.work_tuning import WorkTuning
 
 T = TypeVar("T")

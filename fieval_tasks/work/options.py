@@ -11,10 +11,10 @@ from fieval_tasks.core.budget import UNBOUNDED, Budget
 from fieval_tasks.core.plan import Mode
 from fieval_tasks.core.policy import OnLostReply, OnStuck
 from fieval_tasks.ledger.processes import owner_name
-from fieval_tasks.pace import pace_tuning
+from fieval_tasks.pace.pace_tuning import TUNING as PACE_TUNING
 from fieval_tasks.pace.pace_tuning import PaceTuning
 from fieval_tasks.pace.quota import NOTHING_KNOWN, Allowed
-from fieval_tasks.work import work_tuning
+from fieval_tasks.work.work_tuning import TUNING as WORK_TUNING
 from fieval_tasks.work.work_tuning import WorkTuning
 
 Within: TypeAlias = "Callable[[str, Mapping[str, str | int]], AbstractContextManager[Any]]"
@@ -67,9 +67,9 @@ class Options:
     """The platform may accept submissions and refuse their evaluations for a limit of the account's tier."""
     allowed: Allowed = NOTHING_KNOWN
     """The account's tier, and what was evaluated within its windows before the run."""
-    tuning: PaceTuning = pace_tuning.TUNING
-    """The constants of the pace."""
-    work: WorkTuning = work_tuning.TUNING
+    pace_tuning: PaceTuning = PACE_TUNING
+    """The constants of the room `pace`."""
+    work_tuning: WorkTuning = WORK_TUNING
     """The constants of this room."""
     budget: Budget = UNBOUNDED
     """The hard ends of what the run may spend, over all its processes."""

@@ -295,8 +295,8 @@ class Sender:
             turn.faltered()
         if policy.is_answer(error):
             turn.answered()
-        elif turn.failed(self._about(error, seqs)) > self.options.work.silence:
-            raise RunStopped(f"no answer for {self.options.work.silence:.0f} s: {error}") from error
+        elif turn.failed(self._about(error, seqs)) > self.options.work_tuning.silence:
+            raise RunStopped(f"no answer for {self.options.work_tuning.silence:.0f} s: {error}") from error
         if isinstance(error, Miscounted):
             lane.answered_pack(fully=False)
         elif isinstance(error, NotTheProtocol) or (isinstance(error, TurnedAway) and len(seqs) == 1):
@@ -387,10 +387,10 @@ class Sender:
     async def _before_next_try(self, chosen: Remedy, faults: int) -> None:
         self.recorder.count("retries")
         if chosen is Remedy.SEND_AGAIN:  # the server may be back, so the pause does not grow with the outage
-            faults = min(faults, self.options.work.sent_again_soon)
+            faults = min(faults, self.options.work_tuning.sent_again_soon)
         waits_in_its_turn = chosen is Remedy.WAIT_AND_SEND or (chosen is Remedy.SEND_AGAIN and self.pace.is_away)
         if not waits_in_its_turn:  # with everyone
-            await asyncio.sleep(self.options.work.pause(faults))
+            await asyncio.sleep(self.options.work_tuning.pause(faults))
 
 
 def _is_opaque(error: ApiError) -> bool:

@@ -126,7 +126,7 @@ class Settlement:
             left = self.options.item_timeout - (self.clock() - item.since)
             try:
                 row = await self.lanes.client.in_time(
-                    self.lanes.client.get_row(item.eval_id), max(self.options.work.last_question, left)
+                    self.lanes.client.get_row(item.eval_id), max(self.options.work_tuning.last_question, left)
                 )
             except ApiError as error:
                 return await self._unanswered(item, error, turn)
@@ -279,17 +279,17 @@ class Settlement:
         self._strange_in_a_row = self._strange_in_a_row + 1 if is_strange else 0
         if self._strange_in_a_row >= STRANGE_REPLIES:
             return f"{STRANGE_REPLIES} answers in a row are not the evaluation API's"
-        now, silence = self.clock(), self.options.work.silence
+        now, silence = self.clock(), self.options.work_tuning.silence
         self._failing_since = now if self._failing_since is None else self._failing_since
         return f"no answer for {silence:.0f} s" if now - self._failing_since > silence else None
 
     async def _are_alone(self) -> bool:
         """Whether only the questions about a few items fail, while the API answers get-evals."""
-        if len(self._asked_in_vain) < self.options.tuning.different:
+        if len(self._asked_in_vain) < self.options.pace_tuning.different:
             return True
         if self._is_there is None:
             self._is_there = await self.lanes.client.is_there()
-        return self._is_there and len(self._asked_in_vain) < self.options.work.in_vain
+        return self._is_there and len(self._asked_in_vain) < self.options.work_tuning.in_vain
 
     @property
     def notices(self) -> tuple[str, ...]:

@@ -52,9 +52,13 @@ class Work:
         echoes = Echoes(book)
         self.settlement = Settlement(self.lanes, echoes, self._recorder, pace, options)
         agenda = Agenda(
-            give_up_after=options.item_timeout, to_come=lambda: self.items.counts[State.READY], tuning=options.work
+            give_up_after=options.item_timeout,
+            to_come=lambda: self.items.counts[State.READY],
+            tuning=options.work_tuning,
         )
-        self.poller = Poller(agenda, self._ask_about, more_to_come=self._more_to_come, at_once=options.work.at_once)
+        self.poller = Poller(
+            agenda, self._ask_about, more_to_come=self._more_to_come, at_once=options.work_tuning.at_once
+        )
         early_end = None
         if options.is_decided is not None:
             early_end = EarlyEnd(options.is_decided, book.draws, self.items, lanes, self.poller, loop, options)
@@ -81,7 +85,7 @@ class Work:
 
     def hurry(self) -> None:
         """Cancel requests under way after WorkTuning.last_moment, and record them as lost. From any thread."""
-        self._loop.call_later(self._options.work.last_moment, self.sender.under_way.cut_off)
+        self._loop.call_later(self._options.work_tuning.last_moment, self.sender.under_way.cut_off)
 
     def control(self, wanted: Control) -> None:
         """Pause or go on, and change the bounds. A rate is the run's, of which this process takes its share."""

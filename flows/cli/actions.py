@@ -24,9 +24,9 @@ from fieval_tasks.core.steering import Control
 from fieval_tasks.ledger.database import store_url
 from fieval_tasks.ledger.run import Run
 from fieval_tasks.ledger.store import Ledger
-from fieval_tasks.on_prefect.at_rest import require_at_rest
 from fieval_tasks.on_prefect.openers import PREFECT, prepared
 from fieval_tasks.on_prefect.prefect_api import configured_api, require_api, require_configured
+from fieval_tasks.on_prefect.prefect_names import require_known_names
 from fieval_tasks.report.listing import COLUMNS, NARROWEST
 from fieval_tasks.runs.connections import Openers
 from fieval_tasks.runs.continuing import Continuation
@@ -62,7 +62,7 @@ def evaluate(interruption: Interruption, plan: EvaluationPlan, *, dry_run: bool,
     if dry_run and not needs_prefect:
         return _dry_run(plan)
     if needs_prefect and configured_api() is None:
-        require_at_rest(plan)
+        require_known_names(plan)
     with prefect_session() as wait_for_api:
         if needs_prefect:
             wait_for_api()
@@ -127,7 +127,7 @@ def _run_of(name: str, store: str | None) -> Run:
 
 def _require_limit(plan: EvaluationPlan) -> None:
     if plan.shared_limit:  # else Prefect need not be imported yet
-        from fieval_tasks.on_prefect.shared import require_limit
+        from fieval_tasks.on_prefect.shared_limit import require_limit
 
         require_limit(plan)
 

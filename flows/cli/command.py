@@ -33,22 +33,11 @@ EXIT_CODES = (
     "4 stopped (keys, credit, server); 70 an unexpected error, in a log; 130 interrupted"
 )
 _OF_ALL = "4 the ledger's server can't be reached; 70 an unexpected error, in a log; 130 interrupted"
-OTHER_EXIT_CODES = {
-    **dict.fromkeys(
-        ("explain", "bless", "runs", "show", "trend", "prune"), f"exit codes: 0 done; 2 bad input; {_OF_ALL}"
-    ),
-    "compare": (
-        "exit codes: 0 no check is worse; 1 one is; 2 bad input, or they can't be compared; 3 verdicts that are missing "
-        f"leave it open; {_OF_ALL}"
-    ),
-}
-"""Of commands on past runs, which evaluate nothing."""
-ARGUMENTS = {
-    "evaluate": "[DATASET...]", "fan_out": "[DATASET...]", "collect": "[RUN]", "control": "RUN", "explain": "RUN ITEM",
-    "label": "RUN", "compare": "RUN [BASELINE]", "bless": "[RUN]", "runs": "", "show": "RUN", "trend": "DATASET CHECK",
-    "prune": "--older-than AGE",
-}  # fmt: skip
-"""Of each command, as its help's first line has them: cyclopts calls all that may be left out [ARGS]."""
+EXIT_CODES_OF_PAST_RUNS = f"exit codes: 0 done; 2 bad input; {_OF_ALL}"
+EXIT_CODES_OF_COMPARE = (
+    "exit codes: 0 no check is worse; 1 one is; 2 bad input, or they can't be compared; 3 verdicts that are missing "
+    f"leave it open; {_OF_ALL}"
+)
 NOW_CALLED = {"--ambiguous": "--on-lost-reply", "--orphans": "--on-stuck", "--go": "--unpause"}
 
 ABOUT_JSON = (
@@ -257,7 +246,7 @@ def compare(
 
     Exit code 1: a check is WORSE; 2: they can't be compared; 3: verdicts are missing that could change the answer.
     """
-    from flows.cli.decisions import compare as compared
+    from flows.cli.baseline_commands import compare as compared
 
     said: dict[str, Any] = {
         "margin": margin,
@@ -274,7 +263,7 @@ def bless(
     list: ListBlessed = False, store: StoreOption = None,
 ) -> int:  # fmt: skip
     """Make a run the baseline that later runs are compared with: a mark in the ledger, or a file to commit."""
-    from flows.cli.decisions import bless as blessed
+    from flows.cli.baseline_commands import bless as blessed
 
     return blessed(run, note, file, anyway, list, store)
 
@@ -293,16 +282,18 @@ def runs(
     json: AsJson = False, store: StoreOption = None,
 ) -> int:  # fmt: skip
     """The runs of a ledger, the newest first: when, how each ended, what its checks came to, what it cost."""
-    from flows.cli import looking_back
+    from flows.cli import history_commands
 
-    return looking_back.runs(store, as_data=json, limit=limit, dataset=dataset, check=check, since=since, status=status)
+    return history_commands.runs(
+        store, as_data=json, limit=limit, dataset=dataset, check=check, since=since, status=status
+    )
 
 
 def show(run: RunArgument, /, *, json: RunAsObject = False, store: StoreOption = None) -> int:
     """One run: its checks and figures, gates, amendments, where its files are, and what to do next."""
-    from flows.cli import looking_back
+    from flows.cli import history_commands
 
-    return looking_back.show(run, store, as_data=json)
+    return history_commands.show(run, store, as_data=json)
 
 
 def trend(
@@ -310,9 +301,9 @@ def trend(
     store: StoreOption = None,
 ) -> int:  # fmt: skip
     """How a check went from run to run. The line is broken where judge, template, questions or labels are others."""
-    from flows.cli import looking_back
+    from flows.cli import history_commands
 
-    return looking_back.trend(dataset, check, store, as_data=json, last=last)
+    return history_commands.trend(dataset, check, store, as_data=json, last=last)
 
 
 def prune(*, older_than: OlderThan, yes: Yes = False, dry_run: DryPrune = False, store: StoreOption = None) -> int:
@@ -320,9 +311,27 @@ def prune(*, older_than: OlderThan, yes: Yes = False, dry_run: DryPrune = False,
 
     Runs stay that are blessed, labelled, not at their end, or whose verdicts another run reuses.
     """
-    from flows.cli import looking_back
+    from flows.cli import history_commands
 
-    return looking_back.prune(older_than, store, yes=yes, dry_run=dry_run)
+    return history_commands.prune(older_than, store, yes=yes, dry_run=dry_run)
+
+
+COMMANDS: Mapping[Callable[..., int], tuple[str, str]] = {
+    evaluate: ("[DATASET...]", EXIT_CODES),
+    runs: ("", EXIT_CODES_OF_PAST_RUNS),
+    show: ("RUN", EXIT_CODES_OF_PAST_RUNS),
+    trend: ("DATASET CHECK", EXIT_CODES_OF_PAST_RUNS),
+    collect: ("[RUN]", EXIT_CODES),
+    explain: ("RUN ITEM", EXIT_CODES_OF_PAST_RUNS),
+    compare: ("RUN [BASELINE]", EXIT_CODES_OF_COMPARE),
+    bless: ("[RUN]", EXIT_CODES_OF_PAST_RUNS),
+    label: ("RUN", EXIT_CODES),
+    prune: ("--older-than AGE", EXIT_CODES_OF_PAST_RUNS),
+    control: ("RUN", EXIT_CODES),
+    fan_out: ("[DATASET...]", EXIT_CODES),
+}
+"""Each command -> its arguments as the first line of its help has them, where cyclopts calls all that may be left out [ARGS],
+and the exit codes in the last one."""
 
 
 # -- how they are called -------------------------------------------------------------------------------------------
@@ -337,7 +346,7 @@ def fieval_command(tokens: Sequence[str] | None = None) -> int:
 def fieval_app() -> App:
     """All commands as words of one, which a shell can complete."""
     app = bare_app(SCRIPT, help="Put rows to Future AGI evaluations, and see what became of them.")
-    for command in (evaluate, runs, show, trend, collect, explain, compare, bless, label, prune, control, fan_out):
+    for command in COMMANDS:
         app.command(app_of(command), name=command.__name__.replace("_", "-"))
     app.register_install_completion_command(help="Have this shell complete the words of these commands.")
     return app
@@ -380,9 +389,8 @@ prune_command = _entry(prune)
 
 
 def app_of(command: Callable[..., int]) -> App:
-    called = program(command.__name__)
-    usage = f"Usage: {called} [OPTIONS] {ARGUMENTS[command.__name__]}".rstrip()
-    app = bare_app(called, help_epilogue=OTHER_EXIT_CODES.get(command.__name__, EXIT_CODES), usage=usage)
+    called, (arguments, exit_codes) = program(command.__name__), COMMANDS[command]
+    app = bare_app(called, help_epilogue=exit_codes, usage=f"Usage: {called} [OPTIONS] {arguments}".rstrip())
     app.default(command)
     return app
 

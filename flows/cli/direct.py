@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 from fieval_tasks.core.errors import ExitCode, FievalError, Interrupted, PlanError
-from fieval_tasks.core.faults import as_unexpected
 from fieval_tasks.core.plan import EvaluationPlan
+from fieval_tasks.core.unexpected import as_unexpected
 from fieval_tasks.ledger.run import Run
 from fieval_tasks.runs.connections import Openers
 from fieval_tasks.runs.preparation import Prepared
-from fieval_tasks.runs.threads import evaluated
+from fieval_tasks.runs.workers import evaluated
 from flows.cli.screen import WorkEnd
 
 

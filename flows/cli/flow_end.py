@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from fieval_tasks.core.errors import ExitCode, FievalError
-from fieval_tasks.core.faults import as_unexpected
+from fieval_tasks.core.unexpected import as_unexpected
 from fieval_tasks.on_prefect.prefect_api import require_settings
 from fieval_tasks.on_prefect.prefect_errors import why
 from flows.cli.screen import WorkEnd

@@ -14,7 +14,7 @@ from fieval_tasks.ledger.run import Run
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.report.listing import console_of, listing
 from fieval_tasks.report.text import clean, count, moment
-from fieval_tasks.runs.calibrating import handed, record
+from fieval_tasks.runs.calibrating import checked_labels, record
 from fieval_tasks.runs.conclusion import Ended, conclude
 from fieval_tasks.runs.preparation import kept
 from fieval_tasks.runs.sheets import draw, write_sheet
@@ -84,7 +84,7 @@ def read(run: str, labels: str, policy: str | None, store: str | None) -> int:
         if busy := opened.book.claims.holder():
             raise PlanError(f"run {opened.run_id} is at work ({busy}): read the labels back once it has ended")
         labelled = opened.plan.model_copy(update={"labels": labels, "labelling_policy": policy})
-        given = handed(opened.ledger, labelled, opened.run)
+        given = checked_labels(opened.ledger, labelled, opened.run)
         assert given is not None, "the plan names labels"
         check = record(opened.ledger, opened.run_id, given).check_name
         outcome = conclude(opened, Ended(), seconds=0.0)

@@ -99,7 +99,7 @@ def test_a_shared_limit_is_made_and_then_changed(place: Path) -> None:
 
     from deployments.registration import _limit, _shared_limit
     from fieval_tasks.core.plan import EvaluationPlan
-    from fieval_tasks.on_prefect.shared import shared_limit
+    from fieval_tasks.on_prefect.shared_limit import shared_limit
 
     with get_client(sync_client=True) as client:
         assert "created, 200 requests a second" in _shared_limit(client, _limit("key-one=200/s"))

@@ -11,7 +11,7 @@ from fieval_tasks.ledger.run import CheckRecord, Run
 from fieval_tasks.ledger.schema import utc_now
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.pace.pace_tuning import PaceTuning
-from fieval_tasks.runs.threads import threads, work_to_the_end
+from fieval_tasks.runs.workers import threads, work_to_the_end
 from fieval_tasks.work.engine import Engine
 from fieval_tasks.work.options import Options
 from fieval_tasks.work.work_tuning import WorkTuning
@@ -66,8 +66,8 @@ def work(ledger: Ledger, run: Run, platform: FaultyPlatform, **options: Any) -> 
 def _worked(ledger: Ledger, run: Run, platform: FaultyPlatform, options: dict[str, Any]) -> FievalError | None:
     mode = Mode(run.mode)
     connect = FaultyTransport(platform).client
-    pace = options.pop("tuning", QUICK_PACE)
-    chosen = Options(mode=mode, concurrency=8, timeout=PATIENCE, tuning=pace, work=QUICK, **options)
+    pace = options.pop("pace_tuning", QUICK_PACE)
+    chosen = Options(mode=mode, concurrency=8, timeout=PATIENCE, pace_tuning=pace, work_tuning=QUICK, **options)
     try:
         with Engine(run, ledger, connect, chosen) as engine, threads(engine) as workers:
             work_to_the_end(engine, mode, workers)

@@ -19,7 +19,7 @@ from fieval_tasks.core.plan import Check, EvaluationPlan
 from fieval_tasks.core.sink_names import TableName
 from fieval_tasks.runs.conclusion import conclude
 from fieval_tasks.runs.preparation import prepared
-from fieval_tasks.runs.threads import how_it_ended, threads
+from fieval_tasks.runs.workers import how_it_ended, threads
 
 
 def main(to: str, what: str, rows: str = "") -> int:

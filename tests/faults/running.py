@@ -19,7 +19,7 @@ import pytest
 from fieval_tasks.core.plan import Check, EvaluationPlan
 from fieval_tasks.ledger.database import store_url
 from fieval_tasks.ledger.store import Ledger
-from fieval_tasks.runs import threads
+from fieval_tasks.runs import workers
 from fieval_tasks.runs.conclusion import Outcome
 from fieval_tasks.runs.preparation import prepared
 from tests.conftest import PATIENCE
@@ -153,7 +153,7 @@ def _worked(folder: Path, server: Server, plan: EvaluationPlan) -> Outcome:
         for name, value in server.environment.items():
             patch.setenv(name, value)
         with prepared(plan) as run:
-            return threads.evaluated(run)
+            return workers.evaluated(run)
 
 
 def accounts(folder: Path, server: Server) -> Accounts:

@@ -29,7 +29,7 @@ from fieval_tasks.ledger.database import store_url
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.on_prefect.times import PrefectTimes
 from fieval_tasks.runs.preparation import prepared
-from fieval_tasks.runs.threads import threads, work_once
+from fieval_tasks.runs.workers import threads, work_once
 from flows.cli.command import (
     app_of,
     collect_command,
@@ -339,13 +339,13 @@ def test_what_the_database_holds_is_found_in_it(workplace: Path, prefect_home: P
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 
-    from fieval_tasks.on_prefect.at_rest import require_at_rest
+    from fieval_tasks.on_prefect.prefect_names import require_known_names
 
     with get_client(sync_client=True) as client:
         client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name="at-rest", limit=1))
-    require_at_rest(EvaluationPlan(connection="evaluator", shared_limit="at-rest"))
+    require_known_names(EvaluationPlan(connection="evaluator", shared_limit="at-rest"))
     with pytest.raises(PlanError, match=r"there are: .*evaluator"):
-        require_at_rest(EvaluationPlan(connection="evaluater"))
+        require_known_names(EvaluationPlan(connection="evaluater"))
 
 
 def test_a_long_wait_for_a_server_is_told_and_a_short_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:

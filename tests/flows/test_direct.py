@@ -108,7 +108,7 @@ def cut(place: str, *, by: str, folder: Path | None = None) -> subprocess.Comple
 
 @pytest.mark.parametrize(
     ("place", "by"),
-    [("fieval_tasks.work.sending.together", "SIGINT"), ("fieval_tasks.runs.threads.conclude", "SIGTERM")],
+    [("fieval_tasks.work.sending.together", "SIGINT"), ("fieval_tasks.runs.workers.conclude", "SIGTERM")],
 )
 def test_a_signal_ends_it_in_order_and_the_command_that_carries_on_is_said(place: str, by: str) -> None:
     done = cut(place, by=by)

@@ -56,7 +56,7 @@ def slots(name: str) -> int:
 
 def test_a_limit_that_is_not_there_is_named_with_the_command_that_makes_it(workplace: Path) -> None:
     from fieval_tasks.core.errors import PlanError
-    from fieval_tasks.on_prefect.shared import shared_limit
+    from fieval_tasks.on_prefect.shared_limit import shared_limit
 
     with pytest.raises(PlanError, match=r"no such limit; make it with `prefect gcl create a-key --limit"):
         shared_limit("a-key")
@@ -68,7 +68,7 @@ def test_a_limit_that_is_not_there_is_named_with_the_command_that_makes_it(workp
 )
 def test_a_limit_that_would_not_hold_is_refused(workplace: Path, fields: dict[str, Any], problem: str) -> None:
     from fieval_tasks.core.errors import PlanError
-    from fieval_tasks.on_prefect.shared import shared_limit
+    from fieval_tasks.on_prefect.shared_limit import shared_limit
 
     with pytest.raises(PlanError, match=problem):
         shared_limit(made(f"useless-{uuid4().hex[:8]}", limit=10, **fields))
@@ -91,7 +91,7 @@ def test_a_run_with_a_limit_that_is_not_there_sends_nothing(workplace: Path, eva
 
 
 def test_a_block_is_leased_in_three_calls_and_can_be_given_back(limit: str) -> None:
-    from fieval_tasks.on_prefect.shared import shared_limit
+    from fieval_tasks.on_prefect.shared_limit import shared_limit
     from fieval_tasks.pace.permits import Leased
 
     one = shared_limit(limit)
@@ -111,7 +111,7 @@ async def two_leases(one: Any) -> list[Any]:
 
 
 def test_a_process_begins_with_few_permits_and_leaves_the_others_theirs(limit: str) -> None:
-    from fieval_tasks.on_prefect.shared import shared_limit
+    from fieval_tasks.on_prefect.shared_limit import shared_limit
 
     one = shared_limit(limit)
     one._client = InNoTime()  # type: ignore[assignment]
@@ -137,7 +137,7 @@ def test_a_full_limit_is_not_asked_so_that_it_can_empty(workplace: Path) -> None
     """Each refusal would have Prefect forget what had decayed."""
     from prefect.client.orchestration import get_client
 
-    from fieval_tasks.on_prefect.shared import shared_limit
+    from fieval_tasks.on_prefect.shared_limit import shared_limit
     from fieval_tasks.pace.permits import Full
 
     one = shared_limit(made(f"slow-{uuid4().hex[:8]}", limit=2, slot_decay_per_second=0.001))
@@ -154,7 +154,7 @@ def test_a_full_limit_is_not_asked_so_that_it_can_empty(workplace: Path) -> None
 def test_a_prefect_that_is_away_is_waited_for(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import httpx
 
-    from fieval_tasks.on_prefect.shared import shared_limit
+    from fieval_tasks.on_prefect.shared_limit import shared_limit
     from fieval_tasks.pace.permits import Away
 
     one = shared_limit(limit)
@@ -172,7 +172,7 @@ def test_a_limit_that_is_removed_while_a_run_uses_it_stops_the_run(limit: str) -
     from prefect.client.orchestration import get_client
 
     from fieval_tasks.core.errors import RunStopped
-    from fieval_tasks.on_prefect.shared import shared_limit
+    from fieval_tasks.on_prefect.shared_limit import shared_limit
 
     one = shared_limit(limit)
     with get_client(sync_client=True) as client:

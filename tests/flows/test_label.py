@@ -15,7 +15,7 @@ from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.plan import Check, EvaluationPlan
 from fieval_tasks.runs.conclusion import Ended, Outcome, conclude
 from fieval_tasks.runs.preparation import prepared
-from fieval_tasks.runs.threads import work_on
+from fieval_tasks.runs.workers import work_on
 from flows.cli.command import label_command
 
 SAID = "The museum opens at nine and closes at {} in the evening."

@@ -130,7 +130,7 @@ def test_a_stop_ends_the_pause_before_a_chunks_next_try_at_once(
         with Ledger(f"sqlite:///{workplace / 'ledger.db'}") as ledger:
             run = a_run(ledger, ["one", "two"], chunk_size=1)
             work = WorkTuning(pause=lambda faults: 0.001)
-            quickly = Options(mode=Mode.SUBMIT, tuning=PaceTuning(longest_away_pause=0.001), work=work)
+            quickly = Options(mode=Mode.SUBMIT, pace_tuning=PaceTuning(longest_away_pause=0.001), work_tuning=work)
             with Engine(run, ledger, platform.client, quickly) as engine:
                 submissions = start_submitting(run.run_id, engine.to_submit())
                 assert resting.wait(timeout=PATIENCE)

@@ -20,7 +20,7 @@ from fieval_tasks.runs.biography import as_text, biographies
 from fieval_tasks.runs.conclusion import Ended, conclude, report_of
 from fieval_tasks.runs.overview import overviews
 from fieval_tasks.runs.preparation import Prepared, kept, prepared
-from fieval_tasks.runs.threads import work_on
+from fieval_tasks.runs.workers import work_on
 from tests.platform import Platform
 
 DATA = Path(__file__).parent / "data"

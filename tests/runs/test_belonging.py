@@ -23,7 +23,7 @@ from fieval_tasks.ledger.database import store_url
 from fieval_tasks.ledger.run import Run
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.runs.preparation import Prepared, prepared
-from fieval_tasks.runs.threads import threads, work_on, work_once
+from fieval_tasks.runs.workers import threads, work_on, work_once
 from tests.conftest import Evaluator
 
 ROWS = '{"answer": "one"}\n{"answer": "two"}\n{"answer": "three"}\n'

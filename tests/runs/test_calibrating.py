@@ -21,7 +21,7 @@ from fieval_tasks.ledger.calibrations import Calibrations, LabelDraw
 from fieval_tasks.ledger.changes import Decided, Sending, Submitted
 from fieval_tasks.ledger.run import CheckRecord, Run
 from fieval_tasks.ledger.store import Ledger
-from fieval_tasks.runs.calibrating import handed, record, require_labels
+from fieval_tasks.runs.calibrating import checked_labels, record, require_labels
 from fieval_tasks.runs.conclusion import Ended, Outcome, conclude
 from fieval_tasks.runs.preparation import Kept
 from fieval_tasks.runs.sheets import draw
@@ -87,7 +87,7 @@ def labelled(made: LabelDraw, *, blank: int = 0, flipped: bool = False, name: st
 
 
 def read(kept: Kept, sheet: str, **plan: Any) -> None:
-    given = handed(kept.ledger, kept.plan.model_copy(update={"labels": sheet, **plan}), kept.run)
+    given = checked_labels(kept.ledger, kept.plan.model_copy(update={"labels": sheet, **plan}), kept.run)
     assert given is not None
     record(kept.ledger, kept.run_id, given)
 
@@ -325,7 +325,7 @@ def test_labels_go_with_their_run(ledger: Ledger) -> None:
 
 def required(kept: Kept, gate: str, sheet: str | None = None) -> None:
     plan = kept.plan.model_copy(update={"gates": (gate,), "labels": sheet})
-    require_labels(kept.ledger, plan, kept.run, handed(kept.ledger, plan, kept.run))
+    require_labels(kept.ledger, plan, kept.run, checked_labels(kept.ledger, plan, kept.run))
 
 
 def test_a_gate_that_no_labels_could_decide_is_refused(ledger: Ledger) -> None:

@@ -25,7 +25,7 @@ from fieval_tasks.decisions.statistics import wilson_interval
 from fieval_tasks.ledger.changes import Decided
 from fieval_tasks.runs.conclusion import report_of
 from fieval_tasks.runs.preparation import Prepared, kept, prepared
-from fieval_tasks.runs.threads import work_on
+from fieval_tasks.runs.workers import work_on
 from fieval_tasks.work.engine import Engine
 
 FRAME = pd.DataFrame(

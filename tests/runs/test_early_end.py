@@ -25,7 +25,7 @@ from fieval_tasks.runs.conclusion import Ended, Outcome, conclude
 from fieval_tasks.runs.connections import Connection
 from fieval_tasks.runs.preparation import Prepared
 from fieval_tasks.runs.preparation import prepared as resumed
-from fieval_tasks.runs.threads import how_it_ended, threads
+from fieval_tasks.runs.workers import how_it_ended, threads
 from fieval_tasks.work.options import Share
 from tests.platform import TEMPLATE, Platform, ok, refusal
 

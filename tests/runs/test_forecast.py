@@ -24,7 +24,7 @@ from fieval_tasks.runs.conclusion import Ended, conclude
 from fieval_tasks.runs.forecast import Forecast, foretold
 from fieval_tasks.runs.preparation import prepared
 from fieval_tasks.runs.sides import Judged
-from fieval_tasks.runs.threads import work_on
+from fieval_tasks.runs.workers import work_on
 from fieval_tasks.terminal.forecast_text import as_object, day, lines, span
 from tests.faults.mix import Mix
 from tests.faults.running import Server, evaluated, serving

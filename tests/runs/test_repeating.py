@@ -20,7 +20,7 @@ from fieval_tasks.report.words import standing
 from fieval_tasks.runs.biography import as_text, biographies
 from fieval_tasks.runs.conclusion import Ended, conclude
 from fieval_tasks.runs.preparation import prepared
-from fieval_tasks.runs.threads import work_on
+from fieval_tasks.runs.workers import work_on
 from fieval_tasks.work.lanes import packs
 from tests.report.report_examples import facts, judged, scored
 

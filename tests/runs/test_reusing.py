@@ -24,7 +24,7 @@ from fieval_tasks.report.table import table
 from fieval_tasks.runs.biography import as_text, biographies
 from fieval_tasks.runs.conclusion import Ended, conclude
 from fieval_tasks.runs.preparation import prepared
-from fieval_tasks.runs.threads import work_on
+from fieval_tasks.runs.workers import work_on
 
 
 def nightly(rows: int, **said: Any) -> EvaluationPlan:

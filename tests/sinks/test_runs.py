@@ -18,7 +18,7 @@ from fieval_tasks.on_prefect.permitted import require_permitted
 from fieval_tasks.runs.conclusion import Ended, conclude
 from fieval_tasks.runs.forecast import foretold
 from fieval_tasks.runs.preparation import prepared
-from fieval_tasks.runs.threads import work_on
+from fieval_tasks.runs.workers import work_on
 from fieval_tasks.terminal.forecast_text import as_object, lines
 from tests.sinks.conftest import asked
 

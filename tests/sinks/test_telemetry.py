@@ -22,7 +22,7 @@ from fieval_tasks.core.plan import Check, EvaluationPlan, Mode
 from fieval_tasks.ledger.run import CheckRecord, Run
 from fieval_tasks.runs.continuing import Continuation
 from fieval_tasks.runs.preparation import prepared
-from fieval_tasks.runs.threads import work_on
+from fieval_tasks.runs.workers import work_on
 from fieval_tasks.sinks.opening import telemetry
 from fieval_tasks.sinks.sink import SILENT
 from fieval_tasks.sinks.telemetry import attributes_of, is_configured

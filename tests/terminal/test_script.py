@@ -10,16 +10,17 @@ from pathlib import Path
 import pytest
 
 from fieval_tasks.core.commands import command
-from flows.cli.command import fieval_app
+from flows.cli.command import COMMANDS, fieval_app
 from tests.conftest import PATIENCE
+
+ROOT = Path(__file__).parents[2]
 
 
 def fieval(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     program = "import sys; sys.argv[0] = 'fieval'; from fieval_tasks.terminal.script import main; main()"
-    root = str(Path(__file__).parents[2])
     return subprocess.run(
         [sys.executable, "-c", program, *arguments],
-        cwd=folder, env={"PYTHONPATH": f"{folder}:{root}", "PATH": "", "HOME": str(folder)}, capture_output=True, text=True, timeout=PATIENCE,
+        cwd=folder, env={"PYTHONPATH": f"{folder}:{ROOT}", "PATH": "", "HOME": str(folder)}, capture_output=True, text=True, timeout=PATIENCE,
     )  # fmt: skip
 
 
@@ -31,6 +32,13 @@ def test_a_projects_own_flows_are_left_alone(tmp_path: Path) -> None:
     ended = fieval(tmp_path, "explain", "RUN", "ITEM")
     assert (ended.returncode, ended.stdout) == (2, "")
     assert "there is no ledger" in ended.stderr
+
+
+def test_a_module_that_is_a_command_is_a_word_of_the_one_and_in_the_docs() -> None:
+    modules = {file.stem for file in (ROOT / "flows").glob("*.py") if "run_command(" in file.read_text("utf-8")}
+    assert {command.__name__ for command in COMMANDS} == modules, "what has a module in flows/ has a row in COMMANDS"
+    docs = "".join(page.read_text("utf-8") for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")))
+    assert not [name for name in modules if f"flows.{name}" not in docs], "say it in README.md or docs/"
 
 
 @pytest.mark.parametrize("name", ["evaluate", "collect", "explain", "label", "control", "fan-out"])

@@ -38,7 +38,7 @@ from fieval_tasks.ledger.schema import utc_now
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.pace import pace_tuning
 from fieval_tasks.pace.pace_tuning import PaceTuning
-from fieval_tasks.runs.threads import threads, work_once, work_to_the_end
+from fieval_tasks.runs.workers import threads, work_once, work_to_the_end
 from fieval_tasks.work.engine import Engine
 from fieval_tasks.work.lanes import LONGEST_PACK, packs
 from fieval_tasks.work.options import Options
@@ -73,8 +73,8 @@ def work(
 ) -> tuple[dict[str, Result], Run]:
     """Submit and settle everything, as a flow does; the results by answer, and the run's own account."""
     mode = mode or Mode(run.mode)
-    options = {"tuning": QUICK_PACE, **options}
-    chosen = Options(mode=mode, concurrency=8, work=work_tuning, **options)
+    options = {"pace_tuning": QUICK_PACE, **options}
+    chosen = Options(mode=mode, concurrency=8, work_tuning=work_tuning, **options)
     with Engine(run, ledger, platform.client, chosen) as engine, threads(engine) as workers:
         work_to_the_end(engine, mode, workers)
         notices = engine.notices
@@ -330,7 +330,7 @@ def test_the_progress_of_each_check_adds_up_also_where_one_shares_the_verdicts_o
     ]
     run = Run("r", utc_now(), "d", "f", "async", "test", tuple(checks), {}, ())
     run = ledger.create(run, mark_copies((item, None) for item in items), chunk_size=3)
-    options = Options(mode=Mode.ASYNC, budget=Budget(prices={"one": Fraction("0.002")}), work=QUICK)
+    options = Options(mode=Mode.ASYNC, budget=Budget(prices={"one": Fraction("0.002")}), work_tuning=QUICK)
     with Engine(run, ledger, Platform().client, options) as engine:
         assert [(check.name, check.total, check.settled, check.cost) for check in engine.progress.checks] == [
             ("one", 4, 0, 0), ("other", 4, 0, None), ("empty", 0, 0, None),
@@ -352,7 +352,7 @@ def test_an_item_that_repeats_another_is_not_sent_and_shares_its_verdict(ledger:
     platform = Platform()
     run = ledger.create(run, mark_copies((item, None) for item in items), chunk_size=3)
     assert ledger.book(run.run_id).count_unsent() == 3
-    with Engine(run, ledger, platform.client, Options(mode=mode, work=QUICK)) as engine:
+    with Engine(run, ledger, platform.client, Options(mode=mode, work_tuning=QUICK)) as engine:
         for chunk in ledger.book(run.run_id).unsent_chunks():
             engine.submit_chunk(chunk)
         if mode is Mode.ASYNC:
@@ -622,7 +622,7 @@ def test_a_mistake_of_ours_while_an_item_is_sent_again_ends_the_run_and_is_told(
     platform = Platform(trouble=once_per_answer(limited, method="GET"))
     run = a_run(ledger, ["x"])
     with (
-        Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC, concurrency=8, work=QUICK)) as engine,
+        Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC, concurrency=8, work_tuning=QUICK)) as engine,
         threads(engine) as workers,
     ):
         engine._at_work._send_again = broken  # type: ignore[method-assign]
@@ -643,7 +643,7 @@ def test_an_engine_that_cannot_open_holds_nothing(ledger: Ledger) -> None:
 
     with (
         pytest.raises(RunStopped, match="no such place"),
-        Engine(run, ledger, nowhere, Options(mode=Mode.ASYNC, owner="another process", work=QUICK)),
+        Engine(run, ledger, nowhere, Options(mode=Mode.ASYNC, owner="another process", work_tuning=QUICK)),
     ):
         pass
     assert "fieval-engine" not in {thread.name for thread in threading.enumerate()}
@@ -653,7 +653,14 @@ def test_an_engine_that_cannot_open_holds_nothing(ledger: Ledger) -> None:
 def test_where_no_verdict_is_asked_for_nobody_waits_for_news(ledger: Ledger) -> None:
     answers = [f"answer {n}" for n in range(12 * int(pace_tuning.TUNING.unheard))]
     platform = Platform()
-    work(ledger, a_run(ledger, answers), platform, mode=Mode.SUBMIT, timeout=60.0, tuning=PaceTuning(no_news=3_600.0))
+    work(
+        ledger,
+        a_run(ledger, answers),
+        platform,
+        mode=Mode.SUBMIT,
+        timeout=60.0,
+        pace_tuning=PaceTuning(no_news=3_600.0),
+    )
     assert platform.taken.total() == len(answers)
 
 
@@ -662,7 +669,7 @@ def test_whatever_ends_the_work_early_lets_what_is_on_its_way_come_in(ledger: Le
     run = a_run(ledger, ANSWERS)
     with (
         suppress(KeyboardInterrupt),
-        Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC, concurrency=2, work=QUICK)) as engine,
+        Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC, concurrency=2, work_tuning=QUICK)) as engine,
         threads(engine) as workers,
     ):
         workers.start([0])
@@ -681,7 +688,7 @@ def test_an_item_that_is_put_back_while_its_chunk_is_sent_goes_out_once_more_and
     platform.trouble = lambda request, _: hidden_limit(request, platform) if ticket in str(request.url) else None
     ledger.book(run.run_id).apply([Submitted((Ticket(0, ticket),), utc_now())])
     with (
-        Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC, work=QUICK)) as engine,
+        Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC, work_tuning=QUICK)) as engine,
         ThreadPoolExecutor(1) as aside,
     ):
         engine.expect([chunk := Future[int]()])
@@ -751,7 +758,7 @@ def stopped_while_sending(
     """An engine whose first submissions are under way; after the block, the error that its chunk ended with is raised."""
     mode, tuning = Mode(run.mode), replace(QUICK, last_moment=last_moment)
     with (
-        Engine(run, ledger, platform.client, Options(mode=mode, concurrency=4, work=tuning)) as engine,
+        Engine(run, ledger, platform.client, Options(mode=mode, concurrency=4, work_tuning=tuning)) as engine,
         ThreadPoolExecutor(1) as aside,
     ):
         sending = aside.submit(engine.submit_chunk, 0)
@@ -781,7 +788,7 @@ def stop_and_come_in(engine: Engine, said: list[str]) -> None:
 def test_somebody_who_gets_impatient_while_the_engine_ends_has_the_rest_recorded_as_lost(ledger: Ledger) -> None:
     run = a_run(ledger, ["x"])
     platform = Slow(replies_after=600.0)
-    engine = Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC, work=replace(QUICK, last_moment=0.1)))
+    engine = Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC, work_tuning=replace(QUICK, last_moment=0.1)))
     ending = engine._close
 
     async def interrupted() -> None:
@@ -815,7 +822,7 @@ def test_work_that_will_not_be_cancelled_holds_up_no_end(ledger: Ledger) -> None
 
     with (
         Engine(
-            run, ledger, Platform().client, Options(mode=Mode.ASYNC, work=replace(QUICK, cancelled_within=0.2))
+            run, ledger, Platform().client, Options(mode=Mode.ASYNC, work_tuning=replace(QUICK, cancelled_within=0.2))
         ) as engine,
         ThreadPoolExecutor(1) as aside,
     ):
@@ -829,7 +836,7 @@ def test_work_that_will_not_be_cancelled_holds_up_no_end(ledger: Ledger) -> None
 
 
 def test_chunks_that_have_ended_are_told_from_those_that_have_not(ledger: Ledger) -> None:
-    with Engine(a_run(ledger, ["x"]), ledger, Platform().client, Options(mode=Mode.ASYNC, work=QUICK)) as engine:
+    with Engine(a_run(ledger, ["x"]), ledger, Platform().client, Options(mode=Mode.ASYNC, work_tuning=QUICK)) as engine:
         first, second = Future[int](), Future[int]()
         engine.expect([first, second])
         first.set_result(1)
@@ -859,11 +866,11 @@ def test_once_it_is_quiet_the_rest_is_left_to_whoever_comes_next(ledger: Ledger)
 
     run, platform = a_run(ledger, ["slow 1", *ANSWERS, "slow 2"]), Platform(trouble=slow_ones)
     work(ledger, run, platform, mode=Mode.SUBMIT)
-    with Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC, quiet=0.3, work=QUICK)) as engine:
+    with Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC, quiet=0.3, work_tuning=QUICK)) as engine:
         assert engine.settle() == engine.left == 2
     assert ledger.book(run.run_id).counts()[State.SCORED] == len(ANSWERS)
     platform.trouble = None
-    with Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC, quiet=60.0, work=QUICK)) as engine:
+    with Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC, quiet=60.0, work_tuning=QUICK)) as engine:
         assert engine.settle() == engine.left == 0
     assert ledger.book(run.run_id).counts()[State.SCORED] == len(ANSWERS) + 2
 
@@ -969,7 +976,7 @@ def test_answers_that_are_not_the_apis_stop_the_run_before_much_is_sent(ledger: 
 def test_a_stopped_run_ends_with_its_reason_and_resumes_with_what_is_left(ledger: Ledger) -> None:
     run = a_run(ledger, ANSWERS)
     platform = Platform(takes=inf)
-    engine = Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC, concurrency=2, work=QUICK))
+    engine = Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC, concurrency=2, work_tuning=QUICK))
     with engine:
         engine.submit_chunk(0)
         engine.stop(Interrupted("enough"))
@@ -1195,7 +1202,7 @@ def test_a_ledger_that_cannot_be_written_stops_the_run(ledger: Ledger, monkeypat
 
 def test_a_chunk_that_comes_when_the_engine_has_ended_is_told_so_and_holds_nobody(ledger: Ledger) -> None:
     run = a_run(ledger, ["one", "two"])
-    with Engine(run, ledger, Platform().client, Options(mode=Mode.ASYNC, work=QUICK)) as engine:
+    with Engine(run, ledger, Platform().client, Options(mode=Mode.ASYNC, work_tuning=QUICK)) as engine:
         [chunk] = engine.to_submit()
         engine.expect([ended := Future[int]()])
         engine.stop(RunStopped("no credit left"))
@@ -1209,7 +1216,7 @@ def test_a_chunk_that_the_ending_loop_never_came_to_is_told_so_and_holds_nobody(
 ) -> None:
     run, handed = a_run(ledger, ["one", "two"]), threading.Semaphore(0)
     with ThreadPoolExecutor(1) as late:
-        with Engine(run, ledger, Platform().client, Options(mode=Mode.ASYNC, work=QUICK)) as engine:
+        with Engine(run, ledger, Platform().client, Options(mode=Mode.ASYNC, work_tuning=QUICK)) as engine:
             [chunk] = engine.to_submit()
             engine.stop(RunStopped("no credit left"))
             with monkeypatch.context() as patched:

@@ -30,7 +30,7 @@ from fieval_tasks.core.plan import Mode
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.pace.pace import LongestWait, Pace
 from fieval_tasks.pace.pace_tuning import SHOWN_FROM, TUNING, PaceTuning
-from fieval_tasks.runs.threads import threads, work_once
+from fieval_tasks.runs.workers import threads, work_once
 from fieval_tasks.work.engine import Engine
 from fieval_tasks.work.options import Options
 from fieval_tasks.work.work_tuning import WorkTuning
@@ -244,7 +244,9 @@ def test_a_server_that_is_gone_while_only_submissions_are_made_is_given_up(
     ledger: Ledger,
 ) -> None:
     platform = Platform(trouble=lambda *_: httpx.ReadTimeout("silence"))
-    options = Options(mode=Mode.SUBMIT, tuning=PaceTuning(longest_away_pause=0.02), work=WorkTuning(silence=0.2))
+    options = Options(
+        mode=Mode.SUBMIT, pace_tuning=PaceTuning(longest_away_pause=0.02), work_tuning=WorkTuning(silence=0.2)
+    )
     run = a_run(ledger, [f"answer {n}" for n in range(600)], chunk_size=600)
     with (
         pytest.raises(RunStopped, match="no answer for"),
@@ -281,7 +283,7 @@ class Dripping(Platform):
 @pytest.mark.parametrize(("method", "mode"), [("GET", Mode.ASYNC), ("POST", Mode.SYNC), ("POST", Mode.ASYNC)])
 def test_slow_bytes_do_not_outlast_an_items_time(ledger: Ledger, method: str, mode: Mode) -> None:
     tuning = WorkTuning(last_question=0.1, shortest_post=0.1, pause=lambda faults: 0.001, last_word=0.1)
-    options = Options(mode=mode, item_timeout=0.3, on_lost_reply="ask", timeout=60.0, work=tuning)
+    options = Options(mode=mode, item_timeout=0.3, on_lost_reply="ask", timeout=60.0, work_tuning=tuning)
     run = a_run(ledger, ["x"], mode=mode)
     with Engine(run, ledger, Dripping(method).client, options) as engine, threads(engine) as workers:
         work_once(engine, mode, workers)

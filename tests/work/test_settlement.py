@@ -69,8 +69,8 @@ class Scene:
         self.now = 1_000.0
         chosen = Options(
             mode=Mode.ASYNC,
-            tuning=PaceTuning(longest_away_pause=away_pause),
-            work=replace(TUNING, in_vain=in_vain),
+            pace_tuning=PaceTuning(longest_away_pause=away_pause),
+            work_tuning=replace(TUNING, in_vain=in_vain),
             **options,
         )
         lanes = Lanes(self.run, self.client, Quotas(), chosen)
@@ -79,7 +79,7 @@ class Scene:
             lanes,
             self.echoes,
             self.recorder,
-            Pace(concurrency=8, tuning=chosen.tuning),
+            Pace(concurrency=8, tuning=chosen.pace_tuning),
             chosen,
             clock=lambda: self.now,
         )

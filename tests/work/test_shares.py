@@ -24,7 +24,7 @@ from fieval_tasks.ledger.run import Run
 from fieval_tasks.ledger.schema import utc_now
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.pace.permits import Leased
-from fieval_tasks.runs.threads import Workers, threads, work_once, work_to_the_end
+from fieval_tasks.runs.workers import Workers, threads, work_once, work_to_the_end
 from fieval_tasks.work.engine import Engine
 from fieval_tasks.work.options import Options, Share
 from fieval_tasks.work.work_tuning import WorkTuning
@@ -49,7 +49,7 @@ QUICK = WorkTuning(
 def work(ledger: Ledger, run: Run, platform: Platform, share: Share | None, **options: Any) -> list[int]:
     """What a shard does; the chunks that it began with."""
     mode, open_limit = options.pop("mode", Mode.ASYNC), options.pop("open_limit", None)
-    chosen = Options(mode=mode, concurrency=8, share=share, work=QUICK, **options)
+    chosen = Options(mode=mode, concurrency=8, share=share, work_tuning=QUICK, **options)
     with (
         Engine(run, ledger, platform.client, chosen, open_limit=open_limit) as engine,
         helping(engine) as workers,
@@ -132,7 +132,7 @@ def test_what_one_sent_that_helped_and_died_is_asked_about_by_whoever_comes_to_t
     run, platform = a_run(ledger, ANSWERS[:10], chunk_size=5), Platform()
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         dead = owner_name(process.pid)
-    options = Options(mode=Mode.ASYNC, concurrency=8, share=Share(0, 2), work=QUICK)
+    options = Options(mode=Mode.ASYNC, concurrency=8, share=Share(0, 2), work_tuning=QUICK)
     with Engine(run, ledger, platform.client, options) as engine, helping(engine) as workers:
         assert engine.to_submit() == [0]
         assert ledger.book(run.run_id).claims.take([0], dead, lease=60.0) == [0]
@@ -155,7 +155,7 @@ def test_what_another_held_for_a_moment_and_let_go_is_finished_by_whoever_came_m
     tickets = [Ticket(item.seq, platform.accept(body(item))[0]) for item in ledger.book(run.run_id).unsent(1)]
     ledger.book(run.run_id).apply([Submitted(tuple(tickets), utc_now())])
     assert ledger.book(run.run_id).claims.take(others, "a collector", lease=60.0) == others
-    options = Options(mode=Mode.ASYNC, concurrency=8, share=share, work=QUICK)
+    options = Options(mode=Mode.ASYNC, concurrency=8, share=share, work_tuning=QUICK)
     with Engine(run, ledger, platform.client, options) as engine, helping(engine) as workers:
         work_once(engine, Mode.ASYNC, workers)
         assert counted(ledger, run) == {State.READY: 5, State.SUBMITTED: 5, State.SCORED: 5}
@@ -198,7 +198,7 @@ def test_help_that_an_outage_cut_short_goes_on_with_the_chunk_it_was_at(ledger: 
         run,
         ledger,
         platform.client,
-        Options(mode=Mode.ASYNC, concurrency=8, share=Share(1, 2), tuning=QUICK_PACE, work=QUICK),
+        Options(mode=Mode.ASYNC, concurrency=8, share=Share(1, 2), pace_tuning=QUICK_PACE, work_tuning=QUICK),
     ) as engine:
         engine.to_submit()
         with pytest.raises(Unreachable):
@@ -245,7 +245,7 @@ def test_shards_keep_the_runs_budget_together(ledger: Ledger) -> None:
                 Share(n, 3),
                 budget=Budget(23),
                 owner=f"{owner_name()}-{n}",
-                tuning=QUICK_PACE,
+                pace_tuning=QUICK_PACE,
             )
             for n in range(3)
         ]

@@ -14,8 +14,8 @@ from prefect.exceptions import ObjectNotFound
 
 from fieval_tasks.core.errors import RunStopped
 from fieval_tasks.core.plan import EvaluationPlan
-from fieval_tasks.on_prefect.at_rest import unusable_limit
 from fieval_tasks.on_prefect.prefect_errors import why
+from fieval_tasks.on_prefect.prefect_names import unusable_limit
 from fieval_tasks.pace.permits import Away, Full, Leased
 
 

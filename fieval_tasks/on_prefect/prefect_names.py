@@ -1,4 +1,4 @@
-"""What Prefect's database on this machine holds, read without Prefect: a misspelt name need not wait for a server to start."""
+"""Whether the blocks and limits that a plan names are there, read from Prefect's database file: no server need start for that."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BLOCKS = "SELECT name FROM block_document WHERE block_type_name = 'Future AGI Cr
 LIMITS = "SELECT name FROM concurrency_limit_v2"
 
 
-def require_at_rest(plan: EvaluationPlan) -> None:
+def require_known_names(plan: EvaluationPlan) -> None:
     """Raises PlanError where the plan names a block of keys or a shared limit that the database does not hold."""
     name, limit = plan.connection, plan.shared_limit
     if name not in (None, "local", "env") and (there := _names(BLOCKS)) is not None and name not in there:

@@ -1,4 +1,4 @@
-"""Working on a run: its chunks are submitted while its tickets are polled, by plain threads or by other workers."""
+"""Working on a run: some workers submit its chunks while another polls, be they plain threads or Prefect's tasks and subflow."""
 
 from __future__ import annotations
 
