@@ -665,14 +665,14 @@ def test_where_no_verdict_is_asked_for_nobody_waits_for_news(ledger: Ledger) -> 
 
 
 def test_whatever_ends_the_work_early_lets_what_is_on_its_way_come_in(ledger: Ledger) -> None:
-    platform = Slow(replies_after=0.2)
+    platform = Slow(replies_after=0.5)
     run = a_run(ledger, ANSWERS)
     with (
         suppress(KeyboardInterrupt),
         Engine(run, ledger, platform.client, Options(mode=Mode.ASYNC, concurrency=2, work_tuning=QUICK)) as engine,
         threads(engine) as workers,
     ):
-        workers.start([0])
+        workers.start(engine.to_submit())
         while not platform.taken:
             sleep(0.01)
         raise KeyboardInterrupt
