@@ -43,7 +43,7 @@ class Listener:
             answers += part == "a submission"
             self._trait(SPELLING, part, now=_spelling(fields))
             if (template := _name(fields.get("name"))) is not None:
-                self._trait(OUTPUT_TYPE, part, template, now=_name(pick(fields, "output_type")))
+                self._trait(OUTPUT_TYPE, part, template, now=_name(pick(fields, "output_type") or None))
         if answers > sent:
             self._notices.setdefault(MORE_THAN_SENT, MORE_THAN_SENT)
 

@@ -96,6 +96,7 @@ def test_submissions_and_states_may_be_spelt_each_in_its_way() -> None:
 
 NO_NEWS: dict[str, tuple[int, list[tuple[str, Any]]]] = {
     # how many of these replies are a judge's verdict, and the replies
+    "an output type that is empty": (1, [("state", done()), ("state", done("failed", output_type=""))]),
     "what a failed row lacks": (
         6,
         [("state", told) for told in (
