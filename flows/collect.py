@@ -17,7 +17,7 @@ from fieval_tasks.core.errors import FievalError, PlanError, RunsRefused
 from fieval_tasks.core.plan import EvaluationPlan, Mode
 from fieval_tasks.core.scrubbing import without_secrets
 from fieval_tasks.core.unexpected import as_unexpected
-from fieval_tasks.on_prefect.ending import INCOMPLETE, failed, refused, state_name_of
+from fieval_tasks.on_prefect.final_states import INCOMPLETE, failed, refused, state_name_of
 from fieval_tasks.on_prefect.flow_runs import published, work_on
 from fieval_tasks.on_prefect.naming import collector_title, tag
 from fieval_tasks.on_prefect.openers import prepared

@@ -21,7 +21,7 @@ from fieval_tasks.blocks import FutureAGICredentials
 from fieval_tasks.core.errors import FievalError, Interrupted, PlanError, RunStopped
 from fieval_tasks.core.plan import MOST_SHARDS, SHARD_DEPLOYMENT, EvaluationPlan, Mode
 from fieval_tasks.core.progress import Progress
-from fieval_tasks.on_prefect.ending import REFUSED, cancelled, failed, state_name_of
+from fieval_tasks.on_prefect.final_states import REFUSED, cancelled, failed, state_name_of
 from fieval_tasks.on_prefect.flow_runs import begun, ended_in_order, series_of, work_on
 from fieval_tasks.on_prefect.naming import title
 from fieval_tasks.on_prefect.openers import prepared

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -109,7 +110,9 @@ def test_a_module_knows_its_own_room_and_the_floors_below() -> None:
             )
             known = {imported for imported in ours(name) if room(imported) in FLOOR and room(imported) != room(name)}
             upward += [f"{name} imports {one}" for one in known if FLOOR[room(one)] >= FLOOR[room(name)]]
-    assert not upward, "which does not lie on a floor below"
+    assert not upward, (
+        "which does not lie on a floor below (FLOORS): move what both need down, or have it handed in from above"
+    )
 
 
 def test_no_module_knows_itself_by_way_of_others() -> None:
@@ -123,17 +126,22 @@ def test_no_module_knows_itself_by_way_of_others() -> None:
 
 def test_prefect_is_imported_at_the_rim_only() -> None:
     inside = [name for name in modules() if FLOOR.get(room(name), 0) < FLOOR["on_prefect"]]
-    assert not [name for name in inside if any(is_in(imported, "prefect") for imported in imports(name))]
+    known = [name for name in inside if any(is_in(imported, "prefect") for imported in imports(name))]
+    assert not known, (
+        "what needs Prefect stands in flows/, deployments/ or on_prefect/, and hands it in, as `Openers` are"
+    )
 
 
 def test_the_local_evaluator_imports_nothing_of_ours_outside_itself() -> None:
     local = [name for name in modules() if is_in(name, LOCAL)]
-    assert not [name for name in local if not all(is_in(imported, LOCAL) for imported in ours(name))]
+    known = [name for name in local if not all(is_in(imported, LOCAL) for imported in ours(name))]
+    assert not known, "client and evaluator share no code, so that they can't agree on one mistake"
 
 
 def test_only_what_opens_connections_imports_the_local_evaluator() -> None:
     others = [name for name in modules() if not is_in(name, LOCAL, *OPENS_LOCAL)]
-    assert not [name for name in others if any(is_in(imported, LOCAL) for imported in ours(name))]
+    known = [name for name in others if any(is_in(imported, LOCAL) for imported in ours(name))]
+    assert not known, f"the evaluator is reached like the platform, by a connection ({', '.join(OPENS_LOCAL)})"
 
 
 def test_flows_is_an_empty_package() -> None:
@@ -143,7 +151,7 @@ def test_flows_is_an_empty_package() -> None:
 def test_nobody_waits_for_prefects_futures_with_a_timeout() -> None:
     """Its alarm may go off while its own lock is held, and the main thread then waits for ever, deaf to signals."""
     waits = [name for name in modules() if "prefect.futures.wait" in names_imported(name)]
-    assert not waits
+    assert not waits, "wait on the future itself, as flows/evaluate.sent does"
 
 
 def names_imported(name: str) -> Iterator[str]:
@@ -154,8 +162,28 @@ def names_imported(name: str) -> Iterator[str]:
 
 def test_the_page_on_architecture_shows_these_floors_and_rooms() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    assert FLOORS in page
+    assert FLOORS in page, "docs/architecture.md draws other floors than FLOORS of this test"
     for name in FLOOR:
         if name not in PACKAGES:
             promise = ast.get_docstring(tree(f"fieval_tasks.{name}")) or ""
             assert promise[:-1].casefold() in page.casefold(), f"{name} promises something else"
+
+
+def test_what_the_page_on_architecture_names_is_there() -> None:
+    """`room/module`, or `room/module.name`. All other names of a row are found in one of the modules that it names."""
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    lost = []
+    for line in page.splitlines():
+        named = [place_named(found) for found in re.findall(r"`(\w+(?:/\w+)+)/?(?:\.\w+)?`", line)]
+        lost += [f"`{name}`" for name, file in named if not file.exists()]
+        source = "".join(file.read_text(encoding="utf-8") for _, file in named if file.is_file())
+        if line.startswith("|") and source:
+            lost += [name for name in re.findall(r"(?<=[`.])[a-zA-Z_]+(?=`)", line) if name not in source]
+    assert not lost, "docs/architecture.md names what is not there (any more)"
+
+
+def place_named(name: str) -> tuple[str, Path]:
+    """A module's or a folder's name in the docs, and where it lies."""
+    bare = name if name.startswith(("flows/", "tests/", "fieval_tasks/")) else f"fieval_tasks/{name}"
+    folder = ROOT / bare
+    return name, folder if folder.is_dir() else folder.with_suffix(".py")

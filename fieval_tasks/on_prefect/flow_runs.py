@@ -15,8 +15,8 @@ from fieval_tasks.core.errors import FievalError, Interrupted
 from fieval_tasks.core.plan import EvaluationPlan
 from fieval_tasks.core.scrubbing import raise_without_secrets
 from fieval_tasks.on_prefect.artifacts import publish
-from fieval_tasks.on_prefect.ending import cancelled, concluded, leave_suspended, refused
 from fieval_tasks.on_prefect.events import announce, announce_cancelled
+from fieval_tasks.on_prefect.final_states import cancelled, concluded, leave_suspended, refused
 from fieval_tasks.on_prefect.forms import in_parameters, plan_given
 from fieval_tasks.on_prefect.naming import tag
 from fieval_tasks.on_prefect.openers import prepared

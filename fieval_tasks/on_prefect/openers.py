@@ -1,4 +1,4 @@
-"""What Prefect keeps under a name: blocks of keys, and limits that processes share. Prefect is imported once one is opened."""
+"""Opening a run whose plan may name what Prefect keeps: a block of keys, or a limit that processes share. Prefect is imported then."""
 
 from __future__ import annotations
 

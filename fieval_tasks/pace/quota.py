@@ -1,4 +1,4 @@
-"""The platform's hidden limit: it accepts submissions, and evaluations past the account's tier fail when they run."""
+"""What an account's tier leaves for each judge model. Its limits are hidden: past them submissions are accepted, and their evaluations fail."""
 
 from __future__ import annotations
 

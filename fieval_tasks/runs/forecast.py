@@ -22,7 +22,7 @@ from fieval_tasks.core.scrubbing import scrubbed
 from fieval_tasks.core.tiers import CUSTOM, DEFAULT, Tier
 from fieval_tasks.decisions.sizes import WORST, sample_size
 from fieval_tasks.ledger.database import store_url
-from fieval_tasks.ledger.recognition import recognised_tier
+from fieval_tasks.ledger.recognised_tiers import recognised_tier
 from fieval_tasks.ledger.reuse import to_be_taken
 from fieval_tasks.ledger.run import CheckRecord
 from fieval_tasks.ledger.store import Ledger

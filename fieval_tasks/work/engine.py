@@ -16,7 +16,7 @@ from fieval_tasks.core.errors import FievalError, Interrupted
 from fieval_tasks.core.plan import Mode
 from fieval_tasks.core.progress import Progress
 from fieval_tasks.core.steering import Control
-from fieval_tasks.ledger.recognition import record_tier
+from fieval_tasks.ledger.recognised_tiers import record_tier
 from fieval_tasks.ledger.run import Run
 from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.pace.pace import LongestWait, Pace

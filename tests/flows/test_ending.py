@@ -89,7 +89,7 @@ def test_a_row_without_a_verdict_is_told_by_the_states_name(workplace: Path) -> 
 
 
 def test_the_reason_that_stopped_a_run_is_in_the_states_name(prefect_home: object) -> None:
-    from fieval_tasks.on_prefect.ending import state_name_of
+    from fieval_tasks.on_prefect.final_states import state_name_of
 
     wrapped = RunStopped("the keys are refused")
     wrapped.__cause__ = KeysRefused("401")
@@ -109,13 +109,13 @@ def test_under_a_deployment_prefects_traceback_of_a_state_that_was_told_is_left_
     from prefect import exceptions
     from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
-    from fieval_tasks.on_prefect import ending
+    from fieval_tasks.on_prefect import final_states
 
     logger = logging.getLogger("prefect.flow_runs")
     monkeypatch.setattr(logger, "filters", [])
-    monkeypatch.setattr(ending.deployment, "id", "a-deployment", raising=False)
-    monkeypatch.setattr(ending.flow_run, "id", "mine", raising=False)
-    ending._log_it_once()
+    monkeypatch.setattr(final_states.deployment, "id", "a-deployment", raising=False)
+    monkeypatch.setattr(final_states.flow_run, "id", "mine", raising=False)
+    final_states._log_it_once()
     told = getattr(exceptions, raised)("gate FAIL")
     caplog.set_level(logging.ERROR)
     # Else Prefect would start a server of its own for the log, and keep it for as long as there are tests.
@@ -134,7 +134,7 @@ def test_under_a_deployment_prefects_traceback_of_a_state_that_was_told_is_left_
 def test_the_automation_for_runs_that_died_knows_every_state_in_which_one_ends(prefect_home: object) -> None:
     from prefect.server.events.schemas.automations import EventTrigger
 
-    from fieval_tasks.on_prefect.ending import NAMES
+    from fieval_tasks.on_prefect.final_states import NAMES
 
     [zombie] = [
         said for file in AUTOMATIONS.glob("*.yaml") if "zombie" in (said := yaml.safe_load(file.read_text()))["name"]

@@ -89,7 +89,9 @@ def test_a_run_that_its_worker_ends_says_so_before_it_goes(
     monkeypatch.setattr(evaluate, "submit_and_wait", end)
     monkeypatch.setattr(fan_out, "worked_on", end)
     monkeypatch.setattr(collect, "wait_for_tickets", end)
-    monkeypatch.setattr("fieval_tasks.on_prefect.ending.get_run_logger", lambda: SimpleNamespace(warning=told.append))
+    monkeypatch.setattr(
+        "fieval_tasks.on_prefect.final_states.get_run_logger", lambda: SimpleNamespace(warning=told.append)
+    )
     name = f"ended-{flow.replace('_', '-')}"
     with prepared(plan_of(dataset=dataset(workplace, ROWS), run=name)) as run:  # a flow would pass the signal on
         work: dict[str, Callable[[], object]] = {
