@@ -16,7 +16,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import VariableCreate, VariableUpdate
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
-from fieval_tasks.core.commands import command
+from fieval_tasks.core.command_lines import command
 from fieval_tasks.core.errors import PlanError, RunStopped
 from fieval_tasks.core.steering import PREFIX, Control, control_of, value_of, variable_of
 from fieval_tasks.on_prefect.times import TIMES

@@ -26,9 +26,9 @@ from fieval_tasks.on_prefect.flow_runs import begun, ended_in_order, series_of, 
 from fieval_tasks.on_prefect.naming import title
 from fieval_tasks.on_prefect.openers import prepared
 from fieval_tasks.on_prefect.permitted import require_permitted, require_permitted_store
+from fieval_tasks.on_prefect.shard_runs import ShardRuns
 from fieval_tasks.on_prefect.shared_limit import require_limit
 from fieval_tasks.on_prefect.showing import shown_in_prefect
-from fieval_tasks.on_prefect.team import Team
 from fieval_tasks.on_prefect.times import TIMES
 from fieval_tasks.on_prefect.watching import Rhythm
 from fieval_tasks.runs.conclusion import Ended
@@ -86,8 +86,8 @@ def worked_on(run: Prepared, shards: int, deployment: str) -> Ended:
     if not run.book.unfinished_chunks():
         return Ended()
     try:
-        with Team(shard_plan(run), shards, deployment) as team:
-            return follow(run, team)
+        with ShardRuns(shard_plan(run), shards, deployment) as shard_runs:
+            return follow(run, shard_runs)
     except RunStopped as error:  # before all its shards were started
         return Ended(error)
 
@@ -102,48 +102,48 @@ def shard_plan(run: Prepared) -> dict[str, Any]:
     return said | {"resume": run.run_id} | ({"store": store} if store else {})
 
 
-def follow(run: Prepared, team: Team) -> Ended:
+def follow(run: Prepared, shard_runs: ShardRuns) -> Ended:
     """Wait until the shards have done all they can; how it ended."""
     with shown_in_prefect(run.run.total, series=series_of(run)) as show:
         try:
-            for _ in rounds(run, team):
+            for _ in rounds(run, shard_runs):
                 show(progress_of(run))
         except FievalError as error:
-            team.cancel()
-            return Ended(error, team.notices)
+            shard_runs.cancel()
+            return Ended(error, shard_runs.notices)
         finally:
             show(progress_of(run))
-    stopped = None if run.book.unfinished_chunks() == [] else team.stopped
-    return Ended(stopped, team.notices, waited=run.plan.mode is not Mode.SUBMIT)
+    stopped = None if run.book.unfinished_chunks() == [] else shard_runs.stopped
+    return Ended(stopped, shard_runs.notices, waited=run.plan.mode is not Mode.SUBMIT)
 
 
-def rounds(run: Prepared, team: Team) -> Iterator[None]:
+def rounds(run: Prepared, shard_runs: ShardRuns) -> Iterator[None]:
     """One for each look, until there is nothing more to wait for. Raises what stops the run."""
     began = last_sign = monotonic()
     waiting = Rhythm(TIMES.reminds_every)
-    while not team.has_ended:
+    while not shard_runs.has_ended:
         yield
         now = monotonic()
-        if not team.has_begun and waiting.due():
+        if not shard_runs.has_begun and waiting.due():
             get_run_logger().warning(
                 "no worker has taken up a shard yet: the run waits for one that runs %s, for %.0f s in all; to start one: "
-                "prefect worker start --pool NAME", team.deployment, TIMES.begins_within,
+                "prefect worker start --pool NAME", shard_runs.deployment, TIMES.begins_within,
             )  # fmt: skip
         if run.plan.timeout is not None and now - began > run.plan.timeout:
             raise RunStopped("the time given by --timeout is over")
-        if now - began > TIMES.begins_within and not team.has_begun:
+        if now - began > TIMES.begins_within and not shard_runs.has_begun:
             raise RunStopped(
-                f"no worker took up a run of {team.deployment} within {TIMES.begins_within:.0f} s: start one for its work pool, "
+                f"no worker took up a run of {shard_runs.deployment} within {TIMES.begins_within:.0f} s: start one for its work pool, "
                 f"with `prefect worker start --pool NAME`"
             )
-        if not team.has_begun or run.book.claims.holder():
+        if not shard_runs.has_begun or run.book.claims.holder():
             last_sign = now
         is_done = not run.book.unfinished_chunks()
         if now - last_sign > (TIMES.last_words if is_done else TIMES.shards_quiet):
-            team.look(soon=True)  # a shard that has begun since the last look is lost, and not late
+            shard_runs.look(soon=True)  # a shard that has begun since the last look is lost, and not late
             return
-        team.wait(TIMES.ledger_every)
-        team.look(soon=is_done)
+        shard_runs.wait(TIMES.ledger_every)
+        shard_runs.look(soon=is_done)
 
 
 def progress_of(run: Prepared) -> Progress:

@@ -9,7 +9,7 @@ from prefect import State, flow, get_run_logger, tags
 from prefect.exceptions import Pause
 from prefect.states import Cancelled
 
-from fieval_tasks.core.commands import command
+from fieval_tasks.core.command_lines import command
 from fieval_tasks.core.errors import Interrupted, RunStopped
 from fieval_tasks.core.scrubbing import scrubbed_errors
 from fieval_tasks.on_prefect.prefect_errors import why

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from fieval_tasks.core.errors import Unexpected, in_words
-from fieval_tasks.core.private import make_folder
+from fieval_tasks.core.private_files import make_folder
 from fieval_tasks.core.scrubbing import scrubbed, without_secrets
 
 FOLDER = Path("fieval-runs")

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
-from fieval_tasks.core.commands import NAMES
+from fieval_tasks.core.command_lines import NAMES
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.locations import is_url
 from fieval_tasks.core.plan import Check, EvaluationPlan

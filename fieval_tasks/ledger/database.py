@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from fieval_tasks.core.errors import PlanError, StoreAway, StoreError
-from fieval_tasks.core.private import make_file, make_folder
+from fieval_tasks.core.private_files import make_file, make_folder
 from fieval_tasks.core.scrubbing import remember_secrets
 from fieval_tasks.ledger.troubles import explained
 from fieval_tasks.ledger.tuning import DEFAULT_TUNING, SYSTEM_CLOCK, LedgerClock, LedgerTuning

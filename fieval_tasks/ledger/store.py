@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from fieval_tasks.core.commands import command
+from fieval_tasks.core.command_lines import command
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.items import Failed, Item
 from fieval_tasks.core.spelling import nearest

@@ -10,7 +10,7 @@ import threading
 import time
 from pathlib import Path
 
-from fieval_tasks.core.private import make_file, make_folder
+from fieval_tasks.core.private_files import make_file, make_folder
 from fieval_tasks.on_prefect.times import TIMES
 
 

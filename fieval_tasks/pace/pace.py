@@ -13,9 +13,9 @@ from types import TracebackType
 
 from fieval_tasks.core.errors import RunStopped
 from fieval_tasks.pace.limits import Limits, Metronome, Places
-from fieval_tasks.pace.line import Kind, Line
 from fieval_tasks.pace.pace_tuning import SHOWN_FROM, TUNING, PaceTuning
 from fieval_tasks.pace.permits import Permits
+from fieval_tasks.pace.waiting_line import Kind, WaitingLine
 
 ASKED = "the server asked to wait"
 FOREVER = 10.0 * 365 * 86_400
@@ -86,7 +86,7 @@ class Pace:
         self._asked_until = -inf
         self.longest_asked = 0.0
         """The longest Retry-After so far, in seconds."""
-        self._line: Line[float] = Line(self, clock)
+        self._line: WaitingLine[float] = WaitingLine(self, clock)
         self.bound(concurrency=concurrency, rate=rate)
 
     def bound(self, *, concurrency: int, rate: float | None) -> None:
@@ -194,7 +194,7 @@ class Turn(AbstractAsyncContextManager["Turn"]):
 
     __slots__ = ("_kind", "_line", "_pace", "_urgent", "started_at")
 
-    def __init__(self, pace: Pace, line: Line[float], kind: Kind, *, urgent: bool = False) -> None:
+    def __init__(self, pace: Pace, line: WaitingLine[float], kind: Kind, *, urgent: bool = False) -> None:
         self._pace = pace
         self._line = line
         self._kind: Kind = kind

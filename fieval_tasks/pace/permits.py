@@ -18,8 +18,8 @@ from typing import Protocol
 
 from fieval_tasks.core.errors import RunStopped
 from fieval_tasks.pace.limits import backoff
-from fieval_tasks.pace.line import Line
 from fieval_tasks.pace.pace_tuning import PERMIT_TUNING, PermitTuning
+from fieval_tasks.pace.waiting_line import WaitingLine
 
 _log = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ class Permits:
         self._kept = self._tuning.kept
         self._leased_until = -inf
         self._latest = -inf
-        self._line: Line[float] = Line(self, clock)
+        self._line: WaitingLine[float] = WaitingLine(self, clock)
         self._leasing: asyncio.Task[None] | None = None
         self._failed: Exception | None = None
         self.times_away = 0

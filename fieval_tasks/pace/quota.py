@@ -12,10 +12,10 @@ from types import TracebackType
 from fieval_tasks.core.errors import UsedUp
 from fieval_tasks.core.tiers import CUSTOM, DAY, DEFAULT, NO_TIER, Tier
 from fieval_tasks.pace.limits import Limits
-from fieval_tasks.pace.line import Line
 from fieval_tasks.pace.pace import AS_LONG_AS_IT_TAKES, LongestWait, clock_time
 from fieval_tasks.pace.pace_tuning import SHOWN_FROM, TUNING, PaceTuning
 from fieval_tasks.pace.sent import Sent
+from fieval_tasks.pace.waiting_line import WaitingLine
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class Quota:
         self._longest_wait = longest_wait
         self._tuning = tuning
         self._clock = clock
-        self._line: Line[Admission] = Line(self, clock)
+        self._line: WaitingLine[Admission] = WaitingLine(self, clock)
         self._out = 0
         """Evaluations that were admitted and not sent yet."""
         self._unheard: deque[tuple[float, float]] = deque()

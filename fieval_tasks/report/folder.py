@@ -12,7 +12,7 @@ from time import monotonic, sleep
 from typing import IO, Any
 from uuid import uuid4
 
-from fieval_tasks.core.private import make_folder
+from fieval_tasks.core.private_files import make_folder
 
 # Every file that each run writes to it.
 FILES = (

@@ -12,7 +12,7 @@ from typing import Any
 
 from fieval_tasks.core.batches import batches
 from fieval_tasks.core.items import Result
-from fieval_tasks.core.private import make_folder
+from fieval_tasks.core.private_files import make_folder
 from fieval_tasks.report.caps import CAPS, Caps
 from fieval_tasks.report.columns import TIME, Columns, inert_cell, sound
 from fieval_tasks.report.differences import Comparison

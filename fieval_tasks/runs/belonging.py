@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fieval_tasks.api.account import LOCAL, Account, one_spelling
-from fieval_tasks.core.commands import command
+from fieval_tasks.core.command_lines import command
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.ledger.run import Run
 from fieval_tasks.ledger.store import Ledger

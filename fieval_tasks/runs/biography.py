@@ -10,7 +10,7 @@ from typing import Any
 
 from rapidfuzz import process
 
-from fieval_tasks.core.commands import command
+from fieval_tasks.core.command_lines import command
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.items import Item, State
 from fieval_tasks.ledger.book import Event, Past

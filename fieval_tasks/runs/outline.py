@@ -15,7 +15,7 @@ from math import ceil
 from pathlib import Path
 
 from fieval_tasks.core.budget import budget_problems
-from fieval_tasks.core.commands import option_name
+from fieval_tasks.core.command_lines import option_name
 from fieval_tasks.core.errors import (
     ApiError,
     Lost,

@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from fieval_tasks.core.errors import RowsUnwanted, SinkError
-from fieval_tasks.core.private import make_file
+from fieval_tasks.core.private_files import make_file
 from fieval_tasks.core.sink_names import TableName
 from fieval_tasks.ledger.database import network_timeouts
 from fieval_tasks.ledger.schema import Moment, Text

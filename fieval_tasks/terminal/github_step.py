@@ -13,7 +13,7 @@ from typing import Any, TextIO
 from uuid import uuid4
 
 from fieval_tasks.core.errors import ExitCode, FievalError
-from fieval_tasks.core.private import make_folder
+from fieval_tasks.core.private_files import make_folder
 from fieval_tasks.core.unexpected import as_unexpected
 from fieval_tasks.data.dataset import lines_of
 from fieval_tasks.data.finding import Reading

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError
 
-from fieval_tasks.core.commands import command, option_name
+from fieval_tasks.core.command_lines import command, option_name
 from fieval_tasks.core.errors import ExitCode, PlanError
 from fieval_tasks.core.plan import MOST_SHARDS, EvaluationPlan
 from fieval_tasks.core.refusals import sentences, spelled
@@ -180,7 +180,7 @@ def fan_out(interruption: Interruption, plan: EvaluationPlan, *, dry_run: bool, 
             "--base-url: shards take none; set FI_BASE_URL where their workers run, or name a block of keys"
         )
     with prefect_session():
-        from fieval_tasks.on_prefect.team import stop_teams
+        from fieval_tasks.on_prefect.shard_runs import stop_shard_runs
         from flows.fan_out import fan_out as flow
 
         _require_limit(plan)
@@ -191,7 +191,7 @@ def fan_out(interruption: Interruption, plan: EvaluationPlan, *, dry_run: bool, 
                 interruption,
                 again,
                 lambda: flow_end(lambda: flow(run.to_carry_on, shards, deployment, return_state=True), again),
-                stop_work=stop_teams,
+                stop_work=stop_shard_runs,
             )
 
 

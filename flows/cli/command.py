@@ -17,7 +17,7 @@ from cyclopts.help import DefaultFormatter, PanelSpec
 from rich.box import Box
 from rich.console import Console
 
-from fieval_tasks.core.commands import SCRIPT, program
+from fieval_tasks.core.command_lines import SCRIPT, program
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.plan import SHARD_DEPLOYMENT, EvaluationPlan
 from fieval_tasks.terminal.door import answered

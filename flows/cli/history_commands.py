@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from fieval_tasks.core.budget import written
-from fieval_tasks.core.commands import command
+from fieval_tasks.core.command_lines import command
 from fieval_tasks.core.errors import ExitCode, PlanError
 from fieval_tasks.ledger.check_figures import CheckFigures
 from fieval_tasks.ledger.database import store_url

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from fieval_tasks.core.commands import command
+from fieval_tasks.core.command_lines import command
 from fieval_tasks.core.errors import ExitCode, PlanError
 from fieval_tasks.decisions.agreement import Confusion
 from fieval_tasks.ledger.calibrations import Calibration, Calibrations, LabelDraw

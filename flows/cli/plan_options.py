@@ -13,7 +13,7 @@ from unicodedata import normalize
 from cyclopts import Parameter, Token
 from pydantic.fields import FieldInfo
 
-from fieval_tasks.core.commands import option_name
+from fieval_tasks.core.command_lines import option_name
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.plan import DEFAULT_JUDGE, Check, EvaluationPlan, settings_for
 from fieval_tasks.core.refusals import spelled

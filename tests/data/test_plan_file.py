@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from fieval_tasks.core.commands import NAMES
+from fieval_tasks.core.command_lines import NAMES
 from fieval_tasks.core.errors import PlanError
 from fieval_tasks.core.plan import Check, EvaluationPlan
 from fieval_tasks.data.parameters import AsTyped

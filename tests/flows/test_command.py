@@ -22,7 +22,7 @@ from typing import Any, TypeAlias
 import httpx
 import pytest
 
-from fieval_tasks.core.commands import option_name
+from fieval_tasks.core.command_lines import option_name
 from fieval_tasks.core.errors import NameTaken, PlanError
 from fieval_tasks.core.plan import Check, EvaluationPlan, Mode
 from fieval_tasks.ledger.database import store_url

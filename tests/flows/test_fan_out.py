@@ -444,10 +444,10 @@ def test_where_a_shard_can_not_be_started_none_is_left_behind_not_even_one_whose
     import httpx
 
     from fieval_tasks.core.plan import EvaluationPlan
-    from fieval_tasks.on_prefect import team
+    from fieval_tasks.on_prefect import shard_runs
     from flows.fan_out import fan_out
 
-    start, started = team.run_deployment, iter(range(9))
+    start, started = shard_runs.run_deployment, iter(range(9))
 
     def slow(*args: Any, **options: Any) -> Any:
         made = start(*args, **options)
@@ -455,7 +455,7 @@ def test_where_a_shard_can_not_be_started_none_is_left_behind_not_even_one_whose
             raise httpx.ReadTimeout("the Prefect API was slow")
         return made
 
-    monkeypatch.setattr(team, "run_deployment", slow)
+    monkeypatch.setattr(shard_runs, "run_deployment", slow)
     state = fan_out(EvaluationPlan(run="half", limit=3), 3, deployed, return_state=True)
     assert state.is_failed()
     assert "shard 2 of 3 could not be started: the Prefect API can't be asked" in str(state.message)
@@ -516,7 +516,7 @@ def test_a_prefect_that_is_away_for_a_look_costs_no_shard_its_work(
     import httpx
     from prefect import states
 
-    from fieval_tasks.on_prefect import team, watching
+    from fieval_tasks.on_prefect import shard_runs, watching
 
     own, shard = uuid4(), uuid4()
     answers: list[Any] = [httpx.ConnectError("refused"), httpx.ReadTimeout(""), {own: states.Running(), shard: states.Completed()}]  # fmt: skip
@@ -532,9 +532,11 @@ def test_a_prefect_that_is_away_for_a_look_costs_no_shard_its_work(
 
     monkeypatch.setattr(watching, "get_client", lambda **_: Prefect())
     monkeypatch.setattr(watching, "get_run_logger", lambda: logging.getLogger("tests"))
-    monkeypatch.setattr(team, "flow_run", SimpleNamespace(id=own, run_count=1))
-    monkeypatch.setattr(team, "run_deployment", lambda *_, **__: SimpleNamespace(id=shard, state=states.Running()))
-    with team.Team({}, 1, "evaluate-shard/any") as shards:
+    monkeypatch.setattr(shard_runs, "flow_run", SimpleNamespace(id=own, run_count=1))
+    monkeypatch.setattr(
+        shard_runs, "run_deployment", lambda *_, **__: SimpleNamespace(id=shard, state=states.Running())
+    )
+    with shard_runs.ShardRuns({}, 1, "evaluate-shard/any") as shards:
         ended = []
         while answers:
             shards.look(soon=True)
@@ -588,7 +590,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch, keys: list[str]) -> list[in
         with get_client(sync_client=True) as client:
             return client.read_flow_run(state.state_details.flow_run_id)
 
-    monkeypatch.setattr("fieval_tasks.on_prefect.team.run_deployment", run_deployment)
+    monkeypatch.setattr("fieval_tasks.on_prefect.shard_runs.run_deployment", run_deployment)
     return numbers
 
 
@@ -642,7 +644,7 @@ def test_a_suspended_fan_out_ends_its_shards_and_rests_until_a_resume_carries_it
 
         with monkeypatch.context() as patched:
             patched.setattr("fieval_tasks.on_prefect.watching.Rhythm.due", lambda _: True)
-            patched.setattr("fieval_tasks.on_prefect.team.run_deployment", suspended_meanwhile)
+            patched.setattr("fieval_tasks.on_prefect.shard_runs.run_deployment", suspended_meanwhile)
             with pytest.raises(Pause):
                 run_flow(fan_out.fan_out, flow_run=begun, parameters=parameters, return_type="state")
         rests, shard = client.read_flow_run(begun.id).state, client.read_flow_run(shards[0]).state
@@ -720,7 +722,7 @@ def test_a_fan_out_without_a_worker_says_what_it_waits_for(
     from flows import fan_out
 
     class Nobody:
-        """A team whose shards nobody takes up."""
+        """Shards that nobody takes up."""
 
         deployment, has_ended, has_begun = "evaluate-shard/shard", False, False
 
@@ -734,9 +736,9 @@ def test_a_fan_out_without_a_worker_says_what_it_waits_for(
     monkeypatch.setattr(fan_out, "monotonic", lambda: float(next(clock)))
     monkeypatch.setattr(fan_out, "Rhythm", lambda seconds: fan_out_rhythm(seconds))
     monkeypatch.setattr(fan_out, "get_run_logger", lambda: logging.getLogger("tests"))
-    team: Any = Nobody()
+    shard_runs: Any = Nobody()
     with pytest.raises(Exception, match="no worker took up"):
-        list(fan_out.rounds(run, team))
+        list(fan_out.rounds(run, shard_runs))
     told = [record.getMessage() for record in caplog.records if "waits for one that runs" in record.getMessage()]
     assert len(told) >= 5
     assert "prefect worker start --pool" in told[0]

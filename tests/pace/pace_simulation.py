@@ -14,10 +14,10 @@ from itertools import count
 from math import inf, log
 from typing import Any
 
-from fieval_tasks.pace.line import FairQueue, Kind
 from fieval_tasks.pace.pace import Pace
 from fieval_tasks.pace.pace_tuning import TUNING, PaceTuning
 from fieval_tasks.pace.quota import Admission, Quota
+from fieval_tasks.pace.waiting_line import FairQueue, Kind
 from fieval_tasks.work.work_tuning import TUNING as WORK
 
 Event = Callable[[], None]

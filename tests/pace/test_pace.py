@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from fieval_tasks.core.tiers import NO_TIER
 from fieval_tasks.pace.limits import Limits, Metronome, Places, backoff
-from fieval_tasks.pace.line import FairQueue
 from fieval_tasks.pace.pace import Pace
 from fieval_tasks.pace.pace_tuning import TUNING, PaceTuning
 from fieval_tasks.pace.quota import Quota
+from fieval_tasks.pace.waiting_line import FairQueue
 from tests.pace.pace_simulation import (
     Bucket,
     Busy,

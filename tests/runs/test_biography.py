@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fieval_tasks.core.commands import command
+from fieval_tasks.core.command_lines import command
 from fieval_tasks.core.errors import ExitCode, PlanError
 from fieval_tasks.core.items import Failed, Item, Scored, Ticket
 from fieval_tasks.ledger.changes import Asked, Change, Decided, Noted, ReplyLost, Requeued, Sending, Submitted

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fieval_tasks.core.commands import command
+from fieval_tasks.core.command_lines import command
 from flows.cli.command import COMMANDS, fieval_app
 from tests.conftest import PATIENCE
 

@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from fieval_tasks.core.commands import command
+from fieval_tasks.core.command_lines import command
 from fieval_tasks.core.progress import CheckProgress, Progress
 from fieval_tasks.report.listing import console_of, listing
 from fieval_tasks.report.summary import GateOutcome, Requests, summarise

@@ -24,7 +24,7 @@ from fieval_tasks.on_prefect.prefect_errors import why
 from fieval_tasks.on_prefect.watching import PrefectApi, Rhythm, asked_to_end
 
 
-class Team:
+class ShardRuns:
     """The shards of a run: started when the `with` block begins; those that still run are cancelled at its end."""
 
     def __init__(self, plan: dict[str, Any], shards: int, deployment: str) -> None:
@@ -40,12 +40,12 @@ class Team:
         self._prefect = PrefectApi()
         self._reasons: SimpleQueue[FievalError] = SimpleQueue()  # the one kind that a signal handler may put into
 
-    def __enter__(self) -> Team:
-        _teams.append(self)
+    def __enter__(self) -> ShardRuns:
+        _at_work.append(self)
         try:
             self._start()
         except BaseException:
-            _teams.remove(self)
+            _at_work.remove(self)
             self._find_unheard_of()
             self.cancel()
             raise
@@ -78,7 +78,7 @@ class Team:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _teams.remove(self)
+        _at_work.remove(self)
         if error is not None:
             return self.cancel()
         lost: State[Any] = Crashed(message="nothing was heard of it any more; the other shards carried on")
@@ -159,11 +159,11 @@ class Team:
         return sum(state.is_crashed() or state.is_running() for state in self._states.values())
 
 
-_teams: list[Team] = []
+_at_work: list[ShardRuns] = []
 
 
-def stop_teams(reason: FievalError) -> bool:
+def stop_shard_runs(reason: FievalError) -> bool:
     """Stop every run that this process shares out to shards. False where there is none."""
-    for team in _teams:
-        team.stop(reason)
-    return bool(_teams)
+    for shard_runs in _at_work:
+        shard_runs.stop(reason)
+    return bool(_at_work)

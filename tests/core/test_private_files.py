@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fieval_tasks.core.private import make_file, make_folder
+from fieval_tasks.core.private_files import make_file, make_folder
 from fieval_tasks.ledger.database import opened
 from fieval_tasks.ledger.store import Ledger
 

@@ -18,7 +18,7 @@ class Pacer(Protocol[B]):
     """Decides when the next in line may begin. Time is passed in."""
 
     def wait(self, now: float) -> float:
-        """Seconds until the next one may begin; 0: now; inf: not before `Line.advance` is called for another reason."""
+        """Seconds until the next one may begin; 0: now; inf: not before `WaitingLine.advance` is called for another reason."""
 
     def begin(self, now: float, n: int) -> B:
         """The next one begins, and asks for `n`; what it gets."""
@@ -59,7 +59,7 @@ class FairQueue(Generic[T]):
         return self._waiting[kind].popleft()
 
 
-class Line(Generic[B]):
+class WaitingLine(Generic[B]):
     """Coroutines that wait to begin: a future for each and one timer for all; only those that may begin are woken."""
 
     def __init__(self, pacer: Pacer[B], clock: Callable[[], float]) -> None:
