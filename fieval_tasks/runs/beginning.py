@@ -45,7 +45,7 @@ def begin(
             raise
     if outline.given is not None:
         record(ledger, run.run_id, outline.given)
-    return run, outline.plan, outline.way
+    return run, outline.plan, outline.connection
 
 
 def _written(ledger: Ledger, run: Run, read: Callable[[], Rows], create: Callable[[Run, Rows], Run]) -> Run:

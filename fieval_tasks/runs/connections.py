@@ -58,7 +58,7 @@ class Connection:
     """The server and account, which stay the same for a run."""
 
 
-def connection(plan: EvaluationPlan, openers: Openers = WITHOUT_PREFECT) -> Connection:
+def connection_of(plan: EvaluationPlan, openers: Openers = WITHOUT_PREFECT) -> Connection:
     """The plan's connection. Raises PlanError where it can't be had. One that is neither local nor env is a block of keys."""
     chosen = plan.connection or _default(plan)
     if chosen == "local":

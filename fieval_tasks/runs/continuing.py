@@ -18,7 +18,7 @@ from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.runs import belonging
 from fieval_tasks.runs.baselines import COMPARING, require_comparable
 from fieval_tasks.runs.calibrating import checked_labels, record, require_labels
-from fieval_tasks.runs.connections import Connection, Openers, connection
+from fieval_tasks.runs.connections import Connection, Openers, connection_of
 from fieval_tasks.runs.outline import require_writable, with_sinks
 from fieval_tasks.runs.segments import require_recorded, segments_in
 
@@ -68,17 +68,17 @@ def carry_on(
     if "good" in said:
         run = _with_good(run, plan)
     plan, old = _checked(run, plan, ledger, said)
-    way = connection(plan, openers)
+    connection = connection_of(plan, openers)
     # Before anything of the run is changed: with another account's keys not even its failed items are reopened.
     if wanted.same_account:
-        belonging.move(ledger, run, way.account)
+        belonging.move(ledger, run, connection.account)
     else:
-        belonging.require_same(run, way.account, store=ledger.name if wanted.store else None)
+        belonging.require_same(run, connection.account, store=ledger.name if wanted.store else None)
     if "to" in said:  # whoever collects late verdicts takes them there, too
         run = replace(run, plan={**run.plan, "to": [*plan.to]})
     if not {"good", "to"}.isdisjoint(said):
         ledger.amend(run)
-    plan = _with_labels(run, plan, ledger, way)
+    plan = _with_labels(run, plan, ledger, connection)
     book = ledger.book(run.run_id)
     if wanted.retry_failed:
         _reopen_failed(book, run, plan)
@@ -88,7 +88,7 @@ def carry_on(
             notes = (*notes, "with --no-stop-when-decided that end is given up: the rows that are left are sent, too")
     if plan.mode is Mode.SUBMIT and "mode" not in said and not book.unsent_chunks():
         plan = plan.model_copy(update={"mode": Mode.ASYNC})  # everything is sent, so verdicts can only be asked for
-    return ledger.run(run.run_id), plan, way, (*notes, *old)
+    return ledger.run(run.run_id), plan, connection, (*notes, *old)
 
 
 def _checked(
@@ -115,9 +115,9 @@ def _checked(
     return plan, (*old, *doubts)
 
 
-def _with_labels(run: Run, plan: EvaluationPlan, ledger: Ledger, way: Connection) -> EvaluationPlan:
+def _with_labels(run: Run, plan: EvaluationPlan, ledger: Ledger, connection: Connection) -> EvaluationPlan:
     """The plan without its labels, which the ledger has from now on. Raises PlanError where they are worth nothing."""
-    at_server = replace(run, address=run.address or way.account.address)
+    at_server = replace(run, address=run.address or connection.account.address)
     given = checked_labels(ledger, plan, at_server)
     if given is not None or tuple(run.plan.get("gates", ())) != plan.gates:  # a collector asks for nothing new
         require_labels(ledger, plan, at_server, given)

@@ -235,9 +235,9 @@ def _cut(value: Any) -> Any:
 
 
 def _tiers(outline: Outline, ledger: Ledger, by_model: Mapping[str | None, int]) -> tuple[TierForecast, ...]:
-    if not outline.way.may_have_tiers:
+    if not outline.connection.may_have_tiers:
         return ()
-    account = outline.way.account
+    account = outline.connection.account
     if outline.plan.tier:
         known = [(Tier.parse(outline.plan.tier), "named by --tier")]
     elif found := recognised_tier(ledger.database, account.address, account.has):
@@ -250,7 +250,7 @@ def _tiers(outline: Outline, ledger: Ledger, by_model: Mapping[str | None, int])
 def _on_tier(
     outline: Outline, ledger: Ledger, by_model: Mapping[str | None, int], tier: Tier, basis: str
 ) -> TierForecast:
-    before = evaluated_before(ledger, outline.way.account, tier)
+    before = evaluated_before(ledger, outline.connection.account, tier)
     longest = max(TUNING.shortest_wait, min(TUNING.longest_wait, outline.plan.item_timeout))
     last = TierForecast(tier, None, 0.0, 0, basis, 0)
     for model, n in by_model.items():

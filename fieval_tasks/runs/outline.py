@@ -44,7 +44,7 @@ from fieval_tasks.ledger.store import Ledger
 from fieval_tasks.runs.baselines import COMPARING, require_comparable
 from fieval_tasks.runs.calibrating import CheckedLabels, checked_labels, require_labels
 from fieval_tasks.runs.choosing import ChosenRows, Rows, chosen_rows, reading
-from fieval_tasks.runs.connections import Connection, Openers, connection
+from fieval_tasks.runs.connections import Connection, Openers, connection_of
 from fieval_tasks.runs.earlier import reusable
 from fieval_tasks.runs.run_tuning import DEFAULT_TUNING
 from fieval_tasks.runs.sides import Side
@@ -68,7 +68,7 @@ class Outline:
     """Its name is empty unless the plan has one."""
     plan: EvaluationPlan
     """The plan with its mode and its sample decided."""
-    way: Connection
+    connection: Connection
     read: Callable[[], Rows]
     """Reads the items; while the outline's context is open."""
     rows: int
@@ -99,28 +99,28 @@ def outlined(
     if plan.dataset is None and not plan.checks:
         plan = plan.model_copy(update={"checks": SAMPLE_CHECKS})
     require_writable(plan)
-    way = connection(plan, openers)
+    connection = connection_of(plan, openers)
     # The rows are looked at before the server is asked: a misspelt path needs no network to be found.
     with dataset or _dataset(plan) as rows:
-        catalogue, unread = templates_of(way)
+        catalogue, unread = templates_of(connection)
         bindings = bind(plan, rows.columns, catalogue, dataset=rows.name)
         if unfit := [*budget_problems(plan.max_cost, plan.prices, [binding.model for binding in bindings])]:
             raise PlanError(*unfit)
         _require_places(rows, bindings)
         found = chosen_rows(plan, rows)
         plan, why = _with_mode(found.plan, bindings, found.count * plan.repeats)
-        said = (*way.notices, *rows.notices, *found.notices, *unread, *why, *_notices(bindings, found, plan))
-        run = _run(plan, rows, way, bindings, found, said, at=ledger.now())
+        said = (*connection.notices, *rows.notices, *found.notices, *unread, *why, *_notices(bindings, found, plan))
+        run = _run(plan, rows, connection, bindings, found, said, at=ledger.now())
         plan, doubts = with_sinks(plan, run, is_new=True)
         run = replace(run, plan={**run.plan, "to": [*plan.to]}, notices=(*run.notices, *doubts))
-        at_server = replace(run, address=way.account.address)  # which is recorded before the first request
+        at_server = replace(run, address=connection.account.address)  # which is recorded before the first request
         given = checked_labels(ledger, plan, at_server)
         require_labels(ledger, plan, at_server, given)
         plan, run, side = _beside_baseline(plan, run, ledger)
         yield Outline(
             run=run,
             plan=plan.model_copy(update={"labels": None}),  # from now on the ledger has the labels
-            way=way,
+            connection=connection,
             read=reading(found, rows, bindings),
             rows=found.count,
             population=found.population,
@@ -134,7 +134,7 @@ def outlined(
 def _run(
     plan: EvaluationPlan,
     dataset: Dataset,
-    way: Connection,
+    connection: Connection,
     bindings: Sequence[Binding],
     found: ChosenRows,
     notices: tuple[str, ...],
@@ -147,9 +147,9 @@ def _run(
         dataset=dataset.name if plan.dataset is not None else "the bundled sample",
         dataset_fingerprint=dataset.fingerprint,
         mode=plan.mode.value,
-        connection=way.label,
+        connection=connection.label,
         checks=tuple(map(_recorded, bindings)),
-        plan=plan.model_copy(update={"connection": way.name}).model_dump(mode="json", exclude=OF_ONE_CALL),
+        plan=plan.model_copy(update={"connection": connection.name}).model_dump(mode="json", exclude=OF_ONE_CALL),
         population=found.population if found.count < found.population else None,
         notices=notices,
     )
@@ -171,7 +171,7 @@ def _beside_baseline(plan: EvaluationPlan, run: Run, ledger: Ledger) -> tuple[Ev
 def earlier_verdicts(outline: Outline, ledger: Ledger) -> Earlier | None:
     """The verdicts that the run may reuse; None where its plan does not ask for any."""
     within = outline.plan.reuse
-    return reusable(ledger, outline.way.account, outline.run.checks, within) if within else None
+    return reusable(ledger, outline.connection.account, outline.run.checks, within) if within else None
 
 
 def _require_agreement(plan: EvaluationPlan) -> None:
@@ -229,11 +229,11 @@ def _dataset(plan: EvaluationPlan) -> Iterator[Dataset]:
         yield dataset
 
 
-def templates_of(way: Connection) -> tuple[Catalogue, tuple[str, ...]]:
+def templates_of(connection: Connection) -> tuple[Catalogue, tuple[str, ...]]:
     """The server's catalogue; the bundled one, with a notice, where the server answers but its list can't be read."""
 
     async def ask() -> Catalogue:
-        async with way.open() as client:
+        async with connection.open() as client:
             return await client.templates()
 
     try:

@@ -283,11 +283,11 @@ def prepared(
         if isinstance(asked, EvaluationPlan) and flow_run_id and (begun := ledger.begun_by(flow_run_id)):
             asked = Continuation(begun, asked.store)
         if isinstance(asked, Continuation):
-            run, plan, way, notes = carry_on(asked, ledger, openers)
-            opened = Prepared(run, plan, ledger, way, openers, notes)
+            run, plan, connection, notes = carry_on(asked, ledger, openers)
+            opened = Prepared(run, plan, ledger, connection, openers, notes)
         else:
-            run, plan, way = begin(asked, ledger, openers, processes=processes, dataset=dataset)
-            opened = Prepared(run, plan, ledger, way, openers)
+            run, plan, connection = begin(asked, ledger, openers, processes=processes, dataset=dataset)
+            opened = Prepared(run, plan, ledger, connection, openers)
         token = _held.set(opened)
         try:
             yield opened

@@ -81,7 +81,7 @@ def _examples(forecast: Forecast) -> Iterator[str]:
 
 def _times(forecast: Forecast) -> Iterator[str]:
     is_known = any(tier.basis for tier in forecast.tiers)
-    if not forecast.outline.way.may_have_tiers:
+    if not forecast.outline.connection.may_have_tiers:
         yield "  time: the local evaluator has no limit, and is as fast as this machine"
         return
     if not is_known:

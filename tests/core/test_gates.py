@@ -61,7 +61,7 @@ def test_a_gate_is_a_figure_and_a_bound(text: str, gate: Gate) -> None:
         ("groundedness >= 0.9", "is not a gate: write CHECK.pass_rate >= 0.95"),
         (
             "groundedness.mode >= 0.9",
-            "'mode' is no figure of a check .there are pass_rate, mean, median, p10, failures",
+            f"'mode' is no figure of a check .there are {', '.join(METRICS)}",
         ),
         ("groundedness.pas-rate >= 0.9", "did you mean pass_rate?"),
         ("faliures <= 3", "did you mean failures?"),

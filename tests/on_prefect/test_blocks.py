@@ -21,7 +21,7 @@ from fieval_tasks.api.client import Credentials
 from fieval_tasks.core.errors import PlanError, RunStopped
 from fieval_tasks.core.plan import Check, EvaluationPlan
 from fieval_tasks.on_prefect.openers import PREFECT
-from fieval_tasks.runs.connections import Openers, connection
+from fieval_tasks.runs.connections import Openers, connection_of
 from fieval_tasks.work.engine import current
 from tests.conftest import PATIENCE, Evaluator
 
@@ -163,7 +163,7 @@ def test_the_example_that_the_ui_shows_runs_as_it_is_pasted(
 
 def test_a_connection_of_another_name_is_a_block_of_keys(place: Path) -> None:
     credentials().save("prod", overwrite=True)
-    assert connection(EvaluationPlan(connection="prod"), PREFECT).label == ADDRESS
+    assert connection_of(EvaluationPlan(connection="prod"), PREFECT).label == ADDRESS
 
 
 @pytest.mark.parametrize("name", ["staging", "../../admin/settings", "a/b", ""])
@@ -195,7 +195,7 @@ def test_keys_of_a_block_go_to_its_own_address_only() -> None:
         raise AssertionError("not even loaded")
 
     with pytest.raises(PlanError, match="leave one of them out"):
-        connection(EvaluationPlan(connection="prod", base_url="http://elsewhere.test"), Openers(load, load))
+        connection_of(EvaluationPlan(connection="prod", base_url="http://elsewhere.test"), Openers(load, load))
 
 
 def test_without_a_prefect_api_a_block_is_a_sentence(monkeypatch: pytest.MonkeyPatch, prefect_home: Path) -> None:
