@@ -343,13 +343,23 @@ def runs_something(cell: str, *, at_start: bool) -> bool:
         rf"{sign}[^\"]*[^\s\-+*/^&=<>,({{\[:@\"'\uff1d\uff0b\uff0d\uff20]\"", cell
     )  # a text after an operand
     # outside of parentheses, braces and quotes a comma is no operator: what no spreadsheet can read stays a text
-    is_broken = is_broken or re.match(rf"{sign}[^\"'({{]*,", cell)
+    before = rf"{sign}(?:\"[^\"]*\"|[^\"'({{])*"
+    is_broken = is_broken or re.match(rf"{before},", cell)
+    is_broken = is_broken or re.match(rf"{before}\"[^\"]*\"['\w]", cell)  # an operand after a text
     return at_start or bool(re.search(r"[(|!]", cell) and not is_broken)
 
 
 def test_a_text_and_the_next_column_are_no_formula_together() -> None:
-    """A comma stands between them."""
-    test_any_text_at_all_leaves_every_file_sound.hypothesis.inner_test([" \xa0=1+f(1)", "\t@"])  # type: ignore[attr-defined]
+    """A comma stands between them, perhaps behind a text of the formula's own."""
+    behind = '&zq7(1)&"\n=1&'
+    for parts in (
+        [" \xa0=1+f(1)", "\t@"],
+        [behind, '", "zq7": {"x": NaN}\\u0022'],
+        [behind, "\"'> onmouseover='zq7' x=\"zq7"],
+    ):
+        test_any_text_at_all_leaves_every_file_sound.hypothesis.inner_test(parts)  # type: ignore[attr-defined]
+    assert runs_something('=1&"a,b"&f(1)', at_start=False)
+    assert runs_something('=1&"a"&f(1)', at_start=False)
 
 
 def shown(text: str) -> str:
