@@ -15,8 +15,9 @@ from tempfile import TemporaryFile
 
 from tests.memory import in_memory
 
-WORKERS, QUICK_WORKERS = 4, 2
-"""Processes in which the tests run, on a machine of two cores: half the tests wait for others, and the quick ones for none."""
+WORKERS = 4
+"""Processes in which the tests run, on a machine of two cores: half the tests wait for others, and the quick ones for sockets and timers
+of their own (in two processes they took 124 s, in four 89)."""
 
 CHECKS = (
     ("ruff", "check", "."),
@@ -47,11 +48,10 @@ def main(arguments: list[str]) -> int:
 
 
 def _failed(arguments: list[str]) -> list[str]:
-    workers = QUICK_WORKERS if "--quick" in arguments else WORKERS
     failed = []
     with in_memory() as environment:
         for check in CHECKS:
-            command = [*check, "-n", str(workers), *arguments] if check[0] == "pytest" else list(check)
+            command = [*check, "-n", str(WORKERS), *arguments] if check[0] == "pytest" else list(check)
             print(f"== {' '.join(command)}", flush=True)
             done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, env=environment | COMPILED, check=False)
             failed += [check[0]] if done.returncode else []

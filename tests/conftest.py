@@ -68,6 +68,7 @@ SLOW = (
     "local/test_local_server.py",
     "local/test_local_jobs.py",
     "work/test_engine.py",
+    "runs/test_early_end.py",
     "runs/test_dataframe.py",
     "work/test_shares.py",
     "sinks/test_runs.py",

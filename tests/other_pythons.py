@@ -25,18 +25,15 @@ PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
 ALIKE = (
     "tests/pace/",
     "tests/work/test_polling.py",
-    "tests/decisions/test_labels.py",
     "tests/decisions/test_statistics.py",
-    "tests/decisions/test_stopping.py",
     "tests/local/test_local_scoring.py",
     "tests/report/test_summary.py",
-    "tests/runs/test_early_end.py",
     "tests/security/test_hostile_content.py",
     "tests/test_glossary.py",
     "tests/test_house.py",
     "tests/test_layers.py",
 )
-"""A third of the time, and no matter of a Python's version: simulated hours, arithmetic, long runs, many texts on one page, our own sources."""
+"""A third of the time, and no matter of a Python's version: simulated hours, arithmetic, many texts on one page, our own sources."""
 TESTS = ("pytest", "--quick", "-q", "--durations=1", "--hypothesis-profile=brief")
 NOT_COPIED = shutil.ignore_patterns(".*", "*.egg-info", "__pycache__", "build", "fieval-runs")
 NICE = 10
