@@ -73,6 +73,8 @@ class Refusals:
     """Refusals of requests that began before this time belong to this group."""
     asked_pause: float
     """Seconds that the server asked to wait; 0 without a Retry-After."""
+    rate_before: float
+    """The rate a second at the time of the first refusal."""
     beside: int = 0
     """Of the requests that were under way at the first refusal: those refused, less those accepted."""
     tries: int = 0
@@ -83,6 +85,12 @@ class Refusals:
     """When the try under way counts as accepted; inf without one."""
     over: bool = False
     """A try was accepted, so the refusals have ended."""
+    window: float | None = None
+    """The window that was full, in seconds, once it is known."""
+    margin: float = 0.0
+    """Share of the measured rate that is left unused."""
+    least: float = 0.0
+    """The lowest rate that these refusals may lead to: half of the rate before, and less of a step where little was counted."""
 
 
 @dataclass
@@ -91,14 +99,16 @@ class Level:
 
     window: float
     """The server's window in seconds."""
-    base: float
-    """Requests a second as last measured, less the margin."""
-    grow_at: float
-    """When `step` is added."""
     step: float
     """The share of `base` that is added next."""
+    base: float = 0.0
+    """Requests a second as last measured, less the margin."""
+    since: float = 0.0
+    """When it was measured."""
     grown: float = 0.0
-    """The share of `base` that is tried on top of it."""
+    """Requests a second that are tried on top of `base`."""
+    grow_at: float = inf
+    """When `step` is added."""
 
     @property
     def rate(self) -> float:
@@ -112,34 +122,32 @@ class Limits:
     that has passed while tries were still refused was not the full one; the shortest of the others is. After a while a
     little more is tried, and a new refusal starts over.
 
-    Not every refusal shows a limit: if most requests beside it were accepted, and so is the next try, it stands alone. It ends
-    growing, or lowers a rate that was used to the full a little. Otherwise it came by chance, or because too many went at one
-    moment: then fewer may. The very first is believed where much was accepted before it, until another comes by chance.
+    Not every refusal shows a limit: if most requests beside it were accepted, and so is the next try, it stands alone. A
+    refusal that stands alone lowers the rate a little. If that does not end them, they come by chance: the rate is restored,
+    and only many refusals together count as a limit.
     """
 
     def __init__(self, sent: Sent | None = None, *, in_secret: bool = False, tuning: PaceTuning = TUNING) -> None:
         """`sent`: what was sent, where its owner counts it too.
 
-        `in_secret`: refusals show only in failed rows: they come late and without Retry-After, never by chance.
+        `in_secret`: refusals show only in failed rows: they come late, without Retry-After, and never by chance.
         """
         self._tuning = tuning
         self._in_secret = in_secret
-        self._margin = tuning.margin_in_secret if in_secret else tuning.margin
         self._sent = Sent(kept=tuning.windows[-1]) if sent is None else sent
         self._beat = Metronome()
         self._level: Level | None = None
-        self._shortest_reply = inf
-        """The shortest time from a request to its reply, in seconds."""
+        self._level_before: Level | None = None
+        """The level before the latest refusals that stood alone, to be restored if those come by chance."""
+        self._alone = 0
+        """Refusals that stood alone in a row, although the rate was lowered."""
+        self._in_a_row = 0
+        """Requests accepted since the latest refusal."""
         self._share = 0.0
         """Share of refused ones among the latest hundred requests or so."""
-        self._is_proven = False
-        """Many refusals together, or several tries, have shown that there is a limit."""
         self._closed_until = -inf
         self._refusals: Refusals | None = None
-        self._hold = tuning.hold
-        """Seconds before more is tried; doubled each time that growing brought nothing."""
-        self._at_once = tuning.at_once
-        """Share of a limit a second that may go at once."""
+        self._holds = 1
         self._pressed = False
         """A request had to wait for the rate, so that growing would help."""
         self.learns = True
@@ -170,7 +178,7 @@ class Limits:
         wait = self._beat.wait(now)
         if (level := self._level) is not None and self._counts_exactly:
             most = max(1, int(level.rate * level.window))
-            wait = max(wait, self._sent.wait(most, level.window, now))
+            wait = max(wait, self._sent.wait(most, level.window + self._tuning.skew, now))
         self._pressed = self._pressed or wait > 0.0
         return wait
 
@@ -194,24 +202,14 @@ class Limits:
 
     def accepted(self, began: float, now: float, n: int = 1) -> None:
         self._share -= n * self._share / 100
+        self._in_a_row += n
+        if self._in_a_row >= self._tuning.in_a_row:
+            self._alone = 0
         event = self._refusals
         if event is not None and event.first <= began <= event.noticed:
             event.beside -= n
-        if not self._in_secret:
-            self._arrived(began, now)
         self.let_pass(began, now)
         self._grow(now)
-
-    def _arrived(self, began: float, now: float) -> None:
-        """Count a request from the latest time at which it may have reached the server.
-
-        The reply took so much longer than the shortest; whether on the way there or back is unknown.
-        """
-        self._shortest_reply = min(self._shortest_reply, now - began)
-        late = min(self._tuning.reply_delay, now - began - self._shortest_reply)
-        if late > 0.0:
-            self._sent.remove(began)
-            self._sent.add(began + late)
 
     def let_pass(self, began: float, now: float) -> None:
         """A request that began then was not refused."""
@@ -220,17 +218,20 @@ class Limits:
 
     def refused(self, began: float, now: float, *, retry_after: float | None = None, n: int = 1) -> None:
         self._share += n * (1.0 - self._share) / 100
+        self._in_a_row = 0
         self._sent.remove(began, n)
         event, pause = self._refusals, retry_after or 0.0
         if event is not None and began <= event.known:
             event.beside += n * (began >= event.first)
+            if event.over and event.window is not None and self._level is not None and not self._level.grown:
+                self._measure(event, self._level)  # a late refusal of the same group: measure again
         elif event is not None and not event.over:
             event.tries += 1
             event.last, event.known, event.answer_due = began, now, inf
             longest = max(self._tuning.pause, self._full_window(event) / 10)
             pause = max(pause, min(longest, backoff(event.tries, first=self._tuning.pause)))
         elif not self._is_tolerable:
-            self._refusals = Refusals(began, now, now, asked_pause=pause)
+            self._refusals = Refusals(began, now, now, asked_pause=pause, rate_before=self.rate or inf)
             pause = self._tuning.pause if retry_after is None else pause
         self._closed_until = max(self._closed_until, now + pause)
 
@@ -247,7 +248,11 @@ class Limits:
     def _is_tolerable(self) -> bool:
         """Whether so few are refused in secret that sending them again costs less than going slower."""
         is_steady = self._in_secret and self._level is not None and not self._level.grown
-        return is_steady and self._share < self._margin
+        return is_steady and self._share < self._tuning.tolerated
+
+    @property
+    def _is_chance(self) -> bool:
+        return self._alone >= self._tuning.by_chance and not self._in_secret
 
     def _full_window(self, event: Refusals) -> float:
         """The shortest window that is longer than the time from the first refusal to the last, and than the Retry-After."""
@@ -257,46 +262,61 @@ class Limits:
         return max(shortest, self.window or 0.0)
 
     def _is_over(self, event: Refusals, now: float) -> None:
+        tuning = self._tuning
         event.over, self._share = True, 0.0
-        if not self.learns or event.asked_pause > self._tuning.longest_pause + 1.0:
+        if not self.learns or event.asked_pause > tuning.longest_pause + 1.0:
             return  # the server named a long wait itself, so the next refusal costs nothing but another such wait
-        level, window, kept = self._level, self._full_window(event), 1.0 - self._margin
-        # A busy machine's requests arrive in another order than they began; evaluations are noticed too late for that to matter.
-        counted = self._sent.within(window, event.first if self._in_secret else event.noticed)
-        if self._shows_a_limit(event):
-            self._is_proven = True
-            least = level.rate / 2 if level is not None and level.window == window else 1.0 / window
-        elif level is None:
-            # Believed where it may have met a limit a second: a second crowd of refusals would cost a second's pause.
-            if counted < self._tuning.burst or window > self._tuning.windows[0] or not event.asked_pause:
-                return
-            least = 1.0 / window
-        elif level.grown:
-            least = level.base
-        # What comes by chance comes below the full level. Two may be missing: a window begins and ends between requests.
-        elif counted + 2 >= kept * level.base * window:
-            least = kept * level.base
+        if self._is_believed(event):
+            event.margin, self._alone = tuning.margin, self._alone if self._is_chance else 0
         else:
-            self._at_once /= 2.0
-            self._level = level if self._is_proven else None  # the first one came by chance, too
-            return self._set_beat()
-        self._learn(max(least, min(self.rate or inf, kept * counted / window)), window, now)
+            self._level_before = self._level if self._alone == 0 else self._level_before
+            self._alone += 1
+            if self._is_chance and self._alone == tuning.by_chance:
+                self._level = self._level_before
+                self._set_beat()
+            if self._is_chance or self._level is None:
+                return
+            event.margin = tuning.margin * min(8.0, 2.0 ** (self._alone - 1))
+        event.window = self._full_window(event)
+        event.least = 1.0 / event.window
+        if self._level is not None:
+            is_early = self._in_secret or event.first < self._level.since + event.window / 5
+            event.least = event.rate_before * (1.0 - event.margin if self._alone and is_early else 0.5)
+        self._learn(event, now)
 
-    def _shows_a_limit(self, event: Refusals) -> bool:
-        """Whether most requests beside it were refused too, or several tries in a row: more than come by chance."""
-        is_first = self._in_secret and self._level is None
-        return is_first or event.beside > 0 or event.tries >= self._tuning.proof
+    def _is_believed(self, event: Refusals) -> bool:
+        """Whether the refusals show a limit: most requests beside the first were refused too, or several tries in a row."""
+        proof, chance = self._tuning.proof, self._is_chance
+        in_a_row = event.tries >= (2 * proof if chance else proof)
+        return event.beside > (proof if chance else 1) or in_a_row or (self._in_secret and self._level is None)
 
-    def _learn(self, base: float, window: float, now: float) -> None:
+    def _learn(self, event: Refusals, now: float) -> None:
+        assert event.window is not None
         tuning, before = self._tuning, self._level
+        level = Level(event.window, tuning.step, since=now)
+        self._measure(event, level)
+        hold = max(tuning.hold, event.window)
+        longest = tuning.longest_hold * hold
+        # A second time a handful is too few to go by: it may be all that was sent since the last refusals.
+        if level.base * event.window < (tuning.burst if before is None else tuning.handful) and not self._in_secret:
+            level.step, hold = tuning.large_step, tuning.windows[0]
         if before is None:
-            is_few = base * window < tuning.burst and not self._in_secret
-            self._hold = tuning.windows[0] if is_few else tuning.hold
-        elif before.grown and base <= 1.05 * before.base:
-            self._hold = max(2.0 * self._hold, tuning.hold)
-        step = tuning.step if self._hold >= tuning.hold else tuning.large_step
-        self._level = Level(window, base, grow_at=now + max(self._hold, window), step=step)
+            self._holds = 1
+        elif before.grown:
+            self._holds = 1 if level.base > 1.05 * before.base else 2 * self._holds
+        level.grow_at = now + min(self._holds * hold, longest)
+        self._level = level
         self._set_beat()
+
+    def _measure(self, event: Refusals, level: Level) -> None:
+        """Set the base to what was accepted in the window before the refusal, and not above the rate that was refused."""
+        # A busy machine's requests arrive in another order than they began, so a window around the refusal is counted too.
+        until = [event.first] if self._in_secret else [event.first, event.noticed]
+        counted = max(self._sent.within(level.window, moment) for moment in until)
+        measured = counted * (1.0 - event.margin) / level.window
+        level.base = max(event.least, min(event.rate_before, measured))
+        if level is self._level:
+            self._set_beat()
 
     # -- the beat
 
@@ -306,18 +326,18 @@ class Limits:
         return self._level is not None and self._level.window == self._tuning.windows[0] and not self._in_secret
 
     def _set_beat(self) -> None:
-        level = self._level
+        level, tuning = self._level, self._tuning
         if level is None:
             return self._beat.set(inf, burst=1.0)
         # Half of the margin is for late timers, the other half for requests that arrive unevenly.
-        spare = self._margin / 2 * level.base * level.window
+        spare = tuning.margin / 2 * level.base * level.window
         if self._counts_exactly:
-            spare = max(spare, self._at_once * level.rate * level.window)
+            spare = max(spare, tuning.at_once * level.rate * level.window)
         self._beat.set(level.rate, burst=max(1.5, spare))
 
     def _grow(self, now: float) -> None:
         level = self._level
-        if level is None or now < level.grow_at or self.trying:
+        if level is None or now < level.grow_at or self.trying or self._is_chance:
             return
         news_takes = self._tuning.news_takes if self._in_secret else self._tuning.windows[0]
         level.grow_at = now + max(news_takes, level.window / 4)

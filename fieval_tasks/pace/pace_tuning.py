@@ -14,22 +14,16 @@ class PaceTuning:
     # A server with another window is taken for one with the next longer: too slow at first, and growth corrects it.
     windows: tuple[float, ...] = (1.0, 10.0, 60.0, 3600.0, 86_400.0)
     """The windows in which servers usually count."""
-    # The benchmark `rate` demands 92 % of a visible limit. With 0.03 a simulated one of 100 a second is found as 95 where it was
-    # met three times.
-    margin: float = 0.02
+    # Requests that are sent evenly arrive less evenly. The benchmark `rate` demands 92 % of a visible limit.
+    margin: float = 0.03
     """Share of a limit that is left unused."""
-    # Evaluations start at uneven times: with 0.02 less of a simulated hidden limit of 50 a second is used.
-    margin_in_secret: float = 0.03
-    """The same where refusals are secret. So many may be refused, too: sending them again costs less than going slower."""
-    # A busy server takes what came meanwhile all at once. In the simulation of one that halts for a third of its time, 0.01 uses
-    # 81 % of a limit, 0.1 uses 92 %, 0.2 and 0.3 use 96 %. Replies to synchronous calls differ more than that.
-    reply_delay: float = 0.2
-    """The time by which a reply came later than the shortest counts as the request's way to the server; so much at most."""
+    # Requests that left one after the other may arrive together.
+    skew: float = 0.01
+    """By which a window of a second is taken to be longer."""
     # A client that stands still for a moment makes up for it so. In the simulation of one that halts for half of its time, 0.1
     # uses 66 % of a limit, 0.01 uses 51 %, and 0.2 uses 72 %, but is refused far more where a server takes little at once.
     at_once: float = 0.1
-    """Share of a limit a second that may go at once, as long as no second holds more than the limit. It is halved each time that
-    a refusal shows it to be too much."""
+    """Share of a limit a second that may go at once, as long as no second holds more than the limit."""
     pause: float = 1.0
     """The pause of everyone after a refusal without Retry-After: the shortest window. It doubles each time that the one request
     tried after it is refused too,"""
@@ -42,18 +36,31 @@ class PaceTuning:
     # Where one request in ten is refused by chance, three in a row are one in a thousand.
     proof: int = 3
     """Refused tries in a row that prove a limit."""
+    by_chance: int = 6
+    """Refusals, each alone among accepted requests, that a slower rate did not end: later ones count as chance,"""
+    # Where one in a hundred is refused by chance, 500 accepted in a row are seen one time in 150.
+    in_a_row: int = 500
+    """until so many requests are accepted in a row."""
     # Four round trips of `first_places`: fewer requests may have been accepted as a burst.
     burst: int = 64
-    """Requests in a window from which the first count is taken for a rate; with fewer, more is tried after a second,"""
-    # From 20 a second to 100 in five steps. With 0.01 a simulated server that takes few at once is used a third less.
+    """Requests from which a count is taken for a rate; with fewer, more is tried soon,"""
+    # What single tries, one after the other, let pass in a second where most are refused.
+    handful: int = 8
+    """The same where a limit was found before: a limit that is lowered is mostly a real one."""
+    # From 20 a second to 100 in five steps.
     large_step: float = 0.16
-    """in steps of this share of the rate, each twice the last, until one brings nothing."""
+    """in steps of this share of the rate, each twice the last."""
     # Next to nothing near the old limit and fast beyond it, as CUBIC grows (RFC 9438).
     step: float = 0.01
     """The first step where the count is a rate."""
     # Trying more costs a refusal, and a pause of a second for everyone.
     hold: float = 30.0
-    """For which a rate is kept before more is tried, or a window, if that is longer; it doubles where more brought nothing."""
+    """For which a rate is kept before more is tried; or a window, if that is longer."""
+    longest_hold: int = 16
+    """Times `hold`, at most; it doubles each time that growing brought nothing."""
+    # Below it, sending refused evaluations again costs less than going slower.
+    tolerated: float = 0.03
+    """Share of evaluations that may be refused in secret."""
     # Rows are asked about when they are likely to be done.
     news_takes: float = 4.0
     """Until most refusals in secret are known."""

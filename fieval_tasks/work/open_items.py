@@ -74,6 +74,7 @@ class OpenItem:
     """The age at which it was last seen pending."""
     price: float = 0.0
     """What the agenda's purse paid for the question under way."""
+    is_scout: bool = False
     is_urgent: bool = False
     """The question under way must not wait for others: a sentinel's first, or the last one at the deadline."""
     unheard: int = 0
@@ -90,7 +91,7 @@ class OpenItem:
     def ticketed(self, eval_id: str, sent_at: float | None, digest: bytes | None = None) -> None:
         self.eval_id, self.sent_at, self.digest, self.questions = eval_id, sent_at, digest, 0
         self.asked_at, self.pending_at, self.price, self.unheard = -inf, 0.0, 0.0, 0
-        self.is_urgent = False
+        self.is_scout = self.is_urgent = False
 
     def has_ended(self, sender: object) -> bool:
         """Whether the record ends with its sender: the item was not sent, and another send may take it up."""

@@ -115,7 +115,7 @@ class WorkTuning:
     """Questions under way at the same time."""
     # These numbers are judged by `python -m tests.work.polling_simulation`: questions per item, and when the last is seen.
     first_guess: float = 0.4
-    """From a ticket to its first question before the first verdict."""
+    """From a ticket to its first question before the first verdict, and to a scout's first question."""
     # By then an evaluation has begun, or a hidden limit has refused it.
     sentinel_age: float = 0.15
     """From a sentinel's ticket to its first question."""
@@ -123,6 +123,8 @@ class WorkTuning:
     """Between two questions about one ticket, at least."""
     ripe: float = 0.9
     """Probability of a verdict at which a ticket is asked about."""
+    half_ripe: float = 0.5
+    """The same for a scout."""
     slack: float = 0.05
     """A probability that has fallen by less than this since the due time was computed does not change the due time."""
     # A share of 3 asks whenever the run is a third older, while everything is pending.
@@ -137,6 +139,11 @@ class WorkTuning:
     # 3.2 s: within that time a server that answers again is noticed.
     most_doublings: int = 4
     """Doublings of the shortest gap after questions that fail."""
+    scout_every: int = 32
+    """Tickets from one scout to the next; 0: no scouts."""
+    # Bounds the cost where a run submits fast.
+    scouts_per_second: float = 3.0
+    """Scouts a second, at most."""
     # The answers about the first ones save questions about the others.
     spread: float = 0.001
     """Between the due times of two tickets of earlier processes."""

@@ -215,23 +215,6 @@ def untold(_: float) -> float | None:
     return None
 
 
-class Halting:
-    """Stands still for a share of its time, so many seconds at a time on average."""
-
-    def __init__(self, share: float, seconds: float, seed: int) -> None:
-        self._share = share
-        self._seconds = seconds
-        self._random = random.Random(seed)
-        self._halts = deque([(0.0, 0.0)], maxlen=100)
-
-    def at_work(self, now: float) -> float:
-        """When it does what comes up at that time: then, or when its halt has ended."""
-        while self._share and self._halts[-1][1] < now:
-            start = self._halts[-1][1] + self._random.expovariate(self._share / (self._seconds * (1.0 - self._share)))
-            self._halts.append((start, start + self._random.expovariate(1 / self._seconds)))
-        return next((end for start, end in reversed(self._halts) if start <= now < end), now)
-
-
 # -- requests past a limit that answers 429 --------------------------------------------------------------------------------
 
 
@@ -269,17 +252,24 @@ def requests(
     jitter: float = 0.1,
     judged: float = 3.0,
     halts: float = 0.0,
-    server_halts: float = 0.0,
     tuning: PaceTuning = TUNING,
 ) -> Account:
     """Submit `items`, poll each until it is judged. `jitter`: standard deviation of the logarithm of reply times.
 
     `halts`: share of its time for which the client stands still, 0.2 s at a time on average, as where others need the cores.
-    `server_halts`: the same of the server, 0.02 s at a time, after which all that came meanwhile arrive together.
     """
     chance = random.Random(seed)
-    at_work = Halting(halts, 0.2, seed + 1).at_work
-    reached = Halting(server_halts, 0.02, seed + 2).at_work
+    halting = random.Random(seed + 1)
+    halted = (0.0, 0.0)
+
+    def at_work(now: float) -> float:
+        """When the client does what comes up at that time: then, or when its halt has ended."""
+        nonlocal halted
+        while halts and halted[1] < now:
+            start = halted[1] + halting.expovariate(halts / (0.2 * (1.0 - halts)))
+            halted = (start, start + halting.expovariate(1 / 0.2))
+        return max(now, halted[1]) if halted[0] <= now else now
+
     random.seed(seed)  # backoff's
     clock, account, queue = Clock(), Account(), FairQueue[tuple[Kind, float]]()
     account.pace = pace = Pace(concurrency=concurrency, rate=rate, tuning=tuning, clock=lambda: clock.now)
@@ -308,7 +298,7 @@ def requests(
         account.most_in_flight = max(account.most_in_flight, pace.in_flight)
         began = clock.now
         half = reply / 2 * chance.lognormvariate(0.0, jitter)
-        clock.at(reached(clock.now + half), lambda: arrive(kind, since, began))
+        clock.after(half, lambda: arrive(kind, since, began))
 
     def arrive(kind: Kind, since: float, began: float) -> None:
         left = limiter.refuses(clock.now)
@@ -400,6 +390,7 @@ def evaluations(
     clock, tier = Clock(since), Tier()
     tier.quota = hidden = Quota(**(quota or {}), clock=lambda: clock.now)
     waiting = items
+    tickets, scouted_at = 0, -inf
     next_turn = since
     look_at = inf
 
@@ -448,8 +439,17 @@ def evaluations(
             tier.last_submitted = began
         ends = clock.now if refused else clock.now + chance.lognormvariate(log(judged), 0.5)
         ticket = began + reply + recorded
-        first = ticket + (sentinel_age if early else judged)
+        first = ticket + (sentinel_age if early else WORK.first_guess if is_scout(ticket) else judged)
         clock.at(first + reply, lambda: poll(began, ends, refused))
+
+    def is_scout(now: float) -> bool:
+        """One in 32, three a second at most."""
+        nonlocal tickets, scouted_at
+        tickets += 1
+        if tickets % 32 or now < scouted_at + 1 / 3:
+            return False
+        scouted_at = now
+        return True
 
     def poll(began: float, ends: float, refused: bool) -> None:
         tier.polls += 1

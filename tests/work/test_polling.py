@@ -20,10 +20,11 @@ from fieval_tasks.work.agenda import Agenda, Answer
 from fieval_tasks.work.open_items import OpenItem
 from fieval_tasks.work.poller import Poller
 from fieval_tasks.work.waits import Waits
-from fieval_tasks.work.work_tuning import TUNING
+from fieval_tasks.work.work_tuning import TUNING, WorkTuning
 from tests.work.polling_simulation import REPLY, SERVERS, Simulation, each, run, runs, typical
 
 LOGNORMAL = SERVERS["lognormal, median 3 s"]
+NO_SCOUTS = WorkTuning(scout_every=0)
 EVER_PENDING = each(lambda random: inf)
 
 # -- what it costs -----------------------------------------------------------------------------------------------------
@@ -106,7 +107,7 @@ def test_a_cold_start_asks_few_of_many() -> None:
     submitted = [i / 1000 for i in range(10_000)]
     account = Simulation(submitted, [10.0] * 10_000).run()
     blind = sum(at < 9.9 for questions in account.questions.values() for at in questions)
-    assert blind <= 30 + 28 * log(10 / TUNING.first_guess), "the ladder"
+    assert blind <= 30 + 28 * log(10 / TUNING.first_guess), "the scouts, and the ladder"
     assert account.polls <= 1.1
 
 
@@ -139,6 +140,12 @@ def test_slow_replies_and_few_places_cost_no_more_questions() -> None:
     account = Simulation(submitted, ready, reply=lambda: random.uniform(0.05, 0.5), at_once=32).run()
     assert account.polls <= 1.4
     assert account.finish <= 1.2
+
+
+def test_scouts_are_asked_early_and_are_few() -> None:
+    account = run(each(lambda random: 5.0), 5000, rate=1000)
+    ages = [questions[0] - seq / 1000 for seq, questions in account.questions.items()]
+    assert 10 <= sum(age == pytest.approx(TUNING.first_guess, abs=0.001) for age in ages) <= 3 * 5 + 3
 
 
 def test_an_open_ticket_takes_little_memory() -> None:
@@ -296,7 +303,7 @@ def test_what_a_hidden_limit_refuses_says_nothing_about_how_long_evaluations_tak
 
 
 def test_a_sentinel_is_asked_early_and_before_those_that_are_overdue() -> None:
-    agenda = Agenda(give_up_after=600)
+    agenda = Agenda(give_up_after=600, tuning=NO_SCOUTS)
     for seq in range(100):
         agenda.add(OpenItem(seq, "found"), now=0.0, age=60.0)
     for seq in range(100, 200):
@@ -308,7 +315,7 @@ def test_a_sentinel_is_asked_early_and_before_those_that_are_overdue() -> None:
 
 
 def test_a_sentinel_still_pending_is_an_ordinary_ticket_from_then_on() -> None:
-    agenda = Agenda(give_up_after=600)
+    agenda = Agenda(give_up_after=600, tuning=NO_SCOUTS)
     agenda.add(OpenItem(0, "check"), now=0.0, is_sentinel=True)
     ticket = agenda.take(TUNING.sentinel_age, closing=False)
     assert ticket is not None
@@ -320,7 +327,7 @@ def test_a_sentinel_still_pending_is_an_ordinary_ticket_from_then_on() -> None:
 
 
 def test_a_last_question_that_failed_is_asked_again_for_a_moment() -> None:
-    agenda = Agenda(give_up_after=10)
+    agenda = Agenda(give_up_after=10, tuning=NO_SCOUTS)
     agenda.add(OpenItem(0, "check"), now=0.0)
     ticket = agenda.take(10.0, closing=True)
     assert ticket is not None
@@ -331,7 +338,7 @@ def test_a_last_question_that_failed_is_asked_again_for_a_moment() -> None:
 
 
 def test_a_verdict_of_another_does_not_hasten_a_question_after_the_deadline() -> None:
-    agenda = Agenda(give_up_after=10)
+    agenda = Agenda(give_up_after=10, tuning=NO_SCOUTS)
     for seq in range(2):
         agenda.add(OpenItem(seq, "check"), now=0.0)
     late, other = take_all(agenda, 10.0)
@@ -342,7 +349,7 @@ def test_a_verdict_of_another_does_not_hasten_a_question_after_the_deadline() ->
 
 
 def test_the_last_question_at_the_deadline_is_urgent() -> None:
-    agenda = Agenda(give_up_after=5)
+    agenda = Agenda(give_up_after=5, tuning=NO_SCOUTS)
     agenda.add(OpenItem(0, "check"), now=0.0)
     ticket = agenda.take(5.0, closing=False)
     assert ticket is not None
