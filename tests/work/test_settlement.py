@@ -338,7 +338,7 @@ async def test_items_whose_time_ends_while_they_wait_to_probe_are_let_go_togethe
     tmp_path: Path, scenes: list[Scene]
 ) -> None:
     platform = Platform(trouble=lambda *_: httpx.ConnectError("refused"))
-    scenes.append(scene := Scene(tmp_path, platform, away_pause=0.05, item_timeout=10.0))
+    scenes.append(scene := Scene(tmp_path, platform, away_pause=0.5, item_timeout=10.0))
     for seq in range(8):
         await scene.ask(seq)
     waiting = [asyncio.ensure_future(scene.ask(seq)) for seq in range(8)]
